@@ -21,7 +21,11 @@ fn main() {
     let dump = arguments.next_if(|argument| argument == "--dump").is_some();
     for file in arguments {
         let path = Path::new(&file);
-        let done = if dump { write_samples(path) } else { measure(path) };
+        let done = if dump {
+            write_samples(path)
+        } else {
+            measure(path)
+        };
         if let Err(error) = done {
             eprintln!("{error}");
         }
@@ -32,8 +36,17 @@ fn write_samples(path: &Path) -> Result<(), AudioError> {
     let info = voisin_audio::probe(path)?;
     let (wave, report) = voisin_audio::read_all(path, info.sample_rate)?;
     eprintln!("{info:?}\n{report:?}");
-    let bytes: Vec<u8> = wave.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    std::io::stdout().write_all(&bytes).map_err(|source| AudioError::Io { path: path.to_owned(), source })
+    let bytes: Vec<u8> = wave
+        .samples
+        .iter()
+        .flat_map(|sample| sample.to_le_bytes())
+        .collect();
+    std::io::stdout()
+        .write_all(&bytes)
+        .map_err(|source| AudioError::Io {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Seconds this thread has computed, where the system tells (Linux); else the time of day. The kernel brings a running thread's time up to date once a tick, and when it gives way.
@@ -42,7 +55,10 @@ fn clock() -> f64 {
     std::thread::yield_now();
     let computed = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanoseconds = computed.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
-    nanoseconds.map_or_else(|| EPOCH.elapsed().as_secs_f64(), |nanoseconds| nanoseconds * 1e-9)
+    nanoseconds.map_or_else(
+        || EPOCH.elapsed().as_secs_f64(),
+        |nanoseconds| nanoseconds * 1e-9,
+    )
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -54,8 +70,9 @@ fn measure(path: &Path) -> Result<(), AudioError> {
     let info = voisin_audio::probe(path)?;
     let length = voisin_audio::resampled_len(&info, RATE) as i64;
     let window = RATE as usize;
-    let spread: Vec<i64> =
-        (0..WINDOWS).map(|i| (length - i64::from(RATE)).max(0) * i / (WINDOWS - 1)).collect();
+    let spread: Vec<i64> = (0..WINDOWS)
+        .map(|i| (length - i64::from(RATE)).max(0) * i / (WINDOWS - 1))
+        .collect();
     let every: Vec<i64> = (0..length).step_by(window).collect();
     let mut times: [Vec<f64>; 5] = Default::default();
     for _ in 0..RUNS {
@@ -67,16 +84,26 @@ fn measure(path: &Path) -> Result<(), AudioError> {
         };
         let read = |rate, starts: &[i64], length, how| {
             let mut sum = 0.0;
-            voisin_audio::read_windows_with(path, &info, rate, starts, length, how, &mut |_, samples| {
-                sum += samples[0];
-            })?;
+            voisin_audio::read_windows_with(
+                path,
+                &info,
+                rate,
+                starts,
+                length,
+                how,
+                &mut |_, samples| {
+                    sum += samples[0];
+                },
+            )?;
             std::hint::black_box(sum);
             Ok(())
         };
         timed(0, &mut || voisin_audio::probe(path).map(drop))?;
         let native = info.sample_rate as usize;
         let all: Vec<i64> = (0..info.n_frames as i64).step_by(native).collect();
-        timed(1, &mut || read(info.sample_rate, &all, native, DecodePath::Full))?;
+        timed(1, &mut || {
+            read(info.sample_rate, &all, native, DecodePath::Full)
+        })?;
         timed(2, &mut || read(RATE, &every, window, DecodePath::Full))?;
         timed(3, &mut || read(RATE, &spread, window, DecodePath::Full))?;
         timed(4, &mut || read(RATE, &spread, window, DecodePath::Windows))?;

@@ -35,12 +35,20 @@ use voisin_library::{
 struct UnitDistance;
 
 /// Sixty-four sums side by side, for the compiler to put into registers.
-#[allow(clippy::inline_always, reason = "it must become part of the function that has the instructions")]
+#[allow(
+    clippy::inline_always,
+    reason = "it must become part of the function that has the instructions"
+)]
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0_f32; 64];
     let (whole_a, whole_b) = (a.chunks_exact(64), b.chunks_exact(64));
-    let rest: f32 = whole_a.remainder().iter().zip(whole_b.remainder()).map(|(x, y)| x * y).sum();
+    let rest: f32 = whole_a
+        .remainder()
+        .iter()
+        .zip(whole_b.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (a, b) in whole_a.zip(whole_b) {
         for i in 0..64 {
             sums[i] = a[i].mul_add(b[i], sums[i]);
@@ -90,33 +98,64 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Settings of a search; widths of 0 are the default.
-fn params(mode: &str, ef: Option<&&str>, candidates: Option<&&str>) -> anyhow::Result<SearchParams<'static>> {
+fn params(
+    mode: &str,
+    ef: Option<&&str>,
+    candidates: Option<&&str>,
+) -> anyhow::Result<SearchParams<'static>> {
     let width = |text: Option<&&str>| -> anyhow::Result<Option<usize>> {
-        Ok(text.map(|text| text.parse()).transpose()?.filter(|&width| width > 0))
+        Ok(text
+            .map(|text| text.parse())
+            .transpose()?
+            .filter(|&width| width > 0))
     };
     let mode = mode.parse().map_err(anyhow::Error::msg)?;
-    Ok(SearchParams { mode, ef: width(ef)?, candidates: width(candidates)?, ..SearchParams::default() })
+    Ok(SearchParams {
+        mode,
+        ef: width(ef)?,
+        candidates: width(candidates)?,
+        ..SearchParams::default()
+    })
 }
 
 fn stamp(dimension: usize) -> IndexStamp {
-    IndexStamp { generation: 1, model_fingerprint: "bench".into(), dimension }
+    IndexStamp {
+        generation: 1,
+        model_fingerprint: "bench".into(),
+        dimension,
+    }
 }
 
 /// CPU seconds of this process so far, all threads (Linux; 0 elsewhere).
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    fields
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.
 }
 
 /// CPU nanoseconds of this process so far, all threads (Linux; 0 elsewhere).
 /// The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn cpu_nanoseconds() -> f64 {
     std::thread::yield_now();
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     let one = |path: std::path::PathBuf| {
         let stat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-        stat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.)
+        stat.split_whitespace()
+            .next()
+            .and_then(|ns| ns.parse::<f64>().ok())
+            .unwrap_or(0.)
     };
     tasks.map(|task| one(task.path())).sum()
 }
@@ -125,12 +164,17 @@ fn cpu_nanoseconds() -> f64 {
 fn thread_nanoseconds() -> f64 {
     std::thread::yield_now();
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    stat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.)
+    stat.split_whitespace()
+        .next()
+        .and_then(|ns| ns.parse().ok())
+        .unwrap_or(0.)
 }
 
 /// A fixed pseudo-random number in [0, 1) per track.
 fn chance(track: TrackId) -> f64 {
-    let mut x = (track.0 as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut x = (track.0 as u64)
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^= x >> 31;
     x = x.wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x ^= x >> 29;
@@ -139,7 +183,9 @@ fn chance(track: TrackId) -> f64 {
 
 impl State {
     fn index(&mut self) -> anyhow::Result<&mut VectorIndex> {
-        self.index.as_mut().ok_or_else(|| anyhow::anyhow!("build or open first"))
+        self.index
+            .as_mut()
+            .ok_or_else(|| anyhow::anyhow!("build or open first"))
     }
 
     fn run(&mut self, words: &[&str]) -> anyhow::Result<Value> {
@@ -157,8 +203,11 @@ impl State {
             }
             ["build", from, m, efc, lists_from, target, ref builder @ ..] => {
                 let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
-                let mut options =
-                    IndexOptions { m: m.parse()?, ef_construction: efc.parse()?, ..IndexOptions::default() };
+                let mut options = IndexOptions {
+                    m: m.parse()?,
+                    ef_construction: efc.parse()?,
+                    ..IndexOptions::default()
+                };
                 if builder == ["hnsw_rs"] {
                     options.builder = GraphBuilder::HnswRs;
                 }
@@ -177,7 +226,8 @@ impl State {
             }
             ["save", path] => {
                 let dimension = self.index()?.dimension();
-                self.index()?.save_changes(path.as_ref(), &stamp(dimension))?;
+                self.index()?
+                    .save_changes(path.as_ref(), &stamp(dimension))?;
                 json!({ "seconds": start.elapsed().as_secs_f64(), "bytes": std::fs::metadata(path)?.len() })
             }
             ["open", path] => {
@@ -193,8 +243,9 @@ impl State {
             }
             ["filter", share, mode, k, out] => {
                 let share: f64 = share.parse()?;
-                let passing: Vec<bool> =
-                    (0..self.base.nrows() as i64).map(|track| chance(TrackId(track)) < share).collect();
+                let passing: Vec<bool> = (0..self.base.nrows() as i64)
+                    .map(|track| chance(TrackId(track)) < share)
+                    .collect();
                 let filter = |track: TrackId| passing[track.0 as usize];
                 let params = SearchParams {
                     mode: mode.parse::<SearchMode>().map_err(anyhow::Error::msg)?,
@@ -208,10 +259,15 @@ impl State {
                 let params = params(mode, widths.first(), widths.get(1))?;
                 let before = cpu_nanoseconds();
                 let found = self.index()?.search_batch(queries.view(), k, &params)?;
-                let (cpu, seconds) = ((cpu_nanoseconds() - before) / 1e9, start.elapsed().as_secs_f64());
+                let (cpu, seconds) = (
+                    (cpu_nanoseconds() - before) / 1e9,
+                    start.elapsed().as_secs_f64(),
+                );
                 let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
                 for (found, mut ids) in found.iter().zip(ids.outer_iter_mut()) {
-                    ids.iter_mut().zip(found).for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
+                    ids.iter_mut()
+                        .zip(found)
+                        .for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
                 }
                 if out != "-" {
                     ndarray_npy::write_npy(out, &ids)?;
@@ -221,7 +277,9 @@ impl State {
                 json!({ "qps": n / seconds, "cpu_qps": n / cpu })
             }
             ["knn", k] => {
-                let found = self.index()?.knn_graph(k.parse()?, &SearchParams::default())?;
+                let found = self
+                    .index()?
+                    .knn_graph(k.parse()?, &SearchParams::default())?;
                 let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
                 json!({ "seconds": seconds, "cpu": cpu, "rows": found.len() })
             }
@@ -255,15 +313,23 @@ impl State {
                 let hnsw = Hnsw::new(m.parse()?, base.nrows(), 16, efc.parse()?, UnitDistance);
                 let first = base.nrows().min(64);
                 (0..first).for_each(|i| hnsw.insert((row(i), i)));
-                (first..base.nrows()).into_par_iter().for_each(|i| hnsw.insert((row(i), i)));
+                (first..base.nrows())
+                    .into_par_iter()
+                    .for_each(|i| hnsw.insert((row(i), i)));
                 self.rival = Some(hnsw);
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
             ["hnsw_rs_search", ef, k, out] => {
                 let (ef, k) = (ef.parse()?, k.parse()?);
-                let Some(hnsw) = &self.rival else { anyhow::bail!("build hnsw_rs first") };
+                let Some(hnsw) = &self.rival else {
+                    anyhow::bail!("build hnsw_rs first")
+                };
                 measured(&self.queries, k, out, |query| {
-                    Ok(hnsw.search(query, k, ef).iter().map(|found| found.d_id as i32).collect())
+                    Ok(hnsw
+                        .search(query, k, ef)
+                        .iter()
+                        .map(|found| found.d_id as i32)
+                        .collect())
                 })?
             }
             ["library", dir] => {
@@ -279,7 +345,11 @@ impl State {
         let queries = std::mem::take(&mut self.queries);
         let index = self.index()?;
         let result = measured(&queries, k, out, |query| {
-            Ok(index.search(query, k, params)?.iter().map(|neighbor| neighbor.track.0 as i32).collect())
+            Ok(index
+                .search(query, k, params)?
+                .iter()
+                .map(|neighbor| neighbor.track.0 as i32)
+                .collect())
         });
         self.queries = queries;
         result
@@ -301,7 +371,9 @@ fn measured(
         let start = Instant::now();
         let found = search(query)?;
         micros.push(start.elapsed().as_secs_f64() * 1e6);
-        ids.iter_mut().zip(found).for_each(|(id, found)| *id = found);
+        ids.iter_mut()
+            .zip(found)
+            .for_each(|(id, found)| *id = found);
     }
     let cpu = (thread_nanoseconds() - cpu) / 1e9;
     if out != "-" {

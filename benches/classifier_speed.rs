@@ -12,17 +12,28 @@ use voisin_train::encoder::{AdamW, AdamWOptions};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [recipe, batch, steps] = &words[..] else { panic!("expected RECIPE|LAYERS BATCH STEPS") };
+    let [recipe, batch, steps] = &words[..] else {
+        panic!("expected RECIPE|LAYERS BATCH STEPS")
+    };
     let batch = batch.parse::<usize>().unwrap();
     let (layers, input) = match NetworkRecipe::named(recipe) {
         Some(recipe) => (recipe.layers(), recipe.example(recipe.seconds())),
         None => (recipe.split(", ").collect(), StackShape::Image(1, 128, 80)),
     };
     let stack = Stack::new(&layers, input, 8).unwrap();
-    let mut net = StackTrain::new(stack, 1, FirstWeights::Torch, DeviceChoice::Cpu.resolve().unwrap());
-    let x: Vec<f32> = (0..batch * input.cells()).map(|i| (i as f32 * 0.7).sin()).collect();
-    let mut adam: Vec<AdamW> =
-        net.blocks().map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default())).collect();
+    let mut net = StackTrain::new(
+        stack,
+        1,
+        FirstWeights::Torch,
+        DeviceChoice::Cpu.resolve().unwrap(),
+    );
+    let x: Vec<f32> = (0..batch * input.cells())
+        .map(|i| (i as f32 * 0.7).sin())
+        .collect();
+    let mut adam: Vec<AdamW> = net
+        .blocks()
+        .map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default()))
+        .collect();
     let (clock, mut loss) = (Instant::now(), 0.0);
     let steps: u32 = steps.parse().unwrap();
     for step in 0..steps {
@@ -42,5 +53,8 @@ fn main() {
             adam.step(parameters, gradient, 1e-3, 1.0, &vec![0.0; gradient.len()]);
         }
     }
-    println!("loss {loss:.4}, {:.3} s a step", clock.elapsed().as_secs_f64() / f64::from(steps.max(1)));
+    println!(
+        "loss {loss:.4}, {:.3} s a step",
+        clock.elapsed().as_secs_f64() / f64::from(steps.max(1))
+    );
 }

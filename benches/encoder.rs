@@ -6,7 +6,11 @@
 //! `research/speed/bench_encoder.py`: `time BATCH REPEATS` prints the median seconds of a batch,
 //! `embed FILE N` prints the embeddings of N windows of raw f32 in FILE.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program"
+)]
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -24,13 +28,20 @@ struct Options {
 }
 
 fn options() -> Result<Options> {
-    let mut options =
-        Options { weights: None, precision: Precision::F32, threads: 2, train: false, serve: false };
+    let mut options = Options {
+        weights: None,
+        precision: Precision::F32,
+        threads: 2,
+        train: false,
+        serve: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--weights" => options.weights = Some(args.next().context("--weights needs a file")?),
-            "--threads" => options.threads = args.next().context("--threads needs a number")?.parse()?,
+            "--threads" => {
+                options.threads = args.next().context("--threads needs a number")?.parse()?
+            }
             "--precision" => {
                 let name = args.next().context("--precision needs f32 or bf16")?;
                 options.precision = name.parse().map_err(anyhow::Error::msg)?;
@@ -50,15 +61,26 @@ fn load(path: &str) -> Result<OpenL3Weights> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {path}"))?;
     let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
     let weights = OpenL3Weights::from_named(|name| {
-        let tensor = tensors.tensor(name).ok().filter(|t| t.dtype() == safetensors::Dtype::F32)?;
-        Some(tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        let tensor = tensors
+            .tensor(name)
+            .ok()
+            .filter(|t| t.dtype() == safetensors::Dtype::F32)?;
+        Some(
+            tensor
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+        )
     })?;
     Ok(weights)
 }
 
 /// Windows of decibels that differ from each other.
 fn mels(n: usize) -> Vec<f32> {
-    (0..n * WINDOW).map(|i| -0.08 * ((i as u64).wrapping_mul(2_654_435_761) >> 7 & 1023) as f32).collect()
+    (0..n * WINDOW)
+        .map(|i| -0.08 * ((i as u64).wrapping_mul(2_654_435_761) >> 7 & 1023) as f32)
+        .collect()
 }
 
 fn median(mut seconds: Vec<f64>) -> f64 {
@@ -91,8 +113,10 @@ fn serve(net: &FastChain) -> Result<()> {
             ["embed", file, n] => {
                 let n: usize = n.parse()?;
                 let bytes = std::fs::read(file)?;
-                let mels: Vec<f32> =
-                    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+                let mels: Vec<f32> = bytes
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect();
                 let mut out = vec![0.0; n * net.dimension()];
                 net.forward(&mels, n, &mut out);
                 let words: Vec<String> = out.iter().map(f32::to_string).collect();
@@ -107,7 +131,9 @@ fn serve(net: &FastChain) -> Result<()> {
 
 fn main() -> Result<()> {
     let options = options()?;
-    rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build_global()?;
     let weights = match &options.weights {
         Some(path) => load(path)?,
         None => OpenL3Weights::seeded(1, &OPENL3_WIDTHS),
@@ -120,13 +146,24 @@ fn main() -> Result<()> {
     if options.serve {
         return serve(&net);
     }
-    println!("OpenL3 mel128/512, {}, {}, {} threads", net.precision(), net.isa(), options.threads);
+    println!(
+        "OpenL3 mel128/512, {}, {}, {} threads",
+        net.precision(),
+        net.isa(),
+        options.threads
+    );
     println!("{:>6} {:>12}", "batch", "windows/s");
     for (batch, repeats) in [(1, 30), (8, 6), (32, 3)] {
-        println!("{batch:>6} {:>12.1}", batch as f64 / time(&net, batch, repeats));
+        println!(
+            "{batch:>6} {:>12.1}",
+            batch as f64 / time(&net, batch, repeats)
+        );
     }
     if options.train {
-        let (n, mut train) = (16, OpenL3Train::new(&weights, isa, Precision::F32, Precision::F32));
+        let (n, mut train) = (
+            16,
+            OpenL3Train::new(&weights, isa, Precision::F32, Precision::F32),
+        );
         let mels = mels(n);
         let d = vec![0.01; train.forward(&mels, n).len()];
         train.backward(&d);

@@ -16,7 +16,10 @@ fn now(start: Instant) -> f64 {
     std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()
         .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())
-        .map_or_else(|| start.elapsed().as_secs_f64(), |nanoseconds| nanoseconds / 1e9)
+        .map_or_else(
+            || start.elapsed().as_secs_f64(),
+            |nanoseconds| nanoseconds / 1e9,
+        )
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,13 +35,29 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let device = DeviceChoice::Cpu.resolve()?;
     println!("{architecture}, {}", device.description());
 
-    let slow = EncoderOptions { engine: CpuPath::Candle, batch: Some(8), ..EncoderOptions::default() };
+    let slow = EncoderOptions {
+        engine: CpuPath::Candle,
+        batch: Some(8),
+        ..EncoderOptions::default()
+    };
     let mut sides = Vec::new();
     if architecture == Architecture::Musicnn {
-        sides.push(("shipped, fast", Encoder::load(&ModelRef::Name("musicnn-msd".to_owned()), &device)?, 32));
+        sides.push((
+            "shipped, fast",
+            Encoder::load(&ModelRef::Name("musicnn-msd".to_owned()), &device)?,
+            32,
+        ));
     }
-    sides.push(("random, fast", Encoder::random(architecture, 1, &device)?, 32));
-    sides.push(("random, fast, batch of 1", Encoder::random(architecture, 1, &device)?, 1));
+    sides.push((
+        "random, fast",
+        Encoder::random(architecture, 1, &device)?,
+        32,
+    ));
+    sides.push((
+        "random, fast, batch of 1",
+        Encoder::random(architecture, 1, &device)?,
+        1,
+    ));
     let random = Encoder::random(architecture, 1, &device)?;
     let weights = voisin_encoder::Weights::random(architecture, 1);
     sides.push((
@@ -74,7 +93,10 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     let candle = medians[medians.len() - 1];
     for ((name, ..), median) in sides.iter().zip(&medians) {
-        println!("{name:28} {median:9.1} windows/s   {:6.1} × Candle", median / candle);
+        println!(
+            "{name:28} {median:9.1} windows/s   {:6.1} × Candle",
+            median / candle
+        );
     }
     println!("{} rounds", rates[0].len());
     Ok(())

@@ -24,7 +24,11 @@ fn main() -> anyhow::Result<()> {
     let vectors: Array2<f32> = ndarray_npy::read_npy(vectors)?;
     let started = Instant::now();
     let graph = KnnGraph::exact(vectors.view(), 15)?;
-    println!("{} tracks; exact graph {:.2} s", vectors.nrows(), started.elapsed().as_secs_f64());
+    println!(
+        "{} tracks; exact graph {:.2} s",
+        vectors.nrows(),
+        started.elapsed().as_secs_f64()
+    );
     match what.as_str() {
         "clusters" => clusters(&vectors, &graph, rest.first())?,
         "page" => page(&vectors, &graph, rest)?,
@@ -35,7 +39,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn metas(n: usize) -> Vec<TrackMeta> {
-    (0..n as i64).map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3"))).collect()
+    (0..n as i64)
+        .map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3")))
+        .collect()
 }
 
 /// A page and pictures of made-up tracks: `page VECTORS.npy FOLDER [LABELS.npy]`.
@@ -47,34 +53,78 @@ fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Res
     let labels: Option<Array1<i64>> = rest.get(1).map(ndarray_npy::read_npy).transpose()?;
     let hostile = "</script><img src=x onerror=\"document.title='broken'\">";
     for (i, track) in meta.iter_mut().enumerate() {
-        let genres =
-            ["Blues", "Classical", "Country", "Disco", "Hip hop", "Jazz", "Metal", "Pop", "Reggae", "Rock"];
-        track.path = folder.join(format!("music/folder {}/{i}#é?.wav", i % 7)).display().to_string();
-        track.title = if i == 5 { hostile.into() } else { format!("Title {i}") };
-        track.artist = Some(if i == 6 { hostile.into() } else { format!("Artist {}", i * 7919 % 61) });
+        let genres = [
+            "Blues",
+            "Classical",
+            "Country",
+            "Disco",
+            "Hip hop",
+            "Jazz",
+            "Metal",
+            "Pop",
+            "Reggae",
+            "Rock",
+        ];
+        track.path = folder
+            .join(format!("music/folder {}/{i}#é?.wav", i % 7))
+            .display()
+            .to_string();
+        track.title = if i == 5 {
+            hostile.into()
+        } else {
+            format!("Title {i}")
+        };
+        track.artist = Some(if i == 6 {
+            hostile.into()
+        } else {
+            format!("Artist {}", i * 7919 % 61)
+        });
         track.album = Some(format!("Album {}", i % 97));
         track.year = (i % 11 != 0).then_some(1960 + (i % 60) as i32);
         track.seconds = 120.0 + (i % 200) as f64;
-        let genre = labels.as_ref().map_or(i % 10, |labels| labels[i] as usize % 10);
+        let genre = labels
+            .as_ref()
+            .map_or(i % 10, |labels| labels[i] as usize % 10);
         if i % 13 != 0 {
             track.genres = vec![genres[genre].into()];
         }
-        track.predicted_genre = Some(genres[if i % 4 == 0 { (genre + 1) % 10 } else { genre }].into());
+        track.predicted_genre =
+            Some(genres[if i % 4 == 0 { (genre + 1) % 10 } else { genre }].into());
         track.predicted_probability = Some(0.7);
     }
     let started = Instant::now();
     let positions = layout(vectors.view(), graph, &LayoutOptions::default())?;
     println!("layout {:.1} s", started.elapsed().as_secs_f64());
-    let clustering = cluster(vectors.view(), graph, &meta, None, &ClusterOptions::default(), None)?;
-    let data = MapData { positions: positions.view(), meta: &meta, graph, clustering: Some(&clustering) };
+    let clustering = cluster(
+        vectors.view(),
+        graph,
+        &meta,
+        None,
+        &ClusterOptions::default(),
+        None,
+    )?;
+    let data = MapData {
+        positions: positions.view(),
+        meta: &meta,
+        graph,
+        clustering: Some(&clustering),
+    };
     let started = Instant::now();
     let page = html(&data, "Figures & <tests>", Some(folder), ColourBy::Genre)?;
-    println!("page {:.1} MB in {:.2} s", page.len() as f64 / 1e6, started.elapsed().as_secs_f64());
+    println!(
+        "page {:.1} MB in {:.2} s",
+        page.len() as f64 / 1e6,
+        started.elapsed().as_secs_f64()
+    );
     std::fs::write(folder.join("map.html"), page)?;
     std::fs::write(folder.join("map.csv"), csv(&data)?)?;
     for colour_by in ColourBy::ALL {
         let name = colour_by.name();
-        let options = StaticOptions { title: format!("By {name}"), colour_by, ..StaticOptions::default() };
+        let options = StaticOptions {
+            title: format!("By {name}"),
+            colour_by,
+            ..StaticOptions::default()
+        };
         std::fs::write(folder.join(format!("{name}.png")), png(&data, &options)?)?;
         std::fs::write(folder.join(format!("{name}.svg")), svg(&data, &options)?)?;
     }
@@ -84,7 +134,10 @@ fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Res
 fn layout(vectors: &Array2<f32>, graph: &KnnGraph, output: Option<&String>) -> anyhow::Result<()> {
     use voisin_explore::layout::{LayoutOptions, layout, place_new, quality};
     for seed in 0..2 {
-        let options = LayoutOptions { seed, ..LayoutOptions::default() };
+        let options = LayoutOptions {
+            seed,
+            ..LayoutOptions::default()
+        };
         let started = Instant::now();
         let positions = layout(vectors.view(), graph, &options)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -114,7 +167,11 @@ fn layout(vectors: &Array2<f32>, graph: &KnnGraph, output: Option<&String>) -> a
     Ok(())
 }
 
-fn clusters(vectors: &Array2<f32>, graph: &KnnGraph, labels: Option<&String>) -> anyhow::Result<()> {
+fn clusters(
+    vectors: &Array2<f32>,
+    graph: &KnnGraph,
+    labels: Option<&String>,
+) -> anyhow::Result<()> {
     let meta = metas(vectors.nrows());
     let truth: Option<Vec<u32>> = labels
         .map(ndarray_npy::read_npy::<_, Array1<i64>>)
@@ -132,7 +189,10 @@ fn clusters(vectors: &Array2<f32>, graph: &KnnGraph, labels: Option<&String>) ->
         );
         if let Some(truth) = &truth {
             let nmi = normalised_mutual_information(truth, &found.assignment);
-            print!(", NMI {nmi:.3}, ARI {:.3}", adjusted_rand_index(truth, &found.assignment));
+            print!(
+                ", NMI {nmi:.3}, ARI {:.3}",
+                adjusted_rand_index(truth, &found.assignment)
+            );
         }
         println!();
         Ok(())
@@ -141,12 +201,22 @@ fn clusters(vectors: &Array2<f32>, graph: &KnnGraph, labels: Option<&String>) ->
         for seed in 0..3 {
             run(
                 &format!("{detail:?} seed {seed}"),
-                &ClusterOptions { detail, seed, ..ClusterOptions::default() },
+                &ClusterOptions {
+                    detail,
+                    seed,
+                    ..ClusterOptions::default()
+                },
             )?;
         }
     }
     for count in [5, 10, 20] {
-        run(&format!("count {count}"), &ClusterOptions { count: Some(count), ..ClusterOptions::default() })?;
+        run(
+            &format!("count {count}"),
+            &ClusterOptions {
+                count: Some(count),
+                ..ClusterOptions::default()
+            },
+        )?;
     }
     Ok(())
 }

@@ -45,20 +45,40 @@ fn main() -> anyhow::Result<()> {
         })
         .collect();
     let wanted = |verb: &str| only.is_none_or(|only| only == verb);
-    let time = |verb: &str, run: &mut dyn FnMut() -> anyhow::Result<String>| -> anyhow::Result<()> {
-        if wanted(verb) {
-            let started = Instant::now();
-            let said = run()?;
-            println!("{n} {verb}: {:.3} s, {said}; peak {:.0} MB", started.elapsed().as_secs_f64(), peak());
-        }
-        Ok(())
-    };
+    let time =
+        |verb: &str, run: &mut dyn FnMut() -> anyhow::Result<String>| -> anyhow::Result<()> {
+            if wanted(verb) {
+                let started = Instant::now();
+                let said = run()?;
+                println!(
+                    "{n} {verb}: {:.3} s, {said}; peak {:.0} MB",
+                    started.elapsed().as_secs_f64(),
+                    peak()
+                );
+            }
+            Ok(())
+        };
     let started = Instant::now();
     let graph = graph(&vectors)?;
-    println!("{n} graph: {:.3} s; peak {:.0} MB", started.elapsed().as_secs_f64(), peak());
+    println!(
+        "{n} graph: {:.3} s; peak {:.0} MB",
+        started.elapsed().as_secs_f64(),
+        peak()
+    );
     time("clusters", &mut || {
-        let found = cluster(vectors.view(), &graph, &meta, None, &ClusterOptions::default(), None)?;
-        Ok(format!("{} clusters at resolution {}", found.clusters.len(), found.resolution))
+        let found = cluster(
+            vectors.view(),
+            &graph,
+            &meta,
+            None,
+            &ClusterOptions::default(),
+            None,
+        )?;
+        Ok(format!(
+            "{} clusters at resolution {}",
+            found.clusters.len(),
+            found.resolution
+        ))
     })?;
     time("map", &mut || {
         let positions = layout(vectors.view(), &graph, &LayoutOptions::default())?;
@@ -72,11 +92,27 @@ fn main() -> anyhow::Result<()> {
             Some(windows(&vectors, track))
         };
         let groups = duplicates(&graph, &meta, || source, None, &options)?;
-        Ok(format!("{} groups, {} sets of windows read", groups.len(), looked.get()))
+        Ok(format!(
+            "{} groups, {} sets of windows read",
+            groups.len(),
+            looked.get()
+        ))
     })?;
-    time("outliers", &mut || Ok(format!("{} found", outliers(&graph, &meta, None, THRESHOLD)?.len())))?;
+    time("outliers", &mut || {
+        Ok(format!(
+            "{} found",
+            outliers(&graph, &meta, None, THRESHOLD)?.len()
+        ))
+    })?;
     time("path", &mut || {
-        let walk = path(vectors.view(), &graph, &meta, 0, n - 1, &PathOptions::default())?;
+        let walk = path(
+            vectors.view(),
+            &graph,
+            &meta,
+            0,
+            n - 1,
+            &PathOptions::default(),
+        )?;
         Ok(format!(
             "{} tracks, largest step {:.3} of {:.3}",
             walk.rows.len(),
@@ -92,7 +128,13 @@ fn main() -> anyhow::Result<()> {
             seeds: SeedUse::Open(3),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &[0, n / 2, n - 1], &|_| false, &options)?;
+        let list = playlist(
+            vectors.view(),
+            &meta,
+            &[0, n / 2, n - 1],
+            &|_| false,
+            &options,
+        )?;
         Ok(format!("{} tracks", list.len()))
     })
 }
@@ -106,7 +148,11 @@ fn graph(vectors: &Array2<f32>) -> anyhow::Result<KnnGraph> {
     let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
     let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
     let lists = index.knn_graph(K, &SearchParams::default())?;
-    let mut graph = KnnGraph { k: K, neighbours: Array2::zeros((n, K)), similarities: Array2::zeros((n, K)) };
+    let mut graph = KnnGraph {
+        k: K,
+        neighbours: Array2::zeros((n, K)),
+        similarities: Array2::zeros((n, K)),
+    };
     for (row, list) in lists.iter().enumerate() {
         for (column, neighbor) in list.iter().enumerate() {
             graph.neighbours[[row, column]] = neighbor.track.0 as u32;
@@ -119,7 +165,9 @@ fn graph(vectors: &Array2<f32>) -> anyhow::Result<KnnGraph> {
 fn windows(vectors: &Array2<f32>, track: TrackId) -> WindowSet {
     let own = vectors.row(track.0 as usize);
     let scale = 0.6 / (own.len() as f32).sqrt();
-    let starts: Vec<f32> = (0..24).map(|i| 8.0 * i as f32 + 0.1 * (track.0 % 40) as f32).collect();
+    let starts: Vec<f32> = (0..24)
+        .map(|i| 8.0 * i as f32 + 0.1 * (track.0 % 40) as f32)
+        .collect();
     let mut state = (track.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let raw = Array2::from_shape_fn((24, own.len()), |(_, d)| {
         state ^= state << 13;
@@ -134,5 +182,7 @@ fn windows(vectors: &Array2<f32>, track: TrackId) -> WindowSet {
 fn peak() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(0.0) / 1000.0
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1000.0
 }

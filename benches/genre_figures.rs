@@ -32,21 +32,36 @@ fn main() {
 /// Cross-validated on the training part only: what choices are made by.
 fn training() {
     for knows_groups in [true, false] {
-        let Some(data) = Taggrams::load("train") else { return };
-        println!("\ngroups known: {knows_groups}\n{:?}", cross_validated(&data, knows_groups, 5));
+        let Some(data) = Taggrams::load("train") else {
+            return;
+        };
+        println!(
+            "\ngroups known: {knows_groups}\n{:?}",
+            cross_validated(&data, knows_groups, 5)
+        );
         let n = data.classes.len();
         let data = if knows_groups { data } else { data.ungrouped() };
         let model = data.fit();
-        println!("{:?}\n{:?}\nscale {:.2}", model.settings(), model.quality(), model.fusion().scale);
+        println!(
+            "{:?}\n{:?}\nscale {:.2}",
+            model.settings(),
+            model.quality(),
+            model.fusion().scale
+        );
         let left = data.without(6).fit();
         let metal = data.subset(&(0..n).filter(|&i| data.classes[i] == 6).collect::<Vec<_>>());
         let p = left.probabilities(&metal.queries()).unwrap();
         for (name, p) in [("head", &p.head), ("vote", &p.vote), ("fused", &p.fused)] {
-            let rock = p.outer_iter().filter(|r| left.genres()[argmax(*r)].name() == "rock").count();
+            let rock = p
+                .outer_iter()
+                .filter(|r| left.genres()[argmax(*r)].name() == "rock")
+                .count();
             println!("metal to rock by {name}: {rock}/{}", metal.classes.len());
         }
     }
-    let Some(data) = Taggrams::load("train") else { return };
+    let Some(data) = Taggrams::load("train") else {
+        return;
+    };
     let n = data.classes.len();
     let classes: Vec<Vec<usize>> = data.classes.iter().map(|c| vec![*c]).collect();
     let folds = grouped_folds(&classes, 10, &data.groups, 5, 100);
@@ -55,11 +70,23 @@ fn training() {
         let (train, test): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| folds[i] != fold);
         let (train, test) = (data.subset(&train), data.subset(&test));
         for (out, list) in novelty.iter_mut().enumerate() {
-            let p = train.without(out).fit().probabilities(&test.queries()).unwrap();
-            list.extend(p.novelty.iter().zip(&test.classes).map(|(v, c)| (*v, *c == out)));
+            let p = train
+                .without(out)
+                .fit()
+                .probabilities(&test.queries())
+                .unwrap();
+            list.extend(
+                p.novelty
+                    .iter()
+                    .zip(&test.classes)
+                    .map(|(v, c)| (*v, *c == out)),
+            );
         }
     }
-    println!("novelty, mean of ten genres left out: AUROC {:.3}", mean_auc(&novelty));
+    println!(
+        "novelty, mean of ten genres left out: AUROC {:.3}",
+        mean_auc(&novelty)
+    );
 }
 
 fn mean_auc(lists: &[Vec<(f64, bool)>]) -> f64 {
@@ -73,18 +100,27 @@ fn mean_auc(lists: &[Vec<(f64, bool)>]) -> f64 {
 /// The test part: no choice may be made by it.
 fn test_part() {
     for knows_groups in [true, false] {
-        let (Some(train), Some(test)) = (Taggrams::load("train"), Taggrams::load("test")) else { return };
+        let (Some(train), Some(test)) = (Taggrams::load("train"), Taggrams::load("test")) else {
+            return;
+        };
         println!("\ngroups known: {knows_groups}");
-        let train = if knows_groups { train } else { train.ungrouped() };
+        let train = if knows_groups {
+            train
+        } else {
+            train.ungrouped()
+        };
         let p = train.fit().probabilities(&test.queries()).unwrap();
         let rights = |p: &ndarray::Array2<f32>| -> Vec<f64> {
             let rows = p.outer_iter().zip(&test.classes);
-            rows.map(|(row, &class)| f64::from(u8::from(argmax(row) == class))).collect()
+            rows.map(|(row, &class)| f64::from(u8::from(argmax(row) == class)))
+                .collect()
         };
         for (name, p) in [("head", &p.head), ("vote", &p.vote), ("fused", &p.fused)] {
             let right = rights(p);
             let best = |row: usize| f64::from(p[[row, argmax(p.row(row))]]);
-            let sure: Vec<(f64, bool)> = (0..right.len()).map(|i| (best(i), right[i] > 0.5)).collect();
+            let sure: Vec<(f64, bool)> = (0..right.len())
+                .map(|i| (best(i), right[i] > 0.5))
+                .collect();
             println!(
                 "{name}: {} of {} right, {:.1} %, ECE {:.3}",
                 right.iter().sum::<f64>(),
@@ -93,27 +129,48 @@ fn test_part() {
                 metrics::expected_calibration_error(&sure, 10)
             );
         }
-        let gains: Vec<f64> =
-            rights(&p.fused).iter().zip(rights(&p.head)).map(|(fused, head)| fused - head).collect();
+        let gains: Vec<f64> = rights(&p.fused)
+            .iter()
+            .zip(rights(&p.head))
+            .map(|(fused, head)| fused - head)
+            .collect();
         let n = gains.len() as f64;
         let mean = gains.iter().sum::<f64>() / n;
         let variance = gains.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n;
-        println!("fused above head by {:.2} ± {:.2} points", 100.0 * mean, 100.0 * (variance / n).sqrt());
+        println!(
+            "fused above head by {:.2} ± {:.2} points",
+            100.0 * mean,
+            100.0 * (variance / n).sqrt()
+        );
         let mut lists = Vec::new();
         for out in 0..10 {
             let model = train.without(out).fit();
             let p = model.probabilities(&test.queries()).unwrap();
-            lists.push(p.novelty.iter().zip(&test.classes).map(|(v, c)| (*v, *c == out)).collect::<Vec<_>>());
+            lists.push(
+                p.novelty
+                    .iter()
+                    .zip(&test.classes)
+                    .map(|(v, c)| (*v, *c == out))
+                    .collect::<Vec<_>>(),
+            );
             if out == 6 {
                 for (name, p) in [("head", &p.head), ("vote", &p.vote), ("fused", &p.fused)] {
                     let metal = p.outer_iter().zip(&test.classes).filter(|(_, c)| **c == 6);
-                    let rock = |row: ndarray::ArrayView1<f32>| model.genres()[argmax(row)].name() == "rock";
+                    let rock = |row: ndarray::ArrayView1<f32>| {
+                        model.genres()[argmax(row)].name() == "rock"
+                    };
                     let called = metal.clone().filter(|(row, _)| rock(row.view())).count();
-                    println!("metal left out, called rock by {name}: {called} of {}", metal.count());
+                    println!(
+                        "metal left out, called rock by {name}: {called} of {}",
+                        metal.count()
+                    );
                 }
             }
         }
-        println!("one genre left out: AUROC of novelty {:.3}, mean of ten", mean_auc(&lists));
+        println!(
+            "one genre left out: AUROC of novelty {:.3}, mean of ten",
+            mean_auc(&lists)
+        );
     }
 }
 
@@ -130,11 +187,18 @@ fn speed() {
         );
         let started = Instant::now();
         let ids: Vec<Option<TrackId>> = data.ids.iter().copied().map(Some).collect();
-        let queries = QueryVectors { ids: &ids, ..QueryVectors::of(data.vectors.view()) };
+        let queries = QueryVectors {
+            ids: &ids,
+            ..QueryVectors::of(data.vectors.view())
+        };
         let answers = model.predict(&queries, &PredictOptions::default()).unwrap();
         println!("classify {}: {:.2?}", answers.len(), started.elapsed());
         let started = Instant::now();
         let kin = kinship(&data.set(), &KinshipOptions::default()).unwrap();
-        println!("kinship of {} genres: {:.2?}", kin.genres.len(), started.elapsed());
+        println!(
+            "kinship of {} genres: {:.2?}",
+            kin.genres.len(),
+            started.elapsed()
+        );
     }
 }

@@ -9,8 +9,8 @@ use half::f16;
 use ndarray::Array2;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{
-    AudioFacts, FileRecord, FileState, Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackFilter,
-    TrackTags, TrackWindows,
+    AudioFacts, FileRecord, FileState, Library, LibraryError, NewTrack, OpenMode, StoredModel,
+    TrackFilter, TrackTags, TrackWindows,
 };
 
 const DIMENSION: usize = 512;
@@ -21,7 +21,9 @@ fn unit_vector(seed: u64, dimension: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let raw: Vec<f32> = (0..dimension)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
         })
         .collect();
@@ -60,7 +62,10 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
             artist: Some(format!("Artist {}", seed / 100)),
             album: Some(format!("Album {}", seed / 10)),
             album_artist: None,
-            genres: vec![format!("Genre {}", seed % 20), format!("Genre {}", seed % 7)],
+            genres: vec![
+                format!("Genre {}", seed % 20),
+                format!("Genre {}", seed % 7),
+            ],
             year: Some(1960 + (seed % 60) as i32),
             track_number: Some(seed as u32 % 10),
             disc_number: Some(1),
@@ -79,7 +84,12 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
 fn processor() -> Duration {
     std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+    Duration::from_nanos(
+        text.split(' ')
+            .next()
+            .and_then(|nanos| nanos.parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 /// Runs `work` some times and prints its figures.
@@ -139,18 +149,35 @@ fn main() -> Outcome {
     time("file_state of all", 5, || {
         files.iter().try_for_each(|file| {
             let state = library.file_state(file)?;
-            assert!(matches!(state, FileState::Unchanged(_)), "{}", file.path.display());
+            assert!(
+                matches!(state, FileState::Unchanged(_)),
+                "{}",
+                file.path.display()
+            );
             Ok::<_, LibraryError>(())
         })
     })?;
-    let genre = TrackFilter { genres: vec!["genre 1".into()], ..TrackFilter::default() };
+    let genre = TrackFilter {
+        genres: vec!["genre 1".into()],
+        ..TrackFilter::default()
+    };
     time("filter by genre", 5, || library.matching(&genre))?;
     let exclude_artists = vec!["Artist 3".into()];
-    let year = TrackFilter { year_from: Some(1990), exclude_artists, ..TrackFilter::default() };
-    time("filter by year, without an artist", 5, || library.matching(&year))?;
-    time("words", 5, || library.search_words("artist 17 title 17", 10))?;
+    let year = TrackFilter {
+        year_from: Some(1990),
+        exclude_artists,
+        ..TrackFilter::default()
+    };
+    time("filter by year, without an artist", 5, || {
+        library.matching(&year)
+    })?;
+    time("words", 5, || {
+        library.search_words("artist 17 title 17", 10)
+    })?;
     let before = library.generation()?.saturating_sub(10_000);
-    time("changes of the last 10 000", 5, || library.changes_since(before))?;
+    time("changes of the last 10 000", 5, || {
+        library.changes_since(before)
+    })?;
     time("check", 1, || library.check(false))?;
     let ids: Vec<TrackId> = (1..=1000).map(TrackId).collect();
     time("removal of 1 000 tracks", 1, || library.remove_tracks(&ids))

@@ -14,7 +14,10 @@ fn config(name: &str) -> MelConfig {
     if name == "musicnn" {
         MelConfig::musicnn()
     } else {
-        MelConfig::openl3(name.parse().expect("original, kapre04, essentia or musicnn"))
+        MelConfig::openl3(
+            name.parse()
+                .expect("original, kapre04, essentia or musicnn"),
+        )
     }
 }
 
@@ -23,7 +26,9 @@ fn samples(config: &MelConfig) -> Vec<f32> {
     let (mut state, mut slow) = (1u64, 0f32);
     (0..10 * config.window_samples())
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let x = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
             slow += 0.1 * (x - slow);
             slow
@@ -39,7 +44,11 @@ fn seconds(name: &str, count: usize) -> f64 {
     front_end.compute_into(&samples, &mut scratch, &mut out);
     let start = Instant::now();
     for i in 0..count {
-        front_end.compute_into(black_box(&samples[i % 9 * length..]), &mut scratch, &mut out);
+        front_end.compute_into(
+            black_box(&samples[i % 9 * length..]),
+            &mut scratch,
+            &mut out,
+        );
         black_box(&out);
     }
     start.elapsed().as_secs_f64()
@@ -55,10 +64,22 @@ fn main() {
         }
         return;
     }
-    let variants = [OpenL3Variant::Original, OpenL3Variant::Kapre04, OpenL3Variant::Essentia];
-    for name in variants.map(|v| v.to_string()).iter().map(String::as_str).chain(["musicnn"]) {
+    let variants = [
+        OpenL3Variant::Original,
+        OpenL3Variant::Kapre04,
+        OpenL3Variant::Essentia,
+    ];
+    for name in variants
+        .map(|v| v.to_string())
+        .iter()
+        .map(String::as_str)
+        .chain(["musicnn"])
+    {
         let mut runs: Vec<f64> = (0..7).map(|_| 500.0 / seconds(name, 500)).collect();
         runs.sort_by(f64::total_cmp);
-        println!("{name:9} {:7.0} windows/s (median of 7 runs, {:.0} to {:.0})", runs[3], runs[0], runs[6]);
+        println!(
+            "{name:9} {:7.0} windows/s (median of 7 runs, {:.0} to {:.0})",
+            runs[3], runs[0], runs[6]
+        );
     }
 }

@@ -11,19 +11,37 @@ use voisin::{Embedder, WindowPlan};
 use voisin_encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Precision, Weights};
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let dot = |a: &[f32], b: &[f32]| {
+        a.iter()
+            .zip(b)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum::<f64>()
+    };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 fn centred(vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let mean = |i: usize| vectors.iter().map(|v| f64::from(v[i])).sum::<f64>() / vectors.len() as f64;
+    let mean =
+        |i: usize| vectors.iter().map(|v| f64::from(v[i])).sum::<f64>() / vectors.len() as f64;
     let means: Vec<f64> = (0..vectors.first().map_or(0, Vec::len)).map(mean).collect();
-    vectors.iter().map(|v| v.iter().zip(&means).map(|(x, m)| (f64::from(*x) - m) as f32).collect()).collect()
+    vectors
+        .iter()
+        .map(|v| {
+            v.iter()
+                .zip(&means)
+                .map(|(x, m)| (f64::from(*x) - m) as f32)
+                .collect()
+        })
+        .collect()
 }
 
 fn report(name: &str, mut cosines: Vec<f64>) {
     cosines.sort_by(f64::total_cmp);
-    println!("{name:<28} worst {:.7}   median {:.7}", cosines[0], cosines[cosines.len() / 2]);
+    println!(
+        "{name:<28} worst {:.7}   median {:.7}",
+        cosines[0],
+        cosines[cosines.len() / 2]
+    );
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,12 +53,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => Weights::random(Architecture::OpenL3, 1),
     };
-    let limit = arguments.next().map_or(Ok(usize::MAX), |n| n.to_string_lossy().parse())?;
+    let limit = arguments
+        .next()
+        .map_or(Ok(usize::MAX), |n| n.to_string_lossy().parse())?;
     let device = DeviceChoice::Cpu.resolve()?;
     let embedder = |precision| -> Result<Embedder, Box<dyn std::error::Error>> {
-        let options = EncoderOptions { precision, ..EncoderOptions::default() };
-        let manifest = Encoder::random(Architecture::OpenL3, 1, &device)?.manifest().clone();
-        Ok(Embedder::new(Encoder::new(manifest, &weights, &device, &options)?)?)
+        let options = EncoderOptions {
+            precision,
+            ..EncoderOptions::default()
+        };
+        let manifest = Encoder::random(Architecture::OpenL3, 1, &device)?
+            .manifest()
+            .clone();
+        Ok(Embedder::new(Encoder::new(
+            manifest, &weights, &device, &options,
+        )?)?)
     };
     let sides = [embedder(Precision::F32)?, embedder(Precision::Bf16)?];
     if sides[1].encoder().precision() != Precision::Bf16 {
@@ -48,13 +75,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
         .into_iter()
-        .filter_map(|entry| Some(entry.ok().filter(|entry| entry.file_type().is_file())?.into_path()))
+        .filter_map(|entry| {
+            Some(
+                entry
+                    .ok()
+                    .filter(|entry| entry.file_type().is_file())?
+                    .into_path(),
+            )
+        })
         .collect();
     files.sort();
     let (mut windows, mut full, mut half) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
-        let Ok(info) = voisin_audio::probe(&file) else { continue };
-        let Ok(a) = sides[0].embed(&file, &info, WindowPlan::Spread(24), None) else { continue };
+        let Ok(info) = voisin_audio::probe(&file) else {
+            continue;
+        };
+        let Ok(a) = sides[0].embed(&file, &info, WindowPlan::Spread(24), None) else {
+            continue;
+        };
         let b = sides[1].embed(&file, &info, WindowPlan::Spread(24), None)?;
         for (a, b) in a.windows.rows().into_iter().zip(b.windows.rows()) {
             windows.push(cosine(&a.to_vec(), &b.to_vec()));
@@ -70,8 +108,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{} tracks, {} windows", full.len(), windows.len());
     report("windows", windows);
-    report("pooled vectors", full.iter().zip(&half).map(|(a, b)| cosine(a, b)).collect());
+    report(
+        "pooled vectors",
+        full.iter().zip(&half).map(|(a, b)| cosine(a, b)).collect(),
+    );
     let (full, half) = (centred(&full), centred(&half));
-    report("pooled vectors about the mean", full.iter().zip(&half).map(|(a, b)| cosine(a, b)).collect());
+    report(
+        "pooled vectors about the mean",
+        full.iter().zip(&half).map(|(a, b)| cosine(a, b)).collect(),
+    );
     Ok(())
 }

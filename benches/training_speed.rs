@@ -18,8 +18,8 @@ fn main() -> Result<()> {
     let mels = mels(18, n * WINDOW);
     let vars = Vars::new(&weights);
     let x = Tensor::from_slice(&mels[..WINDOW], (1, 1, 128, 199), &Device::Cpu)?;
-    let mut trains =
-        [Precision::F32, Precision::Bf16].map(|p| OpenL3Train::with_input(&weights, 128, 199, isa, p, p));
+    let mut trains = [Precision::F32, Precision::Bf16]
+        .map(|p| OpenL3Train::with_input(&weights, 128, 199, isa, p, p));
     let d = vec![0.01; n * 512];
     let mut ratios = Vec::new();
     for _ in 0..3 {
@@ -32,7 +32,10 @@ fn main() -> Result<()> {
             train.backward(&d);
             start.elapsed().as_secs_f64() / n as f64
         });
-        println!("seconds a window: Candle {candle:.3}, f32 {:.4}, bf16 {:.4}", ours[0], ours[1]);
+        println!(
+            "seconds a window: Candle {candle:.3}, f32 {:.4}, bf16 {:.4}",
+            ours[0], ours[1]
+        );
         ratios.push(candle / ours[0]);
     }
     ratios.sort_by(f64::total_cmp);

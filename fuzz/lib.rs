@@ -18,8 +18,11 @@ pub fn only_guarded_panics() {
 
 /// A folder in memory for this process.
 pub fn scratch() -> PathBuf {
-    let root =
-        if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let root = if std::path::Path::new("/dev/shm").is_dir() {
+        "/dev/shm".into()
+    } else {
+        std::env::temp_dir()
+    };
     let folder = root.join(format!("voisin-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder in memory");
     folder
@@ -34,7 +37,11 @@ pub fn import(bytes: &[u8], format: WeightFormat) -> bool {
         Ok(imported) => {
             assert_eq!(imported.format, format);
             for (name, tensor) in &imported.tensors {
-                assert_eq!(tensor.values.len(), tensor.shape.iter().product::<usize>(), "{name}");
+                assert_eq!(
+                    tensor.values.len(),
+                    tensor.shape.iter().product::<usize>(),
+                    "{name}"
+                );
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

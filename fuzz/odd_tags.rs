@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use voisin_audio::AudioError;
-use voisin_audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags, restore};
+use voisin_audio::tags::{
+    TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags, restore,
+};
 
 const MP3: &[u8] = include_bytes!("../tests/data/audio/noxing.mp3");
 const FLAC: &[u8] = include_bytes!("../tests/data/audio/mono.flac");
@@ -42,39 +44,71 @@ pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcom
         2 => (TagField::ReplayGain, "-3.25 dB"),
         _ => (TagField::Genre, "Zouk \u{e9}lectrique"),
     };
-    let edit = TagEdit { field, values: vec![value.to_owned()] };
-    let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    let edit = TagEdit {
+        field,
+        values: vec![value.to_owned()],
+    };
+    let options = WriteOptions {
+        overwrite: true,
+        ..WriteOptions::default()
+    };
     let mut patch = None;
-    let outcome = prepare(path, std::slice::from_ref(&edit), options, &mut |_| {}).and_then(|prepared| {
-        patch = prepared.reverse_patch().cloned();
-        prepared.commit()
-    });
+    let outcome =
+        prepare(path, std::slice::from_ref(&edit), options, &mut |_| {}).and_then(|prepared| {
+            patch = prepared.reverse_patch().cloned();
+            prepared.commit()
+        });
     let after = std::fs::read(path).expect("still there");
     match outcome {
         Err(AudioError::TagsUnwritable { reason, .. }) => {
-            assert!(after == made.bytes, "{}: refused ({reason}) and changed", made.kind);
+            assert!(
+                after == made.bytes,
+                "{}: refused ({reason}) and changed",
+                made.kind
+            );
             (made.kind, Outcome::Refused(reason))
         }
         Err(error) => {
-            assert!(after == made.bytes, "{}: failed ({error}) and changed", made.kind);
+            assert!(
+                after == made.bytes,
+                "{}: failed ({error}) and changed",
+                made.kind
+            );
             (made.kind, Outcome::Refused("it is not heard".to_owned()))
         }
         Ok(outcomes) => {
             assert_eq!(outcomes, [WriteOutcome::Written], "{}", made.kind);
             let read = read_tags(path).expect("readable");
-            assert!(field.is_same(&field.values(&read), &edit.values), "{}: {read:?}", made.kind);
+            assert!(
+                field.is_same(&field.values(&read), &edit.values),
+                "{}: {read:?}",
+                made.kind
+            );
             let flattened = flat(&after);
             let mut rest = &flattened[..];
             for kept in &made.kept {
                 let at = find(rest, kept);
-                let at = at.unwrap_or_else(|| panic!("{}: lost {}", made.kind, kept.escape_ascii()));
+                let at =
+                    at.unwrap_or_else(|| panic!("{}: lost {}", made.kind, kept.escape_ascii()));
                 rest = &rest[at + kept.len()..];
             }
             let before = info.expect("it was written").content;
-            assert!(voisin_audio::probe(path).expect("still heard").content == before, "{}", made.kind);
+            assert!(
+                voisin_audio::probe(path).expect("still heard").content == before,
+                "{}",
+                made.kind
+            );
             let patch = patch.expect("tags of this size are kept");
-            assert!(restore(path, &patch, options, &mut |_| {}).expect("restorable"), "{}", made.kind);
-            assert!(std::fs::read(path).expect("there") == made.bytes, "{}: not taken back", made.kind);
+            assert!(
+                restore(path, &patch, options, &mut |_| {}).expect("restorable"),
+                "{}",
+                made.kind
+            );
+            assert!(
+                std::fs::read(path).expect("there") == made.bytes,
+                "{}: not taken back",
+                made.kind
+            );
             (made.kind, Outcome::Written)
         }
     }
@@ -99,14 +133,21 @@ fn flat(bytes: &[u8]) -> Vec<u8> {
     if !bytes.starts_with(b"OggS") {
         return bytes.to_vec();
     }
-    pages(bytes).iter().flat_map(|page| page[27 + usize::from(page[26])..].to_vec()).collect()
+    pages(bytes)
+        .iter()
+        .flat_map(|page| page[27 + usize::from(page[26])..].to_vec())
+        .collect()
 }
 
 fn pages(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while bytes.len() >= 27 {
         let table = 27 + usize::from(bytes[26]);
-        let size = table + bytes[27..table].iter().map(|&size| usize::from(size)).sum::<usize>();
+        let size = table
+            + bytes[27..table]
+                .iter()
+                .map(|&size| usize::from(size))
+                .sum::<usize>();
         let (page, rest) = bytes.split_at(size);
         all.push(page);
         bytes = rest;
@@ -150,7 +191,16 @@ const TEXTS: [&[u8]; 14] = [
 
 /// A picture as a FLAC block holds it.
 pub fn picture(data: &[u8]) -> Vec<u8> {
-    [&big(3)[..], &big(9), b"image/png", &big(0), &[0; 16], &big(data.len()), data].concat()
+    [
+        &big(3)[..],
+        &big(9),
+        b"image/png",
+        &big(0),
+        &[0; 16],
+        &big(data.len()),
+        data,
+    ]
+    .concat()
 }
 
 /// A FLAC file with these blocks, type and content, behind its STREAMINFO; and its sound.
@@ -164,7 +214,11 @@ pub fn flac(blocks: &[(u8, Vec<u8>)]) -> (Vec<u8>, Vec<u8>) {
     let mut bytes = FLAC[..8 + 34].to_vec();
     bytes[4] = if blocks.is_empty() { 0x80 } else { 0 };
     for (i, (kind, content)) in blocks.iter().enumerate() {
-        bytes.push(if i + 1 == blocks.len() { kind | 0x80 } else { *kind });
+        bytes.push(if i + 1 == blocks.len() {
+            kind | 0x80
+        } else {
+            *kind
+        });
         bytes.extend(&big(content.len())[1..]);
         bytes.extend(content);
     }
@@ -195,7 +249,15 @@ pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
         used += 1;
     }
     packets.pop();
-    packets[0] = [if is_opus { &b"OpusTags"[..] } else { b"\x03vorbis" }, list].concat();
+    packets[0] = [
+        if is_opus {
+            &b"OpusTags"[..]
+        } else {
+            b"\x03vorbis"
+        },
+        list,
+    ]
+    .concat();
     let mut kept = packets[1..].to_vec();
     let mut segments = Vec::new();
     for packet in &packets {
@@ -211,7 +273,11 @@ pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
         rest = after;
         let mut page = [&old[1][..26], &[table.len() as u8], table, content].concat();
         page[5] = is_continued.into();
-        page[6..14].fill(if table.iter().all(|&size| size == 255) { 0xff } else { 0 });
+        page[6..14].fill(if table.iter().all(|&size| size == 255) {
+            0xff
+        } else {
+            0
+        });
         is_continued = table[table.len() - 1] == 255;
         new.push(page);
     }
@@ -224,7 +290,9 @@ pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
         page[22..26].fill(0);
         let sum = page.iter().fold(0_u32, |sum, &byte| {
             let sum = sum ^ u32::from(byte) << 24;
-            (0..8).fold(sum, |sum, _| sum << 1 ^ if sum >> 31 == 1 { 0x04c1_1db7 } else { 0 })
+            (0..8).fold(sum, |sum, _| {
+                sum << 1 ^ if sum >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+            })
         });
         page[22..26].copy_from_slice(&sum.to_le_bytes());
     }
@@ -235,7 +303,11 @@ pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
 ///
 /// - `padding`: bytes behind the list
 /// - `is_first`: what is not sound comes before it
-pub fn m4a(items: Option<(&[u8], &[u8])>, padding: Option<usize>, is_first: bool) -> (Vec<u8>, Vec<u8>) {
+pub fn m4a(
+    items: Option<(&[u8], &[u8])>,
+    padding: Option<usize>,
+    is_first: bool,
+) -> (Vec<u8>, Vec<u8>) {
     let atoms = |mut rest: &'static [u8]| {
         let mut all = Vec::new();
         while rest.len() >= 8 {
@@ -247,13 +319,25 @@ pub fn m4a(items: Option<(&[u8], &[u8])>, padding: Option<usize>, is_first: bool
         all
     };
     let all = atoms(M4A);
-    let one = |kind: &[u8]| *all.iter().find(|atom| &atom[4..8] == kind).expect("in every file");
-    let mut within: Vec<Vec<u8>> = atoms(&one(b"moov")[8..]).into_iter().map(<[u8]>::to_vec).collect();
+    let one = |kind: &[u8]| {
+        *all.iter()
+            .find(|atom| &atom[4..8] == kind)
+            .expect("in every file")
+    };
+    let mut within: Vec<Vec<u8>> = atoms(&one(b"moov")[8..])
+        .into_iter()
+        .map(<[u8]>::to_vec)
+        .collect();
     within.retain(|atom| &atom[4..8] != b"udta");
     if let Some((items, other)) = items {
         let handler = boxed(b"hdlr", b"\0\0\0\0\0\0\0\0mdirappl\0\0\0\0\0\0\0\0\0");
-        let padding = padding.map(|size| boxed(b"free", &vec![0; size])).unwrap_or_default();
-        let meta = boxed(b"meta", &[&[0; 4], &handler[..], &boxed(b"ilst", items), &padding].concat());
+        let padding = padding
+            .map(|size| boxed(b"free", &vec![0; size]))
+            .unwrap_or_default();
+        let meta = boxed(
+            b"meta",
+            &[&[0; 4], &handler[..], &boxed(b"ilst", items), &padding].concat(),
+        );
         within.push(boxed(b"udta", &[&meta, other].concat()));
     }
     let mut moov = boxed(b"moov", &within.concat());
@@ -267,7 +351,11 @@ pub fn m4a(items: Option<(&[u8], &[u8])>, padding: Option<usize>, is_first: bool
         let old = u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]) as usize;
         entry.copy_from_slice(&big(old + place - old_place));
     }
-    let bytes = if is_first { [start, &moov, sound].concat() } else { [start, sound, &moov].concat() };
+    let bytes = if is_first {
+        [start, &moov, sound].concat()
+    } else {
+        [start, sound, &moov].concat()
+    };
     (bytes, sound.to_vec())
 }
 
@@ -276,7 +364,9 @@ struct Choices<'a>(&'a [u8]);
 impl Choices<'_> {
     /// The next byte; 0 where there is none.
     fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         *first
     }
@@ -352,8 +442,11 @@ impl Choices<'_> {
                 _ => self.bytes(60),
             };
             // Grouped, encrypted, or read-only, in either version: readers leave such a frame out.
-            let flags =
-                if version > 2 && id[0] != b'T' && self.is(6) { self.pick(&[0x20, 0x40, 0x04]) } else { 0 };
+            let flags = if version > 2 && id[0] != b'T' && self.is(6) {
+                self.pick(&[0x20, 0x40, 0x04])
+            } else {
+                0
+            };
             let mut frame = match version {
                 2 => [old, &big(body.len())[1..], &body].concat(),
                 3 => [id, &big(body.len()), &[0, flags], &body].concat(),
@@ -362,7 +455,13 @@ impl Choices<'_> {
             if is_stuffed {
                 frame = frame
                     .iter()
-                    .flat_map(|&byte| if byte == 0xff { vec![byte, 0] } else { vec![byte] })
+                    .flat_map(|&byte| {
+                        if byte == 0xff {
+                            vec![byte, 0]
+                        } else {
+                            vec![byte]
+                        }
+                    })
                     .collect();
             }
             if id != b"TCON" {
@@ -408,11 +507,26 @@ impl Choices<'_> {
             let mut items = Vec::new();
             let mut count = 0;
             for _ in 0..self.below(6) {
-                let key = self.pick(&[&b"Genre"[..], b"Title", b"Artist", b"Cover Art (Front)", b"genre"]);
+                let key = self.pick(&[
+                    &b"Genre"[..],
+                    b"Title",
+                    b"Artist",
+                    b"Cover Art (Front)",
+                    b"genre",
+                ]);
                 let is_binary = key.starts_with(b"Cover");
-                let value = if is_binary { self.bytes(90) } else { self.pick(&TEXTS).to_vec() };
-                let item =
-                    [&little(value.len())[..], &[if is_binary { 2 } else { 0 }, 0, 0, 0], key, &[0], &value];
+                let value = if is_binary {
+                    self.bytes(90)
+                } else {
+                    self.pick(&TEXTS).to_vec()
+                };
+                let item = [
+                    &little(value.len())[..],
+                    &[if is_binary { 2 } else { 0 }, 0, 0, 0],
+                    key,
+                    &[0],
+                    &value,
+                ];
                 let item = item.concat();
                 count += 1;
                 if !key.eq_ignore_ascii_case(b"genre") {
@@ -421,7 +535,9 @@ impl Choices<'_> {
                 items.extend(item);
             }
             let mark = |flags: u32| {
-                let numbers = [2000, items.len() as u32 + 32, count, flags].map(u32::to_le_bytes).concat();
+                let numbers = [2000, items.len() as u32 + 32, count, flags]
+                    .map(u32::to_le_bytes)
+                    .concat();
                 [b"APETAGEX", &numbers[..], &[0; 8]].concat()
             };
             if self.is(2) {
@@ -441,7 +557,11 @@ impl Choices<'_> {
             kept.push(tag.clone());
             bytes.extend(tag);
         }
-        Made { kind: "MP3", bytes, kept }
+        Made {
+            kind: "MP3",
+            bytes,
+            kept,
+        }
     }
 
     /// A list of comments; `names` of no field that is written are kept.
@@ -478,7 +598,11 @@ impl Choices<'_> {
 
     fn flac(&mut self) -> Made {
         let mut kept = Vec::new();
-        let tag = if self.is(6) { self.id3(&mut kept) } else { Vec::new() };
+        let tag = if self.is(6) {
+            self.id3(&mut kept)
+        } else {
+            Vec::new()
+        };
         kept.push(FLAC[8..8 + 34].to_vec());
         let mut blocks = Vec::new();
         for _ in 0..self.below(5) {
@@ -496,7 +620,11 @@ impl Choices<'_> {
         }
         let (stream, sound) = flac(&blocks);
         kept.push(sound);
-        Made { kind: "FLAC", bytes: [tag, stream].concat(), kept }
+        Made {
+            kind: "FLAC",
+            bytes: [tag, stream].concat(),
+            kept,
+        }
     }
 
     fn ogg(&mut self, is_opus: bool) -> Made {
@@ -505,27 +633,49 @@ impl Choices<'_> {
         // Bytes behind the comments: of Opus any, of Vorbis a bit that is set.
         let behind = if is_opus { self.bytes(60) } else { vec![1] };
         // Long ones need pages of their own.
-        let behind = if is_opus && self.is(4) { behind.repeat(1 + self.below(2000)) } else { behind };
+        let behind = if is_opus && self.is(4) {
+            behind.repeat(1 + self.below(2000))
+        } else {
+            behind
+        };
         kept.push(behind.clone());
         let most = self.pick(&[255, 255, 17]);
         let (bytes, after) = ogg(is_opus, &[list, behind].concat(), most);
         kept.extend(after);
-        Made { kind: if is_opus { "Opus" } else { "Vorbis" }, bytes, kept }
+        Made {
+            kind: if is_opus { "Opus" } else { "Vorbis" },
+            bytes,
+            kept,
+        }
     }
 
     fn m4a(&mut self) -> Made {
         let mut kept = Vec::new();
         let mut items = Vec::new();
         for _ in 0..self.below(9) {
-            let kind =
-                self.pick(&[&b"\xa9gen"[..], b"\xa9nam", b"\xa9ART", b"\xa9cmt", b"covr", b"gnre", b"----"]);
+            let kind = self.pick(&[
+                &b"\xa9gen"[..],
+                b"\xa9nam",
+                b"\xa9ART",
+                b"\xa9cmt",
+                b"covr",
+                b"gnre",
+                b"----",
+            ]);
             let text = self.pick(&TEXTS);
-            let code = if kind == b"covr" { 14 } else { self.pick(&[1, 2, 0, 1]) };
+            let code = if kind == b"covr" {
+                14
+            } else {
+                self.pick(&[1, 2, 0, 1])
+            };
             let data = boxed(b"data", &[&big(code)[..], &[0; 4], text].concat());
             let item = match kind {
                 b"----" => {
-                    let names =
-                        [boxed(b"mean", b"\0\0\0\0org.example"), boxed(b"name", b"\0\0\0\0X")].concat();
+                    let names = [
+                        boxed(b"mean", b"\0\0\0\0org.example"),
+                        boxed(b"name", b"\0\0\0\0X"),
+                    ]
+                    .concat();
                     boxed(kind, &[names, data].concat())
                 }
                 b"gnre" => boxed(kind, &boxed(b"data", b"\0\0\0\0\0\0\0\0\0\x09")),
@@ -536,7 +686,11 @@ impl Choices<'_> {
             }
             items.extend(item);
         }
-        let padding = if self.is(3) { Some(self.below(80)) } else { None };
+        let padding = if self.is(3) {
+            Some(self.below(80))
+        } else {
+            None
+        };
         let other = boxed(b"Xtra", &self.bytes(40));
         let has_items = !self.is(5);
         if has_items {
@@ -551,7 +705,11 @@ impl Choices<'_> {
         } else {
             kept.insert(0, sound);
         }
-        Made { kind: "M4A", bytes, kept }
+        Made {
+            kind: "M4A",
+            bytes,
+            kept,
+        }
     }
 
     fn wav(&mut self) -> Made {
@@ -606,6 +764,10 @@ impl Choices<'_> {
         }
         let size = little(bytes.len() - 8);
         bytes[4..8].copy_from_slice(&size);
-        Made { kind: "WAV", bytes, kept }
+        Made {
+            kind: "WAV",
+            bytes,
+            kept,
+        }
     }
 }

@@ -26,10 +26,19 @@ static FILES: [(&str, &[u8]); 11] = files![
 ];
 
 /// Names of the built-in models, the default first; the manifest of each is the file `NAME.json`.
-pub const NAMES: [&str; 6] =
-    ["voisin-256", "voisin-3-musicnn", "voisin-3", "musicnn-msd", "voisin-2", "musicnn-pair"];
+pub const NAMES: [&str; 6] = [
+    "voisin-256",
+    "voisin-3-musicnn",
+    "voisin-3",
+    "musicnn-msd",
+    "voisin-2",
+    "musicnn-pair",
+];
 
 /// A manifest or a file of weights by its name; `None` if it is no file of a built-in model.
 pub fn file(name: &str) -> Option<&'static [u8]> {
-    FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+    FILES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, bytes)| *bytes)
 }

@@ -58,7 +58,10 @@ fn counted(mut work: impl FnMut()) -> (usize, usize) {
     work();
     let before = (CALLS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
     work();
-    (CALLS.load(Ordering::Relaxed) - before.0, BYTES.load(Ordering::Relaxed) - before.1)
+    (
+        CALLS.load(Ordering::Relaxed) - before.0,
+        BYTES.load(Ordering::Relaxed) - before.1,
+    )
 }
 
 /// Pages that this process has mapped: the activations are mappings, which no allocator sees.
@@ -68,11 +71,16 @@ fn mapped() -> Option<usize> {
 }
 
 fn spectrograms(n: usize, cells: usize) -> Vec<f32> {
-    (0..n * cells).map(|i| ((i * 7919) % 977) as f32 / 200.).collect()
+    (0..n * cells)
+        .map(|i| ((i * 7919) % 977) as f32 / 200.)
+        .collect()
 }
 
 fn pool(threads: usize) -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -83,14 +91,20 @@ fn a_warm_network_allocates_nothing_for_a_window() {
 
     // OpenL3's kernels write into the caller's slice.
     let widths = [16, 16, 16, 16, 16, 16, 16, 32];
-    let network = FastChain::openl3(&OpenL3Weights::seeded(1, &widths), isa().unwrap(), Precision::F32);
+    let network = FastChain::openl3(
+        &OpenL3Weights::seeded(1, &widths),
+        isa().unwrap(),
+        Precision::F32,
+    );
     let mels = spectrograms(6, 128 * 199);
     let mut out = vec![0.; 6 * network.dimension()];
     pool(1).install(|| {
         network.forward(&mels, 1, &mut out);
         for n in [1, 2, 6] {
             // The counter hears every thread: of a few runs, one is alone.
-            let least = (0..4).map(|_| counted(|| network.forward(&mels, n, &mut out))).min();
+            let least = (0..4)
+                .map(|_| counted(|| network.forward(&mels, n, &mut out)))
+                .min();
             assert_eq!(least, Some((0, 0)), "{n} windows");
         }
         if let Some(before) = mapped() {
@@ -105,8 +119,14 @@ fn a_warm_network_allocates_nothing_for_a_window() {
     // Through the encoder, the result is the caller's; whatever else there is may not grow with the windows.
     let device = DeviceChoice::Cpu.resolve().unwrap();
     let encoders = [
-        ("musicnn", Encoder::load(&ModelRef::Name("musicnn-msd".into()), &device).unwrap()),
-        ("openl3", Encoder::random(Architecture::OpenL3, 1, &device).unwrap()),
+        (
+            "musicnn",
+            Encoder::load(&ModelRef::Name("musicnn-msd".into()), &device).unwrap(),
+        ),
+        (
+            "openl3",
+            Encoder::random(Architecture::OpenL3, 1, &device).unwrap(),
+        ),
     ];
     for (name, encoder) in &encoders {
         let many = 4;
@@ -121,13 +141,22 @@ fn a_warm_network_allocates_nothing_for_a_window() {
                 let (one, few) = (least(2), least(many));
                 println!("{name}, {threads} threads: {one:?} for 2 windows, {few:?} for {many}");
                 if threads == 1 {
-                    assert_eq!(one.0, few.0, "{name}: allocations for {many} windows beside 2");
+                    assert_eq!(
+                        one.0, few.0,
+                        "{name}: allocations for {many} windows beside 2"
+                    );
                 }
                 // With more threads, rayon's queues take a block now and then.
-                assert!(few.0 <= one.0 + 2, "{name}, {threads} threads: {one:?} {few:?}");
+                assert!(
+                    few.0 <= one.0 + 2,
+                    "{name}, {threads} threads: {one:?} {few:?}"
+                );
                 // A window's share is its results, twice at most, and what lists it for a thread.
                 let share = few.1.saturating_sub(one.1) / (many - 2);
-                assert!(share <= 2 * result + 64 + 2048 * (threads - 1), "{name}: {share} bytes a window");
+                assert!(
+                    share <= 2 * result + 64 + 2048 * (threads - 1),
+                    "{name}: {share} bytes a window"
+                );
             });
         }
     }

@@ -7,7 +7,12 @@
 #![cfg(unix)]
 // The targets are other crates' roots to the compiler, and are linted nowhere.
 #![allow(missing_docs, unused_attributes, unused_imports, dead_code)]
-#![allow(clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::print_stdout
+)]
 
 extern crate self as libfuzzer_sys;
 extern crate self as voisin_fuzz;
@@ -84,8 +89,12 @@ mod write_tags;
 
 /// The files of a folder, smaller ones than `most` bytes.
 fn files(folder: &Path, most: u64, into: &mut Vec<Vec<u8>>) {
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
@@ -102,8 +111,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     let packed = root.join(format!("fuzz/seeds/{target}.tar.gz"));
     if packed.exists() {
         let folder = tempfile::tempdir().unwrap();
-        let tar =
-            std::process::Command::new("tar").arg("-C").arg(folder.path()).arg("-xzf").arg(packed).status();
+        let tar = std::process::Command::new("tar")
+            .arg("-C")
+            .arg(folder.path())
+            .arg("-xzf")
+            .arg(packed)
+            .status();
         assert!(tar.unwrap().success(), "seeds of {target}");
         files(folder.path(), 200_000, &mut all);
     }
@@ -142,7 +155,10 @@ fn mutated(seeds: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
             5 => {
                 let other = &seeds[random.random_range(0..seeds.len())];
                 let from = random.random_range(0..=other.len());
-                bytes.splice(at..at + length, other[from..(from + 300).min(other.len())].iter().copied());
+                bytes.splice(
+                    at..at + length,
+                    other[from..(from + 300).min(other.len())].iter().copied(),
+                );
             }
             _ => bytes.truncate(at),
         }
@@ -182,19 +198,31 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
         let mut random = StdRng::seed_from_u64(seed);
         let (start, mut fed, mut slowest) = (Instant::now(), 0_usize, Duration::ZERO);
         while start.elapsed() < time {
-            let input = if fed < seeds.len() { seeds[fed].clone() } else { mutated(&seeds, &mut random) };
+            let input = if fed < seeds.len() {
+                seeds[fed].clone()
+            } else {
+                mutated(&seeds, &mut random)
+            };
             let before = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| feed(&input)));
             let took = before.elapsed();
             (fed, slowest) = (fed + 1, slowest.max(took));
             if outcome.is_err() || took > Duration::from_secs(10) {
-                let (_, kept) = tempfile::Builder::new().prefix(name).tempfile().unwrap().keep().unwrap();
+                let (_, kept) = tempfile::Builder::new()
+                    .prefix(name)
+                    .tempfile()
+                    .unwrap()
+                    .keep()
+                    .unwrap();
                 std::fs::write(&kept, &input).unwrap();
                 findings.push(format!("{name}: {}, {took:.1?}", kept.display()));
                 break;
             }
         }
-        println!("{name}: {fed} inputs ({} seeds), the slowest took {slowest:.1?}", seeds.len());
+        println!(
+            "{name}: {fed} inputs ({} seeds), the slowest took {slowest:.1?}",
+            seeds.len()
+        );
     }
     let _ = std::fs::remove_dir_all(scratch());
     assert!(findings.is_empty(), "numbers from {seed}: {findings:#?}");

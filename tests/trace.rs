@@ -13,18 +13,34 @@ fn runs_can_be_traced() {
     let cpu = DeviceChoice::Cpu.resolve().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.json");
-    let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new().file(&path).build();
+    let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new()
+        .file(&path)
+        .build();
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::with_default(subscriber, || {
-        let candle = EncoderOptions { engine: CpuPath::Candle, ..EncoderOptions::default() };
+        let candle = EncoderOptions {
+            engine: CpuPath::Candle,
+            ..EncoderOptions::default()
+        };
         let weights = Weights::random(Architecture::OpenL3, 1);
-        let manifest = Encoder::random(Architecture::OpenL3, 1, &cpu).unwrap().manifest().clone();
+        let manifest = Encoder::random(Architecture::OpenL3, 1, &cpu)
+            .unwrap()
+            .manifest()
+            .clone();
         let encoder = Encoder::new(manifest, &weights, &cpu, &candle).unwrap();
         encoder.encode(&vec![-40.0; 128 * 199], 1).unwrap();
     });
     drop(guard);
     let text = std::fs::read_to_string(path).unwrap();
     let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-    let begun = |name: &str| events.iter().filter(|e| e["name"] == name && e["ph"] == "B").count();
-    assert_eq!((begun("openl3"), begun("block"), begun("conv2d")), (1, 7, 8));
+    let begun = |name: &str| {
+        events
+            .iter()
+            .filter(|e| e["name"] == name && e["ph"] == "B")
+            .count()
+    };
+    assert_eq!(
+        (begun("openl3"), begun("block"), begun("conv2d")),
+        (1, 7, 8)
+    );
 }

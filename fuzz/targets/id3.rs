@@ -12,7 +12,9 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("i
 
 /// The next byte; 0 where there is none.
 fn next(bytes: &mut &[u8]) -> u8 {
-    let Some((first, rest)) = bytes.split_first() else { return 0 };
+    let Some((first, rest)) = bytes.split_first() else {
+        return 0;
+    };
     *bytes = rest;
     *first
 }
@@ -29,13 +31,21 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
         (a, (b + a) % 65_521)
     });
     let length = bytes.len() as u16;
-    [&[0x78, 1, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), bytes, &(b << 16 | a).to_be_bytes()]
-        .concat()
+    [
+        &[0x78, 1, 1][..],
+        &length.to_le_bytes(),
+        &(!length).to_le_bytes(),
+        bytes,
+        &(b << 16 | a).to_be_bytes(),
+    ]
+    .concat()
 }
 
 /// Frames as the bytes ask for them, each around what came before or beside it.
 fn frames(bytes: &mut &[u8]) -> Vec<u8> {
-    const IDS: [&[u8; 4]; 8] = [b"CHAP", b"CTOC", b"TIT2", b"TXXX", b"APIC", b"UFID", b"WXXX", b"TCON"];
+    const IDS: [&[u8; 4]; 8] = [
+        b"CHAP", b"CTOC", b"TIT2", b"TXXX", b"APIC", b"UFID", b"WXXX", b"TCON",
+    ];
     let mut all: Vec<u8> = Vec::new();
     while !bytes.is_empty() && all.len() < 50_000 {
         let (kind, flags, how) = (next(bytes), next(bytes), next(bytes));
@@ -50,7 +60,11 @@ fn frames(bytes: &mut &[u8]) -> Vec<u8> {
         if how & 2 != 0 {
             body = [&seven_bits(body.len())[..], &stored(&body)].concat();
         }
-        let claimed = if how & 4 != 0 { body.len() + usize::from(next(bytes)) } else { body.len() };
+        let claimed = if how & 4 != 0 {
+            body.len() + usize::from(next(bytes))
+        } else {
+            body.len()
+        };
         let id = IDS[usize::from(kind) % IDS.len()];
         let frame = [&id[..], &seven_bits(claimed), &[0, flags], &body].concat();
         if inside {

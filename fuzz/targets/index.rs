@@ -17,7 +17,9 @@ const PREFIX: usize = 56;
 const PIECE: usize = 1 << 14;
 
 fn word(bytes: &[u8], at: usize) -> usize {
-    bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes(word.try_into().expect("four")) as usize)
+    bytes.get(at..at + 4).map_or(0, |word| {
+        u32::from_le_bytes(word.try_into().expect("four")) as usize
+    })
 }
 
 /// Digests of the body's pieces and of the head.
@@ -29,9 +31,12 @@ fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
     if word(base, 20) != 0 || body < PREFIX || body > base.len() || header > body - PREFIX {
         return None;
     }
-    let table: Vec<u8> =
-        base[body..].chunks(PIECE).flat_map(|piece| *blake3::hash(piece).as_bytes()).collect();
-    base.get_mut(PREFIX + header..PREFIX + header + table.len())?.copy_from_slice(&table);
+    let table: Vec<u8> = base[body..]
+        .chunks(PIECE)
+        .flat_map(|piece| *blake3::hash(piece).as_bytes())
+        .collect();
+    base.get_mut(PREFIX + header..PREFIX + header + table.len())?
+        .copy_from_slice(&table);
     let mut hasher = blake3::Hasher::new();
     hasher.update(&base[..24]).update(&base[PREFIX..body]);
     let root = *hasher.finalize().as_bytes();
@@ -62,14 +67,22 @@ fn sign_tail(tail: &mut Vec<u8>, root: [u8; 32]) {
 /// Vectors for an index that holds none.
 fn vectors(tracks: &[TrackId], vectors: &mut [f32]) -> std::io::Result<()> {
     let dimension = vectors.len() / tracks.len().max(1);
-    for (track, vector) in tracks.iter().zip(vectors.chunks_exact_mut(dimension.max(1))) {
-        vector.iter_mut().zip(1..).for_each(|(x, at)| *x = ((track.0 % 97) as f32 + at as f32).sin());
+    for (track, vector) in tracks
+        .iter()
+        .zip(vectors.chunks_exact_mut(dimension.max(1)))
+    {
+        vector
+            .iter_mut()
+            .zip(1..)
+            .for_each(|(x, at)| *x = ((track.0 % 97) as f32 + at as f32).sin());
     }
     Ok(())
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((length, files)) = bytes.split_at_checked(4) else { return };
+    let Some((length, files)) = bytes.split_at_checked(4) else {
+        return;
+    };
     let length = word(length, 0).min(files.len());
     let (mut base, mut tail) = (files[..length].to_vec(), files[length..].to_vec());
     if let Some(root) = sign_base(&mut base) {
@@ -90,7 +103,14 @@ fuzz_target!(|bytes: &[u8]| {
         // Checked as it is read: what is wrong is told, or not come upon.
         let query = vec![1.; index.dimension()];
         for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
-            let _ = index.search(&query, 10, &SearchParams { mode, ..SearchParams::default() });
+            let _ = index.search(
+                &query,
+                10,
+                &SearchParams {
+                    mode,
+                    ..SearchParams::default()
+                },
+            );
         }
     }
     // The changes behind the base, as one file has them.
@@ -99,17 +119,36 @@ fuzz_target!(|bytes: &[u8]| {
         let query = vec![1.; index.dimension()];
         let _ = index.search(&query, 10, &SearchParams::default());
     }
-    let Ok((mut index, stamp)) = VectorIndex::open(&FILE) else { return };
+    let Ok((mut index, stamp)) = VectorIndex::open(&FILE) else {
+        return;
+    };
     index.read_vectors_with(Arc::new(vectors));
     let _ = index.stats();
     let dimension = index.dimension();
     let query = vec![1. / (dimension as f32).sqrt(); dimension];
     let even = |track: TrackId| track.0 % 2 == 0;
-    for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw, SearchMode::Auto] {
+    for mode in [
+        SearchMode::Exact,
+        SearchMode::Scan,
+        SearchMode::Lists,
+        SearchMode::Hnsw,
+        SearchMode::Auto,
+    ] {
         for params in [
-            SearchParams { mode, ..SearchParams::default() },
-            SearchParams { mode, filter: Some(&even), ..SearchParams::default() },
-            SearchParams { mode, ef: Some(3), ..SearchParams::default() },
+            SearchParams {
+                mode,
+                ..SearchParams::default()
+            },
+            SearchParams {
+                mode,
+                filter: Some(&even),
+                ..SearchParams::default()
+            },
+            SearchParams {
+                mode,
+                ef: Some(3),
+                ..SearchParams::default()
+            },
         ] {
             let found = match index.search(&query, 10, &params) {
                 Err(_) if matches!(mode, SearchMode::Lists | SearchMode::Hnsw) => continue, // it has none
@@ -118,16 +157,23 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(found.len() <= 10.min(index.len()));
             assert!(found.iter().all(|neighbor| neighbor.similarity.is_finite()));
             let together = Array2::from_shape_fn((3, dimension), |(_, column)| query[column]);
-            let together = index.search_batch(together.view(), 10, &params).expect("searched alone before");
+            let together = index
+                .search_batch(together.view(), 10, &params)
+                .expect("searched alone before");
             assert!(together.iter().all(|one| one == &found));
         }
     }
     if let Some(&track) = index.tracks().first() {
-        let _ = index.search_track(track, 5, &SearchParams::default()).expect("it is there");
+        let _ = index
+            .search_track(track, 5, &SearchParams::default())
+            .expect("it is there");
         assert!(index.remove(track) && !index.contains(track));
         index.insert(track, &query).expect("removed before");
     }
-    let stamp = IndexStamp { generation: stamp.generation.wrapping_add(1), ..stamp };
+    let stamp = IndexStamp {
+        generation: stamp.generation.wrapping_add(1),
+        ..stamp
+    };
     index.save(&FILE, &stamp).expect("room in memory");
     VectorIndex::load(&FILE, &stamp).expect("what was just saved opens");
     index.save_changes(&FILE, &stamp).expect("room in memory");

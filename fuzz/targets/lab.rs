@@ -18,7 +18,13 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    for file in ["t.csv", "tracks.csv", "config.toml", "report.json", "model.safetensors"] {
+    for file in [
+        "t.csv",
+        "tracks.csv",
+        "config.toml",
+        "report.json",
+        "model.safetensors",
+    ] {
         std::fs::write(FOLDER.join(file), bytes).expect("room in memory");
     }
     let at = FOLDER.display();
@@ -31,7 +37,10 @@ fuzz_target!(|bytes: &[u8]| {
     for kind in kinds {
         let source: Source = kind.parse().expect("a kind and its options");
         match dataset::read(&source) {
-            Ok(set) => assert!(set.columns.is_none_or(|own| own.values.nrows() == set.items.len())),
+            Ok(set) => assert!(
+                set.columns
+                    .is_none_or(|own| own.values.nrows() == set.items.len())
+            ),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }

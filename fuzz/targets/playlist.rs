@@ -17,10 +17,16 @@ fuzz_target!(|bytes: &[u8]| {
                 PlaylistEntry::Path(path) => assert!(!path.is_empty()),
                 PlaylistEntry::Remote(address) => assert!(!address.is_empty()),
             }
-            let _ = resolve(&entry, Path::new("/base"), &|path| path.as_os_str().len() % 3 == 0);
+            let _ = resolve(&entry, Path::new("/base"), &|path| {
+                path.as_os_str().len() % 3 == 0
+            });
         }
     }
-    assert!(split_list(bytes).iter().all(|path| !path.as_os_str().is_empty()));
+    assert!(
+        split_list(bytes)
+            .iter()
+            .all(|path| !path.as_os_str().is_empty())
+    );
 
     // A track whose path and tags are these bytes: one entry, the same path.
     let text = String::from_utf8_lossy(bytes).replace('\0', "");
@@ -31,13 +37,28 @@ fuzz_target!(|bytes: &[u8]| {
     let mut track = TrackMeta::new(TrackId(1), path.clone());
     track.title = text.clone();
     track.artist = Some(text);
-    for (format, kind) in [(Format::M3u8, PlaylistKind::M3u), (Format::Xspf, PlaylistKind::Xspf)] {
-        let written = write(&[&track, &track], &track.title, format, &PathStyle::Absolute).expect("writable");
+    for (format, kind) in [
+        (Format::M3u8, PlaylistKind::M3u),
+        (Format::Xspf, PlaylistKind::Xspf),
+    ] {
+        let written = write(
+            &[&track, &track],
+            &track.title,
+            format,
+            &PathStyle::Absolute,
+        )
+        .expect("writable");
         let entries = parse(&written, kind);
         assert_eq!(entries.len(), 2, "{format:?} {written:?}");
         for entry in entries {
-            let found = resolve(&entry, Path::new("/base"), &|candidate| candidate == Path::new(&path));
-            assert_eq!(found.as_deref(), Ok(Path::new(&path)), "{format:?} {written:?}");
+            let found = resolve(&entry, Path::new("/base"), &|candidate| {
+                candidate == Path::new(&path)
+            });
+            assert_eq!(
+                found.as_deref(),
+                Ok(Path::new(&path)),
+                "{format:?} {written:?}"
+            );
         }
     }
 });

@@ -17,8 +17,16 @@ thread_local! {
 
 fn library() -> Library {
     let mut library = testing::library(&voisin_fuzz::scratch().join("library"), 2);
-    for (i, words) in
-        ["17", "Nina Simone", "Ænima", "100% _ '\"", "Beyoncé", "久石譲"].into_iter().enumerate()
+    for (i, words) in [
+        "17",
+        "Nina Simone",
+        "Ænima",
+        "100% _ '\"",
+        "Beyoncé",
+        "久石譲",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let mut track = testing::track(i as u64, vec![0.6, 0.8], 0);
         track.file.path = format!("/m/{i}/{words}.ogg").into();
@@ -36,7 +44,10 @@ fn library() -> Library {
 
 fuzz_target!(|bytes: &[u8]| {
     LIBRARY.with_borrow(|library| {
-        match library.resolve(OsStr::from_bytes(bytes), 3).expect("no words are an error") {
+        match library
+            .resolve(OsStr::from_bytes(bytes), 3)
+            .expect("no words are an error")
+        {
             Resolution::One(track) => assert!(library.contains(track).expect("readable")),
             Resolution::Ambiguous(tracks) => assert!((1..=3).contains(&tracks.len())),
             Resolution::Nothing => {}
@@ -46,8 +57,15 @@ fuzz_target!(|bytes: &[u8]| {
         let names: Vec<String> = text.split('\n').map(ToOwned::to_owned).take(40).collect();
         let year = bytes.first().map(|&byte| i32::from(byte) + 1900);
         for filter in [
-            TrackFilter { genres: names.clone(), ..TrackFilter::default() },
-            TrackFilter { artists: names.clone(), exclude_artists: names.clone(), ..TrackFilter::default() },
+            TrackFilter {
+                genres: names.clone(),
+                ..TrackFilter::default()
+            },
+            TrackFilter {
+                artists: names.clone(),
+                exclude_artists: names.clone(),
+                ..TrackFilter::default()
+            },
             TrackFilter {
                 folders: vec![PathBuf::from(OsStr::from_bytes(bytes))],
                 year_from: year,

@@ -5,5 +5,9 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use voisin_import::WeightFormat;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    if voisin_fuzz::import(bytes, WeightFormat::Torch) { Corpus::Keep } else { Corpus::Reject }
+    if voisin_fuzz::import(bytes, WeightFormat::Torch) {
+        Corpus::Keep
+    } else {
+        Corpus::Reject
+    }
 });

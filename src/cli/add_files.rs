@@ -18,8 +18,8 @@ use crate::cli::crash_suspects::CrashSuspects;
 use crate::cli::missing_files::MissingFiles;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{
-    AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, Successor, add,
-    remember_model,
+    AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, Successor,
+    add, remember_model,
 };
 use crate::library::scan::SystemFolder;
 use crate::library::{FileRecord, FileState, Library, scan};
@@ -114,17 +114,29 @@ pub(crate) fn add_folders(
     run: RunOptions,
 ) -> anyhow::Result<Ending> {
     let console = context.console;
-    let _lock = if run.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
+    let _lock = if run.dry_run {
+        None
+    } else {
+        Some(engine.library().lock_for_writing()?)
+    };
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = AddProgress::new(console, run.dry_run);
     let windows = engine.windows_setting()?;
     let mut set_aside = HashSet::new();
     if !run.dry_run {
-        let suspects = CrashSuspects { console, windows, stop: &stop, again: run.force || run.retry };
+        let suspects = CrashSuspects {
+            console,
+            windows,
+            stop: &stop,
+            again: run.force || run.retry,
+        };
         (set_aside, progress.reasons) = suspects.set_aside(engine.library_mut())?;
     }
-    let files: Vec<FileRecord> =
-        files.iter().filter(|file| !set_aside.contains(&file.path)).cloned().collect();
+    let files: Vec<FileRecord> = files
+        .iter()
+        .filter(|file| !set_aside.contains(&file.path))
+        .cloned()
+        .collect();
     if engine.library().content_kind()? == ContentKind::Quick {
         console.note("recordings are known by size, ends and samples (--identity quick)");
     }
@@ -146,42 +158,70 @@ pub(crate) fn add_folders(
     let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
     let mut added = Vec::new();
     let mut on_event = |event: AddEvent<'_>| {
-        if let AddEvent::Done { outcome: Outcome::Added(track), .. } = &event {
+        if let AddEvent::Done {
+            outcome: Outcome::Added(track),
+            ..
+        } = &event
+        {
             keeper.added();
             added.push(*track);
         }
         progress.show(&event);
     };
-    let mut summary = add(engine.library_mut(), &embedder, &files, &options, &mut on_event, &stop)?;
+    let mut summary = add(
+        engine.library_mut(),
+        &embedder,
+        &files,
+        &options,
+        &mut on_event,
+        &stop,
+    )?;
     summary.failed += set_aside.len() as u64;
     progress.finish();
     let mut gone = MissingFiles::default();
     let (mut taken_over, mut replaced) = (0, Vec::new());
     if !summary.interrupted {
-        summary.removed += put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
+        summary.removed +=
+            put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
         if !run.dry_run {
             let missing = if folders.take_over {
                 let all = MissingFiles::anywhere(engine.library())?;
-                all.files.iter().chain(&all.out_of_reach).map(|missing| missing.file.track).collect()
+                all.files
+                    .iter()
+                    .chain(&all.out_of_reach)
+                    .map(|missing| missing.file.track)
+                    .collect()
             } else {
                 Vec::new()
             };
             replaced = engine.successors(&added, &missing)?;
             if folders.take_over {
                 taken_over = engine.take_over(&replaced)?;
-                replaced.iter().for_each(|replaced| tell_of(console, replaced));
+                replaced
+                    .iter()
+                    .for_each(|replaced| tell_of(console, replaced));
                 replaced.clear();
             }
         }
-        gone = MissingFiles::below(engine.library(), folders.named.iter().filter(|named| !named.is_file()))?;
+        gone = MissingFiles::below(
+            engine.library(),
+            folders.named.iter().filter(|named| !named.is_file()),
+        )?;
         if folders.remove_missing && !run.dry_run {
             // Whoever listened and labelled would lose it: what could go on is kept until that is decided.
-            gone.files.retain(|missing| !replaced.iter().any(|replaced| replaced.gone == missing.file.track));
+            gone.files.retain(|missing| {
+                !replaced
+                    .iter()
+                    .any(|replaced| replaced.gone == missing.file.track)
+            });
             summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
         }
     }
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
-    if !run.dry_run && (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
+    if !run.dry_run
+        && (changed || !engine.index_path().exists())
+        && engine.library().status()?.vectors > 0
+    {
         if summary.interrupted {
             // Who presses Ctrl-C does not want to wait for a build.
             engine.refresh_index()?;
@@ -219,7 +259,12 @@ pub(crate) fn add_folders(
         ));
     }
     report_missing(console, &gone, folders.remove_missing, run.dry_run);
-    tell_of_system_folders(console, engine.library_mut(), folders.of_system, run.dry_run)?;
+    tell_of_system_folders(
+        console,
+        engine.library_mut(),
+        folders.of_system,
+        run.dry_run,
+    )?;
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -231,7 +276,11 @@ pub(crate) fn add_folders(
 
 fn left_out(one: &SystemFolder) -> LeftOutJson {
     let folder = one.folder.to_string_lossy().into_owned();
-    LeftOutJson { folder, files: one.files, more: one.is_more }
+    LeftOutJson {
+        folder,
+        files: one.files,
+        more: one.is_more,
+    }
 }
 
 /// Says which bins, snapshots and systems' own folders were left out, and once of each of which the library has files from
@@ -244,10 +293,17 @@ fn tell_of_system_folders(
 ) -> anyhow::Result<()> {
     /// Folders of which it was said that their files stay, one a line.
     const STAY: &str = "system_folders_that_stay";
-    let Some(first) = left_out.first() else { return Ok(()) };
+    let Some(first) = left_out.first() else {
+        return Ok(());
+    };
     let mut by_name: BTreeMap<String, (u64, bool)> = BTreeMap::new();
     for one in left_out {
-        let name = one.folder.file_name().unwrap_or(one.folder.as_os_str()).to_string_lossy().into_owned();
+        let name = one
+            .folder
+            .file_name()
+            .unwrap_or(one.folder.as_os_str())
+            .to_string_lossy()
+            .into_owned();
         let (files, is_more) = by_name.entry(name).or_default();
         *files += one.files;
         *is_more |= one.is_more;
@@ -269,7 +325,11 @@ fn tell_of_system_folders(
         if files == 0 || noted.lines().any(|line| line == folder) {
             continue;
         }
-        let (are, them) = if files == 1 { ("is", "it") } else { ("are", "them") };
+        let (are, them) = if files == 1 {
+            ("is", "it")
+        } else {
+            ("are", "them")
+        };
         console.note(&format!(
             "{} of {folder} {are} in the library from before and {}: voisin remove '{folder}' takes {them} out",
             count(files, "file"),
@@ -296,8 +356,11 @@ fn put_parts_in_place(
 ) -> anyhow::Result<u64> {
     let mut removed = 0;
     for path in in_parts {
-        let Some(whole) = library.find_by_path(path)? else { continue };
-        let of_it = |file: &&FileRecord| Place::part(&file.path).is_some_and(|part| part.audio == *path);
+        let Some(whole) = library.find_by_path(path)? else {
+            continue;
+        };
+        let of_it =
+            |file: &&FileRecord| Place::part(&file.path).is_some_and(|part| part.audio == *path);
         let parts: Vec<&FileRecord> = files.iter().filter(of_it).collect();
         let (shown, number) = (path.display(), count(parts.len() as u64, "part"));
         if run.dry_run {
@@ -316,8 +379,9 @@ fn put_parts_in_place(
         let labels = library.hand_labels()?;
         let label = labels.get(&library.track(whole)?.audio.content);
         contents.retain(|content| !labels.contains_key(content));
-        let mut text =
-            format!("{shown} was added as one track before its CUE sheet: its {number} took its place");
+        let mut text = format!(
+            "{shown} was added as one track before its CUE sheet: its {number} took its place"
+        );
         if let Some(label) = label.filter(|_| !contents.is_empty()) {
             library.set_labels(&contents, Some(label))?;
             text.push_str(&format!(" and keep its label, {label}"));
@@ -343,7 +407,9 @@ pub(crate) fn tell_of_unnamed(console: Console, found: &scan::Scan) {
 
 /// Whether the library has a file as it is.
 pub(crate) fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
-    library.file_state(file).is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
+    library
+        .file_state(file)
+        .is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
 }
 
 fn report_summary(
@@ -365,13 +431,17 @@ fn report_summary(
             console.warn(reason);
         }
         if summary.failed as usize > reasons.len() {
-            console.note(&format!("… and {} more", summary.failed as usize - reasons.len()));
+            console.note(&format!(
+                "… and {} more",
+                summary.failed as usize - reasons.len()
+            ));
         }
         if summary.failed as usize > reasons.len() {
             console.note("\"voisin failed\" lists all of them");
         }
         if summary.interrupted {
-            console.note("interrupted: everything above is kept; the same command goes on from here");
+            console
+                .note("interrupted: everything above is kept; the same command goes on from here");
         }
     }
     if console.is_quiet() {
@@ -387,12 +457,22 @@ fn report_summary(
     if summary.skipped > 0 {
         text.push_str(&format!(" ({} failed before and skipped)", summary.skipped));
     }
-    render::print_line(&format!("{text} in {} on {}", seconds(summary.seconds), summary.device))
+    render::print_line(&format!(
+        "{text} in {} on {}",
+        seconds(summary.seconds),
+        summary.device
+    ))
 }
 
 fn tell_of(console: Console, replaced: &Successor) {
-    let Successor { gone, was, path, .. } = replaced;
-    console.detail(&format!("track {gone}: {} goes on as {}", was.display(), path.display()));
+    let Successor {
+        gone, was, path, ..
+    } = replaced;
+    console.detail(&format!(
+        "track {gone}: {} goes on as {}",
+        was.display(),
+        path.display()
+    ));
 }
 
 /// What has gone, and what can be done about it.
@@ -402,7 +482,9 @@ fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: 
         console.note(&match (remove, dry_run) {
             (true, false) => format!("{files} gone since: taken out of the library"),
             (true, true) => format!("{files} gone since: would be taken out of the library"),
-            (false, _) => format!("{files} gone since: --remove-missing takes them out of the library"),
+            (false, _) => {
+                format!("{files} gone since: --remove-missing takes them out of the library")
+            }
         });
     }
     if let Some(reason) = gone.why_some_stay() {
@@ -411,7 +493,11 @@ fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: 
 }
 
 fn seconds(seconds: f64) -> String {
-    if seconds < 60.0 { format!("{seconds:.1} s") } else { clock(seconds) }
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        clock(seconds)
+    }
 }
 
 /// A bar for eyes, lines for pipes.
@@ -426,12 +512,23 @@ struct AddProgress {
 
 impl AddProgress {
     fn new(console: Console, dry_run: bool) -> Self {
-        Self { console, dry_run, bar: None, total: 0, done: 0, reasons: Vec::new() }
+        Self {
+            console,
+            dry_run,
+            bar: None,
+            total: 0,
+            done: 0,
+            reasons: Vec::new(),
+        }
     }
 
     fn show(&mut self, event: &AddEvent<'_>) {
         match event {
-            AddEvent::Planned { jobs, unchanged, skipped } => {
+            AddEvent::Planned {
+                jobs,
+                unchanged,
+                skipped,
+            } => {
                 self.total = *jobs;
                 let mut text = format!("{} to look at", count(*jobs as u64, "file"));
                 if *unchanged > 0 {
@@ -442,8 +539,10 @@ impl AddProgress {
                 }
                 self.console.note(&text);
                 if self.console.shows_progress_bar() && *jobs > 0 && !self.dry_run {
-                    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {wide_msg}")
-                        .unwrap_or_else(|_| ProgressStyle::default_bar());
+                    let style = ProgressStyle::with_template(
+                        "{bar:30} {pos}/{len}, {eta} left  {wide_msg}",
+                    )
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
                     let bar = ProgressBar::new(*jobs as u64).with_style(style);
                     bar.enable_steady_tick(Duration::from_millis(200));
                     self.bar = Some(bar);
@@ -475,7 +574,9 @@ impl AddProgress {
         match &self.bar {
             Some(bar) => {
                 bar.inc(1);
-                bar.set_message(render::one_line(&path.file_name().unwrap_or_default().to_string_lossy()));
+                bar.set_message(render::one_line(
+                    &path.file_name().unwrap_or_default().to_string_lossy(),
+                ));
             }
             // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
             None if self.dry_run || self.done.is_multiple_of(100) => {

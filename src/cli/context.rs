@@ -15,10 +15,12 @@ use crate::base::abandoned;
 use crate::base::output::{OutputError, check_folder};
 use crate::cli::render::advised;
 use crate::encoder::{
-    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
-    models_dir,
+    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
+    Precision, models, models_dir,
 };
-use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
+use crate::engine::{
+    Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external,
+};
 use crate::library::{Library, OpenMode, StoredModel};
 use crate::questions::Filters;
 
@@ -108,13 +110,16 @@ impl Context {
 
     /// Refuses a model or device that was asked for and cannot be had, also where nothing is going to be listened to.
     pub(crate) fn check_options(&self, library: &Library) -> anyhow::Result<()> {
-        if self.settings.device.origin == SettingOrigin::Option && self.device_option() != DeviceChoice::Auto
+        if self.settings.device.origin == SettingOrigin::Option
+            && self.device_option() != DeviceChoice::Auto
         {
             self.device_option().resolve()?;
         }
-        if let (Some(name), SettingOrigin::Option, Some(held)) =
-            (self.model_option(), self.settings.model.origin, library.model()?)
-        {
+        if let (Some(name), SettingOrigin::Option, Some(held)) = (
+            self.model_option(),
+            self.settings.model.origin,
+            library.model()?,
+        ) {
             same_model(&held, &parse_model(name).manifest()?)?;
         }
         Ok(())
@@ -146,7 +151,9 @@ impl Context {
     ) -> anyhow::Result<()> {
         let text = match filters.unheard_of(library)? {
             Some(what) => {
-                format!("no track of this library has a {what} (\"voisin show\" says what a track has)")
+                format!(
+                    "no track of this library has a {what} (\"voisin show\" says what a track has)"
+                )
             }
             None => format!("{hint}loosen the filters or add more music"),
         };
@@ -164,7 +171,8 @@ impl Context {
         let mut engine = Engine::open(&self.library_dir(), mode)?;
         let console = self.console;
         engine.on_index_news(move |news| match news {
-            IndexNews::Ready(IndexRefresh::Built { unusable: true, .. }) | IndexNews::NotKept(_) => {
+            IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
+            | IndexNews::NotKept(_) => {
                 console.note(&news.to_string());
             }
             IndexNews::Ready(_) => console.detail(&news.to_string()),
@@ -211,7 +219,8 @@ impl Context {
         }
         if let ModelRef::Name(name) = &model {
             for shadow in shadows(name) {
-                self.console.warn(&format!("the built-in model is used; {shadow}"));
+                self.console
+                    .warn(&format!("the built-in model is used; {shadow}"));
             }
         }
         // Who begins a library wants to know; who adds to it, or asks it, has read it before.
@@ -224,8 +233,9 @@ impl Context {
     /// Another model than the library's own, on its device.
     pub(crate) fn embedder_of(&self, model: &ModelRef) -> anyhow::Result<Embedder> {
         let device = self.device_option().resolve()?;
-        let encoder =
-            self.encoder(model, &device).with_context(|| format!("cannot load the model {model}"))?;
+        let encoder = self
+            .encoder(model, &device)
+            .with_context(|| format!("cannot load the model {model}"))?;
         self.announce(&encoder, true);
         Ok(Embedder::new(encoder)?)
     }
@@ -243,10 +253,18 @@ impl Context {
     fn announce(&self, encoder: &Encoder, loud: bool) {
         let device = encoder.device();
         // A program that knows no GPU need not say so to those who did not ask for one.
-        let wants_gpu = cfg!(feature = "cuda") || self.settings.device.origin == SettingOrigin::Option;
-        let note = device.note().filter(|_| wants_gpu).map_or_else(String::new, |note| format!(" ({note})"));
+        let wants_gpu =
+            cfg!(feature = "cuda") || self.settings.device.origin == SettingOrigin::Option;
+        let note = device
+            .note()
+            .filter(|_| wants_gpu)
+            .map_or_else(String::new, |note| format!(" ({note})"));
         let (name, place) = (&encoder.manifest().name, device.description());
-        let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
+        let half = if encoder.precision() == Precision::Bf16 {
+            ", bf16"
+        } else {
+            ""
+        };
         let text = format!("model {name} on {place}{half}{note}");
         if loud {
             self.console.note(&text);
@@ -254,7 +272,8 @@ impl Context {
             self.console.detail(&text);
         }
         if encoder.precision() != self.global.dtype {
-            self.console.note("this model has no bf16 products on this device: f32 is used");
+            self.console
+                .note("this model has no bf16 products on this device: f32 is used");
         }
     }
 
@@ -262,49 +281,71 @@ impl Context {
     pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
         let device = self.device_option().resolve()?;
         let (engine, precision) = (self.global.engine, self.global.dtype);
-        let options = EncoderOptions { engine, precision, ..EncoderOptions::default() };
+        let options = EncoderOptions {
+            engine,
+            precision,
+            ..EncoderOptions::default()
+        };
         let encoder = Encoder::load_with(&parse_model(name), &device, &options)
             .with_context(|| format!("cannot load the model {name}"))?;
         Ok(Arc::new(Embedder::new(encoder)?))
     }
 
     /// As [`embedder`](Self::embedder), and says where the model runs.
-    pub(crate) fn announced_embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
+    pub(crate) fn announced_embedder(
+        &self,
+        library: Option<&Library>,
+    ) -> anyhow::Result<Arc<Embedder>> {
         self.announces.set(true);
         self.embedder(library)
     }
 
     /// For the engine, which takes the model only when it has to listen.
-    pub(crate) fn lazy_embedder(&self, library: Option<&Library>) -> Result<Arc<Embedder>, EngineError> {
-        self.embedder(library).map_err(|error| match error.downcast::<EngineError>() {
-            Ok(error) => error,
-            Err(error) => match error.downcast::<crate::encoder::EncoderError>() {
-                Ok(error) => error.into(),
-                Err(error) => EngineError::Model { reason: format!("{error:#}") },
-            },
-        })
+    pub(crate) fn lazy_embedder(
+        &self,
+        library: Option<&Library>,
+    ) -> Result<Arc<Embedder>, EngineError> {
+        self.embedder(library)
+            .map_err(|error| match error.downcast::<EngineError>() {
+                Ok(error) => error,
+                Err(error) => match error.downcast::<crate::encoder::EncoderError>() {
+                    Ok(error) => error.into(),
+                    Err(error) => EngineError::Model {
+                        reason: format!("{error:#}"),
+                    },
+                },
+            })
     }
 
     /// Makes a library's model ready as [`embedder`](Self::embedder) does, on any thread.
     pub(crate) fn model_loader(
         &self,
     ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
-        let global = Global { threads: None, trace: TraceOptions::default(), ..self.global.clone() };
+        let global = Global {
+            threads: None,
+            trace: TraceOptions::default(),
+            ..self.global.clone()
+        };
         move |library| {
-            let context = Self::new(global.clone())
-                .map_err(|error| EngineError::Model { reason: format!("{error:#}") })?;
+            let context = Self::new(global.clone()).map_err(|error| EngineError::Model {
+                reason: format!("{error:#}"),
+            })?;
             context.lazy_embedder(Some(library))
         }
     }
 
     /// The global options, for another process of this program.
     pub(crate) fn as_arguments(&self) -> Vec<std::ffi::OsString> {
-        let mut arguments: Vec<std::ffi::OsString> = vec!["--library".into(), self.library_dir().into()];
+        let mut arguments: Vec<std::ffi::OsString> =
+            vec!["--library".into(), self.library_dir().into()];
         let global = &self.global;
         let given = [
             ("--model", global.model.clone()),
             ("--device", global.device.map(|device| device.to_string())),
-            ("--threads", global.threads.map(|threads| threads.to_string())),
+            (
+                "--threads",
+                global.threads.map(|threads| threads.to_string()),
+            ),
             ("--dtype", Some(global.dtype.to_string())),
         ];
         for (name, value) in given {
@@ -321,8 +362,10 @@ impl Context {
 
     /// The model that --model or its variable names.
     pub(crate) fn asked_model(&self) -> Option<ModelRef> {
-        let is_asked =
-            matches!(self.settings.model.origin, SettingOrigin::Option | SettingOrigin::Environment);
+        let is_asked = matches!(
+            self.settings.model.origin,
+            SettingOrigin::Option | SettingOrigin::Environment
+        );
         self.model_option().filter(|_| is_asked).map(parse_model)
     }
 
@@ -340,7 +383,9 @@ impl Context {
 
     /// A flag that Ctrl-C raises. A second Ctrl-C ends the program at once; nothing stored is lost either way.
     pub(crate) fn stop_on_ctrl_c(&self) -> anyhow::Result<Arc<AtomicBool>> {
-        self.stop_saying("stopping: the tracks in hand are finished first (Ctrl-C again to stop at once)")
+        self.stop_saying(
+            "stopping: the tracks in hand are finished first (Ctrl-C again to stop at once)",
+        )
     }
 
     /// As [`stop_on_ctrl_c`](Self::stop_on_ctrl_c), with other words.
@@ -384,7 +429,9 @@ fn same_model(held: &StoredModel, asked: &ModelManifest) -> anyhow::Result<()> {
 
 /// Models of the user that have the name of a built-in one and are not used therefore.
 fn shadows(name: &str) -> Vec<EncoderError> {
-    let all = models(models_dir().as_deref()).into_iter().filter_map(Result::err);
+    let all = models(models_dir().as_deref())
+        .into_iter()
+        .filter_map(Result::err);
     let same = |error: &EncoderError| matches!(error, EncoderError::BuiltInName { name: taken, .. } if taken.eq_ignore_ascii_case(name));
     all.filter(same).collect()
 }
@@ -398,12 +445,19 @@ pub(crate) fn parse_model(text: &str) -> ModelRef {
 /// Refuses a folder that has a model of this name.
 ///
 /// - `replaces`: such a model
-pub(crate) fn check_model_place(folder: &Path, name: &str, replaces: bool) -> Result<(), OutputError> {
+pub(crate) fn check_model_place(
+    folder: &Path,
+    name: &str,
+    replaces: bool,
+) -> Result<(), OutputError> {
     let files = ["json", "safetensors"].map(|ending| format!("{name}.{ending}"));
     check_folder(folder, &files.each_ref().map(String::as_str), replaces)
 }
 
 /// Where the user's own models lie, for messages.
 pub(crate) fn models_dir_for_display() -> String {
-    models_dir().map_or_else(|| "(no home folder)".to_owned(), |dir| dir.display().to_string())
+    models_dir().map_or_else(
+        || "(no home folder)".to_owned(),
+        |dir| dir.display().to_string(),
+    )
 }

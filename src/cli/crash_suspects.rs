@@ -37,20 +37,29 @@ pub(crate) struct CrashSuspects<'a> {
 impl CrashSuspects<'_> {
     /// Examines what a killed run had in hand (and, if they are to be read again, files that ended a process before), and
     /// notes the failure of those that end a process. Returns these, and why.
-    pub(crate) fn set_aside(&self, library: &mut Library) -> anyhow::Result<(HashSet<PathBuf>, Vec<String>)> {
+    pub(crate) fn set_aside(
+        &self,
+        library: &mut Library,
+    ) -> anyhow::Result<(HashSet<PathBuf>, Vec<String>)> {
         let mut suspects: BTreeSet<PathBuf> = library.leftovers().in_hand.into_iter().collect();
         if !suspects.is_empty() {
             let files = count(suspects.len() as u64, "file");
-            self.console
-                .note(&format!("the last run was cut off with {files} in hand: looking at each by itself"));
+            self.console.note(&format!(
+                "the last run was cut off with {files} in hand: looking at each by itself"
+            ));
         }
         if self.again {
-            let deadly = library.failures()?.into_iter().filter(|failure| failure.reason.starts_with(REASON));
+            let deadly = library
+                .failures()?
+                .into_iter()
+                .filter(|failure| failure.reason.starts_with(REASON));
             suspects.extend(deadly.map(|failure| failure.path));
         }
         let (mut set_aside, mut reasons) = (HashSet::new(), Vec::new());
         for path in suspects {
-            let Ok(file) = columnar::file_record(&path) else { continue };
+            let Ok(file) = columnar::file_record(&path) else {
+                continue;
+            };
             match self.examine(&file)? {
                 Verdict::Harmless => {}
                 Verdict::Deadly(how) => {
@@ -81,7 +90,9 @@ impl CrashSuspects<'_> {
             _ => "all".to_owned(),
         };
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["examine", "--windows", &windows, "--"]).arg(&file.path);
+        command
+            .args(["examine", "--windows", &windows, "--"])
+            .arg(&file.path);
         // A minute, and as long as the slowest of disks needs.
         let limit = Duration::from_secs(60 + file.size / 1_000_000);
         outlive(&mut command, limit, self.stop)
@@ -90,18 +101,30 @@ impl CrashSuspects<'_> {
 
 /// Runs a program and watches how it ends.
 fn outlive(command: &mut Command, limit: Duration, stop: &AtomicBool) -> std::io::Result<Verdict> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(if stop.load(Ordering::Relaxed) { Verdict::Stopped } else { judge(status) });
+            return Ok(if stop.load(Ordering::Relaxed) {
+                Verdict::Stopped
+            } else {
+                judge(status)
+            });
         }
         let stopped = stop.load(Ordering::Relaxed);
         if stopped || start.elapsed() > limit {
             child.kill()?;
             child.wait()?;
             let how = format!("it was not done after {} s", limit.as_secs());
-            return Ok(if stopped { Verdict::Stopped } else { Verdict::Deadly(how) });
+            return Ok(if stopped {
+                Verdict::Stopped
+            } else {
+                Verdict::Deadly(how)
+            });
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -154,8 +177,14 @@ mod tests {
         let patient = Duration::from_mins(1);
         assert_eq!(shell("exit 0", patient), Verdict::Harmless);
         assert_eq!(shell("exit 2", patient), Verdict::Harmless);
-        assert_eq!(shell("kill -ABRT $$", patient), Verdict::Deadly("SIGABRT".into()));
-        assert_eq!(shell("kill -KILL $$", patient), Verdict::Deadly("SIGKILL".into()));
+        assert_eq!(
+            shell("kill -ABRT $$", patient),
+            Verdict::Deadly("SIGABRT".into())
+        );
+        assert_eq!(
+            shell("kill -KILL $$", patient),
+            Verdict::Deadly("SIGKILL".into())
+        );
         assert_eq!(shell("kill -TERM $$", patient), Verdict::Stopped);
         assert_eq!(
             shell("exec sleep 60", Duration::from_millis(50)),
@@ -163,6 +192,9 @@ mod tests {
         );
         let stopped = AtomicBool::new(true);
         let mut command = Command::new("sleep");
-        assert_eq!(outlive(command.arg("60"), patient, &stopped).unwrap(), Verdict::Stopped);
+        assert_eq!(
+            outlive(command.arg("60"), patient, &stopped).unwrap(),
+            Verdict::Stopped
+        );
     }
 }

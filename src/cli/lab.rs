@@ -41,10 +41,12 @@ pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset
 
 fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
     matrix::open(source, || {
-        context.open_engine().map_err(|error| match error.downcast() {
-            Ok(error) => LabError::Engine(error),
-            Err(error) => LabError::Asked(format!("{error:#}")),
-        })
+        context
+            .open_engine()
+            .map_err(|error| match error.downcast() {
+                Ok(error) => LabError::Engine(error),
+                Err(error) => LabError::Asked(format!("{error:#}")),
+            })
     })
 }
 
@@ -62,16 +64,28 @@ fn report_notes(context: &Context, set: &Dataset) {
 
 /// Says what could not be used.
 pub(crate) fn report_faults(context: &Context, faults: &[Fault]) {
-    faults.iter().take(FIRST_FAULTS).for_each(|fault| report_fault(context, fault));
+    faults
+        .iter()
+        .take(FIRST_FAULTS)
+        .for_each(|fault| report_fault(context, fault));
     if faults.len() > FIRST_FAULTS {
-        context.console.note(&format!("… and {} more", faults.len() - FIRST_FAULTS));
+        context
+            .console
+            .note(&format!("… and {} more", faults.len() - FIRST_FAULTS));
     }
 }
 
 /// Says what is wrong with a file, in one line.
 pub(crate) fn report_fault(context: &Context, fault: &Fault) {
-    let reason = fault.reason.strip_prefix(&fault.key).unwrap_or(&fault.reason);
-    context.console.warn(&format!("{}: {}", fault.key, reason.trim_start_matches(": ")));
+    let reason = fault
+        .reason
+        .strip_prefix(&fault.key)
+        .unwrap_or(&fault.reason);
+    context.console.warn(&format!(
+        "{}: {}",
+        fault.key,
+        reason.trim_start_matches(": ")
+    ));
 }
 
 /// The sets that names stand for, and whether the data set's own numbers are among them.
@@ -85,9 +99,14 @@ pub(crate) fn feature_sets(
         if name == "own" {
             own = true;
         } else if let Some(model) = name.strip_prefix("model:") {
-            sets.push(Box::new(ModelSet::new(name, context.named_embedder(model)?)));
+            sets.push(Box::new(ModelSet::new(
+                name,
+                context.named_embedder(model)?,
+            )));
         } else {
-            sets.push(Box::new(name.parse::<DescriptorSet>().map_err(anyhow::Error::msg)?));
+            sets.push(Box::new(
+                name.parse::<DescriptorSet>().map_err(anyhow::Error::msg)?,
+            ));
         }
     }
     Ok((own, sets))
@@ -114,7 +133,10 @@ pub(crate) fn listen(
 ) -> anyhow::Result<Matrix> {
     let (own, sets) = feature_sets(context, names)?;
     if own && set.columns.is_none() {
-        bail!("{}: brings no numbers of its own; take --features model:NAME", set.source);
+        bail!(
+            "{}: brings no numbers of its own; take --features model:NAME",
+            set.source
+        );
     }
     let sets: Vec<&dyn FeatureSet> = sets.iter().map(AsRef::as_ref).collect();
     let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
@@ -143,7 +165,11 @@ pub(crate) fn with_meter<T>(
         meter.1 = done;
         let left = begun.elapsed().as_secs_f64() / done as f64 * (all - done.min(all)) as f64;
         meter.0.show(done as f64 / all.max(1) as f64, || {
-            format!("{word} {done} of {}, {} left", count(all as u64, "track"), clock(left))
+            format!(
+                "{word} {done} of {}, {} left",
+                count(all as u64, "track"),
+                clock(left)
+            )
         });
     });
     if let Ok(meter) = meter.lock() {
@@ -154,19 +180,28 @@ pub(crate) fn with_meter<T>(
 
 /// The end of a run that Ctrl-C stopped.
 pub(crate) fn interrupted(context: &Context) -> Ending {
-    context.console.note("interrupted: the same command goes on from here");
+    context
+        .console
+        .note("interrupted: the same command goes on from here");
     Ending::Interrupted
 }
 
 /// `voisin classify --with RUN`.
-pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+pub(crate) fn classify_with(
+    context: &Context,
+    run: &Path,
+    args: &ClassifyArgs,
+) -> anyhow::Result<Ending> {
     let asked = args.question.options();
     let given = [
         ("--neighbours", asked.neighbours.is_some()),
         ("--other-artists", asked.other_artists),
         ("--among", !asked.among.is_empty()),
         ("--label-from", asked.labels.is_some()),
-        ("--precision", asked.precision.is_some() && args.answer.submission.is_some()),
+        (
+            "--precision",
+            asked.precision.is_some() && args.answer.submission.is_some(),
+        ),
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
         let why = if *option == "--precision" {
@@ -178,12 +213,17 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
     }
     let config = Config::of_run(run)?;
     let submission = args.answer.submission.as_ref();
-    let submission = submission.map(|path| OutputTarget::data(path, args.output.replaces)).transpose()?;
-    let least = asked.precision.map(|precision| least_probability(run, precision)).transpose()?;
+    let submission = submission
+        .map(|path| OutputTarget::data(path, args.output.replaces))
+        .transpose()?;
+    let least = asked
+        .precision
+        .map(|precision| least_probability(run, precision))
+        .transpose()?;
     if least.is_some_and(|least| least > 1.0) {
-        context
-            .console
-            .warn("not even this run's surest answers were right so often: ask for less --precision");
+        context.console.warn(
+            "not even this run's surest answers were right so often: ask for less --precision",
+        );
     }
     let Some((mut answered, keys)) = answer(context, run, &config, args)? else {
         return Ok(interrupted(context));
@@ -193,14 +233,24 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
     if let Some(output) = &submission {
         let unheard = write_submission(output, run, &answered, &keys, args.answer.like.as_deref())?;
         for title in unheard.iter().take(FIRST_FAULTS) {
-            context.console.warn(&format!("{title}: not listened to, answered with the commonest class"));
+            context.console.warn(&format!(
+                "{title}: not listened to, answered with the commonest class"
+            ));
         }
         let text = format!("{}: every wanted title has a row", output.path().display());
         render::print_place(context.console, output, &text)?;
-        return Ok(if unheard.is_empty() { Ending::Fine } else { Ending::Partial });
+        return Ok(if unheard.is_empty() {
+            Ending::Fine
+        } else {
+            Ending::Partial
+        });
     }
     print(&answered, &args.output.format)?;
-    Ok(if answered.faults.is_empty() { Ending::Fine } else { Ending::Partial })
+    Ok(if answered.faults.is_empty() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 /// What a run says of the tracks that it is asked about; nothing where it was interrupted.
@@ -211,13 +261,18 @@ fn answer(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Option<(Answered, Vec<String>)>> {
     // A folder that is no finished run is told before anything is listened to.
-    let network = config.network().map(|_| Answering::of_run(run, config, context.device_option()));
+    let network = config
+        .network()
+        .map(|_| Answering::of_run(run, config, context.device_option()));
     let network = network.transpose()?;
     if network.is_none() {
         drop(Model::read(&run.join("model.safetensors"))?);
     }
     let set = asked(context, &seed_names(&args.question.tracks)?, false)?;
-    if network.is_none() && set.columns.is_none() && config.features.sets.iter().any(|name| name == "own") {
+    if network.is_none()
+        && set.columns.is_none()
+        && config.features.sets.iter().any(|name| name == "own")
+    {
         bail!(
             "{}: this run learnt from a table of numbers and cannot listen; one trained with --features fma can",
             run.display()
@@ -229,10 +284,18 @@ fn answer(
             let found = with_meter(context, set.items.len(), "listened to", |progress| {
                 matrix::compute(&set, false, &[&network], None, progress, &stop)
             });
-            found.map(|matrix| Answered::of(&matrix)).map_err(anyhow::Error::from)
+            found
+                .map(|matrix| Answered::of(&matrix))
+                .map_err(anyhow::Error::from)
         }
-        None => listen(context, &set, &config.features.sets, args.answer.cache.clone(), &stop)
-            .and_then(|matrix| Ok(ask(run, &matrix)?)),
+        None => listen(
+            context,
+            &set,
+            &config.features.sets,
+            args.answer.cache.clone(),
+            &stop,
+        )
+        .and_then(|matrix| Ok(ask(run, &matrix)?)),
     };
     match matrix {
         Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => Ok(None),
@@ -243,7 +306,11 @@ fn answer(
 /// What is asked about: one data set, or files and folders.
 ///
 /// - `folders`: whether a bare folder is a data set where it can be read as one
-pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> anyhow::Result<Dataset> {
+pub(crate) fn asked(
+    context: &Context,
+    named: &[OsString],
+    folders: bool,
+) -> anyhow::Result<Dataset> {
     if let [only] = named
         && let Some(text) = only.to_str()
         && let Ok(source) = text.parse::<Source>()
@@ -273,7 +340,11 @@ pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> any
         .into_iter()
         .map(|file| {
             let key = file.path.to_string_lossy().into_owned();
-            Item { key, path: Some(file.path), ..Item::default() }
+            Item {
+                key,
+                path: Some(file.path),
+                ..Item::default()
+            }
         })
         .collect();
     Ok(Dataset {
@@ -292,12 +363,22 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
     let rows = 0..answered.keys.len();
     match format {
         ListFormat::Table => {
-            let columns = [("path", Align::Left), ("genre", Align::Left), ("probability", Align::Right)];
+            let columns = [
+                ("path", Align::Left),
+                ("genre", Align::Left),
+                ("probability", Align::Right),
+            ];
             let mut table = Table::new(&columns);
             for row in rows {
                 let (best, p) = answered.best(row);
-                let genre = answered.genre(row).map_or_else(|| format!("{UNKNOWN} ({best}?)"), str::to_owned);
-                table.row([answered.keys[row].as_str(), &genre, &format!("{:.1} %", 100.0 * p)]);
+                let genre = answered
+                    .genre(row)
+                    .map_or_else(|| format!("{UNKNOWN} ({best}?)"), str::to_owned);
+                table.row([
+                    answered.keys[row].as_str(),
+                    &genre,
+                    &format!("{:.1} %", 100.0 * p),
+                ]);
             }
             table.print()
         }
@@ -317,12 +398,25 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
         ListFormat::Csv => {
             let mut writer = csv::Writer::from_writer(Vec::new());
             let heads = answered.classes.iter().map(|class| format!("p_{class}"));
-            writer
-                .write_record(["path", "genre", "probability"].map(str::to_owned).into_iter().chain(heads))?;
+            writer.write_record(
+                ["path", "genre", "probability"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .chain(heads),
+            )?;
             for row in rows {
                 let (genre, p) = (answered.genre(row).unwrap_or(UNKNOWN), answered.best(row).1);
-                let cells = [answered.keys[row].clone(), genre.to_owned(), format!("{p:.4}")];
-                let shares = answered.probabilities.row(row).to_vec().into_iter().map(|p| format!("{p:.4}"));
+                let cells = [
+                    answered.keys[row].clone(),
+                    genre.to_owned(),
+                    format!("{p:.4}"),
+                ];
+                let shares = answered
+                    .probabilities
+                    .row(row)
+                    .to_vec()
+                    .into_iter()
+                    .map(|p| format!("{p:.4}"));
                 let safe = |cell: String| {
                     render::terminal_safe(&crate::engine::spreadsheet_safe(&cell)).into_owned()
                 };
@@ -344,14 +438,31 @@ fn print_page(page: &Document) -> anyhow::Result<()> {
     for part in &page.parts {
         match part {
             DocumentPart::Text(text) => render::print_wrapped("", text)?,
-            DocumentPart::Table { header, rows, is_brief: true, .. } => {
+            DocumentPart::Table {
+                header,
+                rows,
+                is_brief: true,
+                ..
+            } => {
                 // Words stand left, numbers right.
                 let is_word = |column: usize| {
-                    column == 0 || rows.iter().any(|row| row[column].starts_with(char::is_alphabetic))
+                    column == 0
+                        || rows
+                            .iter()
+                            .any(|row| row[column].starts_with(char::is_alphabetic))
                 };
-                let align = |column| if is_word(column) { Align::Left } else { Align::Right };
-                let columns: Vec<(&str, Align)> =
-                    header.iter().enumerate().map(|(at, name)| (name.as_str(), align(at))).collect();
+                let align = |column| {
+                    if is_word(column) {
+                        Align::Left
+                    } else {
+                        Align::Right
+                    }
+                };
+                let columns: Vec<(&str, Align)> = header
+                    .iter()
+                    .enumerate()
+                    .map(|(at, name)| (name.as_str(), align(at)))
+                    .collect();
                 let mut table = Table::new(&columns);
                 rows.iter().for_each(|row| table.row(row));
                 table.print()?;
@@ -368,11 +479,15 @@ fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
     if output::is_stream(path) || output::ending(path, "") == "html" {
         return render::write(&place.output, page.html());
     }
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let (text, pictures) = page.markdown(&stem);
     // All of them are looked at before the first is written.
-    let places =
-        pictures.iter().map(|(name, _)| OutputTarget::page(&path.with_file_name(name), place.replaces));
+    let places = pictures
+        .iter()
+        .map(|(name, _)| OutputTarget::page(&path.with_file_name(name), place.replaces));
     let places = places.collect::<Result<Vec<_>, _>>()?;
     for (place, (_, scene)) in places.iter().zip(pictures) {
         render::write(place, scene.svg())?;
@@ -390,7 +505,13 @@ pub(crate) struct PagePlace {
 impl PagePlace {
     /// Looked at before anything is worked out.
     pub(crate) fn new(path: Option<&PathBuf>, replaces: bool) -> Result<Option<Self>, OutputError> {
-        path.map(|path| Ok(Self { output: OutputTarget::page(path, replaces)?, replaces })).transpose()
+        path.map(|path| {
+            Ok(Self {
+                output: OutputTarget::page(path, replaces)?,
+                replaces,
+            })
+        })
+        .transpose()
     }
 }
 

@@ -26,7 +26,14 @@ pub(crate) fn finish(
     taken: MergeOutcome,
     format: ReportFormat,
 ) -> anyhow::Result<Ending> {
-    let MergeOutcome { added, updated, unchanged, conflicts, refused, refusal } = taken;
+    let MergeOutcome {
+        added,
+        updated,
+        unchanged,
+        conflicts,
+        refused,
+        refusal,
+    } = taken;
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
         engine.keep_tags()?;
@@ -46,11 +53,23 @@ pub(crate) fn finish(
     }
     match format {
         ReportFormat::Json => {
-            render::print_json(&TakenInJson { added, updated, unchanged, conflicts, refused })?;
+            render::print_json(&TakenInJson {
+                added,
+                updated,
+                unchanged,
+                conflicts,
+                refused,
+            })?;
         }
         ReportFormat::Table => {
-            render::print_line(&format!("added {added}, updated {updated}, unchanged {unchanged}"))?;
+            render::print_line(&format!(
+                "added {added}, updated {updated}, unchanged {unchanged}"
+            ))?;
         }
     }
-    Ok(if conflicts + refused > 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if conflicts + refused > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

@@ -23,7 +23,11 @@ impl Meter {
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(10_000).with_style(style)
         });
-        Self { bar, context: context.console, last: Instant::now() }
+        Self {
+            bar,
+            context: context.console,
+            last: Instant::now(),
+        }
     }
 
     pub(crate) fn show(&mut self, share: f64, text: impl FnOnce() -> String) {

@@ -23,9 +23,15 @@ pub(crate) struct MissingFiles {
 impl MissingFiles {
     /// Looks for all files of the library.
     pub(crate) fn anywhere(library: &Library) -> anyhow::Result<Self> {
-        let (out_of_reach, files) =
-            library.missing_files(None)?.into_iter().partition(|file| file.absent_folder.is_some());
-        Ok(Self { files, out_of_reach, replaced: 0 })
+        let (out_of_reach, files) = library
+            .missing_files(None)?
+            .into_iter()
+            .partition(|file| file.absent_folder.is_some());
+        Ok(Self {
+            files,
+            out_of_reach,
+            replaced: 0,
+        })
     }
 
     /// Looks for the library's files below `roots`, as a user names them.
@@ -43,7 +49,11 @@ impl MissingFiles {
             }
             let mut known = 0;
             library.for_each_track(|track| {
-                known += track.files.iter().filter(|file| file.record.path.starts_with(&root)).count();
+                known += track
+                    .files
+                    .iter()
+                    .filter(|file| file.record.path.starts_with(&root))
+                    .count();
                 Ok(())
             })?;
             // Not one file is left: no one tidies up like that, but a disk that is not mounted looks so.
@@ -55,8 +65,11 @@ impl MissingFiles {
                 if nothing_left && file.absent_folder.is_none() {
                     file.absent_folder = Some(root.clone());
                 }
-                let list =
-                    if file.absent_folder.is_some() { &mut gone.out_of_reach } else { &mut gone.files };
+                let list = if file.absent_folder.is_some() {
+                    &mut gone.out_of_reach
+                } else {
+                    &mut gone.files
+                };
                 list.push(file);
             }
         }
@@ -66,7 +79,11 @@ impl MissingFiles {
     /// The folders that are out of reach, each with how many files lay in it.
     pub(crate) fn absent_folders(&self) -> BTreeMap<&Path, u64> {
         let mut folders = BTreeMap::new();
-        for folder in self.out_of_reach.iter().filter_map(|file| file.absent_folder.as_deref()) {
+        for folder in self
+            .out_of_reach
+            .iter()
+            .filter_map(|file| file.absent_folder.as_deref())
+        {
             *folders.entry(folder).or_insert(0) += 1;
         }
         folders
@@ -78,7 +95,11 @@ impl MissingFiles {
         let one = folders.keys().next().filter(|_| folders.len() == 1);
         let name = |(folder, files): (&&Path, &u64)| {
             let alone = one.is_some();
-            let files = if alone { String::new() } else { format!(" ({})", count(*files, "file")) };
+            let files = if alone {
+                String::new()
+            } else {
+                format!(" ({})", count(*files, "file"))
+            };
             format!("{}{files}", folder.display())
         };
         let mut names: Vec<String> = folders.iter().take(NAMED).map(name).collect();

@@ -94,14 +94,18 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let parsed =
-        args::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = args::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and end well; mistakes to standard error, with exit code 2.
             if error.use_stderr()
-                && !matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+                && !matches!(
+                    error.kind(),
+                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                )
             {
                 render::report_mistake(&args::message(&error));
             } else {
@@ -136,8 +140,14 @@ fn arguments() -> Result<Vec<OsString>, String> {
 /// `find calm -voice` means `find calm "not voice"`: no option has more than one letter behind a single dash, but for the
 /// number of `-l`.
 fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
-    let Some(verb) = all.iter().skip(1).position(|word| word == "find") else { return all };
-    for word in all.iter_mut().skip(verb + 2).take_while(|word| *word != "--") {
+    let Some(verb) = all.iter().skip(1).position(|word| word == "find") else {
+        return all;
+    };
+    for word in all
+        .iter_mut()
+        .skip(verb + 2)
+        .take_while(|word| *word != "--")
+    {
         let denied = word.to_str().and_then(|text| text.strip_prefix('-'));
         let is_word = |text: &&str| {
             text.chars().count() > 2 && text.chars().all(char::is_alphabetic) && *text != "lall"
@@ -178,7 +188,10 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
             error.downcast_ref(),
             Some(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. })
         )
-        || matches!(error.downcast_ref(), Some(ExploreError::UnknownArtist { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(ExploreError::UnknownArtist { .. })
+        )
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
@@ -186,7 +199,10 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     render::screen::set_colour(context.settings.color.value);
-    let _busy = cli.command.is_busy().then(|| context.console.busy("working"));
+    let _busy = cli
+        .command
+        .is_busy()
+        .then(|| context.console.busy("working"));
     cli.command.run(&context)
 }
 
@@ -207,7 +223,12 @@ mod tests {
         for argument in arguments.filter(|argument| name.is_empty() || !argument.is_global_set()) {
             let is_path = format!("{:?}", argument.get_value_parser()).contains("PathBuf");
             let hint = argument.get_value_hint();
-            if is_path || matches!(hint, ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath) {
+            if is_path
+                || matches!(
+                    hint,
+                    ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath
+                )
+            {
                 let option = match argument.get_long() {
                     Some(long) => format!("--{long}"),
                     None => argument.get_value_names().unwrap_or_default().join(" "),
@@ -215,8 +236,15 @@ mod tests {
                 found.insert(format!("{name}\t{option}"));
             }
         }
-        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
-            paths(below, format!("{name} {}", below.get_name()).trim_start(), found);
+        for below in command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+        {
+            paths(
+                below,
+                format!("{name} {}", below.get_name()).trim_start(),
+                found,
+            );
         }
     }
 
@@ -230,9 +258,12 @@ mod tests {
         paths(&command, "", &mut found);
         let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/outputs.tsv");
         let table = std::fs::read_to_string(table).expect("the table can be read");
-        let rows = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        let known: BTreeSet<String> =
-            rows.filter_map(|row| Some(row.rsplit_once('\t')?.0.to_owned())).collect();
+        let rows = table
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        let known: BTreeSet<String> = rows
+            .filter_map(|row| Some(row.rsplit_once('\t')?.0.to_owned()))
+            .collect();
         let missing: Vec<&String> = found.difference(&known).collect();
         let gone: Vec<&String> = known.difference(&found).collect();
         assert!(
@@ -252,6 +283,9 @@ mod tests {
             std::fs::write(&path, &page).expect("docs/cli.md can be written");
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == page, "docs/cli.md is out of date: VOISIN_WRITE_DOCS=1 writes it anew");
+        assert!(
+            written == page,
+            "docs/cli.md is out of date: VOISIN_WRITE_DOCS=1 writes it anew"
+        );
     }
 }

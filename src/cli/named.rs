@@ -32,8 +32,10 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
 
 /// The music that the paths stand for, and the addresses among them, which come last.
 pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Links<'_>) -> Scan {
-    let (addresses, paths): (Vec<_>, Vec<_>) =
-        paths.iter().cloned().partition(|path| address::scheme(path).is_some());
+    let (addresses, paths): (Vec<_>, Vec<_>) = paths
+        .iter()
+        .cloned()
+        .partition(|path| address::scheme(path).is_some());
     let mut found = scan::scan_without(&paths, &is_audio_candidate, exclusions, links);
     for address in addresses {
         columnar::scan_objects(&address, &is_audio_candidate, &mut found);
@@ -54,9 +56,14 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
     };
     let plain = |path: &Path| with(&path.with_extension(""));
     let below_root = |file: &Path| {
-        let root =
-            roots.iter().filter_map(|root| file.strip_prefix(root).ok()).min_by_key(|p| p.as_os_str().len());
-        root.map_or_else(|| PathBuf::from(file.file_name().unwrap_or_default()), Path::to_owned)
+        let root = roots
+            .iter()
+            .filter_map(|root| file.strip_prefix(root).ok())
+            .min_by_key(|p| p.as_os_str().len());
+        root.map_or_else(
+            || PathBuf::from(file.file_name().unwrap_or_default()),
+            Path::to_owned,
+        )
     };
     let mut targets: Vec<PathBuf> = files.iter().map(|file| plain(&below_root(file))).collect();
     // First mirrored from the common folder, then with the ending; then by number, against files named like folders.
@@ -66,11 +73,18 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
             meeting.entry(target.clone()).or_default().push(i);
         }
         for several in meeting.into_values().filter(|several| several.len() > 1) {
-            let mut common = files[several[0]].parent().unwrap_or(Path::new("")).to_owned();
+            let mut common = files[several[0]]
+                .parent()
+                .unwrap_or(Path::new(""))
+                .to_owned();
             while !several.iter().all(|&i| files[i].starts_with(&common)) && common.pop() {}
             for i in several {
                 let inside = files[i].strip_prefix(&common).unwrap_or(&files[i]);
-                targets[i] = if again == 0 { plain(inside) } else { with(inside) };
+                targets[i] = if again == 0 {
+                    plain(inside)
+                } else {
+                    with(inside)
+                };
             }
         }
     }
@@ -96,14 +110,35 @@ mod tests {
         let named = |files: &[&str], roots: &[&str]| -> Vec<String> {
             let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
             let roots: Vec<PathBuf> = roots.iter().map(PathBuf::from).collect();
-            targets(&files, &roots, "npz").into_iter().map(|path| path.display().to_string()).collect()
+            targets(&files, &roots, "npz")
+                .into_iter()
+                .map(|path| path.display().to_string())
+                .collect()
         };
-        assert_eq!(named(&["/m/a/1.mp3", "/m/b/2.flac"], &[]), ["1.npz", "2.npz"]);
-        assert_eq!(named(&["/m/a/1.mp3", "/m/b/1.mp3", "/x/2.mp3"], &[]), ["a/1.npz", "b/1.npz", "2.npz"]);
-        assert_eq!(named(&["/m/a/1.mp3", "/m/a/1.flac"], &[]), ["1.mp3.npz", "1.flac.npz"]);
-        assert_eq!(named(&["/m/a/1.mp3", "/m/a/b/1.mp3"], &["/m"]), ["a/1.npz", "a/b/1.npz"]);
-        assert_eq!(named(&["/m/v1.2.mp3", "/m/v1.3.mp3"], &["/m"]), ["v1.2.npz", "v1.3.npz"]);
-        assert_eq!(named(&["/m/1.mp3", "/n/1.mp3"], &["/m", "/n"]), ["m/1.npz", "n/1.npz"]);
+        assert_eq!(
+            named(&["/m/a/1.mp3", "/m/b/2.flac"], &[]),
+            ["1.npz", "2.npz"]
+        );
+        assert_eq!(
+            named(&["/m/a/1.mp3", "/m/b/1.mp3", "/x/2.mp3"], &[]),
+            ["a/1.npz", "b/1.npz", "2.npz"]
+        );
+        assert_eq!(
+            named(&["/m/a/1.mp3", "/m/a/1.flac"], &[]),
+            ["1.mp3.npz", "1.flac.npz"]
+        );
+        assert_eq!(
+            named(&["/m/a/1.mp3", "/m/a/b/1.mp3"], &["/m"]),
+            ["a/1.npz", "a/b/1.npz"]
+        );
+        assert_eq!(
+            named(&["/m/v1.2.mp3", "/m/v1.3.mp3"], &["/m"]),
+            ["v1.2.npz", "v1.3.npz"]
+        );
+        assert_eq!(
+            named(&["/m/1.mp3", "/n/1.mp3"], &["/m", "/n"]),
+            ["m/1.npz", "n/1.npz"]
+        );
         let all = named(&["/a/1.mp3", "/b/1.mp3", "/c/a/1.mp3"], &["/a", "/b", "/c"]);
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 3, "{all:?}");
     }

@@ -15,7 +15,10 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
         let cannot = || format!("cannot read the password in {}", file.display());
         let opened = File::open(file).with_context(cannot)?;
         let mut text = String::new();
-        opened.take(LONGEST).read_to_string(&mut text).with_context(cannot)?;
+        opened
+            .take(LONGEST)
+            .read_to_string(&mut text)
+            .with_context(cannot)?;
         return Ok(text.lines().next().unwrap_or_default().to_owned());
     }
     if let Ok(password) = std::env::var("VOISIN_PASSWORD") {
@@ -23,7 +26,9 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
     }
     let terminal = console::Term::stderr();
     if !console::user_attended_stderr() {
-        bail!("expected a password, found none: name a file with --password-file, or set VOISIN_PASSWORD");
+        bail!(
+            "expected a password, found none: name a file with --password-file, or set VOISIN_PASSWORD"
+        );
     }
     terminal.write_str("password: ")?;
     Ok(terminal.read_secure_line()?)
@@ -33,7 +38,11 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
 pub(crate) fn new_password() -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
-        std::io::stdin().lock().take(LONGEST).read_line(&mut line).context("cannot read standard input")?;
+        std::io::stdin()
+            .lock()
+            .take(LONGEST)
+            .read_line(&mut line)
+            .context("cannot read standard input")?;
         return Ok(line.trim().to_owned());
     }
     let terminal = console::Term::stderr();

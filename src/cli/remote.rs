@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 
 use crate::answers::status::StatusJson;
-use crate::engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use crate::engine::{
+    Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
+};
 use crate::library::TrackFilter;
 use crate::questions::Filters;
 
@@ -53,7 +55,11 @@ pub(crate) trait RemoteLibrary {
     /// Vectors are needed to the last bit of what is fetched from now on.
     fn take_exact(&mut self);
     /// As [`Engine::similar`].
-    fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> anyhow::Result<Vec<SimilarTrack>>;
+    fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> anyhow::Result<Vec<SimilarTrack>>;
     /// As [`Engine::mix`].
     fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> anyhow::Result<Vec<SimilarTrack>>;
     /// The temporary library, and the folder that it is in.
@@ -63,6 +69,11 @@ pub(crate) trait RemoteLibrary {
 /// The database that an option names, else the variable; `None` where nobody does.
 pub(crate) fn database_address(option: Option<&str>) -> Option<DatabaseAddress> {
     let given = option.filter(|text| !text.is_empty());
-    let text = given.map(str::to_owned).or_else(|| std::env::var(VARIABLE).ok())?;
-    (!text.is_empty()).then_some(DatabaseAddress { text, on_command_line: given.is_some() })
+    let text = given
+        .map(str::to_owned)
+        .or_else(|| std::env::var(VARIABLE).ok())?;
+    (!text.is_empty()).then_some(DatabaseAddress {
+        text,
+        on_command_line: given.is_some(),
+    })
 }

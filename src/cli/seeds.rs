@@ -36,9 +36,10 @@ pub(crate) fn seed_names(named: &[NamedSeed]) -> anyhow::Result<Vec<OsString>> {
 pub(crate) fn expand_names(named: &[OsString]) -> anyhow::Result<Vec<OsString>> {
     let paths = named_paths(named)?;
     if paths.len() < named.len() {
-        return Err(
-            NothingFound("expected seeds on standard input, one a line, found none".to_owned()).into()
-        );
+        return Err(NothingFound(
+            "expected seeds on standard input, one a line, found none".to_owned(),
+        )
+        .into());
     }
     Ok(paths.into_iter().map(PathBuf::into_os_string).collect())
 }
@@ -54,7 +55,11 @@ pub(crate) fn one_seed_name(named: &NamedSeed) -> anyhow::Result<OsString> {
 }
 
 /// Turns names, which [`seed_names`] expanded, into seeds.
-pub(crate) fn seeds(context: &Context, engine: &Engine, named: &[OsString]) -> anyhow::Result<Vec<Seed>> {
+pub(crate) fn seeds(
+    context: &Context,
+    engine: &Engine,
+    named: &[OsString],
+) -> anyhow::Result<Vec<Seed>> {
     let mut all = seeds_and_lists(context, engine, named)?;
     all.named.append(&mut all.of_lists);
     Ok(all.named)
@@ -94,27 +99,41 @@ fn found(
             SeedName::StandardInput => {
                 anyhow::bail!("a list on standard input cannot name \"-\", standard input itself");
             }
-            SeedName::Playlist(path) => found.of_lists.extend(seeds_of_playlist(context, engine, path)?),
+            SeedName::Playlist(path) => found
+                .of_lists
+                .extend(seeds_of_playlist(context, engine, path)?),
             SeedName::Folder(path) | SeedName::Sheet(path) => {
-                found.of_lists.extend(seeds_of_folder(context, engine, path, listens)?);
+                found
+                    .of_lists
+                    .extend(seeds_of_folder(context, engine, path, listens)?);
             }
             SeedName::Named(kind, name) => {
-                found.of_lists.extend(seeds_of(engine, &tracks_named(library, kind, name)?)?);
+                found
+                    .of_lists
+                    .extend(seeds_of(engine, &tracks_named(library, kind, name)?)?);
             }
-            SeedName::Id(_) | SeedName::PathOrWords(_) => found.named.push(engine.seed(text, || {
-                if listens {
-                    context.lazy_embedder(Some(library))
-                } else {
-                    Err(EngineError::NotInLibrary { path: PathBuf::from(text) })
-                }
-            })?),
+            SeedName::Id(_) | SeedName::PathOrWords(_) => {
+                found.named.push(engine.seed(text, || {
+                    if listens {
+                        context.lazy_embedder(Some(library))
+                    } else {
+                        Err(EngineError::NotInLibrary {
+                            path: PathBuf::from(text),
+                        })
+                    }
+                })?)
+            }
         }
     }
     Ok(found)
 }
 
 /// The one track that a name stands for.
-pub(crate) fn one_seed(context: &Context, engine: &Engine, text: &OsString) -> anyhow::Result<Seed> {
+pub(crate) fn one_seed(
+    context: &Context,
+    engine: &Engine,
+    text: &OsString,
+) -> anyhow::Result<Seed> {
     let mut found = seeds(context, engine, std::slice::from_ref(text))?;
     match (found.pop(), found.len()) {
         (Some(seed), 0) => Ok(seed),
@@ -137,7 +156,10 @@ fn tracks_named(library: &Library, kind: NameOf, name: &str) -> anyhow::Result<V
 }
 
 fn seeds_of(engine: &Engine, tracks: &[TrackId]) -> anyhow::Result<Vec<Seed>> {
-    Ok(tracks.iter().map(|&track| engine.seed_of(track)).collect::<Result<_, EngineError>>()?)
+    Ok(tracks
+        .iter()
+        .map(|&track| engine.seed_of(track))
+        .collect::<Result<_, EngineError>>()?)
 }
 
 /// The tracks of the library below a folder; where there are none, its files, which are listened to.
@@ -148,7 +170,10 @@ fn seeds_of_folder(
     listens: bool,
 ) -> anyhow::Result<Vec<Seed>> {
     let library = engine.library();
-    let filter = TrackFilter { folders: vec![stored_path(folder)], ..TrackFilter::default() };
+    let filter = TrackFilter {
+        folders: vec![stored_path(folder)],
+        ..TrackFilter::default()
+    };
     let tracks = library.matching(&filter)?;
     if !tracks.is_empty() {
         return seeds_of(engine, &tracks.to_vec());
@@ -164,9 +189,13 @@ fn seeds_of_folder(
     found.split_files(&|_| false);
     let mut seeds = Vec::new();
     for file in &found.files {
-        match engine.seed(file.path.as_os_str(), || context.lazy_embedder(Some(library))) {
+        match engine.seed(file.path.as_os_str(), || {
+            context.lazy_embedder(Some(library))
+        }) {
             Ok(seed) => seeds.push(seed),
-            Err(error) => context.console.warn(&format!("{} (left out)", with_causes(&error))),
+            Err(error) => context
+                .console
+                .warn(&format!("{} (left out)", with_causes(&error))),
         }
     }
     if seeds.is_empty() {

@@ -48,8 +48,16 @@ impl<T> Setting<T> {
             (environment, SettingOrigin::Environment),
             (file, SettingOrigin::File),
         ];
-        let given = given.into_iter().find_map(|(value, origin)| Some(Self { value: value?, origin }));
-        given.unwrap_or_else(|| Self { value: default(), origin: SettingOrigin::Default })
+        let given = given.into_iter().find_map(|(value, origin)| {
+            Some(Self {
+                value: value?,
+                origin,
+            })
+        });
+        given.unwrap_or_else(|| Self {
+            value: default(),
+            origin: SettingOrigin::Default,
+        })
     }
 }
 
@@ -80,8 +88,15 @@ impl Configuration {
     /// Reads environment and config file.
     pub(crate) fn read(global: &Global) -> anyhow::Result<Self> {
         let file = directories::config().map(|folder| folder.join(FILE));
-        let said = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let said = file
+            .as_deref()
+            .map(read_file)
+            .transpose()?
+            .unwrap_or_default();
+        let folder = file
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new(""));
         let model = Setting::first(
             global.model.clone(),
             variable("VOISIN_MODEL").map(|text| text.to_string_lossy().into_owned()),
@@ -93,18 +108,26 @@ impl Configuration {
         };
         Ok(Self {
             library: Setting::first(
-                global.library.clone().filter(|dir| !dir.as_os_str().is_empty()),
+                global
+                    .library
+                    .clone()
+                    .filter(|dir| !dir.as_os_str().is_empty()),
                 variable("VOISIN_LIBRARY"),
                 said.library.map(|dir| folder.join(at_home(dir))),
                 default_dir,
             ),
-            model: Setting { value: Some(model.value).filter(|name| !name.is_empty()), origin: model.origin },
+            model: Setting {
+                value: Some(model.value).filter(|name| !name.is_empty()),
+                origin: model.origin,
+            },
             device: Setting::first(
                 global.device,
                 variable("VOISIN_DEVICE")
                     .map(|text| device(&text.to_string_lossy(), "VOISIN_DEVICE"))
                     .transpose()?,
-                said.device.map(|text| device(&text, &folder.join(FILE).to_string_lossy())).transpose()?,
+                said.device
+                    .map(|text| device(&text, &folder.join(FILE).to_string_lossy()))
+                    .transpose()?,
                 || DeviceChoice::Auto,
             ),
             color: Setting::first(
@@ -137,11 +160,15 @@ fn variable(name: &str) -> Option<PathBuf> {
 fn read_file(path: &Path) -> anyhow::Result<ConfigFile> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ConfigFile::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(ConfigFile::default());
+        }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     toml::from_str(&text).map_err(|error| {
-        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let before = error
+            .span()
+            .map_or("", |span| text.get(..span.start).unwrap_or_default());
         let line = before.matches('\n').count() + 1;
         anyhow::anyhow!("{}, line {line}: {}", path.display(), error.message())
     })

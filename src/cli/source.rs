@@ -17,12 +17,19 @@ pub(crate) enum LibraryTarget {
     /// On this disk.
     Local(Box<Engine>),
     /// In a database.
-    Remote { remote: Box<dyn RemoteLibrary>, sample: Option<usize> },
+    Remote {
+        remote: Box<dyn RemoteLibrary>,
+        sample: Option<usize>,
+    },
 }
 
 impl LibraryTarget {
     /// - `windows`: window vectors will be needed
-    pub(crate) fn open(context: &Context, args: &BackendArgs, windows: bool) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        context: &Context,
+        args: &BackendArgs,
+        windows: bool,
+    ) -> anyhow::Result<Self> {
         match Self::open_remote(context, args, windows)? {
             Some(mut there) => {
                 context.check_options(there.engine().library())?;
@@ -38,7 +45,9 @@ impl LibraryTarget {
         args: &BackendArgs,
         windows: bool,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(address) = database_address(args.backend.as_deref()) else { return Ok(None) };
+        let Some(address) = database_address(args.backend.as_deref()) else {
+            return Ok(None);
+        };
         let mut remote = database::open(&address, windows)?;
         context.listen_quietly(remote.engine());
         let sample = args.sample.map(|sample| sample.of(usize::MAX));
@@ -108,7 +117,9 @@ impl LibraryTarget {
         if let Self::Remote { remote, sample } = self
             && let Some(fetched) = remote.fetch_around(seeds, filter, *sample)?
         {
-            context.console.note(&format!("{what} works on {fetched}: --sample N takes more"));
+            context
+                .console
+                .note(&format!("{what} works on {fetched}: --sample N takes more"));
         }
         Ok(())
     }
@@ -144,9 +155,14 @@ impl LibraryTarget {
             Self::Local(engine) => Ok(asked.run(engine, seeds, played, &Mixing::default())?),
             Self::Remote { remote, .. } => {
                 let tracks = asked.limit.of_counted(|| remote.tracks())?;
-                let options = asked.options(remote.engine(), seeds, played, &Mixing::default(), tracks)?;
+                let options =
+                    asked.options(remote.engine(), seeds, played, &Mixing::default(), tracks)?;
                 let found = remote.mix(seeds, &options)?;
-                Ok(SimilarAnswer { found, standing: None, steered: None })
+                Ok(SimilarAnswer {
+                    found,
+                    standing: None,
+                    steered: None,
+                })
             }
         }
     }

@@ -23,7 +23,9 @@ impl TraceOptions {
         use tracing_subscriber::Layer as _;
         use tracing_subscriber::layer::SubscriberExt as _;
         use tracing_subscriber::util::SubscriberInitExt as _;
-        let Some(path) = &self.trace else { return Ok(None) };
+        let Some(path) = &self.trace else {
+            return Ok(None);
+        };
         // No verb has a --force for it.
         let place = match OutputTarget::data(path, false) {
             Err(error) if error.remedy().is_some() => anyhow::bail!("{error}: name another"),
@@ -36,19 +38,30 @@ impl TraceOptions {
             let file = std::fs::File::create(path);
             Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
         };
-        let (layer, guard) =
-            tracing_chrome::ChromeLayerBuilder::new().writer(file).include_args(true).build();
+        let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new()
+            .writer(file)
+            .include_args(true)
+            .build();
         // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its
         // lifetime for the layer's bounds.)
         #[allow(clippy::redundant_closure_for_method_calls)]
-        let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span()));
-        tracing_subscriber::registry().with(layer).try_init().context("cannot start the trace")?;
+        let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| {
+            metadata.is_span()
+        }));
+        tracing_subscriber::registry()
+            .with(layer)
+            .try_init()
+            .context("cannot start the trace")?;
         Ok(Some(Box::new(guard)))
     }
 
     /// Nothing to start.
     #[cfg(not(feature = "trace"))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where there is a trace")]
+    #[allow(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as where there is a trace"
+    )]
     pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
         Ok(None)
     }

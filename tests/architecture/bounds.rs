@@ -27,12 +27,21 @@ struct StyleCounts {
 }
 
 fn bounds() -> Bounds {
-    let text = std::fs::read_to_string(root().join("tests/architecture/bounds.toml")).expect("bounds.toml");
+    let text = std::fs::read_to_string(root().join("tests/architecture/bounds.toml"))
+        .expect("bounds.toml");
     toml::from_str(&text).expect("tables of numbers")
 }
 
 fn lines_of(files: &[std::path::PathBuf]) -> usize {
-    files.iter().map(|file| std::fs::read_to_string(file).expect("a source file").lines().count()).sum()
+    files
+        .iter()
+        .map(|file| {
+            std::fs::read_to_string(file)
+                .expect("a source file")
+                .lines()
+                .count()
+        })
+        .sum()
 }
 
 /// Each crate's lines of Rust, unit tests included; folders that are no crate's sources alone (`benches`) do not count.
@@ -42,7 +51,11 @@ fn no_crate_grows_beyond_its_bound() {
     folders.insert("models".to_owned(), root().join("models"));
     for entry in std::fs::read_dir(root().join("crates")).expect("crates") {
         let path = entry.expect("readable").path();
-        let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("UTF-8")
+            .to_owned();
         folders.insert(name, path);
     }
     let bounds = bounds().lines;
@@ -62,7 +75,11 @@ fn no_crate_grows_beyond_its_bound() {
         .filter(|(name, lines)| **lines > bounds[*name])
         .map(|(name, lines)| format!("{name}: {lines} lines, bound {}", bounds[name]))
         .collect();
-    assert!(grown.is_empty(), "take something away, or raise the bound with a reason:\n{}", grown.join("\n"));
+    assert!(
+        grown.is_empty(),
+        "take something away, or raise the bound with a reason:\n{}",
+        grown.join("\n")
+    );
 }
 
 impl<'ast> Visit<'ast> for StyleCounts {
@@ -87,7 +104,11 @@ fn habits_that_style_forbids_do_not_spread() {
         let text = std::fs::read_to_string(&file).expect("a source file");
         let begins = |line: &&str| {
             let comment = line.trim_start().strip_prefix("//");
-            comment.is_some_and(|text| text.trim_start_matches(['/', '!']).trim_start().starts_with("What "))
+            comment.is_some_and(|text| {
+                text.trim_start_matches(['/', '!'])
+                    .trim_start()
+                    .starts_with("What ")
+            })
         };
         found.what_comments += text.lines().filter(begins).count();
         found.visit_file(&syn::parse_file(&text).expect("a source file"));

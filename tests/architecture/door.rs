@@ -28,7 +28,11 @@ fn names(door: &str) -> Vec<&str> {
             || path.rsplit("::").next().unwrap(),
             |(_, list)| list.trim_end().trim_end_matches('}'),
         );
-        names.extend(list.split(',').map(str::trim).filter(|name| !name.is_empty()));
+        names.extend(
+            list.split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty()),
+        );
     }
     names
 }
@@ -37,9 +41,16 @@ fn names(door: &str) -> Vec<&str> {
 fn the_door_has_no_more_items_than_decided() {
     let door = door();
     let names = names(&door);
-    assert!(names.contains(&"Engine") && names.contains(&"VectorIndex"), "the scan finds nothing: {names:?}");
+    assert!(
+        names.contains(&"Engine") && names.contains(&"VectorIndex"),
+        "the scan finds nothing: {names:?}"
+    );
     assert!(!names.contains(&"*"), "a glob lets out whatever is there");
-    assert!(names.len() <= MOST, "{} public items: {names:?}", names.len());
+    assert!(
+        names.len() <= MOST,
+        "{} public items: {names:?}",
+        names.len()
+    );
     assert!(!door.contains("\npub mod "), "modules are private");
 }
 
@@ -70,7 +81,9 @@ fn paths(input: syn::parse::ParseStream<'_>) -> syn::Result<Punctuated<syn::Path
 fn is_hidden(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("doc")
-            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("hidden"))
+            && attribute
+                .parse_args::<syn::Path>()
+                .is_ok_and(|path| path.is_ident("hidden"))
     }) || is_test(attributes)
 }
 
@@ -82,11 +95,16 @@ impl Public {
     fn note(&mut self, owner: &str, look: impl FnOnce(&mut Idents)) {
         let mut idents = Idents::default();
         look(&mut idents);
-        self.seen.entry(owner.to_owned()).or_default().extend(idents.0);
+        self.seen
+            .entry(owner.to_owned())
+            .or_default()
+            .extend(idents.0);
     }
 
     fn note_fields(&mut self, owner: &str, fields: &syn::Fields, all: bool) {
-        for field in fields.iter().filter(|field| (all || is_public(&field.vis)) && !is_hidden(&field.attrs))
+        for field in fields
+            .iter()
+            .filter(|field| (all || is_public(&field.vis)) && !is_hidden(&field.attrs))
         {
             self.note(owner, |idents| idents.visit_type(&field.ty));
         }
@@ -103,7 +121,10 @@ impl<'ast> Visit<'ast> for Public {
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
         if is_public(&item.vis) {
             self.types.insert(item.ident.to_string());
-            let derives = item.attrs.iter().filter(|attribute| attribute.path().is_ident("derive"));
+            let derives = item
+                .attrs
+                .iter()
+                .filter(|attribute| attribute.path().is_ident("derive"));
             if derives
                 .flat_map(|derive| derive.parse_args_with(paths))
                 .flatten()
@@ -118,7 +139,11 @@ impl<'ast> Visit<'ast> for Public {
     fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
         if is_public(&item.vis) {
             self.types.insert(item.ident.to_string());
-            for variant in item.variants.iter().filter(|variant| !is_hidden(&variant.attrs)) {
+            for variant in item
+                .variants
+                .iter()
+                .filter(|variant| !is_hidden(&variant.attrs))
+            {
                 self.note_fields(&item.ident.to_string(), &variant.fields, true);
             }
         }
@@ -132,12 +157,16 @@ impl<'ast> Visit<'ast> for Public {
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
         if is_public(&item.vis) {
-            self.note(&item.sig.ident.to_string(), |idents| idents.visit_signature(&item.sig));
+            self.note(&item.sig.ident.to_string(), |idents| {
+                idents.visit_signature(&item.sig)
+            });
         }
     }
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
-        let syn::Type::Path(owner) = &*item.self_ty else { return };
+        let syn::Type::Path(owner) = &*item.self_ty else {
+            return;
+        };
         let owner = owner.path.segments.last().unwrap().ident.to_string();
         if let Some((_, of, _)) = &item.trait_ {
             if of.is_ident("Default") {
@@ -178,7 +207,10 @@ fn options_at_the_door_have_defaults() {
         with.contains(&"SimilarOptions") && with.contains(&"AddOptions"),
         "the scan finds nothing: {with:?}"
     );
-    assert!(without.is_empty(), "a new field of these would break whoever writes them out: {without:?}");
+    assert!(
+        without.is_empty(),
+        "a new field of these would break whoever writes them out: {without:?}"
+    );
 }
 
 #[test]
@@ -193,6 +225,13 @@ fn every_type_in_a_public_signature_can_be_named() {
             }
         }
     }
-    assert!(public.seen["Engine"].contains("SimilarOptions"), "the scan finds nothing");
-    assert!(missing.is_empty(), "not named at the door:\n{}", missing.join("\n"));
+    assert!(
+        public.seen["Engine"].contains("SimilarOptions"),
+        "the scan finds nothing"
+    );
+    assert!(
+        missing.is_empty(),
+        "not named at the door:\n{}",
+        missing.join("\n")
+    );
 }

@@ -18,21 +18,31 @@ fn nothing_imports_what_the_table_does_not_allow() {
     let mut broken = BTreeSet::new();
     for source in sources.iter().filter(|source| !source.room().is_empty()) {
         let Some(allowed) = law.get(source.room()) else {
-            broken.insert(format!("{}: the table has no row for this module", source.room()));
+            broken.insert(format!(
+                "{}: the table has no row for this module",
+                source.room()
+            ));
             continue;
         };
         for name in &source.inner {
-            let Some(target) = home(&sources, name).filter(|target| !target.room().is_empty()) else {
+            let Some(target) = home(&sources, name).filter(|target| !target.room().is_empty())
+            else {
                 continue;
             };
             if target.room() != source.room() && !allowed.contains(target.room()) {
-                broken.insert(format!("{} imports {}", source.file.display(), name.join("::")));
+                broken.insert(format!(
+                    "{} imports {}",
+                    source.file.display(),
+                    name.join("::")
+                ));
             }
         }
     }
     let rooms: BTreeSet<&str> = sources.iter().map(Source::room).collect();
     let gone = law.keys().filter(|module| !rooms.contains(module.as_str()));
-    broken.extend(gone.map(|module| format!("{module}: the table has a row, but there is no such module")));
+    broken.extend(
+        gone.map(|module| format!("{module}: the table has a row, but there is no such module")),
+    );
     assert!(
         broken.is_empty(),
         "against the table in ARCHITECTURE.md:\n{}",
@@ -42,27 +52,42 @@ fn nothing_imports_what_the_table_does_not_allow() {
 
 #[test]
 fn every_crate_is_in_the_list() {
-    let listed: BTreeSet<String> =
-        table(&["crate", "what it is for"]).iter().flat_map(|row| quoted(&row[0])).collect();
+    let listed: BTreeSet<String> = table(&["crate", "what it is for"])
+        .iter()
+        .flat_map(|row| quoted(&row[0]))
+        .collect();
     let crates: BTreeSet<String> = packages()
         .iter()
         .filter_map(|package| package.room.as_ref())
         .map(|room| format!("voisin-{room}"))
         .chain(["voisin".to_owned(), "voisin-models".to_owned()])
         .collect();
-    assert_eq!(listed, crates, "the crates that ARCHITECTURE.md lists and those that there are");
+    assert_eq!(
+        listed, crates,
+        "the crates that ARCHITECTURE.md lists and those that there are"
+    );
 }
 
 #[test]
 fn the_default_members_are_the_crates_of_the_default_build() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    let members =
-        manifest.split_once("default-members = [").expect("a list").1.split_once(']').expect("its end").0;
+    let members = manifest
+        .split_once("default-members = [")
+        .expect("a list")
+        .1
+        .split_once(']')
+        .expect("its end")
+        .0;
     let members: BTreeSet<&str> = members.split('"').skip(1).step_by(2).collect();
     let always = |name: &str| manifest.contains(&format!("\n{name}.workspace = true"));
-    let crates: Vec<String> =
-        packages().iter().filter_map(|package| Some(format!("voisin-{}", package.room.as_ref()?))).collect();
-    let built = crates.iter().filter(|name| always(name)).map(|name| format!("crates/{name}"));
+    let crates: Vec<String> = packages()
+        .iter()
+        .filter_map(|package| Some(format!("voisin-{}", package.room.as_ref()?)))
+        .collect();
+    let built = crates
+        .iter()
+        .filter(|name| always(name))
+        .map(|name| format!("crates/{name}"));
     let built: BTreeSet<String> = built.chain([".".to_owned(), "models".to_owned()]).collect();
     assert_eq!(members, built.iter().map(String::as_str).collect());
 }
@@ -71,13 +96,19 @@ fn the_default_members_are_the_crates_of_the_default_build() {
 fn no_files_import_each_other_in_a_circle() {
     let sources = sources();
     // A module's own file (`mod.rs`) joins its parts and lends them its names: arrows to and from it are no circle.
-    let inside: Vec<&Source> = sources.iter().filter(|source| !source.is_door(&sources)).collect();
+    let inside: Vec<&Source> = sources
+        .iter()
+        .filter(|source| !source.is_door(&sources))
+        .collect();
     let arrows: Vec<BTreeSet<usize>> = inside
         .iter()
         .map(|source| {
             let targets = source.inner.iter().filter_map(|name| home(&sources, name));
-            let targets = targets.filter_map(|to| inside.iter().position(|other| std::ptr::eq(*other, to)));
-            targets.filter(|&to| !std::ptr::eq(inside[to], *source)).collect()
+            let targets =
+                targets.filter_map(|to| inside.iter().position(|other| std::ptr::eq(*other, to)));
+            targets
+                .filter(|&to| !std::ptr::eq(inside[to], *source))
+                .collect()
         })
         .collect();
     let reached: Vec<BTreeSet<usize>> = (0..inside.len())
@@ -91,12 +122,20 @@ fn no_files_import_each_other_in_a_circle() {
         .collect();
     let mut circles = BTreeSet::new();
     for from in (0..inside.len()).filter(|&from| reached[from].contains(&from)) {
-        let circle =
-            (0..inside.len()).filter(|&to| reached[from].contains(&to) && reached[to].contains(&from));
-        circles
-            .insert(circle.map(|at| inside[at].file.display().to_string()).collect::<Vec<_>>().join(" ⇄ "));
+        let circle = (0..inside.len())
+            .filter(|&to| reached[from].contains(&to) && reached[to].contains(&from));
+        circles.insert(
+            circle
+                .map(|at| inside[at].file.display().to_string())
+                .collect::<Vec<_>>()
+                .join(" ⇄ "),
+        );
     }
-    assert!(circles.is_empty(), "circles of files:\n{}", Vec::from_iter(circles).join("\n"));
+    assert!(
+        circles.is_empty(),
+        "circles of files:\n{}",
+        Vec::from_iter(circles).join("\n")
+    );
 }
 
 #[test]
@@ -109,7 +148,10 @@ fn every_type_has_a_name_of_its_own() {
         names.visit_file(&syn::parse_file(&text).expect("a source file"));
         for name in names.0 {
             let home = file.strip_prefix(root()).expect("below the root");
-            homes.entry(name).or_default().push(home.display().to_string());
+            homes
+                .entry(name)
+                .or_default()
+                .push(home.display().to_string());
         }
     }
     // A module's own alias with its own error, as in std::io.
@@ -119,14 +161,22 @@ fn every_type_has_a_name_of_its_own() {
         .filter(|(_, homes)| homes.len() > 1)
         .map(|(name, homes)| format!("{name}: {}", homes.join(", ")))
         .collect();
-    assert!(shared.is_empty(), "types that share a name:\n{}", shared.join("\n"));
+    assert!(
+        shared.is_empty(),
+        "types that share a name:\n{}",
+        shared.join("\n")
+    );
 }
 
 #[test]
 fn dependencies_stay_at_home() {
     let homes = homes();
     let known: BTreeSet<String> = homes.keys().cloned().collect();
-    assert_eq!(known, dependencies(), "dependencies.toml, and the Cargo.toml of all packages");
+    assert_eq!(
+        known,
+        dependencies(),
+        "dependencies.toml, and the Cargo.toml of all packages"
+    );
     let mut broken = BTreeSet::new();
     let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let sources = sources();
@@ -135,20 +185,33 @@ fn dependencies_stay_at_home() {
             let (dependency, modules) = homes.get_key_value(&name[0]).expect("compared above");
             used.entry(dependency).or_default().insert(source.room());
             if !modules.contains("everywhere") && !modules.contains(source.room()) {
-                broken.insert(format!("{} uses {}", source.file.display(), name.join("::")));
+                broken.insert(format!(
+                    "{} uses {}",
+                    source.file.display(),
+                    name.join("::")
+                ));
             }
         }
     }
-    assert!(broken.is_empty(), "against dependencies.toml:\n{}", Vec::from_iter(broken).join("\n"));
+    assert!(
+        broken.is_empty(),
+        "against dependencies.toml:\n{}",
+        Vec::from_iter(broken).join("\n")
+    );
     for (dependency, modules) in &homes {
         let idle: Vec<&String> = modules
             .iter()
             .filter(|module| *module != "everywhere")
             .filter(|module| {
-                !used.get(dependency.as_str()).is_some_and(|used| used.contains(module.as_str()))
+                !used
+                    .get(dependency.as_str())
+                    .is_some_and(|used| used.contains(module.as_str()))
             })
             .collect();
-        assert!(idle.is_empty(), "{dependency} is not used in {idle:?}, where dependencies.toml allows it");
+        assert!(
+            idle.is_empty(),
+            "{dependency} is not used in {idle:?}, where dependencies.toml allows it"
+        );
     }
 }
 
@@ -159,8 +222,14 @@ fn no_function_has_a_name_that_begins_with_what() {
     rust_files(&root().join("tests"), &mut files);
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a source file");
-        let found = text.lines().find(|line| line.trim_start().starts_with("fn what_"));
-        assert!(found.is_none(), "{}: expected subject, verb, object, found {found:?}", file.display());
+        let found = text
+            .lines()
+            .find(|line| line.trim_start().starts_with("fn what_"));
+        assert!(
+            found.is_none(),
+            "{}: expected subject, verb, object, found {found:?}",
+            file.display()
+        );
     }
 }
 
@@ -199,7 +268,11 @@ fn former_words_do_not_come_back() {
                 !is_part(text[..*at].chars().next_back())
                     && !is_part(text[at + former.len()..].chars().next())
             });
-            assert!(found.is_none(), "{}: expected \"{now}\", found \"{former}\"", file.display());
+            assert!(
+                found.is_none(),
+                "{}: expected \"{now}\", found \"{former}\"",
+                file.display()
+            );
         }
     }
 }
@@ -212,16 +285,31 @@ fn the_librarys_page_has_the_features_of_its_cargo_toml() {
             .expect("a file of the project")
     };
     let (manifest, page) = (read("Cargo.toml"), read("src/lib.rs"));
-    let section =
-        manifest.split_once("[features]\n").expect("features").1.split("\n[").next().unwrap_or_default();
+    let section = manifest
+        .split_once("[features]\n")
+        .expect("features")
+        .1
+        .split("\n[")
+        .next()
+        .unwrap_or_default();
     let mut features: BTreeMap<&str, &str> = section
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once(" = "))
         .collect();
-    assert_eq!(features.remove("default"), Some("[]"), "the page says that none is on by default");
+    assert_eq!(
+        features.remove("default"),
+        Some("[]"),
+        "the page says that none is on by default"
+    );
     let page = page.split_once("//! # Features").expect("a heading").1;
-    let listed: BTreeSet<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next()).collect();
-    assert_eq!(listed, features.keys().copied().collect(), "the table, and Cargo.toml");
+    let listed: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
+        .collect();
+    assert_eq!(
+        listed,
+        features.keys().copied().collect(),
+        "the table, and Cargo.toml"
+    );
 }

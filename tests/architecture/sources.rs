@@ -42,7 +42,10 @@ pub(crate) fn as_in_the_tables(mut name: Name) -> Name {
         ("lab", "eval"),
         ("questions", "answers"),
     ];
-    if rooms.iter().any(|(package, room)| name.len() > 1 && name[0] == *package && name[1] == *room) {
+    if rooms
+        .iter()
+        .any(|(package, room)| name.len() > 1 && name[0] == *package && name[1] == *room)
+    {
         name.remove(0);
     }
     name
@@ -50,21 +53,33 @@ pub(crate) fn as_in_the_tables(mut name: Name) -> Name {
 
 impl Source {
     pub(crate) fn read(package: &Package, file: &Path, dependencies: &BTreeSet<String>) -> Self {
-        let below = file.strip_prefix(&package.src).expect("below the package").with_extension("");
-        let inner = below.iter().map(|part| part.to_str().expect("UTF-8").to_owned());
+        let below = file
+            .strip_prefix(&package.src)
+            .expect("below the package")
+            .with_extension("");
+        let inner = below
+            .iter()
+            .map(|part| part.to_str().expect("UTF-8").to_owned());
         let mut module: Name = package.room.iter().cloned().chain(inner).collect();
-        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+        if matches!(
+            module.last().map(String::as_str),
+            Some("mod" | "lib" | "main")
+        ) {
             module.pop();
         }
         let module = as_in_the_tables(module);
         let text = std::fs::read_to_string(file).expect("a source file");
-        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let parsed =
+            syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let children = parsed.items.iter().filter_map(|item| match item {
             syn::Item::Mod(item) => Some(item.ident.to_string()),
             _ => None,
         });
         let mut source = Self {
-            file: file.strip_prefix(root()).expect("below the root").to_owned(),
+            file: file
+                .strip_prefix(root())
+                .expect("below the root")
+                .to_owned(),
             children: children.collect(),
             scope: BTreeMap::new(),
             inner: BTreeSet::new(),
@@ -73,7 +88,13 @@ impl Source {
             module: module.clone(),
         };
         let room = package.room.clone();
-        Reader { source: &mut source, inside: module, room, dependencies }.visit_file(&parsed);
+        Reader {
+            source: &mut source,
+            inside: module,
+            room,
+            dependencies,
+        }
+        .visit_file(&parsed);
         source
     }
 
@@ -85,7 +106,8 @@ impl Source {
     /// Whether it is the file of a module that has others below it.
     pub(crate) fn is_door(&self, sources: &[Source]) -> bool {
         sources.iter().any(|other| {
-            other.module.len() > self.module.len() && other.module[..self.module.len()] == self.module[..]
+            other.module.len() > self.module.len()
+                && other.module[..self.module.len()] == self.module[..]
         })
     }
 }
@@ -119,8 +141,9 @@ impl Reader<'_> {
                 rest = &written[1..];
             }
             "self" | "super" => {
-                while let Some(first) =
-                    rest.first().filter(|first| matches!(first.as_str(), "self" | "super"))
+                while let Some(first) = rest
+                    .first()
+                    .filter(|first| matches!(first.as_str(), "self" | "super"))
                 {
                     if first == "super" {
                         base.pop();
@@ -148,7 +171,10 @@ impl Reader<'_> {
                 self.note_tree(before, &path.tree);
                 before.pop();
             }
-            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.note_tree(before, tree)),
+            syn::UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|tree| self.note_tree(before, tree)),
             syn::UseTree::Glob(_) => {
                 self.note(before);
             }
@@ -162,7 +188,9 @@ impl Reader<'_> {
         if name != "self" {
             path.push(name.to_string());
         }
-        let Some(found) = self.note(&path) else { return };
+        let Some(found) = self.note(&path) else {
+            return;
+        };
         if self.inside == self.source.module {
             self.source.scope.insert(known_as.to_string(), found);
         }
@@ -198,7 +226,9 @@ impl Reader<'_> {
 impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if is_test(&item.attrs) {
-            self.source.tests.push([&self.inside[..], &[item.ident.to_string()]].concat());
+            self.source
+                .tests
+                .push([&self.inside[..], &[item.ident.to_string()]].concat());
         } else if item.content.is_some() {
             self.inside.push(item.ident.to_string());
             visit::visit_item_mod(self, item);
@@ -219,7 +249,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let written: Name = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let written: Name = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string())
+            .collect();
         self.note(&written);
         visit::visit_path(self, path);
     }
@@ -263,7 +297,9 @@ impl<'ast> Visit<'ast> for TypeNames {
 pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+            && attribute
+                .parse_args::<syn::Path>()
+                .is_ok_and(|path| path.is_ident("test"))
     })
 }
 
@@ -282,16 +318,30 @@ pub(crate) fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 pub(crate) fn table(columns: &[&str]) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let cells = |line: &str| -> Vec<String> {
-        line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+        line.trim()
+            .trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect()
     };
     let mut lines = text.lines().skip_while(|line| {
         let head = cells(line);
-        !columns.iter().all(|column| head.iter().any(|cell| cell == column))
+        !columns
+            .iter()
+            .all(|column| head.iter().any(|cell| cell == column))
     });
-    let head = cells(lines.next().unwrap_or_else(|| panic!("ARCHITECTURE.md has no table of {columns:?}")));
+    let head = cells(
+        lines
+            .next()
+            .unwrap_or_else(|| panic!("ARCHITECTURE.md has no table of {columns:?}")),
+    );
     let places: Vec<usize> = columns
         .iter()
-        .map(|column| head.iter().position(|cell| cell == column).expect("found above"))
+        .map(|column| {
+            head.iter()
+                .position(|cell| cell == column)
+                .expect("found above")
+        })
         .collect();
     lines
         .skip(1)
@@ -308,13 +358,21 @@ pub(crate) fn table(columns: &[&str]) -> Vec<Vec<String>> {
 pub(crate) fn homes() -> BTreeMap<String, BTreeSet<String>> {
     let path = root().join("tests/architecture/dependencies.toml");
     let text = std::fs::read_to_string(path).expect("dependencies.toml");
-    let homes: BTreeMap<String, BTreeSet<String>> = toml::from_str(&text).expect("lists of modules");
-    homes.into_iter().map(|(name, modules)| (name.replace('-', "_"), modules)).collect()
+    let homes: BTreeMap<String, BTreeSet<String>> =
+        toml::from_str(&text).expect("lists of modules");
+    homes
+        .into_iter()
+        .map(|(name, modules)| (name.replace('-', "_"), modules))
+        .collect()
 }
 
 /// The words between backticks.
 pub(crate) fn quoted(cell: &str) -> Vec<String> {
-    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 pub(crate) fn root() -> &'static Path {
@@ -333,7 +391,10 @@ pub(crate) fn law() -> BTreeMap<String, BTreeSet<String>> {
         if row[1].contains("all below") {
             allowed.extend(below.clone());
         }
-        assert!(allowed.is_subset(&below), "{modules:?} may import what stands above: {allowed:?}");
+        assert!(
+            allowed.is_subset(&below),
+            "{modules:?} may import what stands above: {allowed:?}"
+        );
         below.extend(modules.clone());
         law.extend(modules.into_iter().map(|module| (module, allowed.clone())));
     }
@@ -343,13 +404,27 @@ pub(crate) fn law() -> BTreeMap<String, BTreeSet<String>> {
 /// The program's package, and every crate below `crates`.
 pub(crate) fn packages() -> Vec<Package> {
     let folders = std::fs::read_dir(root().join("crates")).expect("a folder of crates");
-    let mut names: Vec<String> =
-        folders.map(|folder| folder.expect("readable").file_name().into_string().expect("UTF-8")).collect();
+    let mut names: Vec<String> = folders
+        .map(|folder| {
+            folder
+                .expect("readable")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
+        .collect();
     names.sort();
-    let program = Package { src: root().join("src"), room: None };
+    let program = Package {
+        src: root().join("src"),
+        room: None,
+    };
     let crates = names.iter().map(|name| Package {
         src: root().join("crates").join(name).join("src"),
-        room: Some(name.strip_prefix("voisin-").expect("a crate of voisin").replace('-', "_")),
+        room: Some(
+            name.strip_prefix("voisin-")
+                .expect("a crate of voisin")
+                .replace('-', "_"),
+        ),
     });
     std::iter::once(program).chain(crates).collect()
 }
@@ -357,19 +432,25 @@ pub(crate) fn packages() -> Vec<Package> {
 /// The sources of all packages.
 pub(crate) fn all_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    packages().iter().for_each(|package| rust_files(&package.src, &mut files));
+    packages()
+        .iter()
+        .for_each(|package| rust_files(&package.src, &mut files));
     files
 }
 
 /// The name under which the compiler knows each dependency that is not a crate of this workspace.
 pub(crate) fn dependencies() -> BTreeSet<String> {
     // [dependencies], and those of one kind of system: [target.'cfg(unix)'.dependencies]
-    let is_section = |header: &str| header == "[dependencies]" || header.ends_with(")'.dependencies]");
+    let is_section =
+        |header: &str| header == "[dependencies]" || header.ends_with(")'.dependencies]");
     let mut found = BTreeSet::new();
     for package in packages() {
         let manifest = package.src.parent().expect("a package").join("Cargo.toml");
         let mut inside = false;
-        for line in std::fs::read_to_string(manifest).expect("Cargo.toml").lines() {
+        for line in std::fs::read_to_string(manifest)
+            .expect("Cargo.toml")
+            .lines()
+        {
             if line.starts_with('[') {
                 inside = is_section(line);
             } else if inside && let Some((name, _)) = line.split_once(['=', '.']) {
@@ -388,9 +469,16 @@ pub(crate) fn sources() -> Vec<Source> {
         let mut files = Vec::new();
         rust_files(&package.src, &mut files);
         files.sort();
-        sources.extend(files.iter().map(|file| Source::read(&package, file, &dependencies)));
+        sources.extend(
+            files
+                .iter()
+                .map(|file| Source::read(&package, file, &dependencies)),
+        );
     }
-    let tests: Vec<Name> = sources.iter().flat_map(|source| source.tests.clone()).collect();
+    let tests: Vec<Name> = sources
+        .iter()
+        .flat_map(|source| source.tests.clone())
+        .collect();
     sources.retain(|source| !tests.iter().any(|test| source.module.starts_with(test)));
     sources
 }
@@ -401,8 +489,13 @@ pub(crate) fn follow(sources: &[Source], name: &Name) -> Name {
     // A chain of re-exports is short; a circle of them would not compile.
     for _ in 0..10 {
         let Some(next) = (0..name.len()).find_map(|at| {
-            let source = sources.iter().find(|source| source.module[..] == name[..at])?;
-            let path = source.scope.get(&name[at]).filter(|path| path[..] != name[..=at])?;
+            let source = sources
+                .iter()
+                .find(|source| source.module[..] == name[..at])?;
+            let path = source
+                .scope
+                .get(&name[at])
+                .filter(|path| path[..] != name[..=at])?;
             (!source.outer.contains(path)).then(|| [path, &name[at + 1..]].concat())
         }) else {
             break;

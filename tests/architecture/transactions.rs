@@ -17,11 +17,22 @@ struct Calls {
 impl Calls {
     /// Whether one of them asks the file system, itself or through `askers`.
     fn ask_the_disk(&self, askers: &BTreeSet<String>) -> bool {
-        const METHODS: [&str; 6] = ["is_file", "is_dir", "exists", "try_exists", "metadata", "canonicalize"];
+        const METHODS: [&str; 6] = [
+            "is_file",
+            "is_dir",
+            "exists",
+            "try_exists",
+            "metadata",
+            "canonicalize",
+        ];
         const FUNCTIONS: [&str; 4] = ["File::open", "cue::part", "cue::read", "cue::is_there"];
-        self.methods.iter().any(|name| METHODS.contains(&name.as_str()))
+        self.methods
+            .iter()
+            .any(|name| METHODS.contains(&name.as_str()))
             || self.functions.iter().any(|name| {
-                name.starts_with("fs::") || FUNCTIONS.contains(&name.as_str()) || askers.contains(name)
+                name.starts_with("fs::")
+                    || FUNCTIONS.contains(&name.as_str())
+                    || askers.contains(name)
             })
     }
 }
@@ -29,8 +40,14 @@ impl Calls {
 impl<'ast> Visit<'ast> for Calls {
     fn visit_expr_call(&mut self, item: &'ast syn::ExprCall) {
         if let syn::Expr::Path(path) = &*item.func {
-            let names: Name = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-            self.functions.insert(names[names.len().saturating_sub(2)..].join("::"));
+            let names: Name = path
+                .path
+                .segments
+                .iter()
+                .map(|segment| segment.ident.to_string())
+                .collect();
+            self.functions
+                .insert(names[names.len().saturating_sub(2)..].join("::"));
         }
         visit::visit_expr_call(self, item);
     }
@@ -54,16 +71,28 @@ struct Transactions {
 impl Transactions {
     fn note(&mut self, signature: &syn::Signature, body: &syn::Block) {
         let is_transaction = |input: &syn::FnArg| {
-            let syn::FnArg::Typed(input) = input else { return false };
-            let syn::Type::Reference(kind) = &*input.ty else { return false };
-            let syn::Type::Path(kind) = &*kind.elem else { return false };
-            kind.path.segments.iter().any(|segment| segment.ident == "Transaction")
+            let syn::FnArg::Typed(input) = input else {
+                return false;
+            };
+            let syn::Type::Reference(kind) = &*input.ty else {
+                return false;
+            };
+            let syn::Type::Path(kind) = &*kind.elem else {
+                return false;
+            };
+            kind.path
+                .segments
+                .iter()
+                .any(|segment| segment.ident == "Transaction")
         };
         let name = format!("{}::{}", self.owner, signature.ident);
         let mut calls = Calls::default();
         calls.visit_block(body);
-        let found =
-            if signature.inputs.iter().any(is_transaction) { &mut self.inside } else { &mut self.functions };
+        let found = if signature.inputs.iter().any(is_transaction) {
+            &mut self.inside
+        } else {
+            &mut self.functions
+        };
         found.push((name, calls));
     }
 }
@@ -76,7 +105,11 @@ impl<'ast> Visit<'ast> for Transactions {
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         let name = match &*item.self_ty {
-            syn::Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+            syn::Type::Path(path) => path
+                .path
+                .segments
+                .last()
+                .map(|segment| segment.ident.to_string()),
             _ => None,
         };
         let module = std::mem::replace(&mut self.owner, name.unwrap_or_default());
@@ -90,10 +123,12 @@ impl<'ast> Visit<'ast> for Transactions {
     }
 
     fn visit_expr_method_call(&mut self, item: &'ast syn::ExprMethodCall) {
-        if let (true, Some(syn::Expr::Closure(work))) = (item.method == "write", item.args.first()) {
+        if let (true, Some(syn::Expr::Closure(work))) = (item.method == "write", item.args.first())
+        {
             let mut calls = Calls::default();
             calls.visit_expr(&work.body);
-            self.inside.push((format!("a closure of {}", self.owner), calls));
+            self.inside
+                .push((format!("a closure of {}", self.owner), calls));
         }
         visit::visit_expr_method_call(self, item);
     }
@@ -107,13 +142,25 @@ fn write_transactions_of_the_library_do_not_ask_the_disk() {
     files.retain(|file| !file.ends_with("tests.rs") && !file.ends_with("testing.rs"));
     let (mut functions, mut inside) = (Vec::new(), Vec::new());
     for file in files {
-        let owner = file.file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
-        let mut found = Transactions { owner: owner.clone(), ..Transactions::default() };
+        let owner = file
+            .file_stem()
+            .expect("a name")
+            .to_str()
+            .expect("UTF-8")
+            .to_owned();
+        let mut found = Transactions {
+            owner: owner.clone(),
+            ..Transactions::default()
+        };
         let text = std::fs::read_to_string(&file).expect("a source file");
         found.visit_file(&syn::parse_file(&text).expect("a source file"));
         // What is called by its name alone is of this module, or else brought in from another one.
-        let own: BTreeSet<String> =
-            found.functions.iter().chain(&found.inside).map(|(name, _)| name.clone()).collect();
+        let own: BTreeSet<String> = found
+            .functions
+            .iter()
+            .chain(&found.inside)
+            .map(|(name, _)| name.clone())
+            .collect();
         let all = found.functions.iter_mut().chain(&mut found.inside);
         all.for_each(|(_, calls)| calls.functions = in_full(&calls.functions, &own, &owner));
         functions.append(&mut found.functions);
@@ -121,7 +168,9 @@ fn write_transactions_of_the_library_do_not_ask_the_disk() {
     }
     let mut askers = BTreeSet::new();
     loop {
-        let more = functions.iter().filter(|(_, calls)| calls.ask_the_disk(&askers));
+        let more = functions
+            .iter()
+            .filter(|(_, calls)| calls.ask_the_disk(&askers));
         let more: BTreeSet<String> = more
             .flat_map(|(name, _)| {
                 let alone = name.rsplit("::").next().expect("a name");
@@ -133,17 +182,30 @@ fn write_transactions_of_the_library_do_not_ask_the_disk() {
         }
         askers = more;
     }
-    assert!(inside.len() > 30 && askers.contains("store::is_gone"), "this test looks in the wrong place");
-    let broken: Vec<&String> =
-        inside.iter().filter(|(_, calls)| calls.ask_the_disk(&askers)).map(|(name, _)| name).collect();
-    assert!(broken.is_empty(), "these ask the disk inside of a write transaction: {broken:?}");
+    assert!(
+        inside.len() > 30 && askers.contains("store::is_gone"),
+        "this test looks in the wrong place"
+    );
+    let broken: Vec<&String> = inside
+        .iter()
+        .filter(|(_, calls)| calls.ask_the_disk(&askers))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "these ask the disk inside of a write transaction: {broken:?}"
+    );
 }
 
 /// Names of functions with the module that they are of where it is this one.
 fn in_full(names: &BTreeSet<String>, own: &BTreeSet<String>, module: &str) -> BTreeSet<String> {
     let full = |name: &String| {
         let full = format!("{module}::{name}");
-        if own.contains(&full) { full } else { name.clone() }
+        if own.contains(&full) {
+            full
+        } else {
+            name.clone()
+        }
     };
     names.iter().map(full).collect()
 }

@@ -21,15 +21,22 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         // Canonical, as the library stores paths.
-        dunce::canonicalize(self.folder.path()).expect("it exists").join(name)
+        dunce::canonicalize(self.folder.path())
+            .expect("it exists")
+            .join(name)
     }
 
-    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
         let mut command = program();
         command
             .args(arguments)
@@ -48,7 +55,9 @@ impl Sandbox {
     }
 
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
-        self.command(arguments).output().expect("the program starts")
+        self.command(arguments)
+            .output()
+            .expect("the program starts")
     }
 
     /// Every track's content and the bits of its vector and windows.
@@ -56,10 +65,20 @@ impl Sandbox {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
         let mut all = BTreeMap::new();
         for track in library.tracks().expect("tracks") {
-            let vector = library.vector(track.id).expect("readable").expect("a vector");
-            let windows = library.windows(track.id).expect("readable").expect("windows");
+            let vector = library
+                .vector(track.id)
+                .expect("readable")
+                .expect("a vector");
+            let windows = library
+                .windows(track.id)
+                .expect("readable")
+                .expect("windows");
             let bits = vector.iter().map(|value| value.to_bits()).collect();
-            let window_bits = windows.vectors.iter().map(|value| value.to_bits()).collect();
+            let window_bits = windows
+                .vectors
+                .iter()
+                .map(|value| value.to_bits())
+                .collect();
             all.insert(track.audio.content.to_string(), (bits, window_bits));
         }
         all
@@ -69,7 +88,9 @@ impl Sandbox {
 /// The program: by itself, or through the emulator that `VOISIN_TEST_RUNNER` names (`scripts/other_platform`).
 pub(crate) fn program() -> Command {
     let runner = std::env::var("VOISIN_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_voisin")]);
+    let mut words = runner
+        .split_whitespace()
+        .chain([env!("CARGO_BIN_EXE_voisin")]);
     let mut command = Command::new(words.next().expect("the program at least"));
     command.args(words);
     command
@@ -89,10 +110,18 @@ pub(crate) fn code(output: &Output) -> i32 {
 /// list where it holds `items`. A JSPF playlist, which has a form of its own, as it is.
 pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
     let output = output.borrow();
-    let mut answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr))
-    });
-    assert!(answer["version"] == 1 || answer["playlist"].is_object(), "no envelope: {answer}");
+    let mut answer: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "not JSON ({error}): {}{}",
+                text(&output.stdout),
+                text(&output.stderr)
+            )
+        });
+    assert!(
+        answer["version"] == 1 || answer["playlist"].is_object(),
+        "no envelope: {answer}"
+    );
     match answer.get_mut("items") {
         Some(items) => items.take(),
         None => answer,
@@ -102,7 +131,13 @@ pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
 /// Standard output of a run that must end well.
 pub(crate) fn fine(output: impl Borrow<Output>) -> String {
     let output = output.borrow();
-    assert_eq!(code(output), 0, "{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        code(output),
+        0,
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -136,7 +171,10 @@ pub(crate) fn samples_wav(sample_rate: u32, samples: &[f32]) -> Vec<u8> {
 pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as u32;
     let step = std::f64::consts::TAU * frequency / f64::from(sample_rate);
-    wav(sample_rate, (0..n).map(|i| amplitude * (step * f64::from(i)).sin()))
+    wav(
+        sample_rate,
+        (0..n).map(|i| amplitude * (step * f64::from(i)).sin()),
+    )
 }
 
 /// Writes a WAV file with an `ID3v2` tag of these text frames.
@@ -162,7 +200,10 @@ pub(crate) fn tagged(path: &Path, mut wav: Vec<u8>, frames: &[(&str, &str)]) {
 pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as usize;
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let (colour, pulse) = (0.2 + 0.7 * (seed % 10) as f64 / 10.0, 1.0 + (seed % 7) as f64);
+    let (colour, pulse) = (
+        0.2 + 0.7 * (seed % 10) as f64 / 10.0,
+        1.0 + (seed % 7) as f64,
+    );
     let mut level = 0.0;
     let samples: Vec<f64> = (0..n)
         .map(|i| {
@@ -186,13 +227,28 @@ pub(crate) fn six_tracks(sandbox: &Sandbox) -> PathBuf {
     for (genre, names) in [
         (
             "metal",
-            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
+            [
+                "muldjord-chaos-god.mp3",
+                "muldjord-armygeddon.m4a",
+                "obsidian-shell-wings-of-cruelty.opus",
+            ],
         ),
-        ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
+        (
+            "ambient",
+            [
+                "maxstack-nebula.ogg",
+                "nikola-whallon-ambient-2.mp3",
+                "askyel-ambient-4.wav",
+            ],
+        ),
     ] {
         std::fs::create_dir_all(music.join(genre)).unwrap();
         for name in names {
-            std::fs::copy(format!("{DEMO}/library/{genre}/{name}"), music.join(genre).join(name)).unwrap();
+            std::fs::copy(
+                format!("{DEMO}/library/{genre}/{name}"),
+                music.join(genre).join(name),
+            )
+            .unwrap();
         }
     }
     music

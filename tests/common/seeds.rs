@@ -24,12 +24,21 @@ pub(crate) struct SeedExample {
 
 /// The forms in the table of docs/grammar.md.
 pub(crate) fn documented_forms() -> Vec<String> {
-    let page =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grammar.md")).expect("a page");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grammar.md"))
+        .expect("a page");
     let table = page.split_once("## Tracks: seeds").expect("its heading").1;
-    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows = table
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1);
     let rows = rows.take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.split('`').nth(1).expect("a form in backticks").to_owned()).collect()
+    rows.map(|row| {
+        row.split('`')
+            .nth(1)
+            .expect("a form in backticks")
+            .to_owned()
+    })
+    .collect()
 }
 
 /// A library of six demo tracks, two of them of one composer, and a long file whose CUE sheet has two parts; and an example
@@ -40,8 +49,10 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
     for genre in ["metal", "folk"] {
         let folder = music.join(genre);
         fs::create_dir_all(&folder).expect("a folder");
-        let mut files: Vec<_> =
-            fs::read_dir(demo.join(genre)).expect("the demo").map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> = fs::read_dir(demo.join(genre))
+            .expect("the demo")
+            .map(|entry| entry.unwrap().path())
+            .collect();
         files.sort();
         for file in files.iter().take(3) {
             fs::copy(file, folder.join(file.file_name().unwrap())).expect("a copy");
@@ -54,11 +65,17 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
         let tag = tagged.tag_mut(kind).expect("a tag");
         tag.insert_text(lofty::tag::ItemKey::Composer, "Clara Schumann".to_owned());
         tag.insert_text(lofty::tag::ItemKey::AlbumTitle, "Lieder".to_owned());
-        tagged.save_to_path(&path, lofty::config::WriteOptions::default()).expect("written tags");
+        tagged
+            .save_to_path(&path, lofty::config::WriteOptions::default())
+            .expect("written tags");
     }
     let mix = music.join("mix");
     fs::create_dir_all(&mix).expect("a folder");
-    let halves = [super::noise_wav(16_000, 6.0, 1), super::noise_wav(16_000, 6.0, 2)[44..].to_vec()].concat();
+    let halves = [
+        super::noise_wav(16_000, 6.0, 1),
+        super::noise_wav(16_000, 6.0, 2)[44..].to_vec(),
+    ]
+    .concat();
     let header = super::noise_wav(16_000, 12.0, 1)[..44].to_vec();
     fs::write(mix.join("album.wav"), [&header[..], &halves[44..]].concat()).expect("a file");
     let sheet = "PERFORMER \"Both\"\nTITLE \"Halves\"\nFILE \"album.wav\" WAVE\n\
@@ -73,23 +90,47 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
         "--format",
         "$id\t$path\t$artist",
     ]));
-    let first: Vec<&str> = listed.lines().next().expect("a track").split('\t').collect();
+    let first: Vec<&str> = listed
+        .lines()
+        .next()
+        .expect("a track")
+        .split('\t')
+        .collect();
     let artist = first[2].to_owned();
-    let by_artist = listed.lines().filter(|line| line.ends_with(&artist)).count();
+    let by_artist = listed
+        .lines()
+        .filter(|line| line.ends_with(&artist))
+        .count();
     let playlist = sandbox.path("list.m3u8");
     fs::write(&playlist, format!("{}\n", first[1])).expect("a playlist");
-    let example = |form, written: String, tracks| SeedExample { form, written, input: String::new(), tracks };
+    let example = |form, written: String, tracks| SeedExample {
+        form,
+        written,
+        input: String::new(),
+        tracks,
+    };
     vec![
         example("song.flac", first[1].to_owned(), 1),
         example("id:17", format!("id:{}", first[0]), 1),
         example("list.m3u8", playlist.to_str().unwrap().to_owned(), 1),
-        example("~/Music/album/", music.join("metal").to_str().unwrap().to_owned(), 3),
-        example("album.cue", mix.join("album.cue").to_str().unwrap().to_owned(), 2),
+        example(
+            "~/Music/album/",
+            music.join("metal").to_str().unwrap().to_owned(),
+            3,
+        ),
+        example(
+            "album.cue",
+            mix.join("album.cue").to_str().unwrap().to_owned(),
+            2,
+        ),
         example("album:blue train", "album:lieder".to_owned(), 2),
         example("artist:coltrane", format!("artist:{artist}"), by_artist),
         example("composer:bach", "composer:clara schumann".to_owned(), 2),
         example("nina simone sinnerman", "both halves second".to_owned(), 1),
-        SeedExample { input: format!("{}\n", first[1]), ..example("-", "-".to_owned(), 1) },
+        SeedExample {
+            input: format!("{}\n", first[1]),
+            ..example("-", "-".to_owned(), 1)
+        },
     ]
 }
 
@@ -104,8 +145,19 @@ pub(crate) const QUESTIONS: [&str; 6] = [
 ];
 
 /// Runs a question with the example's seed and standard input.
-pub(crate) fn run_with_seed(sandbox: &Sandbox, question: &str, seed: &SeedExample, more: &[&str]) -> Output {
-    let words = question.split(' ').map(|word| if word == "{}" { seed.written.as_str() } else { word });
+pub(crate) fn run_with_seed(
+    sandbox: &Sandbox,
+    question: &str,
+    seed: &SeedExample,
+    more: &[&str],
+) -> Output {
+    let words = question.split(' ').map(|word| {
+        if word == "{}" {
+            seed.written.as_str()
+        } else {
+            word
+        }
+    });
     let mut command = sandbox.command(words.chain(more.iter().copied()));
     let mut child = command
         .stdin(Stdio::piped())
@@ -114,6 +166,10 @@ pub(crate) fn run_with_seed(sandbox: &Sandbox, question: &str, seed: &SeedExampl
         .spawn()
         .expect("it starts");
     // A verb that refuses first closes its end, which is no failure.
-    let _ = child.stdin.take().expect("a pipe").write_all(seed.input.as_bytes());
+    let _ = child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(seed.input.as_bytes());
     child.wait_with_output().expect("it ends")
 }

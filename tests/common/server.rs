@@ -21,10 +21,23 @@ pub(crate) fn small_library(sandbox: &Sandbox) -> PathBuf {
 
 /// Three albums of four tracks.
 pub(crate) fn some_albums(music: &Path) {
-    for (seed, name, album) in [(1, "a1", "Hits"), (2, "a2", "Hits"), (3, "b", "Summer"), (4, "c", "Winter")]
-    {
-        let frames = [("TIT2", name), ("TPE1", "Ann"), ("TALB", album), ("TPE2", "Ann")];
-        tagged(&music.join(format!("{name}.wav")), noise_wav(16_000, 4.0, seed), &frames);
+    for (seed, name, album) in [
+        (1, "a1", "Hits"),
+        (2, "a2", "Hits"),
+        (3, "b", "Summer"),
+        (4, "c", "Winter"),
+    ] {
+        let frames = [
+            ("TIT2", name),
+            ("TPE1", "Ann"),
+            ("TALB", album),
+            ("TPE2", "Ann"),
+        ];
+        tagged(
+            &music.join(format!("{name}.wav")),
+            noise_wav(16_000, 4.0, seed),
+            &frames,
+        );
     }
 }
 
@@ -44,7 +57,11 @@ impl Server {
     }
 
     /// With more variables.
-    pub(crate) fn start_with(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
+    pub(crate) fn start_with(
+        sandbox: &Sandbox,
+        arguments: &[&str],
+        variables: &[(&str, &OsStr)],
+    ) -> Self {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
         all.extend(arguments);
         let mut command = sandbox.command(all);
@@ -59,44 +76,78 @@ impl Server {
     pub(crate) fn start_limited(sandbox: &Sandbox, arguments: &[&str], descriptors: u32) -> Self {
         let plain = sandbox.command([&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$@\""), "sh"]);
+        command.args([
+            "-c",
+            &format!("ulimit -n {descriptors} && exec \"$@\""),
+            "sh",
+        ]);
         command.arg(plain.get_program()).args(plain.get_args());
-        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(
+            plain
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         Self::started(sandbox, command).expect("it starts")
     }
 
     fn started(sandbox: &Sandbox, mut command: Command) -> std::io::Result<Self> {
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = lines.next().expect("it says where it listens").unwrap();
         assert!(
             !line.contains("token"),
             "a token that is not shown on a terminal would end in a log: {line}"
         );
-        let address = line.strip_prefix("listening on http://").unwrap().split('/').next().unwrap();
+        let address = line
+            .strip_prefix("listening on http://")
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap();
         let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
         let (mut stderr, kept) = (process.stderr.take().unwrap(), said.clone());
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut piece) {
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
+                kept.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&piece[..n]));
             }
         });
         let token = fs::read_to_string(sandbox.path("library/serve.token")).unwrap_or_default();
         let token = token.trim().to_owned();
-        Ok(Self { process, address: address.parse().unwrap(), token, lines, said })
+        Ok(Self {
+            process,
+            address: address.parse().unwrap(),
+            token,
+            lines,
+            said,
+        })
     }
 
     /// With a library that it cannot write, and no token; `None` where it cannot be started as somebody who cannot.
     #[cfg(unix)]
     pub(crate) fn start_reading(sandbox: &Sandbox) -> Option<Self> {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+        };
         set(&sandbox.path(""), 0o755);
         let library = sandbox.path("library");
-        fs::read_dir(&library).unwrap().for_each(|file| set(&file.unwrap().path(), 0o444));
+        fs::read_dir(&library)
+            .unwrap()
+            .for_each(|file| set(&file.unwrap().path(), 0o444));
         set(&library, 0o555);
-        let mut command = sandbox.command(["serve", "--listen", "127.0.0.1:0", "--verbose", "--no-token"]);
+        let mut command = sandbox.command([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--verbose",
+            "--no-token",
+        ]);
         command.env("VOISIN_SERVE_MIX", "variety=0");
         // Root may write anywhere.
         if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
@@ -107,7 +158,9 @@ impl Server {
 
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(40)))
+            .unwrap();
         stream
     }
 
@@ -175,8 +228,9 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> (u16, String, Vec<u8>) {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = text(&bytes[..end]);
             let lower = head.to_ascii_lowercase();
-            let length =
-                lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            let length = lower
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
             if length.is_some_and(|length| bytes.len() >= end + 4 + length) {
                 break;
             }
@@ -190,13 +244,22 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> (u16, String, Vec<u8>) {
         return (0, String::new(), bytes);
     };
     let head = text(&bytes[..end]);
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
     let body = bytes.split_off(end + 4);
     if head.to_ascii_lowercase().contains("problem+json") {
         let problem = text(&body);
-        let names_option =
-            problem.split(" --").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-        assert!(!problem.contains("\\\"voisin ") && !names_option, "no advice for a shell: {problem}");
+        let names_option = problem
+            .split(" --")
+            .skip(1)
+            .any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+        assert!(
+            !problem.contains("\\\"voisin ") && !names_option,
+            "no advice for a shell: {problem}"
+        );
     }
     (status, head, body)
 }

@@ -25,13 +25,18 @@ sys.stdin.read()
 
 /// A Python that has these packages; `None`, with a message, where there is none. An error where CI could have had it.
 pub(crate) fn python(packages: &str) -> Option<PathBuf> {
-    let python =
-        std::env::var_os("VOISIN_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
-    let imports = Command::new(&python).args(["-c", &format!("import {packages}")]).output();
+    let python = std::env::var_os("VOISIN_TEST_PYTHON")
+        .map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let imports = Command::new(&python)
+        .args(["-c", &format!("import {packages}")])
+        .output();
     if imports.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    assert!(std::env::var_os("CI").is_none(), "VOISIN_TEST_PYTHON must name a Python with {packages}");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "VOISIN_TEST_PYTHON must name a Python with {packages}"
+    );
     eprintln!("skipped: no Python with {packages} (VOISIN_TEST_PYTHON names one)");
     None
 }
@@ -57,9 +62,15 @@ impl ObjectStoreServer {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert!(line.starts_with("http://"), "moto did not start: {line}");
-        Self { process, python, url: line.trim().to_owned() }
+        Self {
+            process,
+            python,
+            url: line.trim().to_owned(),
+        }
     }
 
     /// What a program is told of it, by the variables of AWS.
@@ -78,11 +89,18 @@ impl ObjectStoreServer {
         let temporary = sandbox.path("temporary");
         std::fs::create_dir_all(&temporary).unwrap();
         let mut command = sandbox.command(words);
-        let output = command.envs(self.variables()).env("TMPDIR", &temporary).output().unwrap();
+        let output = command
+            .envs(self.variables())
+            .env("TMPDIR", &temporary)
+            .output()
+            .unwrap();
         let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
         let said = text(&output.stderr) + &text(&output.stdout);
-        assert!(!said.contains("hidden-from-all") && !said.contains("panicked"), "{said}");
+        assert!(
+            !said.contains("hidden-from-all") && !said.contains("panicked"),
+            "{said}"
+        );
         output
     }
 
@@ -93,18 +111,25 @@ impl ObjectStoreServer {
     aws_access_key_id='test', aws_secret_access_key='test').Bucket('music')\n{script}",
             self.url
         );
-        let output = Command::new(&self.python).args(["-c", &script]).output().unwrap();
+        let output = Command::new(&self.python)
+            .args(["-c", &script])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     }
 
     pub(crate) fn upload(&self, file: &Path, key: &str) {
-        self.python(&format!("bucket.upload_file({:?}, {key:?})", file.to_str().unwrap()));
+        self.python(&format!(
+            "bucket.upload_file({:?}, {key:?})",
+            file.to_str().unwrap()
+        ));
     }
 
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
-        let said =
-            self.python(&format!("for one in bucket.objects.filter(Prefix='{prefix}'): print(one.key)"));
+        let said = self.python(&format!(
+            "for one in bucket.objects.filter(Prefix='{prefix}'): print(one.key)"
+        ));
         said.lines().map(str::to_owned).collect()
     }
 }

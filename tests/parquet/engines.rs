@@ -11,22 +11,44 @@ use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::{DEMO, TRACKS, half_vectors, music, parquet_files, python};
 
 fn run_python(python: &Path, script: &str, arguments: &[&Path]) -> String {
-    let output = Command::new(python).arg("-c").arg(script).args(arguments).output().unwrap();
+    let output = Command::new(python)
+        .arg("-c")
+        .arg(script)
+        .args(arguments)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
 
 #[test]
 fn three_programs_read_the_same() {
-    let Some(python) = python("pyarrow.parquet, duckdb") else { return };
+    let Some(python) = python("pyarrow.parquet, duckdb") else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     let vectors = sandbox.path("vectors");
-    let arguments =
-        ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", vectors.to_str().unwrap()];
+    let arguments = [
+        "embed",
+        music.to_str().unwrap(),
+        "--format",
+        "parquet",
+        "--output",
+        vectors.to_str().unwrap(),
+    ];
     let ran = sandbox.run(arguments.iter().chain(&["--per-file", "2"]));
-    assert_eq!(code(&ran), 1, "a file that fails is a partial success: {}", text(&ran.stderr));
-    assert!(text(&ran.stdout).contains("6 files and 1 failure"), "{}", text(&ran.stdout));
+    assert_eq!(
+        code(&ran),
+        1,
+        "a file that fails is a partial success: {}",
+        text(&ran.stderr)
+    );
+    assert!(
+        text(&ran.stdout).contains("6 files and 1 failure"),
+        "{}",
+        text(&ran.stdout)
+    );
     assert_eq!(code(&sandbox.run(["add", music.to_str().unwrap()])), 1);
     let expected = half_vectors(&sandbox);
     assert_eq!(expected.len(), 6);
@@ -61,32 +83,54 @@ print(json.dumps([answers, failures]))
     assert_eq!(rows.len(), 6);
     for (content, (vector, windows)) in &expected {
         let numbers = |value: &Value| -> Vec<u16> {
-            value.as_array().unwrap().iter().map(|bit| bit.as_u64().unwrap() as u16).collect()
+            value
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|bit| bit.as_u64().unwrap() as u16)
+                .collect()
         };
-        assert_eq!(&numbers(&rows[content][4]), vector, "the vector of {content}");
-        assert_eq!(&numbers(&rows[content][5]), windows, "the windows of {content}");
+        assert_eq!(
+            &numbers(&rows[content][4]),
+            vector,
+            "the vector of {content}"
+        );
+        assert_eq!(
+            &numbers(&rows[content][5]),
+            windows,
+            "the windows of {content}"
+        );
     }
     let failed = answers[1].as_array().unwrap();
     assert_eq!(failed.len(), 1);
     assert!(failed[0][0].as_str().unwrap().ends_with("bad.mp3"));
-    assert!(failed[0][1].as_str().unwrap().contains("not an audio file"), "{failed:?}");
+    assert!(
+        failed[0][1].as_str().unwrap().contains("not an audio file"),
+        "{failed:?}"
+    );
 
     // What is there is not listened to again; what is gone from there is.
     let again = sandbox.run(arguments);
     assert_eq!(code(&again), 0, "{}", text(&again.stderr));
     assert!(
-        text(&again.stdout).contains("0 files and 0 failures") && text(&again.stdout).contains("7 there")
+        text(&again.stdout).contains("0 files and 0 failures")
+            && text(&again.stdout).contains("7 there")
     );
     fs::remove_file(&parquet_files(&vectors, "tracks-")[0]).unwrap();
     let third = text(&sandbox.run(arguments).stdout);
-    assert!(third.contains(" and 0 failures") && !third.starts_with("0 files"), "{third}");
+    assert!(
+        third.contains(" and 0 failures") && !third.starts_with("0 files"),
+        "{third}"
+    );
     assert!(text(&sandbox.run(arguments).stdout).contains("0 files and 0 failures"));
 }
 
 /// Files that went through other programs: other codecs, types and orders of columns, and no metadata.
 #[test]
 fn files_of_other_programs_come_back() {
-    let Some(python) = python("pyarrow.parquet, duckdb, polars, pandas") else { return };
+    let Some(python) = python("pyarrow.parquet, duckdb, polars, pandas") else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
@@ -103,12 +147,30 @@ fn files_of_other_programs_come_back() {
         ("zstd", "ZSTD"),
         ("snappy", "SNAPPY"),
     ] {
-        let mut arguments = vec!["embed", music.to_str().unwrap(), "--format", "parquet", "--windows", "3"];
-        arguments.extend(["--force", "--compression", codec, "--output", vectors.to_str().unwrap()]);
+        let mut arguments = vec![
+            "embed",
+            music.to_str().unwrap(),
+            "--format",
+            "parquet",
+            "--windows",
+            "3",
+        ];
+        arguments.extend([
+            "--force",
+            "--compression",
+            codec,
+            "--output",
+            vectors.to_str().unwrap(),
+        ]);
         fine(sandbox.run(arguments));
         let file = fs::File::open(&parquet_files(&vectors, "tracks-")[0]).unwrap();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-        let found = builder.metadata().row_group(0).column(0).compression().to_string();
+        let found = builder
+            .metadata()
+            .row_group(0)
+            .column(0)
+            .compression()
+            .to_string();
         assert!(found.starts_with(written), "{codec}: {found}");
         let new = Sandbox::new();
         fine(new.run(["add", "--from-parquet", vectors.to_str().unwrap()]));
@@ -141,7 +203,8 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
     fs::create_dir_all(&out).unwrap();
     run_python(&python, script, &[&vectors, &out]);
     let listed = |sandbox: &Sandbox| {
-        let mut list = json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
+        let mut list =
+            json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
         for track in list.as_array_mut().unwrap() {
             track.as_object_mut().unwrap().remove("id");
         }
@@ -170,7 +233,10 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
         assert_eq!(half_vectors(&new), half_vectors(&sandbox), "{path}");
         assert_eq!(listed(&new), listed(&sandbox), "{path}");
         // A library has its model: nobody need name it again.
-        assert_eq!(json(new.run(["add", "--format", "json", "--from-parquet", path]))["unchanged"], 3);
+        assert_eq!(
+            json(new.run(["add", "--format", "json", "--from-parquet", path]))["unchanged"],
+            3
+        );
     }
 }
 
@@ -178,7 +244,13 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
 fn recipe(name: &str) -> String {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/parquet.md")).unwrap();
     let (_, rest) = page.split_once(&format!("### {name}\n")).unwrap();
-    rest.split_once("```python\n").unwrap().1.split_once("```").unwrap().0.to_owned()
+    rest.split_once("```python\n")
+        .unwrap()
+        .1
+        .split_once("```")
+        .unwrap()
+        .0
+        .to_owned()
 }
 
 /// Other engines follow a library from one export of changes to the next.
@@ -194,7 +266,13 @@ fn engines_follow_what_changed() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let folder = sandbox.path("changes");
     let export = |more: &[&str]| {
-        let mut arguments = vec!["export", folder.to_str().unwrap(), "--format", "parquet", "--changes"];
+        let mut arguments = vec![
+            "export",
+            folder.to_str().unwrap(),
+            "--format",
+            "parquet",
+            "--changes",
+        ];
         arguments.extend(more);
         sandbox.run(arguments)
     };
@@ -215,10 +293,19 @@ fn engines_follow_what_changed() {
                 "sorted((row['path'], row['label']) for row in table.to_arrow().to_pylist())",
             ),
         ] {
-            let Some(python) = python(packages) else { continue };
-            let script = format!("{}\nimport json; print(json.dumps({answer}))", recipe(engine));
-            let ran =
-                Command::new(&python).arg("-c").arg(script).current_dir(sandbox.path("")).output().unwrap();
+            let Some(python) = python(packages) else {
+                continue;
+            };
+            let script = format!(
+                "{}\nimport json; print(json.dumps({answer}))",
+                recipe(engine)
+            );
+            let ran = Command::new(&python)
+                .arg("-c")
+                .arg(script)
+                .current_dir(sandbox.path(""))
+                .output()
+                .unwrap();
             assert!(ran.status.success(), "{engine}: {}", text(&ran.stderr));
             let found: Vec<Value> = serde_json::from_str(&text(&ran.stdout)).unwrap();
             assert_eq!(found, expected, "{engine}");
@@ -229,10 +316,15 @@ fn engines_follow_what_changed() {
     follow(&[(1, None), (2, None), (3, None), (4, None)]);
     let again = said(export(&[]));
     assert!(
-        again.starts_with("0 files changed and 0 gone in") && again.trim_end().ends_with("change 1"),
+        again.starts_with("0 files changed and 0 gone in")
+            && again.trim_end().ends_with("change 1"),
         "{again}"
     );
-    assert_eq!(parquet_files(&folder, "").len(), 1, "nothing changed, nothing is written");
+    assert_eq!(
+        parquet_files(&folder, "").len(),
+        1,
+        "nothing changed, nothing is written"
+    );
 
     // A label alone, a file that moved, one that is gone and one that is new.
     fine(sandbox.run(["labels", "set", name(2).to_str().unwrap(), "Noise"]));
@@ -241,7 +333,10 @@ fn engines_follow_what_changed() {
     fs::write(name(6), noise_wav(22_050, 8.0, 6)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap(), "--remove-missing"]));
     let second = said(export(&["--compression", "zstd"]));
-    assert!(second.starts_with("3 files changed and 2 gone in"), "{second}");
+    assert!(
+        second.starts_with("3 files changed and 2 gone in"),
+        "{second}"
+    );
     let now = [(1, None), (2, Some("Noise")), (5, None), (6, None)];
     follow(&now);
     // Its own way back: what was gone is there again.
@@ -255,7 +350,11 @@ fn engines_follow_what_changed() {
     // Changes are no library, and belong into a folder of their own.
     let taken = Sandbox::new().run(["add", "--from-parquet", folder.to_str().unwrap()]);
     assert_eq!(code(&taken), 1);
-    assert!(text(&taken.stderr).contains("found what changed in one"), "{}", text(&taken.stderr));
+    assert!(
+        text(&taken.stderr).contains("found what changed in one"),
+        "{}",
+        text(&taken.stderr)
+    );
     let first = parquet_files(&folder, "")[0].clone();
     let bytes = fs::read(&first).unwrap();
     fs::remove_file(&first).unwrap();
@@ -270,7 +369,10 @@ fn engines_follow_what_changed() {
     let mixed = export(&[]);
     assert!(code(&mixed) == 2 && text(&mixed.stderr).contains("a folder of nothing but changes"));
     let npy = sandbox.run(["export", folder.to_str().unwrap(), "--changes"]);
-    assert!(code(&npy) == 2 && text(&npy.stderr).contains("--changes: expected with it --format parquet"));
+    assert!(
+        code(&npy) == 2
+            && text(&npy.stderr).contains("--changes: expected with it --format parquet")
+    );
 }
 
 /// The recipes of docs/parquet.md, as they stand there, for the programs that can be had.
@@ -278,14 +380,28 @@ fn engines_follow_what_changed() {
 fn the_recipes_run() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
-    let arguments = ["embed", music.to_str().unwrap(), "--format", "parquet", "--no-windows", "--output"];
+    let arguments = [
+        "embed",
+        music.to_str().unwrap(),
+        "--format",
+        "parquet",
+        "--no-windows",
+        "--output",
+    ];
     let vectors = sandbox.path("vectors");
-    assert_eq!(code(&sandbox.run(arguments.iter().chain(&[vectors.to_str().unwrap()]))), 1);
+    assert_eq!(
+        code(&sandbox.run(arguments.iter().chain(&[vectors.to_str().unwrap()]))),
+        1
+    );
     for failures in parquet_files(&vectors, "failures-") {
         fs::remove_file(failures).unwrap();
     }
     for (name, packages, check) in [
-        ("DuckDB", "duckdb", "near = near.fetchall(); assert len(near) == 6 and near[0][1] > 0.999, near"),
+        (
+            "DuckDB",
+            "duckdb",
+            "near = near.fetchall(); assert len(near) == 6 and near[0][1] > 0.999, near",
+        ),
         (
             "LanceDB",
             "lancedb, pyarrow",
@@ -297,10 +413,16 @@ fn the_recipes_run() {
             "assert len(near[0]) == 6 and near[0][0]['entity']['path'] == rows[0]['path'], near",
         ),
     ] {
-        let Some(python) = python(packages) else { continue };
+        let Some(python) = python(packages) else {
+            continue;
+        };
         let script = format!("{}\n{check}\n", recipe(name));
-        let output =
-            Command::new(&python).arg("-c").arg(script).current_dir(sandbox.path("")).output().unwrap();
+        let output = Command::new(&python)
+            .arg("-c")
+            .arg(script)
+            .current_dir(sandbox.path(""))
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
     }
 }

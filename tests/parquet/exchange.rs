@@ -15,44 +15,82 @@ fn results_of_several_machines_become_one_library_twice_over() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     let vectors = sandbox.path("vectors");
-    let list: String =
-        fs::read_dir(&music).unwrap().map(|entry| format!("{}\n", entry.unwrap().path().display())).collect();
+    let list: String = fs::read_dir(&music)
+        .unwrap()
+        .map(|entry| format!("{}\n", entry.unwrap().path().display()))
+        .collect();
     fs::write(sandbox.path("list"), list).unwrap();
     for shard in ["0/3", "1/3", "2/3"] {
-        let mut command =
-            sandbox.command(["embed", "-", "--format", "parquet", "--shard", shard, "--output"]);
-        let output =
-            command.arg(&vectors).stdin(fs::File::open(sandbox.path("list")).unwrap()).output().unwrap();
+        let mut command = sandbox.command([
+            "embed", "-", "--format", "parquet", "--shard", shard, "--output",
+        ]);
+        let output = command
+            .arg(&vectors)
+            .stdin(fs::File::open(sandbox.path("list")).unwrap())
+            .output()
+            .unwrap();
         assert!(code(&output) <= 1, "{}", text(&output.stderr));
     }
-    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]);
+    let taken = sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        vectors.to_str().unwrap(),
+    ]);
     assert_eq!(code(&taken), 0, "{}", text(&taken.stderr));
     assert_eq!(json(&taken)["added"], 6);
-    let again = json(sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]));
-    assert_eq!((&again["added"], &again["updated"], &again["unchanged"]), (&0.into(), &0.into(), &6.into()));
-    assert_eq!(json(sandbox.run(["failed", "--format", "json"])).as_array().unwrap().len(), 1);
+    let again = json(sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        vectors.to_str().unwrap(),
+    ]));
+    assert_eq!(
+        (&again["added"], &again["updated"], &again["unchanged"]),
+        (&0.into(), &0.into(), &6.into())
+    );
+    assert_eq!(
+        json(sandbox.run(["failed", "--format", "json"]))
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 
     // The same as if it had been added here, but for the last bits of 16.
     let here = Sandbox::new();
     assert_eq!(code(&here.run(["add", music.to_str().unwrap()])), 1);
     let (taken, added) = (half_vectors(&sandbox), half_vectors(&here));
-    assert_eq!(taken.keys().collect::<Vec<_>>(), added.keys().collect::<Vec<_>>());
+    assert_eq!(
+        taken.keys().collect::<Vec<_>>(),
+        added.keys().collect::<Vec<_>>()
+    );
     for (content, (_, windows)) in &added {
         assert_eq!(&taken[content].1, windows);
     }
     for (content, (vector, _)) in here.vectors() {
         let own = &sandbox.vectors()[&content].0;
-        let dot: f32 = vector.iter().zip(own).map(|(a, b)| f32::from_bits(*a) * f32::from_bits(*b)).sum();
+        let dot: f32 = vector
+            .iter()
+            .zip(own)
+            .map(|(a, b)| f32::from_bits(*a) * f32::from_bits(*b))
+            .sum();
         assert!((dot - 1.0).abs() < 1e-6, "{dot}");
     }
     let nearest = |sandbox: &Sandbox| {
         let found = json(sandbox.run(["similar", "chaos god", "--format", "json"]));
         let tracks = found["neighbours"].as_array().unwrap().clone();
-        tracks.iter().map(|track| (track["path"].clone(), track["genres"].clone())).collect::<Vec<_>>()
+        tracks
+            .iter()
+            .map(|track| (track["path"].clone(), track["genres"].clone()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(nearest(&sandbox), nearest(&here));
     let measured = |sandbox: &Sandbox| {
-        let mut list = json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
+        let mut list =
+            json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
         for track in list.as_array_mut().unwrap() {
             for key in ["id", "added", "words"] {
                 track.as_object_mut().unwrap().remove(key);
@@ -67,7 +105,10 @@ fn results_of_several_machines_become_one_library_twice_over() {
     let ran = sandbox.run(["export", exported.to_str().unwrap(), "--format", "parquet"]);
     assert_eq!(code(&ran), 0, "{}", text(&ran.stderr));
     let third = Sandbox::new();
-    assert_eq!(code(&third.run(["add", "--from-parquet", exported.to_str().unwrap()])), 0);
+    assert_eq!(
+        code(&third.run(["add", "--from-parquet", exported.to_str().unwrap()])),
+        0
+    );
     assert_eq!(measured(&third), measured(&sandbox));
     assert_eq!(half_vectors(&third), half_vectors(&sandbox));
 }
@@ -91,7 +132,11 @@ fn a_run_that_is_killed_goes_on() {
     ];
     let mut kills = 0;
     for wait in [80, 200, 350, 500, 700] {
-        let mut child = sandbox.command(arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = sandbox
+            .command(arguments)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(wait));
         kills += u32::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
@@ -101,8 +146,17 @@ fn a_run_that_is_killed_goes_on() {
     assert!(code(&sandbox.run(arguments)) <= 1);
     assert_eq!(parquet_files(&vectors, "tracks-").len(), 6);
     assert_eq!(parquet_files(&vectors, "failures-").len(), 1);
-    let taken = json(sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]));
-    assert_eq!((&taken["added"], &taken["unchanged"]), (&6.into(), &0.into()));
+    let taken = json(sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        vectors.to_str().unwrap(),
+    ]));
+    assert_eq!(
+        (&taken["added"], &taken["unchanged"]),
+        (&6.into(), &0.into())
+    );
 }
 
 #[test]
@@ -117,34 +171,73 @@ fn hostile_files_are_told_and_the_others_taken() {
         fs::write(odd, noise_wav(22_050, 8.0, 7)).unwrap();
     }
     let vectors = sandbox.path("vectors");
-    let arguments =
-        ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", vectors.to_str().unwrap()];
+    let arguments = [
+        "embed",
+        music.to_str().unwrap(),
+        "--format",
+        "parquet",
+        "--output",
+        vectors.to_str().unwrap(),
+    ];
     assert_eq!(code(&sandbox.run(arguments)), 1);
     let whole = fs::read(&parquet_files(&vectors, "tracks-")[0]).unwrap();
     fs::write(vectors.join("cut.parquet"), &whole[..whole.len() / 2]).unwrap();
     fs::write(vectors.join("empty.parquet"), b"").unwrap();
-    fs::write(vectors.join("noise.parquet"), b"PAR1 but nothing that follows makes sense PAR1").unwrap();
+    fs::write(
+        vectors.join("noise.parquet"),
+        b"PAR1 but nothing that follows makes sense PAR1",
+    )
+    .unwrap();
     // Bytes turned over one after the other: refused or read, never a panic.
     for (i, at) in (0..whole.len()).step_by(whole.len() / 40).enumerate() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         fs::write(vectors.join(format!("turned-{i}.parquet")), bytes).unwrap();
     }
-    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]);
+    let taken = sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        vectors.to_str().unwrap(),
+    ]);
     assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
     let said = text(&taken.stderr);
-    assert!(said.contains("cut.parquet: expected a Parquet file"), "{said}");
+    assert!(
+        said.contains("cut.parquet: expected a Parquet file"),
+        "{said}"
+    );
     assert!(!said.contains("panicked"), "{said}");
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
-    let paths: BTreeSet<PathBuf> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
-    for file in fs::read_dir(&music).unwrap().map(|entry| entry.unwrap().path()) {
-        assert_eq!(paths.contains(&file), !file.ends_with("bad.mp3"), "{}", file.display());
+    let paths: BTreeSet<PathBuf> = library
+        .tracks()
+        .unwrap()
+        .into_iter()
+        .map(|track| track.path)
+        .collect();
+    for file in fs::read_dir(&music)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        assert_eq!(
+            paths.contains(&file),
+            !file.ends_with("bad.mp3"),
+            "{}",
+            file.display()
+        );
     }
     // Options of other formats are refused.
     for extra in [["--hop", "0.5"], ["--no-center", "--quiet"]] {
         assert_eq!(code(&sandbox.run(arguments.iter().chain(&extra))), 2);
     }
-    let npz = ["embed", music.to_str().unwrap(), "--output", vectors.to_str().unwrap(), "--per-file", "3"];
+    let npz = [
+        "embed",
+        music.to_str().unwrap(),
+        "--output",
+        vectors.to_str().unwrap(),
+        "--per-file",
+        "3",
+    ];
     assert_eq!(code(&sandbox.run(npz)), 2);
 }
 
@@ -152,8 +245,10 @@ fn hostile_files_are_told_and_the_others_taken() {
 fn libraries_merge_by_their_audio() {
     let (sandbox, other) = (Sandbox::new(), Sandbox::new());
     let music = music(&sandbox);
-    let files: Vec<PathBuf> =
-        TRACKS.iter().map(|name| music.join(Path::new(name).file_name().unwrap())).collect();
+    let files: Vec<PathBuf> = TRACKS
+        .iter()
+        .map(|name| music.join(Path::new(name).file_name().unwrap()))
+        .collect();
     let add = |sandbox: &Sandbox, files: &[PathBuf]| {
         let mut arguments = vec!["add".to_owned()];
         arguments.extend(files.iter().map(|file| file.to_str().unwrap().to_owned()));
@@ -163,22 +258,45 @@ fn libraries_merge_by_their_audio() {
     add(&other, &files[2..]);
     assert_eq!(code(&other.run(["labels", "set", "nebula", "Doom"])), 0);
     let before = sandbox.vectors();
-    let merge = ["merge", "--format", "json", other.path("library").to_str().unwrap()].map(str::to_owned);
+    let merge = [
+        "merge",
+        "--format",
+        "json",
+        other.path("library").to_str().unwrap(),
+    ]
+    .map(str::to_owned);
     let first = sandbox.run(&merge);
     assert_eq!(code(&first), 0, "{}", text(&first.stderr));
     let first = json(&first);
-    assert_eq!((&first["added"], &first["updated"], &first["unchanged"]), (&2.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&first["added"], &first["updated"], &first["unchanged"]),
+        (&2.into(), &1.into(), &1.into())
+    );
     let again = json(sandbox.run(&merge));
-    assert_eq!((&again["added"], &again["updated"], &again["unchanged"]), (&0.into(), &0.into(), &4.into()));
+    assert_eq!(
+        (&again["added"], &again["updated"], &again["unchanged"]),
+        (&0.into(), &0.into(), &4.into())
+    );
     let after = sandbox.vectors();
-    assert!(after.len() == 6 && before.iter().all(|(content, vector)| after[content] == *vector));
+    assert!(
+        after.len() == 6
+            && before
+                .iter()
+                .all(|(content, vector)| after[content] == *vector)
+    );
     for (content, vector) in other.vectors() {
         assert_eq!(after[&content], vector, "a vector comes over bit by bit");
     }
     let listed = json(sandbox.run(["list", "nebula", "--format", "json"]));
     assert_eq!(listed["tracks"][0]["genres"][0], "Doom");
-    assert_eq!(json(sandbox.run(["verify", "--format", "json"]))["ok"], true);
-    assert_eq!(code(&sandbox.run(["merge", sandbox.path("library").to_str().unwrap()])), 2);
+    assert_eq!(
+        json(sandbox.run(["verify", "--format", "json"]))["ok"],
+        true
+    );
+    assert_eq!(
+        code(&sandbox.run(["merge", sandbox.path("library").to_str().unwrap()])),
+        2
+    );
     assert_eq!(code(&sandbox.run(["merge", "/no/such/library"])), 2);
 }
 
@@ -190,7 +308,10 @@ fn quick_identities_know_recordings_again_and_never_mix() {
     fs::create_dir_all(&music).unwrap();
     // Long enough that most of it lies between the samples.
     fs::write(music.join("long.wav"), noise_wav(44_100, 60.0, 5)).unwrap();
-    for name in ["folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac", "metal/muldjord-chaos-god.mp3"] {
+    for name in [
+        "folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac",
+        "metal/muldjord-chaos-god.mp3",
+    ] {
         let from = Path::new(DEMO).join(name);
         fs::copy(&from, music.join(from.file_name().unwrap())).unwrap();
     }
@@ -202,7 +323,11 @@ fn quick_identities_know_recordings_again_and_never_mix() {
     let (full, quick) = (Sandbox::new(), Sandbox::new());
     fine(full.run(["add", &music]));
     let added = quick.run(["add", &music, "--identity", "quick"]);
-    assert!(code(&added) == 0 && text(&added.stderr).contains("--identity quick"), "{}", text(&added.stderr));
+    assert!(
+        code(&added) == 0 && text(&added.stderr).contains("--identity quick"),
+        "{}",
+        text(&added.stderr)
+    );
     let vectors = |sandbox: &Sandbox| {
         let mut all: Vec<_> = sandbox.vectors().into_values().collect();
         all.sort();
@@ -215,16 +340,26 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         let mut all: Vec<_> = tracks
             .map(|track| {
                 let frames = track.audio.seconds * f64::from(track.audio.sample_rate);
-                (track.path.display().to_string(), frames.round() as u64, track.audio.packets)
+                (
+                    track.path.display().to_string(),
+                    frames.round() as u64,
+                    track.audio.packets,
+                )
             })
             .collect();
         all.sort();
         all
     };
     assert_eq!(facts(&full), facts(&quick), "the same lengths and packets");
-    let both: Vec<_> =
-        full.vectors().into_keys().filter(|content| quick.vectors().contains_key(content)).collect();
-    assert!(both.is_empty(), "no id of one kind is one of the other: {both:?}");
+    let both: Vec<_> = full
+        .vectors()
+        .into_keys()
+        .filter(|content| quick.vectors().contains_key(content))
+        .collect();
+    assert!(
+        both.is_empty(),
+        "no id of one kind is one of the other: {both:?}"
+    );
 
     // Moved and retagged: the same recording. The library's kind holds without being named.
     fs::rename(&flac, sandbox.path("music/moved.flac")).unwrap();
@@ -232,7 +367,10 @@ fn quick_identities_know_recordings_again_and_never_mix() {
     tagged.splice(0..0, *b"ID3\x04\0\0\0\0\0\x0a0123456789");
     fs::write(sandbox.path("music/muldjord-chaos-god.mp3"), tagged).unwrap();
     let again = json(quick.run(["add", &music, "--format", "json"]));
-    assert_eq!((&again["added"], &again["moved"], &again["updated"]), (&0.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&again["added"], &again["moved"], &again["updated"]),
+        (&0.into(), &1.into(), &1.into())
+    );
     // What lies between the samples is not looked at; what is told by `verify`.
     let wav = sandbox.path("music/long.wav");
     let change = |at: usize| {
@@ -240,19 +378,39 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         let mut bytes = fs::read(&wav).unwrap();
         bytes[at] ^= 0x55;
         fs::write(&wav, bytes).unwrap();
-        fs::File::options().write(true).open(&wav).unwrap().set_modified(time).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&wav)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
     };
     change(44 + 64 * 1024 + 16 * 1024 + 100);
     let deep = quick.run(["verify", "--deep"]);
-    assert!(code(&deep) == 0 && text(&deep.stdout).contains("--identity quick"), "{}", text(&deep.stdout));
+    assert!(
+        code(&deep) == 0 && text(&deep.stdout).contains("--identity quick"),
+        "{}",
+        text(&deep.stdout)
+    );
     change(44 + 1000);
     let deep = quick.run(["verify", "--deep"]);
-    assert!(code(&deep) == 1 && text(&deep.stdout).contains("long.wav"), "{}", text(&deep.stdout));
+    assert!(
+        code(&deep) == 1 && text(&deep.stdout).contains("long.wav"),
+        "{}",
+        text(&deep.stdout)
+    );
 
     // The other kind is refused wherever the two could meet.
     let folder = |sandbox: &Sandbox, more: &[&str]| {
         let folder = sandbox.path("vectors");
-        let mut words = vec!["embed", &music, "--format", "parquet", "--output", folder.to_str().unwrap()];
+        let mut words = vec![
+            "embed",
+            &music,
+            "--format",
+            "parquet",
+            "--output",
+            folder.to_str().unwrap(),
+        ];
         words.extend(more);
         (sandbox.run(words), folder)
     };
@@ -261,14 +419,33 @@ fn quick_identities_know_recordings_again_and_never_mix() {
     for (sandbox, words) in [
         (&quick, vec!["add", &music, "--identity", "full"]),
         (&full, vec!["add", &music, "--identity", "quick"]),
-        (&full, vec!["merge", quick.path("library").to_str().unwrap()]),
-        (&full, vec!["add", "--from-parquet", of_quick.to_str().unwrap()]),
-        (&quick, vec!["embed", &music, "--format", "parquet", "--output", of_quick.to_str().unwrap()]),
+        (
+            &full,
+            vec!["merge", quick.path("library").to_str().unwrap()],
+        ),
+        (
+            &full,
+            vec!["add", "--from-parquet", of_quick.to_str().unwrap()],
+        ),
+        (
+            &quick,
+            vec![
+                "embed",
+                &music,
+                "--format",
+                "parquet",
+                "--output",
+                of_quick.to_str().unwrap(),
+            ],
+        ),
     ] {
         let refused = sandbox.run(&words);
         let said = text(&refused.stderr);
         assert_eq!(code(&refused), 2, "{words:?}: {said}");
-        assert!(said.contains("quick") && said.contains("full"), "{words:?}: {said}");
+        assert!(
+            said.contains("quick") && said.contains("full"),
+            "{words:?}: {said}"
+        );
     }
     // An empty library takes over the kind.
     let taken = Sandbox::new();

@@ -38,24 +38,40 @@ pub(crate) fn music(sandbox: &Sandbox) -> PathBuf {
     fs::create_dir_all(&music).unwrap();
     for name in TRACKS {
         let name = Path::new(name);
-        fs::copy(Path::new(DEMO).join(name), music.join(name.file_name().unwrap())).unwrap();
+        fs::copy(
+            Path::new(DEMO).join(name),
+            music.join(name.file_name().unwrap()),
+        )
+        .unwrap();
     }
     fs::write(music.join("bad.mp3"), b"no audio at all").unwrap();
     music
 }
 
 pub(crate) fn parquet_files(dir: &Path, kind: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> =
-        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind)).collect();
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(kind)
+        })
+        .collect();
     files.sort();
     files
 }
 
 /// Bits of the track's and of the windows' vectors, 16 bits a number, by content id.
 pub(crate) fn half_vectors(sandbox: &Sandbox) -> BTreeMap<String, (Vec<u16>, Vec<u16>)> {
-    let half =
-        |bits: Vec<u32>| bits.into_iter().map(|bits| f16::from_f32(f32::from_bits(bits)).to_bits()).collect();
+    let half = |bits: Vec<u32>| {
+        bits.into_iter()
+            .map(|bits| f16::from_f32(f32::from_bits(bits)).to_bits())
+            .collect()
+    };
     sandbox
         .vectors()
         .into_iter()

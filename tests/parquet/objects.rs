@@ -18,43 +18,90 @@ use crate::{half_vectors, music};
 /// Each track's files: which of two copies a track is named by depends on the order in which they were heard.
 fn paths(sandbox: &Sandbox) -> BTreeSet<String> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
-    let files = library.tracks().unwrap().into_iter().flat_map(|track| track.files);
-    files.map(|file| file.record.path.display().to_string()).collect()
+    let files = library
+        .tracks()
+        .unwrap()
+        .into_iter()
+        .flat_map(|track| track.files);
+    files
+        .map(|file| file.record.path.display().to_string())
+        .collect()
 }
 
 /// What is in a bucket is heard as from a folder, in shares too, and what comes of it lies in the bucket.
 #[test]
 fn a_bucket_is_heard_as_a_folder_is() {
-    let Some(store) = ObjectStoreServer::find() else { return };
+    let Some(store) = ObjectStoreServer::find() else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     // A recording twice: both files are told of.
     fs::copy(music.join("askyel-ambient-4.wav"), music.join("copy.wav")).unwrap();
-    for entry in fs::read_dir(&music).unwrap().map(|entry| entry.unwrap().path()) {
-        store.upload(&entry, &format!("music/ä b/{}", entry.file_name().unwrap().to_str().unwrap()));
+    for entry in fs::read_dir(&music)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        store.upload(
+            &entry,
+            &format!("music/ä b/{}", entry.file_name().unwrap().to_str().unwrap()),
+        );
     }
     store.upload(&music.join("askyel-ambient-4.wav"), "music/.hidden/a.wav");
-    store.upload(&music.join("askyel-ambient-4.wav"), "music/podcast/deep/a.wav");
+    store.upload(
+        &music.join("askyel-ambient-4.wav"),
+        "music/podcast/deep/a.wav",
+    );
     store.python("bucket.put_object(Key='music/podcast/.nomedia', Body=b'')");
     store.python("bucket.put_object(Key='music/cover.jpg', Body=b'jpeg')");
     store.python("bucket.put_object(Key='musical.mp3', Body=b'not below music')");
     let run = |words: &[&str]| store.run(&sandbox, words);
 
-    let embed = ["embed", "s3://music/music/", "--format", "parquet", "--output", "s3://music/vectors"];
+    let embed = [
+        "embed",
+        "s3://music/music/",
+        "--format",
+        "parquet",
+        "--output",
+        "s3://music/vectors",
+    ];
     let heard = run(&embed);
     let said = text(&heard.stderr) + &text(&heard.stdout);
     assert_eq!(code(&heard), 1, "one file is no music: {said}");
-    assert!(said.contains("s3://music/music/ä b/bad.mp3: not an audio file"), "{said}");
-    assert!(said.contains("7 files and 1 failure in s3://music/vectors, 0 there already"), "{said}");
+    assert!(
+        said.contains("s3://music/music/ä b/bad.mp3: not an audio file"),
+        "{said}"
+    );
+    assert!(
+        said.contains("7 files and 1 failure in s3://music/vectors, 0 there already"),
+        "{said}"
+    );
     assert_eq!(store.keys("vectors/").len(), 2, "{:?}", store.keys(""));
     // Again, it is known there: by size and time, and the prefix without its stroke.
-    let again = run(&["embed", "s3://music/music", "--format", "parquet", "--output", "s3://music/vectors/"]);
+    let again = run(&[
+        "embed",
+        "s3://music/music",
+        "--format",
+        "parquet",
+        "--output",
+        "s3://music/vectors/",
+    ]);
     let said = fine(again);
-    assert!(said.contains("0 files and 0 failures") && said.contains("8 there already"), "{said}");
+    assert!(
+        said.contains("0 files and 0 failures") && said.contains("8 there already"),
+        "{said}"
+    );
 
     // The same vectors as of the files, and the same facts but for the paths.
     let here = sandbox.path("vectors");
-    let local = ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", here.to_str().unwrap()];
+    let local = [
+        "embed",
+        music.to_str().unwrap(),
+        "--format",
+        "parquet",
+        "--output",
+        here.to_str().unwrap(),
+    ];
     assert_eq!(code(&sandbox.run(local)), 1);
     let (ours, theirs) = (Sandbox::new(), Sandbox::new());
     fine(ours.run(["add", "--from-parquet", here.to_str().unwrap()]));
@@ -89,25 +136,62 @@ fn a_bucket_is_heard_as_a_folder_is() {
 
     // What a library holds goes there and comes back, and so do changes.
     assert_eq!(
-        fine(store.run(&theirs, &["export", "s3://music/exported", "--format", "parquet"])).lines().count(),
+        fine(store.run(
+            &theirs,
+            &["export", "s3://music/exported", "--format", "parquet"]
+        ))
+        .lines()
+        .count(),
         1
     );
     let third = Sandbox::new();
-    fine(store.run(&third, &["add", "--from-parquet", "s3://music/exported/tracks.parquet"]));
-    assert_eq!((half_vectors(&third), paths(&third)), (half_vectors(&theirs), paths(&theirs)));
+    fine(store.run(
+        &third,
+        &[
+            "add",
+            "--from-parquet",
+            "s3://music/exported/tracks.parquet",
+        ],
+    ));
+    assert_eq!(
+        (half_vectors(&third), paths(&third)),
+        (half_vectors(&theirs), paths(&theirs))
+    );
     for expected in ["7 files changed", "0 files changed"] {
-        let said =
-            fine(store.run(&theirs, &["export", "s3://music/changes", "--format", "parquet", "--changes"]));
-        assert!(said.starts_with(expected) && said.contains("change 1"), "{said}");
+        let said = fine(store.run(
+            &theirs,
+            &[
+                "export",
+                "s3://music/changes",
+                "--format",
+                "parquet",
+                "--changes",
+            ],
+        ));
+        assert!(
+            said.starts_with(expected) && said.contains("change 1"),
+            "{said}"
+        );
     }
 
     // A library adds from there, and what is gone from a bucket is not taken out unasked.
     let added = Sandbox::new();
     let once = json(store.run(&added, &["add", "s3://music/music/", "--format", "json"]));
-    assert_eq!((&once["added"], &once["failed"]), (&6.into(), &1.into()), "{once}");
-    assert_eq!((half_vectors(&added), paths(&added)), (half_vectors(&theirs), expected));
+    assert_eq!(
+        (&once["added"], &once["failed"]),
+        (&6.into(), &1.into()),
+        "{once}"
+    );
+    assert_eq!(
+        (half_vectors(&added), paths(&added)),
+        (half_vectors(&theirs), expected)
+    );
     let twice = json(store.run(&added, &["add", "s3://music/music/", "--format", "json"]));
-    assert_eq!((&twice["added"], &twice["unchanged"]), (&0.into(), &7.into()), "{twice}");
+    assert_eq!(
+        (&twice["added"], &twice["unchanged"]),
+        (&0.into(), &7.into()),
+        "{twice}"
+    );
     // One array for each file, as of files here.
     let arrays = sandbox.path("arrays");
     let one = [
@@ -125,23 +209,44 @@ fn a_bucket_is_heard_as_a_folder_is() {
 /// What is larger than a part is sent in parts, and is there whole.
 #[test]
 fn a_large_file_is_sent_in_parts() {
-    let Some(store) = ObjectStoreServer::find() else { return };
+    let Some(store) = ObjectStoreServer::find() else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let tracks = 30_000;
     drop(synthetic(&sandbox.path("library"), tracks, 1));
-    let words = ["export", "s3://music/all", "--format", "parquet", "--no-windows", "--compression", "none"];
+    let words = [
+        "export",
+        "s3://music/all",
+        "--format",
+        "parquet",
+        "--no-windows",
+        "--compression",
+        "none",
+    ];
     fine(store.run(&sandbox, &words));
     let tag = store.python("print(bucket.Object('all/tracks.parquet').e_tag, bucket.Object('all/tracks.parquet').content_length)");
     assert!(tag.contains("-2\"") || tag.contains("-3\""), "{tag}");
     let other = Sandbox::new();
-    let taken = json(store.run(&other, &["add", "--from-parquet", "s3://music/all", "--format", "json"]));
+    let taken = json(store.run(
+        &other,
+        &[
+            "add",
+            "--from-parquet",
+            "s3://music/all",
+            "--format",
+            "json",
+        ],
+    ));
     assert_eq!(taken["added"], tracks);
 }
 
 /// Each mistake in one line, which names the address and no secret, with the exit codes of files.
 #[test]
 fn a_store_that_refuses_is_told() {
-    let Some(store) = ObjectStoreServer::find() else { return };
+    let Some(store) = ObjectStoreServer::find() else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let song = sandbox.path("song.wav");
     fs::write(&song, noise_wav(22_050, 8.0, 7)).unwrap();
@@ -156,7 +261,10 @@ fn a_store_that_refuses_is_told() {
         let said = text(&output.stderr);
         assert_eq!(code(&output), expected, "{words:?}: {said}");
         let lines: Vec<&str> = said.lines().filter(|line| line.contains("s3://")).collect();
-        assert!(lines.len() == 1 && lines[0].contains(reason), "{words:?}: {said}");
+        assert!(
+            lines.len() == 1 && lines[0].contains(reason),
+            "{words:?}: {said}"
+        );
     };
     told(
         &[&["s3://music/none/"][..], &parquet, &[here]].concat(),
@@ -173,9 +281,21 @@ fn a_store_that_refuses_is_told() {
         2,
         "cannot write s3://nowhere/out: there is no such bucket: make it",
     );
-    told(&[&["s3:///music/"][..], &parquet, &[here]].concat(), 1, "expected the name of a bucket");
-    told(&[&["s3://music/a//b"][..], &parquet, &[here]].concat(), 1, "no store has an object of this name");
-    told(&["s3://music/song.wav", "--output", "s3://music/arrays"], 2, "only --format parquet goes there");
+    told(
+        &[&["s3:///music/"][..], &parquet, &[here]].concat(),
+        1,
+        "expected the name of a bucket",
+    );
+    told(
+        &[&["s3://music/a//b"][..], &parquet, &[here]].concat(),
+        1,
+        "no store has an object of this name",
+    );
+    told(
+        &["s3://music/song.wav", "--output", "s3://music/arrays"],
+        2,
+        "only --format parquet goes there",
+    );
     let npy = store.run(&sandbox, &["export", "s3://music/arrays"]);
     assert!(
         code(&npy) == 2 && text(&npy.stderr).contains("only --format parquet goes there"),
@@ -183,20 +303,40 @@ fn a_store_that_refuses_is_told() {
         text(&npy.stderr)
     );
     let damaged = store.run(&sandbox, &["add", "--from-parquet", "s3://music/song.wav"]);
-    assert_eq!(code(&damaged), 1, "no Parquet file lies there: {}", text(&damaged.stderr));
+    assert_eq!(
+        code(&damaged),
+        1,
+        "no Parquet file lies there: {}",
+        text(&damaged.stderr)
+    );
     store.python("bucket.put_object(Key='bad.parquet', Body=b'PAR1 no such file PAR1')");
-    let damaged = store.run(&sandbox, &["add", "--from-parquet", "s3://music/bad.parquet"]);
+    let damaged = store.run(
+        &sandbox,
+        &["add", "--from-parquet", "s3://music/bad.parquet"],
+    );
     assert!(
         code(&damaged) == 2
             && text(&damaged.stderr).contains("s3://music/bad.parquet: expected a Parquet file")
     );
     // Encryption is left out where somebody says so, and only there.
-    let mut plain =
-        sandbox.command(["embed", "s3://music/song.wav", "--format", "parquet", "--output", here]);
-    let variables = store.variables().into_iter().filter(|(name, _)| *name != "AWS_ALLOW_HTTP");
+    let mut plain = sandbox.command([
+        "embed",
+        "s3://music/song.wav",
+        "--format",
+        "parquet",
+        "--output",
+        here,
+    ]);
+    let variables = store
+        .variables()
+        .into_iter()
+        .filter(|(name, _)| *name != "AWS_ALLOW_HTTP");
     let plain = plain.envs(variables).output().unwrap();
     let said = text(&plain.stderr);
-    assert!(code(&plain) == 1 && said.contains("AWS_ALLOW_HTTP"), "{said}");
+    assert!(
+        code(&plain) == 1 && said.contains("AWS_ALLOW_HTTP"),
+        "{said}"
+    );
 }
 
 /// A server of one's own, which says what it was asked and answers as `answer` has it: a status, what stands in the head,
@@ -211,7 +351,10 @@ type Answer = Option<(u16, Vec<(&'static str, String)>, Vec<u8>)>;
 impl WebServer {
     fn start(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let (address, asked) = (
+            listener.local_addr().unwrap(),
+            Arc::new(Mutex::new(Vec::new())),
+        );
         let (answer, heard) = (Arc::new(answer), Arc::clone(&asked));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -223,7 +366,12 @@ impl WebServer {
     }
 
     fn asked(&self, what: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.contains(what)).count()
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|asked| asked.contains(what))
+            .count()
     }
 }
 
@@ -245,7 +393,10 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &M
         reader.read_exact(&mut body).unwrap();
         let mut words = first.split(' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
-        asked.lock().unwrap().push(format!("{method} {path} {length}"));
+        asked
+            .lock()
+            .unwrap()
+            .push(format!("{method} {path} {length}"));
         let Some((status, head, body)) = answer(method, path) else {
             std::thread::sleep(Duration::from_mins(2));
             return;
@@ -278,9 +429,11 @@ fn a_web_server_is_read_and_its_faults_are_told() {
         let time = (TIME.0, TIME.1.to_owned());
         Some(match path {
             "/music/a%20b.wav" => (200, vec![time], song.clone()),
-            "/half.wav" => {
-                (200, vec![time, ("content-length", song.len().to_string())], song[..song.len() / 2].to_vec())
-            }
+            "/half.wav" => (
+                200,
+                vec![time, ("content-length", song.len().to_string())],
+                song[..song.len() / 2].to_vec(),
+            ),
             "/forbidden.wav" => (403, vec![], b"<secret>why</secret>".to_vec()),
             "/silent.wav" => return None,
             "/broken.wav" => (500, vec![], b"broken".to_vec()),
@@ -292,7 +445,14 @@ fn a_web_server_is_read_and_its_faults_are_told() {
     let output = sandbox.path("out");
     let embed = |path: &str| -> (Output, Duration) {
         let start = Instant::now();
-        let words = ["embed", &address(path), "--format", "parquet", "--output", output.to_str().unwrap()];
+        let words = [
+            "embed",
+            &address(path),
+            "--format",
+            "parquet",
+            "--output",
+            output.to_str().unwrap(),
+        ];
         (sandbox.run(words), start.elapsed())
     };
     fine(embed("music/a%20b.wav").0);
@@ -304,22 +464,53 @@ fn a_web_server_is_read_and_its_faults_are_told() {
     fine(alone.run(["add", alone.path("song.wav").to_str().unwrap()]));
     assert_eq!(half_vectors(&taken), half_vectors(&alone));
     for (path, reason) in [
-        ("half.wav", format!("half.wav: expected {} bytes, found {}", all.len(), all.len() / 2)),
-        ("forbidden.wav", "forbidden.wav: the store refuses it".to_owned()),
-        ("broken.wav", "broken.wav: the server answered 500".to_owned()),
+        (
+            "half.wav",
+            format!(
+                "half.wav: expected {} bytes, found {}",
+                all.len(),
+                all.len() / 2
+            ),
+        ),
+        (
+            "forbidden.wav",
+            "forbidden.wav: the store refuses it".to_owned(),
+        ),
+        (
+            "broken.wav",
+            "broken.wav: the server answered 500".to_owned(),
+        ),
         ("none.wav", "none.wav: there is no such object".to_owned()),
-        ("music/", "music/: expected the address of a file: web servers have no lists".to_owned()),
-        ("a.wav?key=1", "a.wav?key=1: expected an address without a password, ? and #".to_owned()),
-        ("silent.wav", "silent.wav: the server was silent for 10 s: try again later".to_owned()),
+        (
+            "music/",
+            "music/: expected the address of a file: web servers have no lists".to_owned(),
+        ),
+        (
+            "a.wav?key=1",
+            "a.wav?key=1: expected an address without a password, ? and #".to_owned(),
+        ),
+        (
+            "silent.wav",
+            "silent.wav: the server was silent for 10 s: try again later".to_owned(),
+        ),
     ] {
         let (output, took) = embed(path);
         let said = text(&output.stderr);
-        let lines: Vec<&str> = said.lines().filter(|line| line.contains("http://")).collect();
-        assert!(code(&output) == 1 && lines.len() == 1 && lines[0].contains(&reason), "{path}: {said}");
+        let lines: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains("http://"))
+            .collect();
+        assert!(
+            code(&output) == 1 && lines.len() == 1 && lines[0].contains(&reason),
+            "{path}: {said}"
+        );
         assert!(!said.contains("secret"), "{said}");
         assert!(took < Duration::from_mins(1), "{path}: {took:?}");
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let words = [
         "embed",
         &format!("http://{nobody}/a.wav"),
@@ -330,7 +521,10 @@ fn a_web_server_is_read_and_its_faults_are_told() {
     ];
     let refused = sandbox.run(words);
     let said = text(&refused.stderr);
-    assert!(code(&refused) == 1 && said.contains("no connection to the server"), "{said}");
+    assert!(
+        code(&refused) == 1 && said.contains("no connection to the server"),
+        "{said}"
+    );
 }
 
 /// Results go to a web server that takes them.
@@ -348,7 +542,14 @@ fn a_web_server_is_sent_whole_files() {
     fs::write(&song, noise_wav(22_050, 8.0, 7)).unwrap();
     let embed = |folder: &str| {
         let output = format!("http://{}/{folder}", server.address);
-        sandbox.run(["embed", song.to_str().unwrap(), "--format", "parquet", "--output", &output])
+        sandbox.run([
+            "embed",
+            song.to_str().unwrap(),
+            "--format",
+            "parquet",
+            "--output",
+            &output,
+        ])
     };
     fine(embed("out"));
     assert_eq!(server.asked("PUT /out/tracks-"), 1);
@@ -386,8 +587,14 @@ fn an_upload_that_fails_is_aborted() {
     });
     let sandbox = Sandbox::new();
     drop(synthetic(&sandbox.path("library"), 30_000, 1));
-    let mut command =
-        sandbox.command(["export", "s3://music/all", "--format", "parquet", "--compression", "none"]);
+    let mut command = sandbox.command([
+        "export",
+        "s3://music/all",
+        "--format",
+        "parquet",
+        "--compression",
+        "none",
+    ]);
     command.envs([
         ("AWS_ENDPOINT_URL", format!("http://{}", server.address)),
         ("AWS_ALLOW_HTTP", "true".to_owned()),
@@ -401,7 +608,15 @@ fn an_upload_that_fails_is_aborted() {
             && said.contains("cannot write s3://music/all/tracks.parquet: the store refuses it"),
         "{said}"
     );
-    assert_eq!((server.asked("partNumber=1&"), server.asked("partNumber=2&")), (1, 1));
-    assert_eq!(server.asked("DELETE /music/all/tracks.parquet?uploadId=seven"), 1, "{:?}", server.asked);
+    assert_eq!(
+        (server.asked("partNumber=1&"), server.asked("partNumber=2&")),
+        (1, 1)
+    );
+    assert_eq!(
+        server.asked("DELETE /music/all/tracks.parquet?uploadId=seven"),
+        1,
+        "{:?}",
+        server.asked
+    );
     assert_eq!(server.asked("POST "), 1, "it is not completed");
 }

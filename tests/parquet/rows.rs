@@ -25,7 +25,14 @@ fn one_row(sandbox: &Sandbox) -> RecordBatch {
     fs::create_dir_all(&music).unwrap();
     fs::write(music.join("noise.wav"), noise_wav(22_050, 8.0, 7)).unwrap();
     let music = music.to_str().unwrap();
-    fine(sandbox.run(["embed", music, "--format", "parquet", "--output", vectors.to_str().unwrap()]));
+    fine(sandbox.run([
+        "embed",
+        music,
+        "--format",
+        "parquet",
+        "--output",
+        vectors.to_str().unwrap(),
+    ]));
     let file = fs::File::open(&parquet_files(&vectors, "tracks-")[0]).unwrap();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     // A batch has the schema without the file's metadata.
@@ -38,8 +45,11 @@ fn one_row(sandbox: &Sandbox) -> RecordBatch {
 fn with(row: &RecordBatch, seed: u8, name: &str, value: ArrayRef) -> RecordBatch {
     let content = FixedSizeBinaryArray::try_from_iter(std::iter::once([seed; 32])).unwrap();
     let path = StringArray::from(vec![format!("/music/{seed}.ogg")]);
-    let values: [(&str, ArrayRef); 3] =
-        [("content", Arc::new(content)), ("path", Arc::new(path)), (name, value)];
+    let values: [(&str, ArrayRef); 3] = [
+        ("content", Arc::new(content)),
+        ("path", Arc::new(path)),
+        (name, value),
+    ];
     let mut columns = row.columns().to_vec();
     for (name, value) in values {
         columns[row.schema().index_of(name).unwrap()] = value;
@@ -50,8 +60,9 @@ fn with(row: &RecordBatch, seed: u8, name: &str, value: ArrayRef) -> RecordBatch
 /// The same row without some columns.
 fn without(row: &RecordBatch, names: &[&str]) -> RecordBatch {
     let schema = row.schema();
-    let kept: Vec<usize> =
-        (0..row.num_columns()).filter(|&at| !names.contains(&schema.field(at).name().as_str())).collect();
+    let kept: Vec<usize> = (0..row.num_columns())
+        .filter(|&at| !names.contains(&schema.field(at).name().as_str()))
+        .collect();
     row.project(&kept).unwrap()
 }
 
@@ -81,7 +92,11 @@ fn write_rows_as(
 /// What a run printed, and the most memory that it took, in MB; 0 where the system does not tell.
 fn run_measured(sandbox: &Sandbox, arguments: &[&str]) -> (Output, u64) {
     let mut command = sandbox.command(arguments);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut most = 0;
     while child.try_wait().unwrap().is_none() {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -97,7 +112,8 @@ fn run_measured(sandbox: &Sandbox, arguments: &[&str]) -> (Output, u64) {
 fn a_text_that_all_rows_share_takes_its_room_once() {
     let sandbox = Sandbox::new();
     let row = one_row(&sandbox);
-    let text_of = |length: usize| -> ArrayRef { Arc::new(StringArray::from(vec!["t".repeat(length)])) };
+    let text_of =
+        |length: usize| -> ArrayRef { Arc::new(StringArray::from(vec!["t".repeat(length)])) };
     let genres = |count: usize, length: usize| -> ArrayRef {
         let mut genres = ListBuilder::new(StringBuilder::new());
         for _ in 0..count {
@@ -118,22 +134,40 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     write_rows(&file, &row.schema(), rows);
     let bytes = fs::metadata(&file).unwrap().len();
     assert!(bytes < 4_000_000, "each text stands once: {bytes} bytes");
-    let (taken, memory) =
-        run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]);
+    let (taken, memory) = run_measured(
+        &sandbox,
+        &[
+            "add",
+            "--format",
+            "json",
+            "--from-parquet",
+            file.to_str().unwrap(),
+        ],
+    );
     let said = text(&taken.stderr);
     assert_eq!(code(&taken), 1, "{said}");
     assert!(said.contains("voisin failed"), "{said}");
     let answer = json(&taken);
-    assert_eq!((&answer["added"], &answer["refused"]), (&1.into(), &39.into()));
+    assert_eq!(
+        (&answer["added"], &answer["refused"]),
+        (&1.into(), &39.into())
+    );
     assert!(memory < 300, "{memory} MB");
-    let library = fs::metadata(sandbox.path("library/voisin.db")).unwrap().len();
+    let library = fs::metadata(sandbox.path("library/voisin.db"))
+        .unwrap()
+        .len();
     assert!(library < 8 << 20, "{library} bytes");
     let failed = json(sandbox.run(["failed", "--format", "json"]));
     let reasons: BTreeMap<&str, &str> = failed
         .as_array()
         .unwrap()
         .iter()
-        .map(|failure| (failure["path"].as_str().unwrap(), failure["reason"].as_str().unwrap()))
+        .map(|failure| {
+            (
+                failure["path"].as_str().unwrap(),
+                failure["reason"].as_str().unwrap(),
+            )
+        })
         .collect();
     // A path that is too long names no file.
     assert_eq!(reasons.len(), 38);
@@ -150,15 +184,30 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     }
     // A library that holds such texts, from before they were bounded, gives them to no other.
     let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
-    database.execute("UPDATE tags SET title = title || title", []).unwrap();
+    database
+        .execute("UPDATE tags SET title = title || title", [])
+        .unwrap();
     drop(database);
     let other = Sandbox::new();
-    let merged = other.run(["merge", "--format", "json", sandbox.path("library").to_str().unwrap()]);
+    let merged = other.run([
+        "merge",
+        "--format",
+        "json",
+        sandbox.path("library").to_str().unwrap(),
+    ]);
     assert_eq!((code(&merged), &json(&merged)["refused"]), (1, &1.into()));
     let failed = json(other.run(["failed", "--format", "json"]));
-    let failed = failed.as_array().unwrap().iter().find(|failure| failure["path"] == "/music/0.ogg").unwrap();
+    let failed = failed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|failure| failure["path"] == "/music/0.ogg")
+        .unwrap();
     let reason = failed["reason"].as_str().unwrap();
-    assert!(reason.contains("has 2 097 152 bytes, expected at most 1 048 576"), "{reason}");
+    assert!(
+        reason.contains("has 2 097 152 bytes, expected at most 1 048 576"),
+        "{reason}"
+    );
 }
 
 /// Files whose few bytes claim to hold much: of each kind the file is refused, and the next one read.
@@ -179,21 +228,37 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
     }
     genres.append(true);
     let genres: ArrayRef = Arc::new(genres.finish());
-    write_rows(&folder.join("b-values.parquet"), &row.schema(), [with(&row, 1, "genres", genres)]);
+    write_rows(
+        &folder.join("b-values.parquet"),
+        &row.schema(),
+        [with(&row, 1, "genres", genres)],
+    );
     // A page of two gigabytes, by its header: type, size, packed size, each behind the kind of field.
     let page = folder.join("c-page.parquet");
     write_rows(
         &page,
         &row.schema(),
-        [with(&row, 2, "title", Arc::new(StringArray::from(vec!["t".repeat(20_000_000)])))],
+        [with(
+            &row,
+            2,
+            "title",
+            Arc::new(StringArray::from(vec!["t".repeat(20_000_000)])),
+        )],
     );
     let mut bytes = fs::read(&page).unwrap();
     let header = [0x15, 0x04, 0x15, 0x88, 0xb4, 0x89, 0x13, 0x15];
-    let at = bytes.windows(header.len()).position(|window| window == header).expect("a dictionary's header");
+    let at = bytes
+        .windows(header.len())
+        .position(|window| window == header)
+        .expect("a dictionary's header");
     let claimed = [0x15, 0x04, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15];
     bytes[at..at + claimed.len()].copy_from_slice(&claimed);
     fs::write(&page, bytes).unwrap();
-    write_rows(&folder.join("d-good.parquet"), &row.schema(), [with(&row, 3, "title", title)]);
+    write_rows(
+        &folder.join("d-good.parquet"),
+        &row.schema(),
+        [with(&row, 3, "title", title)],
+    );
     // A page that unpacks to 140 MB, and has 1000 bytes by its header.
     let bomb = folder.join("e-bomb.parquet");
     let large: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(140_000_000)]));
@@ -201,13 +266,29 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
     write_rows_as(gzip, &bomb, &row.schema(), [with(&row, 4, "title", large)]);
     let mut bytes = fs::read(&bomb).unwrap();
     let header = [0x15, 0x04, 0x15, 0x88, 0xec, 0xc1, 0x85, 0x01, 0x15];
-    let at = bytes.windows(header.len()).position(|window| window == header).expect("a dictionary's header");
+    let at = bytes
+        .windows(header.len())
+        .position(|window| window == header)
+        .expect("a dictionary's header");
     bytes[at + 3..at + 8].copy_from_slice(&[0xd0, 0x8f, 0x80, 0x80, 0x00]);
     fs::write(&bomb, bytes).unwrap();
     let lz4 = folder.join("f-lz4.parquet");
-    write_rows_as(Compression::LZ4, &lz4, &row.schema(), [with(&row, 5, "label", row.column(0).clone())]);
-    let (taken, memory) =
-        run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", folder.to_str().unwrap()]);
+    write_rows_as(
+        Compression::LZ4,
+        &lz4,
+        &row.schema(),
+        [with(&row, 5, "label", row.column(0).clone())],
+    );
+    let (taken, memory) = run_measured(
+        &sandbox,
+        &[
+            "add",
+            "--format",
+            "json",
+            "--from-parquet",
+            folder.to_str().unwrap(),
+        ],
+    );
     let said = text(&taken.stderr);
     assert_eq!(code(&taken), 1, "{said}");
     for expected in [
@@ -222,7 +303,11 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     assert!(memory < 400, "{memory} MB");
-    assert!(json(sandbox.run(["list", "--format", "json"]))["tracks"].to_string().contains("/music/3.ogg"));
+    assert!(
+        json(sandbox.run(["list", "--format", "json"]))["tracks"]
+            .to_string()
+            .contains("/music/3.ogg")
+    );
 }
 
 /// Files of before a column was written, and those of programs that know less of a track.
@@ -266,18 +351,30 @@ fn columns_that_a_file_lacks_are_null() {
     write_rows(&few, &fewer.schema(), [fewer.clone()]);
     for (file, composer) in [(&all, Some("Robert Schumann")), (&few, None)] {
         let new = Sandbox::new();
-        let taken = json(new.run(["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]));
+        let taken = json(new.run([
+            "add",
+            "--format",
+            "json",
+            "--from-parquet",
+            file.to_str().unwrap(),
+        ]));
         assert_eq!(taken["added"], 1, "{taken}");
         let library = Library::open(&new.path("library"), OpenMode::ReadOnly).unwrap();
         let tags = library.tracks().unwrap().remove(0).tags;
-        assert_eq!((tags.title.as_deref(), tags.composer.as_deref()), (Some("Kreisleriana"), composer));
+        assert_eq!(
+            (tags.title.as_deref(), tags.composer.as_deref()),
+            (Some("Kreisleriana"), composer)
+        );
         assert_eq!(new.vectors().len(), 1);
     }
     let nowhere = without(&row, &["path"]);
     write_rows(&few, &nowhere.schema(), [nowhere.clone()]);
     let refused = sandbox.run(["add", "--from-parquet", few.to_str().unwrap()]);
     let said = text(&refused.stderr);
-    assert!(said.contains("column \"path\": expected the type"), "{said}");
+    assert!(
+        said.contains("column \"path\": expected the type"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -367,37 +464,70 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
     }
 
     // Paths: each row for itself.
-    let paths =
-        ["/music/good.ogg", "/music/a\nb.ogg", "relative/../x.ogg", "/music/../x.ogg", "/music/a\0b.ogg", ""];
+    let paths = [
+        "/music/good.ogg",
+        "/music/a\nb.ogg",
+        "relative/../x.ogg",
+        "/music/../x.ogg",
+        "/music/a\0b.ogg",
+        "",
+    ];
     let rows = paths.iter().enumerate().map(|(seed, path)| {
         let path: ArrayRef = Arc::new(StringArray::from(vec![*path]));
         with(&row, seed as u8, "path", path)
     });
     let file = sandbox.path("paths.parquet");
     write_rows(&file, &schema, rows);
-    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]);
+    let taken = sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        file.to_str().unwrap(),
+    ]);
     let said = text(&taken.stderr);
     assert_eq!(
-        (code(&taken), &json(&taken)["added"], &json(&taken)["refused"]),
+        (
+            code(&taken),
+            &json(&taken)["added"],
+            &json(&taken)["refused"]
+        ),
         (1, &2.into(), &4.into()),
         "{said}"
     );
-    assert!(said.contains("path \"relative/../x.ogg\": expected an absolute one"), "{said}");
+    assert!(
+        said.contains("path \"relative/../x.ogg\": expected an absolute one"),
+        "{said}"
+    );
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
-    let stored: BTreeSet<PathBuf> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
+    let stored: BTreeSet<PathBuf> = library
+        .tracks()
+        .unwrap()
+        .into_iter()
+        .map(|track| track.path)
+        .collect();
     assert_eq!(stored, paths[..2].iter().map(PathBuf::from).collect());
-    assert_eq!(library.failures().unwrap(), [], "what has no path is no file that failed");
+    assert_eq!(
+        library.failures().unwrap(),
+        [],
+        "what has no path is no file that failed"
+    );
     drop(library);
 
     // A library that was changed by hand is merged into no other.
     let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
-    database.execute("UPDATE models SET name = '../../../x'", []).unwrap();
+    database
+        .execute("UPDATE models SET name = '../../../x'", [])
+        .unwrap();
     drop(database);
     let other = Sandbox::new();
     let merged = other.run(["merge", sandbox.path("library").to_str().unwrap()]);
     let said = text(&merged.stderr);
     assert_eq!(code(&merged), 2, "{said}");
-    assert!(said.contains("the model of its vectors is refused: its name is \"../../../x\""), "{said}");
+    assert!(
+        said.contains("the model of its vectors is refused: its name is \"../../../x\""),
+        "{said}"
+    );
     let library = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap();
     assert_eq!(library.model().unwrap(), None);
 }
@@ -410,7 +540,10 @@ fn external_file(file: &Path, rows: &[(String, [f64; 4])]) {
         vectors.append(true);
     }
     let paths: StringArray = rows.iter().map(|(path, _)| Some(path)).collect();
-    let columns: [(&str, ArrayRef); 2] = [("path", Arc::new(paths)), ("vector", Arc::new(vectors.finish()))];
+    let columns: [(&str, ArrayRef); 2] = [
+        ("path", Arc::new(paths)),
+        ("vector", Arc::new(vectors.finish())),
+    ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     write_rows(file, &batch.schema(), [batch.clone()]);
 }
@@ -422,21 +555,42 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
         .map(|i| {
             let angle = f64::from(i) / 20.0;
             // Of any length.
-            (format!("/elsewhere/{i:02}.ogg"), [3.0 * angle.cos(), 3.0 * angle.sin(), 0.5, -0.25])
+            (
+                format!("/elsewhere/{i:02}.ogg"),
+                [3.0 * angle.cos(), 3.0 * angle.sin(), 0.5, -0.25],
+            )
         })
         .collect();
     let music = music(&sandbox);
-    rows.push((music.join("muldjord-chaos-god.mp3").to_str().unwrap().to_owned(), [0.0, 0.0, 1.0, 0.0]));
+    rows.push((
+        music
+            .join("muldjord-chaos-god.mp3")
+            .to_str()
+            .unwrap()
+            .to_owned(),
+        [0.0, 0.0, 1.0, 0.0],
+    ));
     rows.push(("/elsewhere/zero.ogg".to_owned(), [0.0; 4]));
     let file = sandbox.path("clap.parquet");
     external_file(&file, &rows);
     let path = file.to_str().unwrap();
     let add = |name: &str, path: &str| {
-        sandbox.run(["add", "--format", "json", "--from-parquet", path, "--vectors-of", name])
+        sandbox.run([
+            "add",
+            "--format",
+            "json",
+            "--from-parquet",
+            path,
+            "--vectors-of",
+            name,
+        ])
     };
     for (name, expected) in [
         ("musicnn-msd", "voisin has a model musicnn-msd itself"),
-        ("../clap", "expected a name of at most 100 letters and no file"),
+        (
+            "../clap",
+            "expected a name of at most 100 letters and no file",
+        ),
         ("", "expected a name of at most 100 letters and no file"),
     ] {
         let said = text(&add(name, path).stderr);
@@ -444,21 +598,47 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
     }
     let taken = add("clap-htsat", path);
     assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
-    assert_eq!((&json(&taken)["added"], &json(&taken)["refused"]), (&41.into(), &1.into()));
+    assert_eq!(
+        (&json(&taken)["added"], &json(&taken)["refused"]),
+        (&41.into(), &1.into())
+    );
     let again = json(add("clap-htsat", path));
-    assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &41.into()));
+    assert_eq!(
+        (&again["added"], &again["unchanged"]),
+        (&0.into(), &41.into())
+    );
     let status = json(sandbox.run(["status", "--format", "json"]));
-    assert_eq!((&status["model"], &status["dimension"]), (&"clap-htsat".into(), &4.into()));
+    assert_eq!(
+        (&status["model"], &status["dimension"]),
+        (&"clap-htsat".into(), &4.into())
+    );
 
     // Neighbours are those of the angles.
-    let near = json(sandbox.run(["similar", "/elsewhere/20.ogg", "--limit", "2", "--format", "json"]));
-    let near: BTreeSet<&str> =
-        near["neighbours"].as_array().unwrap().iter().map(|track| track["path"].as_str().unwrap()).collect();
-    assert_eq!(near, BTreeSet::from(["/elsewhere/19.ogg", "/elsewhere/21.ogg"]));
+    let near = json(sandbox.run([
+        "similar",
+        "/elsewhere/20.ogg",
+        "--limit",
+        "2",
+        "--format",
+        "json",
+    ]));
+    let near: BTreeSet<&str> = near["neighbours"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|track| track["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        near,
+        BTreeSet::from(["/elsewhere/19.ogg", "/elsewhere/21.ogg"])
+    );
     // A file that is there says what it is.
     let found = json(sandbox.run(["list", "chaos god", "--format", "json"]));
     assert_eq!(found["tracks"][0]["artist"], "Muldjord", "{found}");
-    assert!(found["tracks"][0]["seconds"].as_f64().unwrap() > 10.0, "{found}");
+    assert!(
+        found["tracks"][0]["seconds"].as_f64().unwrap() > 10.0,
+        "{found}"
+    );
     let shown = fine(sandbox.run(["show", "chaos god"]));
     assert!(!shown.contains("(changed)"), "{shown}");
     fine(sandbox.run(["verify"]));
@@ -472,13 +652,32 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
     let heard = sandbox.run(["add", music.to_str().unwrap()]);
     let said = text(&heard.stderr);
     assert_eq!(code(&heard), 2, "{said}");
-    assert!(said.contains("were made elsewhere, by clap-htsat"), "{said}");
+    assert!(
+        said.contains("were made elsewhere, by clap-htsat"),
+        "{said}"
+    );
     assert_eq!(code(&add("openl3-original", path)), 2, "another name");
-    let other = with(&one_row(&Sandbox::new()), 1, "title", Arc::new(StringArray::from(vec!["x"])));
+    let other = with(
+        &one_row(&Sandbox::new()),
+        1,
+        "title",
+        Arc::new(StringArray::from(vec!["x"])),
+    );
     let own = sandbox.path("own.parquet");
     write_rows(&own, &other.schema(), [other.clone()]);
     let refused = sandbox.run(["add", "--from-parquet", own.to_str().unwrap()]);
-    assert_eq!(code(&refused), 2, "vectors of a model of voisin's: {}", text(&refused.stderr));
-    let named = Sandbox::new().run(["add", "--from-parquet", own.to_str().unwrap(), "--vectors-of", "clap"]);
+    assert_eq!(
+        code(&refused),
+        2,
+        "vectors of a model of voisin's: {}",
+        text(&refused.stderr)
+    );
+    let named = Sandbox::new().run([
+        "add",
+        "--from-parquet",
+        own.to_str().unwrap(),
+        "--vectors-of",
+        "clap",
+    ]);
     assert!(text(&named.stderr).contains("expected vectors of clap, found those of voisin-256"));
 }

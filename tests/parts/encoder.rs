@@ -7,8 +7,8 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
 use voisin_encoder::{
-    Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest,
-    ModelRef, TagLayer, Weights, models,
+    Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions,
+    ModelManifest, ModelRef, TagLayer, Weights, models,
 };
 
 fn cpu() -> Device {
@@ -16,15 +16,17 @@ fn cpu() -> Device {
 }
 
 fn golden(name: &str) -> Array2<f32> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/encoder").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/encoder")
+        .join(name);
     ndarray_npy::read_npy(path).unwrap()
 }
 
 /// `formulas.uniform`: `SplitMix64` started at FNV-1a of a name.
 fn uniform(name: &str, count: usize) -> Vec<f64> {
-    let mut state = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
     (0..count)
         .map(|_| {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -38,14 +40,19 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
 
 /// `formulas.spectrograms`: `scale · cell · band · frame`; the last window is constant.
 fn spectrograms(n: usize, bands: usize, frames: usize, scale: f64) -> Vec<f32> {
-    let (cell, band, frame) =
-        (uniform("cell", n * bands * frames), uniform("band", n * bands), uniform("frame", n * frames));
+    let (cell, band, frame) = (
+        uniform("cell", n * bands * frames),
+        uniform("band", n * bands),
+        uniform("frame", n * frames),
+    );
     let mut mels = Vec::with_capacity(n * bands * frames);
     for i in 0..n {
         for b in 0..bands {
             for t in 0..frames {
-                let x =
-                    scale * cell[(i * bands + b) * frames + t] * band[i * bands + b] * frame[i * frames + t];
+                let x = scale
+                    * cell[(i * bands + b) * frames + t]
+                    * band[i * bands + b]
+                    * frame[i * frames + t];
                 mels.push(if i + 1 == n { scale * 0.25 } else { x } as f32);
             }
         }
@@ -57,7 +64,11 @@ fn spectrograms(n: usize, bands: usize, frames: usize, scale: f64) -> Vec<f32> {
 fn relative_error(found: ArrayView1<f32>, expected: ArrayView1<f32>) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-    found.iter().zip(expected).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
+    found
+        .iter()
+        .zip(expected)
+        .fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()))
+        / scale
 }
 
 #[test]
@@ -69,7 +80,9 @@ fn openl3_agrees_with_torchopenl3() {
     for (i, row) in batch.rows().into_iter().enumerate() {
         let error = relative_error(row, expected.row(i));
         assert!(error <= 1e-4, "window {i} of the batch: {error}");
-        let alone = encoder.encode(&mels[i * 128 * 199..(i + 1) * 128 * 199], 1).unwrap();
+        let alone = encoder
+            .encode(&mels[i * 128 * 199..(i + 1) * 128 * 199], 1)
+            .unwrap();
         let error = relative_error(alone.row(0), expected.row(i));
         assert!(error <= 1e-4, "window {i} alone: {error}");
     }
@@ -86,9 +99,14 @@ fn built_in(name: &str) -> ModelManifest {
 #[test]
 fn musicnn_agrees_with_the_wheels_own_graph() {
     let expected = golden("musicnn.npy");
-    let raw = EncoderOptions { raw: true, ..EncoderOptions::default() };
+    let raw = EncoderOptions {
+        raw: true,
+        ..EncoderOptions::default()
+    };
     let encoder = Encoder::load_with(&musicnn(), &cpu(), &raw).unwrap();
-    let tagged = encoder.encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5).unwrap();
+    let tagged = encoder
+        .encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5)
+        .unwrap();
     for i in 0..5 {
         let error = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..200]));
         assert!(error <= 1e-4, "penultimate layer of window {i}: {error}");
@@ -111,13 +129,19 @@ fn vgg_agrees_with_the_wheels_own_graph() {
             },
             &Weights::random(Architecture::Vgg, 7),
             &cpu(),
-            &EncoderOptions { engine, ..EncoderOptions::default() },
+            &EncoderOptions {
+                engine,
+                ..EncoderOptions::default()
+            },
         )
         .unwrap();
         let tagged = encoder.encode_with_tags(&mels, 5).unwrap();
         for i in 0..5 {
             let error = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..256]));
-            assert!(error <= 1e-4, "{engine:?}: last pool of window {i}: {error}");
+            assert!(
+                error <= 1e-4,
+                "{engine:?}: last pool of window {i}: {error}"
+            );
             let error = relative_error(tagged.logits.row(i), expected.slice(s![i, 256..]));
             assert!(error <= 1e-4, "{engine:?}: logits of window {i}: {error}");
         }
@@ -134,12 +158,18 @@ fn converted_vgg_weights_agree_with_the_wheels_own_graph() {
     for name in ["vgg-msd"] {
         let model = ModelRef::from(folder.join(format!("{name}.json")).as_path());
         let encoder = Encoder::load(&model, &cpu()).unwrap();
-        let expected: Array2<f32> = ndarray_npy::read_npy(folder.join(format!("{name}.npy"))).unwrap();
-        let tagged = encoder.encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5).unwrap();
+        let expected: Array2<f32> =
+            ndarray_npy::read_npy(folder.join(format!("{name}.npy"))).unwrap();
+        let tagged = encoder
+            .encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5)
+            .unwrap();
         for i in 0..5 {
             let pool = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..256]));
             let logits = relative_error(tagged.logits.row(i), expected.slice(s![i, 256..]));
-            assert!(pool <= 1e-4 && logits <= 1e-4, "{name}, window {i}: {pool}, {logits}");
+            assert!(
+                pool <= 1e-4 && logits <= 1e-4,
+                "{name}, window {i}: {pool}, {logits}"
+            );
             println!("{name}, window {i}: last pool {pool:e}, logits {logits:e}");
         }
     }
@@ -149,16 +179,28 @@ fn converted_vgg_weights_agree_with_the_wheels_own_graph() {
 fn the_shipped_model_is_described_truly() {
     let entry = built_in("musicnn-msd");
     assert_eq!((entry.dimension, entry.licence.as_str()), (200, "ISC"));
-    assert_eq!(entry.front_end, Architecture::Musicnn.front_end().at_level(-20.0));
+    assert_eq!(
+        entry.front_end,
+        Architecture::Musicnn.front_end().at_level(-20.0)
+    );
     let tags = entry.tags.as_ref().unwrap();
-    assert_eq!((tags.len(), tags[0].as_str(), tags[49].as_str()), (50, "rock", "happy"));
+    assert_eq!(
+        (tags.len(), tags[0].as_str(), tags[49].as_str()),
+        (50, "rock", "happy")
+    );
     let encoder = Encoder::load(&musicnn(), &cpu()).unwrap();
     assert_eq!(encoder.manifest().fingerprint(), entry.fingerprint());
     // Search vectors are the network's own output, standardised: other numbers, the same tags.
-    let raw = EncoderOptions { raw: true, ..EncoderOptions::default() };
+    let raw = EncoderOptions {
+        raw: true,
+        ..EncoderOptions::default()
+    };
     let raw = Encoder::load_with(&musicnn(), &cpu(), &raw).unwrap();
     let mels = spectrograms(3, 96, 187, 7.0);
-    let (a, b) = (encoder.encode_with_tags(&mels, 3).unwrap(), raw.encode_with_tags(&mels, 3).unwrap());
+    let (a, b) = (
+        encoder.encode_with_tags(&mels, 3).unwrap(),
+        raw.encode_with_tags(&mels, 3).unwrap(),
+    );
     assert_eq!(a.logits, b.logits);
     assert!(relative_error(a.embeddings.row(0), b.embeddings.row(0)) > 0.1);
 }
@@ -168,21 +210,36 @@ fn the_shipped_model_is_described_truly() {
 fn the_pair_is_its_two_networks_side_by_side() {
     let encoder = Encoder::load(&ModelRef::Name("musicnn-pair".into()), &cpu()).unwrap();
     let manifest = encoder.manifest();
-    assert_eq!((manifest.dimension, encoder.tags(), manifest.outputs[0].labels.len()), (400, 100, 50));
+    assert_eq!(
+        (
+            manifest.dimension,
+            encoder.tags(),
+            manifest.outputs[0].labels.len()
+        ),
+        (400, 100, 50)
+    );
     assert_eq!(
         manifest.fingerprint(),
         "f8cb577d0872c1b53440186e01c5f6fc",
         "libraries hold it beside their vectors"
     );
     let (mels, decibels) = (spectrograms(5, 96, 187, 7.0), spectrograms(5, 96, 187, 9.0));
-    let pair = encoder.encode_each_with_tags(&[&mels, &decibels], 5).unwrap();
-    let alone = Encoder::load(&musicnn(), &cpu()).unwrap().encode_with_tags(&mels, 5).unwrap();
+    let pair = encoder
+        .encode_each_with_tags(&[&mels, &decibels], 5)
+        .unwrap();
+    let alone = Encoder::load(&musicnn(), &cpu())
+        .unwrap()
+        .encode_with_tags(&mels, 5)
+        .unwrap();
     assert_eq!(pair.embeddings.slice(s![.., ..200]), alone.embeddings);
     assert_eq!(pair.logits.slice(s![.., ..50]), alone.logits);
     // Kernels rounded to 16 bits, against the original's 32.
     let expected = golden("jamendo.npy");
     for i in 0..5 {
-        let error = relative_error(pair.embeddings.slice(s![i, 200..]), expected.slice(s![i, ..200]));
+        let error = relative_error(
+            pair.embeddings.slice(s![i, 200..]),
+            expected.slice(s![i, ..200]),
+        );
         assert!(error <= 2e-3, "penultimate layer of window {i}: {error}");
         let error = relative_error(pair.logits.slice(s![i, 50..]), expected.slice(s![i, 200..]));
         assert!(error <= 2e-3, "logits of window {i}: {error}");
@@ -197,17 +254,37 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
     let model = ModelRef::Name("voisin-3-musicnn".into());
     let encoder = Encoder::load(&model, &cpu()).unwrap();
     let manifest = encoder.manifest();
-    assert_eq!((manifest.name.as_str(), manifest.dimension), ("voisin-3-musicnn", 712));
-    assert_eq!(manifest.fingerprint(), "5295c1c483df82800e6d1819e553b588", "libraries hold it");
-    let (ours, theirs) = (spectrograms(3, 128, 199, -80.0), spectrograms(3, 96, 187, 7.0));
+    assert_eq!(
+        (manifest.name.as_str(), manifest.dimension),
+        ("voisin-3-musicnn", 712)
+    );
+    assert_eq!(
+        manifest.fingerprint(),
+        "5295c1c483df82800e6d1819e553b588",
+        "libraries hold it"
+    );
+    let (ours, theirs) = (
+        spectrograms(3, 128, 199, -80.0),
+        spectrograms(3, 96, 187, 7.0),
+    );
     let both = encoder.encode_each_with_tags(&[&theirs, &ours], 3).unwrap();
-    let of =
-        |model: ModelRef, mels| Encoder::load(&model, &cpu()).unwrap().encode_with_tags(mels, 3).unwrap();
-    let (msd, voisin) = (of(musicnn(), &theirs), of(ModelRef::Name("voisin-3".into()), &ours));
+    let of = |model: ModelRef, mels| {
+        Encoder::load(&model, &cpu())
+            .unwrap()
+            .encode_with_tags(mels, 3)
+            .unwrap()
+    };
+    let (msd, voisin) = (
+        of(musicnn(), &theirs),
+        of(ModelRef::Name("voisin-3".into()), &ours),
+    );
     assert_eq!(both.embeddings.slice(s![.., ..200]), msd.embeddings);
     assert_eq!(both.embeddings.slice(s![.., 200..]), voisin.embeddings);
     assert_eq!(both.logits.slice(s![.., ..50]), msd.logits);
-    assert_eq!(both.logits.slice(s![.., 50..]), voisin.logits.slice(s![.., 50..]));
+    assert_eq!(
+        both.logits.slice(s![.., 50..]),
+        voisin.logits.slice(s![.., 50..])
+    );
     // Vectors as they are stored tell the same.
     let layer = TagLayer::of(&model).unwrap().unwrap();
     assert_eq!(layer.names().len(), encoder.tags());
@@ -217,7 +294,10 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
     assert_eq!(names.len(), encoder.tags(), "no tag is told twice");
     for (row, logits) in both.embeddings.rows().into_iter().zip(both.logits.rows()) {
         for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
-            assert!((found - expected).abs() < 1e-2 * (1.0 + expected.abs()), "{found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-2 * (1.0 + expected.abs()),
+                "{found} {expected}"
+            );
         }
     }
 }
@@ -227,12 +307,25 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
 fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
     let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
     let manifest = encoder.manifest();
-    assert_eq!((manifest.name.as_str(), manifest.dimension), ("voisin-256", 256));
-    assert_eq!(manifest.fingerprint(), "3c7299c0aec46a6d9b5adabee32753fe", "libraries hold it");
+    assert_eq!(
+        (manifest.name.as_str(), manifest.dimension),
+        ("voisin-256", 256)
+    );
+    assert_eq!(
+        manifest.fingerprint(),
+        "3c7299c0aec46a6d9b5adabee32753fe",
+        "libraries hold it"
+    );
     assert_eq!(encoder.every().collect::<Vec<_>>(), [1, 3]);
-    let (ours, theirs) = (spectrograms(3, 128, 199, -80.0), spectrograms(7, 96, 187, 7.0));
+    let (ours, theirs) = (
+        spectrograms(3, 128, 199, -80.0),
+        spectrograms(7, 96, 187, 7.0),
+    );
     let heard = encoder.encode_each_with_tags(&[&theirs, &ours], 7).unwrap();
-    let msd = Encoder::load(&musicnn(), &cpu()).unwrap().encode_with_tags(&theirs, 7).unwrap();
+    let msd = Encoder::load(&musicnn(), &cpu())
+        .unwrap()
+        .encode_with_tags(&theirs, 7)
+        .unwrap();
     let long = Encoder::load(&ModelRef::Name("voisin-3".into()), &cpu()).unwrap();
     let long = long.encode_with_tags(&ours, 3).unwrap();
     assert_eq!(heard.embeddings.slice(s![.., ..200]), msd.embeddings);
@@ -247,18 +340,31 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
         assert!((0.5..1.0 + 1e-5).contains(&share), "{share}");
     }
     // A window more or less in the last group changes no other row.
-    let fewer = encoder.encode_each(&[&theirs[..5 * 96 * 187], &ours[..2 * 128 * 199]], 5).unwrap();
+    let fewer = encoder
+        .encode_each(&[&theirs[..5 * 96 * 187], &ours[..2 * 128 * 199]], 5)
+        .unwrap();
     assert_eq!(fewer, heard.embeddings.slice(s![..5, ..]));
-    let one_short = encoder.encode_each(&[&theirs, &ours[..2 * 128 * 199]], 7).unwrap_err();
-    assert!(matches!(one_short, EncoderError::WrongInput { windows: 3, .. }), "{one_short}");
+    let one_short = encoder
+        .encode_each(&[&theirs, &ours[..2 * 128 * 199]], 7)
+        .unwrap_err();
+    assert!(
+        matches!(one_short, EncoderError::WrongInput { windows: 3, .. }),
+        "{one_short}"
+    );
     let layer = TagLayer::of(&ModelRef::default()).unwrap().unwrap();
     assert_eq!(
         layer.names(),
-        TagLayer::of(&ModelRef::Name("voisin-3-musicnn".into())).unwrap().unwrap().names()
+        TagLayer::of(&ModelRef::Name("voisin-3-musicnn".into()))
+            .unwrap()
+            .unwrap()
+            .names()
     );
     for (row, logits) in heard.embeddings.rows().into_iter().zip(heard.logits.rows()) {
         for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
-            assert!((found - expected).abs() < 1e-2 * (1.0 + expected.abs()), "{found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-2 * (1.0 + expected.abs()),
+                "{found} {expected}"
+            );
         }
     }
 }
@@ -266,27 +372,41 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
 /// voisin's own weights: OpenL3's shape, with a last linear layer and tags.
 #[test]
 fn our_own_models_are_described_truly_and_the_same_on_both_paths() {
-    for (name, fingerprint) in
-        [("voisin-2", "c0a43b9ad0503d3e3de91bbe29bf950f"), ("voisin-3", "7dc9e6d5937eabf1f8ce6bdf66088f33")]
-    {
+    for (name, fingerprint) in [
+        ("voisin-2", "c0a43b9ad0503d3e3de91bbe29bf950f"),
+        ("voisin-3", "7dc9e6d5937eabf1f8ce6bdf66088f33"),
+    ] {
         let entry = built_in(name);
         assert_eq!(entry.fingerprint(), fingerprint, "libraries hold it");
         assert_eq!((entry.dimension, entry.licence.as_str()), (512, "CC0-1.0"));
         assert_eq!(entry.front_end, Architecture::OpenL3.front_end());
-        assert_eq!(entry.tags, built_in("musicnn-msd").tags, "the teacher's tags");
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(&entry.weights);
+        assert_eq!(
+            entry.tags,
+            built_in("musicnn-msd").tags,
+            "the teacher's tags"
+        );
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("models")
+            .join(&entry.weights);
         assert!(std::fs::metadata(file).unwrap().len() < 10_000_000);
         let mels = spectrograms(3, 128, 199, -80.0);
         let encode = |engine| {
-            let options = EncoderOptions { engine, ..EncoderOptions::default() };
-            let encoder = Encoder::load_with(&ModelRef::Name(name.into()), &cpu(), &options).unwrap();
+            let options = EncoderOptions {
+                engine,
+                ..EncoderOptions::default()
+            };
+            let encoder =
+                Encoder::load_with(&ModelRef::Name(name.into()), &cpu(), &options).unwrap();
             encoder.encode_with_tags(&mels, 3).unwrap()
         };
         let (fast, slow) = (encode(CpuPath::Fast), encode(CpuPath::Candle));
         for i in 0..3 {
             let vector = relative_error(fast.embeddings.row(i), slow.embeddings.row(i));
             let tags = relative_error(fast.logits.row(i), slow.logits.row(i));
-            assert!(vector < 1e-4 && tags < 1e-4, "{name}, window {i}: {vector:e}, {tags:e}");
+            assert!(
+                vector < 1e-4 && tags < 1e-4,
+                "{name}, window {i}: {vector:e}, {tags:e}"
+            );
         }
     }
 }
@@ -301,14 +421,27 @@ fn batches_and_threads_change_no_bit() {
     ] {
         let mels = spectrograms(n, bands, frames, scale);
         let encoder = Encoder::random(architecture, 1, &cpu()).unwrap();
-        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = |threads| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap()
+        };
         let one = pool(1).install(|| encoder.encode(&mels, n)).unwrap();
-        assert_eq!(one, pool(2).install(|| encoder.encode(&mels, n)).unwrap(), "{architecture}: threads");
+        assert_eq!(
+            one,
+            pool(2).install(|| encoder.encode(&mels, n)).unwrap(),
+            "{architecture}: threads"
+        );
         for i in [0, n / 2, n - 1] {
             let window = &mels[i * bands * frames..(i + 1) * bands * frames];
             for threads in [1, 2, 5] {
                 let alone = pool(threads).install(|| encoder.encode(window, 1)).unwrap();
-                assert_eq!(alone.row(0), one.row(i), "{architecture}: window {i} alone, {threads} threads");
+                assert_eq!(
+                    alone.row(0),
+                    one.row(i),
+                    "{architecture}: window {i} alone, {threads} threads"
+                );
             }
         }
     }
@@ -319,14 +452,24 @@ fn wrong_input_is_refused() {
     let encoder = Encoder::load(&musicnn(), &cpu()).unwrap();
     assert!(matches!(
         encoder.encode(&[0.0; 100], 1),
-        Err(EncoderError::WrongInput { windows: 1, expected: 17_952, found: 100 })
+        Err(EncoderError::WrongInput {
+            windows: 1,
+            expected: 17_952,
+            found: 100
+        })
     ));
     assert_eq!(encoder.encode(&[], 0).unwrap().dim(), (0, 200));
     let mut mels = vec![1.0; 2 * 96 * 187];
     mels[96 * 187 + 5] = f32::NAN;
-    assert!(matches!(encoder.encode(&mels, 2), Err(EncoderError::NotFinite { window: 1 })));
+    assert!(matches!(
+        encoder.encode(&mels, 2),
+        Err(EncoderError::NotFinite { window: 1 })
+    ));
     let openl3 = Encoder::random(Architecture::OpenL3, 1, &cpu()).unwrap();
-    assert!(matches!(openl3.encode_with_tags(&[], 0), Err(EncoderError::NoTags(_))));
+    assert!(matches!(
+        openl3.encode_with_tags(&[], 0),
+        Err(EncoderError::NoTags(_))
+    ));
 }
 
 /// A model of one's own: found by name, by manifest and by weights; damage is noticed.
@@ -334,15 +477,26 @@ fn wrong_input_is_refused() {
 fn models_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let weights_path = dir.path().join("mine.safetensors");
-    Weights::random(Architecture::Musicnn, 3).to_safetensors(&weights_path).unwrap();
+    Weights::random(Architecture::Musicnn, 3)
+        .to_safetensors(&weights_path)
+        .unwrap();
 
     // Without a manifest the tensors tell.
     let by_weights = ModelRef::from(weights_path.as_path());
     let mut manifest = by_weights.manifest().unwrap();
-    assert_eq!((manifest.architecture, manifest.name.as_str()), (Architecture::Musicnn, "mine"));
+    assert_eq!(
+        (manifest.architecture, manifest.name.as_str()),
+        (Architecture::Musicnn, "mine")
+    );
     let mels = spectrograms(2, 96, 187, 7.0);
-    let expected = Encoder::load(&by_weights, &cpu()).unwrap().encode(&mels, 2).unwrap();
-    let random = Encoder::random(Architecture::Musicnn, 3, &cpu()).unwrap().encode(&mels, 2).unwrap();
+    let expected = Encoder::load(&by_weights, &cpu())
+        .unwrap()
+        .encode(&mels, 2)
+        .unwrap();
+    let random = Encoder::random(Architecture::Musicnn, 3, &cpu())
+        .unwrap()
+        .encode(&mels, 2)
+        .unwrap();
     assert_eq!(expected, random);
 
     // With one, it is used from either side.
@@ -354,10 +508,21 @@ fn models_on_disk() {
         assert_eq!(encoder.manifest().name, "my-model");
         assert_eq!(encoder.encode(&mels, 2).unwrap(), expected);
     }
-    let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
+    let names: Vec<_> = models(Some(dir.path()))
+        .into_iter()
+        .map(|m| m.unwrap().manifest.name)
+        .collect();
     assert_eq!(
         names,
-        ["voisin-256", "voisin-3-musicnn", "voisin-3", "musicnn-msd", "voisin-2", "musicnn-pair", "my-model"]
+        [
+            "voisin-256",
+            "voisin-3-musicnn",
+            "voisin-3",
+            "musicnn-msd",
+            "voisin-2",
+            "musicnn-pair",
+            "my-model"
+        ]
     );
 
     // A flipped bit, a cut file, a broken manifest.
@@ -366,7 +531,10 @@ fn models_on_disk() {
     bytes[last] ^= 1;
     std::fs::write(&weights_path, &bytes).unwrap();
     let damaged = Encoder::load(&by_weights, &cpu()).err().unwrap();
-    assert!(matches!(damaged, EncoderError::WrongDigest { .. }), "{damaged}");
+    assert!(
+        matches!(damaged, EncoderError::WrongDigest { .. }),
+        "{damaged}"
+    );
     std::fs::remove_file(&manifest_path).unwrap();
     std::fs::write(&weights_path, &bytes[..bytes.len() / 2]).unwrap();
     let cut = Encoder::load(&by_weights, &cpu()).err().unwrap();
@@ -375,6 +543,9 @@ fn models_on_disk() {
     let listed = models(Some(dir.path()));
     assert!(listed[5].is_ok() && matches!(listed[6], Err(EncoderError::BadManifest { .. })));
 
-    let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
+    let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(unknown.contains("musicnn-msd"), "{unknown}");
 }

@@ -13,7 +13,8 @@ struct Golden {
 }
 
 fn golden() -> Golden {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/eval/retrieval.json");
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/eval/retrieval.json");
     let text = std::fs::read_to_string(path).expect("the golden file is there");
     let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
     let rows = json["vectors"].as_array().expect("rows");
@@ -23,10 +24,16 @@ fn golden() -> Golden {
         .map(|x| x.as_f64().expect("a number") as f32)
         .collect();
     let numbers = |name: &str| -> Vec<Option<usize>> {
-        json[name].as_array().expect("a list").iter().map(|x| x.as_u64().map(|x| x as usize)).collect()
+        json[name]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|x| x.as_u64().map(|x| x as usize))
+            .collect()
     };
     Golden {
-        vectors: Array2::from_shape_vec((rows.len(), values.len() / rows.len()), values).expect("a matrix"),
+        vectors: Array2::from_shape_vec((rows.len(), values.len() / rows.len()), values)
+            .expect("a matrix"),
         labels: numbers("labels").into_iter().flatten().collect(),
         artists: numbers("artists"),
         json,
@@ -56,10 +63,16 @@ fn neighbours_are_judged_as_scikit_learn_does() {
             (found.average_precision.mean, "average_precision"),
             (found.knn_accuracy.mean, "knn_accuracy"),
         ] {
-            assert!((found - number(&expected[key])).abs() < 1e-6, "{name} {key}: {found}, {expected}");
+            assert!(
+                (found - number(&expected[key])).abs() < 1e-6,
+                "{name} {key}: {found}, {expected}"
+            );
         }
         for (label, found) in found.by_label.iter().enumerate() {
-            assert!((found - number(&expected["by_label"][label])).abs() < 1e-6, "{name}, label {label}");
+            assert!(
+                (found - number(&expected["by_label"][label])).abs() < 1e-6,
+                "{name}, label {label}"
+            );
         }
     }
 }
@@ -70,17 +83,33 @@ fn probes_answer_as_scikit_learn_does() {
     let train = golden.json["train"].as_array().expect("a list");
     let (known, asked): (Vec<usize>, Vec<usize>) =
         (0..train.len()).partition(|&row| train[row].as_bool().expect("a truth value"));
-    let (a, b) = (golden.vectors.select(Axis(0), &known), golden.vectors.select(Axis(0), &asked));
+    let (a, b) = (
+        golden.vectors.select(Axis(0), &known),
+        golden.vectors.select(Axis(0), &asked),
+    );
     let labels: Vec<usize> = known.iter().map(|&row| golden.labels[row]).collect();
     let linear = Logistic::of_classes(a.view(), &labels, 4, (0.1, Penalty::L2));
     let logits = linear.logits(b.view());
-    for (row, expected) in golden.json["linear_logits"].as_array().expect("rows").iter().enumerate() {
+    for (row, expected) in golden.json["linear_logits"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .enumerate()
+    {
         // Softmax knows logits up to a constant.
         let shift: f32 = logits.row(row).sum() / 4.0;
-        let centre = expected.as_array().expect("a row").iter().map(number).sum::<f64>() / 4.0;
+        let centre = expected
+            .as_array()
+            .expect("a row")
+            .iter()
+            .map(number)
+            .sum::<f64>()
+            / 4.0;
         for class in 0..4 {
-            let (found, expected) =
-                (f64::from(logits[[row, class]] - shift), number(&expected[class]) - centre);
+            let (found, expected) = (
+                f64::from(logits[[row, class]] - shift),
+                number(&expected[class]) - centre,
+            );
             assert!(
                 (found - expected).abs() < 2e-2,
                 "row {row}, class {class}: {found}, expected {expected}"
@@ -88,13 +117,26 @@ fn probes_answer_as_scikit_learn_does() {
         }
     }
     let answers = |name: &str| -> Vec<usize> {
-        golden.json[name].as_array().expect("a list").iter().map(|x| number(x) as usize).collect()
+        golden.json[name]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|x| number(x) as usize)
+            .collect()
     };
     assert_eq!(linear.predict(b.view()), answers("linear_answers"));
     let svm = Svm::fit(a.view(), &labels, 4, 3.0).predict(b.view());
-    let agree = svm.iter().zip(answers("svm_answers")).filter(|(a, b)| **a == *b).count();
+    let agree = svm
+        .iter()
+        .zip(answers("svm_answers"))
+        .filter(|(a, b)| **a == *b)
+        .count();
     // At an equal number of pairs won, scikit-learn may break the tie otherwise.
-    assert!(agree + 1 >= asked.len(), "{agree} of {} answers", asked.len());
+    assert!(
+        agree + 1 >= asked.len(),
+        "{agree} of {} answers",
+        asked.len()
+    );
 }
 
 #[test]
@@ -106,10 +148,16 @@ fn probes_keep_artists_apart() {
     });
     let labels: Vec<usize> = (0..artists * per).map(|row| row / per % 2).collect();
     let groups: Vec<Option<usize>> = (0..artists * per).map(|row| Some(row / per)).collect();
-    let options = ProbeOptions { seeds: 2, ..ProbeOptions::default() };
+    let options = ProbeOptions {
+        seeds: 2,
+        ..ProbeOptions::default()
+    };
     let found = probes(vectors.view(), &labels, &groups, options).expect("it can be probed");
     assert!(found.svm.mean < 0.7 && found.linear.mean < 0.7, "{found:?}");
-    assert_eq!((found.tracks, found.groups, found.folds, found.seeds), (144, 24, 5, 2));
+    assert_eq!(
+        (found.tracks, found.groups, found.folds, found.seeds),
+        (144, 24, 5, 2)
+    );
     let strangers = probes(vectors.view(), &labels, &[None; 144], options).expect("as above");
     assert!(strangers.svm.mean > 0.95, "{strangers:?}");
     assert!((found.majority - 0.5).abs() < 1e-9);

@@ -17,8 +17,8 @@ use voisin_explore::{KnnGraph, TrackMeta};
 
 /// The folder of development data, if it is there.
 fn dev_data(part: &str) -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("VOISIN_DEV_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let folder = std::env::var_os("VOISIN_DEV_DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
     let found = folder.join(part);
     if found.exists() {
         return Some(found);
@@ -34,7 +34,10 @@ fn names(npz: &Path) -> Vec<Vec<u8>> {
     let mut archive = zip::ZipArchive::new(file).expect("a zip of arrays");
     std::io::copy(&mut archive.by_name("IDS.npy").expect("IDS"), &mut bytes).expect("readable");
     let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    bytes[header..].chunks_exact(4 * 28).map(<[u8]>::to_vec).collect()
+    bytes[header..]
+        .chunks_exact(4 * 28)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// Unit vectors of GTZAN's tracks (means of 50 tag activations) and their genres.
@@ -52,7 +55,10 @@ fn gtzan() -> Option<(Array2<f32>, Vec<u32>)> {
         tracks.dedup();
         for track in tracks {
             let windows: Vec<usize> = (0..ids.len()).filter(|&i| ids[i] == track).collect();
-            let mean = x.select(Axis(0), &windows).mean_axis(Axis(0)).expect("windows");
+            let mean = x
+                .select(Axis(0), &windows)
+                .mean_axis(Axis(0))
+                .expect("windows");
             let norm = mean.dot(&mean).sqrt();
             rows.extend(mean.iter().map(|v| v / norm));
             genres.push(u32::try_from(y[windows[0]]).expect("a genre number"));
@@ -63,25 +69,46 @@ fn gtzan() -> Option<(Array2<f32>, Vec<u32>)> {
 }
 
 fn metas(n: usize) -> Vec<TrackMeta> {
-    (0..n).map(|i| TrackMeta::new(TrackId(i64::try_from(i).expect("small")), format!("{i}.mp3"))).collect()
+    (0..n)
+        .map(|i| {
+            TrackMeta::new(
+                TrackId(i64::try_from(i).expect("small")),
+                format!("{i}.mp3"),
+            )
+        })
+        .collect()
 }
 
 #[test]
 fn clusters_of_gtzan_agree_with_genres_as_well_as_the_best_of_scikit_learn() {
-    let Some((vectors, genres)) = gtzan() else { return };
+    let Some((vectors, genres)) = gtzan() else {
+        return;
+    };
     let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
-    let found = cluster(vectors.view(), &graph, &metas(genres.len()), None, &ClusterOptions::default(), None)
-        .expect("733 tracks");
+    let found = cluster(
+        vectors.view(),
+        &graph,
+        &metas(genres.len()),
+        None,
+        &ClusterOptions::default(),
+        None,
+    )
+    .expect("733 tracks");
     let nmi = normalised_mutual_information(&genres, &found.assignment);
     let ari = adjusted_rand_index(&genres, &found.assignment);
     // research/quality/explore_reference.py: the best of k-means, HDBSCAN and leidenalg on the same vectors.
     let (best_nmi, best_ari) = (0.683, 0.605);
-    assert!(nmi >= best_nmi - 0.02 && ari >= best_ari - 0.02, "NMI {nmi:.3}, ARI {ari:.3}");
+    assert!(
+        nmi >= best_nmi - 0.02 && ari >= best_ari - 0.02,
+        "NMI {nmi:.3}, ARI {ari:.3}"
+    );
 }
 
 #[test]
 fn ids_of_gtzans_clusters_survive_new_tracks() {
-    let Some((vectors, genres)) = gtzan() else { return };
+    let Some((vectors, genres)) = gtzan() else {
+        return;
+    };
     let meta = metas(genres.len());
     let mut least = 1.0_f64;
     for part in 0..4 {
@@ -90,15 +117,40 @@ fn ids_of_gtzans_clusters_survive_new_tracks() {
         let part_vectors = vectors.select(Axis(0), &old);
         let part_meta: Vec<TrackMeta> = old.iter().map(|&i| meta[i].clone()).collect();
         let graph = KnnGraph::exact(part_vectors.view(), NEIGHBOURS).expect("unit vectors");
-        let options = ClusterOptions { seed: part as u64, ..ClusterOptions::default() };
-        let before = cluster(part_vectors.view(), &graph, &part_meta, None, &options, None).expect("tracks");
+        let options = ClusterOptions {
+            seed: part as u64,
+            ..ClusterOptions::default()
+        };
+        let before = cluster(
+            part_vectors.view(),
+            &graph,
+            &part_meta,
+            None,
+            &options,
+            None,
+        )
+        .expect("tracks");
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
-        let after =
-            cluster(vectors.view(), &graph, &meta, None, &options, Some(&before.identity)).expect("tracks");
-        let kept = old.iter().zip(&before.assignment).filter(|&(&i, &id)| after.assignment[i] == id).count();
+        let after = cluster(
+            vectors.view(),
+            &graph,
+            &meta,
+            None,
+            &options,
+            Some(&before.identity),
+        )
+        .expect("tracks");
+        let kept = old
+            .iter()
+            .zip(&before.assignment)
+            .filter(|&(&i, &id)| after.assignment[i] == id)
+            .count();
         least = least.min(kept as f64 / old.len() as f64);
     }
-    assert!(least >= 0.9, "{least:.3} of the old tracks kept their cluster's id");
+    assert!(
+        least >= 0.9,
+        "{least:.3} of the old tracks kept their cluster's id"
+    );
 }
 
 #[test]
@@ -111,11 +163,15 @@ fn the_layout_of_gtzan_keeps_neighbours_as_well_as_umap_learn() {
     // umap-learn 0.5.12, n_neighbors 15, min_dist 0.1, cosine, mean of three seeds (research/quality/explore_reference.py).
     assert!(found.trustworthiness >= 0.989 - 0.01, "{found:?}");
     assert!(found.preservation >= 0.677 - 0.01, "{found:?}");
-    let known: Vec<Option<[f32; 2]>> =
-        (0..733).map(|i| (i % 20 != 3).then(|| [positions[[i, 0]], positions[[i, 1]]])).collect();
+    let known: Vec<Option<[f32; 2]>> = (0..733)
+        .map(|i| (i % 20 != 3).then(|| [positions[[i, 0]], positions[[i, 1]]]))
+        .collect();
     let placed = place_new(&graph, &known, &options).expect("same rows");
     let found = quality(vectors.view(), placed.view(), 15, usize::MAX).expect("733 rows");
-    assert!(found.trustworthiness >= 0.979 && found.preservation >= 0.65, "after placing: {found:?}");
+    assert!(
+        found.trustworthiness >= 0.979 && found.preservation >= 0.65,
+        "after placing: {found:?}"
+    );
     assert!((0..733).all(|i| known[i].is_none_or(|at| at == [placed[[i, 0]], placed[[i, 1]]])));
 }
 
@@ -132,13 +188,21 @@ fn write_page(path: &Path, n: usize) {
         let angle = (i % groups) as f32 / groups as f32 * std::f32::consts::TAU;
         let centre = if d == 0 { angle.cos() } else { angle.sin() };
         // A sum of uniform numbers is round enough.
-        centre * 8.0 + (0..3).map(|salt| scatter(i, 3 * d + salt) - 0.5).sum::<f32>()
+        centre * 8.0
+            + (0..3)
+                .map(|salt| scatter(i, 3 * d + salt) - 0.5)
+                .sum::<f32>()
     });
     let k = 8;
-    let neighbours =
-        Array2::from_shape_fn((n, k), |(i, j)| u32::try_from((i + (j + 1) * groups) % n).expect("small"));
+    let neighbours = Array2::from_shape_fn((n, k), |(i, j)| {
+        u32::try_from((i + (j + 1) * groups) % n).expect("small")
+    });
     let similarities = Array2::from_shape_fn((n, k), |(_, j)| 0.95 - 0.02 * j as f32);
-    let graph = KnnGraph { k, neighbours, similarities };
+    let graph = KnnGraph {
+        k,
+        neighbours,
+        similarities,
+    };
     let hostile = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>";
     let mut meta = metas(n);
     for (i, track) in meta.iter_mut().enumerate() {
@@ -171,44 +235,78 @@ fn write_page(path: &Path, n: usize) {
         identity: voisin_explore::clusters::Identity::default(),
     };
     let with_clusters = if n < 10_000 {
-        let vectors =
-            Array2::from_shape_fn(
-                (n, groups),
-                |(i, d)| {
-                    if i % groups == d { 1.0 } else { 0.3 * scatter(i, d) }
-                },
-            );
+        let vectors = Array2::from_shape_fn((n, groups), |(i, d)| {
+            if i % groups == d {
+                1.0
+            } else {
+                0.3 * scatter(i, d)
+            }
+        });
         let unit = Array2::from_shape_fn((n, groups), |(i, d)| {
             vectors[[i, d]] / vectors.row(i).dot(&vectors.row(i)).sqrt()
         });
-        cluster(unit.view(), &graph, &meta, None, &ClusterOptions::default(), None).expect("enough tracks")
+        cluster(
+            unit.view(),
+            &graph,
+            &meta,
+            None,
+            &ClusterOptions::default(),
+            None,
+        )
+        .expect("enough tracks")
     } else {
         clustering
     };
-    let data =
-        MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: Some(&with_clusters) };
+    let data = MapData {
+        positions: positions.view(),
+        meta: &meta,
+        graph: &graph,
+        clustering: Some(&with_clusters),
+    };
     std::fs::write(
         path,
-        html(&data, "A <hostile> & \"plain\" map", path.parent(), ColourBy::Genre).expect("consistent"),
+        html(
+            &data,
+            "A <hostile> & \"plain\" map",
+            path.parent(),
+            ColourBy::Genre,
+        )
+        .expect("consistent"),
     )
     .expect("the folder can be written");
 }
 
 #[test]
 fn the_map_works_in_a_browser() {
-    let runs = |program: &str| std::process::Command::new(program).arg("--version").output().is_ok();
+    let runs = |program: &str| {
+        std::process::Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok()
+    };
     if !runs("chromium") || !runs("python3") {
         eprintln!("skipped: needs chromium and python3");
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (small, big) = (folder.path().join("small.html"), folder.path().join("big.html"));
+    let (small, big) = (
+        folder.path().join("small.html"),
+        folder.path().join("big.html"),
+    );
     write_page(&small, 600);
     write_page(&big, 100_000);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/check_map.py");
-    let output =
-        std::process::Command::new("python3").arg(script).arg(&small).arg(&big).output().expect("python3");
+    let output = std::process::Command::new("python3")
+        .arg(script)
+        .arg(&small)
+        .arg(&big)
+        .output()
+        .expect("python3");
     let text = String::from_utf8_lossy(&output.stdout);
     eprintln!("{text}");
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

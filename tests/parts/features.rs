@@ -11,15 +11,29 @@ use ndarray::Array2;
 use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, filter_bank};
 
 fn golden<T: ndarray_npy::ReadableElement>(name: &str) -> Array2<T> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/features").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/features")
+        .join(name);
     ndarray_npy::read_npy(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn configs() -> [(&'static str, &'static str, MelConfig); 4] {
     [
-        ("original", "htk", MelConfig::openl3(OpenL3Variant::Original)),
-        ("kapre04", "slaney", MelConfig::openl3(OpenL3Variant::Kapre04)),
-        ("essentia", "slaney", MelConfig::openl3(OpenL3Variant::Essentia)),
+        (
+            "original",
+            "htk",
+            MelConfig::openl3(OpenL3Variant::Original),
+        ),
+        (
+            "kapre04",
+            "slaney",
+            MelConfig::openl3(OpenL3Variant::Kapre04),
+        ),
+        (
+            "essentia",
+            "slaney",
+            MelConfig::openl3(OpenL3Variant::Essentia),
+        ),
         ("musicnn", "musicnn", MelConfig::musicnn()),
     ]
 }
@@ -65,7 +79,9 @@ fn signal(name: &str, rate: f64, n: usize) -> Vec<f32> {
             .map(|i| {
                 let t = t(i);
                 (-3.0 * t).exp()
-                    * (1..40).map(|k| sine(110.0 * f64::from(k), t) / f64::from(k * k)).sum::<f64>()
+                    * (1..40)
+                        .map(|k| sine(110.0 * f64::from(k), t) / f64::from(k * k))
+                        .sum::<f64>()
             })
             .collect(),
         _ => unreachable!(),
@@ -78,11 +94,17 @@ fn filter_banks_equal_librosas() {
     for (name, file, config) in configs() {
         let expected: Array2<f64> = golden(&format!("filters_{file}.npy"));
         let mut bank = filter_bank(&config);
-        assert_eq!(bank.dim(), (config.n_mels(), if name == "musicnn" { 257 } else { 1025 }));
+        assert_eq!(
+            bank.dim(),
+            (config.n_mels(), if name == "musicnn" { 257 } else { 1025 })
+        );
         let scale = bank.iter().copied().fold(0.0, f64::max);
         for row in expected.outer_iter() {
             let weight = &mut bank[(row[0] as usize, row[1] as usize)];
-            assert!((*weight - row[2]).abs() < 1e-9 * scale, "{name}: {row} found {weight}");
+            assert!(
+                (*weight - row[2]).abs() < 1e-9 * scale,
+                "{name}: {row} found {weight}"
+            );
             *weight = 0.0;
         }
         // What librosa left out is zero.
@@ -97,17 +119,32 @@ fn spectrograms_equal_those_written_out_in_double_precision() {
         let config = front_end.config();
         for name in ["noise", "chirp", "tones", "click", "decay"] {
             let expected: Array2<f32> = golden(&format!("{name}_{config_name}.npy"));
-            let samples = signal(name, f64::from(config.sample_rate()), config.window_samples());
+            let samples = signal(
+                name,
+                f64::from(config.sample_rate()),
+                config.window_samples(),
+            );
             let found = front_end.compute(&samples).values;
             let step = if name == "chirp" { 1 } else { 4 };
             let found = found.slice(ndarray::s![.., ..;step]);
             assert_eq!(found.dim(), expected.dim());
             // MusiCNN's cells are log10: tenths of dB.
             let unit = if config_name == "musicnn" { 10.0 } else { 1.0 };
-            let errors = || found.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs()) * unit);
-            let (worst, mean) = (errors().fold(0.0, f64::max), errors().sum::<f64>() / expected.len() as f64);
+            let errors = || {
+                found
+                    .iter()
+                    .zip(&expected)
+                    .map(|(a, b)| f64::from((a - b).abs()) * unit)
+            };
+            let (worst, mean) = (
+                errors().fold(0.0, f64::max),
+                errors().sum::<f64>() / expected.len() as f64,
+            );
             println!("{config_name:9} {name:6} worst {worst:.6} dB, mean {mean:.7} dB");
-            assert!(worst < 0.01 && mean < 1e-4, "{config_name} {name}: worst {worst} dB, mean {mean} dB");
+            assert!(
+                worst < 0.01 && mean < 1e-4,
+                "{config_name} {name}: worst {worst} dB, mean {mean} dB"
+            );
             // A golden answer of nothing but floor would prove nothing.
             assert!(expected.iter().any(|&x| (x - expected[(0, 0)]).abs() > 1.0));
         }

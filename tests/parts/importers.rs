@@ -62,8 +62,12 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
         let channels = field("weight").len();
         let cells = x.len() / channels;
         for (c, plane) in x.chunks_mut(cells).enumerate() {
-            let scale = f64::from(field("weight")[c]) / (f64::from(field("running_var")[c]) + 1e-3).sqrt();
-            let (mean, bias) = (f64::from(field("running_mean")[c]), f64::from(field("bias")[c]));
+            let scale =
+                f64::from(field("weight")[c]) / (f64::from(field("running_var")[c]) + 1e-3).sqrt();
+            let (mean, bias) = (
+                f64::from(field("running_mean")[c]),
+                f64::from(field("bias")[c]),
+            );
             for x in plane {
                 *x = (*x - mean) * scale + bias;
             }
@@ -73,16 +77,28 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
     let mut x: Vec<f64> = window.iter().map(|&x| f64::from(x)).collect();
     norm(&mut x, 1);
     for layer in 1..=8 {
-        let name = if layer == 8 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{layer}") };
-        let (kernel, bias) = (values(&format!("{name}.weight")), values(&format!("{name}.bias")));
+        let name = if layer == 8 {
+            "audio_embedding_layer".to_owned()
+        } else {
+            format!("conv2d_{layer}")
+        };
+        let (kernel, bias) = (
+            values(&format!("{name}.weight")),
+            values(&format!("{name}.bias")),
+        );
         let (inputs, outputs) = (x.len() / (h * w), bias.len());
-        let mut y: Vec<f64> = bias.iter().flat_map(|&b| std::iter::repeat_n(f64::from(b), h * w)).collect();
+        let mut y: Vec<f64> = bias
+            .iter()
+            .flat_map(|&b| std::iter::repeat_n(f64::from(b), h * w))
+            .collect();
         for (o, out) in y.chunks_mut(h * w).enumerate() {
             for (i, plane) in x.chunks(h * w).enumerate() {
                 for (at, &k) in kernel[(o * inputs + i) * 9..][..9].iter().enumerate() {
                     let (k, up, left) = (f64::from(k), at / 3, at % 3);
                     for row in 0..h {
-                        let Some(from) = (row + up).checked_sub(1).filter(|&from| from < h) else { continue };
+                        let Some(from) = (row + up).checked_sub(1).filter(|&from| from < h) else {
+                            continue;
+                        };
                         let (first, last) = (usize::from(left == 0), w - usize::from(left == 2));
                         let source = &plane[from * w + first + left - 1..][..last - first];
                         for (y, x) in out[row * w + first..row * w + last].iter_mut().zip(source) {
@@ -94,7 +110,10 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
         }
         x = y;
         if layer == 8 {
-            return x.chunks(h * w).map(|plane| plane.iter().copied().fold(f64::MIN, f64::max)).collect();
+            return x
+                .chunks(h * w)
+                .map(|plane| plane.iter().copied().fold(f64::MIN, f64::max))
+                .collect();
         }
         norm(&mut x, layer + 1);
         for x in &mut x {
@@ -119,12 +138,19 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
 fn relative_error(found: &[f64], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f32, |a, b| a.max(b.abs()));
-    found.iter().zip(expected).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max)
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - f64::from(*b)).abs())
+        .fold(0.0, f64::max)
         / f64::from(largest)
 }
 
 fn embeddings(imported: &Imported) -> Vec<f64> {
-    mels().chunks(128 * 199).flat_map(|window| forward(&imported.tensors, window)).collect()
+    mels()
+        .chunks(128 * 199)
+        .flat_map(|window| forward(&imported.tensors, window))
+        .collect()
 }
 
 #[test]
@@ -137,12 +163,29 @@ fn every_format_gives_the_embeddings_of_the_tool_that_wrote_it() {
         let expected: Array2<f32> = ndarray_npy::read_npy(&answer).unwrap();
         assert_eq!(expected.dim(), (2, 32));
         let error = relative_error(&embeddings(&imported), expected.as_slice().unwrap());
-        println!("{name:24} {format:24} relative error {error:.2e} {:?}", imported.notes);
+        println!(
+            "{name:24} {format:24} relative error {error:.2e} {:?}",
+            imported.notes
+        );
         // The half-precision checkpoint is compared with the answer of full precision.
-        assert!(error < if name == "checkpoint_half.pth" { 2e-2 } else { 1e-5 }, "{name}: {error}");
-        let padding = imported.notes.iter().any(|note| note.contains("padding of 8 convolutions"));
+        assert!(
+            error
+                < if name == "checkpoint_half.pth" {
+                    2e-2
+                } else {
+                    1e-5
+                },
+            "{name}: {error}"
+        );
+        let padding = imported
+            .notes
+            .iter()
+            .any(|note| note.contains("padding of 8 convolutions"));
         assert_eq!(padding, name == "export_script.onnx", "{name}");
-        let note = imported.notes.iter().find(|note| note.contains("batch norms"));
+        let note = imported
+            .notes
+            .iter()
+            .find(|note| note.contains("batch norms"));
         assert_eq!(
             note.map(|note| note.split(' ').next().unwrap().parse().unwrap()),
             (folded > 0).then_some(folded)
@@ -159,16 +202,42 @@ fn every_format_gives_the_embeddings_of_the_tool_that_wrote_it() {
 #[test]
 fn the_publisher_decides_licence_and_spectrogram() {
     for (name, licence, variant) in [
-        ("openl3_0_3.h5", Some("CC BY 4.0"), Some(OpenL3Variant::Original)),
-        ("whole_model.h5", Some("CC BY 4.0"), Some(OpenL3Variant::Kapre04)),
-        ("torchopenl3.pth.tar", Some("CC BY 4.0"), Some(OpenL3Variant::Original)),
-        ("frozen.pb", Some("CC BY-NC-SA 4.0"), Some(OpenL3Variant::Essentia)),
-        ("tf2onnx.onnx", Some("CC BY-NC-SA 4.0"), Some(OpenL3Variant::Essentia)),
+        (
+            "openl3_0_3.h5",
+            Some("CC BY 4.0"),
+            Some(OpenL3Variant::Original),
+        ),
+        (
+            "whole_model.h5",
+            Some("CC BY 4.0"),
+            Some(OpenL3Variant::Kapre04),
+        ),
+        (
+            "torchopenl3.pth.tar",
+            Some("CC BY 4.0"),
+            Some(OpenL3Variant::Original),
+        ),
+        (
+            "frozen.pb",
+            Some("CC BY-NC-SA 4.0"),
+            Some(OpenL3Variant::Essentia),
+        ),
+        (
+            "tf2onnx.onnx",
+            Some("CC BY-NC-SA 4.0"),
+            Some(OpenL3Variant::Essentia),
+        ),
         ("openl3.safetensors", None, None),
     ] {
         let imported = parse(&read(name)).unwrap();
         assert_eq!(imported.variant, variant, "{name}");
-        assert_eq!(imported.licence.map(|text| text.split(" (").next().unwrap()), licence, "{name}");
+        assert_eq!(
+            imported
+                .licence
+                .map(|text| text.split(" (").next().unwrap()),
+            licence,
+            "{name}"
+        );
     }
 }
 
@@ -177,12 +246,19 @@ fn safetensors_written_from_an_import_are_read_back() {
     let imported = parse(&read("whole_model.h5")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("openl3.safetensors");
-    Weights::new("h5", imported.tensors.clone()).to_safetensors(&path).unwrap();
+    Weights::new("h5", imported.tensors.clone())
+        .to_safetensors(&path)
+        .unwrap();
     let again = parse(&std::fs::read(&path).unwrap()).unwrap();
     assert!(again.tensors == imported.tensors);
     // A model of it wants the published widths.
-    let message = import_model(&path, "small", None, folder.path()).unwrap_err().to_string();
-    assert!(message.contains("expected") && message.contains("64"), "{message}");
+    let message = import_model(&path, "small", None, folder.path())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("expected") && message.contains("64"),
+        "{message}"
+    );
 }
 
 /// A safetensors file of the network, changed by `change`.
@@ -192,7 +268,9 @@ fn changed(change: impl FnOnce(&mut BTreeMap<String, WeightTensor>)) -> Vec<u8> 
     change(&mut tensors);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed.safetensors");
-    Weights::new("changed", tensors).to_safetensors(&path).unwrap();
+    Weights::new("changed", tensors)
+        .to_safetensors(&path)
+        .unwrap();
     std::fs::read(path).unwrap()
 }
 
@@ -201,19 +279,29 @@ fn importing_names_weights_that_do_not_fit() {
     let missing = changed(|tensors| drop(tensors.remove("conv2d_3.bias")));
     let message = parse(&missing).unwrap_err().to_string();
     assert!(
-        message.starts_with("safetensors of another network: tensors: expected \"conv2d_3.bias\" [8]"),
+        message
+            .starts_with("safetensors of another network: tensors: expected \"conv2d_3.bias\" [8]"),
         "{message}"
     );
 
     let narrow = changed(|tensors| {
-        let tensor = tensors.get_mut("batch_normalization_5.running_mean").unwrap();
+        let tensor = tensors
+            .get_mut("batch_normalization_5.running_mean")
+            .unwrap();
         tensor.shape = vec![7];
         tensor.values.truncate(7);
     });
     let message = parse(&narrow).unwrap_err().to_string();
-    assert!(message.ends_with("batch_normalization_5.running_mean: expected [8], found [7]"), "{message}");
+    assert!(
+        message.ends_with("batch_normalization_5.running_mean: expected [8], found [7]"),
+        "{message}"
+    );
 
-    let negative = changed(|t| t.get_mut("batch_normalization_2.running_var").unwrap().values[1] = -1.0);
+    let negative = changed(|t| {
+        t.get_mut("batch_normalization_2.running_var")
+            .unwrap()
+            .values[1] = -1.0
+    });
     let message = parse(&negative).unwrap_err().to_string();
     assert!(
         message.contains("batch_normalization_2.running_var") && message.ends_with("found -1 at 1"),
@@ -221,7 +309,12 @@ fn importing_names_weights_that_do_not_fit() {
     );
 
     let infinite = changed(|t| t.get_mut("conv2d_1.weight").unwrap().values[5] = f32::NAN);
-    assert!(parse(&infinite).unwrap_err().to_string().contains("NaN at 5"));
+    assert!(
+        parse(&infinite)
+            .unwrap_err()
+            .to_string()
+            .contains("NaN at 5")
+    );
 
     let more = changed(|tensors| {
         let tensor = tensors["conv2d_1.bias"].clone();
@@ -241,7 +334,10 @@ fn truncated_files_are_errors() {
                 // What ended a file may be of no use to it, but nothing may be made up.
                 Ok(imported) => {
                     let whole = parse(&bytes).unwrap();
-                    assert!(share == 99 && imported.tensors == whole.tensors, "{name} cut to {share} %");
+                    assert!(
+                        share == 99 && imported.tensors == whole.tensors,
+                        "{name} cut to {share} %"
+                    );
                 }
                 Err(
                     error @ (ImportError::Damaged { .. }
@@ -263,8 +359,8 @@ fn files_of_the_published_size() {
     let mut known: Option<(Imported, Vec<f64>)> = None;
     for (name, _, answer, _) in FILES {
         let start = std::time::Instant::now();
-        let imported =
-            voisin_import::import(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let imported = voisin_import::import(&folder.join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let seconds = start.elapsed().as_secs_f64();
         // Most files hold the same numbers: the oracle is slow, once is enough for them.
         let found = match &known {
@@ -275,7 +371,15 @@ fn files_of_the_published_size() {
             ndarray_npy::read_npy(folder.join(format!("{answer}_expected.npy"))).unwrap();
         let error = relative_error(&found, expected.as_slice().unwrap());
         println!("{name:24} read in {seconds:.3} s, relative error {error:.2e}");
-        assert!(error < if name == "checkpoint_half.pth" { 2e-2 } else { 1e-4 }, "{name}: {error}");
+        assert!(
+            error
+                < if name == "checkpoint_half.pth" {
+                    2e-2
+                } else {
+                    1e-4
+                },
+            "{name}: {error}"
+        );
         known.get_or_insert((imported, found));
     }
 }
@@ -333,6 +437,9 @@ proptest! {
 #[test]
 fn a_missing_file_is_told_with_its_name() {
     assert!(
-        voisin_import::import(Path::new("missing.pb")).unwrap_err().to_string().starts_with("missing.pb")
+        voisin_import::import(Path::new("missing.pb"))
+            .unwrap_err()
+            .to_string()
+            .starts_with("missing.pb")
     );
 }

@@ -6,8 +6,8 @@ use sha2::Digest as _;
 use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin_kernels::{Precision, isa};
 use voisin_train::encoder::{
-    Checkpoint, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, TrainingSet, export, prepare,
-    train,
+    Checkpoint, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, TrainingSet,
+    export, prepare, train,
 };
 
 /// As narrow as the kernels take.
@@ -31,7 +31,11 @@ fn write_wav(path: &Path, samples: &[f32]) {
     }
     bytes.extend(b"data");
     bytes.extend((2 * samples.len() as u32).to_le_bytes());
-    bytes.extend(samples.iter().flat_map(|x| ((x * 32_000.0) as i16).to_le_bytes()));
+    bytes.extend(
+        samples
+            .iter()
+            .flat_map(|x| ((x * 32_000.0) as i16).to_le_bytes()),
+    );
     std::fs::write(path, bytes).expect("a temporary file can be written");
 }
 
@@ -98,8 +102,17 @@ fn prepares_trains_resumes_and_exports() {
     let cache = prepared(folder);
 
     let data = TrainingSet::open(&cache).expect("what was prepared can be read");
-    assert_eq!((data.len(), data.tracks().len(), data.outputs()), (24, 6, 250));
-    assert_eq!(data.teachers().iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["musicnn-msd"]);
+    assert_eq!(
+        (data.len(), data.tracks().len(), data.outputs()),
+        (24, 6, 250)
+    );
+    assert_eq!(
+        data.teachers()
+            .iter()
+            .map(|t| t.name.as_str())
+            .collect::<Vec<_>>(),
+        ["musicnn-msd"]
+    );
     let mut mel = vec![0.0; WINDOW];
     for crop in 0..data.len() {
         for variant in 0..data.variants(crop) {
@@ -110,10 +123,17 @@ fn prepares_trains_resumes_and_exports() {
     }
     // Crops of one chord are alike to the teacher, those of other music are not.
     let distance = |a: usize, b: usize| -> f32 {
-        data.targets(a)[..200].iter().zip(&data.targets(b)[..200]).map(|(a, b)| (a - b).powi(2)).sum()
+        data.targets(a)[..200]
+            .iter()
+            .zip(&data.targets(b)[..200])
+            .map(|(a, b)| (a - b).powi(2))
+            .sum()
     };
-    let of =
-        |name: &str| (0..24).filter(|&c| data.tracks()[data.track(c)].1.ends_with(name)).collect::<Vec<_>>();
+    let of = |name: &str| {
+        (0..24)
+            .filter(|&c| data.tracks()[data.track(c)].1.ends_with(name))
+            .collect::<Vec<_>>()
+    };
     let (chord, drums) = (of("0.wav"), of("1.wav"));
     assert!(distance(chord[0], chord[1]) < 0.3 * distance(chord[0], drums[0]));
 
@@ -126,11 +146,27 @@ fn prepares_trains_resumes_and_exports() {
     })
     .expect("training works");
     assert!(one.finished && losses.len() == 48);
-    let (start, end) = (losses[..8].iter().sum::<f32>(), losses[40..].iter().sum::<f32>());
+    let (start, end) = (
+        losses[..8].iter().sum::<f32>(),
+        losses[40..].iter().sum::<f32>(),
+    );
     assert!(end < 0.8 * start, "{losses:?}");
     let seeded = OpenL3Weights::seeded(1, &NARROW);
-    for (i, (a, b)) in one.checkpoint.network.convs.iter().zip(&seeded.convs).enumerate() {
-        assert!(a.weight.iter().zip(&b.weight).any(|(a, b)| (a - b).abs() > 1e-3), "layer {i} did not move");
+    for (i, (a, b)) in one
+        .checkpoint
+        .network
+        .convs
+        .iter()
+        .zip(&seeded.convs)
+        .enumerate()
+    {
+        assert!(
+            a.weight
+                .iter()
+                .zip(&b.weight)
+                .any(|(a, b)| (a - b).abs() > 1e-3),
+            "layer {i} did not move"
+        );
     }
     let validation = one.validation.expect("an album is held out");
     assert_eq!((validation.windows, validation.tracks), (8, 2));
@@ -142,8 +178,13 @@ fn prepares_trains_resumes_and_exports() {
         let cut = train(&parts, &mut |p| p.step < stop).expect("training works");
         assert!(!cut.finished && cut.checkpoint.run.step == stop);
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
-    let two = pool.install(|| train(&parts, &mut |_| true)).expect("training resumes");
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .expect("threads");
+    let two = pool
+        .install(|| train(&parts, &mut |_| true))
+        .expect("training resumes");
     assert_eq!(two.checkpoint.network, one.checkpoint.network);
     assert_eq!(two.checkpoint.average, one.checkpoint.average);
     assert_eq!(two.checkpoint.head, one.checkpoint.head);
@@ -151,19 +192,38 @@ fn prepares_trains_resumes_and_exports() {
     assert_eq!(two.validation, one.validation);
     let rows = |run: &str, file: &str| {
         let text = std::fs::read_to_string(folder.join(run).join(file)).expect("a CSV file");
-        text.lines().skip(1).map(|line| line.split(',').next().unwrap_or("").to_owned()).collect::<Vec<_>>()
+        text.lines()
+            .skip(1)
+            .map(|line| line.split(',').next().unwrap_or("").to_owned())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(rows("parts", "validation.csv"), rows("whole", "validation.csv"));
+    assert_eq!(
+        rows("parts", "validation.csv"),
+        rows("whole", "validation.csv")
+    );
     assert_eq!(rows("whole", "validation.csv"), ["24", "48"]);
 
     // Another seed, other weights; another width in the same folder is refused.
-    let other = TrainOptions { seed: 2, windows: 8, ..options(&cache, &folder.join("other")) };
+    let other = TrainOptions {
+        seed: 2,
+        windows: 8,
+        ..options(&cache, &folder.join("other"))
+    };
     assert_ne!(
-        train(&other, &mut |_| true).expect("training works").checkpoint.network,
+        train(&other, &mut |_| true)
+            .expect("training works")
+            .checkpoint
+            .network,
         one.checkpoint.network
     );
-    let wrong = TrainOptions { widths: [32; 8], ..parts.clone() };
-    assert!(matches!(train(&wrong, &mut |_| true), Err(TrainError::Checkpoint { .. })));
+    let wrong = TrainOptions {
+        widths: [32; 8],
+        ..parts.clone()
+    };
+    assert!(matches!(
+        train(&wrong, &mut |_| true),
+        Err(TrainError::Checkpoint { .. })
+    ));
 
     // Grown: the same predictions before the first step, and it trains with all objectives.
     let checkpoint = folder.join("whole/checkpoint.safetensors");
@@ -210,7 +270,10 @@ fn prepares_trains_resumes_and_exports() {
     let encoder = voisin_encoder::Encoder::load(&model, &device).expect("the model loads");
     data.mel(3, 0, &mut mel);
     let wide = encoder.encode_with_tags(&mel, 1).expect("it encodes");
-    assert_eq!(encoder.encode(&mel, 1).expect("it encodes"), wide.embeddings);
+    assert_eq!(
+        encoder.encode(&mel, 1).expect("it encodes"),
+        wide.embeddings
+    );
     assert_eq!(encoder.manifest().tags.as_ref().map(Vec::len), Some(50));
     let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
     let mut narrow = vec![0.0; net.dimension()];
@@ -225,7 +288,10 @@ fn prepares_trains_resumes_and_exports() {
             250..300 => (0.02 * predicted[i - 50], 4e-4),
             _ => (0.0, 1e-9),
         };
-        assert!((x - expected).abs() < tolerance * scale, "dimension {i}: {x}, expected {expected}");
+        assert!(
+            (x - expected).abs() < tolerance * scale,
+            "dimension {i}: {x}, expected {expected}"
+        );
     }
     for (i, x) in wide.logits.iter().enumerate() {
         let (deviation, mean) = (state.target_deviation[200 + i], state.target_mean[200 + i]);
@@ -236,32 +302,58 @@ fn prepares_trains_resumes_and_exports() {
         );
     }
     let layer = voisin_encoder::TagLayer::of(&model).expect("it can be read");
-    let stored = layer.expect("stored vectors tell the tags").logits(&wide.embeddings.row(0).to_vec());
-    assert!(stored.iter().eq(wide.logits.iter()), "as the encoder tells them");
+    let stored = layer
+        .expect("stored vectors tell the tags")
+        .logits(&wide.embeddings.row(0).to_vec());
+    assert!(
+        stored.iter().eq(wide.logits.iter()),
+        "as the encoder tells them"
+    );
 
     // Trained on from what was exported: a head is solved for, and hardly moves at this rate.
-    assert_eq!(Start::of(checkpoint.to_str().expect("UTF-8")), Start::From(checkpoint.clone()));
-    assert_eq!(Start::of(exported.path.to_str().expect("UTF-8")), Start::Model(model.clone()));
+    assert_eq!(
+        Start::of(checkpoint.to_str().expect("UTF-8")),
+        Start::From(checkpoint.clone())
+    );
+    assert_eq!(
+        Start::of(exported.path.to_str().expect("UTF-8")),
+        Start::Model(model.clone())
+    );
     let mut further = options(&cache, &folder.join("further"));
     further.start = Start::Model(model);
     further.widths = OPENL3_WIDTHS;
     (further.windows, further.learning_rate) = (4, 1e-9);
-    let further = train(&further, &mut |_| true).expect("a model can be trained on").checkpoint;
-    let (old, new) = (&state.average.convs[0].weight, &further.network.convs[0].weight);
-    assert!(old.iter().zip(new).all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1)));
+    let further = train(&further, &mut |_| true)
+        .expect("a model can be trained on")
+        .checkpoint;
+    let (old, new) = (
+        &state.average.convs[0].weight,
+        &further.network.convs[0].weight,
+    );
+    assert!(
+        old.iter()
+            .zip(new)
+            .all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1))
+    );
     let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
     let (mut error, mut plain) = (0.0, 0.0);
     for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {
         data.mel(crop, 0, &mut mel);
         net.forward(&mel, 1, &mut narrow);
-        let wide: Vec<f32> = (0..OPENL3_WIDTHS[7]).map(|i| narrow[i % narrow.len()]).collect();
+        let wide: Vec<f32> = (0..OPENL3_WIDTHS[7])
+            .map(|i| narrow[i % narrow.len()])
+            .collect();
         for (i, predicted) in further.head.forward(&wide).into_iter().enumerate() {
-            let target = (data.targets(crop)[i] - further.target_mean[i]) / further.target_deviation[i];
+            let target =
+                (data.targets(crop)[i] - further.target_mean[i]) / further.target_deviation[i];
             error += (predicted - target).powi(2);
             plain += target.powi(2);
         }
     }
-    assert!(error < 0.5 * plain, "squares {error}, without a head {plain}");
+    assert!(
+        error < 0.5 * plain,
+        "squares {error}, without a head {plain}"
+    );
     // Under a time limit, progress reports the time that is left, not an estimate from the windows.
     let mut timed = options(&cache, &folder.join("timed"));
     (timed.windows, timed.time_limit) = (u64::MAX, Some(std::time::Duration::from_secs(1000)));
@@ -271,10 +363,16 @@ fn prepares_trains_resumes_and_exports() {
         left.len() < 2
     });
     assert!(!timed.expect("it trains").finished);
-    assert!(left[0] < 1000.0 && left[1] < left[0] && left[1] > 900.0, "{left:?}");
+    assert!(
+        left[0] < 1000.0 && left[1] < left[0] && left[1] > 900.0,
+        "{left:?}"
+    );
     let mut other = options(&cache, &folder.join("other model"));
     other.start = Start::of("musicnn-msd");
-    assert!(matches!(train(&other, &mut |_| true), Err(TrainError::Encoder(_))), "another network");
+    assert!(
+        matches!(train(&other, &mut |_| true), Err(TrainError::Encoder(_))),
+        "another network"
+    );
 }
 
 /// A model with random weights and tags, as a second teacher.
@@ -282,7 +380,9 @@ fn vgg_teacher(folder: &Path) -> voisin_encoder::ModelRef {
     use voisin_encoder::{Architecture, ModelManifest, ModelRef, Weights};
     std::fs::create_dir_all(folder).expect("a temporary folder can be made");
     let path = folder.join("vgg-test.safetensors");
-    Weights::random(Architecture::Vgg, 4).to_safetensors(&path).expect("weights can be written");
+    Weights::random(Architecture::Vgg, 4)
+        .to_safetensors(&path)
+        .expect("weights can be written");
     let digest = sha2::Sha256::digest(std::fs::read(&path).expect("they were written"));
     let manifest = ModelManifest {
         name: "vgg-test".to_owned(),
@@ -290,10 +390,16 @@ fn vgg_teacher(folder: &Path) -> voisin_encoder::ModelRef {
         dimension: 256,
         weights: "vgg-test.safetensors".to_owned(),
         weights_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ..ModelRef::Name("musicnn-msd".into()).manifest().expect("a shipped model")
+        ..ModelRef::Name("musicnn-msd".into())
+            .manifest()
+            .expect("a shipped model")
     };
     let card = folder.join("vgg-test.json");
-    std::fs::write(&card, serde_json::to_string(&manifest).expect("a manifest is JSON")).expect("as above");
+    std::fs::write(
+        &card,
+        serde_json::to_string(&manifest).expect("a manifest is JSON"),
+    )
+    .expect("as above");
     ModelRef::from(card.as_path())
 }
 
@@ -301,7 +407,10 @@ fn vgg_teacher(folder: &Path) -> voisin_encoder::ModelRef {
 fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
-    for (i, style) in ["waltz", "waltz", "techno", "techno"].into_iter().enumerate() {
+    for (i, style) in ["waltz", "waltz", "techno", "techno"]
+        .into_iter()
+        .enumerate()
+    {
         let at = folder.join("grooves").join(style);
         std::fs::create_dir_all(&at).expect("a temporary folder can be made");
         write_wav(&at.join(format!("{i}.wav")), &music(i / 2, i, 5));
@@ -316,7 +425,9 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert_eq!(one.style_names(), ["techno", "waltz"]);
     assert!((0..8).all(|crop| {
         let name = &one.tracks()[one.track(crop)].1;
-        one.style(crop).map(|style| one.style_names()[style].as_str()) == name.split('/').nth(1)
+        one.style(crop)
+            .map(|style| one.style_names()[style].as_str())
+            == name.split('/').nth(1)
     }));
 
     let mut both = first.clone();
@@ -325,10 +436,21 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert_eq!((added.tracks, added.present, added.added), (0, 0, 4));
     assert_eq!(prepare(&both, &|_| true).expect("as above").present, 4);
     let two = TrainingSet::open(&cache).expect("it was prepared");
-    assert_eq!((two.outputs(), two.teachers().len(), two.teachers()[1].penultimate), (250 + 306, 2, 256));
+    assert_eq!(
+        (
+            two.outputs(),
+            two.teachers().len(),
+            two.teachers()[1].penultimate
+        ),
+        (250 + 306, 2, 256)
+    );
     let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
     for crop in 0..8 {
-        assert_eq!(two.targets(crop)[..250], *one.targets(crop), "the first teacher's outputs stay");
+        assert_eq!(
+            two.targets(crop)[..250],
+            *one.targets(crop),
+            "the first teacher's outputs stay"
+        );
         one.mel(crop, 1, &mut a);
         two.mel(crop, 1, &mut b);
         assert_eq!(a, b);
@@ -341,8 +463,13 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
     // Other crops than were prepared are refused track by track.
     let mut other = both.clone();
-    other.teachers.push(voisin_encoder::ModelRef::Name("musicnn-msd".into()));
-    assert!(matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))), "the same teacher twice");
+    other
+        .teachers
+        .push(voisin_encoder::ModelRef::Name("musicnn-msd".into()));
+    assert!(
+        matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))),
+        "the same teacher twice"
+    );
 
     // Both teachers and the styles; cut off and resumed.
     let run = |out: &str| {
@@ -351,7 +478,10 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         options.holdout = 0.0;
         options.holdout_groups = Vec::new();
         options.losses.style = 1.0;
-        options.teachers = vec![("vgg-test".to_owned(), 0.5), ("musicnn-msd".to_owned(), 1.0)];
+        options.teachers = vec![
+            ("vgg-test".to_owned(), 0.5),
+            ("musicnn-msd".to_owned(), 1.0),
+        ];
         options
     };
     let mut styles = Vec::new();
@@ -360,7 +490,10 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         true
     })
     .expect("it trains");
-    assert!(styles[..4].iter().sum::<f32>() > styles[20..].iter().sum::<f32>(), "{styles:?}");
+    assert!(
+        styles[..4].iter().sum::<f32>() > styles[20..].iter().sum::<f32>(),
+        "{styles:?}"
+    );
     assert_eq!(whole.checkpoint.run.styles, ["techno", "waltz"]);
     assert_eq!(whole.checkpoint.head.outputs, 306 + 250 + 2);
     train(&run("cut"), &mut |p| p.step < 9).expect("it trains");
@@ -379,8 +512,16 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     grown.windows = 4;
     grown.learning_rate = 1e-9;
     let grown = train(&grown, &mut |_| true).expect("it trains");
-    let (old, new) = (&whole.checkpoint.head_average.parameters, &grown.checkpoint.head.parameters);
-    assert!((old[306 * 16] - new[0]).abs() < 1e-5, "{} and {}", old[306 * 16], new[0]);
+    let (old, new) = (
+        &whole.checkpoint.head_average.parameters,
+        &grown.checkpoint.head.parameters,
+    );
+    assert!(
+        (old[306 * 16] - new[0]).abs() < 1e-5,
+        "{} and {}",
+        old[306 * 16],
+        new[0]
+    );
 
     // The search vector of both teachers together: 456 rows.
     let mut export_options = ExportOptions {
@@ -391,7 +532,10 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         provenance: "made-up music".to_owned(),
         full_width: false,
         tags_share: 0.0,
-        frames: vec![("musicnn-msd".to_owned(), 1.0), ("vgg-test".to_owned(), 0.5)],
+        frames: vec![
+            ("musicnn-msd".to_owned(), 1.0),
+            ("vgg-test".to_owned(), 0.5),
+        ],
         told: Vec::new(),
         corpus: None,
     };
@@ -400,15 +544,33 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     let model = voisin_encoder::ModelRef::from(exported.path.as_path());
     let encoder = voisin_encoder::Encoder::load(&model, &device).expect("the model loads");
     let vector = encoder.encode(&a, 1).expect("it encodes");
-    assert!(vector.iter().take(506).all(|x| *x != 0.0) && vector.iter().skip(506).all(|x| *x == 0.0));
+    assert!(
+        vector.iter().take(506).all(|x| *x != 0.0) && vector.iter().skip(506).all(|x| *x == 0.0)
+    );
     let size = |range: std::ops::Range<usize>| range.map(|i| vector[[0, i]].powi(2)).sum::<f32>();
-    assert!(size(456..506) < 1e-2 * size(0..456), "the rows that tell the tags of musicnn-msd are small");
-    assert_eq!(encoder.encode_with_tags(&a, 1).expect("it has tags").logits.ncols(), 50);
+    assert!(
+        size(456..506) < 1e-2 * size(0..456),
+        "the rows that tell the tags of musicnn-msd are small"
+    );
+    assert_eq!(
+        encoder
+            .encode_with_tags(&a, 1)
+            .expect("it has tags")
+            .logits
+            .ncols(),
+        50
+    );
     export_options.told = vec!["vgg-test".to_owned()];
-    assert!(matches!(export(&export_options), Err(TrainError::Options(_))), "its tags have no names");
+    assert!(
+        matches!(export(&export_options), Err(TrainError::Options(_))),
+        "its tags have no names"
+    );
     export_options.told.clear();
     export_options.frames = vec![("nobody".to_owned(), 1.0)];
-    assert!(matches!(export(&export_options), Err(TrainError::Options(_))));
+    assert!(matches!(
+        export(&export_options),
+        Err(TrainError::Options(_))
+    ));
 }
 
 #[test]
@@ -429,10 +591,19 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     assert_eq!((added.tracks, added.present, added.crops), (12, 6, 96));
 
     let data = TrainingSet::open(&cache).expect("it was prepared");
-    let mixed: Vec<usize> = (0..data.len()).filter(|&crop| data.partner(crop).is_some()).collect();
+    let mixed: Vec<usize> = (0..data.len())
+        .filter(|&crop| data.partner(crop).is_some())
+        .collect();
     assert_eq!((data.len(), data.tracks().len(), mixed.len()), (120, 6, 96));
-    assert!(mixed.iter().all(|&crop| data.variants(crop) == 1 && data.style(crop).is_none()));
-    assert!(mixed.iter().all(|&crop| data.partner(crop).is_some_and(|name| name.starts_with("album "))));
+    assert!(
+        mixed
+            .iter()
+            .all(|&crop| data.variants(crop) == 1 && data.style(crop).is_none())
+    );
+    assert!(mixed.iter().all(|&crop| {
+        data.partner(crop)
+            .is_some_and(|name| name.starts_with("album "))
+    }));
     // Both mixtures of a crop are music of their own.
     let (mut one, mut other) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
     for pair in mixed.chunks_exact(2) {
@@ -444,10 +615,14 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     }
     // The teacher's answers are those to the mixture: not one is that to the track alone.
     for &crop in &mixed {
-        let own =
-            (0..plain.len()).filter(|&c| plain.tracks()[plain.track(c)] == data.tracks()[data.track(crop)]);
+        let own = (0..plain.len())
+            .filter(|&c| plain.tracks()[plain.track(c)] == data.tracks()[data.track(crop)]);
         for alone in own {
-            let far = plain.targets(alone).iter().zip(data.targets(crop)).any(|(a, b)| (a - b).abs() > 0.05);
+            let far = plain
+                .targets(alone)
+                .iter()
+                .zip(data.targets(crop))
+                .any(|(a, b)| (a - b).abs() > 0.05);
             assert!(far, "crop {crop}");
         }
     }
@@ -455,7 +630,12 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     // Two teachers at once hear the same mixtures as one after the other; another set of mixtures is refused.
     let mut both = options.clone();
     both.teachers.push(vgg_teacher(&folder.join("teachers")));
-    assert_eq!(prepare(&both, &|_| true).expect("a teacher can be added").added, 18);
+    assert_eq!(
+        prepare(&both, &|_| true)
+            .expect("a teacher can be added")
+            .added,
+        18
+    );
     let later = TrainingSet::open(&cache).expect("it was prepared");
     let mut whole = both.clone();
     whole.cache = folder.join("at once");
@@ -474,7 +654,12 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     other.overlays = Vec::new();
     other.teachers = both.teachers.clone();
     let refused = prepare(&other, &|_| true).expect("tracks are skipped one by one");
-    assert_eq!((refused.added, refused.skipped.len()), (6, 12 + 3), "{:?}", refused.skipped);
+    assert_eq!(
+        (refused.added, refused.skipped.len()),
+        (6, 12 + 3),
+        "{:?}",
+        refused.skipped
+    );
 
     // A run that holds an album out trains on nothing that it was mixed into.
     let mut run = self::options(&cache, &folder.join("run"));
@@ -516,21 +701,33 @@ fn a_narrow_student_is_exported_narrow_or_wide() {
         (exported.bytes, ModelRef::from(exported.path.as_path()))
     };
     let ((narrow_bytes, narrow), (wide_bytes, wide)) = (model(false), model(true));
-    assert!(narrow_bytes < 1_000_000 && wide_bytes > 9_000_000, "{narrow_bytes}, {wide_bytes}");
+    assert!(
+        narrow_bytes < 1_000_000 && wide_bytes > 9_000_000,
+        "{narrow_bytes}, {wide_bytes}"
+    );
     let device = DeviceChoice::Cpu.resolve().expect("a CPU");
     let mut mel = vec![0.0; WINDOW];
-    TrainingSet::open(&cache).expect("it was prepared").mel(5, 0, &mut mel);
+    TrainingSet::open(&cache)
+        .expect("it was prepared")
+        .mel(5, 0, &mut mel);
     let encode = |model: &ModelRef, engine| {
-        let options = EncoderOptions { engine, ..EncoderOptions::default() };
+        let options = EncoderOptions {
+            engine,
+            ..EncoderOptions::default()
+        };
         let encoder = Encoder::load_with(model, &device, &options).expect("the model loads");
         encoder.encode(&mel, 1).expect("it encodes")
     };
     let fast = encode(&narrow, CpuPath::Fast);
     let largest = fast.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    for (other, what) in
-        [(encode(&narrow, CpuPath::Candle), "Candle"), (encode(&wide, CpuPath::Fast), "widened")]
-    {
-        let error = fast.iter().zip(&other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    for (other, what) in [
+        (encode(&narrow, CpuPath::Candle), "Candle"),
+        (encode(&wide, CpuPath::Fast), "widened"),
+    ] {
+        let error = fast
+            .iter()
+            .zip(&other)
+            .fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(error < 5e-3 * largest, "{what}: {error} of {largest}");
     }
 }

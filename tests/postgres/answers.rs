@@ -28,12 +28,20 @@ fn nearest(
     effort: Effort,
 ) -> Vec<(ContentId, f32)> {
     let found = store.nearest(query, 10, filter, effort).unwrap();
-    found.iter().map(|found| (contents[&found.track], found.similarity)).collect()
+    found
+        .iter()
+        .map(|found| (contents[&found.track], found.similarity))
+        .collect()
 }
 
 fn contents(engine: &Engine) -> (BTreeMap<TrackId, ContentId>, BTreeMap<TrackId, ContentId>) {
-    let local: BTreeMap<TrackId, ContentId> =
-        engine.library().tracks().unwrap().iter().map(|track| (track.id, track.audio.content)).collect();
+    let local: BTreeMap<TrackId, ContentId> = engine
+        .library()
+        .tracks()
+        .unwrap()
+        .iter()
+        .map(|track| (track.id, track.audio.content))
+        .collect();
     let remote = local.values().map(|content| {
         let first = u64::from_be_bytes(*content.0.first_chunk().unwrap());
         (TrackId((first >> 1) as i64), *content)
@@ -50,7 +58,15 @@ fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec
     let rows = vectors.ids.iter().zip(vectors.values.rows());
     let mut all: Vec<(TrackId, f64)> = rows
         .filter(|(id, _)| fitting.contains(id))
-        .map(|(id, row)| (*id, row.iter().zip(query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()))
+        .map(|(id, row)| {
+            (
+                *id,
+                row.iter()
+                    .zip(query)
+                    .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                    .sum(),
+            )
+        })
         .collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     all
@@ -60,38 +76,67 @@ fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec
 fn compare(engine: &mut Engine, store: &mut Postgres) {
     let (local_ids, remote_ids) = contents(engine);
     let space = engine.space().unwrap().clone();
-    assert_eq!(space, store.held_space(), "the first push brings the library's own mean");
+    assert_eq!(
+        space,
+        store.held_space(),
+        "the first push brings the library's own mean"
+    );
     assert!(space.mean().iter().any(|value| value.abs() > 0.01));
     let mut vectors = engine.library().vectors().unwrap();
     vectors.values = space.centre_rows(vectors.values);
-    let queries: Vec<Vec<f32>> =
-        vectors.values.rows().into_iter().step_by(vectors.ids.len() / 10).map(|row| row.to_vec()).collect();
+    let queries: Vec<Vec<f32>> = vectors
+        .values
+        .rows()
+        .into_iter()
+        .step_by(vectors.ids.len() / 10)
+        .map(|row| row.to_vec())
+        .collect();
     for (name, filter) in filters() {
         let (mut hits, mut wanted) = (0, 0);
-        let fitting = engine.nearest(&queries[0], vectors.ids.len(), &filter, Effort::Exact).unwrap();
+        let fitting = engine
+            .nearest(&queries[0], vectors.ids.len(), &filter, Effort::Exact)
+            .unwrap();
         let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.track).collect();
         for (number, query) in queries.iter().enumerate() {
             let all = scanned(&vectors, &fitting, query);
-            let similarity: BTreeMap<ContentId, f64> =
-                all.iter().map(|(id, similarity)| (local_ids[id], *similarity)).collect();
+            let similarity: BTreeMap<ContentId, f64> = all
+                .iter()
+                .map(|(id, similarity)| (local_ids[id], *similarity))
+                .collect();
             let expected = nearest(engine, &local_ids, query, &filter, Effort::Exact);
             let exact = nearest(store, &remote_ids, query, &filter, Effort::Exact);
-            assert_eq!((exact.len(), all.len().min(10)), (expected.len(), exact.len()), "{name}");
+            assert_eq!(
+                (exact.len(), all.len().min(10)),
+                (expected.len(), exact.len()),
+                "{name}"
+            );
             for (i, (((found, found_similarity), (id, true_similarity)), (_, local_similarity))) in
                 exact.iter().zip(&all).zip(&expected).enumerate()
             {
                 let off = (f64::from(*found_similarity) - true_similarity).abs();
-                assert!(off < ROUNDING, "{name} {i}: {found_similarity} {true_similarity}");
+                assert!(
+                    off < ROUNDING,
+                    "{name} {i}: {found_similarity} {true_similarity}"
+                );
                 let apart = f64::from((found_similarity - local_similarity).abs());
-                assert!(apart < 2.0 * ROUNDING, "{name} {i}: {found_similarity} {local_similarity}");
+                assert!(
+                    apart < 2.0 * ROUNDING,
+                    "{name} {i}: {found_similarity} {local_similarity}"
+                );
                 // Another recording only where 16 bits cannot tell which of the two is nearer.
                 let other = (similarity[found] - true_similarity).abs();
-                assert!(*found == local_ids[id] || other < 2.0 * ROUNDING, "{name} {i}: {found} {id:?}");
+                assert!(
+                    *found == local_ids[id] || other < 2.0 * ROUNDING,
+                    "{name} {i}: {found} {id:?}"
+                );
             }
             let found = nearest(store, &remote_ids, query, &filter, Effort::Index);
             assert_eq!(found.len(), expected.len(), "{name}: the list is full");
             wanted += expected.len();
-            hits += found.iter().filter(|(id, _)| exact.iter().any(|(other, _)| other == id)).count();
+            hits += found
+                .iter()
+                .filter(|(id, _)| exact.iter().any(|(other, _)| other == id))
+                .count();
             // The hundredth run of a statement is as good as the first.
             if number == 0 && ["none", "a thousandth"].contains(&name) {
                 for run in 2..=100 {
@@ -120,11 +165,27 @@ fn one_server_answers_as_the_library_does() {
 
     // A server that was away is asked again without a word.
     server.stop("immediate");
-    let away = store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index);
-    assert!(matches!(away, Err(BackendError::Connect { .. })), "{away:?}");
+    let away = store.nearest(
+        &[0.125; DIMENSION],
+        3,
+        &TrackFilter::default(),
+        Effort::Index,
+    );
+    assert!(
+        matches!(away, Err(BackendError::Connect { .. })),
+        "{away:?}"
+    );
     server.up();
     assert_eq!(
-        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        store
+            .nearest(
+                &[0.125; DIMENSION],
+                3,
+                &TrackFilter::default(),
+                Effort::Index
+            )
+            .unwrap()
+            .len(),
         3
     );
 }
@@ -139,9 +200,17 @@ fn three_shards_answer_as_the_library_does() {
         .shards
         .iter()
         .enumerate()
-        .map(|(i, shard)| shard.psql(&format!("select count(*) from voisin_track_{i}"), &[]).parse().unwrap())
+        .map(|(i, shard)| {
+            shard
+                .psql(&format!("select count(*) from voisin_track_{i}"), &[])
+                .parse()
+                .unwrap()
+        })
         .collect();
-    assert!(shares.iter().sum::<usize>() == 10_000 && shares.iter().all(|&n| n > 3000), "{shares:?}");
+    assert!(
+        shares.iter().sum::<usize>() == 10_000 && shares.iter().all(|&n| n > 3000),
+        "{shares:?}"
+    );
     cluster.make_indexes();
     let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     let mut store =
@@ -152,8 +221,15 @@ fn three_shards_answer_as_the_library_does() {
     // A shard that goes is named, and is back without a new start.
     cluster.shards[1].stop("immediate");
     for _ in 0..2 {
-        let away = store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index);
-        let Err(error @ BackendError::Shard { .. }) = away else { panic!("{away:?}") };
+        let away = store.nearest(
+            &[0.125; DIMENSION],
+            3,
+            &TrackFilter::default(),
+            Effort::Index,
+        );
+        let Err(error @ BackendError::Shard { .. }) = away else {
+            panic!("{away:?}")
+        };
         let said = error.to_string();
         assert!(
             said.contains("voisin_shard_1") && said.contains(&cluster.shards[1].port.to_string()),
@@ -163,20 +239,50 @@ fn three_shards_answer_as_the_library_does() {
     let url = cluster.coordinator.url();
     let asked = sandbox.run(["similar", "title 12", "--backend", &url]);
     assert_eq!(code(&asked), 2);
-    assert!(text(&asked.stderr).contains("voisin_shard_1"), "{}", text(&asked.stderr));
-    assert_eq!(text(&asked.stderr).lines().count(), 1, "{}", text(&asked.stderr));
+    assert!(
+        text(&asked.stderr).contains("voisin_shard_1"),
+        "{}",
+        text(&asked.stderr)
+    );
+    assert_eq!(
+        text(&asked.stderr).lines().count(),
+        1,
+        "{}",
+        text(&asked.stderr)
+    );
     cluster.shards[1].up();
     assert_eq!(
-        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        store
+            .nearest(
+                &[0.125; DIMENSION],
+                3,
+                &TrackFilter::default(),
+                Effort::Index
+            )
+            .unwrap()
+            .len(),
         3
     );
     // The width of the shards is an option of their servers.
     store.set_width(64).unwrap();
-    let options =
-        cluster.coordinator.psql("select srvoptions from pg_foreign_server order by srvname limit 1", &[]);
-    assert!(options.contains("hnsw.ef_search=64") && options.contains("force_custom_plan"), "{options}");
+    let options = cluster.coordinator.psql(
+        "select srvoptions from pg_foreign_server order by srvname limit 1",
+        &[],
+    );
+    assert!(
+        options.contains("hnsw.ef_search=64") && options.contains("force_custom_plan"),
+        "{options}"
+    );
     assert_eq!(
-        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        store
+            .nearest(
+                &[0.125; DIMENSION],
+                3,
+                &TrackFilter::default(),
+                Effort::Index
+            )
+            .unwrap()
+            .len(),
         3
     );
     // Who only reads is answered, and told whose business the width is.
@@ -192,7 +298,10 @@ fn three_shards_answer_as_the_library_does() {
     let refused = ask(&["eval", "index", "--widths", "40", "--queries", "3"]);
     let said = text(&refused.stderr);
     assert_eq!(code(&refused), 2, "{said}");
-    assert!(said.contains("owner") && said.contains("alter server voisin_shard_0 options"), "{said}");
+    assert!(
+        said.contains("owner") && said.contains("alter server voisin_shard_0 options"),
+        "{said}"
+    );
     // Changes reach the shards, and a push that is made again sends nothing.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(5), TrackId(6)]).unwrap();
@@ -214,9 +323,29 @@ fn verbs_answer_from_there_as_from_here() {
     for question in [
         vec!["similar", "title 12", "--format", "json", "--limit", "25"],
         vec!["similar", "title 12", "--exact", "--format", "json"],
-        vec!["similar", "title 12", "--genre", "zeuhl", "--format", "json"],
-        vec!["similar", "title 12", "--artist", "artist 17", "--limit", "all", "--format", "json"],
-        vec!["similar", "title 12", "--max-per-artist", "1", "--year", "1960-1969", "--format", "json"],
+        vec![
+            "similar", "title 12", "--genre", "zeuhl", "--format", "json",
+        ],
+        vec![
+            "similar",
+            "title 12",
+            "--artist",
+            "artist 17",
+            "--limit",
+            "all",
+            "--format",
+            "json",
+        ],
+        vec![
+            "similar",
+            "title 12",
+            "--max-per-artist",
+            "1",
+            "--year",
+            "1960-1969",
+            "--format",
+            "json",
+        ],
         vec![
             "similar",
             "title 12",
@@ -229,14 +358,42 @@ fn verbs_answer_from_there_as_from_here() {
             "json",
         ],
         vec!["similar", "artist:artist 17", "--format", "json"],
-        vec!["similar", "album:album 3", "--bpm", "100-120", "--key", "compatible", "--format", "json"],
-        vec!["similar", "/music/3/album 3/3.flac", "--folder", "/music/5", "--format", "paths"],
-        vec!["list", "--genre", "jazz", "--sort", "title", "--limit", "20", "--format", "json"],
-        vec!["list", "title", "7", "--licence", "cc-by", "--format", "json"],
+        vec![
+            "similar",
+            "album:album 3",
+            "--bpm",
+            "100-120",
+            "--key",
+            "compatible",
+            "--format",
+            "json",
+        ],
+        vec![
+            "similar",
+            "/music/3/album 3/3.flac",
+            "--folder",
+            "/music/5",
+            "--format",
+            "paths",
+        ],
+        vec![
+            "list", "--genre", "jazz", "--sort", "title", "--limit", "20", "--format", "json",
+        ],
+        vec![
+            "list",
+            "title",
+            "7",
+            "--licence",
+            "cc-by",
+            "--format",
+            "json",
+        ],
         vec!["list", "--format", "csv", "--sort", "path"],
         vec!["show", "title 12", "--format", "json"],
         vec!["classify", "title 12", "title 14", "--format", "json"],
-        vec!["playlist", "--seed", "title 12", "--limit", "12", "--format", "json"],
+        vec![
+            "playlist", "--seed", "title 12", "--limit", "12", "--format", "json",
+        ],
         vec!["path", "title 12", "title 900", "--format", "json"],
         vec!["similar", "no such song", "--format", "json"],
         vec!["similar", "title", "--format", "json"],
@@ -245,7 +402,13 @@ fn verbs_answer_from_there_as_from_here() {
     ] {
         let here = sandbox.run(&question);
         let there = sandbox.run(question.iter().copied().chain(["--backend", &url]));
-        assert_eq!(code(&there), code(&here), "{question:?}: {}{}", text(&here.stderr), text(&there.stderr));
+        assert_eq!(
+            code(&there),
+            code(&here),
+            "{question:?}: {}{}",
+            text(&here.stderr),
+            text(&there.stderr)
+        );
         if code(&here) != 0 {
             continue;
         }
@@ -256,7 +419,11 @@ fn verbs_answer_from_there_as_from_here() {
             let lines = |output: &Output| -> Vec<String> {
                 let said = text(&output.stdout);
                 said.lines()
-                    .map(|line| line.split(',').skip(usize::from(question.contains(&"csv"))).collect())
+                    .map(|line| {
+                        line.split(',')
+                            .skip(usize::from(question.contains(&"csv")))
+                            .collect()
+                    })
                     .collect()
             };
             assert_eq!(lines(&there), lines(&here), "{question:?}");
@@ -269,11 +436,26 @@ fn verbs_answer_from_there_as_from_here() {
     let output = command.env("VOISIN_BACKEND", &url).output().unwrap();
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     let status = json(sandbox.run(["status", "--format", "json", "--backend", &url]));
-    assert_eq!((&status["tracks"], &status["files"]), (&2000.into(), &2000.into()));
+    assert_eq!(
+        (&status["tracks"], &status["files"]),
+        (&2000.into(), &2000.into())
+    );
     assert_eq!(status["index"]["state"], "current");
     // Fewer than all are said to be.
-    let few = sandbox.run(["playlist", "--seed", "title 12", "--sample", "100", "--backend", &url]);
-    assert!(code(&few) == 0 && text(&few.stderr).contains("100 of 2000"), "{}", text(&few.stderr));
+    let few = sandbox.run([
+        "playlist",
+        "--seed",
+        "title 12",
+        "--sample",
+        "100",
+        "--backend",
+        &url,
+    ]);
+    assert!(
+        code(&few) == 0 && text(&few.stderr).contains("100 of 2000"),
+        "{}",
+        text(&few.stderr)
+    );
     // What is exported is the same but for ids and the order, which is theirs.
     let export = |name: &str, more: &[&str]| {
         let folder = sandbox.path(name);
@@ -285,8 +467,10 @@ fn verbs_answer_from_there_as_from_here() {
     };
     let rows = |folder: &Path| -> Vec<String> {
         let table = fs::read_to_string(folder.join("tracks.csv")).unwrap();
-        let mut rows: Vec<String> =
-            table.lines().map(|line| line.splitn(3, ',').last().unwrap().to_owned()).collect();
+        let mut rows: Vec<String> = table
+            .lines()
+            .map(|line| line.splitn(3, ',').last().unwrap().to_owned())
+            .collect();
         rows.sort();
         rows
     };
@@ -297,7 +481,13 @@ fn verbs_answer_from_there_as_from_here() {
     if cfg!(feature = "parquet") {
         let there = export("files", &["--format", "parquet", "--backend", &url]);
         let other = Sandbox::new();
-        let taken = other.run(["add", "--from-parquet", there.to_str().unwrap(), "--format", "json"]);
+        let taken = other.run([
+            "add",
+            "--from-parquet",
+            there.to_str().unwrap(),
+            "--format",
+            "json",
+        ]);
         assert_eq!(json(taken)["added"], 2000);
     }
     for refused in [
@@ -308,14 +498,24 @@ fn verbs_answer_from_there_as_from_here() {
     ] {
         let output = sandbox.run(refused.iter().copied().chain(["--backend", &url]));
         assert_eq!(code(&output), 2, "{refused:?}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains("pull"), "{refused:?}: {}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains("pull"),
+            "{refused:?}: {}",
+            text(&output.stderr)
+        );
     }
     // Passwords stay out of sight.
-    let secret = format!("postgres://voisin:s3cret@127.0.0.1:{}/postgres", server.port);
+    let secret = format!(
+        "postgres://voisin:s3cret@127.0.0.1:{}/postgres",
+        server.port
+    );
     let refused = sandbox.run(["similar", "title 12", "--backend", &secret]);
     assert_eq!(code(&refused), 2);
     let said = text(&refused.stderr);
-    assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{said}");
+    assert!(
+        said.contains("PGPASSFILE") && !said.contains("s3cret"),
+        "{said}"
+    );
 }
 
 /// Goes through the table of docs/grammar.md, as the same test of a library on this disk does.
@@ -333,15 +533,27 @@ fn each_form_of_a_seed_means_the_same_in_a_database() {
             let there = run_with_seed(&sandbox, question, example, &["--backend", &url]);
             let message = text(&there.stderr);
             if example.form == "composer:bach" || question.contains("--from") {
-                assert!(code(&there) == 2 && message.contains("pull"), "{line}: {message}");
+                assert!(
+                    code(&there) == 2 && message.contains("pull"),
+                    "{line}: {message}"
+                );
                 continue;
             }
             if example.form == "id:17" {
-                assert_eq!(code(&there), 1, "{line}: ids are those of the database: {message}");
+                assert_eq!(
+                    code(&there),
+                    1,
+                    "{line}: ids are those of the database: {message}"
+                );
                 continue;
             }
             let here = run_with_seed(&sandbox, question, example, &[]);
-            assert_eq!(code(&there), code(&here), "{line}: {}{message}", text(&here.stderr));
+            assert_eq!(
+                code(&there),
+                code(&here),
+                "{line}: {}{message}",
+                text(&here.stderr)
+            );
             let seeds = |output: &Output| json(output)["seeds"].as_array().map_or(0, Vec::len);
             assert_eq!(seeds(&there), seeds(&here), "{line}");
         }
@@ -349,8 +561,17 @@ fn each_form_of_a_seed_means_the_same_in_a_database() {
     // An id of the database, from standard input.
     let found = json(sandbox.run(["list", "--format", "json", "--backend", &url]));
     let input = format!("id:{}\n", found["tracks"][0]["id"]);
-    let listed = SeedExample { form: "-", written: "-".to_owned(), input, tracks: 1 };
-    for question in ["similar {} --format json", "show {} --format json", "classify {} --format json"] {
+    let listed = SeedExample {
+        form: "-",
+        written: "-".to_owned(),
+        input,
+        tracks: 1,
+    };
+    for question in [
+        "similar {} --format json",
+        "show {} --format json",
+        "classify {} --format json",
+    ] {
         let there = run_with_seed(&sandbox, question, &listed, &["--backend", &url]);
         assert!(
             code(&there) <= 1 && !text(&there.stderr).contains("no track"),
@@ -367,14 +588,21 @@ fn one_trait_two_stores() {
     let folder = tempfile::tempdir().unwrap();
     let library = synthetic(folder.path(), 60, 4);
     let record = |id: i64| library.record(TrackId(id), true).unwrap().unwrap();
-    let tracks: Vec<_> =
-        (1..=50).map(|id| voisin_postgres::StoredTrack { record: record(id), genres: Vec::new() }).collect();
+    let tracks: Vec<_> = (1..=50)
+        .map(|id| voisin_postgres::StoredTrack {
+            record: record(id),
+            genres: Vec::new(),
+        })
+        .collect();
     let elsewhere = tempfile::tempdir().unwrap();
     let mut local = Library::open(elsewhere.path(), OpenMode::Create).unwrap();
     local.set_model(&model()).unwrap();
     let mut engine = Engine::from_library(local);
-    let mut postgres =
-        Postgres::open_or_create(&PostgresAddress::parse(&server.url(), true).unwrap(), &model()).unwrap();
+    let mut postgres = Postgres::open_or_create(
+        &PostgresAddress::parse(&server.url(), true).unwrap(),
+        &model(),
+    )
+    .unwrap();
     let stores: [&mut dyn TrackStore; 2] = [&mut engine, &mut postgres];
     for store in stores {
         store.upsert(&tracks).unwrap();
@@ -382,17 +610,27 @@ fn one_trait_two_stores() {
         assert_eq!((first.added.len(), first.generation > 0), (50, true));
         let raw = &tracks[7].record.vector;
         let query = &store.space().unwrap().centre(raw);
-        assert!(query.iter().zip(raw).any(|(a, b)| (a - b).abs() > 1e-3), "it is relative to something");
-        let found = store.nearest(query, 5, &TrackFilter::default(), Effort::Exact).unwrap();
+        assert!(
+            query.iter().zip(raw).any(|(a, b)| (a - b).abs() > 1e-3),
+            "it is relative to something"
+        );
+        let found = store
+            .nearest(query, 5, &TrackFilter::default(), Effort::Exact)
+            .unwrap();
         assert!(found.len() == 5 && (found[0].similarity - 1.0).abs() < 2e-4);
         let content = tracks[7].record.facts.audio.content;
         assert_eq!(store.remove(&[content, ContentId([9; 32])]).unwrap(), 1);
         let later = store.changes(first.generation).unwrap().unwrap();
-        assert_eq!((later.added.len(), later.removed.as_slice()), (0, &[found[0].track][..]));
+        assert_eq!(
+            (later.added.len(), later.removed.as_slice()),
+            (0, &[found[0].track][..])
+        );
         assert!(store.changes(u64::MAX >> 1).unwrap().is_none());
         store.upsert(&tracks[7..8]).unwrap();
         store.upsert(&tracks[7..8]).unwrap();
-        let again = store.nearest(query, 60, &TrackFilter::default(), Effort::Exact).unwrap();
+        let again = store
+            .nearest(query, 60, &TrackFilter::default(), Effort::Exact)
+            .unwrap();
         assert_eq!(again.len(), 50, "putting in twice is putting in once");
     }
 }
@@ -410,38 +648,80 @@ fn other_indexes_are_made_and_measured() {
         "create index wide on voisin_track using hnsw (embedding halfvec_ip_ops) with (m = 24, ef_construction = 160)",
     )
     .unwrap();
-    let sent = push(&sandbox, &server, &["--index-sql", statement.to_str().unwrap()]);
+    let sent = push(
+        &sandbox,
+        &server,
+        &["--index-sql", statement.to_str().unwrap()],
+    );
     assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
-    let made = server.psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[]);
-    assert!(made.contains("wide") && made.contains("m='24'") && made.lines().count() == 1, "{made}");
+    let made = server.psql(
+        "select indexdef from pg_indexes where indexdef like '%hnsw%'",
+        &[],
+    );
+    assert!(
+        made.contains("wide") && made.contains("m='24'") && made.lines().count() == 1,
+        "{made}"
+    );
 
     let url = server.url();
     let measure = |more: &[&str]| {
-        let mut words = vec!["eval", "index", "--backend", &url, "--widths", "1,400", "--queries", "60"];
+        let mut words = vec![
+            "eval",
+            "index",
+            "--backend",
+            &url,
+            "--widths",
+            "1,400",
+            "--queries",
+            "60",
+        ];
         words.extend(["--format", "json"]);
         words.extend(more);
         json(sandbox.run(words))
     };
     let found = measure(&["--dry-run"]);
-    assert_eq!((&found["tracks"], &found["queries"]), (&42_000.into(), &60.into()));
+    assert_eq!(
+        (&found["tracks"], &found["queries"]),
+        (&42_000.into(), &60.into())
+    );
     let recall = |i: usize| found["widths"][i]["recall"].as_f64().unwrap();
     assert_eq!(found["exact"]["recall"], 1.0);
     assert!(recall(1) >= 0.99 && recall(0) <= recall(1), "{found}");
-    assert!(found["local"]["recall"].as_f64().unwrap() >= 0.99, "the library here is measured beside it");
+    assert!(
+        found["local"]["recall"].as_f64().unwrap() >= 0.99,
+        "the library here is measured beside it"
+    );
     for quality in found["widths"].as_array().unwrap() {
         let number = |name: &str| quality[name].as_f64().unwrap();
-        assert!(number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms"), "{quality}");
+        assert!(
+            number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms"),
+            "{quality}"
+        );
     }
     for genre in ["Rock", "Jazz", "Zeuhl"] {
         let under = measure(&["--genre", genre]);
-        let worst =
-            under["widths"].as_array().unwrap().iter().map(|quality| quality["recall"].as_f64().unwrap());
+        let worst = under["widths"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|quality| quality["recall"].as_f64().unwrap());
         assert!(worst.fold(1.0, f64::min) >= 0.99, "{genre}: {under}");
     }
     // Of so many only those near to what is named are fetched, and some that stand for the others.
-    let near = fine_json(sandbox.run(["similar", "title 4321", "--limit", "400", "--format", "json"]));
-    let near: BTreeSet<&str> =
-        near["neighbours"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    let near = fine_json(sandbox.run([
+        "similar",
+        "title 4321",
+        "--limit",
+        "400",
+        "--format",
+        "json",
+    ]));
+    let near: BTreeSet<&str> = near["neighbours"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["path"].as_str().unwrap())
+        .collect();
     assert_eq!(near.len(), 400);
     let list = sandbox.run([
         "playlist",
@@ -460,28 +740,56 @@ fn other_indexes_are_made_and_measured() {
         text(&list.stderr)
     );
     let list = fine_json(list);
-    let among = list.as_array().unwrap().iter().filter(|one| near.contains(one["path"].as_str().unwrap()));
+    let among = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| near.contains(one["path"].as_str().unwrap()));
     assert!(among.count() >= 18, "{list}");
     let here = fine_json(sandbox.run(["show", "title 4321", "--format", "json"]));
-    let there = fine_json(sandbox.run(["show", "title 4321", "--format", "json", "--backend", &url]));
+    let there =
+        fine_json(sandbox.run(["show", "title 4321", "--format", "json", "--backend", &url]));
     let paths = |card: &Value| -> BTreeSet<String> {
         let nearest = card[0]["nearest"].as_array().unwrap();
         nearest.iter().map(|one| one["path"].to_string()).collect()
     };
-    assert!(paths(&there).intersection(&paths(&here)).count() >= 4, "{there} {here}");
+    assert!(
+        paths(&there).intersection(&paths(&here)).count() >= 4,
+        "{there} {here}"
+    );
     // Of those that pass a filter none is missed for being far.
-    let rare = ["playlist", "title 4321", "--genre", "Zeuhl", "--max-per-artist", "0", "--limit", "30"];
+    let rare = [
+        "playlist",
+        "title 4321",
+        "--genre",
+        "Zeuhl",
+        "--max-per-artist",
+        "0",
+        "--limit",
+        "30",
+    ];
     let paths = |more: &[&str]| -> BTreeSet<String> {
-        text(&sandbox.run(rare.iter().chain(&["--format", "paths"]).chain(more)).stdout)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        text(
+            &sandbox
+                .run(rare.iter().chain(&["--format", "paths"]).chain(more))
+                .stdout,
+        )
+        .lines()
+        .map(str::to_owned)
+        .collect()
     };
     let (here, there) = (paths(&[]), paths(&["--backend", &url]));
-    assert!(here.len() == 30 && here.intersection(&there).count() >= 29, "{here:?} {there:?}");
+    assert!(
+        here.len() == 30 && here.intersection(&there).count() >= 29,
+        "{here:?} {there:?}"
+    );
     // The server answers from the same tracks as the command line, whatever was asked before, and says so.
     let web = Web::start(&sandbox, &["--backend", &url]);
-    ask(&web, "/api/v1/similar", &serde_json::json!({"seeds": [words("title 12")], "limit": 300}));
+    ask(
+        &web,
+        "/api/v1/similar",
+        &serde_json::json!({"seeds": [words("title 12")], "limit": 300}),
+    );
     let sampled = "the 400 nearest tracks of each and 4000 of 42000";
     for (path, question, verb) in [
         (
@@ -489,7 +797,11 @@ fn other_indexes_are_made_and_measured() {
             serde_json::json!({"seeds": [words("title 4321")], "limit": 20}),
             &["playlist", "title 4321", "--limit", "20"][..],
         ),
-        ("/api/v1/path", ends("title 4321", "title 900"), &["path", "title 4321", "title 900"]),
+        (
+            "/api/v1/path",
+            ends("title 4321", "title 900"),
+            &["path", "title 4321", "title 900"],
+        ),
         (
             "/api/v1/classify",
             serde_json::json!({"tracks": [words("title 4321"), words("title 4324")]}),
@@ -497,13 +809,31 @@ fn other_indexes_are_made_and_measured() {
         ),
     ] {
         let line = sandbox.run(verb.iter().chain(&["--format", "json", "--backend", &url]));
-        assert!(text(&line.stderr).contains(sampled), "{}", text(&line.stderr));
+        assert!(
+            text(&line.stderr).contains(sampled),
+            "{}",
+            text(&line.stderr)
+        );
         let (line, served) = (fine_json(line), ask(&web, path, &question));
-        assert!(served["notes"][0].as_str().unwrap().contains(sampled), "{served}");
-        let served = if line.is_array() { &served["items"] } else { &served };
+        assert!(
+            served["notes"][0].as_str().unwrap().contains(sampled),
+            "{served}"
+        );
+        let served = if line.is_array() {
+            &served["items"]
+        } else {
+            &served
+        };
         let paths = |answer: &Value| -> Vec<(String, String)> {
-            let items = answer.get("tracks").unwrap_or(answer).as_array().unwrap().iter();
-            items.map(|one| (one["path"].to_string(), one["genre"].to_string())).collect()
+            let items = answer
+                .get("tracks")
+                .unwrap_or(answer)
+                .as_array()
+                .unwrap()
+                .iter();
+            items
+                .map(|one| (one["path"].to_string(), one["genre"].to_string()))
+                .collect()
         };
         assert!(!paths(served).is_empty());
         assert_eq!(paths(served), paths(&line), "{path}");
@@ -511,16 +841,19 @@ fn other_indexes_are_made_and_measured() {
 
     // Lists of more than are put in order at once are in the order of those of this disk.
     for order in [
-        "artist", "album", "title", "path", "added", "genre", "year", "time", "bpm", "key", "loudness",
-        "size",
+        "artist", "album", "title", "path", "added", "genre", "year", "time", "bpm", "key",
+        "loudness", "size",
     ] {
         for more in [
             &["--limit", "40"][..],
             &["--limit", "40", "--reverse"],
             &["--limit", "70", "--genre", "rock", "--year", "1960-2019"],
         ] {
-            let words =
-                ["list", "--sort", order, "--format", "json"].iter().chain(more).copied().collect::<Vec<_>>();
+            let words = ["list", "--sort", order, "--format", "json"]
+                .iter()
+                .chain(more)
+                .copied()
+                .collect::<Vec<_>>();
             let here = fine_json(sandbox.run(&words));
             let there = fine_json(sandbox.run(words.iter().copied().chain(["--backend", &url])));
             assert_eq!(here["total"], there["total"], "{words:?}");
@@ -534,16 +867,36 @@ fn other_indexes_are_made_and_measured() {
                 _ => "path",
             };
             let column = |list: &Value| -> Vec<String> {
-                list["tracks"].as_array().unwrap().iter().map(|track| track[by].to_string()).collect()
+                list["tracks"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|track| track[by].to_string())
+                    .collect()
             };
             assert_eq!(column(&here), column(&there), "{words:?}");
         }
     }
 
-    let unknown = sandbox.run(["eval", "index", "--backend", &url, "--genre", "no such genre"]);
+    let unknown = sandbox.run([
+        "eval",
+        "index",
+        "--backend",
+        &url,
+        "--genre",
+        "no such genre",
+    ]);
     assert!(refused(unknown).contains("no such genre"));
     let width = || server.psql("select width from voisin_state", &[]);
-    assert_eq!(width(), "100", "neither a dry run nor a filter keeps a width");
+    assert_eq!(
+        width(),
+        "100",
+        "neither a dry run nor a filter keeps a width"
+    );
     let kept = measure(&["--recall", "0.99"])["kept"].clone();
-    assert_eq!(width(), kept.to_string(), "the narrowest that is good enough is kept");
+    assert_eq!(
+        width(),
+        kept.to_string(),
+        "the narrowest that is good enough is kept"
+    );
 }

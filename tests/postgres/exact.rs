@@ -15,14 +15,19 @@ fn with_tracks(cluster: &Cluster, one: &Server, sandbox: &Sandbox) -> Vec<(u16, 
     cluster.make_indexes();
     let of_shards = cluster.shards.iter().enumerate();
     let of_shards = of_shards.map(|(i, shard)| (shard.port, format!("voisin_vector_{i}")));
-    of_shards.chain([(one.port, "voisin_vector".to_owned())]).collect()
+    of_shards
+        .chain([(one.port, "voisin_vector".to_owned())])
+        .collect()
 }
 
 #[test]
 fn questions_read_no_exact_vectors() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(3000);
-    let (one, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    let (one, cluster) = (
+        Server::start(&programs),
+        Cluster::start(&programs, &sandbox),
+    );
     let tables = with_tracks(&cluster, &one, &sandbox);
     let servers = || cluster.shards.iter().chain([&one]);
     let rename = |from: &str, to: &str| {
@@ -35,7 +40,14 @@ fn questions_read_no_exact_vectors() {
     let questions: [&[&str]; 11] = [
         &["similar", "title 12"],
         &["similar", "title 12", "--exact", "--limit", "40"],
-        &["similar", "title 12", "--genre", "rock", "--year", "1950-1999"],
+        &[
+            "similar",
+            "title 12",
+            "--genre",
+            "rock",
+            "--year",
+            "1950-1999",
+        ],
         &["similar", "title 12", "title 345", "--max-per-artist", "1"],
         &["show", "title 12"],
         &["list", "--artist", "artist 17", "--sort", "title"],
@@ -43,7 +55,17 @@ fn questions_read_no_exact_vectors() {
         &["classify", "title 12"],
         &["playlist", "--seed", "title 12", "--limit", "12"],
         &["path", "title 12", "title 900"],
-        &["eval", "index", "--queries", "3", "--widths", "40", "--recall", "0.1", "--dry-run"],
+        &[
+            "eval",
+            "index",
+            "--queries",
+            "3",
+            "--widths",
+            "40",
+            "--recall",
+            "0.1",
+            "--dry-run",
+        ],
     ];
     for server in [&one, &cluster.coordinator] {
         let url = server.url();
@@ -52,7 +74,11 @@ fn questions_read_no_exact_vectors() {
                 let more = ["--format", "json", "--backend", &url];
                 let answer = fine(sandbox.run(question.iter().chain(&more)));
                 // Times differ.
-                if question[0] == "eval" { String::new() } else { answer }
+                if question[0] == "eval" {
+                    String::new()
+                } else {
+                    answer
+                }
             })
         };
         let before = ask();
@@ -66,7 +92,10 @@ fn questions_read_no_exact_vectors() {
 fn verbs_that_need_exact_vectors_are_refused_without_them() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(300);
-    let (one, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    let (one, cluster) = (
+        Server::start(&programs),
+        Cluster::start(&programs, &sandbox),
+    );
     with_tracks(&cluster, &one, &sandbox);
     for server in [&one, &cluster.coordinator] {
         let (url, pulled) = (server.url(), Sandbox::new());
@@ -81,26 +110,53 @@ fn verbs_that_need_exact_vectors_are_refused_without_them() {
             &["export", folder.to_str().unwrap(), "--backend", &url],
             &["push", "--to", &url, "--recentre"],
         ] {
-            let said = refused(if words[0] == "pull" { pulled.run(words) } else { sandbox.run(words) });
-            assert!(said.contains(&expected) && said.contains("then push again"), "{words:?}: {said}");
+            let said = refused(if words[0] == "pull" {
+                pulled.run(words)
+            } else {
+                sandbox.run(words)
+            });
+            assert!(
+                said.contains(&expected) && said.contains("then push again"),
+                "{words:?}: {said}"
+            );
         }
         let copy = sandbox.path(&format!("copy-{}", server.port));
         let mut mirror = Mirror::open(Postgres::open(&place).unwrap(), &copy).unwrap();
         let followed = mirror.follow(&AtomicBool::new(false), &mut |_, _| {});
-        assert!(matches!(followed, Err(BackendError::Unloaded { of: 300, .. })), "{followed:?}");
+        assert!(
+            matches!(followed, Err(BackendError::Unloaded { of: 300, .. })),
+            "{followed:?}"
+        );
         fine(sandbox.run(["similar", "title 12", "--backend", &url]));
         // What the message says brings them back, to the last bit.
-        server
-            .psql("update voisin_track set digest = '' where id not in (select id from voisin_vector)", &[]);
+        server.psql(
+            "update voisin_track set digest = '' where id not in (select id from voisin_vector)",
+            &[],
+        );
         let sent = push(&sandbox, server, &[]);
-        assert_eq!((sent["updated"].to_string(), &sent["added"]), (some, &0.into()), "{sent}");
-        assert_eq!(fine_json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 300);
+        assert_eq!(
+            (sent["updated"].to_string(), &sent["added"]),
+            (some, &0.into()),
+            "{sent}"
+        );
+        assert_eq!(
+            fine_json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"],
+            300
+        );
         assert_eq!(pulled.vectors(), sandbox.vectors());
-        assert!(mirror.follow(&AtomicBool::new(false), &mut |_, _| {}).unwrap());
+        assert!(
+            mirror
+                .follow(&AtomicBool::new(false), &mut |_, _| {})
+                .unwrap()
+        );
         // None stays behind without its track.
-        let id = format!("id:{}", server.psql("select min(id) from voisin_track", &[]));
+        let id = format!(
+            "id:{}",
+            server.psql("select min(id) from voisin_track", &[])
+        );
         fine(sandbox.run(["remove", "--backend", &url, &id]));
-        let left = "select (select count(*) from voisin_track), (select count(*) from voisin_vector)";
+        let left =
+            "select (select count(*) from voisin_track), (select count(*) from voisin_vector)";
         assert_eq!(server.psql(left, &[]), "299|299");
     }
 }
@@ -137,7 +193,10 @@ fn an_upgrade_begins_with_the_shards() {
     let url = coordinator.url();
     for (i, shard) in cluster.shards.iter().enumerate() {
         let said = refused(sandbox.run(["push", "--to", &url, "--upgrade"]));
-        assert!(said.contains("run these statements there") && said.contains("on voisin_shard_2"), "{said}");
+        assert!(
+            said.contains("run these statements there") && said.contains("on voisin_shard_2"),
+            "{said}"
+        );
         let Upgraded::ShardsFirst(statements) = Postgres::upgrade(&place).unwrap() else {
             panic!("shard {i} is as it was")
         };
@@ -152,12 +211,22 @@ fn an_upgrade_begins_with_the_shards() {
             "select count(*) filter (where indisvalid), min(indexrelid) > 'voisin_vector_{i}'::regclass from pg_index
              where indrelid = 'voisin_track_{i}'::regclass and pg_get_indexdef(indexrelid) like '%hnsw%'"
         );
-        assert_eq!(shard.psql(&indexes, &[]), "1|t", "made anew, after all else");
+        assert_eq!(
+            shard.psql(&indexes, &[]),
+            "1|t",
+            "made anew, after all else"
+        );
     }
     let sent = json(sandbox.run(["push", "--to", &url, "--upgrade", "--format", "json"]));
-    assert_eq!((&sent["unchanged"], &sent["added"], &sent["updated"]), (&300.into(), &0.into(), &0.into()));
+    assert_eq!(
+        (&sent["unchanged"], &sent["added"], &sent["updated"]),
+        (&300.into(), &0.into(), &0.into())
+    );
     let pulled = Sandbox::new();
-    assert_eq!(fine_json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 300);
+    assert_eq!(
+        fine_json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"],
+        300
+    );
     assert_eq!(pulled.vectors(), sandbox.vectors());
     assert_eq!(facts(&pulled), facts(&sandbox));
     // What is sent afterwards arrives.

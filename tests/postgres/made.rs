@@ -8,8 +8,8 @@ use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
 use voisin_encoder::{Architecture, ModelManifest};
 use voisin_library::{
-    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter, TrackTags,
-    TrackWindows,
+    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter,
+    TrackTags, TrackWindows,
 };
 
 pub(super) const DIMENSION: usize = 64;
@@ -20,7 +20,12 @@ pub(super) fn model() -> StoredModel {
 
 /// A model that could be: its name, fingerprint and dimension are its manifest's.
 pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
-    let digest: String = name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = name
+        .bytes()
+        .cycle()
+        .take(32)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let manifest = ModelManifest {
         format: 2,
         name: name.to_owned(),
@@ -51,9 +56,14 @@ pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
 pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
     let mut random = StdRng::seed_from_u64(seed);
     let mut vector = |around: Option<&Vec<f32>>| -> Vec<f32> {
-        let mut values: Vec<f32> = (0..DIMENSION).map(|_| random.random_range(-1.0..1.0)).collect();
+        let mut values: Vec<f32> = (0..DIMENSION)
+            .map(|_| random.random_range(-1.0..1.0))
+            .collect();
         if let Some(around) = around {
-            values.iter_mut().zip(around).for_each(|(value, middle)| *value = 0.35 * *value + middle);
+            values
+                .iter_mut()
+                .zip(around)
+                .for_each(|(value, middle)| *value = 0.35 * *value + middle);
         }
         let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt();
         values.iter_mut().for_each(|value| *value /= norm);
@@ -98,7 +108,9 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
             _ => vec!["Ambient".into()],
         },
         year: (!i.is_multiple_of(3)).then(|| 1950 + (i % 70) as i32),
-        licence: i.is_multiple_of(5).then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
+        licence: i
+            .is_multiple_of(5)
+            .then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
         ..TrackTags::default()
     };
     let descriptors = Descriptors {
@@ -121,12 +133,22 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
                 damaged_packets: 0,
             },
             added_at: 1_700_000_000 + i as i64,
-            files: vec![TaggedFile { record: FileRecord { path, size: 1, mtime_ns: 1 }, tags }],
+            files: vec![TaggedFile {
+                record: FileRecord {
+                    path,
+                    size: 1,
+                    mtime_ns: 1,
+                },
+                tags,
+            }],
             descriptors: Some(descriptors),
             label: None,
         },
         vector,
-        windows: TrackWindows { vectors: Array2::default((0, DIMENSION)), starts: Vec::new() },
+        windows: TrackWindows {
+            vectors: Array2::default((0, DIMENSION)),
+            starts: Vec::new(),
+        },
     }
 }
 
@@ -145,22 +167,92 @@ fn odd_path(i: usize) -> PathBuf {
 
 pub(super) fn filters() -> Vec<(&'static str, TrackFilter)> {
     let none = TrackFilter::default;
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     vec![
         ("none", none()),
-        ("half", TrackFilter { genres: names(&["rock"]), ..none() }),
-        ("a tenth", TrackFilter { genres: names(&["Jazz"]), ..none() }),
-        ("a thousandth", TrackFilter { genres: names(&["zeuhl"]), ..none() }),
-        ("not rock", TrackFilter { exclude_genres: names(&["Rock"]), ..none() }),
-        ("an artist", TrackFilter { artists: names(&["artist 17"]), ..none() }),
-        ("not these artists", TrackFilter { exclude_artists: names(&["Ärtist 1", "artist 2"]), ..none() }),
-        ("years", TrackFilter { year_from: Some(1960), year_to: Some(1969), ..none() }),
-        ("a folder", TrackFilter { folders: vec!["/music/3".into()], ..none() }),
-        ("not this folder", TrackFilter { exclude_folders: vec!["/music/3".into()], ..none() }),
-        ("odd files", TrackFilter { folders: vec!["/music/odd".into()], ..none() }),
+        (
+            "half",
+            TrackFilter {
+                genres: names(&["rock"]),
+                ..none()
+            },
+        ),
+        (
+            "a tenth",
+            TrackFilter {
+                genres: names(&["Jazz"]),
+                ..none()
+            },
+        ),
+        (
+            "a thousandth",
+            TrackFilter {
+                genres: names(&["zeuhl"]),
+                ..none()
+            },
+        ),
+        (
+            "not rock",
+            TrackFilter {
+                exclude_genres: names(&["Rock"]),
+                ..none()
+            },
+        ),
+        (
+            "an artist",
+            TrackFilter {
+                artists: names(&["artist 17"]),
+                ..none()
+            },
+        ),
+        (
+            "not these artists",
+            TrackFilter {
+                exclude_artists: names(&["Ärtist 1", "artist 2"]),
+                ..none()
+            },
+        ),
+        (
+            "years",
+            TrackFilter {
+                year_from: Some(1960),
+                year_to: Some(1969),
+                ..none()
+            },
+        ),
+        (
+            "a folder",
+            TrackFilter {
+                folders: vec!["/music/3".into()],
+                ..none()
+            },
+        ),
+        (
+            "not this folder",
+            TrackFilter {
+                exclude_folders: vec!["/music/3".into()],
+                ..none()
+            },
+        ),
+        (
+            "odd files",
+            TrackFilter {
+                folders: vec!["/music/odd".into()],
+                ..none()
+            },
+        ),
         (
             "licence and length",
-            TrackFilter { licences: names(&["cc-by"]), seconds_to: Some(200.0), ..none() },
+            TrackFilter {
+                licences: names(&["cc-by"]),
+                seconds_to: Some(200.0),
+                ..none()
+            },
         ),
         (
             "sound",
@@ -168,7 +260,10 @@ pub(super) fn filters() -> Vec<(&'static str, TrackFilter)> {
                 tempo_from: Some(90.0),
                 tempo_to: Some(100.0),
                 tempo_octaves: true,
-                keys: vec![MusicalKey::from_number(3).unwrap(), MusicalKey::from_number(15).unwrap()],
+                keys: vec![
+                    MusicalKey::from_number(3).unwrap(),
+                    MusicalKey::from_number(15).unwrap(),
+                ],
                 loudness_from: Some(-20.0),
                 ..none()
             },

@@ -36,7 +36,11 @@ fn sandbox_with(n: usize) -> Sandbox {
 
 fn push(sandbox: &Sandbox, server: &Server, extra: &[&str]) -> Value {
     let url = server.url();
-    let output = sandbox.run(["push", "--to", &url, "--format", "json"].iter().chain(extra));
+    let output = sandbox.run(
+        ["push", "--to", &url, "--format", "json"]
+            .iter()
+            .chain(extra),
+    );
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     json(output)
 }
@@ -44,7 +48,11 @@ fn push(sandbox: &Sandbox, server: &Server, extra: &[&str]) -> Value {
 /// All that is known of a library's recordings but their vectors.
 fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
-    let facts = library.track_ids().unwrap().into_iter().map(|id| library.facts(id).unwrap());
+    let facts = library
+        .track_ids()
+        .unwrap()
+        .into_iter()
+        .map(|id| library.facts(id).unwrap());
     facts.map(|facts| (facts.audio.content, facts)).collect()
 }
 
@@ -52,7 +60,10 @@ fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
 fn refused(output: Output) -> String {
     let said = text(&output.stderr);
     assert_eq!(code(&output), 2, "{said}");
-    assert!(said.lines().all(|line| !line.contains("panicked")), "{said}");
+    assert!(
+        said.lines().all(|line| !line.contains("panicked")),
+        "{said}"
+    );
     said
 }
 
@@ -81,7 +92,9 @@ fn within(most: f64, a: &Value, b: &Value) -> bool {
                 "probability" | "probabilities" | "votes" | "novelty" => within(2e-2, a, b),
                 _ => within(most, a, b),
             };
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| member(key, a, b)))
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| member(key, a, b)))
         }
         (Value::Array(a), Value::Array(b)) => {
             let alike = |a: &[Value], b: &[Value]| a.iter().zip(b).all(|(a, b)| within(most, a, b));
@@ -93,12 +106,16 @@ fn within(most: f64, a: &Value, b: &Value) -> bool {
             let by_path = |all: &[Value]| {
                 let mut all = all.to_vec();
                 all.sort_by_key(|one| one["path"].to_string());
-                all.iter_mut().for_each(|one| drop(one.as_object_mut().map(|one| one.remove("rank"))));
+                all.iter_mut()
+                    .for_each(|one| drop(one.as_object_mut().map(|one| one.remove("rank"))));
                 all
             };
-            a.len() == b.len() && (alike(a, b) || ranked(a) && ranked(b) && alike(&by_path(a), &by_path(b)))
+            a.len() == b.len()
+                && (alike(a, b) || ranked(a) && ranked(b) && alike(&by_path(a), &by_path(b)))
         }
-        (Value::Number(a), Value::Number(b)) => (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < most,
+        (Value::Number(a), Value::Number(b)) => {
+            (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < most
+        }
         _ => a == b,
     }
 }

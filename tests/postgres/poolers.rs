@@ -17,11 +17,17 @@ const LEFT: &str = "select count(*) from pg_locks where locktype = 'advisory'
 fn a_library_goes_to_and_fro_through_a_pooler() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let Some(pooler) = Pooler::start(&server, 3) else { return };
+    let Some(pooler) = Pooler::start(&server, 3) else {
+        return;
+    };
     let sandbox = sandbox_with(700);
     let url = pooler.url();
     let send = |more: &[&str]| {
-        let output = sandbox.run(["push", "--to", &url, "--format", "json"].iter().chain(more));
+        let output = sandbox.run(
+            ["push", "--to", &url, "--format", "json"]
+                .iter()
+                .chain(more),
+        );
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
         json(output)
     };
@@ -29,7 +35,10 @@ fn a_library_goes_to_and_fro_through_a_pooler() {
     // The same sessions again, and one that goes past the pooler.
     assert_eq!(send(&["--windows"])["unchanged"], 700);
     assert_eq!(push(&sandbox, &server, &["--windows"])["unchanged"], 700);
-    assert_eq!(send(&["--windows", "--recentre", "--reindex"])["recentred"], 700);
+    assert_eq!(
+        send(&["--windows", "--recentre", "--reindex"])["recentred"],
+        700
+    );
     assert_eq!(server.psql(LEFT, &[]), "0\n0");
 
     // Answers are those without it.
@@ -52,8 +61,15 @@ fn a_library_goes_to_and_fro_through_a_pooler() {
     assert_eq!(fine_pull(&pulled, &url), 700);
     assert_eq!(pulled.vectors(), sandbox.vectors());
     // What a session would be set to is refused there, with what to do.
-    let message = refused(sandbox.run(["push", "--to", &format!("{url}&options=-csearch_path%3Dmine")]));
-    assert!(message.contains("alter role") && message.contains("own port"), "{message}");
+    let message = refused(sandbox.run([
+        "push",
+        "--to",
+        &format!("{url}&options=-csearch_path%3Dmine"),
+    ]));
+    assert!(
+        message.contains("alter role") && message.contains("own port"),
+        "{message}"
+    );
 }
 
 fn fine_pull(sandbox: &Sandbox, url: &str) -> u64 {
@@ -67,19 +83,42 @@ fn three_workers_behind_a_pooler_finish_all_files() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     // Fewer sessions than connections.
-    let Some(pooler) = Pooler::start(&server, 2) else { return };
+    let Some(pooler) = Pooler::start(&server, 2) else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     for seed in 0..43 {
-        fs::write(music.join(format!("{seed}.wav")), noise_wav(16_000, 4.0, seed)).unwrap();
+        fs::write(
+            music.join(format!("{seed}.wav")),
+            noise_wav(16_000, 4.0, seed),
+        )
+        .unwrap();
     }
     let url = pooler.url();
     fine(sandbox.run(["worker", "--jobs", &url, "--add", music.to_str().unwrap()]));
-    let words =
-        ["worker", "--jobs", &url, "--batch", "4", "--threads", "1", "--with-windows", "--format", "json"];
+    let words = [
+        "worker",
+        "--jobs",
+        &url,
+        "--batch",
+        "4",
+        "--threads",
+        "1",
+        "--with-windows",
+        "--format",
+        "json",
+    ];
     let workers: Vec<_> = (0..3)
-        .map(|_| sandbox.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        .map(|_| {
+            sandbox
+                .command(words)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     let done: u64 = workers
         .into_iter()
@@ -99,27 +138,50 @@ fn three_workers_behind_a_pooler_finish_all_files() {
 fn a_pusher_that_is_killed_leaves_no_lock_in_the_pool() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let Some(pooler) = Pooler::start(&server, 3) else { return };
+    let Some(pooler) = Pooler::start(&server, 3) else {
+        return;
+    };
     let sandbox = sandbox_with(2000);
     let url = pooler.url();
     let words = ["push", "--to", &url, "--windows", "--no-index"];
-    let mut first = sandbox.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = sandbox
+        .command(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let held = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1987013491";
     let begun = Instant::now();
     while server.psql(held, &[]) == "0" {
-        assert!(first.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_mins(1), "it sends");
+        assert!(
+            first.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_mins(1),
+            "it sends"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     // It is held still, so that it cannot end before the others have given up.
-    let stopped = Command::new("kill").args(["-STOP", &first.id().to_string()]).status().unwrap();
+    let stopped = Command::new("kill")
+        .args(["-STOP", &first.id().to_string()])
+        .status()
+        .unwrap();
     assert!(stopped.success());
     // Meanwhile no other sends, by whichever way.
     for place in [&url, &server.url()] {
-        assert!(refused(sandbox.run(["push", "--to", place])).contains("another voisin is sending"));
+        assert!(
+            refused(sandbox.run(["push", "--to", place])).contains("another voisin is sending")
+        );
     }
     first.kill().unwrap();
     first.wait().unwrap();
-    let again = sandbox.run(["push", "--to", &url, "--windows", "--no-index", "--format", "json"]);
+    let again = sandbox.run([
+        "push",
+        "--to",
+        &url,
+        "--windows",
+        "--no-index",
+        "--format",
+        "json",
+    ]);
     assert_eq!(code(&again), 0, "{}", text(&again.stderr));
     let again = json(again);
     let number = |key: &str| again[key].as_u64().unwrap();

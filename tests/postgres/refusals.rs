@@ -25,18 +25,29 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     server.psql("select pg_reload_conf()", &[]);
     let first = sandbox.run(push_there);
     let said = text(&first.stderr);
-    assert!(code(&first) == 0 && said.contains("maintenance_work_mem is 1 MB"), "{said}");
+    assert!(
+        code(&first) == 0 && said.contains("maintenance_work_mem is 1 MB"),
+        "{said}"
+    );
     assert!(said.contains("--index-memory 3"), "{said}");
-    assert!(said.contains("hnsw graph no longer fits into maintenance_work_mem after"), "{said}");
+    assert!(
+        said.contains("hnsw graph no longer fits into maintenance_work_mem after"),
+        "{said}"
+    );
     let before = server.tables();
 
     // A library of another model, of the same length and of another one; there it has a schema of its own.
     let of_model = |dimension: usize| {
         let stranger = Sandbox::new();
         let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
-        library.set_model(&model_called(&format!("other-{dimension}"), dimension)).unwrap();
+        library
+            .set_model(&model_called(&format!("other-{dimension}"), dimension))
+            .unwrap();
         let mut record = track(1, vec![1.0; dimension]);
-        record.vector.iter_mut().for_each(|value| *value /= (dimension as f32).sqrt());
+        record
+            .vector
+            .iter_mut()
+            .for_each(|value| *value /= (dimension as f32).sqrt());
         record.windows.vectors = Array2::default((0, dimension));
         library.take_in(&[(None, record)]).unwrap();
         stranger
@@ -46,7 +57,10 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         let stranger = of_model(dimension);
         for words in [push_there, pull_there] {
             let said = refused(stranger.run(words));
-            assert!(said.contains("synthetic") && said.contains(&format!("other-{dimension}")), "{said}");
+            assert!(
+                said.contains("synthetic") && said.contains(&format!("other-{dimension}")),
+                "{said}"
+            );
         }
         let elsewhere = format!("{url}&options=-csearch_path%3Dother,public");
         server.psql("drop schema other cascade; create schema other", &[]);
@@ -60,13 +74,21 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let mut library = Library::open(&quick.path("library"), OpenMode::Create).unwrap();
     library.set_model(&model()).unwrap();
     library.set_setting("identity", Some("quick")).unwrap();
-    library.take_in(&[(None, track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()))]).unwrap();
+    library
+        .take_in(&[(
+            None,
+            track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()),
+        )])
+        .unwrap();
     // The kind is told by the tracks, too.
     library.set_setting("identity", None).unwrap();
     drop(library);
     for words in [push_there, pull_there] {
         let said = refused(quick.run(words));
-        assert!(said.contains("\"full\"") && said.contains("\"quick\""), "{said}");
+        assert!(
+            said.contains("\"full\"") && said.contains("\"quick\""),
+            "{said}"
+        );
     }
     assert_eq!(json(quick.run(["status", "--format", "json"]))["tracks"], 1);
     server.psql("create database apart", &[]);
@@ -80,13 +102,24 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
 
     // Whoever sends has the tables alone.
     let mut other = Command::new(programs.join("psql"))
-        .args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "voisin", "-d", "postgres", "-q"])
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &server.port.to_string(),
+            "-U",
+            "voisin",
+            "-d",
+            "postgres",
+            "-q",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let mut keys = other.stdin.take().unwrap();
-    let sql = "select pg_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint));\n";
+    let sql =
+        "select pg_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint));\n";
     std::io::Write::write_all(&mut keys, sql.as_bytes()).unwrap();
     let held = "select count(*) from pg_locks where locktype = 'advisory' and granted";
     while server.psql(held, &[]) == "0" {
@@ -96,7 +129,11 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     drop(keys);
     other.wait().unwrap();
     fine(sandbox.run(push_there));
-    assert_eq!(server.tables(), before, "what is refused leaves nothing behind");
+    assert_eq!(
+        server.tables(),
+        before,
+        "what is refused leaves nothing behind"
+    );
 
     // A password in an address that everybody can read is refused by every verb, and shown by none.
     let secret = url.replace("voisin@", "voisin:s3cret@");
@@ -107,7 +144,9 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         vec!["worker", "--jobs"],
     ];
     let folder = sandbox.path("exported");
-    for verb in ["similar", "classify", "show", "path", "playlist", "list", "status", "export"] {
+    for verb in [
+        "similar", "classify", "show", "path", "playlist", "list", "status", "export",
+    ] {
         let names: &[&str] = match verb {
             "export" => &[folder.to_str().unwrap()],
             "path" => &["title 1", "title 2"],
@@ -120,32 +159,71 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     questions.push(vec!["serve", "--backend"]);
     for question in &questions {
         let said = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
-        assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{question:?}: {said}");
+        assert!(
+            said.contains("PGPASSFILE") && !said.contains("s3cret"),
+            "{question:?}: {said}"
+        );
     }
     // Where only this user can read it, it is taken, and not shown either.
-    let status = sandbox.command(["status"]).env("VOISIN_BACKEND", &secret).output().unwrap();
+    let status = sandbox
+        .command(["status"])
+        .env("VOISIN_BACKEND", &secret)
+        .output()
+        .unwrap();
     assert!(!fine(&status).contains("s3cret") && !text(&status.stderr).contains("s3cret"));
     let nobody = secret.replace(&server.port.to_string(), "1");
-    let status = sandbox.command(["status"]).env("VOISIN_BACKEND", nobody).output().unwrap();
+    let status = sandbox
+        .command(["status"])
+        .env("VOISIN_BACKEND", nobody)
+        .output()
+        .unwrap();
     let said = refused(status);
-    assert!(said.contains("cannot connect to postgres://voisin@") && !said.contains("s3cret"), "{said}");
+    assert!(
+        said.contains("cannot connect to postgres://voisin@") && !said.contains("s3cret"),
+        "{said}"
+    );
 
     // An old pgvector, by its own word, and tables of a newer voisin.
-    let verbs = [push_there.to_vec(), pull_there.to_vec(), vec!["list", "--backend", &url]];
-    server.psql("update pg_extension set extversion = '0.7.4' where extname = 'vector'", &[]);
+    let verbs = [
+        push_there.to_vec(),
+        pull_there.to_vec(),
+        vec!["list", "--backend", &url],
+    ];
+    server.psql(
+        "update pg_extension set extversion = '0.7.4' where extname = 'vector'",
+        &[],
+    );
     for words in &verbs {
         let said = refused(sandbox.run(words));
-        assert!(said.contains("found 0.7.4") && said.contains("alter extension vector update"), "{said}");
+        assert!(
+            said.contains("found 0.7.4") && said.contains("alter extension vector update"),
+            "{said}"
+        );
     }
-    server.psql("update pg_extension set extversion = '0.8.0' where extname = 'vector'", &[]);
+    server.psql(
+        "update pg_extension set extversion = '0.8.0' where extname = 'vector'",
+        &[],
+    );
     // A newer voisin's tables may wait for their model, and have other columns: nothing of them is touched.
-    server.psql("update voisin_state set schema = 99, fingerprint = null", &[]);
-    server.psql("alter table voisin_track rename embedding to elsewhere", &[]);
+    server.psql(
+        "update voisin_state set schema = 99, fingerprint = null",
+        &[],
+    );
+    server.psql(
+        "alter table voisin_track rename embedding to elsewhere",
+        &[],
+    );
     for words in &verbs {
         let said = refused(sandbox.run(words));
-        assert!(said.contains("schema 99") && said.contains("use the newer voisin"), "{said}");
+        assert!(
+            said.contains("schema 99") && said.contains("use the newer voisin"),
+            "{said}"
+        );
     }
-    assert_eq!(server.psql("select fingerprint is null from voisin_state", &[]), "t");
+    assert_eq!(
+        server.psql("select fingerprint is null from voisin_state", &[]),
+        "t"
+    );
 }
 
 #[test]
@@ -166,8 +244,14 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
         let new = Sandbox::new();
         for words in [&["pull", "--from", &url][..], &["list", "--backend", &url]] {
             let said = refused(new.run(words));
-            assert!(said.contains("the model of its vectors is refused"), "{change}: {said}");
-            assert!(said.contains(found) && said.contains("push again"), "{change}: {said}");
+            assert!(
+                said.contains("the model of its vectors is refused"),
+                "{change}: {said}"
+            );
+            assert!(
+                said.contains(found) && said.contains("push again"),
+                "{change}: {said}"
+            );
         }
         let library = Library::open(&new.path("library"), OpenMode::ReadOnly);
         assert!(
@@ -182,8 +266,14 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
     }
     // Rows that another program has changed: one has three megabytes of facts, one a path that is none, one no facts.
     for (path, change) in [
-        ("/music/1/album 1/1.flac", "facts || jsonb_build_object('more', repeat(' ', 3000000))"),
-        ("/music/2/album 2/2.flac", "replace(facts::text, '/music/2/', 'music/../2/')::jsonb"),
+        (
+            "/music/1/album 1/1.flac",
+            "facts || jsonb_build_object('more', repeat(' ', 3000000))",
+        ),
+        (
+            "/music/2/album 2/2.flac",
+            "replace(facts::text, '/music/2/', 'music/../2/')::jsonb",
+        ),
         ("/music/3/album 3/3.flac", "'{\"hex\": \"7b\"}'"),
     ] {
         let changed = server.psql(
@@ -196,17 +286,34 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
     let pulled = new.run(["pull", "--from", &url, "--format", "json"]);
     assert_eq!(code(&pulled), 1, "{}", text(&pulled.stderr));
     let pulled = json(&pulled);
-    assert_eq!((&pulled["added"], &pulled["refused"]), (&47.into(), &3.into()), "{pulled}");
+    assert_eq!(
+        (&pulled["added"], &pulled["refused"]),
+        (&47.into(), &3.into()),
+        "{pulled}"
+    );
     // Where nothing that was asked for is whole, that is said, and not that it is not there.
-    server.psql("update voisin_vector set vector = substr(vector, 1, 8)", &[]);
+    server.psql(
+        "update voisin_vector set vector = substr(vector, 1, 8)",
+        &[],
+    );
     let folder = sandbox.path("exported");
     let said = refused(sandbox.run(["export", folder.to_str().unwrap(), "--backend", &url]));
-    assert!(said.contains("are damaged") && said.contains("voisin_vector"), "{said}");
+    assert!(
+        said.contains("are damaged") && said.contains("voisin_vector"),
+        "{said}"
+    );
     fine(sandbox.run(["similar", "title 12", "--backend", &url]));
     server.psql("update voisin_track set facts = '{}'", &[]);
-    for words in [["similar", "title 12"], ["show", "title 12"], ["list", "title 12"]] {
+    for words in [
+        ["similar", "title 12"],
+        ["show", "title 12"],
+        ["list", "title 12"],
+    ] {
         let said = refused(sandbox.run(words.iter().chain(&["--backend", &url])));
-        assert!(said.contains("are damaged") && said.contains("voisin_track"), "{said}");
+        assert!(
+            said.contains("are damaged") && said.contains("voisin_track"),
+            "{said}"
+        );
     }
 }
 
@@ -215,9 +322,10 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
 fn a_server_that_is_none_ends_in_an_error() {
     use std::io::Write as _;
     let sandbox = sandbox_with(1);
-    for (answer, expected) in
-        [("", "no answer within 1 s"), ("HTTP/1.1 400 Bad Request\r\n\r\n", "cannot connect")]
-    {
+    for (answer, expected) in [
+        ("", "no answer within 1 s"),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", "cannot connect"),
+    ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
@@ -228,13 +336,21 @@ fn a_server_that_is_none_ends_in_an_error() {
             }
         });
         for mode in ["disable", "prefer", "verify-full"] {
-            let url = format!("postgres://me@127.0.0.1:{port}/music?connect_timeout=1&sslmode={mode}");
+            let url =
+                format!("postgres://me@127.0.0.1:{port}/music?connect_timeout=1&sslmode={mode}");
             let begun = Instant::now();
             let said = refused(sandbox.run(["similar", "title 0", "--backend", &url]));
-            assert!(said.contains("cannot connect to postgres://me@"), "{mode}: {said}");
+            assert!(
+                said.contains("cannot connect to postgres://me@"),
+                "{mode}: {said}"
+            );
             assert!(said.contains(expected), "{mode}: {said}");
             // The program's own start is in it.
-            assert!(begun.elapsed() < Duration::from_secs(30), "{mode}: {:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "{mode}: {:?}",
+                begun.elapsed()
+            );
         }
     }
 }
@@ -252,16 +368,27 @@ fn passwords_encryption_and_rights() {
         &[],
     );
     let rules = server.folder.join("pg_hba.conf");
-    fs::write(&rules, "host all voisin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        .unwrap();
+    fs::write(
+        &rules,
+        "host all voisin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
+    )
+    .unwrap();
     server.psql("select pg_reload_conf()", &[]);
     let url = format!("postgres://reader@127.0.0.1:{}/postgres", server.port);
     let passwords = sandbox.path("pgpass");
-    fs::write(&passwords, format!("127.0.0.1:{}:*:reader:s3cret\n", server.port)).unwrap();
+    fs::write(
+        &passwords,
+        format!("127.0.0.1:{}:*:reader:s3cret\n", server.port),
+    )
+    .unwrap();
     let ask = |arguments: &[&str], mode: u32| {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&passwords, fs::Permissions::from_mode(mode)).unwrap();
-        sandbox.command(arguments).env("PGPASSFILE", &passwords).output().unwrap()
+        sandbox
+            .command(arguments)
+            .env("PGPASSFILE", &passwords)
+            .output()
+            .unwrap()
     };
     let answered = ask(&["similar", "title 12", "--backend", &url], 0o600);
     assert_eq!(code(&answered), 0, "{}", text(&answered.stderr));
@@ -278,8 +405,15 @@ fn passwords_encryption_and_rights() {
     // Encryption: the certificate and the name in it are checked.
     let certificate = server.encrypt(None);
     let address = |host: &str, root: bool| {
-        let root = if root { format!("&sslrootcert={}", certificate.display()) } else { String::new() };
-        format!("postgres://voisin@{host}:{}/postgres?sslmode=verify-full{root}", server.port)
+        let root = if root {
+            format!("&sslrootcert={}", certificate.display())
+        } else {
+            String::new()
+        };
+        format!(
+            "postgres://voisin@{host}:{}/postgres?sslmode=verify-full{root}",
+            server.port
+        )
     };
     let run = |url: &str| sandbox.run(["status", "--backend", url]);
     let trusted = run(&address("localhost", true));
@@ -295,7 +429,10 @@ fn passwords_encryption_and_rights() {
 
     // Without pgvector the message says what to do.
     server.psql("create database bare", &[]);
-    let bare = format!("postgres://reader@127.0.0.1:{}/bare?sslmode=disable", server.port);
+    let bare = format!(
+        "postgres://reader@127.0.0.1:{}/bare?sslmode=disable",
+        server.port
+    );
     let refused = ask(&["push", "--to", &bare], 0o600);
     assert!(
         code(&refused) == 2 && text(&refused.stderr).contains("create extension vector"),
@@ -303,5 +440,9 @@ fn passwords_encryption_and_rights() {
         text(&refused.stderr)
     );
     let empty = ask(&["status", "--backend", &bare], 0o600);
-    assert!(code(&empty) == 2 && text(&empty.stderr).contains("voisin push"), "{}", text(&empty.stderr));
+    assert!(
+        code(&empty) == 2 && text(&empty.stderr).contains("voisin push"),
+        "{}",
+        text(&empty.stderr)
+    );
 }

@@ -71,7 +71,10 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
     assert_eq!(killed.tables(), whole.tables());
     assert!(
         killed
-            .psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[])
+            .psql(
+                "select indexdef from pg_indexes where indexdef like '%hnsw%'",
+                &[]
+            )
             .contains("halfvec_ip_ops")
     );
 }
@@ -82,7 +85,10 @@ fn push_sends_changed_tracks_alone() {
     let server = Server::start(&programs);
     let sandbox = sandbox_with(500);
     let counts = |sent: &Value| -> Vec<u64> {
-        ["added", "updated", "unchanged", "removed"].iter().map(|key| sent[key].as_u64().unwrap()).collect()
+        ["added", "updated", "unchanged", "removed"]
+            .iter()
+            .map(|key| sent[key].as_u64().unwrap())
+            .collect()
     };
     assert_eq!(counts(&push(&sandbox, &server, &[])), [500, 0, 0, 0]);
     let before = server.tables();
@@ -92,13 +98,23 @@ fn push_sends_changed_tracks_alone() {
     // A label, a tag, a vector, a removal, a new track.
     assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
-    let tags = TrackTags { title: Some("renamed".into()), ..TrackTags::default() };
+    let tags = TrackTags {
+        title: Some("renamed".into()),
+        ..TrackTags::default()
+    };
     let eleventh = library.track(TrackId(11)).unwrap();
-    library.attach_file(TrackId(11), &eleventh.files[0].record, &tags).unwrap();
+    library
+        .attach_file(TrackId(11), &eleventh.files[0].record, &tags)
+        .unwrap();
     let mut vector = vec![0.0; DIMENSION];
     vector[3] = 1.0;
-    let none = TrackWindows { vectors: Array2::default((0, DIMENSION)), starts: Vec::new() };
-    library.replace_vectors(TrackId(12), &vector, &none).unwrap();
+    let none = TrackWindows {
+        vectors: Array2::default((0, DIMENSION)),
+        starts: Vec::new(),
+    };
+    library
+        .replace_vectors(TrackId(12), &vector, &none)
+        .unwrap();
     library.remove_tracks(&[TrackId(13)]).unwrap();
     let record = track(100_000, vector.clone());
     library.take_in(&[(None, record)]).unwrap();
@@ -116,7 +132,11 @@ fn push_sends_changed_tracks_alone() {
     library.take_in(&[(None, track(200_000, vector))]).unwrap();
     drop(library);
     let sent = push(&other, &server, &[]);
-    assert_eq!(counts(&sent), [2, 0, 0, 0], "track 13 is here and there is no more");
+    assert_eq!(
+        counts(&sent),
+        [2, 0, 0, 0],
+        "track 13 is here and there is no more"
+    );
     assert_eq!(sent["of_others"], 19);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
 }
@@ -128,9 +148,23 @@ fn only_recentre_renews_the_mean() {
     let server = Server::start(&programs);
     let (url, sandbox, other) = (server.url(), sandbox_with(300), Sandbox::new());
     push(&sandbox, &server, &[]);
-    let mean = || server.psql("select encode(mean, 'hex'), generation from voisin_mean", &[]);
+    let mean = || {
+        server.psql(
+            "select encode(mean, 'hex'), generation from voisin_mean",
+            &[],
+        )
+    };
     let similar = || {
-        let words = ["similar", "title 12", "--format", "json", "--limit", "20", "--backend", &url];
+        let words = [
+            "similar",
+            "title 12",
+            "--format",
+            "json",
+            "--limit",
+            "20",
+            "--backend",
+            &url,
+        ];
         fine_json(sandbox.run(words))["neighbours"].clone()
     };
     let here = fine_json(sandbox.run(["similar", "title 12", "--format", "json", "--limit", "20"]));
@@ -141,12 +175,16 @@ fn only_recentre_renews_the_mean() {
     let mut library = synthetic(&other.path("library"), 0, 2);
     let mut random = StdRng::seed_from_u64(5);
     let far = |random: &mut StdRng| -> Vec<f32> {
-        let mut vector: Vec<f32> = (0..DIMENSION).map(|_| random.random_range(-0.2..0.2)).collect();
+        let mut vector: Vec<f32> = (0..DIMENSION)
+            .map(|_| random.random_range(-0.2..0.2))
+            .collect();
         vector[0] = -3.0;
         let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
         vector.iter().map(|value| value / norm).collect()
     };
-    let records: Vec<_> = (0..300).map(|i| (None, track(200_000 + i, far(&mut random)))).collect();
+    let records: Vec<_> = (0..300)
+        .map(|i| (None, track(200_000 + i, far(&mut random))))
+        .collect();
     library.take_in(&records).unwrap();
     drop(library);
     push(&other, &server, &[]);
@@ -154,7 +192,10 @@ fn only_recentre_renews_the_mean() {
     assert_eq!(mean(), first);
 
     let sent = push(&sandbox, &server, &["--recentre"]);
-    assert_eq!((&sent["unchanged"], &sent["recentred"]), (&300.into(), &600.into()));
+    assert_eq!(
+        (&sent["unchanged"], &sent["recentred"]),
+        (&300.into(), &600.into())
+    );
     assert_ne!(mean(), first);
     let mut store = Postgres::open(&PostgresAddress::parse(&url, true).unwrap()).unwrap();
     let space = store.held_space();
@@ -162,31 +203,58 @@ fn only_recentre_renews_the_mean() {
     // What is searched is what the raw vectors are relative to it.
     let ids: Vec<TrackId> = store.changes(0).unwrap().unwrap().added;
     assert_eq!(ids.len(), 600);
-    let vectors = server.psql("select encode(vector, 'hex') from voisin_vector order by id", &[]);
+    let vectors = server.psql(
+        "select encode(vector, 'hex') from voisin_vector order by id",
+        &[],
+    );
     let vectors: Vec<Vec<f32>> = vectors.lines().map(vector_of_hex).collect();
-    for query in vectors.iter().step_by(97).map(|vector| space.centre(vector)) {
+    for query in vectors
+        .iter()
+        .step_by(97)
+        .map(|vector| space.centre(vector))
+    {
         let mut expected: Vec<(TrackId, f32)> = ids
             .iter()
             .zip(&vectors)
-            .map(|(id, vector)| (*id, query.iter().zip(space.centre(vector)).map(|(a, b)| a * b).sum()))
+            .map(|(id, vector)| {
+                (
+                    *id,
+                    query
+                        .iter()
+                        .zip(space.centre(vector))
+                        .map(|(a, b)| a * b)
+                        .sum(),
+                )
+            })
             .collect();
         expected.sort_by(|a, b| b.1.total_cmp(&a.1));
         for effort in [Effort::Exact, Effort::Width(400)] {
-            let found = store.nearest(&query, 5, &TrackFilter::default(), effort).unwrap();
+            let found = store
+                .nearest(&query, 5, &TrackFilter::default(), effort)
+                .unwrap();
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((found.similarity - expected.1).abs() < 2e-4, "{effort:?}: {found:?} {expected:?}");
+                assert!(
+                    (found.similarity - expected.1).abs() < 2e-4,
+                    "{effort:?}: {found:?} {expected:?}"
+                );
             }
         }
     }
     // Whoever answers from there now does so relative to it.
     let answer = similar();
     let found = answer.as_array().unwrap();
-    assert!(found.len() == 20 && found[0]["similarity"].as_f64().unwrap() <= 1.0, "{answer}");
+    assert!(
+        found.len() == 20 && found[0]["similarity"].as_f64().unwrap() <= 1.0,
+        "{answer}"
+    );
 
     // Tables of before the mean are refused by their number.
     server.psql("update voisin_state set schema = 1", &[]);
     let said = refused(sandbox.run(["push", "--to", &url]));
-    assert!(said.contains("schema 1, this voisin knows 5") && said.contains("push again"), "{said}");
+    assert!(
+        said.contains("schema 1, this voisin knows 5") && said.contains("push again"),
+        "{said}"
+    );
 }
 
 fn vector_of_hex(hex: &str) -> Vec<f32> {
@@ -214,7 +282,10 @@ fn pull_returns_every_record_as_it_was_pushed() {
     odd.facts.files[0].tags.bpm = Some(1e-300 / 3.0);
     odd.facts.files[0].tags.replay_gain = Some(-0.0);
     odd.facts.files[0].tags.title = Some("\"bpm\":\"3\" \\u0000".into());
-    Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap().take_in(&[(None, odd)]).unwrap();
+    Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
+        .unwrap()
+        .take_in(&[(None, odd)])
+        .unwrap();
     push(&sandbox, &server, &["--windows"]);
     // As docs/scale.md asks.
     let asked = "select f #>> '{record,path}' from voisin_track t, jsonb_array_elements(facts -> 'files') f
@@ -228,17 +299,34 @@ fn pull_returns_every_record_as_it_was_pushed() {
     };
     assert_eq!(pull(&other)["added"], 301);
     assert_eq!(pull(&other)["added"], 0);
-    let person = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap().setting("person");
-    assert_eq!(person.unwrap().as_deref(), Some("composer"), "whom tracks count as by");
-    assert_eq!(facts(&other), facts(&sandbox), "paths of any bytes, NUL in titles, numbers to the last bit");
-    assert_eq!(other.vectors(), sandbox.vectors(), "vectors to the last bit");
+    let person = Library::open(&other.path("library"), OpenMode::ReadOnly)
+        .unwrap()
+        .setting("person");
+    assert_eq!(
+        person.unwrap().as_deref(),
+        Some("composer"),
+        "whom tracks count as by"
+    );
+    assert_eq!(
+        facts(&other),
+        facts(&sandbox),
+        "paths of any bytes, NUL in titles, numbers to the last bit"
+    );
+    assert_eq!(
+        other.vectors(),
+        sandbox.vectors(),
+        "vectors to the last bit"
+    );
     // What went there goes here.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(1), TrackId(2)]).unwrap();
     drop(library);
     push(&sandbox, &server, &[]);
     pull(&other);
-    assert_eq!(json(other.run(["status", "--format", "json"]))["tracks"], 299);
+    assert_eq!(
+        json(other.run(["status", "--format", "json"]))["tracks"],
+        299
+    );
     // A database that does not answer leaves no library behind.
     let third = Sandbox::new();
     let nowhere = third.run(["pull", "--from", "postgres://voisin@127.0.0.1:1/none"]);
@@ -254,7 +342,11 @@ fn pull_returns_every_record_as_it_was_pushed() {
 fn music(sandbox: &Sandbox) -> PathBuf {
     let music = six_tracks(sandbox);
     for i in 0..10 {
-        fs::write(music.join(format!("noise {i}.wav")), noise_wav(16_000, 8.0, i)).unwrap();
+        fs::write(
+            music.join(format!("noise {i}.wav")),
+            noise_wav(16_000, 8.0, i),
+        )
+        .unwrap();
     }
     fs::write(music.join("broken.mp3"), "this is no music").unwrap();
     fs::copy(music.join("noise 3.wav"), music.join("noise 3 again.wav")).unwrap();
@@ -264,13 +356,35 @@ fn music(sandbox: &Sandbox) -> PathBuf {
 /// Three workers on one table, one of which is killed as soon as it has something in hand. Returns what the others said.
 fn three_workers(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Vec<Value> {
     let url = server.url();
-    let mut words =
-        vec!["worker", "--jobs", &url, "--batch", "2", "--lease", "3", "--threads", "1", "--format", "json"];
+    let mut words = vec![
+        "worker",
+        "--jobs",
+        &url,
+        "--batch",
+        "2",
+        "--lease",
+        "3",
+        "--threads",
+        "1",
+        "--format",
+        "json",
+    ];
     words.extend(more);
-    let start = || sandbox.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = || {
+        sandbox
+            .command(&words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
     let mut killed = start();
     for _ in 0..600 {
-        if server.psql("select count(*) from voisin_job where leased_until is not null", &[]) != "0" {
+        if server.psql(
+            "select count(*) from voisin_job where leased_until is not null",
+            &[],
+        ) != "0"
+        {
             break;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -278,10 +392,13 @@ fn three_workers(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Vec<Value
     assert!(killed.try_wait().unwrap().is_none(), "it was at work");
     killed.kill().unwrap();
     killed.wait().unwrap();
-    let in_hand = "select count(*) from voisin_job where leased_until is not null and done_at is null";
+    let in_hand =
+        "select count(*) from voisin_job where leased_until is not null and done_at is null";
     assert_ne!(server.psql(in_hand, &[]), "0", "something was in hand");
     let others = [start(), start()];
-    others.map(|child| json(child.wait_with_output().unwrap())).into()
+    others
+        .map(|child| json(child.wait_with_output().unwrap()))
+        .into()
 }
 
 #[test]
@@ -291,19 +408,38 @@ fn three_workers_one_killed_all_done_once() {
     let sandbox = Sandbox::new();
     let (url, music) = (server.url(), music(&sandbox));
     let fill = || {
-        let words = ["worker", "--jobs", &url, "--add", music.to_str().unwrap(), "--format", "json"];
+        let words = [
+            "worker",
+            "--jobs",
+            &url,
+            "--add",
+            music.to_str().unwrap(),
+            "--format",
+            "json",
+        ];
         json(sandbox.run(words))
     };
     assert_eq!(fill()["added"], 18);
     assert_eq!(fill()["unchanged"], 18, "a second time adds nothing");
     // A path that only another machine has, by SQL.
-    server.psql("insert into voisin_job (path) values (convert_to('/nowhere/à.flac', 'UTF8'))", &[]);
+    server.psql(
+        "insert into voisin_job (path) values (convert_to('/nowhere/à.flac', 'UTF8'))",
+        &[],
+    );
 
     // Into the tables: the same vectors, to the last bit, as one process adds.
     let alone = Sandbox::new();
-    assert_eq!(code(&alone.run(["add", music.to_str().unwrap()])), 1, "one file is broken");
+    assert_eq!(
+        code(&alone.run(["add", music.to_str().unwrap()])),
+        1,
+        "one file is broken"
+    );
     let said = three_workers(&sandbox, &server, &["--with-windows"]);
-    let sum = |key: &str| said.iter().map(|one| one[key].as_u64().unwrap()).sum::<u64>();
+    let sum = |key: &str| {
+        said.iter()
+            .map(|one| one[key].as_u64().unwrap())
+            .sum::<u64>()
+    };
     let last = said.iter().max_by_key(|one| one["done"].as_u64()).unwrap();
     assert_eq!(
         (&last["jobs"], &last["done"], &last["failed"]),
@@ -311,20 +447,40 @@ fn three_workers_one_killed_all_done_once() {
         "{said:?}"
     );
     assert!(sum("own_done") <= 17, "no file was done twice: {said:?}");
-    let failures = server.psql("select failure from voisin_job where failure is not null order by 1", &[]);
-    assert!(failures.contains("No such file") && failures.lines().count() == 2, "{failures}");
-    let attempts = "select attempts from voisin_job where convert_from(path, 'UTF8') like '/nowhere%'";
-    assert_eq!(server.psql(attempts, &[]), "3", "what another machine may see is tried thrice");
+    let failures = server.psql(
+        "select failure from voisin_job where failure is not null order by 1",
+        &[],
+    );
+    assert!(
+        failures.contains("No such file") && failures.lines().count() == 2,
+        "{failures}"
+    );
+    let attempts =
+        "select attempts from voisin_job where convert_from(path, 'UTF8') like '/nowhere%'";
+    assert_eq!(
+        server.psql(attempts, &[]),
+        "3",
+        "what another machine may see is tried thrice"
+    );
     let pulled = Sandbox::new();
-    assert_eq!(json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 16);
+    assert_eq!(
+        json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"],
+        16
+    );
     assert_eq!(pulled.vectors(), alone.vectors());
     let files = json(pulled.run(["status", "--format", "json"]))["files"].clone();
     assert_eq!(files, 17, "a recording in two files is one track");
 
     // Another kind of ids is refused, and the file stays for others.
-    server.psql("update voisin_job set done_at = null, attempts = 0 where path like '%noise 5%'", &[]);
+    server.psql(
+        "update voisin_job set done_at = null, attempts = 0 where path like '%noise 5%'",
+        &[],
+    );
     let other = refused(sandbox.run(["worker", "--jobs", &url, "--identity", "quick"]));
-    assert!(other.contains("\"full\"") && other.contains("\"quick\""), "{other}");
+    assert!(
+        other.contains("\"full\"") && other.contains("\"quick\""),
+        "{other}"
+    );
     let open = "select attempts from voisin_job where done_at is null and leased_until is null";
     assert_eq!(server.psql(open, &[]), "0");
 
@@ -335,15 +491,31 @@ fn three_workers_one_killed_all_done_once() {
         let output = sandbox.path("vectors");
         three_workers(&sandbox, &server, &["--output", output.to_str().unwrap()]);
         let one = sandbox.path("one");
-        let embed =
-            ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", one.to_str().unwrap()];
+        let embed = [
+            "embed",
+            music.to_str().unwrap(),
+            "--format",
+            "parquet",
+            "--output",
+            one.to_str().unwrap(),
+        ];
         assert_eq!(code(&sandbox.run(embed)), 1);
         let (a, b) = (Sandbox::new(), Sandbox::new());
         let take = |sandbox: &Sandbox, folder: &Path| {
-            json(sandbox.run(["add", "--from-parquet", folder.to_str().unwrap(), "--format", "json"]))
+            json(sandbox.run([
+                "add",
+                "--from-parquet",
+                folder.to_str().unwrap(),
+                "--format",
+                "json",
+            ]))
         };
         let taken = take(&a, &output);
-        assert_eq!((&taken["added"], &taken["unchanged"]), (&16.into(), &0.into()), "{taken}");
+        assert_eq!(
+            (&taken["added"], &taken["unchanged"]),
+            (&16.into(), &0.into()),
+            "{taken}"
+        );
         take(&b, &one);
         assert_eq!(a.vectors(), b.vectors());
     }
@@ -366,7 +538,11 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
         "{}",
         text(&none.stderr)
     );
-    assert_eq!(server.psql("select to_regclass('voisin_job') is null", &[]), "t", "it only asked");
+    assert_eq!(
+        server.psql("select to_regclass('voisin_job') is null", &[]),
+        "t",
+        "it only asked"
+    );
     fs::create_dir_all(&music).unwrap();
     let song = |i: u64| music.join(format!("{i}.wav"));
     for i in 0..4 {
@@ -377,7 +553,10 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
     let folder = music.to_str().unwrap();
     assert_eq!(json(worker(&["--add", folder]))["added"], 5);
     let open = json(worker(&["--status"]));
-    assert_eq!((&open["jobs"], &open["done"], &open["seconds_left"]), (&5.into(), &0.into(), &Value::Null));
+    assert_eq!(
+        (&open["jobs"], &open["done"], &open["seconds_left"]),
+        (&5.into(), &0.into(), &Value::Null)
+    );
 
     // One that another machine has in hand.
     server.psql(
@@ -386,34 +565,68 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
         &[],
     );
     let leased = json(worker(&["--status"]));
-    assert_eq!((&leased["leased"], &leased["workers"][0]["worker"]), (&1.into(), &"other 7".into()));
+    assert_eq!(
+        (&leased["leased"], &leased["workers"][0]["worker"]),
+        (&1.into(), &"other 7".into())
+    );
     let until = leased["workers"][0]["until"].as_str().unwrap();
     assert!(until.len() == 20 && until.ends_with('Z'), "{until}");
-    assert_eq!(code(&worker(&["--alive", alive.to_str().unwrap()])), 1, "one file is broken");
+    assert_eq!(
+        code(&worker(&["--alive", alive.to_str().unwrap()])),
+        1,
+        "one file is broken"
+    );
     let beat: u64 = fs::read_to_string(&alive).unwrap().trim().parse().unwrap();
     assert!(beat > 1_700_000_000, "{beat}");
     let done = json(worker(&["--status"]));
-    assert_eq!((&done["done"], &done["failed"], &done["leased"]), (&4.into(), &1.into(), &0.into()));
-    assert!(done["per_hour"].as_f64().unwrap() > 0.0 && done["seconds_left"] == 0.0, "{done}");
+    assert_eq!(
+        (&done["done"], &done["failed"], &done["leased"]),
+        (&4.into(), &1.into(), &0.into())
+    );
+    assert!(
+        done["per_hour"].as_f64().unwrap() > 0.0 && done["seconds_left"] == 0.0,
+        "{done}"
+    );
     assert_eq!(done["failures"][0]["path"], broken.to_str().unwrap());
-    assert!(done["failures"][0]["reason"].as_str().unwrap().contains("not an audio file"), "{done}");
+    assert!(
+        done["failures"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("not an audio file"),
+        "{done}"
+    );
     let table = fine(sandbox.run(["worker", "--jobs", &url, "--status"]));
-    assert!(table.starts_with("4 done and 1 failed of 5 files, 0 in hand\n"), "{table}");
-    assert!(table.contains("broken.mp3") && table.contains("not an audio file"), "{table}");
+    assert!(
+        table.starts_with("4 done and 1 failed of 5 files, 0 in hand\n"),
+        "{table}"
+    );
+    assert!(
+        table.contains("broken.mp3") && table.contains("not an audio file"),
+        "{table}"
+    );
 
     // Other contents, also of what could not be read: heard again. The same contents at the same time: not.
     fs::write(song(1), noise_wav(16_000, 9.0, 11)).unwrap();
     fs::write(&broken, noise_wav(16_000, 8.0, 12)).unwrap();
     let again = json(worker(&["--add", folder]));
-    assert_eq!((&again["added"], &again["changed"], &again["unchanged"]), (&0.into(), &2.into(), &3.into()));
+    assert_eq!(
+        (&again["added"], &again["changed"], &again["unchanged"]),
+        (&0.into(), &2.into(), &3.into())
+    );
     let heard = json(worker(&[]));
-    assert_eq!((&heard["own_done"], &heard["failed"]), (&2.into(), &0.into()));
+    assert_eq!(
+        (&heard["own_done"], &heard["failed"]),
+        (&2.into(), &0.into())
+    );
     assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
     let recordings = server.psql("select count(*) from voisin_track", &[]);
     assert_eq!(recordings, "5", "the former recording went");
 
     // A table of before has no sizes and times: nothing is heard anew for that.
-    server.psql("alter table voisin_job drop column size, drop column mtime_ns", &[]);
+    server.psql(
+        "alter table voisin_job drop column size, drop column mtime_ns",
+        &[],
+    );
     assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
     assert_eq!(json(worker(&["--status"]))["done"], 5);
 }
@@ -426,13 +639,19 @@ fn a_changed_file_takes_its_former_recording_away() {
     let (sandbox, owner) = (Sandbox::new(), Sandbox::new());
     let (url, music) = (server.url(), sandbox.path("music"));
     fs::create_dir_all(&music).unwrap();
-    let song = |name: &str, seed: u64| fs::write(music.join(name), noise_wav(16_000, 8.0, seed)).unwrap();
+    let song =
+        |name: &str, seed: u64| fs::write(music.join(name), noise_wav(16_000, 8.0, seed)).unwrap();
     let hear = || {
         fine(sandbox.run(["worker", "--jobs", &url, "--add", music.to_str().unwrap()]));
         fine(sandbox.run(["worker", "--jobs", &url, "--with-windows"]));
     };
     let rows = || server.psql("select count(*) from voisin_track", &[]);
-    let gone = || server.psql("select count(*), count(*) filter (where barred) from voisin_gone", &[]);
+    let gone = || {
+        server.psql(
+            "select count(*), count(*) filter (where barred) from voisin_gone",
+            &[],
+        )
+    };
     let of_b = || {
         let sql = "select cardinality(paths), jsonb_array_length(facts -> 'files'), md5(windows), md5(vector)
             from voisin_track join voisin_vector using (id) where facts::text like '%/b.wav%'";
@@ -449,12 +668,19 @@ fn a_changed_file_takes_its_former_recording_away() {
     fine(owner.run(["add", music.join("d.wav").to_str().unwrap()]));
     assert_eq!(push(&owner, &server, &[])["of_others"], 1);
     let follower = Sandbox::new();
-    assert_eq!(fine_json(follower.run(["pull", "--from", &url, "--format", "json"]))["added"], 3);
+    assert_eq!(
+        fine_json(follower.run(["pull", "--from", &url, "--format", "json"]))["added"],
+        3
+    );
     for (name, seed) in [("a.wav", 4), ("c.wav", 5), ("d.wav", 6)] {
         song(name, seed);
     }
     hear();
-    assert_eq!((rows(), gone()), ("5".to_owned(), "1|0".to_owned()), "that of c.wav alone went");
+    assert_eq!(
+        (rows(), gone()),
+        ("5".to_owned(), "1|0".to_owned()),
+        "that of c.wav alone went"
+    );
     assert_eq!(of_b(), before.replacen("2|2|", "1|1|", 1));
     let held = "select count(*) from voisin_held where library <> '' and id in (select id from voisin_track)";
     assert_eq!(server.psql(held, &[]), "1");
@@ -462,7 +688,11 @@ fn a_changed_file_takes_its_former_recording_away() {
     follower.run(["pull", "--from", &url]);
     let contents = |sandbox: &Sandbox| facts(sandbox).into_keys().collect::<Vec<_>>();
     let former = server.psql("select encode(content, 'hex') from voisin_gone", &[]);
-    assert!(contents(&follower).iter().all(|content| content.to_string() != former));
+    assert!(
+        contents(&follower)
+            .iter()
+            .all(|content| content.to_string() != former)
+    );
     // What it was of goes with the last of its files.
     song("b.wav", 7);
     hear();
@@ -476,7 +706,9 @@ fn workers_listen_to_a_bucket() {
     if !cfg!(feature = "parquet") {
         return;
     }
-    let Some(store) = ObjectStoreServer::find() else { return };
+    let Some(store) = ObjectStoreServer::find() else {
+        return;
+    };
     let server = Server::start(&programs);
     let sandbox = Sandbox::new();
     let url = server.url();
@@ -486,15 +718,26 @@ fn workers_listen_to_a_bucket() {
         store.upload(&song, &format!("music/{i}.wav"));
     }
     let worker = |more: &[&str]| {
-        let words: Vec<&str> =
-            ["worker", "--jobs", &url, "--format", "json"].iter().chain(more).copied().collect();
+        let words: Vec<&str> = ["worker", "--jobs", &url, "--format", "json"]
+            .iter()
+            .chain(more)
+            .copied()
+            .collect();
         json(store.run(&sandbox, &words))
     };
     assert_eq!(worker(&["--add", "s3://music/music/"])["added"], 3);
     let done = worker(&["--output", "s3://music/vectors"]);
     assert_eq!((&done["done"], &done["failed"]), (&3.into(), &0.into()));
-    let taken =
-        json(store.run(&sandbox, &["add", "--from-parquet", "s3://music/vectors", "--format", "json"]));
+    let taken = json(store.run(
+        &sandbox,
+        &[
+            "add",
+            "--from-parquet",
+            "s3://music/vectors",
+            "--format",
+            "json",
+        ],
+    ));
     assert_eq!(taken["added"], 3);
     // Into the tables, of a file that changed and one that is gone.
     let song = sandbox.path("song.wav");
@@ -502,12 +745,25 @@ fn workers_listen_to_a_bucket() {
     store.upload(&song, "music/1.wav");
     assert_eq!(worker(&["--add", "s3://music/music/"])["changed"], 1);
     store.python("bucket.Object('music/2.wav').delete()");
-    server.psql("update voisin_job set done_at = null, attempts = 0 where path like '%2.wav'", &[]);
+    server.psql(
+        "update voisin_job set done_at = null, attempts = 0 where path like '%2.wav'",
+        &[],
+    );
     let again = worker(&[]);
-    assert_eq!((&again["own_done"], &again["failed"]), (&1.into(), &1.into()), "{again}");
-    assert_eq!(worker(&["--status"])["failures"][0]["reason"], "there is no such object");
+    assert_eq!(
+        (&again["own_done"], &again["failed"]),
+        (&1.into(), &1.into()),
+        "{again}"
+    );
+    assert_eq!(
+        worker(&["--status"])["failures"][0]["reason"],
+        "there is no such object"
+    );
     let pulled = Sandbox::new();
-    assert_eq!(json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 1);
+    assert_eq!(
+        json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"],
+        1
+    );
 }
 
 /// The tables for Citus, which no package registry has: on a plain server, with its extension left out and its one function a
@@ -519,16 +775,25 @@ fn tables_for_citus_hold_a_library() {
     let sandbox = sandbox_with(300);
     let printed = fine(sandbox.run(["push", "--print-ddl", "citus"]));
     let extension = "create extension if not exists citus;\n";
-    assert!(printed.contains(extension) && !printed.contains("unique (content)"), "{printed}");
+    assert!(
+        printed.contains(extension) && !printed.contains("unique (content)"),
+        "{printed}"
+    );
     server.psql(
         "create function create_distributed_table(what regclass, by text, colocate_with text default 'default')
             returns text language sql as $$ select what::text || ' by ' || by || ' with ' || colocate_with $$",
         &[],
     );
     let divided = "voisin_track by id with default\nvoisin_vector by id with voisin_track";
-    assert_eq!(server.psql(&printed.replace(extension, ""), &[]).trim(), divided);
+    assert_eq!(
+        server.psql(&printed.replace(extension, ""), &[]).trim(),
+        divided
+    );
     // What a search sets within its transaction reaches Citus' workers by this setting alone.
-    assert_eq!(server.psql("show citus.propagate_set_commands", &[]), "local");
+    assert_eq!(
+        server.psql("show citus.propagate_set_commands", &[]),
+        "local"
+    );
     assert_eq!(push(&sandbox, &server, &[])["added"], 300);
     assert_eq!(push(&sandbox, &server, &[])["unchanged"], 300);
     let url = server.url();

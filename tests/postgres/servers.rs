@@ -16,15 +16,26 @@ pub(super) fn programs() -> Option<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            let version = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let extensions = Path::new("/usr/share/postgresql").join(version).join("extension");
-            ["vector.control", "postgres_fdw.control"].iter().all(|name| extensions.join(name).exists())
+            let version = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let extensions = Path::new("/usr/share/postgresql")
+                .join(version)
+                .join("extension");
+            ["vector.control", "postgres_fdw.control"]
+                .iter()
+                .all(|name| extensions.join(name).exists())
         })
         .collect();
     found.sort();
     let found = found.pop().map(|path| path.join("bin"));
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "scripts/install_postgres installs what this test needs");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "scripts/install_postgres installs what this test needs"
+        );
         eprintln!("skipped: no PostgreSQL with pgvector (scripts/install_postgres installs them)");
     }
     found
@@ -45,7 +56,14 @@ fn is_root() -> bool {
 fn command_as_nobody(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+        command
+            .args([
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+                "--",
+            ])
+            .arg(program);
         command
     } else {
         Command::new(program)
@@ -60,15 +78,26 @@ fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
 
 impl Server {
     pub(super) fn start(programs: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = std::env::temp_dir().join(format!("voisin-postgres-{}-{port}", std::process::id()));
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder =
+            std::env::temp_dir().join(format!("voisin-postgres-{}-{port}", std::process::id()));
         let data = folder.to_str().unwrap();
         let made = as_nobody(
             &programs.join("initdb"),
-            &["-D", data, "-U", "voisin", "-A", "trust", "-N", "-E", "UTF8"],
+            &[
+                "-D", data, "-U", "voisin", "-A", "trust", "-N", "-E", "UTF8",
+            ],
         );
         assert!(made.status.success(), "{}", text(&made.stderr));
-        let server = Self { programs: programs.to_owned(), folder, port };
+        let server = Self {
+            programs: programs.to_owned(),
+            folder,
+            port,
+        };
         server.up();
         server
     }
@@ -83,14 +112,32 @@ impl Server {
         let data = self.folder.to_str().unwrap();
         let started = as_nobody(
             &self.programs.join("pg_ctl"),
-            &["-D", data, "-o", &options, "-l", log.to_str().unwrap(), "-w", "-t", "60", "start"],
+            &[
+                "-D",
+                data,
+                "-o",
+                &options,
+                "-l",
+                log.to_str().unwrap(),
+                "-w",
+                "-t",
+                "60",
+                "start",
+            ],
         );
-        assert!(started.status.success(), "{}", fs::read_to_string(log).unwrap_or_default());
+        assert!(
+            started.status.success(),
+            "{}",
+            fs::read_to_string(log).unwrap_or_default()
+        );
     }
 
     pub(super) fn stop(&self, mode: &str) {
         let data = self.folder.to_str().unwrap();
-        as_nobody(&self.programs.join("pg_ctl"), &["-D", data, "-m", mode, "-w", "stop"]);
+        as_nobody(
+            &self.programs.join("pg_ctl"),
+            &["-D", data, "-m", mode, "-w", "stop"],
+        );
     }
 
     /// Encrypts from now on, with a certificate for localhost, of its own or that of another server. Returns its file.
@@ -136,13 +183,27 @@ impl Server {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        format!(
+            "postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable",
+            self.port
+        )
     }
 
     pub(super) fn psql(&self, sql: &str, variables: &[(String, String)]) -> String {
         let mut command = Command::new(self.programs.join("psql"));
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "voisin", "-d", "postgres"]);
-        command.args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q", "-w"]).env("PGSSLMODE", "disable");
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            "voisin",
+            "-d",
+            "postgres",
+        ]);
+        command
+            .args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q", "-w"])
+            .env("PGSSLMODE", "disable");
         for (name, value) in variables {
             command.args(["-v", &format!("{name}={value}")]);
         }
@@ -192,7 +253,12 @@ impl Cluster {
     }
 
     /// - `partitions`: dealt to so many `servers`
-    pub(super) fn of(programs: &Path, sandbox: &Sandbox, partitions: usize, servers: usize) -> Self {
+    pub(super) fn of(
+        programs: &Path,
+        sandbox: &Sandbox,
+        partitions: usize,
+        servers: usize,
+    ) -> Self {
         let coordinator = Server::start(programs);
         let shards: Vec<Server> = (0..servers).map(|_| Server::start(programs)).collect();
         let number = partitions.to_string();
@@ -215,7 +281,11 @@ impl Cluster {
             }
         }
         coordinator.psql(&format!("-- {}", parts[partitions + 1]), &variables);
-        Self { coordinator, shards, partitions }
+        Self {
+            coordinator,
+            shards,
+            partitions,
+        }
     }
 
     pub(super) fn make_indexes(&self) {
@@ -242,7 +312,8 @@ impl Pooler {
     /// `None`, with a message, where it is not installed.
     pub(super) fn start(server: &Server, sessions: u32) -> Option<Self> {
         // Another one than the system's, such as a newer one from its source.
-        let program = std::env::var_os("VOISIN_TEST_PGBOUNCER").unwrap_or_else(|| "pgbouncer".into());
+        let program =
+            std::env::var_os("VOISIN_TEST_PGBOUNCER").unwrap_or_else(|| "pgbouncer".into());
         if Command::new(&program).arg("--version").output().is_err() {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -251,8 +322,13 @@ impl Pooler {
             eprintln!("skipped: no pgbouncer (scripts/install_postgres installs it)");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = std::env::temp_dir().join(format!("voisin-pgbouncer-{}-{port}", std::process::id()));
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder =
+            std::env::temp_dir().join(format!("voisin-pgbouncer-{}-{port}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let settings = format!(
             "[databases]\npostgres = host=127.0.0.1 port={} user=voisin\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
@@ -264,13 +340,23 @@ impl Pooler {
         let file = folder.join("pgbouncer.ini");
         fs::write(&file, settings).unwrap();
         if is_root() {
-            let given = Command::new("chown").args(["-R", "postgres", folder.to_str().unwrap()]).status();
+            let given = Command::new("chown")
+                .args(["-R", "postgres", folder.to_str().unwrap()])
+                .status();
             assert!(given.unwrap().success());
         }
         let mut command = command_as_nobody(Path::new(&program));
         command.args(["-q", file.to_str().unwrap()]);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let pooler = Self { process, folder, port };
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pooler = Self {
+            process,
+            folder,
+            port,
+        };
         for _ in 0..200 {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(pooler);
@@ -284,7 +370,10 @@ impl Pooler {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        format!(
+            "postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable",
+            self.port
+        )
     }
 }
 

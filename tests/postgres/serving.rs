@@ -16,7 +16,11 @@ use super::{push, same, sandbox_with};
 /// Answers of a server, which are asked for again while an index is built or a copy is made.
 pub(super) fn ask(web: &Web, path: &str, question: &Value) -> Value {
     for _ in 0..200 {
-        let (status, answer) = if question.is_null() { web.get(path) } else { web.post(path, question) };
+        let (status, answer) = if question.is_null() {
+            web.get(path)
+        } else {
+            web.post(path, question)
+        };
         if status != 503 {
             assert_eq!(status, 200, "{path} {question}: {answer}");
             return answer;
@@ -33,7 +37,11 @@ pub(super) fn words(words: &str) -> Value {
 /// What `voisin mcp` tells an assistant that uses one tool.
 fn assistant(sandbox: &Sandbox, url: &str, tool: &str, arguments: &Value) -> Value {
     let mut command = sandbox.command(["mcp", "--backend", url]);
-    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = process.stdin.take().unwrap();
     let hello = serde_json::json!({"protocolVersion": "2025-06-18", "capabilities": {},
         "clientInfo": {"name": "test", "version": "1"}});
@@ -47,8 +55,13 @@ fn assistant(sandbox: &Sandbox, url: &str, tool: &str, arguments: &Value) -> Val
     }
     drop(stdin);
     let said = fine(process.wait_with_output().unwrap());
-    let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
-    lines.find(|line| line["id"] == 2).unwrap_or_else(|| panic!("{said}"))["result"].clone()
+    let mut lines = said
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect(line));
+    lines
+        .find(|line| line["id"] == 2)
+        .unwrap_or_else(|| panic!("{said}"))["result"]
+        .clone()
 }
 
 /// A question for the way between two tracks.
@@ -57,7 +70,11 @@ pub(super) fn ends(from: &str, to: &str) -> Value {
 }
 
 fn id_of(web: &Web, words: &str) -> Option<i64> {
-    let found = ask(web, &format!("/api/v1/tracks?query={}", words.replace(' ', "%20")), &Value::Null);
+    let found = ask(
+        web,
+        &format!("/api/v1/tracks?query={}", words.replace(' ', "%20")),
+        &Value::Null,
+    );
     found["tracks"][0]["id"].as_i64()
 }
 
@@ -66,20 +83,29 @@ fn id_of(web: &Web, words: &str) -> Option<i64> {
 fn the_server_answers_from_there_as_from_here() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(3000);
-    let (server, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    let (server, cluster) = (
+        Server::start(&programs),
+        Cluster::start(&programs, &sandbox),
+    );
     push(&sandbox, &server, &[]);
     push(&sandbox, &cluster.coordinator, &[]);
     let here = Web::start(&sandbox, &[]);
     // What a database cannot tell is which tracks are far from all others: a mix is that of a copy of it.
     let copy = sandbox.path("copy");
-    let copied = Web::start(&sandbox, &["--backend", &server.url(), "--copy", copy.to_str().unwrap()]);
+    let copied = Web::start(
+        &sandbox,
+        &["--backend", &server.url(), "--copy", copy.to_str().unwrap()],
+    );
     ask(&copied, "/api/v1/genres", &Value::Null);
     for (url, alone) in [(server.url(), true), (cluster.coordinator.url(), false)] {
         let there = Web::start(&sandbox, &["--backend", &url]);
         let id = id_of(&there, "title 12").unwrap();
         assert!(id < 1 << 53, "ids that a browser can hold: {id}");
         for (path, question) in [
-            ("/api/v1/similar", serde_json::json!({"seeds": [words("title 12")], "limit": 20})),
+            (
+                "/api/v1/similar",
+                serde_json::json!({"seeds": [words("title 12")], "limit": 20}),
+            ),
             (
                 "/api/v1/similar",
                 serde_json::json!({"seeds": [words("title 12"), words("title 900")], "filters": {"genre": ["jazz"]}}),
@@ -88,7 +114,10 @@ fn the_server_answers_from_there_as_from_here() {
                 "/api/v1/similar",
                 serde_json::json!({"seeds": [{"path": "/music/3/album 3/3.flac"}], "max_per_artist": 1}),
             ),
-            ("/api/v1/mix", serde_json::json!({"seeds": [words("title 12")], "mixing": {"random_seed": 3}})),
+            (
+                "/api/v1/mix",
+                serde_json::json!({"seeds": [words("title 12")], "mixing": {"random_seed": 3}}),
+            ),
             (
                 "/api/v1/mix",
                 serde_json::json!({"seeds": [words("title 12")], "played": [words("title 52"), words("title 900")],
@@ -107,7 +136,10 @@ fn the_server_answers_from_there_as_from_here() {
                 "/api/v1/refs/similar",
                 serde_json::json!({"songs": [{"path": "album 3/3.flac"}], "mixing": {"random_seed": 5}}),
             ),
-            ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12"), words("title 14")]})),
+            (
+                "/api/v1/classify",
+                serde_json::json!({"tracks": [words("title 12"), words("title 14")]}),
+            ),
             (
                 "/api/v1/classify",
                 serde_json::json!({"tracks": [{"path": "/music/3/album 3/3.flac"}], "neighbours": 5, "other_artists": true}),
@@ -118,7 +150,10 @@ fn the_server_answers_from_there_as_from_here() {
                 serde_json::json!({"from": words("title 12"), "to": words("title 900"), "via": [words("title 300")],
                     "steps": 9, "max_per_artist": 2}),
             ),
-            ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")], "limit": 12})),
+            (
+                "/api/v1/playlist",
+                serde_json::json!({"seeds": [words("title 12")], "limit": 12}),
+            ),
             (
                 "/api/v1/playlist",
                 serde_json::json!({"seeds": [words("title 13")], "filters": {"genre": ["jazz"], "year": "1960-1979"},
@@ -128,19 +163,36 @@ fn the_server_answers_from_there_as_from_here() {
                 "/api/v1/refs/path",
                 serde_json::json!({"start": {"name": "Title 12", "artist": "Artist 12"}, "end": {"path": "album 3/3.flac"}}),
             ),
-            ("/api/v1/tracks?query=title%207&limit=50&sort=title", Value::Null),
+            (
+                "/api/v1/tracks?query=title%207&limit=50&sort=title",
+                Value::Null,
+            ),
             ("/api/v1/tracks?sort=artist&limit=7", Value::Null),
-            ("/api/v1/tracks?sort=path&reverse=true&limit=7&genre=rock", Value::Null),
+            (
+                "/api/v1/tracks?sort=path&reverse=true&limit=7&genre=rock",
+                Value::Null,
+            ),
         ] {
-            let reference = if question.get("mixing").is_some() { &copied } else { &here };
-            let (a, b) = (ask(reference, path, &question), ask(&there, path, &question));
+            let reference = if question.get("mixing").is_some() {
+                &copied
+            } else {
+                &here
+            };
+            let (a, b) = (
+                ask(reference, path, &question),
+                ask(&there, path, &question),
+            );
             assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
         }
         // Pages follow each other as they do here, and a track is known by its id.
         let pages = |web: &Web| {
             let (mut paths, mut after) = (Vec::new(), String::new());
             for _ in 0..4 {
-                let page = ask(web, &format!("/api/v1/tracks?sort=artist&limit=25{after}"), &Value::Null);
+                let page = ask(
+                    web,
+                    &format!("/api/v1/tracks?sort=artist&limit=25{after}"),
+                    &Value::Null,
+                );
                 let tracks = page["tracks"].as_array().unwrap().iter();
                 paths.extend(tracks.map(|track| track["path"].to_string()));
                 after = format!("&after={}", page["next"]);
@@ -148,8 +200,15 @@ fn the_server_answers_from_there_as_from_here() {
             paths
         };
         assert_eq!(pages(&there), pages(&here));
-        let shown = ask(&there, &format!("/api/v1/tracks/{id}?words=true"), &Value::Null);
-        assert!(shown["id"] == id && shown["title"].as_str().unwrap().starts_with("title 12"), "{shown}");
+        let shown = ask(
+            &there,
+            &format!("/api/v1/tracks/{id}?words=true"),
+            &Value::Null,
+        );
+        assert!(
+            shown["id"] == id && shown["title"].as_str().unwrap().starts_with("title 12"),
+            "{shown}"
+        );
         assert_eq!(there.get(&format!("/api/v1/tracks/{}", id ^ 1)).0, 404);
         let status = ask(&there, "/api/v1/status", &Value::Null);
         assert_eq!(status["tracks"], 3000, "{status}");
@@ -161,8 +220,11 @@ fn the_server_answers_from_there_as_from_here() {
             ("/api/v1/artists", Value::Null),
             ("/api/v1/playlist", serde_json::json!({"cluster": 1})),
         ] {
-            let (status, problem) =
-                if question.is_null() { there.get(path) } else { there.post(path, &question) };
+            let (status, problem) = if question.is_null() {
+                there.get(path)
+            } else {
+                there.post(path, &question)
+            };
             assert!(
                 status == 409 && problem["next"].as_str().unwrap().contains("keep a copy"),
                 "{path}: {problem}"
@@ -172,14 +234,26 @@ fn the_server_answers_from_there_as_from_here() {
             // An assistant is answered the same.
             let question = ends("title 12", "title 900");
             let told = assistant(&sandbox, &url, "path", &question);
-            assert_eq!(told["structuredContent"], ask(&there, "/api/v1/path", &question), "{told}");
+            assert_eq!(
+                told["structuredContent"],
+                ask(&there, "/api/v1/path", &question),
+                "{told}"
+            );
             let told = assistant(&sandbox, &url, "genres", &serde_json::json!({}));
-            assert!(told["isError"] == true && told.to_string().contains("keep a copy"), "{told}");
+            assert!(
+                told["isError"] == true && told.to_string().contains("keep a copy"),
+                "{told}"
+            );
             // What is pushed is seen by the next question.
             let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
             let kept = library.track(TrackId(20)).unwrap();
-            let tags = TrackTags { title: Some("renamed here".into()), ..kept.tags };
-            library.attach_file(TrackId(20), &kept.files[0].record, &tags).unwrap();
+            let tags = TrackTags {
+                title: Some("renamed here".into()),
+                ..kept.tags
+            };
+            library
+                .attach_file(TrackId(20), &kept.files[0].record, &tags)
+                .unwrap();
             drop(library);
             push(&sandbox, &server, &[]);
             assert!(id_of(&there, "renamed here").is_some());
@@ -189,11 +263,21 @@ fn the_server_answers_from_there_as_from_here() {
             for (status, problem) in [
                 there.get(&format!("/api/v1/tracks/{id}")),
                 there.post("/api/v1/path", &ends("title 12", "title 900")),
-                there.post("/api/v1/classify", &serde_json::json!({"tracks": [words("title 12")]})),
-                there.post("/api/v1/playlist", &serde_json::json!({"seeds": [words("title 12")]})),
+                there.post(
+                    "/api/v1/classify",
+                    &serde_json::json!({"tracks": [words("title 12")]}),
+                ),
+                there.post(
+                    "/api/v1/playlist",
+                    &serde_json::json!({"seeds": [words("title 12")]}),
+                ),
             ] {
                 assert!(
-                    status == 503 && problem["next"].as_str().unwrap().contains("start the database"),
+                    status == 503
+                        && problem["next"]
+                            .as_str()
+                            .unwrap()
+                            .contains("start the database"),
                     "{problem}"
                 );
             }
@@ -214,16 +298,28 @@ fn the_server_answers_from_a_copy_as_from_here() {
     push(&sandbox, &server, &[]);
     let here = Web::start(&sandbox, &[]);
     let copy = sandbox.path("copy");
-    let there = Web::start(&sandbox, &["--backend", &url, "--copy", copy.to_str().unwrap()]);
+    let there = Web::start(
+        &sandbox,
+        &["--backend", &url, "--copy", copy.to_str().unwrap()],
+    );
     for (path, question) in [
-        ("/api/v1/similar", serde_json::json!({"seeds": [words("title 12")], "limit": 20})),
+        (
+            "/api/v1/similar",
+            serde_json::json!({"seeds": [words("title 12")], "limit": 20}),
+        ),
         (
             "/api/v1/similar",
             serde_json::json!({"seeds": [words("title 12")], "filters": {"genre": ["jazz"]}, "search": "exact"}),
         ),
-        ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12")]})),
+        (
+            "/api/v1/classify",
+            serde_json::json!({"tracks": [words("title 12")]}),
+        ),
         ("/api/v1/path", ends("title 12", "title 300")),
-        ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")], "limit": 9})),
+        (
+            "/api/v1/playlist",
+            serde_json::json!({"seeds": [words("title 12")], "limit": 9}),
+        ),
         ("/api/v1/tracks?query=title%207&limit=50", Value::Null),
     ] {
         let (a, b) = (ask(&here, path, &question), ask(&there, path, &question));
@@ -234,10 +330,16 @@ fn the_server_answers_from_a_copy_as_from_here() {
     assert!(id < 1 << 53, "ids that a browser can hold: {id}");
     let (status, problem) = there.get(&format!("/api/v1/tracks/{id}/audio"));
     assert_eq!(status, 404, "{problem}");
-    let (status, problem) =
-        there.post("/api/v1/labels", &serde_json::json!({"tracks": [id], "genre": "Zouk"}));
+    let (status, problem) = there.post(
+        "/api/v1/labels",
+        &serde_json::json!({"tracks": [id], "genre": "Zouk"}),
+    );
     assert!(
-        status == 409 && problem["next"].as_str().unwrap().contains("sent to the database"),
+        status == 409
+            && problem["next"]
+                .as_str()
+                .unwrap()
+                .contains("sent to the database"),
         "{status} {problem}"
     );
 
@@ -245,8 +347,13 @@ fn the_server_answers_from_a_copy_as_from_here() {
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(31)]).unwrap();
     let kept = library.track(TrackId(20)).unwrap();
-    let tags = TrackTags { title: Some("renamed here".into()), ..kept.tags };
-    library.attach_file(TrackId(20), &kept.files[0].record, &tags).unwrap();
+    let tags = TrackTags {
+        title: Some("renamed here".into()),
+        ..kept.tags
+    };
+    library
+        .attach_file(TrackId(20), &kept.files[0].record, &tags)
+        .unwrap();
     drop(library);
     assert_eq!(code(&sandbox.run(["labels", "set", "id:20", "Zouk"])), 0);
     push(&sandbox, &server, &[]);
@@ -272,18 +379,43 @@ fn the_server_answers_from_a_copy_as_from_here() {
     }
     let (status, problem) = away;
     assert_eq!(status, 503, "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains("cannot connect"), "{problem}");
-    assert!(problem["next"].as_str().unwrap().contains("start the database"), "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("cannot connect"),
+        "{problem}"
+    );
+    assert!(
+        problem["next"]
+            .as_str()
+            .unwrap()
+            .contains("start the database"),
+        "{problem}"
+    );
     server.up();
     ask(&there, "/api/v1/tracks?query=title", &Value::Null);
     assert_eq!(id_of(&there, "title 12"), Some(id));
     // The next start goes on with the copy, and its ids are the same.
     drop(there);
-    let again = Web::start(&sandbox, &["--backend", &url, "--copy", copy.to_str().unwrap()]);
-    assert_eq!(ask(&again, "/api/v1/labels", &Value::Null)["by_hand"][0]["genre"], "Zouk");
+    let again = Web::start(
+        &sandbox,
+        &["--backend", &url, "--copy", copy.to_str().unwrap()],
+    );
+    assert_eq!(
+        ask(&again, "/api/v1/labels", &Value::Null)["by_hand"][0]["genre"],
+        "Zouk"
+    );
     assert_eq!(id_of(&again, "title 12"), Some(id));
     let own = sandbox.path("library");
-    let refused = sandbox.run(["serve", "--backend", &url, "--no-token", "--copy", own.to_str().unwrap()]);
+    let refused = sandbox.run([
+        "serve",
+        "--backend",
+        &url,
+        "--no-token",
+        "--copy",
+        own.to_str().unwrap(),
+    ]);
     assert!(
         code(&refused) == 2 && text(&refused.stderr).contains("name another folder"),
         "{}",

@@ -17,7 +17,17 @@ use super::{push, refused, same, sandbox_with};
 /// A session that keeps everybody from a table until it ends.
 fn lock(server: &Server, table: &str) -> (Child, ChildStdin) {
     let mut session = Command::new(server.programs.join("psql"))
-        .args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "voisin", "-d", "postgres", "-q"])
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &server.port.to_string(),
+            "-U",
+            "voisin",
+            "-d",
+            "postgres",
+            "-q",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -26,7 +36,8 @@ fn lock(server: &Server, table: &str) -> (Child, ChildStdin) {
     let sql = format!("begin; lock table {table} in access exclusive mode;\n");
     std::io::Write::write_all(&mut keys, sql.as_bytes()).unwrap();
     until(|| {
-        let held = "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted and
+        let held =
+            "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted and
             relation = (select oid from pg_class where relname = 'TABLE')";
         server.psql(&held.replace("TABLE", table), &[]) == "1"
     });
@@ -51,19 +62,28 @@ fn shards_are_asked_at_the_same_time() {
     push(&sandbox, &cluster.coordinator, &["--no-index"]);
     let open = |url: &str| Postgres::open(&PostgresAddress::parse(url, true).unwrap()).unwrap();
     let nearest = |store: &mut Postgres, effort| {
-        store.nearest(&[0.125; DIMENSION], 10, &TrackFilter::default(), effort).unwrap()
+        store
+            .nearest(&[0.125; DIMENSION], 10, &TrackFilter::default(), effort)
+            .unwrap()
     };
     let mut store = open(&cluster.coordinator.url());
     let expected = nearest(&mut store, Effort::Exact);
     assert_eq!(expected.len(), 10);
     for effort in [Effort::Exact, Effort::Index] {
         // No shard can answer; all are asked none the less.
-        let locks: Vec<_> = (0..3).map(|i| lock(&cluster.shards[i], &format!("voisin_track_{i}"))).collect();
+        let locks: Vec<_> = (0..3)
+            .map(|i| lock(&cluster.shards[i], &format!("voisin_track_{i}")))
+            .collect();
         let found = std::thread::scope(|scope| {
             let asked = scope.spawn(|| nearest(&mut store, effort));
             let waiting = "select count(*) from pg_stat_activity
                 where application_name = 'voisin' and wait_event_type = 'Lock'";
-            until(|| cluster.shards.iter().all(|shard| shard.psql(waiting, &[]) == "1"));
+            until(|| {
+                cluster
+                    .shards
+                    .iter()
+                    .all(|shard| shard.psql(waiting, &[]) == "1")
+            });
             for (mut session, keys) in locks {
                 drop(keys);
                 session.wait().unwrap();
@@ -101,8 +121,15 @@ fn shards_are_asked_at_the_same_time() {
         &[],
     );
     assert_eq!(plan.matches("LIMIT 26").count(), 3, "{plan}");
-    let version: u32 = cluster.coordinator.psql("show server_version_num", &[]).parse().unwrap();
-    assert!(version < 150_000 || plan.matches("Async Foreign Scan").count() == 3, "{plan}");
+    let version: u32 = cluster
+        .coordinator
+        .psql("show server_version_num", &[])
+        .parse()
+        .unwrap();
+    assert!(
+        version < 150_000 || plan.matches("Async Foreign Scan").count() == 3,
+        "{plan}"
+    );
     // Whoever only asks needs a role on each server, with its password, and no mapping of users.
     let passwords = sandbox.path("pgpass");
     let mut lines = String::new();
@@ -131,16 +158,28 @@ fn shards_are_asked_at_the_same_time() {
         &["status"],
     ] {
         let ask = |url: &str| {
-            let mut command = sandbox.command(question.iter().chain(&["--format", "json", "--backend", url]));
+            let mut command =
+                sandbox.command(
+                    question
+                        .iter()
+                        .chain(&["--format", "json", "--backend", url]),
+                );
             command.env("PGPASSFILE", &passwords).output().unwrap()
         };
         let by_asker = fine(ask(&url.replace("voisin@", "asker@"))).replace("asker@", "voisin@");
         assert_eq!(by_asker, fine(ask(&url)), "{question:?}");
     }
     let printed = fine(sandbox.run(["push", "--print-ddl", "partitioned", "--shards", "5"]));
-    assert!(printed.contains("== shard 4") && printed.contains("modulus 5, remainder 4"), "{printed}");
+    assert!(
+        printed.contains("== shard 4") && printed.contains("modulus 5, remainder 4"),
+        "{printed}"
+    );
     let refused = sandbox.run(["push", "--shards", "5"]);
-    assert!(text(&refused.stderr).contains("--print-ddl"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("--print-ddl"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 /// Shards take nobody who is not encrypted and has no password, and each must prove its name.
@@ -151,19 +190,29 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
     let cluster = Cluster::start(&programs, &sandbox);
     push(&sandbox, &cluster.coordinator, &["--no-index"]);
     let certificate = cluster.coordinator.encrypt(None);
-    cluster.shards.iter().for_each(|shard| drop(shard.encrypt(Some(&cluster.coordinator))));
-    let rules = "hostnossl all voisin 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+    cluster
+        .shards
+        .iter()
+        .for_each(|shard| drop(shard.encrypt(Some(&cluster.coordinator))));
+    let rules =
+        "hostnossl all voisin 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
     let passwords = sandbox.path("pgpass");
     let lines = |of_shards: &str| {
-        let line =
-            |server: &Server, password: &str| format!("localhost:{}:*:asker:{password}\n", server.port);
+        let line = |server: &Server, password: &str| {
+            format!("localhost:{}:*:asker:{password}\n", server.port)
+        };
         let of_shards = cluster.shards.iter().map(|shard| line(shard, of_shards));
-        let lines = of_shards.chain([line(&cluster.coordinator, "first")]).collect::<String>();
+        let lines = of_shards
+            .chain([line(&cluster.coordinator, "first")])
+            .collect::<String>();
         fs::write(&passwords, lines).unwrap();
         fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
     };
-    for (server, password) in
-        cluster.shards.iter().map(|shard| (shard, "of a shard")).chain([(&cluster.coordinator, "first")])
+    for (server, password) in cluster
+        .shards
+        .iter()
+        .map(|shard| (shard, "of a shard"))
+        .chain([(&cluster.coordinator, "first")])
     {
         server.psql(
             &format!(
@@ -187,7 +236,11 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
     );
     let ask = || {
         let words = ["similar", "title 12", "--format", "json", "--backend", &url];
-        sandbox.command(words).env("PGPASSFILE", &passwords).output().unwrap()
+        sandbox
+            .command(words)
+            .env("PGPASSFILE", &passwords)
+            .output()
+            .unwrap()
     };
     let expected = fine(sandbox.run([
         "similar",
@@ -203,11 +256,17 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
     // Who has no way to a shard asks the coordinator, which has no password for it either.
     lines("wrong");
     let said = refused(ask());
-    assert!(said.contains("user mapping not found for \"asker\""), "{said}");
+    assert!(
+        said.contains("user mapping not found for \"asker\""),
+        "{said}"
+    );
     lines("of a shard");
     named("127.0.0.1");
     let said = refused(ask());
-    assert!(said.contains("user mapping not found for \"asker\""), "{said}");
+    assert!(
+        said.contains("user mapping not found for \"asker\""),
+        "{said}"
+    );
 }
 
 /// Sixteen partitions on two servers, of which one moves to a third by the steps of docs/scale.md.
@@ -215,7 +274,10 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
 fn a_partition_moves_to_another_server() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(2000);
-    let (cluster, third) = (Cluster::of(&programs, &sandbox, 16, 2), Server::start(&programs));
+    let (cluster, third) = (
+        Cluster::of(&programs, &sandbox, 16, 2),
+        Server::start(&programs),
+    );
     push(&sandbox, &cluster.coordinator, &[]);
     cluster.make_indexes();
     let url = cluster.coordinator.url();
@@ -244,24 +306,39 @@ fn a_partition_moves_to_another_server() {
         third.port,
         bin = programs.display()
     );
-    let moved = Command::new("bash").args(["-o", "pipefail", "-c", &moves]).output().unwrap();
+    let moved = Command::new("bash")
+        .args(["-o", "pipefail", "-c", &moves])
+        .output()
+        .unwrap();
     assert!(moved.status.success(), "{}", text(&moved.stderr));
     let port = third.port;
-    cluster
-        .coordinator
-        .psql(&format!("alter server voisin_shard_5 options (set host '127.0.0.1', set port '{port}')"), &[]);
+    cluster.coordinator.psql(
+        &format!("alter server voisin_shard_5 options (set host '127.0.0.1', set port '{port}')"),
+        &[],
+    );
     old.psql("drop table voisin_track_5, voisin_vector_5", &[]);
     assert_eq!(ask(), before);
-    let indexes =
-        "select count(*) from pg_indexes where tablename = 'voisin_track_5' and indexdef like '%hnsw%'";
+    let indexes = "select count(*) from pg_indexes where tablename = 'voisin_track_5' and indexdef like '%hnsw%'";
     assert_eq!(third.psql(indexes, &[]), "1", "its indexes come along");
-    assert!(third.psql("select count(*) from voisin_track_5", &[]).parse::<u32>().unwrap() > 80);
+    assert!(
+        third
+            .psql("select count(*) from voisin_track_5", &[])
+            .parse::<u32>()
+            .unwrap()
+            > 80
+    );
     // Changes reach it there.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
-    library.remove_tracks(&(1..=400).map(TrackId).collect::<Vec<_>>()).unwrap();
+    library
+        .remove_tracks(&(1..=400).map(TrackId).collect::<Vec<_>>())
+        .unwrap();
     drop(library);
     let sent = push(&sandbox, &cluster.coordinator, &[]);
-    assert_eq!((&sent["removed"], &sent["unchanged"]), (&400.into(), &1600.into()), "{sent}");
+    assert_eq!(
+        (&sent["removed"], &sent["unchanged"]),
+        (&400.into(), &1600.into()),
+        "{sent}"
+    );
 }
 
 /// Fifty questions of ten kinds: the library on this disk, one server and three shards give the same answers.
@@ -270,7 +347,10 @@ fn fifty_questions_have_the_same_answers_everywhere() {
     let Some(programs) = programs() else { return };
     // So few that this disk compares with all of them.
     let sandbox = sandbox_with(4500);
-    let (one, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    let (one, cluster) = (
+        Server::start(&programs),
+        Cluster::start(&programs, &sandbox),
+    );
     push(&sandbox, &one, &[]);
     push(&sandbox, &cluster.coordinator, &[]);
     cluster.make_indexes();
@@ -278,9 +358,25 @@ fn fifty_questions_have_the_same_answers_everywhere() {
         &["similar", "TRACK"],
         &["similar", "TRACK", "--exact", "--limit", "50"],
         &["similar", "TRACK", "--genre", "jazz"],
-        &["similar", "TRACK", "--exclude-genre", "rock", "--year", "1960-1979"],
-        &["similar", "TRACK", "--max-per-artist", "1", "--licence", "cc-by"],
-        &["similar", "TRACK", "--bpm", "90-130", "--folder", "/music/3"],
+        &[
+            "similar",
+            "TRACK",
+            "--exclude-genre",
+            "rock",
+            "--year",
+            "1960-1979",
+        ],
+        &[
+            "similar",
+            "TRACK",
+            "--max-per-artist",
+            "1",
+            "--licence",
+            "cc-by",
+        ],
+        &[
+            "similar", "TRACK", "--bpm", "90-130", "--folder", "/music/3",
+        ],
         &["show", "TRACK"],
         &["list", "--artist", "artist NUMBER", "--sort", "title"],
         &["list", "--genre", "rock", "--sort", "path", "--limit", "30"],
@@ -293,14 +389,21 @@ fn fifty_questions_have_the_same_answers_everywhere() {
                 word.replace("TRACK", &format!("title {number}"))
                     .replace("NUMBER", &(number % 200).to_string())
             });
-            let words: Vec<String> = words.chain(["--format".to_owned(), "json".to_owned()]).collect();
+            let words: Vec<String> = words
+                .chain(["--format".to_owned(), "json".to_owned()])
+                .collect();
             let ask = |url: Option<String>| {
-                let backend = url.into_iter().flat_map(|url| ["--backend".to_owned(), url]);
+                let backend = url
+                    .into_iter()
+                    .flat_map(|url| ["--backend".to_owned(), url]);
                 fine_json(sandbox.run(words.iter().cloned().chain(backend)))
             };
             let here = ask(None);
             asked += 1;
-            for (count, url) in [(&mut same_one, one.url()), (&mut same_shards, cluster.coordinator.url())] {
+            for (count, url) in [
+                (&mut same_one, one.url()),
+                (&mut same_shards, cluster.coordinator.url()),
+            ] {
                 let there = ask(Some(url));
                 if same(&here, &there) {
                     *count += 1;
@@ -310,6 +413,8 @@ fn fifty_questions_have_the_same_answers_everywhere() {
             }
         }
     }
-    eprintln!("of {asked} questions as on this disk: one server {same_one}, three shards {same_shards}");
+    eprintln!(
+        "of {asked} questions as on this disk: one server {same_one}, three shards {same_shards}"
+    );
     assert_eq!((asked, same_one, same_shards), (50, 50, 50));
 }

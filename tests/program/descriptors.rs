@@ -18,12 +18,18 @@ const RATE: u32 = 22_050;
 /// A drum on each beat over a cadence in a key: `tonic` in semitones above C, minor or major; `gain` of the whole.
 fn song(bpm: f64, tonic: i32, minor: bool, seconds: u32, gain: f64) -> Vec<u8> {
     let third = if minor { 3 } else { 4 };
-    let cadence = [[0, third, 7], [5, 5 + third, 12], [-5, -1, 2], [0, third, 7]];
+    let cadence = [
+        [0, third, 7],
+        [5, 5 + third, 12],
+        [-5, -1, 2],
+        [0, third, 7],
+    ];
     let beat = 60.0 / bpm;
     let samples = (0..seconds * RATE).map(|i| {
         let t = f64::from(i) / f64::from(RATE);
         let since = t % beat;
-        let drum = (-40.0 * since).exp() * (TAU * (60.0 + 400.0 * (-60.0 * since).exp()) * since).sin();
+        let drum =
+            (-40.0 * since).exp() * (TAU * (60.0 + 400.0 * (-60.0 * since).exp()) * since).sin();
         let chord = cadence[(t / (4.0 * beat)) as usize % 4];
         let notes: f64 = chord
             .iter()
@@ -43,8 +49,10 @@ fn descriptors(sandbox: &Sandbox) -> Vec<(String, Option<Descriptors>)> {
     let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
     let known = library.descriptors(&ids).unwrap();
     let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
-    let mut all: Vec<_> =
-        tracks.iter().map(|track| (name(&track.path), known.get(&track.id).copied())).collect();
+    let mut all: Vec<_> = tracks
+        .iter()
+        .map(|track| (name(&track.path), known.get(&track.id).copied()))
+        .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
 }
@@ -59,7 +67,11 @@ fn shelf() -> Sandbox {
         ("c", 128.0, 0, false, 0.5),
         ("d", 100.0, 6, false, 0.3),
     ] {
-        fs::write(music.join(format!("{name}.wav")), song(bpm, tonic, minor, 40, gain)).unwrap();
+        fs::write(
+            music.join(format!("{name}.wav")),
+            song(bpm, tonic, minor, 40, gain),
+        )
+        .unwrap();
     }
     sandbox
 }
@@ -72,13 +84,23 @@ fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
     let rate = 16_000;
     let samples = (0..240 * rate).map(|i| {
         let t = f64::from(i) / f64::from(rate);
-        let gain = if (105.0..135.0).contains(&t) { 0.5 } else { 0.18 };
+        let gain = if (105.0..135.0).contains(&t) {
+            0.5
+        } else {
+            0.18
+        };
         (gain * (TAU * 440.0 * t).sin()) as f32
     });
     fs::write(&path, samples_wav(rate, &samples.collect::<Vec<_>>())).unwrap();
     let mut heard = Vec::new();
     for depth in ["full", "fast"] {
-        fine(sandbox.run(["add", "--force", path.to_str().unwrap(), "--descriptors", depth]));
+        fine(sandbox.run([
+            "add",
+            "--force",
+            path.to_str().unwrap(),
+            "--descriptors",
+            depth,
+        ]));
         let known = descriptors(&sandbox)[0].1.unwrap();
         assert_eq!(known.loudness_is_exact, depth == "full");
         heard.push(known.loudness.unwrap());
@@ -105,12 +127,22 @@ fn add_measures_what_similar_and_playlist_ask_for() {
     assert_eq!(sandbox.vectors(), vectors, "measuring changes no vector");
     let known = descriptors(&sandbox);
     for ((name, known), (bpm, key)) in
-        known.iter().zip([(124.0, "Am"), (126.0, "Em"), (128.0, "C"), (100.0, "F#")])
+        known
+            .iter()
+            .zip([(124.0, "Am"), (126.0, "Em"), (128.0, "C"), (100.0, "F#")])
     {
         let known = known.unwrap();
-        assert!((known.tempo.unwrap() / bpm - 1.0).abs() < 0.01, "{name}: {known:?}");
+        assert!(
+            (known.tempo.unwrap() / bpm - 1.0).abs() < 0.01,
+            "{name}: {known:?}"
+        );
         assert_eq!(known.key.unwrap().name(), key, "{name}");
-        assert!(known.loudness.is_some_and(|lufs| (-40.0..-5.0).contains(&lufs)), "{name}: {known:?}");
+        assert!(
+            known
+                .loudness
+                .is_some_and(|lufs| (-40.0..-5.0).contains(&lufs)),
+            "{name}: {known:?}"
+        );
     }
 
     let path = |name: &str| music.join(format!("{name}.wav")).display().to_string();
@@ -129,31 +161,55 @@ fn add_measures_what_similar_and_playlist_ask_for() {
     let mut quick = found(&["--bpm", "120-130"]);
     quick.sort();
     assert_eq!(quick, [path("b"), path("c")]);
-    assert_eq!(found(&["--bpm", "50"]), [path("d")], "who counts 50 may hear 100");
+    assert_eq!(
+        found(&["--bpm", "50"]),
+        [path("d")],
+        "who counts 50 may hear 100"
+    );
     assert!(found(&["--bpm", "50", "--bpm-exact"]).is_empty());
     assert!(found(&["--bpm", "-60"]).is_empty(), "slow is slow");
     assert!(found(&["--bpm", "25-62"]).is_empty(), "more than an octave");
     assert_eq!(found(&["--key", "9A"]), [path("b")]);
-    assert_eq!(found(&["--key", "compatible", "--sort", "bpm"]), [path("b"), path("c")]);
+    assert_eq!(
+        found(&["--key", "compatible", "--sort", "bpm"]),
+        [path("b"), path("c")]
+    );
     assert_eq!(found(&["--sort", "bpm"]), [path("d"), path("b"), path("c")]);
-    assert_eq!(found(&["--sort", "loudness"]), [path("d"), path("c"), path("b")]);
+    assert_eq!(
+        found(&["--sort", "loudness"]),
+        [path("d"), path("c"), path("b")]
+    );
     let loudness = known[2].1.unwrap().loudness.unwrap();
     let span = format!("{:.1}..{:.1}", loudness - 0.1, loudness + 0.1);
     assert_eq!(found(&["--loudness", &span]), [path("c")]);
 
     let list = |arguments: &[&str]| -> Vec<String> {
         let seed = path("a");
-        let all = [&["playlist", "--seed", &seed, "--format", "paths"], arguments].concat();
+        let all = [
+            &["playlist", "--seed", &seed, "--format", "paths"],
+            arguments,
+        ]
+        .concat();
         fine(sandbox.run(&all)).lines().map(str::to_owned).collect()
     };
     // Am leads to Em and C, which do not lead to each other; F# fits nowhere.
     assert_eq!(list(&["--harmonic"]).len(), 2);
-    assert_eq!(list(&["--max-bpm-step", "4"]), [path("a"), path("b"), path("c")]);
-    assert_eq!(list(&["--max-bpm-step", "2", "--harmonic"]), [path("a"), path("b")]);
+    assert_eq!(
+        list(&["--max-bpm-step", "4"]),
+        [path("a"), path("b"), path("c")]
+    );
+    assert_eq!(
+        list(&["--max-bpm-step", "2", "--harmonic"]),
+        [path("a"), path("b")]
+    );
     assert_eq!(list(&["--bpm", "90-110"]), [path("a"), path("d")]);
     let refused = sandbox.run(["similar", &path("a"), "--key", "H"]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("expected a key such as Am"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("expected a key such as Am"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 #[test]
@@ -168,16 +224,36 @@ fn older_libraries_fill_up() {
     add(&["--descriptors", "none"]);
     let vectors = sandbox.vectors();
     assert_eq!(add(&[])["unchanged"], 4);
-    assert!(descriptors(&sandbox).iter().all(|(_, known)| known.is_none()));
+    assert!(
+        descriptors(&sandbox)
+            .iter()
+            .all(|(_, known)| known.is_none())
+    );
     assert_eq!(add(&["--update-descriptors"])["updated"], 4);
     let first = descriptors(&sandbox);
-    assert!(first.iter().all(|(_, known)| known.is_some_and(|known| known.tempo.is_some())));
-    assert_eq!(add(&["--update-descriptors"])["unchanged"], 4, "nothing is measured twice");
-    assert_eq!(sandbox.vectors(), vectors);
-    let rough = first.iter().filter(|(_, known)| known.is_some_and(|known| !known.loudness_is_exact)).count();
-    assert_eq!(add(&["--update-descriptors", "--descriptors", "full"])["updated"], rough);
     assert!(
-        descriptors(&sandbox).iter().all(|(_, known)| known.is_some_and(|known| known.loudness_is_exact))
+        first
+            .iter()
+            .all(|(_, known)| known.is_some_and(|known| known.tempo.is_some()))
+    );
+    assert_eq!(
+        add(&["--update-descriptors"])["unchanged"],
+        4,
+        "nothing is measured twice"
+    );
+    assert_eq!(sandbox.vectors(), vectors);
+    let rough = first
+        .iter()
+        .filter(|(_, known)| known.is_some_and(|known| !known.loudness_is_exact))
+        .count();
+    assert_eq!(
+        add(&["--update-descriptors", "--descriptors", "full"])["updated"],
+        rough
+    );
+    assert!(
+        descriptors(&sandbox)
+            .iter()
+            .all(|(_, known)| known.is_some_and(|known| known.loudness_is_exact))
     );
 }
 
@@ -186,24 +262,46 @@ fn ffmpeg(file: &Path) -> Option<f64> {
     let output = Command::new("ffmpeg")
         .args(["-nostats", "-i"])
         .arg(file)
-        .args(["-filter_complex", "ebur128=framelog=verbose", "-f", "null", "-"])
+        .args([
+            "-filter_complex",
+            "ebur128=framelog=verbose",
+            "-f",
+            "null",
+            "-",
+        ])
         .output()
         .ok()?;
     let log = text(&output.stderr);
     let line = log.rsplit("Integrated loudness:").next()?;
-    line.split("I:").nth(1)?.split("LUFS").next()?.trim().parse().ok()
+    line.split("I:")
+        .nth(1)?
+        .split("LUFS")
+        .next()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 #[test]
 fn a_full_loudness_is_that_of_the_standard() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
-    let files =
-        ["metal/muldjord-chaos-god.mp3", "ambient/maxstack-nebula.ogg", "folk/omri-lahav-celtica.mp3"];
+    let files = [
+        "metal/muldjord-chaos-god.mp3",
+        "ambient/maxstack-nebula.ogg",
+        "folk/omri-lahav-celtica.mp3",
+    ];
     let surround = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/audio");
     let mut files: Vec<_> = files.iter().map(|file| demo.join(file)).collect();
     files.extend(
-        ["s16.wav", "mono.flac", "music.opus", "surround.opus", "surround.wav", "aac.m4a"]
-            .map(|f| surround.join(f)),
+        [
+            "s16.wav",
+            "mono.flac",
+            "music.opus",
+            "surround.opus",
+            "surround.wav",
+            "aac.m4a",
+        ]
+        .map(|f| surround.join(f)),
     );
     let mut compared = 0;
     for file in files {
@@ -213,14 +311,25 @@ fn a_full_loudness_is_that_of_the_standard() {
         };
         let info = voisin_audio::probe(&file).unwrap();
         let starts = [0];
-        let report =
-            voisin_audio::read_windows_measured(&file, &info, 16_000, &starts, 16_000, true, &mut |_, _| {});
+        let report = voisin_audio::read_windows_measured(
+            &file,
+            &info,
+            16_000,
+            &starts,
+            16_000,
+            true,
+            &mut |_, _| {},
+        );
         let loudness = report.unwrap().loudness;
         // ffmpeg gives -70 to what is silent or too short for a block.
         if expected > -70.0 {
             let loudness = loudness.unwrap();
             assert!(loudness.exact);
-            assert!((loudness.lufs - expected).abs() <= 0.1, "{}: {loudness:?}, {expected}", file.display());
+            assert!(
+                (loudness.lufs - expected).abs() <= 0.1,
+                "{}: {loudness:?}, {expected}",
+                file.display()
+            );
             compared += 1;
         }
     }

@@ -22,7 +22,10 @@ fn refused(output: &Output) -> String {
 }
 
 fn rows(csv: &str) -> Vec<HashMap<String, String>> {
-    csv::Reader::from_reader(csv.as_bytes()).deserialize().map(Result::unwrap).collect()
+    csv::Reader::from_reader(csv.as_bytes())
+        .deserialize()
+        .map(Result::unwrap)
+        .collect()
 }
 
 /// Copies styles of the demo's music and adds them.
@@ -79,54 +82,106 @@ fn a_passage_finds_itself_and_its_like() {
     let medley = medley.to_str().unwrap();
     fine(sandbox.run(["add", medley]));
     let search = |more: &[&str]| -> Vec<Value> {
-        let all =
-            ["similar", medley, "--include-seed", "--format", "json"].into_iter().chain(more.iter().copied());
-        json(sandbox.run(all))["passages"].as_array().unwrap().clone()
+        let all = ["similar", medley, "--include-seed", "--format", "json"]
+            .into_iter()
+            .chain(more.iter().copied());
+        json(sandbox.run(all))["passages"]
+            .as_array()
+            .unwrap()
+            .clone()
     };
     // 0:43 to 0:53 lies in the fourth excerpt, which begins at 0:42: one second into it.
     for (from, to, start) in [("0:43", "0:53", 43.0), ("43.4", "51", 43.4)] {
         for more in [&[][..], &["--rough"][..]] {
             let found = search(&[&["--from", from, "--to", to], more].concat());
             let at = |name: &str| {
-                found.iter().find(|p| p["path"].as_str().unwrap().ends_with(name)).unwrap()["from"]
+                found
+                    .iter()
+                    .find(|p| p["path"].as_str().unwrap().ends_with(name))
+                    .unwrap()["from"]
                     .as_f64()
                     .unwrap()
             };
-            assert!((at("medley.wav") - start).abs() < 1.0, "{from} {more:?}: {found:?}");
-            let own = &found.iter().position(|p| p["path"].as_str().unwrap().ends_with("eastern-dreams.mp3"));
-            assert!(own.is_some_and(|rank| rank < 2), "{from} {more:?}: {found:?}");
-            assert!((at("eastern-dreams.mp3") - (start - 42.0)).abs() < 1.0, "{from} {more:?}: {found:?}");
+            assert!(
+                (at("medley.wav") - start).abs() < 1.0,
+                "{from} {more:?}: {found:?}"
+            );
+            let own = &found
+                .iter()
+                .position(|p| p["path"].as_str().unwrap().ends_with("eastern-dreams.mp3"));
+            assert!(
+                own.is_some_and(|rank| rank < 2),
+                "{from} {more:?}: {found:?}"
+            );
+            assert!(
+                (at("eastern-dreams.mp3") - (start - 42.0)).abs() < 1.0,
+                "{from} {more:?}: {found:?}"
+            );
         }
     }
-    let found = search(&["--from", "0:43", "--to", "0:53", "--limit", "4", "--genre", "metal"]);
+    let found = search(&[
+        "--from", "0:43", "--to", "0:53", "--limit", "4", "--genre", "metal",
+    ]);
     assert_eq!(found.len(), 4);
-    assert!(found.iter().all(|p| slashed(&p["path"]).contains("/metal/")));
+    assert!(
+        found
+            .iter()
+            .all(|p| slashed(&p["path"]).contains("/metal/"))
+    );
     for passage in &found {
         let length = passage["to"].as_f64().unwrap() - passage["from"].as_f64().unwrap();
-        assert!((length - 10.0).abs() < 0.01 && passage["listened"] == true, "{passage}");
+        assert!(
+            (length - 10.0).abs() < 0.01 && passage["listened"] == true,
+            "{passage}"
+        );
     }
     // Unless asked for, the passage is not in its own answer, but other places of its track are; the five best are listened
     // to, after which two may be one.
-    let asked = ["similar", medley, "--from", "43", "--to", "53", "--limit", "all", "--places", "3"];
+    let asked = [
+        "similar", medley, "--from", "43", "--to", "53", "--limit", "all", "--places", "3",
+    ];
     let found = json(sandbox.run([&asked[..], &["--format", "json"]].concat()))["passages"].clone();
     let found = found.as_array().unwrap();
-    let own = found.iter().filter(|passage| passage["path"].as_str().unwrap().ends_with("medley.wav"));
-    let own: Vec<(f64, f64)> =
-        own.map(|passage| (passage["from"].as_f64().unwrap(), passage["to"].as_f64().unwrap())).collect();
+    let own = found
+        .iter()
+        .filter(|passage| passage["path"].as_str().unwrap().ends_with("medley.wav"));
+    let own: Vec<(f64, f64)> = own
+        .map(|passage| {
+            (
+                passage["from"].as_f64().unwrap(),
+                passage["to"].as_f64().unwrap(),
+            )
+        })
+        .collect();
     assert!((2..=3).contains(&own.len()), "{found:?}");
-    assert!(own.iter().all(|&(from, to)| to <= 43.1 || from >= 52.9), "{own:?}");
-    let listened = found.iter().filter(|passage| passage["listened"] == true).count();
+    assert!(
+        own.iter().all(|&(from, to)| to <= 43.1 || from >= 52.9),
+        "{own:?}"
+    );
+    let listened = found
+        .iter()
+        .filter(|passage| passage["listened"] == true)
+        .count();
     assert!((4..=5).contains(&listened), "{found:?}");
     // The table says where the passages lie.
-    let table = fine(sandbox.run(["similar", medley, "--from", "43", "--to", "53", "--limit", "3"]));
-    assert!(table.lines().nth(1).unwrap().contains("Eastern Dreams") && table.contains("0:01"), "{table}");
+    let table = fine(sandbox.run([
+        "similar", medley, "--from", "43", "--to", "53", "--limit", "3",
+    ]));
+    assert!(
+        table.lines().nth(1).unwrap().contains("Eastern Dreams") && table.contains("0:01"),
+        "{table}"
+    );
 
     // One that reaches behind the end is cut, and that is said.
     let cut = sandbox.run(["similar", medley, "--from", "75", "--to", "100", "--rough"]);
     fine(&cut);
-    assert!(text(&cut.stderr).contains("the track ends at 1:24: the passage is 9.0 s long"), "{cut:?}");
+    assert!(
+        text(&cut.stderr).contains("the track ends at 1:24: the passage is 9.0 s long"),
+        "{cut:?}"
+    );
 
-    let wrong = |arguments: &[&str]| refused(&sandbox.run(["similar", medley].iter().chain(arguments)));
+    let wrong =
+        |arguments: &[&str]| refused(&sandbox.run(["similar", medley].iter().chain(arguments)));
     assert!(wrong(&["--from", "1:05"]).contains("--to"));
     assert!(wrong(&["--from", "9:00", "--to", "9:10"]).contains("inside the track"));
     assert!(wrong(&["--from", "30", "--to", "20"]).contains("behind its start"));
@@ -138,22 +193,54 @@ fn a_passage_finds_itself_and_its_like() {
 fn towards_some_and_away_from_others() {
     let (sandbox, _) = library(&["metal", "techno", "ambient"]);
     let search = |more: &[&str]| -> Vec<Value> {
-        let all = ["similar", "chaos god", "void sensor", "--format", "json"].iter().chain(more).copied();
-        json(sandbox.run(all))["neighbours"].as_array().unwrap().clone()
+        let all = ["similar", "chaos god", "void sensor", "--format", "json"]
+            .iter()
+            .chain(more)
+            .copied();
+        json(sandbox.run(all))["neighbours"]
+            .as_array()
+            .unwrap()
+            .clone()
     };
-    let metal = |found: &[Value]| found[..6].iter().filter(|n| n["genres"][0] == "Metal").count();
+    let metal = |found: &[Value]| {
+        found[..6]
+            .iter()
+            .filter(|n| n["genres"][0] == "Metal")
+            .count()
+    };
     let plain = search(&[]);
     let away = search(&["--unlike", "mutilated mime", "--unlike-weight", "1"]);
-    assert!(metal(&plain) >= 3 && metal(&away) + 1 < metal(&plain), "{plain:?} {away:?}");
-    assert!(away.iter().all(|n| n["title"] != "Mutilated Mime" && n["similarity_to_unlike"].is_number()));
-    assert!(plain.iter().all(|n| n.get("similarity_to_unlike").is_none()));
+    assert!(
+        metal(&plain) >= 3 && metal(&away) + 1 < metal(&plain),
+        "{plain:?} {away:?}"
+    );
+    assert!(
+        away.iter()
+            .all(|n| n["title"] != "Mutilated Mime" && n["similarity_to_unlike"].is_number())
+    );
+    assert!(
+        plain
+            .iter()
+            .all(|n| n.get("similarity_to_unlike").is_none())
+    );
     let only = search(&["--unlike", "mutilated mime", "--genre", "techno"]);
     assert!(!only.is_empty() && only.iter().all(|n| n["genres"][0] == "Techno"));
-    assert!(fine(sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike"));
-    assert!(refused(&sandbox.run(["similar", "nebula", "--unlike-weight", "1"])).contains("--unlike"));
     assert!(
-        refused(&sandbox.run(["similar", "nebula", "--unlike", "awakening", "--unlike-weight", "7"]))
-            .contains("expected 0 to 1")
+        fine(sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike")
+    );
+    assert!(
+        refused(&sandbox.run(["similar", "nebula", "--unlike-weight", "1"])).contains("--unlike")
+    );
+    assert!(
+        refused(&sandbox.run([
+            "similar",
+            "nebula",
+            "--unlike",
+            "awakening",
+            "--unlike-weight",
+            "7"
+        ]))
+        .contains("expected 0 to 1")
     );
 }
 
@@ -172,38 +259,78 @@ fn clusters_keep_their_ids() {
     }
     let assigned = |sandbox: &Sandbox| -> HashMap<String, String> {
         let found = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
-        found.into_iter().map(|row| (row["path"].clone(), row["cluster"].clone())).collect()
+        found
+            .into_iter()
+            .map(|row| (row["path"].clone(), row["cluster"].clone()))
+            .collect()
     };
     let before = assigned(&sandbox);
     assert_eq!(before.len(), 30);
     assert_eq!(assigned(&sandbox), before, "the same again");
-    fs::copy(format!("{DEMO}/folk/omri-lahav-celtica.mp3"), music.join("new.mp3")).unwrap();
+    fs::copy(
+        format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
+        music.join("new.mp3"),
+    )
+    .unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
     let after = assigned(&sandbox);
     assert_eq!(after.len(), 31);
-    let kept = before.iter().filter(|(path, id)| after[*path] == **id).count();
+    let kept = before
+        .iter()
+        .filter(|(path, id)| after[*path] == **id)
+        .count();
     assert!(kept >= 27, "{kept} of 30 kept their cluster");
-    let metal = rows(&fine(sandbox.run(["clusters", "--genre", "metal", "--format", "csv"])));
+    let metal = rows(&fine(
+        sandbox.run(["clusters", "--genre", "metal", "--format", "csv"]),
+    ));
     assert!(
-        !metal.is_empty() && metal.iter().all(|row| slashed(&row["path"].clone().into()).contains("/metal/")),
+        !metal.is_empty()
+            && metal
+                .iter()
+                .all(|row| slashed(&row["path"].clone().into()).contains("/metal/")),
         "{metal:?}"
     );
     let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
-    assert!(table.contains("cohesion") && table.contains("artists"), "{table}");
+    assert!(
+        table.contains("cohesion") && table.contains("artists"),
+        "{table}"
+    );
     let first = table.lines().next().unwrap();
-    assert!(first.contains(" cluster") && first.ends_with(" in no group"), "{first}");
-    let fine_ones = rows(&fine(sandbox.run(["clusters", "--detail", "fine", "--format", "csv"])));
-    let alone = fine_ones.iter().filter(|row| row["name"] == "noise").count();
-    assert!(2 * alone <= fine_ones.len(), "{alone} of {} in no group", fine_ones.len());
-    assert_eq!(sandbox.run(["clusters", "--genre", "polka"]).status.code(), Some(2));
+    assert!(
+        first.contains(" cluster") && first.ends_with(" in no group"),
+        "{first}"
+    );
+    let fine_ones = rows(&fine(
+        sandbox.run(["clusters", "--detail", "fine", "--format", "csv"]),
+    ));
+    let alone = fine_ones
+        .iter()
+        .filter(|row| row["name"] == "noise")
+        .count();
+    assert!(
+        2 * alone <= fine_ones.len(),
+        "{alone} of {} in no group",
+        fine_ones.len()
+    );
+    assert_eq!(
+        sandbox.run(["clusters", "--genre", "polka"]).status.code(),
+        Some(2)
+    );
     // Eight tracks of one style are no groups, and that is said.
     let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
     let said = text(&none.stdout) + &text(&none.stderr);
-    assert!(!said.contains("near nothing") && !said.contains("cohesion"), "{said}");
-    assert_eq!(none.status.code(), Some(1), "{said}");
-    assert!(said.contains("8 tracks in no group") && said.contains("no group stands out"), "{said}");
     assert!(
-        refused(&sandbox.run(["clusters", "--clusters", "900"])).contains("number of clusters: expected")
+        !said.contains("near nothing") && !said.contains("cohesion"),
+        "{said}"
+    );
+    assert_eq!(none.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("8 tracks in no group") && said.contains("no group stands out"),
+        "{said}"
+    );
+    assert!(
+        refused(&sandbox.run(["clusters", "--clusters", "900"]))
+            .contains("number of clusters: expected")
     );
 }
 
@@ -217,18 +344,32 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         fs::read(out).unwrap()
     };
     let first = text(&draw("map.csv", &[]));
-    assert_eq!(draw("again.csv", &[]), first.as_bytes(), "same seed, same map");
+    assert_eq!(
+        draw("again.csv", &[]),
+        first.as_bytes(),
+        "same seed, same map"
+    );
     let places = |csv: &str| -> HashMap<String, (String, String)> {
-        rows(csv).into_iter().map(|row| (row["path"].clone(), (row["x"].clone(), row["y"].clone()))).collect()
+        rows(csv)
+            .into_iter()
+            .map(|row| (row["path"].clone(), (row["x"].clone(), row["y"].clone())))
+            .collect()
     };
     let predicted = rows(&first);
     assert_eq!(predicted.len(), 22);
-    let right = predicted.iter().filter(|row| row["genres"] == row["predicted_genre"]).count();
+    let right = predicted
+        .iter()
+        .filter(|row| row["genres"] == row["predicted_genre"])
+        .count();
     assert!(
         (12..22).contains(&right),
         "{right} of 22 predicted as tagged: never all, for none votes for itself"
     );
-    fs::copy(format!("{DEMO}/folk/omri-lahav-celtica.mp3"), music.join("new.mp3")).unwrap();
+    fs::copy(
+        format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
+        music.join("new.mp3"),
+    )
+    .unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
     let updated = places(&text(&draw("map.csv", &["--update"])));
     assert_eq!(updated.len(), 23);
@@ -239,20 +380,43 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     assert!(page.contains("&lt;Mine&gt;") && !page.contains("<Mine>"));
     assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
     // Everything that colours can stand for: as columns, in the page, in a picture.
-    for column in ["genres", "predicted_genre", "cluster", "words", "artist", "year", "folder", "agreement"] {
-        assert!(predicted.iter().all(|row| row.contains_key(column)), "{column}");
+    for column in [
+        "genres",
+        "predicted_genre",
+        "cluster",
+        "words",
+        "artist",
+        "year",
+        "folder",
+        "agreement",
+    ] {
+        assert!(
+            predicted.iter().all(|row| row.contains_key(column)),
+            "{column}"
+        );
     }
     assert!(
         predicted
             .iter()
-            .all(|row| slashed(&row["path"].clone().into()).contains(&format!("/{}/", row["folder"])))
+            .all(|row| slashed(&row["path"].clone().into())
+                .contains(&format!("/{}/", row["folder"])))
     );
     for row in &predicted {
-        let agrees = if row["genres"] == row["predicted_genre"] { "agree" } else { "differ" };
-        assert!(row["agreement"] == agrees || row["predicted_genre"].is_empty(), "{row:?}");
+        let agrees = if row["genres"] == row["predicted_genre"] {
+            "agree"
+        } else {
+            "differ"
+        };
+        assert!(
+            row["agreement"] == agrees || row["predicted_genre"].is_empty(),
+            "{row:?}"
+        );
     }
     let metal = predicted.iter().filter(|row| row["genres"] == "Metal");
-    assert!(metal.filter(|row| row["words"].contains("metal")).count() >= 4, "{first}");
+    assert!(
+        metal.filter(|row| row["words"].contains("metal")).count() >= 4,
+        "{first}"
+    );
     let by_folder = text(&draw("map.html", &["--update", "--colour-by", "folder"]));
     assert!(by_folder.contains(r#""mode":"folder""#) && page.contains(r#""mode":"genre""#));
     for (kind, legend) in [
@@ -266,22 +430,39 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         ("word", "heavy metal  "),
     ] {
         let picture = text(&draw("map.svg", &["--update", "--colour-by", kind]));
-        assert!(picture.contains("</svg>") && picture.contains(legend), "{kind}: {legend}");
+        assert!(
+            picture.contains("</svg>") && picture.contains(legend),
+            "{kind}: {legend}"
+        );
     }
     // A name beside points is a claim about them: a genre of two tracks stands in the legend alone.
     fine(sandbox.run(["labels", "set", "id:1", "id:2", "Skiffle"]));
     let picture = text(&draw("map.svg", &["--update"]));
     assert_eq!(picture.matches("Skiffle").count(), 1);
-    assert!(["Metal", "Techno", "Ambient"].iter().any(|genre| picture.matches(genre).count() > 1));
+    assert!(
+        ["Metal", "Techno", "Ambient"]
+            .iter()
+            .any(|genre| picture.matches(genre).count() > 1)
+    );
     fine(sandbox.run(["labels", "undo", "2"]));
     let png = draw("map.png", &["--colour-by", "cluster"]);
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
     assert!(
-        refused(&sandbox.run(["map", "--output", "map.gif"])).contains("expected .html, .png, .svg or .csv")
+        refused(&sandbox.run(["map", "--output", "map.gif"]))
+            .contains("expected .html, .png, .svg or .csv")
     );
     let wrong = sandbox.path("wrong.png");
     assert_eq!(
-        sandbox.run(["map", "--colour-by", "taste", "--output", wrong.to_str().unwrap()]).status.code(),
+        sandbox
+            .run([
+                "map",
+                "--colour-by",
+                "taste",
+                "--output",
+                wrong.to_str().unwrap()
+            ])
+            .status
+            .code(),
         Some(2)
     );
 }
@@ -290,18 +471,32 @@ fn a_map_is_drawn_and_brought_up_to_date() {
 fn a_walk_in_small_steps() {
     let (sandbox, _) = library(&["metal", "folk", "orchestral", "ambient"]);
     let walk = |more: &[&str]| -> Value {
-        let all = ["path", "chaos god", "nebula", "--format", "json"].iter().chain(more).copied();
+        let all = ["path", "chaos god", "nebula", "--format", "json"]
+            .iter()
+            .chain(more)
+            .copied();
         json(sandbox.run(all))
     };
     let titles = |walk: &Value| -> Vec<String> {
-        walk["tracks"].as_array().unwrap().iter().map(|t| t["title"].as_str().unwrap().to_owned()).collect()
+        walk["tracks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t["title"].as_str().unwrap().to_owned())
+            .collect()
     };
-    for more in
-        [&[][..], &["--via", "celtica"], &["--via", "celtica", "--via", "fortress of"], &["--steps", "7"]]
-    {
+    for more in [
+        &[][..],
+        &["--via", "celtica"],
+        &["--via", "celtica", "--via", "fortress of"],
+        &["--steps", "7"],
+    ] {
         if more.contains(&"fortress of") {
             assert_eq!(
-                sandbox.run(["path", "chaos god", "nebula"].iter().chain(more)).status.code(),
+                sandbox
+                    .run(["path", "chaos god", "nebula"].iter().chain(more))
+                    .status
+                    .code(),
                 Some(1),
                 "no such track"
             );
@@ -309,61 +504,105 @@ fn a_walk_in_small_steps() {
         }
         let found = walk(more);
         let order = titles(&found);
-        assert_eq!((order[0].as_str(), order.last().unwrap().as_str()), ("Chaos God", "Nebula"));
+        assert_eq!(
+            (order[0].as_str(), order.last().unwrap().as_str()),
+            ("Chaos God", "Nebula")
+        );
         let distinct: std::collections::HashSet<&String> = order.iter().collect();
         assert_eq!(distinct.len(), order.len(), "{order:?}");
-        let steps: Vec<f64> =
-            found["tracks"].as_array().unwrap().iter().filter_map(|t| t["step"].as_f64()).collect();
+        let steps: Vec<f64> = found["tracks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|t| t["step"].as_f64())
+            .collect();
         let largest = steps.iter().copied().fold(0.0, f64::max);
         assert!((found["largest_step"].as_f64().unwrap() - largest).abs() < 1e-6);
         if more.contains(&"--steps") {
             assert_eq!(order.len(), 8);
         } else {
             let least = found["smallest_possible"].as_f64().unwrap();
-            assert!(least > 0.0 && largest <= 1.5 * least + 1e-6, "{largest} for {least}");
+            assert!(
+                least > 0.0 && largest <= 1.5 * least + 1e-6,
+                "{largest} for {least}"
+            );
         }
         if more.contains(&"celtica") {
-            assert!(order[1..order.len() - 1].contains(&"Celtica".to_owned()), "{order:?}");
+            assert!(
+                order[1..order.len() - 1].contains(&"Celtica".to_owned()),
+                "{order:?}"
+            );
         }
     }
     let capped = walk(&["--steps", "9", "--max-per-artist", "1"]);
-    let mut artists: Vec<&str> =
-        capped["tracks"].as_array().unwrap().iter().filter_map(|t| t["artist"].as_str()).collect();
+    let mut artists: Vec<&str> = capped["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|t| t["artist"].as_str())
+        .collect();
     let named = artists.len();
     artists.sort_unstable();
     artists.dedup();
     assert_eq!(artists.len(), named, "one track an artist");
     let list = fine(sandbox.run(["path", "chaos god", "nebula", "--format", "m3u8"]));
-    assert!(list.starts_with("#EXTM3U\n") && list.trim_end().ends_with("maxstack-nebula.ogg"), "{list}");
+    assert!(
+        list.starts_with("#EXTM3U\n") && list.trim_end().ends_with("maxstack-nebula.ogg"),
+        "{list}"
+    );
     assert!(refused(&sandbox.run(["path", "nebula", "nebula"])).contains("the same track twice"));
 }
 
 #[test]
 fn playlists_from_all_kinds_of_seeds() {
     let (sandbox, music) = library(&["metal", "techno", "ambient"]);
-    let soft: Vec<f32> =
-        decoded(&music.join("metal/muldjord-chaos-god.mp3")).iter().map(|x| x / 2.0).collect();
+    let soft: Vec<f32> = decoded(&music.join("metal/muldjord-chaos-god.mp3"))
+        .iter()
+        .map(|x| x / 2.0)
+        .collect();
     fs::write(music.join("soft.wav"), samples_wav(22_050, &soft)).unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
     let list = |more: &[&str]| -> Vec<String> {
-        let every: &[&str] =
-            if more.contains(&"--max-per-artist") { &[] } else { &["--max-per-artist", "0"] };
-        let all = ["playlist", "--format", "paths"].iter().chain(every).chain(more).copied();
-        fine(sandbox.run(all)).lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect()
+        let every: &[&str] = if more.contains(&"--max-per-artist") {
+            &[]
+        } else {
+            &["--max-per-artist", "0"]
+        };
+        let all = ["playlist", "--format", "paths"]
+            .iter()
+            .chain(every)
+            .chain(more)
+            .copied();
+        fine(sandbox.run(all))
+            .lines()
+            .map(|line| line.rsplit('/').next().unwrap().to_owned())
+            .collect()
     };
     // Named seeds open the list, and each has its share of it.
-    let both = list(&["--seed", "mutilated mime", "--seed", "nebula", "--tracks", "10"]);
+    let both = list(&[
+        "--seed",
+        "mutilated mime",
+        "--seed",
+        "nebula",
+        "--tracks",
+        "10",
+    ]);
     assert_eq!(
         (both.len(), both[0].as_str(), both[1].as_str()),
         (10, "muldjord-mutilated-mime.mp3", "maxstack-nebula.ogg")
     );
-    let loud =
-        both.iter().filter(|name| name.starts_with("muldjord") || name.starts_with("obsidian")).count();
+    let loud = both
+        .iter()
+        .filter(|name| name.starts_with("muldjord") || name.starts_with("obsidian"))
+        .count();
     assert!((2..=8).contains(&loud), "{both:?}");
     // A playlist as seed: its tracks may be chosen; what is not in the library is told.
     let wish = music.join("wish.m3u8");
-    fs::write(&wish, "#EXTM3U\nambient/maxstack-nebula.ogg\nambient/maxstack-awakening.opus\ngone.mp3\n")
-        .unwrap();
+    fs::write(
+        &wish,
+        "#EXTM3U\nambient/maxstack-nebula.ogg\nambient/maxstack-awakening.opus\ngone.mp3\n",
+    )
+    .unwrap();
     let output = sandbox.run([
         "playlist",
         "--seed",
@@ -383,7 +622,11 @@ fn playlists_from_all_kinds_of_seeds() {
         text(&output.stderr)
     );
     assert!(
-        stdout.lines().filter(|line| line.replace('\\', "/").contains("/ambient/")).count() >= 4,
+        stdout
+            .lines()
+            .filter(|line| line.replace('\\', "/").contains("/ambient/"))
+            .count()
+            >= 4,
         "{stdout}"
     );
     // Similar takes a playlist too.
@@ -391,35 +634,96 @@ fn playlists_from_all_kinds_of_seeds() {
     assert_eq!(near["seeds"].as_array().unwrap().len(), 2);
 
     // The same recording once.
-    let twice = list(&["--seed", "chaos god", "--seed", "armygeddon", "--tracks", "8", "--keep-duplicates"]);
+    let twice = list(&[
+        "--seed",
+        "chaos god",
+        "--seed",
+        "armygeddon",
+        "--tracks",
+        "8",
+        "--keep-duplicates",
+    ]);
     assert!(twice.contains(&"soft.wav".to_owned()), "{twice:?}");
-    let once = list(&["--seed", "chaos god", "--seed", "armygeddon", "--tracks", "8", "--no-duplicates"]);
+    let once = list(&[
+        "--seed",
+        "chaos god",
+        "--seed",
+        "armygeddon",
+        "--tracks",
+        "8",
+        "--no-duplicates",
+    ]);
     assert!(
-        once.contains(&"muldjord-chaos-god.mp3".to_owned()) && !once.contains(&"soft.wav".to_owned()),
+        once.contains(&"muldjord-chaos-god.mp3".to_owned())
+            && !once.contains(&"soft.wav".to_owned()),
         "{once:?}"
     );
 
     // Caps, lengths, shuffling.
-    let capped = list(&["--genre", "metal", "--tracks", "12", "--max-per-artist", "1"]);
-    assert!(capped.iter().filter(|name| name.starts_with("muldjord")).count() <= 1, "{capped:?}");
-    assert_eq!(list(&["--genre", "techno", "--length", "70s"]).len(), 5, "70 s in excerpts of 14 s");
-    let shuffled =
-        |seed: &str| list(&["--genre", "techno", "--tracks", "8", "--shuffle", "--random-seed", seed]);
+    let capped = list(&[
+        "--genre",
+        "metal",
+        "--tracks",
+        "12",
+        "--max-per-artist",
+        "1",
+    ]);
+    assert!(
+        capped
+            .iter()
+            .filter(|name| name.starts_with("muldjord"))
+            .count()
+            <= 1,
+        "{capped:?}"
+    );
+    assert_eq!(
+        list(&["--genre", "techno", "--length", "70s"]).len(),
+        5,
+        "70 s in excerpts of 14 s"
+    );
+    let shuffled = |seed: &str| {
+        list(&[
+            "--genre",
+            "techno",
+            "--tracks",
+            "8",
+            "--shuffle",
+            "--random-seed",
+            seed,
+        ])
+    };
     assert_eq!(shuffled("1"), shuffled("1"));
     assert_ne!(shuffled("1"), shuffled("2"));
     let plain = list(&["--seed", "chaos god", "--tracks", "6"]);
-    assert_ne!(list(&["--seed", "chaos god", "--tracks", "6", "--diversity", "0.9"]), plain);
+    assert_ne!(
+        list(&["--seed", "chaos god", "--tracks", "6", "--diversity", "0.9"]),
+        plain
+    );
     let ids = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
     let of_cluster = &ids.iter().find(|row| row["cluster"] != "0").unwrap()["cluster"];
     assert_eq!(list(&["--cluster", of_cluster, "--tracks", "3"]).len(), 3);
 
     // Formats.
-    let relative =
-        fine(sandbox.run(["playlist", "--seed", "nebula", "--relative-to", music.to_str().unwrap()]));
-    assert!(relative.lines().any(|line| line == "ambient/maxstack-nebula.ogg"), "{relative}");
-    let xspf = fine(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "xspf"]));
+    let relative = fine(sandbox.run([
+        "playlist",
+        "--seed",
+        "nebula",
+        "--relative-to",
+        music.to_str().unwrap(),
+    ]));
+    assert!(
+        relative
+            .lines()
+            .any(|line| line == "ambient/maxstack-nebula.ogg"),
+        "{relative}"
+    );
+    let xspf = fine(sandbox.run([
+        "playlist", "--seed", "nebula", "--tracks", "4", "--format", "xspf",
+    ]));
     assert_eq!(xspf.matches("<location>file:///").count(), 4, "{xspf}");
-    let jspf = json(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf"]));
+    let jspf = json(sandbox.run([
+        "playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf",
+    ]));
     assert_eq!(jspf["playlist"]["track"].as_array().unwrap().len(), 4);
     assert!(refused(&sandbox.run(["playlist"])).contains("expected a seed"));
     let wrong = |arguments: &[&str]| refused(&sandbox.run(["playlist"].iter().chain(arguments)));
@@ -435,25 +739,55 @@ fn playlists_from_all_kinds_of_seeds() {
 fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
     let (sandbox, music) = library(&["metal", "ambient"]);
     let nothing = sandbox.run(["duplicates"]);
-    assert!(fine(&nothing).starts_with("0 groups"), "no false pair: {}", text(&nothing.stdout));
+    assert!(
+        fine(&nothing).starts_with("0 groups"),
+        "no false pair: {}",
+        text(&nothing.stdout)
+    );
     let samples = decoded(&music.join("metal/muldjord-chaos-god.mp3"));
     // Softer, with silence in front, and the very same audio under another name.
-    let late: Vec<f32> = std::iter::repeat_n(0.0, 11_025).chain(samples.iter().map(|x| x / 2.0)).collect();
+    let late: Vec<f32> = std::iter::repeat_n(0.0, 11_025)
+        .chain(samples.iter().map(|x| x / 2.0))
+        .collect();
     fs::write(music.join("late.wav"), samples_wav(22_050, &late)).unwrap();
-    fs::copy(music.join("ambient/maxstack-nebula.ogg"), music.join("copy.ogg")).unwrap();
+    fs::copy(
+        music.join("ambient/maxstack-nebula.ogg"),
+        music.join("copy.ogg"),
+    )
+    .unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
     let groups = json(sandbox.run(["duplicates", "--format", "json"]));
     let groups = groups.as_array().unwrap();
     assert_eq!(groups.len(), 2, "{groups:?}");
     let size = |name: &str| fs::metadata(music.join(name)).unwrap().len();
-    let kept = |group: &Value| slashed(&group["keep"]["path"]).rsplit('/').next().unwrap().to_owned();
-    let near =
-        groups.iter().find(|group| kept(group) == "late.wav").expect("a lossless file is the better one");
-    assert_eq!(near["bytes_to_be_won"], size("metal/muldjord-chaos-god.mp3"));
-    assert!(near["why"].as_str().unwrap().starts_with("lossless"), "{near}");
+    let kept = |group: &Value| {
+        slashed(&group["keep"]["path"])
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let near = groups
+        .iter()
+        .find(|group| kept(group) == "late.wav")
+        .expect("a lossless file is the better one");
+    assert_eq!(
+        near["bytes_to_be_won"],
+        size("metal/muldjord-chaos-god.mp3")
+    );
+    assert!(
+        near["why"].as_str().unwrap().starts_with("lossless"),
+        "{near}"
+    );
     assert_eq!(near["others"][0]["exact"], false);
-    assert!((near["pairs"][0]["offset"].as_f64().unwrap().abs() - 0.5).abs() < 0.6, "{near}");
-    let exact = groups.iter().find(|group| kept(group) != "late.wav").unwrap();
+    assert!(
+        (near["pairs"][0]["offset"].as_f64().unwrap().abs() - 0.5).abs() < 0.6,
+        "{near}"
+    );
+    let exact = groups
+        .iter()
+        .find(|group| kept(group) != "late.wav")
+        .unwrap();
     assert_eq!(exact["bytes_to_be_won"], size("copy.ogg"));
     assert_eq!(exact["others"][0]["exact"], true);
     let csv = rows(&fine(sandbox.run(["duplicates", "--format", "csv"])));
@@ -461,7 +795,9 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
     assert_eq!(csv.len(), 4);
     let table = fine(sandbox.run(["duplicates"]));
     assert!(
-        table.contains("better: ") && table.contains("the same audio") && table.contains("MB could be freed")
+        table.contains("better: ")
+            && table.contains("the same audio")
+            && table.contains("MB could be freed")
     );
     assert!(music.join("copy.ogg").exists() && music.join("late.wav").exists());
 }
@@ -495,15 +831,30 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
     // A playlist listens to what may be a copy in it, and to nothing else.
     let listed = |options: &[&str]| {
-        let arguments =
-            ["playlist", "orphanage", "--limit", "all", "--max-per-artist", "0", "--format", "paths"];
+        let arguments = [
+            "playlist",
+            "orphanage",
+            "--limit",
+            "all",
+            "--max-per-artist",
+            "0",
+            "--format",
+            "paths",
+        ];
         fine(sandbox.run(arguments.iter().chain(options)))
     };
     let all = listed(&["--keep-duplicates"]);
-    assert!(all.contains("bad.wav") && listed(&[]).contains("bad.wav"), "vectors alone do not tell");
+    assert!(
+        all.contains("bad.wav") && listed(&[]).contains("bad.wav"),
+        "vectors alone do not tell"
+    );
     let without = listed(&["--no-duplicates"]);
     assert!(!without.contains("bad.wav"), "{without}");
-    assert_eq!(without.lines().count() + 1, all.lines().count(), "no other track is lost");
+    assert_eq!(
+        without.lines().count() + 1,
+        all.lines().count(),
+        "no other track is lost"
+    );
     // What was heard is remembered: nothing is listened to again, not even where the file is gone.
     fs::remove_file(&copy).unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
@@ -531,15 +882,28 @@ fn silence_at_an_end_makes_no_copy_better() {
     }
     fine(sandbox.run([Path::new("add"), &music]));
     let groups = json(sandbox.run(["duplicates", "--format", "json"]));
-    let name = |file: &Value| slashed(&file["path"]).rsplit('/').next().unwrap().to_owned();
+    let name = |file: &Value| {
+        slashed(&file["path"])
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
     assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
     let others = groups[0]["others"].as_array().unwrap();
-    let mut found: Vec<String> = others.iter().chain([&groups[0]["keep"]]).map(name).collect();
+    let mut found: Vec<String> = others
+        .iter()
+        .chain([&groups[0]["keep"]])
+        .map(name)
+        .collect();
     found.sort();
     expected.sort();
     assert_eq!(found, expected);
     assert_eq!(name(&groups[0]["keep"]), "0 and 0.wav");
-    assert_eq!(groups[0]["why"], "alike in quality, with 4 s less of silence");
+    assert_eq!(
+        groups[0]["why"],
+        "alike in quality, with 4 s less of silence"
+    );
     let rough = fine(sandbox.run(["duplicates", "--rough"]));
     assert!(!rough.contains("longer"), "{rough}");
 }
@@ -555,7 +919,10 @@ fn rough_duplicates_are_copies_and_no_others() {
         .iter()
         .map(|track| {
             let text = |field: &str| track[field].as_str().unwrap_or_default().to_owned();
-            (text("path").rsplit(['/', '\\']).next().unwrap().to_owned(), (text("artist"), text("title")))
+            (
+                text("path").rsplit(['/', '\\']).next().unwrap().to_owned(),
+                (text("artist"), text("title")),
+            )
         })
         .collect();
     // Softer copies, of other bytes, under the same titles.
@@ -571,7 +938,11 @@ fn rough_duplicates_are_copies_and_no_others() {
                 let padding = vec![0; text.len() % 2];
                 [id, &(text.len() as u32).to_le_bytes(), text, &padding].concat()
             };
-            let named = [chunk(b"IART", artist.as_bytes()), chunk(b"INAM", title.as_bytes())].concat();
+            let named = [
+                chunk(b"IART", artist.as_bytes()),
+                chunk(b"INAM", title.as_bytes()),
+            ]
+            .concat();
             wav.extend(chunk(b"LIST", &[b"INFO", &named[..]].concat()));
             let size = (wav.len() - 8) as u32;
             wav[4..8].copy_from_slice(&size.to_le_bytes());
@@ -583,14 +954,30 @@ fn rough_duplicates_are_copies_and_no_others() {
     let groups = json(sandbox.run(["duplicates", "--rough", "--format", "json"]));
     let stem = |file: &Value| {
         let path = slashed(&file["path"]);
-        path.rsplit('/').next().unwrap().split('.').next().unwrap().to_owned()
+        path.rsplit('/')
+            .next()
+            .unwrap()
+            .split('.')
+            .next()
+            .unwrap()
+            .to_owned()
     };
     let groups = groups.as_array().unwrap();
     for group in groups {
         let others = group["others"].as_array().unwrap();
-        assert!(others.iter().all(|other| stem(other) == stem(&group["keep"])), "{group}");
+        assert!(
+            others
+                .iter()
+                .all(|other| stem(other) == stem(&group["keep"])),
+            "{group}"
+        );
     }
-    assert!(10 * groups.len() >= 8 * originals.len(), "{} of {}", groups.len(), originals.len());
+    assert!(
+        10 * groups.len() >= 8 * originals.len(),
+        "{} of {}",
+        groups.len(),
+        originals.len()
+    );
 }
 
 #[test]
@@ -601,9 +988,17 @@ fn outliers_names_each_track_with_its_reason() {
     fs::create_dir_all(&music).unwrap();
     for seed in 0..24 {
         // The same colour and pulse each time.
-        fs::write(music.join(format!("noise {seed}.wav")), noise_wav(22_050, 8.0, 71 + 70 * seed)).unwrap();
+        fs::write(
+            music.join(format!("noise {seed}.wav")),
+            noise_wav(22_050, 8.0, 71 + 70 * seed),
+        )
+        .unwrap();
     }
-    fs::copy(format!("{DEMO}/metal/muldjord-chaos-god.mp3"), music.join("chaos-god.mp3")).unwrap();
+    fs::copy(
+        format!("{DEMO}/metal/muldjord-chaos-god.mp3"),
+        music.join("chaos-god.mp3"),
+    )
+    .unwrap();
     fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 1000.0, 0.5)).unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
     let found = json(sandbox.run(["outliers", "--format", "json"]));
@@ -612,14 +1007,39 @@ fn outliers_names_each_track_with_its_reason() {
         all.find(|outlier| outlier["path"].as_str().unwrap().ends_with(name))
             .unwrap_or_else(|| panic!("{name}: {found}"))
     };
-    assert!(of("chaos-god.mp3")["reasons"].to_string().contains("nearest tracks have similarity"));
-    assert!(of("tone.wav")["reasons"].to_string().contains("test tone"), "{found}");
-    let scores: Vec<f64> = found.as_array().unwrap().iter().map(|o| o["score"].as_f64().unwrap()).collect();
-    assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5), "{scores:?}");
-    let one = json(sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
+    assert!(
+        of("chaos-god.mp3")["reasons"]
+            .to_string()
+            .contains("nearest tracks have similarity")
+    );
+    assert!(
+        of("tone.wav")["reasons"].to_string().contains("test tone"),
+        "{found}"
+    );
+    let scores: Vec<f64> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["score"].as_f64().unwrap())
+        .collect();
+    assert!(
+        scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5),
+        "{scores:?}"
+    );
+    let one = json(sandbox.run([
+        "outliers",
+        "--limit",
+        "1",
+        "--threshold",
+        "0",
+        "--format",
+        "json",
+    ]));
     assert_eq!(one.as_array().unwrap().len(), 1);
     assert_eq!(fine(sandbox.run(["outliers", "--threshold", "1000"])), "");
-    assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected 0 to 1000"));
+    assert!(
+        refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected 0 to 1000")
+    );
 }
 
 #[test]
@@ -628,11 +1048,20 @@ fn artists_near_an_artist() {
     let all = rows(&fine(sandbox.run(["artists", "--format", "csv"])));
     let muldjord = all.iter().find(|row| row["artist"] == "Muldjord").unwrap();
     assert_eq!(muldjord["tracks"], "4");
-    let near = rows(&fine(sandbox.run(["artists", "muldjord", "--format", "csv", "--limit", "3"])));
+    let near =
+        rows(&fine(sandbox.run([
+            "artists", "muldjord", "--format", "csv", "--limit", "3",
+        ])));
     assert_eq!(near.len(), 3);
-    assert!(["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()), "{near:?}");
+    assert!(
+        ["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()),
+        "{near:?}"
+    );
     assert!(near[0]["because"].contains(" / "));
-    let part = rows(&fine(sandbox.run(["artists", "MULDJ", "--format", "csv", "--limit", "3"])));
+    let part =
+        rows(&fine(sandbox.run([
+            "artists", "MULDJ", "--format", "csv", "--limit", "3",
+        ])));
     assert_eq!(part, near, "a part of the name that nobody else has");
     for nobody in ["nobody", "o", ""] {
         let output = sandbox.run(["artists", nobody]);
@@ -660,19 +1089,31 @@ fn a_track_that_nothing_is_like_is_called_far() {
     drop(library);
     let usual = sandbox.run(["similar", "id:1", "--format", "json"]);
     let (answer, heard) = (json(&usual), text(&usual.stderr));
-    assert!(answer["far"] == false && answer["note"].is_null() && !heard.contains("nothing here"), "{heard}");
+    assert!(
+        answer["far"] == false && answer["note"].is_null() && !heard.contains("nothing here"),
+        "{heard}"
+    );
     let shares: Vec<f64> = answer["neighbours"]
         .as_array()
         .unwrap()
         .iter()
         .map(|near| near["percentile"].as_f64().unwrap())
         .collect();
-    assert!(shares.is_sorted_by(|a, b| a >= b) && (0.05..=1.0).contains(&shares[0]), "{shares:?}");
+    assert!(
+        shares.is_sorted_by(|a, b| a >= b) && (0.05..=1.0).contains(&shares[0]),
+        "{shares:?}"
+    );
     let far = sandbox.run(["similar", "id:91", "--format", "json"]);
     let (answer, heard) = (json(&far), text(&far.stderr));
-    assert!(answer["far"] == true && answer["neighbours"][0]["nearness"] == "far", "{answer}");
+    assert!(
+        answer["far"] == true && answer["neighbours"][0]["nearness"] == "far",
+        "{answer}"
+    );
     let said = answer["note"].as_str().unwrap();
-    assert!(said.starts_with("nothing here is much like this") && heard.contains(said), "{heard}");
+    assert!(
+        said.starts_with("nothing here is much like this") && heard.contains(said),
+        "{heard}"
+    );
     let table = sandbox.run(["similar", "id:91"]);
     assert!(text(&table.stderr).contains(said) && fine(&table).contains(" %  artist "));
     // A list that starts from it fills up with what is near to nothing.

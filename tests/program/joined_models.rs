@@ -17,7 +17,8 @@ fn shipped() -> PathBuf {
 }
 
 fn manifest(name: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(shipped().join(format!("{name}.json"))).unwrap()).unwrap()
+    serde_json::from_str(&fs::read_to_string(shipped().join(format!("{name}.json"))).unwrap())
+        .unwrap()
 }
 
 /// Makes a model of two that ship: `first`'s with `second` beside it.
@@ -27,13 +28,17 @@ fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
     let (mut card, other) = (manifest(first), manifest(second));
     card["format"] = json!(2);
     card["name"] = json!(name);
-    card["dimension"] = json!(card["dimension"].as_u64().unwrap() + other["dimension"].as_u64().unwrap());
+    card["dimension"] =
+        json!(card["dimension"].as_u64().unwrap() + other["dimension"].as_u64().unwrap());
     let of_other = |key: &str| other[key].clone();
     card["networks"] = json!([{
         "architecture": of_other("architecture"), "front_end": of_other("front_end"),
         "weights": of_other("weights"), "weights_sha256": of_other("weights_sha256"), "weight": weight,
     }]);
-    for file in [card["weights"].as_str().unwrap(), other["weights"].as_str().unwrap()] {
+    for file in [
+        card["weights"].as_str().unwrap(),
+        other["weights"].as_str().unwrap(),
+    ] {
         fs::copy(shipped().join(file), folder.join(file)).unwrap();
     }
     fs::write(folder.join(format!("{name}.json")), card.to_string()).unwrap();
@@ -45,7 +50,11 @@ fn string(path: &Path) -> String {
 
 /// The track vectors of a library, in the order of their contents.
 fn vectors(sandbox: &Sandbox) -> Vec<Vec<f32>> {
-    sandbox.vectors().into_values().map(|(bits, _)| bits.into_iter().map(f32::from_bits).collect()).collect()
+    sandbox
+        .vectors()
+        .into_values()
+        .map(|(bits, _)| bits.into_iter().map(f32::from_bits).collect())
+        .collect()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -101,18 +110,39 @@ fn every_verb_works_with_a_pair() {
     let checked = fine_json(run(&["model", "check", "both", "--format", "json"]));
     assert_eq!(checked["dimension"], 712);
     let shown = fine(run(&["model", "show", "both"]));
-    assert!(shown.contains("openl3, 512 of the dimensions, weight 1"), "{shown}");
+    assert!(
+        shown.contains("openl3, 512 of the dimensions, weight 1"),
+        "{shown}"
+    );
 
-    fine(run(&["--model", "both", "add", "--windows", "6", &string(&demo)]));
+    fine(run(&[
+        "--model",
+        "both",
+        "add",
+        "--windows",
+        "6",
+        &string(&demo),
+    ]));
     let status = fine_json(run(&["status", "--format", "json"]));
-    assert_eq!((&status["model"], &status["dimension"]), (&json!("both"), &json!(712)));
+    assert_eq!(
+        (&status["model"], &status["dimension"]),
+        (&json!("both"), &json!(712))
+    );
     assert_eq!(status["index"]["state"], "current");
-    let found = fine_json(run(&["similar", "id:1", "--limit", "5", "--format", "json"]));
+    let found = fine_json(run(&[
+        "similar", "id:1", "--limit", "5", "--format", "json",
+    ]));
     assert_eq!(found["neighbours"].as_array().unwrap().len(), 5);
-    let from = ["similar", "id:1", "--from", "2", "--to", "8", "--limit", "3", "--format", "json"];
+    let from = [
+        "similar", "id:1", "--from", "2", "--to", "8", "--limit", "3", "--format", "json",
+    ];
     let passage = fine_json(run(&from));
     assert!(
-        !passage["passages"].as_array().or(passage.as_array()).unwrap_or(&vec![passage.clone()]).is_empty()
+        !passage["passages"]
+            .as_array()
+            .or(passage.as_array())
+            .unwrap_or(&vec![passage.clone()])
+            .is_empty()
     );
     let calm = fine_json(run(&["find", "calm guitar", "--format", "json"]));
     assert!(calm.to_string().contains("guitar"), "{calm}");
@@ -129,23 +159,51 @@ fn every_verb_works_with_a_pair() {
     fine(run(&["export", &string(&export)]));
     assert!(export.join("windows.npy").exists() || export.join("vectors.npy").exists());
     // To the pair that ships, whose second network knows other tags.
-    let upgraded = fine_json(run(&["model", "upgrade", "musicnn-pair", "--format", "json"]));
-    assert_eq!((&upgraded["switched"], &upgraded["missing"]), (&json!(true), &json!(0)));
+    let upgraded = fine_json(run(&[
+        "model",
+        "upgrade",
+        "musicnn-pair",
+        "--format",
+        "json",
+    ]));
+    assert_eq!(
+        (&upgraded["switched"], &upgraded["missing"]),
+        (&json!(true), &json!(0))
+    );
     let piano = fine_json(run(&["find", "piano", "--limit", "3", "--format", "json"]));
     assert!(piano.to_string().contains("instrument piano"), "{piano}");
     let known = fine_json(run(&["show", "id:1", "--format", "json"]));
     assert!(!known[0]["words"].as_array().unwrap().is_empty(), "{known}");
-    let file = string(&fs::read_dir(demo.join("metal")).unwrap().next().unwrap().unwrap().path());
+    let file = string(
+        &fs::read_dir(demo.join("metal"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path(),
+    );
     let alone = |model: &str| {
         let library = Sandbox::new();
         fine_json(library.run(["--model", model, "classify", &file, "--format", "json"]))
     };
     let (pair, msd) = (alone("musicnn-pair"), alone("musicnn-msd"));
-    assert_eq!(pair[0]["genre"], msd[0]["genre"], "a first guess is made of the first network's tags");
+    assert_eq!(
+        pair[0]["genre"], msd[0]["genre"],
+        "a first guess is made of the first network's tags"
+    );
     assert_eq!(pair[0]["probability"], msd[0]["probability"]);
     // Back to one network, with the same windows.
-    let upgraded = fine_json(run(&["model", "upgrade", "musicnn-msd", "--format", "json"]));
-    assert_eq!((&upgraded["switched"], &upgraded["missing"]), (&json!(true), &json!(0)));
+    let upgraded = fine_json(run(&[
+        "model",
+        "upgrade",
+        "musicnn-msd",
+        "--format",
+        "json",
+    ]));
+    assert_eq!(
+        (&upgraded["switched"], &upgraded["missing"]),
+        (&json!(true), &json!(0))
+    );
     fine(run(&["verify"]));
 }
 
@@ -159,28 +217,53 @@ fn an_output_for_voices_is_told() {
     fs::create_dir_all(&folder).unwrap();
     let bytes = fs::read(shipped().join("musicnn-msd.safetensors")).unwrap();
     let weights = Weights::from_safetensors(&bytes, "musicnn-msd").unwrap();
-    let mut tensors: std::collections::BTreeMap<_, _> =
-        weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+    let mut tensors: std::collections::BTreeMap<_, _> = weights
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+        .collect();
     let mut add = |name: &str, shape: &[usize], values: Vec<f32>| {
-        tensors.insert(name.to_owned(), WeightTensor { shape: shape.to_vec(), values });
+        tensors.insert(
+            name.to_owned(),
+            WeightTensor {
+                shape: shape.to_vec(),
+                values,
+            },
+        );
     };
     add("told.weight", &[1, 200], vec![0.0; 200]);
     add("told.bias", &[1], vec![2.0]);
     let path = folder.join("voiced.safetensors");
-    Weights::new("voiced", tensors).to_safetensors(&path).unwrap();
+    Weights::new("voiced", tensors)
+        .to_safetensors(&path)
+        .unwrap();
     let digest = sha2::Sha256::digest(fs::read(&path).unwrap());
     let mut card = manifest("musicnn-msd");
     card["format"] = json!(2);
     card["name"] = json!("voiced");
     card["weights"] = json!("voiced.safetensors");
-    card["weights_sha256"] = json!(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    card["weights_sha256"] = json!(
+        digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    );
     card["outputs"] = json!([{"name": "voice", "labels": ["sung"]}]);
     fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
     let metal = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
-    fine(sandbox.run(["--model", "voiced", "add", "--windows", "3", &string(&metal)]));
+    fine(sandbox.run([
+        "--model",
+        "voiced",
+        "add",
+        "--windows",
+        "3",
+        &string(&metal),
+    ]));
     let shown = fine_json(sandbox.run(["show", "id:1", "--format", "json"]));
     let sung = shown[0]["sung"].as_f64().unwrap();
-    assert!((sung - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-6, "half as sure as its logit of 2: {sung}");
+    assert!(
+        (sung - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-6,
+        "half as sure as its logit of 2: {sung}"
+    );
     let card_of = fine(sandbox.run(["show", "id:1"]));
     assert!(card_of.contains("yes, 73 % sure"), "{card_of}");
     let marks = shown[0]["words"].to_string();
@@ -188,13 +271,20 @@ fn an_output_for_voices_is_told() {
     let found = fine_json(sandbox.run(["find", "no voice", "--format", "json"]));
     assert_eq!(found["understood"][0]["tags"], json!(["sung"]), "{found}");
     let guess = sandbox.run(["classify", "id:1", "--format", "json"]);
-    assert!(code(&guess) <= 1, "the first guess takes the first tags: {}", text(&guess.stderr));
+    assert!(
+        code(&guess) <= 1,
+        "the first guess takes the first tags: {}",
+        text(&guess.stderr)
+    );
     // Another number of names than of logits is no model.
     card["outputs"] = json!([{"name": "voice", "labels": ["sung", "spoken"]}]);
     fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
     let wrong = sandbox.run(["model", "check", "voiced"]);
     let said = text(&wrong.stderr);
-    assert!(code(&wrong) == 2 && said.contains("52 names, its networks give 51 logits"), "{said}");
+    assert!(
+        code(&wrong) == 2 && said.contains("52 names, its networks give 51 logits"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -208,7 +298,10 @@ fn weights_of_a_further_network_are_checked_too() {
     let output = sandbox.run(["model", "check", "both"]);
     let said = text(&output.stderr);
     assert_eq!(code(&output), 2, "{said}");
-    assert!(said.contains("voisin-2.safetensors") && said.contains("SHA-256"), "{said}");
+    assert!(
+        said.contains("voisin-2.safetensors") && said.contains("SHA-256"),
+        "{said}"
+    );
     fs::remove_file(&weights).unwrap();
     assert!(text(&sandbox.run(["model", "check", "both"]).stderr).contains("voisin-2.safetensors"));
 }

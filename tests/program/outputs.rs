@@ -37,15 +37,19 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
         ("path", _) => ("path id:1 id:30 --format xspf -o {}".to_owned(), "x.xspf"),
         ("playlist", _) => ("playlist --seed id:1 -o {}".to_owned(), "x.m3u8"),
         ("classify", "--output") => ("classify id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
-        ("classify", "--submission") => {
-            (format!("classify --with {} {table} --submission {{}}", at("run")), "x.csv")
-        }
+        ("classify", "--submission") => (
+            format!("classify --with {} {table} --submission {{}}", at("run")),
+            "x.csv",
+        ),
         ("lists show", _) => ("lists show mine --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("lists push", _) => ("lists push mine --folder {}".to_owned(), "mine.m3u8"),
         ("genres", _) => (format!("genres {option} {{}}"), "x.svg"),
         ("labels export", _) => ("labels export {}".to_owned(), "x.csv"),
         ("map", _) => ("map -o {}".to_owned(), "x.html"),
-        ("eval genre", "--report") => ("eval genre --repeats 1 --no-rivals --report {}".to_owned(), "x.html"),
+        ("eval genre", "--report") => (
+            "eval genre --repeats 1 --no-rivals --report {}".to_owned(),
+            "x.html",
+        ),
         ("eval genre", "--predictions") => {
             let [vectors, labels] = ["x.npy", "labels.csv"].map(at);
             let line = format!("--vectors {vectors} --labels {labels} --test-vectors {vectors}");
@@ -53,31 +57,57 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
         }
         ("eval retrieval", _) => ("eval retrieval --report {}".to_owned(), "x.md"),
         ("eval embedding", _) => ("eval embedding --repeats 1 --report {}".to_owned(), "x.md"),
-        ("eval classifier", _) => (format!("eval classifier {} --html {{}}", at("run")), "x.html"),
+        ("eval classifier", _) => (
+            format!("eval classifier {} --html {{}}", at("run")),
+            "x.html",
+        ),
         ("dataset", _) => (format!("dataset {table} --output {{}}"), "x.csv"),
-        ("features", "--output") => {
-            (format!("features {} --set tempo --output {{}}", at("music/one.wav")), "x.csv")
-        }
-        ("features", "--picture") => (format!("features {} --picture {{}}", at("music/one.wav")), "x.svg"),
+        ("features", "--output") => (
+            format!("features {} --set tempo --output {{}}", at("music/one.wav")),
+            "x.csv",
+        ),
+        ("features", "--picture") => (
+            format!("features {} --picture {{}}", at("music/one.wav")),
+            "x.svg",
+        ),
         ("backup", _) => ("backup {}".to_owned(), "x.db"),
         ("export", _) => ("export {}".to_owned(), "tracks.csv"),
-        ("embed", _) => (format!("embed {} --hop 2 --output {{}}", at("music/one.wav")), "one.npz"),
+        ("embed", _) => (
+            format!("embed {} --hop 2 --output {{}}", at("music/one.wav")),
+            "one.npz",
+        ),
         ("man", _) => ("man --output {}".to_owned(), "voisin-add.1"),
-        ("train encoder export", _) => {
-            (format!("train encoder export {} --name mine --output {{}}", at("none")), "mine.json")
-        }
-        ("train classifier", _) => (format!("train classifier {table} {{}} --algorithm knn"), "report.html"),
-        ("train encoder prepare", _) => (format!("train encoder prepare {} --cache {{}}", at("music")), "x"),
+        ("train encoder export", _) => (
+            format!(
+                "train encoder export {} --name mine --output {{}}",
+                at("none")
+            ),
+            "mine.json",
+        ),
+        ("train classifier", _) => (
+            format!("train classifier {table} {{}} --algorithm knn"),
+            "report.html",
+        ),
+        ("train encoder prepare", _) => (
+            format!("train encoder prepare {} --cache {{}}", at("music")),
+            "x",
+        ),
         ("train encoder run", _) => (format!("train encoder run {} {{}}", at("music")), "x"),
         _ => panic!("{command} {option}: is in the table and is tried nowhere"),
     };
-    Recipe { arguments: line.split(' ').map(str::to_owned).collect(), name }
+    Recipe {
+        arguments: line.split(' ').map(str::to_owned).collect(),
+        name,
+    }
 }
 
 impl Recipe {
     fn run(&self, sandbox: &Sandbox, target: &Path, more: &[&str]) -> Output {
         let target = target.to_str().unwrap();
-        let arguments = self.arguments.iter().map(|word| if word == TARGET { target } else { word });
+        let arguments = self
+            .arguments
+            .iter()
+            .map(|word| if word == TARGET { target } else { word });
         let mut command = sandbox.command(arguments.chain(more.iter().copied()));
         // A file called "-" would be seen.
         command.current_dir(sandbox.path("here")).output().unwrap()
@@ -120,17 +150,30 @@ fn is_done(output: &Output) -> bool {
 
 fn rows(kinds: &[&str]) -> Vec<(String, String, String)> {
     let table = fs::read_to_string(TABLE).unwrap();
-    let rows = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| {
-        let mut cells = line.split('\t');
-        let mut next = || cells.next().unwrap_or_else(|| panic!("{line}: expected three cells")).to_owned();
-        (next(), next(), next())
-    });
-    rows.filter(|(.., kind)| kinds.contains(&kind.as_str())).collect()
+    let rows = table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let mut cells = line.split('\t');
+            let mut next = || {
+                cells
+                    .next()
+                    .unwrap_or_else(|| panic!("{line}: expected three cells"))
+                    .to_owned()
+            };
+            (next(), next(), next())
+        });
+    rows.filter(|(.., kind)| kinds.contains(&kind.as_str()))
+        .collect()
 }
 
 /// A node of the device that takes everything, as `/dev/null`; `None` where that is not allowed.
 fn device(path: &Path) -> Option<()> {
-    let made = Command::new("mknod").args(["-m", "666"]).arg(path).args(["c", "1", "3"]).output();
+    let made = Command::new("mknod")
+        .args(["-m", "666"])
+        .arg(path)
+        .args(["c", "1", "3"])
+        .output();
     let is_made = made.is_ok_and(|made| made.status.success());
     // Where file systems are mounted without devices, a node is there and cannot be opened.
     let is_usable = is_made && fs::write(path, "x").is_ok();
@@ -158,9 +201,15 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
         let what = format!("{command} {option}");
         let refused = |output: &Output| {
             let message = text(&output.stderr);
-            let is_told =
-                code(output) == 2 && message.contains("is there already") && message.contains("--force");
-            assert!(is_told, "{what}: {} {message}{}", code(output), text(&output.stdout));
+            let is_told = code(output) == 2
+                && message.contains("is there already")
+                && message.contains("--force");
+            assert!(
+                is_told,
+                "{what}: {} {message}{}",
+                code(output),
+                text(&output.stdout)
+            );
         };
 
         fs::write(&target, PRECIOUS).unwrap();
@@ -180,11 +229,19 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
         }
 
         let pipe = sandbox.path(&format!("pipe-{tried}-{}", recipe.name));
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         let null = sandbox.path(&format!("null-{tried}-{}", recipe.name));
         let device = device(&null);
         if kind == "whole" {
-            for path in [&pipe, &null, Path::new("-")].into_iter().take(if device.is_some() { 3 } else { 1 })
+            for path in [&pipe, &null, Path::new("-")]
+                .into_iter()
+                .take(if device.is_some() { 3 } else { 1 })
             {
                 let output = recipe.run(sandbox, path, &["--force"]);
                 let message = text(&output.stderr);
@@ -198,7 +255,10 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
                 let pipe = pipe.clone();
                 move || {
                     let mut bytes = Vec::new();
-                    fs::File::open(pipe).unwrap().read_to_end(&mut bytes).unwrap();
+                    fs::File::open(pipe)
+                        .unwrap()
+                        .read_to_end(&mut bytes)
+                        .unwrap();
                     bytes
                 }
             });
@@ -217,11 +277,21 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
                 assert!(is_done(&recipe.run(sandbox, &null, &[])), "{what}");
             }
         }
-        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "{what}: the pipe is one still");
+        assert!(
+            fs::metadata(&pipe).unwrap().file_type().is_fifo(),
+            "{what}: the pipe is one still"
+        );
         if device.is_some() {
-            assert!(fs::metadata(&null).unwrap().file_type().is_char_device(), "{what}: the device too");
+            assert!(
+                fs::metadata(&null).unwrap().file_type().is_char_device(),
+                "{what}: the device too"
+            );
         }
-        assert_eq!(fs::read_dir(sandbox.path("here")).unwrap().count(), 0, "{what}");
+        assert_eq!(
+            fs::read_dir(sandbox.path("here")).unwrap().count(),
+            0,
+            "{what}"
+        );
         tried += 1;
     }
     assert!(tried > 20, "{tried}");
@@ -239,24 +309,41 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
         let folder = sandbox.path(&format!("folder-{tried}"));
         fs::create_dir(&folder).unwrap();
         // Of a run's folder anything is somebody's.
-        let file: PathBuf = folder.join(if kind == "run" { "notes.txt" } else { recipe.name });
+        let file: PathBuf = folder.join(if kind == "run" {
+            "notes.txt"
+        } else {
+            recipe.name
+        });
         fs::write(&file, PRECIOUS).unwrap();
         let kept = recipe.run(&sandbox, &folder, &[]);
         let message = text(&kept.stderr);
         assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS, "{what}");
         match command.as_str() {
             // What is there is passed over.
-            "embed" => assert!(code(&kept) == 0 && message.contains("--force"), "{what}: {message}"),
+            "embed" => assert!(
+                code(&kept) == 0 && message.contains("--force"),
+                "{what}: {message}"
+            ),
             _ => assert!(
                 code(&kept) == 2 && message.contains("name another") | message.contains("--force"),
                 "{what}: {message}"
             ),
         }
         if kind == "run" {
-            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "{what}: nothing is written");
+            assert_eq!(
+                fs::read_dir(&folder).unwrap().count(),
+                1,
+                "{what}: nothing is written"
+            );
         }
         let pipe = sandbox.path(&format!("pipe-{tried}"));
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         let output = recipe.run(&sandbox, &pipe, &[]);
         assert_eq!(code(&output), 2, "{what}: {}", text(&output.stderr));
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "{what}");
@@ -270,9 +357,17 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
             let before = fs::read(fresh.join(recipe.name)).unwrap();
             let again = recipe.run(&sandbox, &fresh, &[]);
             let is_refused = command == "export";
-            assert_eq!(code(&again), if is_refused { 2 } else { 0 }, "{what}: {}", text(&again.stderr));
+            assert_eq!(
+                code(&again),
+                if is_refused { 2 } else { 0 },
+                "{what}: {}",
+                text(&again.stderr)
+            );
             if kind != "pages" && command != "lists push" {
-                assert!(fs::read(fresh.join(recipe.name)).unwrap() == before, "{what}");
+                assert!(
+                    fs::read(fresh.join(recipe.name)).unwrap() == before,
+                    "{what}"
+                );
             }
         }
         tried += 1;
@@ -288,17 +383,28 @@ fn a_table_that_was_worked_on_is_not_lost() {
     let songs = sandbox.path("songs.csv").to_str().unwrap().to_owned();
     let dataset = ["dataset", &table, "--output", &songs];
     fine(sandbox.run(dataset));
-    let worked_on = fs::read_to_string(&songs).unwrap().replace("artist 0", "Somebody I know");
+    let worked_on = fs::read_to_string(&songs)
+        .unwrap()
+        .replace("artist 0", "Somebody I know");
     fs::write(&songs, &worked_on).unwrap();
     let again = sandbox.run(dataset);
-    assert!(code(&again) == 2 && text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
+    assert!(
+        code(&again) == 2 && text(&again.stderr).contains("--force"),
+        "{}",
+        text(&again.stderr)
+    );
     assert_eq!(fs::read_to_string(&songs).unwrap(), worked_on);
 
     let genres = sandbox.path("genres.csv").to_str().unwrap().to_owned();
-    let by_hand = "path,genre,my notes\n/music/genre 0/000.mp3,Zeuhl,a favourite\n/elsewhere.mp3,Jazz,lent\n";
+    let by_hand =
+        "path,genre,my notes\n/music/genre 0/000.mp3,Zeuhl,a favourite\n/elsewhere.mp3,Jazz,lent\n";
     fs::write(&genres, by_hand).unwrap();
     fine(sandbox.run(["labels", &genres]));
     let export = sandbox.run(["labels", "export", &genres]);
-    assert!(code(&export) == 2 && text(&export.stderr).contains("--force"), "{}", text(&export.stderr));
+    assert!(
+        code(&export) == 2 && text(&export.stderr).contains("--force"),
+        "{}",
+        text(&export.stderr)
+    );
     assert_eq!(fs::read_to_string(&genres).unwrap(), by_hand);
 }

@@ -57,9 +57,15 @@ impl HeldFile {
 
     fn of_place(path: &Path, place: &Place<'_>) -> Result<Self, AudioError> {
         let file = source::open(place.audio())?;
-        let metadata = file.metadata().map_err(|error| AudioError::from_io(path, error))?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| AudioError::from_io(path, error))?;
         let hold = Hold::new(place.audio(), &metadata);
-        Ok(Self { file, metadata, hold })
+        Ok(Self {
+            file,
+            metadata,
+            hold,
+        })
     }
 
     /// Holds the file by another of its names, too.
@@ -123,14 +129,19 @@ impl AnalysedFile {
             None => (metadata.len(), mtime) == (self.size, self.mtime_ns),
         };
         let (ids, changed) = identity(metadata);
-        let version =
-            (self.path.clone(), [ids[0], ids[1], metadata.len()], [mtime, changed, sheet.unwrap_or(0)]);
+        let version = (
+            self.path.clone(),
+            [ids[0], ids[1], metadata.len()],
+            [mtime, changed, sheet.unwrap_or(0)],
+        );
         // Of what is known by its path alone no sound was ever heard here.
         let is_any = is_unchanged || self.content == content_of_path(&self.path);
         if self.is_it(is_any, version, place.audio())? {
             Ok(held)
         } else {
-            Err(AudioError::OtherRecording { path: self.path.clone() })
+            Err(AudioError::OtherRecording {
+                path: self.path.clone(),
+            })
         }
     }
 
@@ -139,7 +150,9 @@ impl AnalysedFile {
     fn is_it(&self, is_any: bool, version: StateKey, audio: &Path) -> Result<bool, AudioError> {
         let known = {
             let findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-            findings.as_ref().and_then(|findings| findings.get(&version).copied())
+            findings
+                .as_ref()
+                .and_then(|findings| findings.get(&version).copied())
         };
         let finding = match known {
             Some(HeardContents::Stranger) => HeardContents::Stranger,
@@ -148,7 +161,11 @@ impl AnalysedFile {
                 HeardContents::Recording(kind, content)
             }
             _ => {
-                let found = if is_any { beginning(audio)? } else { whole(&self.path, self.kind)? };
+                let found = if is_any {
+                    beginning(audio)?
+                } else {
+                    whole(&self.path, self.kind)?
+                };
                 let mut findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
                 let findings = findings.get_or_insert_default();
                 if findings.len() >= KEPT {
@@ -179,7 +196,10 @@ fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
-        let changed = metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec());
+        let changed = metadata
+            .ctime()
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(metadata.ctime_nsec());
         ([metadata.dev(), metadata.ino()], changed)
     }
     #[cfg(not(unix))]
@@ -192,7 +212,10 @@ fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
 /// Whether an error says what the file is, and not that it could not be read.
 fn is_of_the_contents(error: &AudioError) -> bool {
     use AudioError as E;
-    !matches!(error, E::NotFound { .. } | E::PermissionDenied { .. } | E::NotAFile { .. } | E::Io { .. })
+    !matches!(
+        error,
+        E::NotFound { .. } | E::PermissionDenied { .. } | E::NotAFile { .. } | E::Io { .. }
+    )
 }
 
 /// Which recording a file is.
@@ -226,7 +249,9 @@ fn is_audio(path: &Path) -> Result<bool, AudioError> {
     }
     let mut first = MediaBytes::open(path)?;
     first.cut(LOOKED_AT);
-    let Ok(mut demuxer) = Demuxer::of_bytes(path, first) else { return Ok(false) };
+    let Ok(mut demuxer) = Demuxer::of_bytes(path, first) else {
+        return Ok(false);
+    };
     // The last packet is cut, which is no fault of the file.
     while let Ok(Some(_)) = demuxer.next() {}
     Ok(demuxer.totals().bytes as f64 >= LEAST_SHARE * demuxer.bytes_in_source() as f64)
@@ -269,7 +294,11 @@ mod tests {
         assert_eq!(file.open().unwrap().metadata().len(), file.size);
         let is_other = || matches!(file.open(), Err(AudioError::OtherRecording { .. }));
         // Another time, and bytes behind the sound.
-        std::fs::write(&path, [wav(&sound), b"LIST\x04\0\0\0INFO".to_vec()].concat()).unwrap();
+        std::fs::write(
+            &path,
+            [wav(&sound), b"LIST\x04\0\0\0INFO".to_vec()].concat(),
+        )
+        .unwrap();
         assert!(file.open().is_ok());
         std::fs::write(&path, wav(&sound[1..])).unwrap();
         assert!(is_other());
@@ -277,8 +306,15 @@ mod tests {
         assert!(is_other());
         // Nor is that sent which is just as a row says, and no sound.
         let metadata = std::fs::metadata(&path).unwrap();
-        let forged = AnalysedFile { size: metadata.len(), mtime_ns: mtime_ns(&metadata), ..file.clone() };
-        assert!(matches!(forged.open(), Err(AudioError::OtherRecording { .. })));
+        let forged = AnalysedFile {
+            size: metadata.len(),
+            mtime_ns: mtime_ns(&metadata),
+            ..file.clone()
+        };
+        assert!(matches!(
+            forged.open(),
+            Err(AudioError::OtherRecording { .. })
+        ));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(file.open(), Err(AudioError::NotFound { .. })));
     }
@@ -310,15 +346,23 @@ mod tests {
         std::fs::write(&victim, wav(&[9; 4000])).unwrap();
         let time = std::fs::metadata(&path).unwrap().modified().unwrap();
         let times = std::fs::FileTimes::new().set_modified(time);
-        File::options().write(true).open(&victim).unwrap().set_times(times).unwrap();
-        let edit = crate::tags::TagEdit { field: crate::tags::TagField::Genre, values: vec!["Polka".into()] };
+        File::options()
+            .write(true)
+            .open(&victim)
+            .unwrap()
+            .set_times(times)
+            .unwrap();
+        let edit = crate::tags::TagEdit {
+            field: crate::tags::TagField::Genre,
+            values: vec!["Polka".into()],
+        };
         let mut swap = |_: &Path| {
             std::fs::rename(&path, folder.path().join("kept")).unwrap();
             std::os::unix::fs::symlink(&victim, &path).unwrap();
         };
         let options = crate::tags::WriteOptions::default();
-        let written =
-            crate::tags::prepare(&path, &[edit], options, &mut swap).and_then(PreparedWrite::commit);
+        let written = crate::tags::prepare(&path, &[edit], options, &mut swap)
+            .and_then(PreparedWrite::commit);
         assert!(written.is_err());
         assert!(std::fs::read(&victim).unwrap() == wav(&[9; 4000]));
         assert!(path.is_symlink(), "nothing took its place");

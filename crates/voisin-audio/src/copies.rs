@@ -32,13 +32,19 @@ impl LocalCopy {
         let address = address.to_owned();
         let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
         copies.insert(address.clone(), file.path().to_owned());
-        Self { address, _file: file }
+        Self {
+            address,
+            _file: file,
+        }
     }
 }
 
 impl Drop for LocalCopy {
     fn drop(&mut self) {
-        COPIES.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.address);
+        COPIES
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.address);
     }
 }
 
@@ -59,7 +65,10 @@ pub(super) struct Hold {
 impl Hold {
     /// - `metadata`: of the file at `path`, which stays open: its number is then given to no other
     pub(super) fn new(path: &Path, metadata: &Metadata) -> Self {
-        let mut hold = Self { paths: Vec::new(), _thread: PhantomData };
+        let mut hold = Self {
+            paths: Vec::new(),
+            _thread: PhantomData,
+        };
         hold.also(path, metadata);
         hold
     }
@@ -91,11 +100,16 @@ impl Drop for Hold {
 /// # Errors
 /// `StaleNetworkFileHandle`: another file took the place of the one that is held.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let copy = COPIES.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    let copy = COPIES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(path)
+        .cloned();
     let file = regular_file::open(copy.as_deref().unwrap_or(path))?;
     let found = file.metadata()?;
     let is_other = HELD.with_borrow(|held| {
-        held.iter().any(|(name, metadata)| name == path && !regular_file::is_same(metadata, &found))
+        held.iter()
+            .any(|(name, metadata)| name == path && !regular_file::is_same(metadata, &found))
     });
     if is_other {
         let text = "another file took its place while it was open: try again";

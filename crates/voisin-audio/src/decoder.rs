@@ -3,7 +3,9 @@
 use ebur128::Channel;
 use symphonia::core::audio::conv::IntoSample;
 use symphonia::core::audio::sample::Sample;
-use symphonia::core::audio::{Audio, AudioBuffer, ChannelLabel, Channels, GenericAudioBufferRef, Position};
+use symphonia::core::audio::{
+    Audio, AudioBuffer, ChannelLabel, Channels, GenericAudioBufferRef, Position,
+};
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
@@ -66,7 +68,10 @@ impl Decoder {
             Self::Symphonia(decoder) => {
                 let decoded = decoder.decode(packet).map_err(|error| plain(&error))?;
                 let spec = decoded.spec();
-                let format = PacketFormat { rate: spec.rate(), channels: spec.channels().count() as u16 };
+                let format = PacketFormat {
+                    rate: spec.rate(),
+                    channels: spec.channels().count() as u16,
+                };
                 downmix(&decoded, mono);
                 if let Some(planes) = planes {
                     keep(&decoded, planes);
@@ -75,7 +80,10 @@ impl Decoder {
             }
             Self::Opus(opus) => {
                 opus.decode(&packet.data, mono, planes)?;
-                Ok(PacketFormat { rate: 48_000, channels: opus.channels() })
+                Ok(PacketFormat {
+                    rate: 48_000,
+                    channels: opus.channels(),
+                })
             }
         }
     }
@@ -91,7 +99,9 @@ pub(super) struct PacketFormat {
 /// Symphonia's error without its own prefixes, in one line.
 pub(super) fn plain(error: &Error) -> String {
     match error {
-        Error::DecodeError(what) | Error::Unsupported(what) | Error::LimitError(what) => (*what).to_owned(),
+        Error::DecodeError(what) | Error::Unsupported(what) | Error::LimitError(what) => {
+            (*what).to_owned()
+        }
         other => other.to_string(),
     }
 }
@@ -102,15 +112,17 @@ pub(super) fn plain(error: &Error) -> String {
 /// alone loses that and nothing else. Returns the parameters of the core (ISO/IEC 14496-3, 1.6.2.1).
 fn aac_core(params: &AudioCodecParameters) -> Option<AudioCodecParameters> {
     const RATES: [u32; 13] = [
-        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8_000, 7_350,
     ];
     if params.codec != CODEC_ID_AAC {
         return None;
     }
     let config = params.extra_data.as_deref()?;
     let bits = |at: usize, n: usize| -> Option<u32> {
-        (at..at + n)
-            .try_fold(0, |value, bit| Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1)))
+        (at..at + n).try_fold(0, |value, bit| {
+            Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
+        })
     };
     let kind = bits(0, 5)?;
     let index = bits(5, 4)?;
@@ -159,7 +171,8 @@ fn keep(decoded: &GenericAudioBufferRef<'_>, planes: &mut Planes) {
 /// What each channel counts for in loudness: those at the sides and behind weigh more, the bass channel nothing.
 fn kinds(channels: &Channels) -> Vec<Channel> {
     let lfe = lfe_planes(channels);
-    let around = Position::SIDE_LEFT | Position::SIDE_RIGHT | Position::REAR_LEFT | Position::REAR_RIGHT;
+    let around =
+        Position::SIDE_LEFT | Position::SIDE_RIGHT | Position::REAR_LEFT | Position::REAR_RIGHT;
     let positions: Vec<Position> = match channels {
         Channels::Positioned(positions) => positions.iter().collect(),
         _ => Vec::new(),
@@ -176,12 +189,19 @@ fn kinds(channels: &Channels) -> Vec<Channel> {
 fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>) {
     let lfe = lfe_planes(buffer.spec().channels());
     let frames = buffer.frames();
-    let planes =
-        || buffer.iter_planes().enumerate().filter(|(i, _)| lfe >> i & 1 == 0).map(|(_, plane)| plane);
+    let planes = || {
+        buffer
+            .iter_planes()
+            .enumerate()
+            .filter(|(i, _)| lfe >> i & 1 == 0)
+            .map(|(_, plane)| plane)
+    };
     let mut rest = planes();
     match (rest.next(), rest.next(), rest.next()) {
         (None, ..) => mono.resize(frames, 0.0),
-        (Some(only), None, _) => mono.extend(only.iter().map(|&s| IntoSample::<f32>::into_sample(s))),
+        (Some(only), None, _) => {
+            mono.extend(only.iter().map(|&s| IntoSample::<f32>::into_sample(s)))
+        }
         (Some(left), Some(right), None) => mono.extend(left.iter().zip(right).map(|(&l, &r)| {
             let (l, r): (f32, f32) = (l.into_sample(), r.into_sample());
             0.5 * (l + r)
@@ -223,12 +243,20 @@ fn lfe_planes(channels: &Channels) -> u64 {
         _ => 0,
     };
     // A file of nothing but effects is still a file.
-    if mask.count_ones() as usize >= channels.count() { 0 } else { mask }
+    if mask.count_ones() as usize >= channels.count() {
+        0
+    } else {
+        mask
+    }
 }
 
 fn sanitise(mono: &mut [f32]) {
     for sample in mono {
-        *sample = if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
+        *sample = if sample.is_finite() {
+            sample.clamp(-LOUDEST, LOUDEST)
+        } else {
+            0.0
+        };
     }
 }
 
@@ -251,7 +279,10 @@ mod tests {
 
     #[test]
     fn mono_passes_and_stereo_averages() {
-        assert_eq!(mixed(Channels::Positioned(Position::FRONT_LEFT), &[0.3]).to_bits(), 0.3f32.to_bits());
+        assert_eq!(
+            mixed(Channels::Positioned(Position::FRONT_LEFT), &[0.3]).to_bits(),
+            0.3f32.to_bits()
+        );
         assert_eq!(mixed(Channels::Discrete(2), &[0.5, -0.25]), 0.125);
     }
 
@@ -259,7 +290,10 @@ mod tests {
     fn surround_averages_without_its_bass_channel() {
         let five_one = Position::from_count(6).expect("six positions");
         // Planes in WAVE order: FL FR FC LFE RL RR.
-        let mean = mixed(Channels::Positioned(five_one), &[0.1, 0.2, 0.3, 9.0, 0.4, 0.5]);
+        let mean = mixed(
+            Channels::Positioned(five_one),
+            &[0.1, 0.2, 0.3, 9.0, 0.4, 0.5],
+        );
         assert!((mean - 0.3).abs() < 1e-7, "{mean}");
         let custom = Channels::Custom(Box::new([
             ChannelLabel::Positioned(Position::LFE1),

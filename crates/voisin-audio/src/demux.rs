@@ -107,13 +107,19 @@ impl Demuxer {
     }
 
     pub(super) fn of_bytes(path: &Path, mut source: MediaBytes) -> Result<Self, AudioError> {
-        let head = source.head().map_err(|error| AudioError::from_io(path, error))?;
+        let head = source
+            .head()
+            .map_err(|error| AudioError::from_io(path, error))?;
         if let Some(what) = known_stranger(&head) {
-            return Err(AudioError::NotAudio { path: path.to_owned(), reason: what.to_owned() });
+            return Err(AudioError::NotAudio {
+                path: path.to_owned(),
+                reason: what.to_owned(),
+            });
         }
         let bytes_in_source = source.len();
         let format = guard(path, || {
-            let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
+            let stream =
+                MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
             symphonia::default::get_probe().probe(
                 &Hint::new(),
                 stream,
@@ -123,7 +129,10 @@ impl Demuxer {
         })?
         .map_err(|error| unreadable(path, error))?;
         let (track, params) = choose(path, format.as_ref())?;
-        let actual = PacketFormat { rate: params.sample_rate.unwrap_or(0), channels: 0 };
+        let actual = PacketFormat {
+            rate: params.sample_rate.unwrap_or(0),
+            channels: 0,
+        };
         let mut demuxer = Self {
             path: path.to_owned(),
             format,
@@ -135,7 +144,10 @@ impl Demuxer {
             ahead: VecDeque::new(),
             first: None,
             offset: 0,
-            totals: Totals { regular: true, ..Totals::default() },
+            totals: Totals {
+                regular: true,
+                ..Totals::default()
+            },
             trim_start: 0,
             faults: 0,
             ended: false,
@@ -153,28 +165,40 @@ impl Demuxer {
         let mut decoder = self.decoder()?;
         let mut mono = Vec::new();
         for _ in 0..TRIES {
-            let Some(packet) = self.next_packet()? else { break };
+            let Some(packet) = self.next_packet()? else {
+                break;
+            };
             let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono, None))?;
             self.ahead.push_back(packet);
             if let Ok(format) = decoded {
                 if !RATES.contains(&format.rate) {
                     let reason = format!("a sample rate of {} Hz", format.rate);
-                    return Err(AudioError::NotAudio { path: self.path.clone(), reason });
+                    return Err(AudioError::NotAudio {
+                        path: self.path.clone(),
+                        reason,
+                    });
                 }
                 self.actual = format;
                 return Ok(());
             }
         }
         if self.ahead.is_empty() {
-            return Err(AudioError::NoFrames { path: self.path.clone() });
+            return Err(AudioError::NoFrames {
+                path: self.path.clone(),
+            });
         }
-        Err(AudioError::MostlyDamaged { path: self.path.clone(), share: 0.0 })
+        Err(AudioError::MostlyDamaged {
+            path: self.path.clone(),
+            share: 0.0,
+        })
     }
 
     fn choose_counting(&self) -> Counting {
-        let in_frames =
-            self.time_base().is_some_and(|(numer, denom)| numer == 1 && denom == self.actual.rate);
-        let bytes = pcm_bytes(self.params.codec).map(|bytes| bytes * u64::from(self.actual.channels.max(1)));
+        let in_frames = self
+            .time_base()
+            .is_some_and(|(numer, denom)| numer == 1 && denom == self.actual.rate);
+        let bytes = pcm_bytes(self.params.codec)
+            .map(|bytes| bytes * u64::from(self.actual.channels.max(1)));
         match (self.container(), self.params.codec) {
             (_, codec::CODEC_ID_OPUS) => Counting::Opus,
             (_, codec::CODEC_ID_AAC) => Counting::Constant(1024),
@@ -194,8 +218,12 @@ impl Demuxer {
 
     /// A decoder for this track.
     pub(super) fn decoder(&self) -> Result<Decoder, AudioError> {
-        guard(&self.path, || Decoder::new(&self.params))?
-            .map_err(|codec| AudioError::UnsupportedCodec { path: self.path.clone(), codec })
+        guard(&self.path, || Decoder::new(&self.params))?.map_err(|codec| {
+            AudioError::UnsupportedCodec {
+                path: self.path.clone(),
+                codec,
+            }
+        })
     }
 
     pub(super) fn container(&self) -> &'static str {
@@ -243,21 +271,38 @@ impl Demuxer {
         let track = u64::from(self.track);
         let mut metadata = self.format.metadata();
         if let Some(revision) = metadata.skip_to_latest() {
-            let of_track = revision.per_track.iter().filter(|tags| tags.track_id == track);
-            let all = revision.media.tags.iter().chain(of_track.flat_map(|tags| &tags.metadata.tags));
+            let of_track = revision
+                .per_track
+                .iter()
+                .filter(|tags| tags.track_id == track);
+            let all = revision
+                .media
+                .tags
+                .iter()
+                .chain(of_track.flat_map(|tags| &tags.metadata.tags));
             all.filter_map(|tag| tag.std.as_ref()).for_each(visit);
         }
     }
 
     /// What the container says of the track: delay, padding and frames between them.
     pub(super) fn declared(&self) -> (Option<u32>, Option<u32>, Option<u64>) {
-        let track = self.format.tracks().iter().find(|track| track.id == self.track);
-        track.map_or((None, None, None), |track| (track.delay, track.padding, track.num_frames))
+        let track = self
+            .format
+            .tracks()
+            .iter()
+            .find(|track| track.id == self.track);
+        track.map_or((None, None, None), |track| {
+            (track.delay, track.padding, track.num_frames)
+        })
     }
 
     /// Seconds per tick as a fraction.
     pub(super) fn time_base(&self) -> Option<(u32, u32)> {
-        let track = self.format.tracks().iter().find(|track| track.id == self.track)?;
+        let track = self
+            .format
+            .tracks()
+            .iter()
+            .find(|track| track.id == self.track)?;
         let base = track.time_base?;
         Some((base.numer.get(), base.denom.get()))
     }
@@ -301,8 +346,18 @@ impl Demuxer {
         let index = totals.packets;
         totals.packets += 1;
         let trim = packet.trim_end.get();
-        totals.trailing_trim = if trim > 0 { totals.trailing_trim.saturating_add(trim) } else { 0 };
-        Ok(Some(Piece { packet, index, start, frames, hole }))
+        totals.trailing_trim = if trim > 0 {
+            totals.trailing_trim.saturating_add(trim)
+        } else {
+            0
+        };
+        Ok(Some(Piece {
+            packet,
+            index,
+            start,
+            frames,
+            hole,
+        }))
     }
 
     /// Tells how many frames the last packet held, where only decoding could.
@@ -315,7 +370,10 @@ impl Demuxer {
     /// Goes to a packet at or before a frame. Only for containers whose `regular` timestamps are in frames.
     pub(super) fn seek(&mut self, frame: u64) -> Result<(), AudioError> {
         let offset = self.offset;
-        let to = SeekTo::Timestamp { ts: Timestamp::new(offset + frame as i64), track_id: self.track };
+        let to = SeekTo::Timestamp {
+            ts: Timestamp::new(offset + frame as i64),
+            track_id: self.track,
+        };
         let format = &mut self.format;
         let seeked = guard(&self.path, || format.seek(SeekMode::Accurate, to))?
             .map_err(|error| unreadable(&self.path, error))?;
@@ -339,7 +397,11 @@ impl Demuxer {
     /// Frames of a packet before any trimming.
     fn block(&self, packet: &Packet) -> u64 {
         // Symphonia's MPEG reader gives the whole duration besides the trims, the others what is left of it.
-        if self.container().starts_with("mp") { packet.dur.get() } else { packet.block_dur().get() }
+        if self.container().starts_with("mp") {
+            packet.dur.get()
+        } else {
+            packet.block_dur().get()
+        }
     }
 
     fn hole_before(&mut self, packet: &Packet) -> Result<u64, AudioError> {
@@ -354,13 +416,19 @@ impl Demuxer {
         if !self.timed {
             return Ok(0);
         }
-        let hole = timestamp.saturating_sub(self.offset).saturating_sub(counted);
+        let hole = timestamp
+            .saturating_sub(self.offset)
+            .saturating_sub(counted);
         if hole == 0 {
             return Ok(0);
         }
         self.totals.regular = false;
         if (SHORTEST_HOLE..=LONGEST_HOLE_SECONDS * i64::from(self.actual.rate)).contains(&hole) {
-            return Ok(if self.is_taken_back(packet, hole)? { 0 } else { hole as u64 });
+            return Ok(if self.is_taken_back(packet, hole)? {
+                0
+            } else {
+                hole as u64
+            });
         }
         self.offset = self.offset.saturating_add(hole);
         Ok(0)
@@ -376,7 +444,9 @@ impl Demuxer {
         let mut expected = ends(self, packet);
         for i in 0..TRIES {
             if i == self.ahead.len() {
-                let Some(next) = self.next_packet()? else { break };
+                let Some(next) = self.next_packet()? else {
+                    break;
+                };
                 self.ahead.push_back(next);
             }
             let Some(next) = self.ahead.get(i) else { break };
@@ -405,7 +475,9 @@ impl Demuxer {
                 }
                 // Links of a chain are read one at a time: another stream that begins here is none of this one's.
                 Ok(None) | Err(Error::ResetRequired) => self.ended = true,
-                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
+                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.ended = true
+                }
                 Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
                 Err(_) => {
                     self.faults += 1;
@@ -419,10 +491,15 @@ impl Demuxer {
 }
 
 /// The first audio track with a decoder.
-fn choose(path: &Path, format: &dyn FormatReader) -> Result<(u32, AudioCodecParameters), AudioError> {
+fn choose(
+    path: &Path,
+    format: &dyn FormatReader,
+) -> Result<(u32, AudioCodecParameters), AudioError> {
     let mut refused = None;
     for track in format.tracks() {
-        let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+            continue;
+        };
         match guard(path, || Decoder::new(params))? {
             Ok(_) => return Ok((track.id, params.clone())),
             Err(why) => {
@@ -438,25 +515,33 @@ fn choose(path: &Path, format: &dyn FormatReader) -> Result<(u32, AudioCodecPara
     let path = path.to_owned();
     Err(match refused {
         Some(codec) => AudioError::UnsupportedCodec { path, codec },
-        None => AudioError::NotAudio { path, reason: "it has no audio track of a known codec".to_owned() },
+        None => AudioError::NotAudio {
+            path,
+            reason: "it has no audio track of a known codec".to_owned(),
+        },
     })
 }
 
 fn unreadable(path: &Path, error: Error) -> AudioError {
     match error {
-        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            AudioError::NotAudio { path: path.to_owned(), reason: "it ends within its header".to_owned() }
-        }
+        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: "it ends within its header".to_owned(),
+        },
         // Of the bytes, not of the disk: trying again does not help.
-        Error::IoError(error) if error.kind() == ErrorKind::InvalidData => {
-            AudioError::NotAudio { path: path.to_owned(), reason: error.to_string() }
-        }
+        Error::IoError(error) if error.kind() == ErrorKind::InvalidData => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
         Error::IoError(error) => AudioError::from_io(path, error),
         Error::Unsupported(what) if what.contains("no suitable format") => AudioError::NotAudio {
             path: path.to_owned(),
             reason: "no known format in its contents".to_owned(),
         },
-        error => AudioError::NotAudio { path: path.to_owned(), reason: plain(&error) },
+        error => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: plain(&error),
+        },
     }
 }
 

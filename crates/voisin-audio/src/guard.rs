@@ -23,7 +23,10 @@ pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> 
             .map(|message| (*message).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "panic without a message".to_owned());
-        AudioError::Panicked { path: path.to_owned(), message }
+        AudioError::Panicked {
+            path: path.to_owned(),
+            message,
+        }
     })
 }
 
@@ -40,8 +43,12 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_with_its_message() {
-        let error = guard(Path::new("x.mp3"), || panic!("index {} out of range", 7)).expect_err("panics");
-        assert_eq!(error.to_string(), "x.mp3: the decoder failed (index 7 out of range)");
+        let error =
+            guard(Path::new("x.mp3"), || panic!("index {} out of range", 7)).expect_err("panics");
+        assert_eq!(
+            error.to_string(),
+            "x.mp3: the decoder failed (index 7 out of range)"
+        );
         assert!(!is_guarded());
         assert!(guard(Path::new("x"), is_guarded).expect("does not panic"));
     }

@@ -220,7 +220,18 @@ pub fn read_windows_with(
     how: DecodePath,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<DecodeReport, AudioError> {
-    windows::read(path, info, windows::WindowRequest { rate, starts, length, how, measured: false }, sink)
+    windows::read(
+        path,
+        info,
+        windows::WindowRequest {
+            rate,
+            starts,
+            length,
+            how,
+            measured: false,
+        },
+        sink,
+    )
 }
 
 /// [`read_windows`] with the loudness of what is decoded; `whole` decodes all of the file for it.
@@ -233,8 +244,23 @@ pub fn read_windows_measured(
     whole: bool,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<DecodeReport, AudioError> {
-    let how = if whole { DecodePath::Full } else { DecodePath::Auto };
-    windows::read(path, info, windows::WindowRequest { rate, starts, length, how, measured: true }, sink)
+    let how = if whole {
+        DecodePath::Full
+    } else {
+        DecodePath::Auto
+    };
+    windows::read(
+        path,
+        info,
+        windows::WindowRequest {
+            rate,
+            starts,
+            length,
+            how,
+            measured: true,
+        },
+        sink,
+    )
 }
 
 /// [`read_windows`] of mono samples in memory instead of a file, just as if it held them.
@@ -248,7 +274,13 @@ pub fn windows_of_samples(
     length: usize,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<(), AudioError> {
-    let request = windows::WindowRequest { rate, starts, length, how: DecodePath::Full, measured: false };
+    let request = windows::WindowRequest {
+        rate,
+        starts,
+        length,
+        how: DecodePath::Full,
+        measured: false,
+    };
     windows::of_samples(samples, info, request, sink)
 }
 
@@ -264,22 +296,38 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
     let mut samples = Vec::new();
     // Pieces of 2^16 samples: the length a header claims is not allocated before it has been decoded.
     let piece = 1 << 16;
-    let starts: Vec<i64> = (0..length).step_by(piece).map(|start| start as i64).collect();
-    let mut report =
-        read_windows_with(path, &info, rate, &starts, piece, DecodePath::Full, &mut |_, window| {
+    let starts: Vec<i64> = (0..length)
+        .step_by(piece)
+        .map(|start| start as i64)
+        .collect();
+    let mut report = read_windows_with(
+        path,
+        &info,
+        rate,
+        &starts,
+        piece,
+        DecodePath::Full,
+        &mut |_, window| {
             samples.extend_from_slice(window);
-        })?;
+        },
+    )?;
     samples.truncate(length as usize);
     report.path = DecodePath::Full;
-    Ok((Waveform { samples, sample_rate: rate }, report))
+    Ok((
+        Waveform {
+            samples,
+            sample_rate: rate,
+        },
+        report,
+    ))
 }
 
 /// Whether a folder scan should look at this file: by extension, in any case. Contents decide later.
 pub fn is_audio_candidate(path: &Path) -> bool {
     const EXTENSIONS: &[&str] = &[
-        "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4r", "mp4", "mov", "alac", "flac", "fla",
-        "ogg", "oga", "ogx", "spx", "opus", "wav", "wave", "rf64", "bwf", "w64", "aif", "aiff", "aifc",
-        "caf", "mka", "mkv", "webm", "weba",
+        "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4r", "mp4", "mov", "alac",
+        "flac", "fla", "ogg", "oga", "ogx", "spx", "opus", "wav", "wave", "rf64", "bwf", "w64",
+        "aif", "aiff", "aifc", "caf", "mka", "mkv", "webm", "weba",
     ];
     path.extension().is_some_and(|extension| {
         let extension = extension.to_string_lossy().to_ascii_lowercase();

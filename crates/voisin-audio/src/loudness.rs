@@ -32,7 +32,8 @@ impl Planes {
     /// Silence of so many frames.
     pub(super) fn fill(&mut self, kinds: &[Channel], frames: usize) {
         self.kinds = kinds.to_vec();
-        self.samples.resize_with(kinds.len().max(self.samples.len()), Vec::new);
+        self.samples
+            .resize_with(kinds.len().max(self.samples.len()), Vec::new);
         for plane in &mut self.samples {
             plane.clear();
             plane.resize(frames, 0.0);
@@ -68,7 +69,11 @@ impl LoudnessMeter {
     /// - `frames`: of the track
     pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
         let piece = if whole { u64::MAX } else { piece(rate) };
-        let apart = if whole { u64::MAX } else { (frames / STRETCHES).max(piece) };
+        let apart = if whole {
+            u64::MAX
+        } else {
+            (frames / STRETCHES).max(piece)
+        };
         Self {
             rate,
             whole,
@@ -108,7 +113,9 @@ impl LoudnessMeter {
                 return;
             }
             // Rates and numbers of channels beyond the standard's go unmeasured.
-            let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else { return };
+            let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else {
+                return;
+            };
             if meter.set_channel_map(&planes.kinds).is_err() {
                 return;
             }
@@ -122,8 +129,10 @@ impl LoudnessMeter {
         if let Some(meter) = self.pieces.last_mut()
             && taken > 0
         {
-            let frames: Vec<&[f32]> =
-                planes.samples[..planes.kinds.len()].iter().map(|plane| &plane[from..from + taken]).collect();
+            let frames: Vec<&[f32]> = planes.samples[..planes.kinds.len()]
+                .iter()
+                .map(|plane| &plane[from..from + taken])
+                .collect();
             // It refuses only what does not have its channels.
             let _ = meter.add_frames_planar_f32(&frames);
         }
@@ -132,7 +141,10 @@ impl LoudnessMeter {
     /// `None` for what is silent or shorter than the 0.4 s of a block.
     pub(super) fn loudness(&self) -> Option<Loudness> {
         let lufs = EbuR128::loudness_global_multiple(self.pieces.iter()).ok()?;
-        lufs.is_finite().then_some(Loudness { lufs, exact: self.complete })
+        lufs.is_finite().then_some(Loudness {
+            lufs,
+            exact: self.complete,
+        })
     }
 }
 

@@ -42,7 +42,10 @@ struct Walker<'a, R> {
 /// Reads what the file says about the track of this number; the default where it says nothing sensible.
 pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> MkvGapless {
     let mut found = MkvGapless::default();
-    let mut walker = Walker { reader, budget: MAX_ELEMENTS };
+    let mut walker = Walker {
+        reader,
+        budget: MAX_ELEMENTS,
+    };
     // What was found before an unreadable element is still true.
     let _ = walker.file(track, &mut found);
     found
@@ -65,7 +68,9 @@ impl<R: Read + Seek> Walker<'_, R> {
                 Ok(())
             })
         })?;
-        let Some((body, end)) = last_cluster else { return Ok(()) };
+        let Some((body, end)) = last_cluster else {
+            return Ok(());
+        };
         self.children(body, end, &mut |walker, group| {
             if group.id != BLOCK_GROUP {
                 return Ok(());
@@ -125,7 +130,9 @@ impl<R: Read + Seek> Walker<'_, R> {
         let mut position = start;
         while position < end && self.budget > 0 {
             self.budget -= 1;
-            let Some(element) = self.element(position, end)? else { return Ok(()) };
+            let Some(element) = self.element(position, end)? else {
+                return Ok(());
+            };
             visit(self, &element)?;
             position = element.end;
         }
@@ -148,8 +155,16 @@ impl<R: Read + Seek> Walker<'_, R> {
         let marker = 1u64 << (7 * size_width);
         let size = number(&head[id_width..id_width + size_width]) & (marker - 1);
         // All ones: not known, up to the end of the parent.
-        let stop = if size == marker - 1 { end } else { body.saturating_add(size).min(end) };
-        Ok((stop > position).then(|| Element { id: number(&head[..id_width]) as u32, body, end: stop }))
+        let stop = if size == marker - 1 {
+            end
+        } else {
+            body.saturating_add(size).min(end)
+        };
+        Ok((stop > position).then(|| Element {
+            id: number(&head[..id_width]) as u32,
+            body,
+            end: stop,
+        }))
     }
 
     /// The first bytes of an element's body.
@@ -163,7 +178,9 @@ impl<R: Read + Seek> Walker<'_, R> {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte))
+    bytes
+        .iter()
+        .fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 #[cfg(test)]
@@ -178,29 +195,54 @@ mod tests {
 
     fn file() -> Vec<u8> {
         let entry = |number, delay: &[u8]| {
-            element(&[0xae], &[element(&[0xd7], &[number]), element(&[0x56, 0xaa], delay)].concat())
+            element(
+                &[0xae],
+                &[element(&[0xd7], &[number]), element(&[0x56, 0xaa], delay)].concat(),
+            )
         };
-        let tracks =
-            element(&[0x16, 0x54, 0xae, 0x6b], &[entry(1, &[9]), entry(2, &[0x63, 0x2e, 0xa0])].concat());
+        let tracks = element(
+            &[0x16, 0x54, 0xae, 0x6b],
+            &[entry(1, &[9]), entry(2, &[0x63, 0x2e, 0xa0])].concat(),
+        );
         let group = |track: u8, padding: &[u8]| {
             element(
                 &[0xa0],
-                &[element(&[0xa1], &[0x80 | track, 0, 0, 0]), element(&[0x75, 0xa2], padding)].concat(),
+                &[
+                    element(&[0xa1], &[0x80 | track, 0, 0, 0]),
+                    element(&[0x75, 0xa2], padding),
+                ]
+                .concat(),
             )
         };
         let first = element(&[0x1f, 0x43, 0xb6, 0x75], &group(2, &[7]));
-        let last = element(&[0x1f, 0x43, 0xb6, 0x75], &[group(2, &[0x01, 0x00]), group(1, &[5])].concat());
+        let last = element(
+            &[0x1f, 0x43, 0xb6, 0x75],
+            &[group(2, &[0x01, 0x00]), group(1, &[5])].concat(),
+        );
         let header = element(&[0x1a, 0x45, 0xdf, 0xa3], &[]);
-        [header, element(&[0x18, 0x53, 0x80, 0x67], &[tracks, first, last].concat())].concat()
+        [
+            header,
+            element(&[0x18, 0x53, 0x80, 0x67], &[tracks, first, last].concat()),
+        ]
+        .concat()
     }
 
     #[test]
     fn delay_and_padding_of_the_right_track_are_found() {
         assert_eq!(
             gapless(&mut Cursor::new(file()), 2),
-            MkvGapless { codec_delay: 6_500_000, discard_padding: 256 }
+            MkvGapless {
+                codec_delay: 6_500_000,
+                discard_padding: 256
+            }
         );
-        assert_eq!(gapless(&mut Cursor::new(file()), 1), MkvGapless { codec_delay: 9, discard_padding: 5 });
+        assert_eq!(
+            gapless(&mut Cursor::new(file()), 1),
+            MkvGapless {
+                codec_delay: 9,
+                discard_padding: 5
+            }
+        );
         assert_eq!(gapless(&mut Cursor::new(file()), 3), MkvGapless::default());
     }
 

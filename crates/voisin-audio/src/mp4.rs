@@ -57,11 +57,19 @@ pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Mp4Gapless {
             let length = u128::from(duration) * u128::from(track.scale) / u128::from(movie_scale);
             let tick = track.scale.div_ceil(movie_scale);
             let length = (duration > 0).then_some(length as u64);
-            return Mp4Gapless { skip: time as u64, length, tick };
+            return Mp4Gapless {
+                skip: time as u64,
+                length,
+                tick,
+            };
         }
     }
     match found.smpb {
-        Some((skip, length)) => Mp4Gapless { skip, length: (length > 0).then_some(length), tick: 0 },
+        Some((skip, length)) => Mp4Gapless {
+            skip,
+            length: (length > 0).then_some(length),
+            tick: 0,
+        },
         None => Mp4Gapless::default(),
     }
 }
@@ -80,7 +88,9 @@ fn walk(
         file.seek(SeekFrom::Start(position))?;
         let mut header = [0; 8];
         file.read_exact(&mut header)?;
-        let mut size = u64::from(u32::from_be_bytes([header[0], header[1], header[2], header[3]]));
+        let mut size = u64::from(u32::from_be_bytes([
+            header[0], header[1], header[2], header[3],
+        ]));
         let kind = [header[4], header[5], header[6], header[7]];
         let mut body = position + 8;
         if size == 1 {
@@ -91,7 +101,10 @@ fn walk(
         } else if size == 0 {
             size = end - position;
         }
-        let Some(next) = position.checked_add(size).filter(|&next| next >= body && next <= end) else {
+        let Some(next) = position
+            .checked_add(size)
+            .filter(|&next| next >= body && next <= end)
+        else {
             return Ok(());
         };
         match &kind {
@@ -120,7 +133,9 @@ fn walk(
 fn take(kind: [u8; 4], bytes: &[u8], found: &mut BoxFacts) {
     let version = bytes.first().copied().unwrap_or(0);
     match &kind {
-        b"mvhd" => found.movie_scale = be(bytes, if version == 1 { 20 } else { 12 }, 4).unwrap_or(0),
+        b"mvhd" => {
+            found.movie_scale = be(bytes, if version == 1 { 20 } else { 12 }, 4).unwrap_or(0)
+        }
         b"mdhd" => {
             if let Some(track) = found.tracks.last_mut() {
                 track.scale = be(bytes, if version == 1 { 20 } else { 12 }, 4).unwrap_or(0);
@@ -132,14 +147,26 @@ fn take(kind: [u8; 4], bytes: &[u8], found: &mut BoxFacts) {
             }
         }
         b"elst" => {
-            let Some(track) = found.tracks.last_mut() else { return };
+            let Some(track) = found.tracks.last_mut() else {
+                return;
+            };
             let (wide, size) = if version == 1 { (8, 20) } else { (4, 12) };
             let count = be(bytes, 4, 4).unwrap_or(0).min(1024) as usize;
-            for entry in bytes.get(8..).unwrap_or_default().chunks_exact(size).take(count) {
-                let (Some(duration), Some(time)) = (be(entry, 0, wide), be(entry, wide, wide)) else {
+            for entry in bytes
+                .get(8..)
+                .unwrap_or_default()
+                .chunks_exact(size)
+                .take(count)
+            {
+                let (Some(duration), Some(time)) = (be(entry, 0, wide), be(entry, wide, wide))
+                else {
                     return;
                 };
-                let time = if wide == 4 { i64::from(time as u32 as i32) } else { time as i64 };
+                let time = if wide == 4 {
+                    i64::from(time as u32 as i32)
+                } else {
+                    time as i64
+                };
                 track.edits.push((duration, time));
             }
         }
@@ -159,15 +186,26 @@ fn take(kind: [u8; 4], bytes: &[u8], found: &mut BoxFacts) {
 
 /// ` 00000000 00000840 000001CA 00000000003F31F6 …`: zero, delay, padding, length, in hexadecimal.
 fn parse_smpb(text: &str) -> Option<(u64, u64)> {
-    let mut fields = text.split_whitespace().map(|field| u64::from_str_radix(field, 16));
-    let (_, delay, _, length) = (fields.next()?, fields.next()?.ok()?, fields.next()?, fields.next()?.ok()?);
+    let mut fields = text
+        .split_whitespace()
+        .map(|field| u64::from_str_radix(field, 16));
+    let (_, delay, _, length) = (
+        fields.next()?,
+        fields.next()?.ok()?,
+        fields.next()?,
+        fields.next()?.ok()?,
+    );
     // Delays beyond a second are not priming.
     (delay < 1 << 16).then_some((delay, length))
 }
 
 fn be(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let field = bytes.get(at..at + width)?;
-    Some(field.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Some(
+        field
+            .iter()
+            .fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    )
 }
 
 #[cfg(test)]
@@ -204,7 +242,10 @@ mod tests {
         if let Some(text) = smpb {
             let mut free = boxed(b"mean", b"\0\0\0\0com.apple.iTunes");
             free.extend(boxed(b"name", b"\0\0\0\0iTunSMPB"));
-            free.extend(boxed(b"data", &[&[0, 0, 0, 1, 0, 0, 0, 0], text.as_bytes()].concat()));
+            free.extend(boxed(
+                b"data",
+                &[&[0, 0, 0, 1, 0, 0, 0, 0], text.as_bytes()].concat(),
+            ));
             let mut meta = vec![0; 4];
             meta.extend(boxed(b"ilst", &boxed(b"----", &free)));
             moov.extend(boxed(b"udta", &boxed(b"meta", &meta)));
@@ -218,7 +259,14 @@ mod tests {
     fn an_edit_list_gives_the_priming_and_a_rounded_length() {
         let file = movie(Some((2_000, 1024)), None);
         let gapless = gapless(&mut Cursor::new(file), 7);
-        assert_eq!(gapless, Mp4Gapless { skip: 1024, length: Some(88_200), tick: 45 });
+        assert_eq!(
+            gapless,
+            Mp4Gapless {
+                skip: 1024,
+                length: Some(88_200),
+                tick: 45
+            }
+        );
     }
 
     #[test]
@@ -226,7 +274,14 @@ mod tests {
         let text = " 00000000 00000840 000001CA 00000000003F31F6 00000000";
         let file = movie(None, Some(text));
         let gapless = gapless(&mut Cursor::new(file), 7);
-        assert_eq!(gapless, Mp4Gapless { skip: 0x840, length: Some(0x003F_31F6), tick: 0 });
+        assert_eq!(
+            gapless,
+            Mp4Gapless {
+                skip: 0x840,
+                length: Some(0x003F_31F6),
+                tick: 0
+            }
+        );
     }
 
     #[test]
@@ -238,7 +293,10 @@ mod tests {
 
     #[test]
     fn another_tracks_edit_list_does_not_count() {
-        assert_eq!(gapless(&mut Cursor::new(movie(Some((2_000, 1024)), None)), 8), Mp4Gapless::default());
+        assert_eq!(
+            gapless(&mut Cursor::new(movie(Some((2_000, 1024)), None)), 8),
+            Mp4Gapless::default()
+        );
     }
 
     #[test]

@@ -55,11 +55,18 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         }
         after_first = false;
         file.seek_relative(1 - page.len() as i64)?;
-        let Some(passed) = next_capture(&mut file)? else { break };
+        let Some(passed) = next_capture(&mut file)? else {
+            break;
+        };
         at += 1 + passed;
     }
     let ends = starts.iter().skip(1).copied().chain([WHOLE.end]);
-    Ok(starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect())
+    Ok(starts
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(start, end)| start..end)
+        .collect())
 }
 
 /// Reads a page into `page`; what was read of it, where there is none.
@@ -79,7 +86,11 @@ fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> 
     found.process_buf_bytes(&[0; 4]);
     found.process_buf_bytes(&page[CHECKSUM.end..]);
     let is_sound = whole && found.crc().to_le_bytes()[..] == page[CHECKSUM];
-    Ok(if is_sound { PageState::Sound } else { PageState::Damaged })
+    Ok(if is_sound {
+        PageState::Sound
+    } else {
+        PageState::Damaged
+    })
 }
 
 /// Appends so many bytes; tells whether all were there.

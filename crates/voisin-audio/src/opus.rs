@@ -32,11 +32,17 @@ impl OpusHead {
     /// Reads `OpusHead`, little-endian as in Ogg and Matroska (version 1) or big-endian as in MP4 (version 0).
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let short = || "opus: identification header too short".to_owned();
-        let body = bytes.strip_prefix(b"OpusHead").ok_or("opus: no identification header")?;
+        let body = bytes
+            .strip_prefix(b"OpusHead")
+            .ok_or("opus: no identification header")?;
         let fixed: &[u8; 11] = body.first_chunk().ok_or_else(short)?;
         let word = |at: usize| {
             let pair = [fixed[at], fixed[at + 1]];
-            if fixed[0] == 0 { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+            if fixed[0] == 0 {
+                u16::from_be_bytes(pair)
+            } else {
+                u16::from_le_bytes(pair)
+            }
         };
         let channels = fixed[1];
         let gain = 10f32.powf(f32::from(word(8) as i16) / (20.0 * 256.0));
@@ -56,7 +62,12 @@ impl OpusHead {
             0 => return Err(format!("opus: {channels} channels without a mapping")),
             family => return Err(format!("opus: channel mapping family {family}")),
         };
-        Ok(Self { channels, pre_skip: word(2), gain, layout })
+        Ok(Self {
+            channels,
+            pre_skip: word(2),
+            gain,
+            layout,
+        })
     }
 }
 
@@ -106,7 +117,9 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
             if count & 0x80 == 0 {
                 vec![None; n]
             } else {
-                let mut sizes = (1..n).map(|_| size(&mut rest).map(Some)).collect::<Option<Vec<_>>>()?;
+                let mut sizes = (1..n)
+                    .map(|_| size(&mut rest).map(Some))
+                    .collect::<Option<Vec<_>>>()?;
                 sizes.push(None);
                 sizes
             }
@@ -143,7 +156,11 @@ fn byte(rest: &mut &[u8]) -> Option<u8> {
 /// A frame's length in one or two bytes.
 fn size(rest: &mut &[u8]) -> Option<usize> {
     let first = usize::from(byte(rest)?);
-    if first < 252 { Some(first) } else { Some(first + 4 * usize::from(byte(rest)?)) }
+    if first < 252 {
+        Some(first)
+    } else {
+        Some(first + 4 * usize::from(byte(rest)?))
+    }
 }
 
 /// One of the elementary streams of a track.
@@ -176,9 +193,12 @@ impl Opus {
         let channels = usize::from(head.channels);
         let (streams, coupled, mapping, bass) = match head.layout {
             None => (1, channels - 1, (0..head.channels).collect(), false),
-            Some(ChannelLayout { streams, coupled, mapping, bass }) => {
-                (usize::from(streams), usize::from(coupled), mapping, bass)
-            }
+            Some(ChannelLayout {
+                streams,
+                coupled,
+                mapping,
+                bass,
+            }) => (usize::from(streams), usize::from(coupled), mapping, bass),
         };
         if streams == 0 || coupled > streams {
             return Err(format!("opus: {coupled} coupled of {streams} streams"));
@@ -187,16 +207,25 @@ impl Opus {
         let weight = head.gain / audible.len() as f32;
         // 255 stands for a silent channel.
         let slots = streams + coupled;
-        if audible.iter().any(|&slot| slot != 255 && usize::from(slot) >= slots) {
+        if audible
+            .iter()
+            .any(|&slot| slot != 255 && usize::from(slot) >= slots)
+        {
             return Err("opus: mapping to a stream that is not there".to_owned());
         }
-        let share =
-            |slot: usize| weight * audible.iter().filter(|&&to| usize::from(to) == slot).count() as f32;
+        let share = |slot: usize| {
+            weight
+                * audible
+                    .iter()
+                    .filter(|&&to| usize::from(to) == slot)
+                    .count() as f32
+        };
         let streams = (0..streams)
             .map(|i| {
                 let channels = 1 + usize::from(i < coupled);
                 let first = if i < coupled { 2 * i } else { coupled + i };
-                let decoder = OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
+                let decoder =
+                    OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
                 let pcm = vec![0.0; LONGEST * channels];
                 let of = |slot: usize| {
                     mapping
@@ -206,13 +235,27 @@ impl Opus {
                         .map(|(i, _)| i)
                 };
                 let left = of(first).map(|output| (output, 0));
-                let right = of(first + 1).map(|output| (output, 1)).filter(|_| channels == 2);
+                let right = of(first + 1)
+                    .map(|output| (output, 1))
+                    .filter(|_| channels == 2);
                 let outputs = left.chain(right).collect();
-                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)], outputs, pcm })
+                Ok(Elementary {
+                    decoder,
+                    channels,
+                    weights: [share(first), share(first + 1)],
+                    outputs,
+                    pcm,
+                })
             })
             .collect::<Result<Vec<_>, String>>()?;
         let kinds = (0..channels).map(|i| kind(i, channels, bass)).collect();
-        Ok(Self { streams, channels: head.channels, kinds, gain: head.gain, single: Vec::new() })
+        Ok(Self {
+            streams,
+            channels: head.channels,
+            kinds,
+            gain: head.gain,
+            single: Vec::new(),
+        })
     }
 
     pub(super) fn channels(&self) -> u16 {
@@ -280,9 +323,11 @@ impl Elementary {
         let [left, right] = self.weights;
         let sums = mono.iter_mut().skip(at);
         if self.channels == 1 {
-            sums.zip(pcm).for_each(|(sum, &sample)| *sum += left * sample);
+            sums.zip(pcm)
+                .for_each(|(sum, &sample)| *sum += left * sample);
         } else {
-            sums.zip(pcm.chunks_exact(2)).for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
+            sums.zip(pcm.chunks_exact(2))
+                .for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
         }
         Ok(n)
     }
@@ -315,10 +360,10 @@ mod tests {
 
     #[test]
     fn both_byte_orders_of_the_header_agree() {
-        let ogg =
-            OpusHead::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\x00\x01\x00").expect("a header of Ogg");
-        let mp4 =
-            OpusHead::parse(b"OpusHead\x00\x02\x01\x38\0\0\xbb\x80\x01\x00\x00").expect("a header of MP4");
+        let ogg = OpusHead::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\x00\x01\x00")
+            .expect("a header of Ogg");
+        let mp4 = OpusHead::parse(b"OpusHead\x00\x02\x01\x38\0\0\xbb\x80\x01\x00\x00")
+            .expect("a header of MP4");
         assert_eq!(ogg, mp4);
         assert_eq!(ogg.pre_skip, 312);
         // 256 in Q7.8 is one decibel.
@@ -327,29 +372,70 @@ mod tests {
 
     #[test]
     fn unknown_mappings_are_named() {
-        let error = OpusHead::parse(b"OpusHead\x01\x04\x38\x01\x80\xbb\0\0\0\0\x02").expect_err("ambisonics");
+        let error = OpusHead::parse(b"OpusHead\x01\x04\x38\x01\x80\xbb\0\0\0\0\x02")
+            .expect_err("ambisonics");
         assert_eq!(error, "opus: channel mapping family 2");
-        assert!(OpusHead::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\x00").is_err());
+        assert!(
+            OpusHead::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\x00").is_err()
+        );
     }
 
     #[test]
     fn packets_come_apart_as_the_rfc_has_it() {
         let apart = |packet: &[u8], delimited| {
-            frames(packet, delimited)
-                .map(|(frames, used)| (frames.iter().map(|frame| frame.to_vec()).collect::<Vec<_>>(), used))
+            frames(packet, delimited).map(|(frames, used)| {
+                (
+                    frames
+                        .iter()
+                        .map(|frame| frame.to_vec())
+                        .collect::<Vec<_>>(),
+                    used,
+                )
+            })
         };
         let (a, b) = (vec![1, 2], vec![3, 4]);
         assert_eq!(apart(&[0xf8, 1, 2], false), Some((vec![a.clone()], 3)));
-        assert_eq!(apart(&[0xf8, 2, 1, 2, 99], true), Some((vec![a.clone()], 4)));
-        assert_eq!(apart(&[0xf9, 1, 2, 3, 4], false), Some((vec![a.clone(), b.clone()], 5)));
-        assert_eq!(apart(&[0xf9, 2, 1, 2, 3, 4, 99], true), Some((vec![a.clone(), b.clone()], 6)));
-        assert_eq!(apart(&[0xfa, 1, 9, 3, 4], false), Some((vec![vec![9], b.clone()], 5)));
-        assert_eq!(apart(&[0xfa, 1, 2, 9, 3, 4, 99], true), Some((vec![vec![9], b.clone()], 6)));
+        assert_eq!(
+            apart(&[0xf8, 2, 1, 2, 99], true),
+            Some((vec![a.clone()], 4))
+        );
+        assert_eq!(
+            apart(&[0xf9, 1, 2, 3, 4], false),
+            Some((vec![a.clone(), b.clone()], 5))
+        );
+        assert_eq!(
+            apart(&[0xf9, 2, 1, 2, 3, 4, 99], true),
+            Some((vec![a.clone(), b.clone()], 6))
+        );
+        assert_eq!(
+            apart(&[0xfa, 1, 9, 3, 4], false),
+            Some((vec![vec![9], b.clone()], 5))
+        );
+        assert_eq!(
+            apart(&[0xfa, 1, 2, 9, 3, 4, 99], true),
+            Some((vec![vec![9], b.clone()], 6))
+        );
         // Three equal frames with two bytes of padding; then sizes of their own.
-        assert_eq!(apart(&[0xfb, 0x43, 2, 7, 8, 9, 0, 0], false), Some((vec![vec![7], vec![8], vec![9]], 8)));
-        assert_eq!(apart(&[0xfb, 0x82, 1, 9, 3, 4], false), Some((vec![vec![9], b.clone()], 6)));
-        assert_eq!(apart(&[0xfb, 0x82, 1, 2, 9, 3, 4, 99], true), Some((vec![vec![9], b], 7)));
-        for broken in [&[][..], &[0xf9, 1, 2, 3], &[0xfa, 5, 1], &[0xfb], &[0xfb, 0], &[0xfb, 0x43, 255, 9]] {
+        assert_eq!(
+            apart(&[0xfb, 0x43, 2, 7, 8, 9, 0, 0], false),
+            Some((vec![vec![7], vec![8], vec![9]], 8))
+        );
+        assert_eq!(
+            apart(&[0xfb, 0x82, 1, 9, 3, 4], false),
+            Some((vec![vec![9], b.clone()], 6))
+        );
+        assert_eq!(
+            apart(&[0xfb, 0x82, 1, 2, 9, 3, 4, 99], true),
+            Some((vec![vec![9], b], 7))
+        );
+        for broken in [
+            &[][..],
+            &[0xf9, 1, 2, 3],
+            &[0xfa, 5, 1],
+            &[0xfb],
+            &[0xfb, 0],
+            &[0xfb, 0x43, 255, 9],
+        ] {
             assert_eq!(apart(broken, false), None, "{broken:?}");
         }
     }
@@ -360,7 +446,11 @@ mod tests {
         assert_eq!(packet_samples(&[31 << 3]), 960);
         assert_eq!(packet_samples(&[3 << 3 | 1]), 5_760);
         assert_eq!(packet_samples(&[16 << 3 | 3, 48]), 5_760);
-        assert_eq!(packet_samples(&[31 << 3 | 3, 63]), 0, "more than 120 ms is not allowed");
+        assert_eq!(
+            packet_samples(&[31 << 3 | 3, 63]),
+            0,
+            "more than 120 ms is not allowed"
+        );
         assert_eq!(packet_samples(&[31 << 3 | 3]), 0);
     }
 }

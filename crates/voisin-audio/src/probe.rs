@@ -35,14 +35,19 @@ pub(super) fn probe_by(
     kind: &'static str,
     whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
 ) -> Result<AudioInfo, AudioError> {
-    let wrong = |error| AudioError::Sheet { path: path.to_owned(), reason: error };
+    let wrong = |error| AudioError::Sheet {
+        path: path.to_owned(),
+        reason: error,
+    };
     match Place::of(path).map_err(|error| wrong(error.to_string()))? {
         Place::Part(part) => probe_part(path, &part, kind, whole),
         Place::File(path) if cue::is_sheet(path) && path.is_file() => {
             let fault = cue::read(path).map_or_else(Some, |sheet| {
                 let part = |part: &CuePart| {
-                    let text =
-                        format!("a CUE sheet: name one of its parts, such as {}", part.path().display());
+                    let text = format!(
+                        "a CUE sheet: name one of its parts, such as {}",
+                        part.path().display()
+                    );
                     std::io::Error::other(text)
                 };
                 sheet.fault().or_else(|| sheet.parts.first().map(part))
@@ -63,14 +68,29 @@ fn probe_part(
 ) -> Result<AudioInfo, AudioError> {
     /// The files that were probed last: parts of one come one after the other, and it is long.
     type Probed = (FileVersion, Arc<Mutex<Option<AudioInfo>>>);
-    type FileVersion = (&'static str, std::path::PathBuf, u64, Option<std::time::SystemTime>);
+    type FileVersion = (
+        &'static str,
+        std::path::PathBuf,
+        u64,
+        Option<std::time::SystemTime>,
+    );
     static LAST: Mutex<Vec<Probed>> = Mutex::new(Vec::new());
     const KEPT: usize = 8;
 
-    let (_, metadata) = part.metadata().map_err(|error| AudioError::from_io(path, error))?;
-    let state: FileVersion = (kind, part.audio.clone(), metadata.len(), metadata.modified().ok());
+    let (_, metadata) = part
+        .metadata()
+        .map_err(|error| AudioError::from_io(path, error))?;
+    let state: FileVersion = (
+        kind,
+        part.audio.clone(),
+        metadata.len(),
+        metadata.modified().ok(),
+    );
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = last.iter().find(|(known, _)| *known == state).map(|(_, info)| Arc::clone(info));
+    let known = last
+        .iter()
+        .find(|(known, _)| *known == state)
+        .map(|(_, info)| Arc::clone(info));
     let known = known.unwrap_or_else(|| {
         last.truncate(KEPT - 1);
         last.insert(0, (state, Arc::default()));
@@ -94,21 +114,36 @@ fn probe_part(
             part.audio.display(),
             part.seconds().0
         );
-        return Err(AudioError::Sheet { path: path.to_owned(), reason });
+        return Err(AudioError::Sheet {
+            path: path.to_owned(),
+            reason,
+        });
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(&whole.content.0);
     hasher.update(format!("part {start} to {end}").as_bytes());
     let content = ContentId(*hasher.finalize().as_bytes());
-    let timeline = Timeline { start, ..whole.timeline };
-    Ok(AudioInfo { content, n_frames: end - start, timeline, ..whole })
+    let timeline = Timeline {
+        start,
+        ..whole.timeline
+    };
+    Ok(AudioInfo {
+        content,
+        n_frames: end - start,
+        timeline,
+        ..whole
+    })
 }
 
 fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     let failed = |error| AudioError::from_io(path, error);
     let mut source = MediaBytes::open(path)?;
     let is_ogg = source.head().map_err(failed)?.starts_with(b"OggS");
-    let chain = if is_ogg { ogg::links(source).map_err(failed)? } else { vec![WHOLE] };
+    let chain = if is_ogg {
+        ogg::links(source).map_err(failed)?
+    } else {
+        vec![WHOLE]
+    };
     let mut hasher = blake3::Hasher::new();
     let mut links = Vec::new();
     let mut file: Option<AudioInfo> = None;
@@ -123,18 +158,29 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
             }
             Err(error) => return Err(error),
         };
-        let file = file.get_or_insert(AudioInfo { n_frames: 0, packets: 0, ..info.clone() });
-        file.n_frames = file.n_frames.saturating_add(link.frames_at(file.sample_rate));
+        let file = file.get_or_insert(AudioInfo {
+            n_frames: 0,
+            packets: 0,
+            ..info.clone()
+        });
+        file.n_frames = file
+            .n_frames
+            .saturating_add(link.frames_at(file.sample_rate));
         file.packets += info.packets;
         links.push(link);
     }
     match file {
         Some(info) => Ok(AudioInfo {
             content: ContentId(*hasher.finalize().as_bytes()),
-            timeline: Timeline { start: 0, links: links.into() },
+            timeline: Timeline {
+                start: 0,
+                links: links.into(),
+            },
             ..info
         }),
-        None => Err(refused.unwrap_or_else(|| AudioError::NoFrames { path: path.to_owned() })),
+        None => Err(refused.unwrap_or_else(|| AudioError::NoFrames {
+            path: path.to_owned(),
+        })),
     }
 }
 
@@ -162,18 +208,37 @@ fn probe_link(
     let container = demuxer.container();
     if is_raw(container) && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64 {
         let reason = "a few of its bytes look like audio by chance, most do not".to_owned();
-        return Err(AudioError::NotAudio { path: path.to_owned(), reason });
+        return Err(AudioError::NotAudio {
+            path: path.to_owned(),
+            reason,
+        });
     }
-    let (decoded, first) =
-        if demuxer.countable() { (totals.frames, 0) } else { count_by_decoding(path, &bytes)? };
+    let (decoded, first) = if demuxer.countable() {
+        (totals.frames, 0)
+    } else {
+        count_by_decoding(path, &bytes)?
+    };
     let (skip, n_frames) = audible(path, &demuxer, decoded, first)?;
     if n_frames == 0 {
-        return Err(AudioError::NoFrames { path: path.to_owned() });
+        return Err(AudioError::NoFrames {
+            path: path.to_owned(),
+        });
     }
-    let link = Link { bytes, sample_rate: actual.rate, n_frames, skip, regular: totals.regular };
+    let link = Link {
+        bytes,
+        sample_rate: actual.rate,
+        n_frames,
+        skip,
+        regular: totals.regular,
+    };
     let info = AudioInfo {
         content: ContentId([0; 32]),
-        container: if container == "matroska" { "mkv" } else { container }.to_owned(),
+        container: if container == "matroska" {
+            "mkv"
+        } else {
+            container
+        }
+        .to_owned(),
         codec,
         sample_rate: actual.rate,
         channels: actual.channels,
@@ -195,20 +260,30 @@ fn count_by_decoding(path: &Path, bytes: &Range<u64>) -> Result<(u64, u64), Audi
 }
 
 /// Frames before the audible part, and its length.
-fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(u64, u64), AudioError> {
+fn audible(
+    path: &Path,
+    demuxer: &Demuxer,
+    decoded: u64,
+    first: u64,
+) -> Result<(u64, u64), AudioError> {
     let totals = demuxer.totals();
     let before_zero = demuxer.first_timestamp().saturating_neg().max(0) as u64;
     let (delay, padding, declared) = demuxer.declared();
     let all = |skip: u64| (skip, decoded.saturating_sub(skip));
-    let opus_head = || opus::OpusHead::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
+    let opus_head =
+        || opus::OpusHead::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
     let pre_skip = || opus_head().map_or(0, |head| u64::from(head.pre_skip));
     Ok(match demuxer.container() {
         "mp3" => {
-            let Some(delay) = delay.map(u64::from) else { return Ok(all(0)) };
+            let Some(delay) = delay.map(u64::from) else {
+                return Ok(all(0));
+            };
             let (skip, length) = all(delay);
             // A joined or cut file no longer ends where its first header says.
-            let stated =
-                declared.unwrap_or(0).saturating_add(delay).saturating_add(padding.unwrap_or(0).into());
+            let stated = declared
+                .unwrap_or(0)
+                .saturating_add(delay)
+                .saturating_add(padding.unwrap_or(0).into());
             let last = totals.ticks.checked_div(totals.packets).unwrap_or(0);
             if declared.is_some() && stated.abs_diff(decoded) <= 2 * last {
                 (skip, length.min(declared.unwrap_or(length)))
@@ -228,7 +303,10 @@ fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(
         "caf" => {
             let (skip, length) = all(delay.unwrap_or(0).into());
             let length = length.saturating_sub(padding.unwrap_or(0).into());
-            (skip, length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)))
+            (
+                skip,
+                length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)),
+            )
         }
         "mkv" | "matroska" => {
             let stated = mkv::gapless(&mut MediaBytes::open(path)?, u64::from(demuxer.track_id()));
@@ -247,14 +325,19 @@ fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(
     })
 }
 
-fn in_movie(path: &Path, demuxer: &Demuxer, decoded: u64, pre_skip: u64) -> Result<(u64, u64), AudioError> {
+fn in_movie(
+    path: &Path,
+    demuxer: &Demuxer,
+    decoded: u64,
+    pre_skip: u64,
+) -> Result<(u64, u64), AudioError> {
     let mut source = MediaBytes::open(path)?;
     let gapless = mp4::gapless(&mut source, demuxer.track_id());
     let rate = u128::from(demuxer.actual().rate);
     let (numer, denom) = demuxer.time_base().unwrap_or((1, demuxer.actual().rate));
     let frames = |ticks: u64| {
-        (u128::from(ticks) * rate * u128::from(numer) / u128::from(denom.max(1))).min(u128::from(u64::MAX))
-            as u64
+        (u128::from(ticks) * rate * u128::from(numer) / u128::from(denom.max(1)))
+            .min(u128::from(u64::MAX)) as u64
     };
     let skip = match frames(gapless.skip) {
         0 => pre_skip,
@@ -262,7 +345,11 @@ fn in_movie(path: &Path, demuxer: &Demuxer, decoded: u64, pre_skip: u64) -> Resu
     };
     // The last sample's duration is often cut short in the table, which is exact to the frame.
     let listed = frames(demuxer.totals().ticks);
-    let end = if listed < decoded && decoded - listed < 4096 { listed } else { decoded };
+    let end = if listed < decoded && decoded - listed < 4096 {
+        listed
+    } else {
+        decoded
+    };
     let length = end.saturating_sub(skip);
     Ok(match gapless.length.map(frames) {
         // An edit list counts in ticks of the movie's clock, often a millisecond: not worth more than that.
@@ -299,13 +386,16 @@ mod tests {
                 probe_by(&long, "test", |_| {
                     probed.fetch_add(1, Ordering::Relaxed);
                     begun.send(()).unwrap();
-                    is_done.recv_timeout(soon).expect("a part of another file does not wait for this one");
+                    is_done
+                        .recv_timeout(soon)
+                        .expect("a part of another file does not wait for this one");
                     info()
                 })
             });
             is_begun.recv_timeout(soon).unwrap();
             // A part of the file that is being probed asks for nothing itself.
-            let same = scope.spawn(|| probe_by(&long_too, "test", |_| panic!("its file is probed already")));
+            let same = scope
+                .spawn(|| probe_by(&long_too, "test", |_| panic!("its file is probed already")));
             assert_eq!(probe_by(&short, "test", |_| info()).unwrap().n_frames, 8000);
             done.send(()).unwrap();
             assert_eq!(slow.join().unwrap().unwrap().n_frames, 8000);

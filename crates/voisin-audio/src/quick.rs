@@ -32,21 +32,35 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
     if !matches!(container, "flac" | "wave") || !demuxer.countable() {
         return Ok(None);
     }
-    let (_, _, Some(n_frames)) = demuxer.declared() else { return Ok(None) };
-    let Some(first) = demuxer.next()? else { return Ok(None) };
-    let Some(per_packet) = first.frames.filter(|&frames| frames > 0 && n_frames > 0) else { return Ok(None) };
+    let (_, _, Some(n_frames)) = demuxer.declared() else {
+        return Ok(None);
+    };
+    let Some(first) = demuxer.next()? else {
+        return Ok(None);
+    };
+    let Some(per_packet) = first.frames.filter(|&frames| frames > 0 && n_frames > 0) else {
+        return Ok(None);
+    };
     // A header that promises more than there is, and a stream with holes, are for the full probe.
     if n_frames > per_packet {
         if demuxer.seek(n_frames - 1).is_err() {
             return Ok(None);
         }
-        let Some(last) = demuxer.next()? else { return Ok(None) };
+        let Some(last) = demuxer.next()? else {
+            return Ok(None);
+        };
         let ends = last.start.checked_add(last.frames.unwrap_or(0));
         if last.hole > 0 || ends != Some(n_frames) || demuxer.next()?.is_some() {
             return Ok(None);
         }
     }
-    let link = Link { bytes: WHOLE, sample_rate: actual.rate, n_frames, skip: 0, regular: true };
+    let link = Link {
+        bytes: WHOLE,
+        sample_rate: actual.rate,
+        n_frames,
+        skip: 0,
+        regular: true,
+    };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),
         container: container.to_owned(),
@@ -55,7 +69,10 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         channels: actual.channels,
         n_frames,
         packets: n_frames.div_ceil(per_packet),
-        timeline: Timeline { start: 0, links: [link].into() },
+        timeline: Timeline {
+            start: 0,
+            links: [link].into(),
+        },
     }))
 }
 
@@ -67,8 +84,13 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
     let begin = audio_begins(&mut source, &info.container).map_err(failed)?;
     let length = source.len().saturating_sub(begin);
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(format!("quick/{}/{}/{}/{length};", info.codec, info.sample_rate, info.channels).as_bytes());
+    hasher.update(
+        format!(
+            "quick/{}/{}/{}/{length};",
+            info.codec, info.sample_rate, info.channels
+        )
+        .as_bytes(),
+    );
     let mut bytes = vec![0; END as usize];
     let mut take = |from: u64, n: u64| -> std::io::Result<()> {
         source.seek(SeekFrom::Start(begin + from))?;
@@ -106,7 +128,11 @@ fn audio_begins(source: &mut MediaBytes, container: &str) -> std::io::Result<u64
         if read_up_to(source, &mut head)? < 8 {
             return Ok(0);
         }
-        let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte))
+        };
         if container == "flac" {
             at += 4 + word(&head[1..4]);
             if head[0] & 0x80 != 0 {

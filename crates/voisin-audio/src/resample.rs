@@ -30,13 +30,22 @@ impl Resampler {
             return Err(error());
         }
         if from == to {
-            return Ok(Self { inner: None, block_in: BLOCK, block_out: BLOCK, output: vec![0.0; BLOCK] });
+            return Ok(Self {
+                inner: None,
+                block_in: BLOCK,
+                block_out: BLOCK,
+                output: vec![0.0; BLOCK],
+            });
         }
         let (from, to) = (from as usize, to as usize);
         let gcd = gcd(from, to);
         let (unit_in, unit_out) = (from / gcd, to / gcd);
         // Even sizes: the filter is centred on half a block, which must be a whole sample at both rates.
-        let step = if unit_in % 2 == 1 || unit_out % 2 == 1 { 2 } else { 1 };
+        let step = if unit_in % 2 == 1 || unit_out % 2 == 1 {
+            2
+        } else {
+            1
+        };
         let blocks = BLOCK.div_ceil(unit_in.min(unit_out)).next_multiple_of(step);
         let inner = Fft::new_custom(
             from,
@@ -49,7 +58,12 @@ impl Resampler {
         )
         .map_err(|_| error())?;
         let (block_in, block_out) = (inner.fft_size_in(), inner.fft_size_out());
-        Ok(Self { inner: Some(inner), block_in, block_out, output: vec![0.0; block_out] })
+        Ok(Self {
+            inner: Some(inner),
+            block_in,
+            block_out,
+            output: vec![0.0; block_out],
+        })
     }
 
     /// Frames of a block at the native rate.
@@ -64,7 +78,11 @@ impl Resampler {
 
     /// Samples at the new rate by which the output lags behind the input.
     pub(super) fn delay(&self) -> usize {
-        if self.inner.is_some() { self.block_out / 2 } else { 0 }
+        if self.inner.is_some() {
+            self.block_out / 2
+        } else {
+            0
+        }
     }
 
     /// Input blocks before the first wanted one that must be fed for its output to be right.
@@ -85,7 +103,8 @@ impl Resampler {
         match &mut self.inner {
             None => self.output.copy_from_slice(input),
             Some(inner) => {
-                let from = SequentialSlice::new(input, 1, self.block_in).expect("input is a whole block");
+                let from =
+                    SequentialSlice::new(input, 1, self.block_in).expect("input is a whole block");
                 let mut to = SequentialSlice::new_mut(&mut self.output, 1, self.block_out)
                     .expect("output was made one block long");
                 inner
@@ -183,7 +202,8 @@ mod tests {
     }
 
     fn decibels(samples: &[f32]) -> f64 {
-        let power = samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
+        let power =
+            samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
         10.0 * power.max(1e-30).log10()
     }
 
@@ -196,9 +216,13 @@ mod tests {
                 (state >> 8) as f32 / (1 << 23) as f32 - 1.0
             })
             .collect();
-        for (from, to) in
-            [(48_000, 16_000), (44_100, 22_050), (44_100, 16_000), (44_100, 48_000), (24_000, 48_000)]
-        {
+        for (from, to) in [
+            (48_000, 16_000),
+            (44_100, 22_050),
+            (44_100, 16_000),
+            (44_100, 48_000),
+            (24_000, 48_000),
+        ] {
             let full = whole(&noise, from, to);
             let mut alone = WindowResampler::new(from, to).expect("a valid pair");
             // Where a sample of one rate and one of the other lie at the same time.
@@ -206,18 +230,25 @@ mod tests {
             let unit_out = (to / gcd(from as usize, to as usize) as u32) as usize;
             let (reach, length) = (alone.reach(), 5000 * unit_in / unit_out);
             for start in [reach, 9000, 20_001] {
-                let start = start.next_multiple_of(unit_in).max(reach.next_multiple_of(unit_in));
+                let start = start
+                    .next_multiple_of(unit_in)
+                    .max(reach.next_multiple_of(unit_in));
                 let mut out = vec![0.0; 5000];
                 alone.run(&noise[start - reach..start + length + reach], &mut out);
                 for (found, expected) in out.iter().zip(&full[start / unit_in * unit_out..]) {
-                    assert!((found - expected).abs() < 1e-3, "{from} to {to}: {found} {expected}");
+                    assert!(
+                        (found - expected).abs() < 1e-3,
+                        "{from} to {to}: {found} {expected}"
+                    );
                 }
             }
         }
     }
 
-    const NATIVE: [u32; 12] =
-        [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000];
+    const NATIVE: [u32; 12] = [
+        8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000,
+        192_000,
+    ];
 
     #[test]
     fn tones_in_the_band_arrive_in_time_and_in_tune() {
@@ -229,8 +260,11 @@ mod tests {
                     let made = whole(&tone(hz, from, 1.0, 0.3), from, to);
                     let meant = tone(hz, to, 1.0, 0.3);
                     assert_eq!(made.len(), to as usize, "{from} to {to}");
-                    let error: Vec<f32> =
-                        middle(&made).iter().zip(middle(&meant)).map(|(a, b)| a - b).collect();
+                    let error: Vec<f32> = middle(&made)
+                        .iter()
+                        .zip(middle(&meant))
+                        .map(|(a, b)| a - b)
+                        .collect();
                     let below = decibels(middle(&meant)) - decibels(&error);
                     assert!(below >= 90.0, "{from} to {to}, {hz:.0} Hz: {below:.1} dB");
                 }
@@ -240,7 +274,9 @@ mod tests {
 
     #[test]
     fn nothing_from_above_the_new_band_is_left() {
-        for from in [22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000] {
+        for from in [
+            22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000,
+        ] {
             for to in [16_000, 48_000] {
                 if from <= to {
                     continue;
@@ -275,8 +311,14 @@ mod tests {
                     re += f64::from(s) * angle.cos() * hann;
                     im += f64::from(s) * angle.sin() * hann;
                 }
-                let level = 20.0 * (4.0 * re.hypot(im) / part.len() as f64 / 0.5).max(1e-12).log10();
-                assert!(level <= -90.0, "{from}: image of {hz:.0} Hz at {level:.1} dB");
+                let level = 20.0
+                    * (4.0 * re.hypot(im) / part.len() as f64 / 0.5)
+                        .max(1e-12)
+                        .log10();
+                assert!(
+                    level <= -90.0,
+                    "{from}: image of {hz:.0} Hz at {level:.1} dB"
+                );
             }
         }
     }
@@ -285,7 +327,12 @@ mod tests {
     fn equal_rates_pass_bit_for_bit() {
         let input = tone(440.0, 44_100, 0.3, 0.0);
         let output = whole(&input, 44_100, 44_100);
-        assert!(input.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert!(
+            input
+                .iter()
+                .zip(&output)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        );
         assert_eq!(input.len(), output.len());
     }
 
@@ -309,7 +356,10 @@ mod tests {
         assert_eq!(resampled(44_100, 44_100, 48_000), 48_000);
         assert_eq!(resampled(1, 44_100, 48_000), 2);
         assert_eq!(resampled(0, 44_100, 48_000), 0);
-        assert_eq!(resampled(4_294_967_295_000, 192_000, 16_000), 357_913_941_250);
+        assert_eq!(
+            resampled(4_294_967_295_000, 192_000, 16_000),
+            357_913_941_250
+        );
     }
 
     #[test]
@@ -317,9 +367,19 @@ mod tests {
         for from in [7_350, 44_056, 47_952, 44_101] {
             let made = whole(&tone(1_000.0, from, 0.5, 0.0), from, 48_000);
             let meant = tone(1_000.0, 48_000, 0.5, 0.0);
-            let error: Vec<f32> = middle(&made).iter().zip(middle(&meant)).map(|(a, b)| a - b).collect();
+            let error: Vec<f32> = middle(&made)
+                .iter()
+                .zip(middle(&meant))
+                .map(|(a, b)| a - b)
+                .collect();
             assert!(decibels(&error) < -80.0, "{from}: {:.1}", decibels(&error));
         }
-        assert!(matches!(Resampler::new(0, 48_000), Err(AudioError::Rate { from: 0, to: 48_000 })));
+        assert!(matches!(
+            Resampler::new(0, 48_000),
+            Err(AudioError::Rate {
+                from: 0,
+                to: 48_000
+            })
+        ));
     }
 }

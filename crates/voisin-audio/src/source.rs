@@ -16,7 +16,9 @@ pub(super) const WHOLE: Range<u64> = 0..u64::MAX;
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
     copies::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => AudioError::NotAFile { path: path.to_owned() },
+        io::ErrorKind::InvalidInput => AudioError::NotAFile {
+            path: path.to_owned(),
+        },
         _ => AudioError::from_io(path, error),
     })
 }
@@ -49,12 +51,20 @@ impl MediaBytes {
         let mut file = open(path)?;
         let length = file.metadata().map_err(error)?.len();
         if length == 0 {
-            return Err(AudioError::Empty { path: path.to_owned() });
+            return Err(AudioError::Empty {
+                path: path.to_owned(),
+            });
         }
         let start = leading_tags(&mut file, length).map_err(error)?;
         let end = trailing_tags(&mut file, start, length).map_err(error)?;
-        let mut source =
-            Self { file, head: Vec::new(), start, length: end - start, position: 0, patches: Vec::new() };
+        let mut source = Self {
+            file,
+            head: Vec::new(),
+            start,
+            length: end - start,
+            position: 0,
+            patches: Vec::new(),
+        };
         source.repair_riff().map_err(error)?;
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
@@ -187,7 +197,14 @@ impl MediaBytes {
 /// The header of an A-law or mu-law WAV file whose format chunk has the 16 bytes that early writers gave it, with the two
 /// more that Symphonia expects: the length of an extension, which is zero.
 fn law_header(format: [u8; 16], data: u32) -> Vec<u8> {
-    [b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0", &format[..], &[0, 0], b"data", &data.to_le_bytes()].concat()
+    [
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0",
+        &format[..],
+        &[0, 0],
+        b"data",
+        &data.to_le_bytes(),
+    ]
+    .concat()
 }
 
 impl MediaBytes {
@@ -203,7 +220,9 @@ impl MediaBytes {
 
 impl Read for MediaBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let head = usize::try_from(self.position).ok().and_then(|position| self.head.get(position..));
+        let head = usize::try_from(self.position)
+            .ok()
+            .and_then(|position| self.head.get(position..));
         if let Some(head) = head.filter(|head| !head.is_empty()) {
             let n = head.len().min(buffer.len());
             buffer[..n].copy_from_slice(&head[..n]);
@@ -235,15 +254,18 @@ impl Seek for MediaBytes {
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
-        let target = target.ok_or_else(|| self.nowhere("one before its first or behind any file's last"))?;
+        let target =
+            target.ok_or_else(|| self.nowhere("one before its first or behind any file's last"))?;
         let behind = target.saturating_sub(self.head.len() as u64);
         let found = || self.nowhere(&format!("byte {target}"));
         let absolute = self.start.checked_add(behind).ok_or_else(found)?;
         // How far a file may reach is the file system's to say: 16 TB on ext4.
-        (&self.file).seek(SeekFrom::Start(absolute)).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => found(),
-            _ => error,
-        })?;
+        (&self.file)
+            .seek(SeekFrom::Start(absolute))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => found(),
+                _ => error,
+            })?;
         self.position = target;
         Ok(target)
     }
@@ -286,7 +308,9 @@ fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
         if header[6..10].iter().any(|&byte| byte & 0x80 != 0) {
             return Ok(start);
         }
-        let size = header[6..10].iter().fold(0, |size, &byte| size << 7 | u64::from(byte));
+        let size = header[6..10]
+            .iter()
+            .fold(0, |size, &byte| size << 7 | u64::from(byte));
         let footer = if header[5] & 0x10 != 0 { 10 } else { 0 };
         let end = start + 10 + size + footer;
         if end >= length {
@@ -310,7 +334,9 @@ fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
         if let Some(candidate) = end.checked_sub(32).filter(|&at| at > start) {
             let footer = read_at(file, candidate, 32)?;
             if footer.starts_with(b"APETAGEX") && footer.len() == 32 {
-                let size = u64::from(u32::from_le_bytes([footer[12], footer[13], footer[14], footer[15]]));
+                let size = u64::from(u32::from_le_bytes([
+                    footer[12], footer[13], footer[14], footer[15],
+                ]));
                 let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
                 if let Some(at) = end.checked_sub(size + header).filter(|&at| at > start) {
                     end = at;
@@ -320,9 +346,12 @@ fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
         if let Some(candidate) = end.checked_sub(15).filter(|&at| at > start) {
             let trailer = read_at(file, candidate, 15)?;
             if trailer.ends_with(b"LYRICS200") {
-                let digits =
-                    std::str::from_utf8(&trailer[0..6]).ok().and_then(|digits| digits.parse::<u64>().ok());
-                if let Some(at) = digits.and_then(|size| candidate.checked_sub(size)).filter(|&at| at > start)
+                let digits = std::str::from_utf8(&trailer[0..6])
+                    .ok()
+                    .and_then(|digits| digits.parse::<u64>().ok());
+                if let Some(at) = digits
+                    .and_then(|size| candidate.checked_sub(size))
+                    .filter(|&at| at > start)
                 {
                     end = at;
                 }
@@ -369,12 +398,18 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<&'static str> {
         (b"TTA1", "it is a True Audio file"),
         (b"DSD ", "it is a DSD file"),
         (b"FRM8", "it is a DSD file"),
-        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "it is a Windows Media file"),
+        (
+            b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+            "it is a Windows Media file",
+        ),
     ];
     if head.starts_with(b"RIFF") && head.len() >= 12 && &head[8..12] != b"WAVE" {
         return Some("it is a RIFF file of another kind than WAVE");
     }
-    STRANGERS.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, what)| what)
+    STRANGERS
+        .iter()
+        .find(|(magic, _)| head.starts_with(magic))
+        .map(|&(_, what)| what)
 }
 
 #[cfg(test)]
@@ -390,14 +425,18 @@ mod tests {
         source.seek(SeekFrom::Start(40)).unwrap();
         for (to, found) in [
             (SeekFrom::Start(1 << 63), "found byte 9223372036854775808"),
-            (SeekFrom::Current(i64::MAX), "found byte 9223372036854775847"),
+            (
+                SeekFrom::Current(i64::MAX),
+                "found byte 9223372036854775847",
+            ),
             (SeekFrom::Current(-41), "found one before its first"),
             (SeekFrom::End(-101), "found one before its first"),
         ] {
             let error = source.seek(to).unwrap_err();
             let said = error.to_string();
             assert!(
-                said.starts_with("damaged: expected a place among its 100 bytes") && said.contains(found),
+                said.starts_with("damaged: expected a place among its 100 bytes")
+                    && said.contains(found),
                 "{said}"
             );
             assert_eq!(error.raw_os_error(), None);

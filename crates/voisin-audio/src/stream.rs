@@ -155,7 +155,9 @@ impl Stream {
                 piece
             } else {
                 self.jump(from)?;
-                let Some(piece) = self.demuxer.next()? else { return Ok(None) };
+                let Some(piece) = self.demuxer.next()? else {
+                    return Ok(None);
+                };
                 piece
             };
             if piece.hole > 0 {
@@ -169,7 +171,11 @@ impl Stream {
             let start = piece.start;
             let good = self.decode(piece)?;
             let planes = self.planes.as_ref().filter(|_| good);
-            return Ok(Some(Chunk { start, samples: &self.mono, planes }));
+            return Ok(Some(Chunk {
+                start,
+                samples: &self.mono,
+                planes,
+            }));
         }
     }
 
@@ -191,11 +197,18 @@ impl Stream {
         self.counts.lost_frames += hole;
         self.mono.clear();
         self.mono.resize(hole as usize, 0.0);
-        Chunk { start, samples: &self.mono, planes: None }
+        Chunk {
+            start,
+            samples: &self.mono,
+            planes: None,
+        }
     }
 
     fn may_pass(&self, piece: &Piece, from: u64) -> bool {
-        self.sparse && piece.frames.is_some_and(|frames| piece.start.saturating_add(frames) <= from)
+        self.sparse
+            && piece
+                .frames
+                .is_some_and(|frames| piece.start.saturating_add(frames) <= from)
     }
 
     /// Keeps a packet that is not decoded for as long as a later one may need it.
@@ -213,9 +226,10 @@ impl Stream {
             Memory::None => 0,
             Memory::Packets(n) => n,
             Memory::All => usize::MAX,
-            Memory::Segment(size) => {
-                self.passed.back().map_or(0, |last| ((last.index + 1) % size) as usize + 1)
-            }
+            Memory::Segment(size) => self
+                .passed
+                .back()
+                .map_or(0, |last| ((last.index + 1) % size) as usize + 1),
             Memory::Mp3 => {
                 // The newest packet must decode right itself, for its overlap: the reservoir is that of the others.
                 let mut bytes = 0;
@@ -273,7 +287,11 @@ impl Stream {
         let counted = piece.frames;
         let good = self.feed(piece)? == Some(self.demuxer.actual().rate);
         self.counts.packets += 1;
-        let frames = counted.unwrap_or(if good { self.mono.len() as u64 } else { self.last_frames });
+        let frames = counted.unwrap_or(if good {
+            self.mono.len() as u64
+        } else {
+            self.last_frames
+        });
         if good {
             self.last_frames = frames;
             self.counts.good_frames += frames;

@@ -61,7 +61,10 @@ pub(super) fn read(
     let mut first = 0;
     // Ascending runs, each in one pass; callers give one.
     for run in request.starts.chunk_by(|a, b| a <= b) {
-        let request = WindowRequest { starts: run, ..request };
+        let request = WindowRequest {
+            starts: run,
+            ..request
+        };
         let mut numbered = |i: usize, window: &[f32]| sink(first + i, window);
         let part = FilePass::new(info, request)?.run(path, &mut numbered)?;
         first += run.len();
@@ -73,9 +76,16 @@ pub(super) fn read(
         good += part.counts.good_frames;
         lost += part.counts.lost_frames;
     }
-    report.decoded_share = if good + lost == 0 { 1.0 } else { good as f64 / (good + lost) as f64 };
+    report.decoded_share = if good + lost == 0 {
+        1.0
+    } else {
+        good as f64 / (good + lost) as f64
+    };
     if report.decoded_share < LEAST_DECODED {
-        return Err(AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share });
+        return Err(AudioError::MostlyDamaged {
+            path: path.to_owned(),
+            share: report.decoded_share,
+        });
     }
     Ok(report)
 }
@@ -115,21 +125,37 @@ impl<'a> FilePass<'a> {
         let total = resampled(info.n_frames, info.sample_rate, request.rate);
         let mut spans = spans(&resampler, request, total);
         let blocks = |spans: &[BlockSpan]| {
-            spans.iter().map(|span| span.end - span.first + resampler.warm_up()).sum::<u64>()
+            spans
+                .iter()
+                .map(|span| span.end - span.first + resampler.warm_up())
+                .sum::<u64>()
         };
         let all = info.n_frames.div_ceil(resampler.block_in() as u64).max(1);
         let how = match request.how {
-            DecodePath::Auto if blocks(&spans) as f64 > SPARSE_BELOW * all as f64 => DecodePath::Full,
+            DecodePath::Auto if blocks(&spans) as f64 > SPARSE_BELOW * all as f64 => {
+                DecodePath::Full
+            }
             DecodePath::Auto => DecodePath::Windows,
             how => how,
         };
         if how == DecodePath::Full
             && let Some(last) = spans.last()
         {
-            spans = vec![BlockSpan { first: 0, end: last.end }];
+            spans = vec![BlockSpan {
+                first: 0,
+                end: last.end,
+            }];
         }
         let cutter = Cutter::new(request, total);
-        Ok(Self { info, request, resampler, total, spans, how, cutter })
+        Ok(Self {
+            info,
+            request,
+            resampler,
+            total,
+            spans,
+            how,
+            cutter,
+        })
     }
 
     fn run(mut self, path: &Path, sink: Sink<'_>) -> Result<Passed, AudioError> {
@@ -145,12 +171,20 @@ impl<'a> FilePass<'a> {
             counts = frames.counts();
         }
         self.cutter.finish(sink);
-        Ok(Passed { counts, peak: self.cutter.peak, how: self.how, loudness })
+        Ok(Passed {
+            counts,
+            peak: self.cutter.peak,
+            how: self.how,
+            loudness,
+        })
     }
 
     /// - `read`: fills a block with the frames from this one on
     fn span(&mut self, span: BlockSpan, read: Read<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
-        let (size_in, size_out) = (self.resampler.block_in() as u64, self.resampler.block_out() as u64);
+        let (size_in, size_out) = (
+            self.resampler.block_in() as u64,
+            self.resampler.block_out() as u64,
+        );
         let delay = self.resampler.delay() as i64;
         let mut input = vec![0.0; size_in as usize];
         self.resampler.reset();
@@ -164,7 +198,11 @@ impl<'a> FilePass<'a> {
             let from = start.max(0);
             let to = (start + size_out as i64).min(self.total as i64);
             if from < to {
-                self.cutter.push(from, &output[(from - start) as usize..(to - start) as usize], sink);
+                self.cutter.push(
+                    from,
+                    &output[(from - start) as usize..(to - start) as usize],
+                    sink,
+                );
             }
         }
         Ok(())
@@ -178,13 +216,20 @@ fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<B
     let mut spans: Vec<BlockSpan> = Vec::new();
     for &start in request.starts {
         let from = start.clamp(0, total as i64) as u64;
-        let to = start.saturating_add(request.length as i64).clamp(0, total as i64) as u64;
+        let to = start
+            .saturating_add(request.length as i64)
+            .clamp(0, total as i64) as u64;
         if from >= to {
             continue;
         }
-        let span = BlockSpan { first: (from + delay) / size, end: (to - 1 + delay) / size + 1 };
+        let span = BlockSpan {
+            first: (from + delay) / size,
+            end: (to - 1 + delay) / size + 1,
+        };
         match spans.last_mut() {
-            Some(last) if span.first <= last.end + resampler.warm_up() => last.end = last.end.max(span.end),
+            Some(last) if span.first <= last.end + resampler.warm_up() => {
+                last.end = last.end.max(span.end)
+            }
             _ => spans.push(span),
         }
     }
@@ -210,7 +255,12 @@ struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    fn open(path: &'a Path, info: &'a AudioInfo, sparse: bool, measured: bool) -> Result<Self, AudioError> {
+    fn open(
+        path: &'a Path,
+        info: &'a AudioInfo,
+        sparse: bool,
+        measured: bool,
+    ) -> Result<Self, AudioError> {
         let mut frames = Self {
             path,
             info,
@@ -225,10 +275,17 @@ impl<'a> Frames<'a> {
         };
         if info.timeline.links.len() == 1 {
             frames.reach(info.timeline.start)?;
-            frames.whole |= frames.reader.as_ref().is_some_and(|reader| !reader.stream.is_sparse());
+            frames.whole |= frames
+                .reader
+                .as_ref()
+                .is_some_and(|reader| !reader.stream.is_sparse());
         }
         if measured {
-            frames.meter = Some(LoudnessMeter::new(info.sample_rate, frames.whole, info.n_frames));
+            frames.meter = Some(LoudnessMeter::new(
+                info.sample_rate,
+                frames.whole,
+                info.n_frames,
+            ));
         }
         Ok(frames)
     }
@@ -246,7 +303,9 @@ impl<'a> Frames<'a> {
                     let sparse = self.sparse || starts_late;
                     let mut stream = Stream::open(self.path, &link.bytes, sparse, link.regular)?;
                     if stream.demuxer().actual().rate != link.sample_rate {
-                        return Err(AudioError::Changed { path: self.path.to_owned() });
+                        return Err(AudioError::Changed {
+                            path: self.path.to_owned(),
+                        });
                     }
                     if self.measured {
                         stream.keep_channels();
@@ -264,7 +323,9 @@ impl<'a> Frames<'a> {
     }
 
     fn counts(&self) -> DecodeCounts {
-        self.reader.as_ref().map_or(self.counts, |reader| self.counts + reader.stream.counts())
+        self.reader
+            .as_ref()
+            .map_or(self.counts, |reader| self.counts + reader.stream.counts())
     }
 
     /// What the meter heard. A track of which nothing was left out is heard to its end.
@@ -328,9 +389,19 @@ struct Conversion {
 
 impl<'a> LinkFrames<'a> {
     /// - `begins`: frame of the file at which the link begins
-    fn new(stream: Stream, info: &AudioInfo, link: &'a Link, begins: u64) -> Result<Self, AudioError> {
+    fn new(
+        stream: Stream,
+        info: &AudioInfo,
+        link: &'a Link,
+        begins: u64,
+    ) -> Result<Self, AudioError> {
         let native = |frame: u64| {
-            resampled(frame.saturating_sub(begins), info.sample_rate, link.sample_rate).min(link.n_frames)
+            resampled(
+                frame.saturating_sub(begins),
+                info.sample_rate,
+                link.sample_rate,
+            )
+            .min(link.n_frames)
         };
         let measured = native(info.timeline.start)..native(info.timeline.start + info.n_frames);
         let conversion = if link.sample_rate == info.sample_rate {
@@ -338,14 +409,32 @@ impl<'a> LinkFrames<'a> {
         } else {
             let resampler = Resampler::new(link.sample_rate, info.sample_rate)?;
             let input = vec![0.0; resampler.block_in()];
-            Some(Conversion { resampler, input, output: Vec::new(), made: None })
+            Some(Conversion {
+                resampler,
+                input,
+                output: Vec::new(),
+                made: None,
+            })
         };
         let chunk = Vec::new();
-        Ok(Self { stream, link, measured, begins, chunk, start: 0, ended: false, conversion })
+        Ok(Self {
+            stream,
+            link,
+            measured,
+            begins,
+            chunk,
+            start: 0,
+            ended: false,
+            conversion,
+        })
     }
 
     /// The next chunk, heard by the meter; `false` at the end of the link.
-    fn advance(&mut self, from: u64, meter: Option<&mut LoudnessMeter>) -> Result<bool, AudioError> {
+    fn advance(
+        &mut self,
+        from: u64,
+        meter: Option<&mut LoudnessMeter>,
+    ) -> Result<bool, AudioError> {
         let skip = self.link.skip;
         let Some(chunk) = self.stream.next(from + skip)? else {
             self.ended = true;
@@ -360,7 +449,12 @@ impl<'a> LinkFrames<'a> {
             if first < end {
                 meter.set_rate(self.link.sample_rate);
                 let at = self.begins + first as u64;
-                meter.push(at, planes, (first - self.start) as usize, (end - self.start) as usize);
+                meter.push(
+                    at,
+                    planes,
+                    (first - self.start) as usize,
+                    (end - self.start) as usize,
+                );
             }
         }
         Ok(true)
@@ -382,7 +476,9 @@ impl<'a> LinkFrames<'a> {
         output: &mut [f32],
         mut meter: Option<&mut LoudnessMeter>,
     ) -> Result<(), AudioError> {
-        let Some(mut conversion) = self.conversion.take() else { return self.native(from, output, meter) };
+        let Some(mut conversion) = self.conversion.take() else {
+            return self.native(from, output, meter);
+        };
         let size = conversion.resampler.block_out() as u64;
         let mut next = from + conversion.resampler.delay() as u64;
         let mut rest = output;
@@ -419,7 +515,9 @@ impl<'a> LinkFrames<'a> {
             input.fill(0.0);
             self.native(block * input.len() as u64, input, meter.as_deref_mut())?;
             conversion.output.clear();
-            conversion.output.extend_from_slice(conversion.resampler.block(input));
+            conversion
+                .output
+                .extend_from_slice(conversion.resampler.block(input));
         }
         conversion.made = Some(block);
         Ok(())
@@ -473,7 +571,15 @@ struct Cutter<'a> {
 impl<'a> Cutter<'a> {
     fn new(request: WindowRequest<'a>, total: u64) -> Self {
         let window = vec![0.0; request.length];
-        Self { request, total, next: 0, buffer: Vec::new(), start: 0, window, peak: 0.0 }
+        Self {
+            request,
+            total,
+            next: 0,
+            buffer: Vec::new(),
+            start: 0,
+            window,
+            peak: 0.0,
+        }
     }
 
     /// Takes the samples from position `from` on.
@@ -485,13 +591,19 @@ impl<'a> Cutter<'a> {
         self.buffer.extend_from_slice(samples);
         let end = self.start + self.buffer.len() as i64;
         while let Some(&start) = self.request.starts.get(self.next) {
-            let needed = start.saturating_add(self.request.length as i64).min(self.total as i64);
+            let needed = start
+                .saturating_add(self.request.length as i64)
+                .min(self.total as i64);
             if needed > end {
                 break;
             }
             self.cut(start, sink);
         }
-        let keep = self.request.starts.get(self.next).map_or(end, |&start| start.clamp(self.start, end));
+        let keep = self
+            .request
+            .starts
+            .get(self.next)
+            .map_or(end, |&start| start.clamp(self.start, end));
         self.buffer.drain(..(keep - self.start) as usize);
         self.start = keep;
     }
@@ -507,19 +619,22 @@ impl<'a> Cutter<'a> {
         let end = start.saturating_add(self.request.length as i64);
         let from = start.max(self.start);
         let to = end.min(self.start + self.buffer.len() as i64);
-        let present =
-            (from < to).then(|| &self.buffer[(from - self.start) as usize..(to - self.start) as usize]);
+        let present = (from < to)
+            .then(|| &self.buffer[(from - self.start) as usize..(to - self.start) as usize]);
         let window = match present {
             Some(whole) if from == start && to == end => whole,
             part => {
                 self.window.fill(0.0);
                 if let Some(part) = part {
-                    self.window[(from - start) as usize..(to - start) as usize].copy_from_slice(part);
+                    self.window[(from - start) as usize..(to - start) as usize]
+                        .copy_from_slice(part);
                 }
                 &self.window
             }
         };
-        self.peak = window.iter().fold(self.peak, |peak, sample| peak.max(sample.abs()));
+        self.peak = window
+            .iter()
+            .fold(self.peak, |peak, sample| peak.max(sample.abs()));
         sink(self.next, window);
         self.next += 1;
     }

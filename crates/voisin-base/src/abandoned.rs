@@ -71,7 +71,12 @@ pub fn hold(file: &File) {
 pub fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(prefix.as_bytes())
+        })
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .map(|entry| entry.path())
         .filter(|path| is_abandoned(path, prefix != PREFIX || cfg!(unix)))
@@ -80,7 +85,9 @@ pub fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 
 /// Whether the process that made this file has ended; `is_held` says that it locked the file.
 fn is_abandoned(path: &Path, is_held: bool) -> bool {
-    let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
+    let Ok(file) = File::options().read(true).write(true).open(path) else {
+        return false;
+    };
     match file.try_lock() {
         Ok(()) if is_held => true,
         Err(TryLockError::WouldBlock) => false,
@@ -110,25 +117,34 @@ mod tests {
         std::fs::create_dir(folder.path().join(".voisin-folder")).unwrap();
         assert_eq!(files_in(folder.path(), PREFIX), Vec::<PathBuf>::new());
         // Where locks do not tell, its age does.
-        file.set_modified(SystemTime::now() - 2 * FORGOTTEN).unwrap();
+        file.set_modified(SystemTime::now() - 2 * FORGOTTEN)
+            .unwrap();
         drop(file);
         assert_eq!(files_in(folder.path(), PREFIX), [path]);
-        assert_eq!(files_in(&folder.path().join("none"), PREFIX), Vec::<PathBuf>::new());
+        assert_eq!(
+            files_in(&folder.path().join("none"), PREFIX),
+            Vec::<PathBuf>::new()
+        );
     }
 
     #[test]
     fn only_what_is_unfinished_goes_with_the_process() {
         let folder = tempfile::tempdir().unwrap();
-        let [finished, file, staging] = ["finished", "file", "staging"].map(|name| folder.path().join(name));
+        let [finished, file, staging] =
+            ["finished", "file", "staging"].map(|name| folder.path().join(name));
         std::fs::write(&finished, "").unwrap();
         std::fs::write(&file, "half").unwrap();
         std::fs::create_dir(&staging).unwrap();
         std::fs::write(staging.join("copy.db"), "half").unwrap();
         let unfinished = Temporaries::default();
-        unfinished.all().extend([file, staging, folder.path().join("gone")]);
+        unfinished
+            .all()
+            .extend([file, staging, folder.path().join("gone")]);
         unfinished.remove();
-        let left: Vec<PathBuf> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let left: Vec<PathBuf> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         assert_eq!(left, std::slice::from_ref(&finished));
 
         let listed = Unfinished::new(&finished);

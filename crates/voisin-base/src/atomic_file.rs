@@ -30,15 +30,26 @@ impl AtomicFile {
     /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
     pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         refuse_streams(target)?;
-        let extension = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+        let extension = target
+            .extension()
+            .map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
         let path = folder_of(target).join(random_name(PREFIX) + &suffix);
         note(&path);
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
         if cfg!(unix) {
             abandoned::hold(&file);
         }
-        Ok(Self { _unfinished: Unfinished::new(&path), file, path, target: target.to_owned() })
+        Ok(Self {
+            _unfinished: Unfinished::new(&path),
+            file,
+            path,
+            target: target.to_owned(),
+        })
     }
 
     /// The open file, to write to.
@@ -71,7 +82,10 @@ impl Drop for AtomicFile {
 
 /// `prefix` and 64 random bits.
 fn random_name(prefix: &str) -> String {
-    format!("{prefix}{:016x}", RandomState::new().build_hasher().finish())
+    format!(
+        "{prefix}{:016x}",
+        RandomState::new().build_hasher().finish()
+    )
 }
 
 /// Writes a whole file.
@@ -105,7 +119,10 @@ impl StagingFolder {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path)?;
-        Ok(Self { _unfinished: Unfinished::new(&path), path })
+        Ok(Self {
+            _unfinished: Unfinished::new(&path),
+            path,
+        })
     }
 
     /// The folder.
@@ -141,7 +158,9 @@ pub fn refuse_streams(target: &Path) -> io::Result<()> {
 
 /// The folder that a file of this path lies in.
 pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// Flushes a folder's entries. Where folders cannot be opened or flushed (Windows, some network file systems), the file
@@ -149,7 +168,9 @@ pub fn folder_of(path: &Path) -> &Path {
 fn sync_folder(folder: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Err(error),
+        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }
@@ -160,7 +181,9 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     #[test]
@@ -171,7 +194,13 @@ mod tests {
         let mut file = AtomicFile::create(&target).unwrap();
         file.file().write_all(b"new").unwrap();
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "old");
-        let temporary = file.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let temporary = file
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(temporary.starts_with(PREFIX), "{temporary}");
         assert_eq!(file.path().extension(), target.extension());
         file.commit().unwrap();
@@ -200,7 +229,8 @@ mod tests {
         for name in [".voisin-a.bin", "mine.bin"] {
             let file = File::create(folder.path().join(name)).unwrap();
             // Where locks do not tell, its age does.
-            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2))
+                .unwrap();
         }
         remove_abandoned(&target);
         assert_eq!(names(folder.path()).len(), 2);
@@ -218,13 +248,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         let link = folder.path().join("link");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         std::os::unix::fs::symlink(&pipe, &link).unwrap();
         let finished = folder.path().join("finished");
         std::fs::write(&finished, "new").unwrap();
         for target in [&pipe, &link, Path::new("/dev/null"), folder.path()] {
-            assert_eq!(write(target, "x").unwrap_err().kind(), io::ErrorKind::InvalidInput);
-            assert_eq!(rename(&finished, target).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(
+                write(target, "x").unwrap_err().kind(),
+                io::ErrorKind::InvalidInput
+            );
+            assert_eq!(
+                rename(&finished, target).unwrap_err().kind(),
+                io::ErrorKind::InvalidInput
+            );
         }
         assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
         assert!(link.is_symlink());

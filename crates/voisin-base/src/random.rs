@@ -94,7 +94,10 @@ mod tests {
         ];
         assert_eq!(drawn, expected);
         let mut random = Random::new(0);
-        assert_eq!([hash(1), hash(2), hash(3)], [random.u64(), random.u64(), random.u64()]);
+        assert_eq!(
+            [hash(1), hash(2), hash(3)],
+            [random.u64(), random.u64(), random.u64()]
+        );
     }
 
     #[test]
@@ -103,7 +106,10 @@ mod tests {
         let draws: Vec<f64> = (0..20_000).map(|_| random.normal()).collect();
         let mean = draws.iter().sum::<f64>() / 20_000.0;
         let variance = draws.iter().map(|x| x * x).sum::<f64>() / 20_000.0;
-        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04, "{mean} {variance}");
+        assert!(
+            mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04,
+            "{mean} {variance}"
+        );
         assert_ne!(Random::stream(1, 2).u64(), Random::stream(1, 3).u64());
         assert_ne!(Random::stream(1, 2).u64(), Random::stream(2, 2).u64());
         assert_eq!(Random::stream(1, 2).u64(), Random::stream(1, 2).u64());
@@ -116,7 +122,10 @@ mod tests {
         let mut random = Random::new(7);
         let mut counts = [0_u32; 6];
         (0..6000).for_each(|_| counts[random.below(6)] += 1);
-        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (850..1150).contains(count)),
+            "{counts:?}"
+        );
         assert_eq!((random.below(1), random.below(0)), (0, 0));
         assert!((0..1000).all(|_| (2.0..3.0).contains(&random.range(2.0, 3.0))));
     }

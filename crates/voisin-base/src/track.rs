@@ -2,7 +2,11 @@
 
 /// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "music", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(
+    feature = "music",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct TrackId(pub i64);
 
 impl std::fmt::Display for TrackId {
@@ -25,12 +29,20 @@ pub const SAME_RECORDING: f32 = 0.999_9;
 /// Tags, cover art and the file's name do not enter it, so a file that is moved, renamed or retagged
 /// keeps its vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "music", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(
+    feature = "music",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct ContentId(pub [u8; 32]);
 
 /// How content ids are made. A library has one kind: ids of the two are never compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "music", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "music",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 pub enum ContentKind {
     /// From all compressed packets.
     #[default]

@@ -29,7 +29,10 @@ where
 
 /// Sum of squares, in double precision.
 pub fn squared_norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
+    vector
+        .iter()
+        .map(|&value| f64::from(value) * f64::from(value))
+        .sum()
 }
 
 /// Euclidean norm, in double precision, so that neither large values overflow nor small ones vanish when squared.
@@ -57,10 +60,16 @@ mod tests {
     fn products_and_norms() {
         let a: Vec<f32> = (0..19).map(|i| i as f32).collect();
         let b: Vec<f32> = (0..19).map(|i| 2.0 - i as f32).collect();
-        assert_eq!(dot(&a, &b), (0..19).map(|i| i * (2 - i)).sum::<i32>() as f32);
+        assert_eq!(
+            dot(&a, &b),
+            (0..19).map(|i| i * (2 - i)).sum::<i32>() as f32
+        );
         assert_eq!(dot_in_lanes::<_, 16>(&a, &b), dot(&a, &b));
         assert_eq!(norm(&[3.0, 0.0, 4.0]), 5.0);
-        assert!((norm(&[1e30, 1e30]) - 2_f64.sqrt() * 1e30).abs() < 1e23, "beyond what f32 could square");
+        assert!(
+            (norm(&[1e30, 1e30]) - 2_f64.sqrt() * 1e30).abs() < 1e23,
+            "beyond what f32 could square"
+        );
         let mut vector = [3.0, 4.0];
         assert!(make_unit(&mut vector));
         assert_eq!(vector, [0.6, 0.8]);

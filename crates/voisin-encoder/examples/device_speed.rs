@@ -13,13 +13,16 @@ use ndarray::{Array2, s};
 use rayon::prelude::*;
 use voisin_base::random::Random;
 use voisin_encoder::{
-    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, OpenL3TrainOnDevice, Precision,
-    VectorsOnDevice,
+    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, OpenL3TrainOnDevice,
+    Precision, VectorsOnDevice,
 };
 use voisin_kernels::conv::{OpenL3Train, OpenL3Weights, WINDOW};
 
 /// Median seconds of a few repetitions after one that does not count.
-fn seconds(repeats: usize, mut run: impl FnMut() -> Result<(), EncoderError>) -> Result<f64, EncoderError> {
+fn seconds(
+    repeats: usize,
+    mut run: impl FnMut() -> Result<(), EncoderError>,
+) -> Result<f64, EncoderError> {
     run()?;
     let mut times = Vec::with_capacity(repeats);
     for _ in 0..repeats {
@@ -32,11 +35,18 @@ fn seconds(repeats: usize, mut run: impl FnMut() -> Result<(), EncoderError>) ->
 }
 
 fn networks(device: &Device) -> Result<(), EncoderError> {
-    println!("\nnetworks, windows/s\n{:24} {:>5} {:>6} {:>10}", "model", "type", "batch", "windows/s");
+    println!(
+        "\nnetworks, windows/s\n{:24} {:>5} {:>6} {:>10}",
+        "model", "type", "batch", "windows/s"
+    );
     for name in ["voisin-3", "musicnn-msd", "openl3 (random)"] {
         for precision in [Precision::F32, Precision::Bf16] {
             for batch in [1, 16, 64, 128, 512] {
-                let options = EncoderOptions { precision, batch: Some(batch), ..EncoderOptions::default() };
+                let options = EncoderOptions {
+                    precision,
+                    batch: Some(batch),
+                    ..EncoderOptions::default()
+                };
                 let encoder = if name.contains("random") {
                     Encoder::random_with(voisin_encoder::Architecture::OpenL3, 1, device, &options)?
                 } else {
@@ -47,7 +57,10 @@ fn networks(device: &Device) -> Result<(), EncoderError> {
                 let mels: Vec<f32> = (0..batch * cells).map(|_| random.normal() as f32).collect();
                 match seconds(5, || encoder.encode(&mels, batch).map(drop)) {
                     Ok(time) => {
-                        println!("{name:24} {precision:>5?} {batch:6} {:10.0}", batch as f64 / time);
+                        println!(
+                            "{name:24} {precision:>5?} {batch:6} {:10.0}",
+                            batch as f64 / time
+                        );
                     }
                     Err(error) => println!("{name:24} {precision:>5?} {batch:6} {error}"),
                 }
@@ -66,7 +79,9 @@ fn training(device: &Device) -> Result<(), EncoderError> {
     for precision in [Precision::F32, Precision::Bf16] {
         for batch in [32, 128, 512] {
             let mut random = Random::stream(1, 1);
-            let mels: Vec<f32> = (0..batch * WINDOW).map(|_| 20.0 * random.normal() as f32 - 40.0).collect();
+            let mels: Vec<f32> = (0..batch * WINDOW)
+                .map(|_| 20.0 * random.normal() as f32 - 40.0)
+                .collect();
             let gradient: Vec<f32> = (0..batch * 512).map(|_| random.normal() as f32).collect();
             let time = if device.is_gpu() {
                 let mut net = OpenL3TrainOnDevice::new(&weights, device, precision);
@@ -75,7 +90,8 @@ fn training(device: &Device) -> Result<(), EncoderError> {
                     net.backward(&gradient)
                 })
             } else {
-                let mut net = OpenL3Train::new(&weights, voisin_kernels::isa()?, precision, precision);
+                let mut net =
+                    OpenL3Train::new(&weights, voisin_kernels::isa()?, precision, precision);
                 seconds(3, || {
                     net.forward(&mels, batch);
                     net.backward(&gradient);
@@ -96,13 +112,19 @@ fn vectors(n: usize, dimension: usize) -> Array2<f32> {
     let mut random = Random::stream(2, 1);
     let centres = Array2::from_shape_simple_fn((1000, dimension), || random.normal() as f32);
     let mut vectors = vec![0f32; n * dimension];
-    vectors.par_chunks_mut(dimension).enumerate().for_each(|(row, vector)| {
-        let mut random = Random::stream(3, row as u64);
-        let centre = centres.row(row * 7919 % 1000);
-        vector.iter_mut().zip(centre).for_each(|(x, c)| *x = c + random.normal() as f32);
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        vector.iter_mut().for_each(|x| *x /= length);
-    });
+    vectors
+        .par_chunks_mut(dimension)
+        .enumerate()
+        .for_each(|(row, vector)| {
+            let mut random = Random::stream(3, row as u64);
+            let centre = centres.row(row * 7919 % 1000);
+            vector
+                .iter_mut()
+                .zip(centre)
+                .for_each(|(x, c)| *x = c + random.normal() as f32);
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vector.iter_mut().for_each(|x| *x /= length);
+        });
     Array2::from_shape_vec((n, dimension), vectors).expect("n rows of this length")
 }
 
@@ -111,7 +133,10 @@ fn brute_force(device: &Device, n: usize) -> Result<(), EncoderError> {
         let all = vectors(n, dimension);
         let start = Instant::now();
         let on_device = VectorsOnDevice::new(all.view(), device)?;
-        println!("{n} x {dimension}: there after {:.2} s", start.elapsed().as_secs_f64());
+        println!(
+            "{n} x {dimension}: there after {:.2} s",
+            start.elapsed().as_secs_f64()
+        );
         for k in [10, 100] {
             for batch in [1, 1024, 10_000] {
                 let questions = all.slice(s![..batch.min(n), ..]);
@@ -123,9 +148,12 @@ fn brute_force(device: &Device, n: usize) -> Result<(), EncoderError> {
                     .outer_iter()
                     .zip(questions.outer_iter())
                     .map(|(rows, question)| {
-                        let mut exact: Vec<(f32, u32)> = all.dot(&question).into_iter().zip(0..).collect();
+                        let mut exact: Vec<(f32, u32)> =
+                            all.dot(&question).into_iter().zip(0..).collect();
                         exact.sort_by(|a, b| b.0.total_cmp(&a.0));
-                        rows.iter().filter(|id| exact[..k].iter().any(|(_, one)| one == *id)).count()
+                        rows.iter()
+                            .filter(|id| exact[..k].iter().any(|(_, one)| one == *id))
+                            .count()
                     })
                     .sum();
                 println!(
@@ -135,7 +163,10 @@ fn brute_force(device: &Device, n: usize) -> Result<(), EncoderError> {
                 );
             }
             let time = seconds(3, || on_device.neighbours(k).map(drop))?;
-            println!("{n} x {dimension}, k = {k:3}, a graph of all: {:9.0} vectors/s", n as f64 / time);
+            println!(
+                "{n} x {dimension}, k = {k:3}, a graph of all: {:9.0} vectors/s",
+                n as f64 / time
+            );
         }
     }
     Ok(())
@@ -143,12 +174,17 @@ fn brute_force(device: &Device, n: usize) -> Result<(), EncoderError> {
 
 fn main() -> Result<(), EncoderError> {
     let mut args = std::env::args().skip(1);
-    let choice: DeviceChoice = args.next().map_or(Ok(DeviceChoice::Auto), |text| text.parse())?;
+    let choice: DeviceChoice = args
+        .next()
+        .map_or(Ok(DeviceChoice::Auto), |text| text.parse())?;
     let device = choice.resolve()?;
     println!(
         "{}{}",
         device.description(),
-        device.note().map(|note| format!(" ({note})")).unwrap_or_default()
+        device
+            .note()
+            .map(|note| format!(" ({note})"))
+            .unwrap_or_default()
     );
     let sizes: Vec<usize> = args.filter_map(|text| text.parse().ok()).collect();
     if sizes.is_empty() {
@@ -156,7 +192,11 @@ fn main() -> Result<(), EncoderError> {
         training(&device)?;
     }
     println!("\nbrute force");
-    for n in if sizes.is_empty() { vec![100_000, 1_000_000] } else { sizes } {
+    for n in if sizes.is_empty() {
+        vec![100_000, 1_000_000]
+    } else {
+        sizes
+    } {
         brute_force(&device, n)?;
     }
     Ok(())

@@ -87,6 +87,8 @@ impl std::str::FromStr for Architecture {
         Self::ALL
             .into_iter()
             .find(|architecture| architecture.to_string() == text)
-            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3, musicnn or vgg"))
+            .ok_or_else(|| {
+                format!("unknown architecture \"{text}\": expected openl3, musicnn or vgg")
+            })
     }
 }

@@ -53,7 +53,12 @@ impl Batcher {
             })
             .map_err(EncoderError::Thread)?;
         let precision = built.recv().unwrap_or(Err(EncoderError::DeviceStopped))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), precision, process: std::process::id() })
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+            precision,
+            process: std::process::id(),
+        })
     }
 }
 
@@ -76,8 +81,15 @@ impl Backend for Batcher {
             return Err(EncoderError::Forked);
         }
         let (reply, result) = bounded(1);
-        let request = Request { mels: mels.to_vec(), windows: n, reply };
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(request).is_ok());
+        let request = Request {
+            mels: mels.to_vec(),
+            windows: n,
+            reply,
+        };
+        let sent = self
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.send(request).is_ok());
         if !sent {
             return Err(EncoderError::DeviceStopped);
         }
@@ -116,11 +128,16 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
             for request in waiting.drain(..) {
                 let own = &mels[start * cells..(start + request.windows) * cells];
                 start += request.windows;
-                let _ = request.reply.send(in_batches(network, own, request.windows, &mut batch));
+                let _ = request
+                    .reply
+                    .send(in_batches(network, own, request.windows, &mut batch));
             }
             continue;
         };
-        let (width, tags) = (pass.embeddings.len() / windows.max(1), pass.logits.len() / windows.max(1));
+        let (width, tags) = (
+            pass.embeddings.len() / windows.max(1),
+            pass.logits.len() / windows.max(1),
+        );
         let mut start = 0;
         for request in waiting.drain(..) {
             let end = start + request.windows;
@@ -184,25 +201,44 @@ mod tests {
             self.seen.lock().unwrap().push(n);
             std::thread::sleep(Duration::from_millis(2));
             if n > self.most || mels.iter().any(|x| x.is_nan()) {
-                return Err(EncoderError::Candle(candle_core::Error::Msg("no memory".to_owned())));
+                return Err(EncoderError::Candle(candle_core::Error::Msg(
+                    "no memory".to_owned(),
+                )));
             }
-            let embeddings = mels.chunks(CELLS).flat_map(|w| [w.iter().sum::<f32>(), w[0]]).collect();
-            Ok(Pass { embeddings, logits: mels.chunks(CELLS).map(|w| -w[0]).collect() })
+            let embeddings = mels
+                .chunks(CELLS)
+                .flat_map(|w| [w.iter().sum::<f32>(), w[0]])
+                .collect();
+            Ok(Pass {
+                embeddings,
+                logits: mels.chunks(CELLS).map(|w| -w[0]).collect(),
+            })
         }
     }
 
     fn start(most: usize, batch: usize) -> (Batcher, std::sync::Arc<Mutex<Vec<usize>>>) {
         let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
-        let network = Sums { most, seen: seen.clone() };
+        let network = Sums {
+            most,
+            seen: seen.clone(),
+        };
         (Batcher::start(move || Ok(network), batch).unwrap(), seen)
     }
 
     fn check(batcher: &Batcher, caller: usize, windows: usize) {
-        let mels: Vec<f32> = (0..windows * CELLS).map(|i| (caller * 1000 + i) as f32).collect();
+        let mels: Vec<f32> = (0..windows * CELLS)
+            .map(|i| (caller * 1000 + i) as f32)
+            .collect();
         let pass = batcher.forward(&mels, windows).unwrap();
-        let expected: Vec<f32> = mels.chunks(CELLS).flat_map(|w| [w.iter().sum::<f32>(), w[0]]).collect();
+        let expected: Vec<f32> = mels
+            .chunks(CELLS)
+            .flat_map(|w| [w.iter().sum::<f32>(), w[0]])
+            .collect();
         assert_eq!(pass.embeddings, expected);
-        assert_eq!(pass.logits, mels.chunks(CELLS).map(|w| -w[0]).collect::<Vec<_>>());
+        assert_eq!(
+            pass.logits,
+            mels.chunks(CELLS).map(|w| -w[0]).collect::<Vec<_>>()
+        );
     }
 
     #[test]
@@ -216,15 +252,25 @@ mod tests {
         });
         let seen = seen.lock().unwrap();
         assert!(seen.iter().all(|&n| n <= 40), "{seen:?}");
-        assert!(seen.len() < 160, "160 calls were never joined: {} batches", seen.len());
-        assert_eq!(seen.iter().sum::<usize>(), 8 * (1..=20).map(|i| i * 7 % 13 + 1).sum::<usize>());
+        assert!(
+            seen.len() < 160,
+            "160 calls were never joined: {} batches",
+            seen.len()
+        );
+        assert_eq!(
+            seen.iter().sum::<usize>(),
+            8 * (1..=20).map(|i| i * 7 % 13 + 1).sum::<usize>()
+        );
     }
 
     #[test]
     fn a_batch_too_large_for_the_device_is_halved_for_good() {
         let (batcher, seen) = start(9, 64);
         check(&batcher, 1, 64);
-        assert_eq!(*seen.lock().unwrap(), [vec![64, 32, 16], vec![8; 8]].concat());
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [vec![64, 32, 16], vec![8; 8]].concat()
+        );
         seen.lock().unwrap().clear();
         check(&batcher, 2, 10);
         assert_eq!(*seen.lock().unwrap(), [8, 2]);
@@ -252,14 +298,24 @@ mod tests {
         let (mut batcher, _) = start(usize::MAX, 40);
         // To a child the process that started the thread is another.
         batcher.process = batcher.process.wrapping_add(1);
-        assert!(matches!(batcher.forward(&[0.; CELLS], 1), Err(EncoderError::Forked)));
+        assert!(matches!(
+            batcher.forward(&[0.; CELLS], 1),
+            Err(EncoderError::Forked)
+        ));
     }
 
     #[test]
     fn a_network_that_cannot_be_built_is_an_error() {
         let build = || Err::<Sums, _>(EncoderError::NoTags("x".to_owned()));
-        assert!(matches!(Batcher::start(build, 1), Err(EncoderError::NoTags(_))));
-        let panics = || -> Result<Sums, EncoderError> { panic!("a test's panic: the driver broke") };
-        assert!(matches!(Batcher::start(panics, 1), Err(EncoderError::DeviceStopped)));
+        assert!(matches!(
+            Batcher::start(build, 1),
+            Err(EncoderError::NoTags(_))
+        ));
+        let panics =
+            || -> Result<Sums, EncoderError> { panic!("a test's panic: the driver broke") };
+        assert!(matches!(
+            Batcher::start(panics, 1),
+            Err(EncoderError::DeviceStopped)
+        ));
     }
 }

@@ -41,30 +41,59 @@ impl ConvolutionFinish {
         device: &candle_core::Device,
     ) -> Result<Self> {
         let channels = parameters[0].len();
-        Ok(Self { parameters: Tensor::from_vec(parameters.concat(), (4, channels), device)?, relu, pool })
+        Ok(Self {
+            parameters: Tensor::from_vec(parameters.concat(), (4, channels), device)?,
+            relu,
+            pool,
+        })
     }
 
     /// Of an image.
     pub(crate) fn of(&self, x: &Tensor) -> Result<Tensor> {
-        x.apply_op2_no_bwd(&self.parameters, &FinishOp { relu: self.relu, pool: self.pool })
+        x.apply_op2_no_bwd(
+            &self.parameters,
+            &FinishOp {
+                relu: self.relu,
+                pool: self.pool,
+            },
+        )
     }
 }
 
 impl GpuConvolution {
     /// - `weight`: `[outputs, inputs, kernel height, kernel width]`, of the type that is computed in
-    pub(crate) fn new(weight: &Tensor, before: Size, after: Size, finish: ConvolutionFinish) -> Result<Self> {
+    pub(crate) fn new(
+        weight: &Tensor,
+        before: Size,
+        after: Size,
+        finish: ConvolutionFinish,
+    ) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
-        let filters =
-            weight.permute((2, 3, 1, 0))?.reshape((height * width * inputs, outputs))?.contiguous()?;
-        Ok(Self { filters, kernel: [height, width], before, after, finish })
+        let filters = weight
+            .permute((2, 3, 1, 0))?
+            .reshape((height * width * inputs, outputs))?
+            .contiguous()?;
+        Ok(Self {
+            filters,
+            kernel: [height, width],
+            before,
+            after,
+            finish,
+        })
     }
 
     /// - `x`: `[n, height, width, inputs]`
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = x.dims4()?;
-        let side = |at: usize, length: usize| length + self.before[at] + self.after[at] + 1 - self.kernel[at];
+        let side = |at: usize, length: usize| {
+            length + self.before[at] + self.after[at] + 1 - self.kernel[at]
+        };
         let out = [side(0, height), side(1, width)];
-        let columns = x.apply_op1_no_bwd(&ColumnsOp { kernel: self.kernel, before: self.before, out })?;
+        let columns = x.apply_op1_no_bwd(&ColumnsOp {
+            kernel: self.kernel,
+            before: self.before,
+            out,
+        })?;
         let y = columns.matmul(&self.filters)?;
         self.finish.of(&y.reshape((n, out[0], out[1], ()))?)
     }
@@ -91,7 +120,11 @@ fn whole<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
 
 impl ColumnsOp {
     fn shape(&self, n: usize, channels: usize) -> Shape {
-        (n * self.out[0] * self.out[1], self.kernel[0] * self.kernel[1] * channels).into()
+        (
+            n * self.out[0] * self.out[1],
+            self.kernel[0] * self.kernel[1] * channels,
+        )
+            .into()
     }
 }
 
@@ -106,8 +139,11 @@ impl CustomOp1 for ColumnsOp {
         let shape = self.shape(n, channels);
         let mut out = Vec::with_capacity(shape.elem_count());
         for at in 0..n * self.out[0] * self.out[1] {
-            let (image, row, column) =
-                (at / self.out[1] / self.out[0], at / self.out[1] % self.out[0], at % self.out[1]);
+            let (image, row, column) = (
+                at / self.out[1] / self.out[0],
+                at / self.out[1] % self.out[0],
+                at % self.out[1],
+            );
             for tap in 0..self.kernel[0] * self.kernel[1] {
                 let y = (row + tap / self.kernel[1]).wrapping_sub(self.before[0]);
                 let z = (column + tap % self.kernel[1]).wrapping_sub(self.before[1]);
@@ -159,12 +195,21 @@ impl CustomOp2 for FinishOp {
         let mut out = Vec::with_capacity(shape.elem_count());
         for i in 0..shape.elem_count() {
             let (channel, pixel) = (i % channels, i / channels);
-            let (column, row, image) = (pixel % columns, pixel / columns % rows, pixel / columns / rows);
-            let [first, bias, second, shift] = [0, 1, 2, 3].map(|at| parameters[at * channels + channel]);
+            let (column, row, image) = (
+                pixel % columns,
+                pixel / columns % rows,
+                pixel / columns / rows,
+            );
+            let [first, bias, second, shift] =
+                [0, 1, 2, 3].map(|at| parameters[at * channels + channel]);
             let mut largest = f32::NEG_INFINITY;
             for at in 0..pool_height * pool_width {
-                let (y, z) = (row * pool_height + at / pool_width, column * pool_width + at % pool_width);
-                let value = first * x[((image * height + y) * width + z) * channels + channel] + bias;
+                let (y, z) = (
+                    row * pool_height + at / pool_width,
+                    column * pool_width + at % pool_width,
+                );
+                let value =
+                    first * x[((image * height + y) * width + z) * channels + channel] + bias;
                 let value = second * if self.relu && value < 0.0 { 0.0 } else { value } + shift;
                 if value > largest || value.is_nan() {
                     largest = value;
@@ -183,6 +228,11 @@ impl CustomOp2 for FinishOp {
         parameters: &candle_core::CudaStorage,
         parameters_layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        super::launch::finish((x, x_layout), (parameters, parameters_layout), self.relu, self.pool)
+        super::launch::finish(
+            (x, x_layout),
+            (parameters, parameters_layout),
+            self.relu,
+            self.pool,
+        )
     }
 }

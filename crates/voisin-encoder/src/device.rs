@@ -52,8 +52,10 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device, EncoderError> {
         match self {
             Self::Cpu => Device::cpu(None),
-            Self::Cuda(ordinal) => Device::cuda(ordinal)
-                .map_err(|reason| EncoderError::Device { device: self.to_string(), reason }),
+            Self::Cuda(ordinal) => Device::cuda(ordinal).map_err(|reason| EncoderError::Device {
+                device: self.to_string(),
+                reason,
+            }),
             Self::Auto => Device::cuda(0).or_else(|reason| Device::cpu(Some(reason))),
         }
     }
@@ -73,7 +75,11 @@ impl Device {
         let plural = if threads == 1 { "" } else { "s" };
         let description = format!("CPU, {threads} thread{plural}, {}", voisin_kernels::isa()?);
         let note = note.map(|why| format!("no GPU: {why}"));
-        Ok(Self { inner: candle_core::Device::Cpu, description, note })
+        Ok(Self {
+            inner: candle_core::Device::Cpu,
+            description,
+            note,
+        })
     }
 
     /// `Device::cuda_if_available` of Candle is an error without a GPU, so the device itself is tried.
@@ -88,7 +94,11 @@ impl Device {
                     _ => None,
                 };
                 let name = name.map(|name| format!(", {name}")).unwrap_or_default();
-                Ok(Self { description: format!("CUDA GPU {ordinal}{name}"), inner, note: None })
+                Ok(Self {
+                    description: format!("CUDA GPU {ordinal}{name}"),
+                    inner,
+                    note: None,
+                })
             }
             Ok(Err(error)) => Err(plain(&error.to_string())),
             Err(_) => Err("the CUDA driver library could not be loaded".to_owned()),
@@ -118,9 +128,17 @@ impl Device {
     /// Free memory of the GPU in bytes; `None` for the CPU.
     #[cfg(feature = "cuda")]
     pub(crate) fn memory(&self) -> Option<u64> {
-        let candle_core::Device::Cuda(device) = &self.inner else { return None };
+        let candle_core::Device::Cuda(device) = &self.inner else {
+            return None;
+        };
         // Less than this no card that CUDA 13 drives has.
-        Some(device.cuda_stream().context().mem_get_info().map_or(2 << 30, |(free, _)| free as u64))
+        Some(
+            device
+                .cuda_stream()
+                .context()
+                .mem_get_info()
+                .map_or(2 << 30, |(free, _)| free as u64),
+        )
     }
 
     /// Free memory of the GPU in bytes; `None` for the CPU.
@@ -154,11 +172,14 @@ mod tests {
 
     #[test]
     fn why_cuda_did_not_start_is_one_sentence() {
-        let missing =
-            "DriverError(CUDA_ERROR_NO_DEVICE, \"<Failure when calling cuGetErrorString()>\")\n   0: candle";
+        let missing = "DriverError(CUDA_ERROR_NO_DEVICE, \"<Failure when calling cuGetErrorString()>\")\n   0: candle";
         assert_eq!(plain(missing), "no NVIDIA GPU with a driver was found");
-        let other = "DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")\n   0: candle\n   1: more";
-        assert_eq!(plain(other), "CUDA did not start: DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")");
+        let other =
+            "DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")\n   0: candle\n   1: more";
+        assert_eq!(
+            plain(other),
+            "CUDA did not start: DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")"
+        );
     }
 
     #[test]
@@ -166,7 +187,10 @@ mod tests {
         for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
-        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+        assert_eq!(
+            "cuda".parse::<DeviceChoice>().unwrap(),
+            DeviceChoice::Cuda(0)
+        );
         for bad in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
         }
@@ -176,16 +200,31 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     fn a_missing_gpu_is_said_and_never_silently_replaced() {
         let auto = DeviceChoice::Auto.resolve().unwrap();
-        assert!(auto.note().is_some_and(|note| note.contains("built without")), "{:?}", auto.note());
+        assert!(
+            auto.note()
+                .is_some_and(|note| note.contains("built without")),
+            "{:?}",
+            auto.note()
+        );
         let asked = DeviceChoice::Cuda(0).resolve().unwrap_err().to_string();
-        assert!(asked.contains("cuda:0") && asked.contains("feature"), "{asked}");
+        assert!(
+            asked.contains("cuda:0") && asked.contains("feature"),
+            "{asked}"
+        );
         assert_eq!(DeviceChoice::Cpu.resolve().unwrap().note(), None);
     }
 
     #[test]
     fn the_cpu_is_described_with_its_threads() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
         let device = pool.install(|| DeviceChoice::Cpu.resolve()).unwrap();
-        assert!(device.description().starts_with("CPU, 3 threads, "), "{}", device.description());
+        assert!(
+            device.description().starts_with("CPU, 3 threads, "),
+            "{}",
+            device.description()
+        );
     }
 }

@@ -44,7 +44,12 @@ impl Embedding {
     /// Cosine similarity in [-1, 1]; higher is nearer. `None` if the dimensions differ.
     pub fn cosine(&self, other: &Self) -> Option<f32> {
         (self.0.len() == other.0.len()).then(|| {
-            let dot: f64 = self.0.iter().zip(&other.0).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            let dot: f64 = self
+                .0
+                .iter()
+                .zip(&other.0)
+                .map(|(&a, &b)| f64::from(a) * f64::from(b))
+                .sum();
             dot.clamp(-1.0, 1.0) as f32
         })
     }
@@ -68,7 +73,10 @@ impl Parts {
     /// Of a model.
     pub fn of(manifest: &ModelManifest) -> Self {
         let first = (manifest.own_dimension(), 1.0);
-        let others = manifest.networks.iter().map(|network| (network.dimension(), network.weight));
+        let others = manifest
+            .networks
+            .iter()
+            .map(|network| (network.dimension(), network.weight));
         Self(std::iter::once(first).chain(others).collect())
     }
 
@@ -84,7 +92,9 @@ impl Parts {
         }
         let mut rest = vector;
         for &(length, weight) in &self.0 {
-            let Some((part, behind)) = rest.split_at_mut_checked(length) else { return };
+            let Some((part, behind)) = rest.split_at_mut_checked(length) else {
+                return;
+            };
             let length = norm(part);
             if length > 0.0 && length.is_finite() {
                 for x in part {
@@ -105,10 +115,16 @@ impl Parts {
             return;
         }
         let whole = [(vector.len(), 1.0)];
-        let parts = if self.0.len() < 2 { &whole[..] } else { &self.0 };
+        let parts = if self.0.len() < 2 {
+            &whole[..]
+        } else {
+            &self.0
+        };
         let (mut rest, mut rest_of_mean) = (&mut *vector, mean);
         for &(length, _) in parts {
-            let Some((part, behind)) = rest.split_at_mut_checked(length) else { break };
+            let Some((part, behind)) = rest.split_at_mut_checked(length) else {
+                break;
+            };
             let (own, behind_own) = rest_of_mean.split_at(length);
             let beyond: Vec<f32> = part.iter().zip(own).map(|(x, mean)| x - mean).collect();
             if norm(&beyond) > AT_THE_MEAN * norm(part) && norm(part) > 0.0 {
@@ -130,16 +146,29 @@ impl Parts {
         }
         make_unit(vector);
         let whole = [(vector.len(), 1.0)];
-        let parts = if self.0.len() < 2 { &whole[..] } else { &self.0 };
+        let parts = if self.0.len() < 2 {
+            &whole[..]
+        } else {
+            &self.0
+        };
         let (mut rest, mut rest_of_mean) = (vector, mean);
         for &(length, _) in parts {
-            let Some((part, behind)) = rest.split_at_mut_checked(length) else { return };
+            let Some((part, behind)) = rest.split_at_mut_checked(length) else {
+                return;
+            };
             let (own, behind_own) = rest_of_mean.split_at(length);
             let length = norm(part);
-            let along: f64 = part.iter().zip(own).map(|(x, mean)| f64::from(*x) * f64::from(*mean)).sum();
+            let along: f64 = part
+                .iter()
+                .zip(own)
+                .map(|(x, mean)| f64::from(*x) * f64::from(*mean))
+                .sum();
             let along = along / length;
             // How far along the part's direction from the mean a vector of this length is.
-            let far = (along * along + length * length - squared_norm(own)).max(0.0).sqrt() - along;
+            let far = (along * along + length * length - squared_norm(own))
+                .max(0.0)
+                .sqrt()
+                - along;
             if far > AT_THE_MEAN_ROUNDED * length {
                 for (x, mean) in part.iter_mut().zip(own) {
                     *x = (f64::from(*mean) + f64::from(*x) * far / length) as f32;
@@ -194,7 +223,12 @@ mod tests {
 
     #[test]
     fn refuses_what_has_no_direction() {
-        for bad in [vec![], vec![0.0, 0.0], vec![1.0, f32::NAN], vec![f32::INFINITY]] {
+        for bad in [
+            vec![],
+            vec![0.0, 0.0],
+            vec![1.0, f32::NAN],
+            vec![f32::INFINITY],
+        ] {
             assert!(Embedding::new(bad.clone()).is_err(), "{bad:?}");
         }
         assert!(pool(Array2::zeros((0, 3)).view()).is_err());
@@ -219,13 +253,26 @@ mod tests {
         let windows = array![[3.0_f32, 0.0, 8.0], [3.0, 8.0, 0.0]];
         let pooled = pair.pool(windows.view()).unwrap();
         let length = 1.25_f32.sqrt();
-        for (found, expected) in pooled.as_slice().iter().zip([0.6 / length, 0.8 / length, 0.5 / length]) {
+        for (found, expected) in
+            pooled
+                .as_slice()
+                .iter()
+                .zip([0.6 / length, 0.8 / length, 0.5 / length])
+        {
             assert!((found - expected).abs() < 1e-6, "{pooled:?}");
         }
         // A part without a direction stays without.
-        assert_eq!(pair.pool(array![[3.0_f32, 4.0, 0.0]].view()).unwrap().as_slice(), [0.6, 0.8, 0.0]);
+        assert_eq!(
+            pair.pool(array![[3.0_f32, 4.0, 0.0]].view())
+                .unwrap()
+                .as_slice(),
+            [0.6, 0.8, 0.0]
+        );
         for one in [Parts(vec![(3, 1.0)]), Parts::of_stored("{}")] {
-            assert_eq!(one.pool(windows.view()).unwrap(), pool(windows.view()).unwrap());
+            assert_eq!(
+                one.pool(windows.view()).unwrap(),
+                pool(windows.view()).unwrap()
+            );
         }
     }
 
@@ -238,13 +285,20 @@ mod tests {
         let mut vector = raw;
         pair.centre(&mut vector, &mean);
         let (first, second) = (0.73_f32.sqrt() * length, 2.0 * 0.13_f32.sqrt() * length);
-        for (found, expected) in vector.iter().zip([0.3 / first, 0.8 / first, 0.3 / second, 0.2 / second]) {
+        for (found, expected) in
+            vector
+                .iter()
+                .zip([0.3 / first, 0.8 / first, 0.3 / second, 0.2 / second])
+        {
             assert!((found - expected).abs() < 1e-6, "{vector:?}");
         }
         // The mean of one part says nothing of the other's direction.
         let mut other = raw;
         pair.centre(&mut other, &[0.0, 0.0, mean[2], mean[3]]);
-        assert!((other[0] - raw[0]).abs() < 1e-6 && (other[2] - vector[2]).abs() < 1e-6, "{other:?}");
+        assert!(
+            (other[0] - raw[0]).abs() < 1e-6 && (other[2] - vector[2]).abs() < 1e-6,
+            "{other:?}"
+        );
         // No mean changes nothing but rounding.
         let mut same = raw;
         pair.centre(&mut same, &[0.0; 4]);
@@ -254,8 +308,9 @@ mod tests {
     #[test]
     fn centring_is_undone() {
         let raw = |i: usize| -> Vec<f32> {
-            let mut raw: Vec<f32> =
-                (0..48).map(|d| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos()).collect();
+            let mut raw: Vec<f32> = (0..48)
+                .map(|d| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos())
+                .collect();
             // One in five says nothing in its second part.
             if i.is_multiple_of(5) {
                 raw[32..].fill(0.0);
@@ -270,10 +325,16 @@ mod tests {
                     Embedding::new(raw).unwrap().into_vec()
                 })
                 .collect();
-            let mean: Vec<f32> = (0..48).map(|d| raws.iter().map(|raw| raw[d]).sum::<f32>() / 50.0).collect();
+            let mean: Vec<f32> = (0..48)
+                .map(|d| raws.iter().map(|raw| raw[d]).sum::<f32>() / 50.0)
+                .collect();
             assert!(norm(&mean) > 0.3, "it is worth taking off");
-            let apart =
-                |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let apart = |a: &[f32], b: &[f32]| {
+                a.iter()
+                    .zip(b)
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max)
+            };
             for raw in &raws {
                 let mut centred = raw.clone();
                 parts.centre(&mut centred, &mean);
@@ -281,13 +342,20 @@ mod tests {
                 parts.restore(&mut restored, &mean);
                 assert!(apart(&restored, raw) < 1e-5, "{}", apart(&restored, raw));
                 // As 16 bits a number have it: as exact as these are, and the same when it is centred again.
-                let rounded: Vec<f32> = centred.iter().map(|&x| half::f16::from_f32(x).to_f32()).collect();
+                let rounded: Vec<f32> = centred
+                    .iter()
+                    .map(|&x| half::f16::from_f32(x).to_f32())
+                    .collect();
                 let mut restored = rounded.clone();
                 parts.restore(&mut restored, &mean);
                 assert!(apart(&restored, raw) < 1e-3, "{}", apart(&restored, raw));
                 assert!((norm(&restored) - 1.0).abs() < 1e-5);
                 parts.centre(&mut restored, &mean);
-                assert!(apart(&restored, &rounded) < 1e-4, "{}", apart(&restored, &rounded));
+                assert!(
+                    apart(&restored, &rounded) < 1e-4,
+                    "{}",
+                    apart(&restored, &rounded)
+                );
             }
             let mut short = [1.0_f32];
             parts.restore(&mut short, &mean);
@@ -304,10 +372,17 @@ mod tests {
 
     #[test]
     fn a_vector_at_the_mean_keeps_its_direction() {
-        for parts in [Parts(Vec::new()), Parts(vec![(2, 1.0)]), Parts(vec![(1, 1.0), (1, 1.0)])] {
+        for parts in [
+            Parts(Vec::new()),
+            Parts(vec![(2, 1.0)]),
+            Parts(vec![(1, 1.0), (1, 1.0)]),
+        ] {
             let mut vector = [0.6_f32, 0.8];
             parts.centre(&mut vector, &[0.6, 0.8]);
-            assert!(vector.iter().all(|x| x.is_finite()) && (norm(&vector) - 1.0).abs() < 1e-6, "{vector:?}");
+            assert!(
+                vector.iter().all(|x| x.is_finite()) && (norm(&vector) - 1.0).abs() < 1e-6,
+                "{vector:?}"
+            );
         }
         let mut vector = [0.6_f32, 0.8];
         Parts(Vec::new()).centre(&mut vector, &[0.6, 0.8]);

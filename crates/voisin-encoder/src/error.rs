@@ -58,7 +58,9 @@ pub enum EncoderError {
         reason: String,
     },
     /// A model of several networks, where one is taken, or spectrograms for another number of networks than it has.
-    #[error("model {name} joins several networks: expected a model of one, or a spectrogram for each")]
+    #[error(
+        "model {name} joins several networks: expected a model of one, or a spectrogram for each"
+    )]
     SeveralNetworks {
         /// Its name.
         name: String,
@@ -86,7 +88,9 @@ pub enum EncoderError {
         reason: String,
     },
     /// A tensor that the architecture needs is not in the weights.
-    #[error("{origin}: tensor \"{tensor}\" is missing: the weights are not of architecture {architecture}")]
+    #[error(
+        "{origin}: tensor \"{tensor}\" is missing: the weights are not of architecture {architecture}"
+    )]
     MissingTensor {
         /// File or model name.
         origin: String,

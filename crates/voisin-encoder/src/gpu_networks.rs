@@ -24,8 +24,13 @@ pub(crate) struct GpuNetwork {
 }
 
 enum Layers {
-    OpenL3 { blocks: Vec<GpuConvolution> },
-    Vgg { blocks: Vec<GpuConvolution>, dense: Dense },
+    OpenL3 {
+        blocks: Vec<GpuConvolution>,
+    },
+    Vgg {
+        blocks: Vec<GpuConvolution>,
+        dense: Dense,
+    },
     Musicnn(Box<GpuMusicnn>),
 }
 
@@ -62,27 +67,46 @@ struct NetworkReader<'a> {
 
 impl NetworkReader<'_> {
     fn values(&self, name: &str) -> std::result::Result<(&[f32], &[usize]), EncoderError> {
-        let found = self.weights.tensor(name).ok_or_else(|| EncoderError::BadWeights {
-            origin: self.weights.origin().to_owned(),
-            reason: format!("the tensor {name} is missing"),
-        })?;
+        let found = self
+            .weights
+            .tensor(name)
+            .ok_or_else(|| EncoderError::BadWeights {
+                origin: self.weights.origin().to_owned(),
+                reason: format!("the tensor {name} is missing"),
+            })?;
         Ok((&found.values, &found.shape))
     }
 
     /// Scale and shift of a batch norm.
-    fn norm(&self, name: &str, epsilon: f64) -> std::result::Result<(Vec<f32>, Vec<f32>), EncoderError> {
+    fn norm(
+        &self,
+        name: &str,
+        epsilon: f64,
+    ) -> std::result::Result<(Vec<f32>, Vec<f32>), EncoderError> {
         let mut fields: [&[f32]; 4] = [&[]; 4];
-        for (to, field) in fields.iter_mut().zip(["weight", "bias", "running_mean", "running_var"]) {
+        for (to, field) in fields
+            .iter_mut()
+            .zip(["weight", "bias", "running_mean", "running_var"])
+        {
             *to = self.values(&format!("{name}.{field}"))?.0;
         }
         Ok(affine(fields, epsilon))
     }
 
     /// A batch norm alone.
-    fn scaled(&self, name: &str, epsilon: f64) -> std::result::Result<ConvolutionFinish, EncoderError> {
+    fn scaled(
+        &self,
+        name: &str,
+        epsilon: f64,
+    ) -> std::result::Result<ConvolutionFinish, EncoderError> {
         let (scale, shift) = self.norm(name, epsilon)?;
         let (one, zero) = (vec![1.0; scale.len()], vec![0.0; scale.len()]);
-        Ok(ConvolutionFinish::new([&scale, &shift, &one, &zero], false, [1, 1], self.device)?)
+        Ok(ConvolutionFinish::new(
+            [&scale, &shift, &one, &zero],
+            false,
+            [1, 1],
+            self.device,
+        )?)
     }
 
     /// A convolution, ReLU and batch norm in the order of `relu_first`, and the largest of each pool; without a batch norm
@@ -105,23 +129,37 @@ impl NetworkReader<'_> {
                 if relu_first {
                     ConvolutionFinish::new([&one, bias, &scale, &shift], true, pool, self.device)?
                 } else {
-                    let moved: Vec<f32> =
-                        bias.iter().zip(&scale).zip(&shift).map(|((b, s), t)| b * s + t).collect();
+                    let moved: Vec<f32> = bias
+                        .iter()
+                        .zip(&scale)
+                        .zip(&shift)
+                        .map(|((b, s), t)| b * s + t)
+                        .collect();
                     ConvolutionFinish::new([&scale, &moved, &one, &zero], true, pool, self.device)?
                 }
             }
         };
         // A kernel along the time alone has a width of 1.
-        let shape = [shape[0], shape[1], shape[2], shape.get(3).copied().unwrap_or(1)];
+        let shape = [
+            shape[0],
+            shape[1],
+            shape[2],
+            shape.get(3).copied().unwrap_or(1),
+        ];
         let weight = Tensor::from_slice(weight, &shape, self.device)?.to_dtype(self.dtype)?;
         Ok(GpuConvolution::new(&weight, before, after, finish)?)
     }
 
     fn dense(&self, name: &str) -> std::result::Result<Dense, EncoderError> {
         let (weight, shape) = self.values(&format!("{name}.weight"))?;
-        let weight = Tensor::from_slice(weight, shape, self.device)?.t()?.contiguous()?;
+        let weight = Tensor::from_slice(weight, shape, self.device)?
+            .t()?
+            .contiguous()?;
         let (bias, _) = self.values(&format!("{name}.bias"))?;
-        Ok(Dense { weight, bias: Tensor::from_slice(bias, bias.len(), self.device)? })
+        Ok(Dense {
+            weight,
+            bias: Tensor::from_slice(bias, bias.len(), self.device)?,
+        })
     }
 }
 
@@ -140,7 +178,11 @@ impl GpuNetwork {
             Precision::F32 => DType::F32,
             Precision::Bf16 => DType::BF16,
         };
-        let reader = NetworkReader { weights, device, dtype };
+        let reader = NetworkReader {
+            weights,
+            device,
+            dtype,
+        };
         let shape = architecture.input_shape();
         let (input, layers) = match architecture {
             Architecture::OpenL3 => {
@@ -156,26 +198,52 @@ impl GpuNetwork {
                     reader.convolution(&openl3_layer(i), norm, false, PADDED, pool)
                 };
                 let blocks = (0..8).map(block).collect::<std::result::Result<_, _>>()?;
-                (reader.scaled("batch_normalization_1", openl3::EPSILON)?, Layers::OpenL3 { blocks })
+                (
+                    reader.scaled("batch_normalization_1", openl3::EPSILON)?,
+                    Layers::OpenL3 { blocks },
+                )
             }
             Architecture::Vgg => {
                 let block = |(i, (name, (height, width))): (usize, (&&str, (usize, usize)))| {
                     let norm = vgg_norm(i + 1);
-                    reader.convolution(name, Some((&norm, vgg::EPSILON)), true, PADDED, [height, width])
+                    reader.convolution(
+                        name,
+                        Some((&norm, vgg::EPSILON)),
+                        true,
+                        PADDED,
+                        [height, width],
+                    )
                 };
-                let blocks = VGG_CONVOLUTIONS.iter().zip(vgg::POOLS).enumerate().map(block);
+                let blocks = VGG_CONVOLUTIONS
+                    .iter()
+                    .zip(vgg::POOLS)
+                    .enumerate()
+                    .map(block);
                 let blocks = blocks.collect::<std::result::Result<_, _>>()?;
                 let dense = reader.dense("dense")?;
-                (reader.scaled(&vgg_norm(0), vgg::EPSILON)?, Layers::Vgg { blocks, dense })
+                (
+                    reader.scaled(&vgg_norm(0), vgg::EPSILON)?,
+                    Layers::Vgg { blocks, dense },
+                )
             }
-            Architecture::Musicnn => {
-                (reader.scaled(NORMS[0].0, musicnn::EPSILON)?, Layers::Musicnn(Box::new(musicnn(&reader)?)))
-            }
+            Architecture::Musicnn => (
+                reader.scaled(NORMS[0].0, musicnn::EPSILON)?,
+                Layers::Musicnn(Box::new(musicnn(&reader)?)),
+            ),
             Architecture::Layers => {
-                return Err(EncoderError::UnknownArchitecture { origin: weights.origin().to_owned() });
+                return Err(EncoderError::UnknownArchitecture {
+                    origin: weights.origin().to_owned(),
+                });
             }
         };
-        Ok(Self { device: device.clone(), dtype, precision, shape, input, layers })
+        Ok(Self {
+            device: device.clone(),
+            dtype,
+            precision,
+            shape,
+            input,
+            layers,
+        })
     }
 
     fn embed(&self, mels: &[f32], n: usize) -> Result<(Tensor, Option<Tensor>)> {
@@ -239,7 +307,11 @@ impl GpuMusicnn {
     /// - `x`: `[n, 187, 96, 1]`
     /// - returns: penultimate layer `[n, 200]`, tag logits `[n, 50]`
     fn forward(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let mean = if self.hears_mean { Some(x.mean_keepdim(2)?) } else { None };
+        let mean = if self.hears_mean {
+            Some(x.mean_keepdim(2)?)
+        } else {
+            None
+        };
         let mut front = Vec::with_capacity(5);
         for (i, convolution) in self.front.iter().enumerate() {
             let heard = mean.as_ref().filter(|_| i >= 2).unwrap_or(x);
@@ -249,11 +321,16 @@ impl GpuMusicnn {
         let first = self.middle[0].forward(&front)?; // [n, 187, 1, 64]
         let second = (self.middle[1].forward(&first)? + &first)?;
         let third = (self.middle[2].forward(&second)? + &second)?;
-        let joined = Tensor::cat(&[front, first, second, third], 3)?.squeeze(2)?.to_dtype(DType::F32)?;
+        let joined = Tensor::cat(&[front, first, second, third], 3)?
+            .squeeze(2)?
+            .to_dtype(DType::F32)?;
         // Maximum and mean of each channel side by side: [n, 753, 2], then [n, 1, 1, 1506].
         let pools = Tensor::stack(&[joined.max(1)?, joined.mean(1)?], 2)?.flatten_from(1)?;
         let pools = pools.unsqueeze(1)?.unsqueeze(1)?.contiguous()?;
-        let dense = self.dense.forward(&self.pools.of(&pools)?.flatten_from(1)?)?.relu()?;
+        let dense = self
+            .dense
+            .forward(&self.pools.of(&pools)?.flatten_from(1)?)?
+            .relu()?;
         let dense = dense.unsqueeze(1)?.unsqueeze(1)?;
         let penultimate = self.penultimate.of(&dense)?.flatten_from(1)?; // [n, 200]
         let logits = self.dense_1.forward(&penultimate)?; // [n, 50]
@@ -266,7 +343,10 @@ impl Backend for GpuNetwork {
         let (embeddings, logits) = self.embed(mels, n)?;
         let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
         let logits = logits.as_ref().map(values).transpose()?.unwrap_or_default();
-        Ok(Pass { embeddings: values(&embeddings)?, logits })
+        Ok(Pass {
+            embeddings: values(&embeddings)?,
+            logits,
+        })
     }
 
     fn precision(&self) -> Precision {
@@ -283,11 +363,18 @@ mod tests {
 
     /// With negative factors of batch norm, which a maximum must not be swapped with.
     fn turned(weights: &Weights) -> Weights {
-        let mut tensors: std::collections::BTreeMap<_, WeightTensor> =
-            weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let mut tensors: std::collections::BTreeMap<_, WeightTensor> = weights
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+            .collect();
         for (name, tensor) in &mut tensors {
             if name.starts_with("batch_normalization") && name.ends_with(".weight") {
-                tensor.values.iter_mut().skip(1).step_by(3).for_each(|x| *x = -*x);
+                tensor
+                    .values
+                    .iter_mut()
+                    .skip(1)
+                    .step_by(3)
+                    .for_each(|x| *x = -*x);
             }
         }
         Weights::new("turned", tensors)
@@ -295,7 +382,9 @@ mod tests {
 
     fn compare(architecture: Architecture, weights: &Weights) {
         let (n, [height, width]) = (2, architecture.input_shape());
-        let mels: Vec<f32> = uniform("mels", 0, n * height * width).map(|u| (7.0 * u * u) as f32).collect();
+        let mels: Vec<f32> = uniform("mels", 0, n * height * width)
+            .map(|u| (7.0 * u * u) as f32)
+            .collect();
         let device = Device::Cpu;
         let expected = in_candle(architecture, weights, &device, Precision::F32).unwrap();
         let expected = expected.forward(&mels, n).unwrap();
@@ -304,15 +393,26 @@ mod tests {
         let error = |found: &[f32], expected: &[f32]| {
             assert_eq!(found.len(), expected.len());
             let scale = expected.iter().fold(1e-6_f32, |m, x| m.max(x.abs()));
-            found.iter().zip(expected).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
+            found
+                .iter()
+                .zip(expected)
+                .fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()))
+                / scale
         };
-        let (a, b) = (error(&found.embeddings, &expected.embeddings), error(&found.logits, &expected.logits));
+        let (a, b) = (
+            error(&found.embeddings, &expected.embeddings),
+            error(&found.logits, &expected.logits),
+        );
         assert!(a < 2e-5 && b < 2e-5, "{architecture:?}: {a:e}, {b:e}");
     }
 
     #[test]
     fn it_computes_what_candles_layers_do() {
-        for architecture in [Architecture::OpenL3, Architecture::Musicnn, Architecture::Vgg] {
+        for architecture in [
+            Architecture::OpenL3,
+            Architecture::Musicnn,
+            Architecture::Vgg,
+        ] {
             compare(architecture, &turned(&Weights::random(architecture, 5)));
         }
         for name in ["voisin-3", "musicnn-msd"] {

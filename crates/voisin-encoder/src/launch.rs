@@ -20,9 +20,13 @@ const THREADS: u32 = 256;
 fn kernels() -> Result<&'static str> {
     static COMPILED: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compiled = COMPILED.get_or_init(|| {
-        let options = nvrtc::CompileOptions { arch: Some("compute_75"), ..Default::default() };
+        let options = nvrtc::CompileOptions {
+            arch: Some("compute_75"),
+            ..Default::default()
+        };
         let ptx = nvrtc::compile_ptx_with_opts(SOURCE, options);
-        ptx.map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
+        ptx.map(|ptx| ptx.to_src())
+            .map_err(|error| error.to_string())
     });
     match compiled {
         Ok(ptx) => Ok(ptx),
@@ -62,13 +66,22 @@ fn columns_of<T: CudaDType + DeviceRepr>(
     let (n, height, width, channels) = layout.shape().dims4()?;
     let device = storage.device().clone();
     let x = storage.as_cuda_slice::<T>()?;
-    let Some((from, to)) = layout.contiguous_offsets() else { bail!("columns: expected a contiguous image") };
+    let Some((from, to)) = layout.contiguous_offsets() else {
+        bail!("columns: expected a contiguous image")
+    };
     let x = x.slice(from..to);
-    let shape: Shape = (n * outputs[0] * outputs[1], kernel[0] * kernel[1] * channels).into();
+    let shape: Shape = (
+        n * outputs[0] * outputs[1],
+        kernel[0] * kernel[1] * channels,
+    )
+        .into();
     // As many channels at once as make 16 bytes.
     let size = size_of::<T>();
-    let together =
-        if (channels * size).is_multiple_of(16) && (from * size).is_multiple_of(16) { 16 / size } else { 1 };
+    let together = if (channels * size).is_multiple_of(16) && (from * size).is_multiple_of(16) {
+        16 / size
+    } else {
+        1
+    };
     let name = format!("columns_{}", together * size);
     let run = kernel[0] * kernel[1] * channels / together;
     let rows = fits("columns", n * outputs[0])?;
@@ -135,13 +148,17 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     let shape: Shape = (n, height / pool[0], width / pool[1], channels).into();
     let total = fits("finish", shape.elem_count())?;
     fits("finish", height * width * channels)?;
-    let (Some((from, to)), Some((first, last))) =
-        (x_layout.contiguous_offsets(), parameters_layout.contiguous_offsets())
-    else {
+    let (Some((from, to)), Some((first, last))) = (
+        x_layout.contiguous_offsets(),
+        parameters_layout.contiguous_offsets(),
+    ) else {
         bail!("finish: expected a contiguous image and parameters")
     };
     if last - first != 4 * channels {
-        bail!("finish: expected 4 parameters for each of {channels} channels, found {}", last - first)
+        bail!(
+            "finish: expected 4 parameters for each of {channels} channels, found {}",
+            last - first
+        )
     }
     let x = x.as_cuda_slice::<T>()?.slice(from..to);
     let parameters = parameters.as_cuda_slice::<f32>()?.slice(first..last);
@@ -171,8 +188,11 @@ fn finish_of<T: CudaDType + DeviceRepr>(
 /// - `sizes`: numbers of questions, of columns of the products (a multiple of 8), of vectors (no more), and the dimension
 /// - `wanted`: how many at least are ranked, from `k` to the number of vectors and 1024
 pub(super) fn nearest(
-    [(products, products_at), (vectors, vectors_at), (questions, questions_at)]: [(&CudaStorage, Range<usize>);
-        3],
+    [
+        (products, products_at),
+        (vectors, vectors_at),
+        (questions, questions_at),
+    ]: [(&CudaStorage, Range<usize>); 3],
     [batch, stride, n, dimension]: [usize; 4],
     wanted: usize,
     k: usize,
@@ -182,7 +202,10 @@ pub(super) fn nearest(
     const WANTED: usize = 1024;
     let device = products.device().clone();
     if !stride.is_multiple_of(8) || !products_at.start.is_multiple_of(8) {
-        bail!("nearest: rows of {stride} from {}, expected multiples of 8", products_at.start)
+        bail!(
+            "nearest: rows of {stride} from {}, expected multiples of 8",
+            products_at.start
+        )
     }
     if n > stride || k == 0 || k > wanted || wanted > n.min(WANTED) {
         bail!("nearest: {k} of {wanted} of {n} of {stride}, expected up to {WANTED} of {n}")
@@ -196,7 +219,13 @@ pub(super) fn nearest(
     if dimension.is_multiple_of(4) && starts.iter().any(|start| !start.is_multiple_of(4)) {
         bail!("nearest: vectors and questions from {starts:?}, expected multiples of 4")
     }
-    let sizes = [fits("nearest", stride)?, n as u32, fits("nearest", dimension)?, wanted as u32, k as u32];
+    let sizes = [
+        fits("nearest", stride)?,
+        n as u32,
+        fits("nearest", dimension)?,
+        wanted as u32,
+        k as u32,
+    ];
     let products = products.as_cuda_slice::<f16>()?.slice(products_at);
     let vectors = vectors.as_cuda_slice::<f32>()?.slice(vectors_at);
     let questions = questions.as_cuda_slice::<f32>()?.slice(questions_at);
@@ -209,7 +238,11 @@ pub(super) fn nearest(
         shared_mem_bytes: 0,
     };
     let mut builder = function.builder();
-    builder.arg(&products).arg(&vectors).arg(&questions).arg(&mut out);
+    builder
+        .arg(&products)
+        .arg(&vectors)
+        .arg(&questions)
+        .arg(&mut out);
     for size in &sizes {
         builder.arg(size);
     }

@@ -50,12 +50,15 @@ pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
 pub use models::{
-    DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, keep_trained, models, models_dir,
+    DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, keep_trained, models,
+    models_dir,
 };
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use projection::TagLayer;
-pub use stack::{FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain};
+pub use stack::{
+    FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain,
+};
 pub use vectors::{NearestOnDevice, VectorsOnDevice};
 pub use weights::Weights;
 

@@ -110,7 +110,11 @@ impl ModelNetwork {
 
     /// Length of its part of the vector.
     pub fn dimension(&self) -> usize {
-        self.projection.as_ref().map_or(self.architecture.dimension(), |projection| projection.dimension)
+        self.projection
+            .as_ref()
+            .map_or(self.architecture.dimension(), |projection| {
+                projection.dimension
+            })
     }
 }
 
@@ -213,9 +217,13 @@ impl ModelManifest {
 
     /// Parses and checks a manifest; `path` is for the message.
     pub fn parse(json: &str, path: &Path) -> Result<Self, EncoderError> {
-        let bad = |reason: String| EncoderError::BadManifest { path: path.to_owned(), reason };
+        let bad = |reason: String| EncoderError::BadManifest {
+            path: path.to_owned(),
+            reason,
+        };
         // An unknown format is told apart from a broken file before its fields are looked at.
-        let version: FormatVersion = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+        let version: FormatVersion =
+            serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         if !(Self::FORMAT..=Self::NEWEST_FORMAT).contains(&version.format) {
             return Err(bad(format!(
                 "its format is {}, this voisin reads formats {} to {}: update voisin",
@@ -260,11 +268,13 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -295,23 +305,58 @@ mod tests {
 
     fn reason(manifest: &ModelManifest) -> String {
         let json = serde_json::to_string(manifest).unwrap();
-        ModelManifest::parse(&json, Path::new("m.json")).unwrap_err().to_string()
+        ModelManifest::parse(&json, Path::new("m.json"))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn survives_json() {
         let json = serde_json::to_string_pretty(&manifest()).unwrap();
-        assert_eq!(ModelManifest::parse(&json, Path::new("m.json")).unwrap(), manifest());
+        assert_eq!(
+            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
+            manifest()
+        );
     }
 
     #[test]
     fn contradictions_are_named() {
-        assert!(reason(&ModelManifest { dimension: 512, ..manifest() }).contains("\"dimension\" is 512"));
+        assert!(
+            reason(&ModelManifest {
+                dimension: 512,
+                ..manifest()
+            })
+            .contains("\"dimension\" is 512")
+        );
         let front_end = MelConfig::openl3(OpenL3Variant::Original);
-        assert!(reason(&ModelManifest { front_end, ..manifest() }).contains("[128, 199]"));
-        assert!(reason(&ModelManifest { weights: "../x".into(), ..manifest() }).contains("without folders"));
-        assert!(reason(&ModelManifest { weights_sha256: "abc".into(), ..manifest() }).contains("64"));
-        assert!(reason(&ModelManifest { format: 9, ..manifest() }).contains("update voisin"));
+        assert!(
+            reason(&ModelManifest {
+                front_end,
+                ..manifest()
+            })
+            .contains("[128, 199]")
+        );
+        assert!(
+            reason(&ModelManifest {
+                weights: "../x".into(),
+                ..manifest()
+            })
+            .contains("without folders")
+        );
+        assert!(
+            reason(&ModelManifest {
+                weights_sha256: "abc".into(),
+                ..manifest()
+            })
+            .contains("64")
+        );
+        assert!(
+            reason(&ModelManifest {
+                format: 9,
+                ..manifest()
+            })
+            .contains("update voisin")
+        );
     }
 
     #[test]
@@ -320,33 +365,85 @@ mod tests {
         assert_eq!(base.len(), 32);
         assert_eq!(
             base,
-            ModelManifest { name: "other".into(), licence: "MIT".into(), ..manifest() }.fingerprint()
+            ModelManifest {
+                name: "other".into(),
+                licence: "MIT".into(),
+                ..manifest()
+            }
+            .fingerprint()
         );
-        assert_ne!(base, ModelManifest { weights_sha256: "1".repeat(64), ..manifest() }.fingerprint());
+        assert_ne!(
+            base,
+            ModelManifest {
+                weights_sha256: "1".repeat(64),
+                ..manifest()
+            }
+            .fingerprint()
+        );
         let front_end = MelConfig::openl3(OpenL3Variant::Original);
-        assert_ne!(base, ModelManifest { front_end, ..manifest() }.fingerprint());
+        assert_ne!(
+            base,
+            ModelManifest {
+                front_end,
+                ..manifest()
+            }
+            .fingerprint()
+        );
     }
 
     fn manifest_of(name: &str) -> String {
-        String::from_utf8(voisin_models::file(&format!("{name}.json")).unwrap().to_vec()).unwrap()
+        String::from_utf8(
+            voisin_models::file(&format!("{name}.json"))
+                .unwrap()
+                .to_vec(),
+        )
+        .unwrap()
     }
 
     /// Digests that libraries of released versions hold beside their vectors.
     #[test]
     fn fingerprints_of_models_that_exist_stay() {
         for (file, fingerprint) in [
-            (manifest_of("musicnn-msd"), "d17143b97359c8903723166d804ac064"),
+            (
+                manifest_of("musicnn-msd"),
+                "d17143b97359c8903723166d804ac064",
+            ),
             (manifest_of("voisin-2"), "c0a43b9ad0503d3e3de91bbe29bf950f"),
         ] {
             let manifest = ModelManifest::parse(&file, Path::new("m.json")).unwrap();
-            assert_eq!((manifest.format, manifest.fingerprint().as_str()), (1, fingerprint));
-            assert!(!serde_json::to_string(&manifest).unwrap().contains("networks"));
-            let layer = manifest.architecture.layers().first().map(|layer| (*layer).to_owned());
-            let outputs = vec![ModelOutput { name: "voice".into(), labels: vec!["sung".into()] }];
-            let said = ModelManifest { format: 2, layer, pooling: Some(Pooling::Mean), outputs, ..manifest };
-            assert_eq!(said.fingerprint(), fingerprint, "what is so anyway changes nothing");
             assert_eq!(
-                ModelManifest::parse(&serde_json::to_string(&said).unwrap(), Path::new("m")).unwrap(),
+                (manifest.format, manifest.fingerprint().as_str()),
+                (1, fingerprint)
+            );
+            assert!(
+                !serde_json::to_string(&manifest)
+                    .unwrap()
+                    .contains("networks")
+            );
+            let layer = manifest
+                .architecture
+                .layers()
+                .first()
+                .map(|layer| (*layer).to_owned());
+            let outputs = vec![ModelOutput {
+                name: "voice".into(),
+                labels: vec!["sung".into()],
+            }];
+            let said = ModelManifest {
+                format: 2,
+                layer,
+                pooling: Some(Pooling::Mean),
+                outputs,
+                ..manifest
+            };
+            assert_eq!(
+                said.fingerprint(),
+                fingerprint,
+                "what is so anyway changes nothing"
+            );
+            assert_eq!(
+                ModelManifest::parse(&serde_json::to_string(&said).unwrap(), Path::new("m"))
+                    .unwrap(),
                 said
             );
         }
@@ -364,21 +461,64 @@ mod tests {
             every: 1,
             projection: None,
         };
-        let pair = ModelManifest { format: 2, dimension: 712, networks: vec![second.clone()], ..manifest() };
+        let pair = ModelManifest {
+            format: 2,
+            dimension: 712,
+            networks: vec![second.clone()],
+            ..manifest()
+        };
         let json = serde_json::to_string(&pair).unwrap();
-        assert_eq!(ModelManifest::parse(&json, Path::new("m.json")).unwrap(), pair);
-        assert_ne!(pair.fingerprint(), manifest().fingerprint());
-        let other = ModelNetwork { weight: 0.6, ..second.clone() };
-        assert_ne!(ModelManifest { networks: vec![other], ..pair.clone() }.fingerprint(), pair.fingerprint());
-        assert!(reason(&ModelManifest { format: 1, ..pair.clone() }).contains("need \"format\": 2"));
-        assert!(
-            reason(&ModelManifest { dimension: 200, ..pair.clone() })
-                .contains("expected 712 of its networks")
+        assert_eq!(
+            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
+            pair
         );
-        let zero = ModelNetwork { weight: 0.0, ..second };
-        assert!(reason(&ModelManifest { networks: vec![zero], ..pair }).contains("above 0"));
+        assert_ne!(pair.fingerprint(), manifest().fingerprint());
+        let other = ModelNetwork {
+            weight: 0.6,
+            ..second.clone()
+        };
+        assert_ne!(
+            ModelManifest {
+                networks: vec![other],
+                ..pair.clone()
+            }
+            .fingerprint(),
+            pair.fingerprint()
+        );
+        assert!(
+            reason(&ModelManifest {
+                format: 1,
+                ..pair.clone()
+            })
+            .contains("need \"format\": 2")
+        );
+        assert!(
+            reason(&ModelManifest {
+                dimension: 200,
+                ..pair.clone()
+            })
+            .contains("expected 712 of its networks")
+        );
+        let zero = ModelNetwork {
+            weight: 0.0,
+            ..second
+        };
+        assert!(
+            reason(&ModelManifest {
+                networks: vec![zero],
+                ..pair
+            })
+            .contains("above 0")
+        );
         let layer = Some("conv9".to_owned());
-        assert!(reason(&ModelManifest { format: 2, layer, ..manifest() }).contains("expected penultimate"));
+        assert!(
+            reason(&ModelManifest {
+                format: 2,
+                layer,
+                ..manifest()
+            })
+            .contains("expected penultimate")
+        );
         let attention = serde_json::to_string(&manifest())
             .unwrap()
             .replace("\"format\":1", "\"format\":2,\"pooling\":\"attention\"");
@@ -409,32 +549,84 @@ mod tests {
         };
         let model = |second: &ModelNetwork| {
             let networks = vec![second.clone()];
-            ModelManifest { format: 3, dimension: 256, networks, ..manifest() }
+            ModelManifest {
+                format: 3,
+                dimension: 256,
+                networks,
+                ..manifest()
+            }
         };
         let all = model(&second);
         let json = serde_json::to_string(&all).unwrap();
-        assert_eq!(ModelManifest::parse(&json, Path::new("m.json")).unwrap(), all);
-        assert!(reason(&ModelManifest { format: 2, ..all.clone() }).contains("need \"format\": 3"));
-        assert!(reason(&ModelManifest { dimension: 712, ..all.clone() }).contains("expected 256"));
-        let often = ModelNetwork { every: 2, ..second.clone() };
+        assert_eq!(
+            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
+            all
+        );
+        assert!(
+            reason(&ModelManifest {
+                format: 2,
+                ..all.clone()
+            })
+            .contains("need \"format\": 3")
+        );
+        assert!(
+            reason(&ModelManifest {
+                dimension: 712,
+                ..all.clone()
+            })
+            .contains("expected 256")
+        );
+        let often = ModelNetwork {
+            every: 2,
+            ..second.clone()
+        };
         assert_ne!(model(&often).fingerprint(), all.fingerprint());
-        let longer = ModelProjection { weights_sha256: "3".repeat(64), ..projection.clone() };
-        let longer = ModelNetwork { projection: Some(longer), ..second.clone() };
+        let longer = ModelProjection {
+            weights_sha256: "3".repeat(64),
+            ..projection.clone()
+        };
+        let longer = ModelNetwork {
+            projection: Some(longer),
+            ..second.clone()
+        };
         assert_ne!(model(&longer).fingerprint(), all.fingerprint());
         for every in [0, 9] {
-            assert!(reason(&model(&ModelNetwork { every, ..second.clone() })).contains("expected 1 to 8"));
+            assert!(
+                reason(&model(&ModelNetwork {
+                    every,
+                    ..second.clone()
+                }))
+                .contains("expected 1 to 8")
+            );
         }
-        let elsewhere = ModelProjection { weights: "../short.safetensors".into(), ..projection.clone() };
-        let elsewhere = ModelNetwork { projection: Some(elsewhere), ..second.clone() };
+        let elsewhere = ModelProjection {
+            weights: "../short.safetensors".into(),
+            ..projection.clone()
+        };
+        let elsewhere = ModelNetwork {
+            projection: Some(elsewhere),
+            ..second.clone()
+        };
         assert!(reason(&model(&elsewhere)).contains("without folders"));
-        let more = ModelProjection { dimension: 513, ..projection };
-        let more =
-            ModelManifest { dimension: 713, ..model(&ModelNetwork { projection: Some(more), ..second }) };
+        let more = ModelProjection {
+            dimension: 513,
+            ..projection
+        };
+        let more = ModelManifest {
+            dimension: 713,
+            ..model(&ModelNetwork {
+                projection: Some(more),
+                ..second
+            })
+        };
         assert!(reason(&more).contains("expected 1 to 512"));
     }
 
     #[test]
     fn sha256_of_the_empty_string() {
-        assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            sha256_hex(b""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 }

@@ -36,8 +36,14 @@ impl Default for ModelRef {
 
 impl From<&Path> for ModelRef {
     fn from(path: &Path) -> Self {
-        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-        if is_json { Self::Manifest(path.to_owned()) } else { Self::Weights(path.to_owned()) }
+        let is_json = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        if is_json {
+            Self::Manifest(path.to_owned())
+        } else {
+            Self::Weights(path.to_owned())
+        }
     }
 }
 
@@ -47,16 +53,29 @@ impl FromStr for ModelRef {
     /// A path if it has a folder or a known extension, else a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = Path::new(text);
-        let known = ["json", "safetensors", "pth", "pt", "tar", "h5", "hdf5", "pb", "onnx", "npz"];
+        let known = [
+            "json",
+            "safetensors",
+            "pth",
+            "pt",
+            "tar",
+            "h5",
+            "hdf5",
+            "pb",
+            "onnx",
+            "npz",
+        ];
         let is_file = path
             .extension()
             .and_then(|e| e.to_str())
             .is_some_and(|e| known.contains(&e.to_ascii_lowercase().as_str()));
-        Ok(if is_file || path.components().count() > 1 || path.is_absolute() {
-            Self::from(path)
-        } else {
-            Self::Name(text.to_owned())
-        })
+        Ok(
+            if is_file || path.components().count() > 1 || path.is_absolute() {
+                Self::from(path)
+            } else {
+                Self::Name(text.to_owned())
+            },
+        )
     }
 }
 
@@ -91,14 +110,20 @@ pub struct ModelEntry {
 ///
 /// `None` where neither that variable nor a home folder is known.
 pub fn models_dir() -> Option<PathBuf> {
-    directories::from_variable("VOISIN_MODELS").or_else(|| Some(directories::data()?.join("models")))
+    directories::from_variable("VOISIN_MODELS")
+        .or_else(|| Some(directories::data()?.join("models")))
 }
 
 /// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read, or that has the
 /// name of a built-in model, becomes an error of its own and does not hide the others.
 pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let mut list: Vec<_> = built_in()
-        .map(|manifest| Ok(ModelEntry { manifest: manifest?, location: ModelLocation::BuiltIn }))
+        .map(|manifest| {
+            Ok(ModelEntry {
+                manifest: manifest?,
+                location: ModelLocation::BuiltIn,
+            })
+        })
         .collect();
     let Some(dir) = dir else { return list };
     let entries = match std::fs::read_dir(dir) {
@@ -118,9 +143,15 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     list.extend(paths.into_iter().map(|path| {
         let manifest = read_manifest(&path)?;
         if is_built_in(&manifest.name) {
-            return Err(EncoderError::BuiltInName { name: manifest.name, path });
+            return Err(EncoderError::BuiltInName {
+                name: manifest.name,
+                path,
+            });
         }
-        Ok(ModelEntry { manifest, location: ModelLocation::File(path) })
+        Ok(ModelEntry {
+            manifest,
+            location: ModelLocation::File(path),
+        })
     }));
     list
 }
@@ -153,7 +184,9 @@ impl ModelRef {
     pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
         let found = self.find()?;
         if !found.others.is_empty() {
-            return Err(EncoderError::SeveralNetworks { name: found.manifest.name });
+            return Err(EncoderError::SeveralNetworks {
+                name: found.manifest.name,
+            });
         }
         // Names and shapes decide: another network's tensors are said to be missing.
         found.weights.check(super::Architecture::OpenL3)?;
@@ -170,7 +203,9 @@ impl ModelRef {
                     ModelLocation::BuiltIn => checked(entry.manifest, Path::new(name), |path| {
                         let file = path.file_name().and_then(|file| file.to_str());
                         let bytes = file.and_then(voisin_models::file);
-                        Ok(Cow::Borrowed(bytes.expect("the files of a built-in model are built in")))
+                        Ok(Cow::Borrowed(
+                            bytes.expect("the files of a built-in model are built in"),
+                        ))
                     }),
                 }
             }
@@ -194,18 +229,29 @@ fn built_in() -> impl Iterator<Item = Result<ModelManifest, EncoderError>> {
 
 /// Whether a built-in model has this name, in whatever case.
 fn is_built_in(name: &str) -> bool {
-    voisin_models::NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    voisin_models::NAMES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
-    let entries: Vec<ModelEntry> =
-        models(models_dir().as_deref()).into_iter().filter_map(Result::ok).collect();
-    entries.iter().rev().find(|entry| entry.manifest.name == name).cloned().ok_or_else(|| {
-        EncoderError::UnknownModel {
+    let entries: Vec<ModelEntry> = models(models_dir().as_deref())
+        .into_iter()
+        .filter_map(Result::ok)
+        .collect();
+    entries
+        .iter()
+        .rev()
+        .find(|entry| entry.manifest.name == name)
+        .cloned()
+        .ok_or_else(|| EncoderError::UnknownModel {
             name: name.to_owned(),
-            known: entries.iter().map(|entry| entry.manifest.name.as_str()).collect::<Vec<_>>().join(", "),
-        }
-    })
+            known: entries
+                .iter()
+                .map(|entry| entry.manifest.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
@@ -250,7 +296,11 @@ fn checked<'a>(
         let bytes = bytes(&path)?;
         let found = sha256_hex(&bytes);
         if found != expected {
-            return Err(EncoderError::WrongDigest { path, expected: expected.to_owned(), found });
+            return Err(EncoderError::WrongDigest {
+                path,
+                expected: expected.to_owned(),
+                found,
+            });
         }
         parse(&bytes, &path)
     };
@@ -267,7 +317,11 @@ fn checked<'a>(
             None => weights,
         });
     }
-    Ok(Found { manifest, weights, others })
+    Ok(Found {
+        manifest,
+        weights,
+        others,
+    })
 }
 
 /// Makes up a card for weights that have none.
@@ -277,10 +331,18 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let architecture = weights.architecture()?;
     weights.check(architecture)?;
     let front_end = variant.map_or_else(|| architecture.front_end(), MelConfig::openl3);
-    let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = path
+        .file_name()
+        .map(|f| f.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let manifest = ModelManifest {
         format: ModelManifest::FORMAT,
-        name: file.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("weights").to_owned(),
+        name: file
+            .split('.')
+            .next()
+            .filter(|stem| !stem.is_empty())
+            .unwrap_or("weights")
+            .to_owned(),
         description: format!("{architecture} weights read from {file}"),
         architecture,
         front_end,
@@ -296,7 +358,11 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         outputs: Vec::new(),
         networks: Vec::new(),
     };
-    Ok(Found { manifest, weights, others: Vec::new() })
+    Ok(Found {
+        manifest,
+        weights,
+        others: Vec::new(),
+    })
 }
 
 /// Weights of any network in safetensors, or of OpenL3 in another program's format, with the spectrogram and the
@@ -305,7 +371,10 @@ fn parse_any(
     bytes: &[u8],
     path: &Path,
 ) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
-    if !matches!(WeightFormat::recognise(bytes), None | Some(WeightFormat::Safetensors)) {
+    if !matches!(
+        WeightFormat::recognise(bytes),
+        None | Some(WeightFormat::Safetensors)
+    ) {
         let found = voisin_import::parse(bytes)?;
         let weights = Weights::new(path.display().to_string(), found.tensors);
         return Ok((weights, found.variant, found.licence));
@@ -333,7 +402,10 @@ pub fn import_model(
     let weights = Weights::new(file.display().to_string(), found.tensors);
     weights.check(super::Architecture::OpenL3)?;
     let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
-    let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let origin = file
+        .file_name()
+        .map(|f| f.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let manifest = ModelManifest {
         description: format!("OpenL3 mel128 / 512, taken from a {} file", found.format),
         front_end: MelConfig::openl3(variant),
@@ -360,7 +432,9 @@ pub fn keep_trained(
     check_name(name, file, folder)?;
     let all = parse(&read(file)?, file)?;
     let own = all.iter().filter(|(name, _)| !is_other(name));
-    let own = own.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+    let own = own
+        .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+        .collect();
     let weights = Weights::new(all.origin(), own);
     let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
     let manifest = match network {
@@ -375,7 +449,12 @@ pub fn keep_trained(
         None => manifest,
     };
     weights.check(manifest.architecture)?;
-    let manifest = ModelManifest { description, licence, provenance, ..manifest };
+    let manifest = ModelManifest {
+        description,
+        licence,
+        provenance,
+        ..manifest
+    };
     keep(&weights, name, manifest, folder)
 }
 
@@ -389,7 +468,10 @@ fn check_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError
         });
     }
     if is_built_in(name) {
-        return Err(EncoderError::BuiltInName { name: name.to_owned(), path: file.to_owned() });
+        return Err(EncoderError::BuiltInName {
+            name: name.to_owned(),
+            path: file.to_owned(),
+        });
     }
     Ok(())
 }
@@ -414,8 +496,11 @@ fn keep(
         ..manifest
     };
     let card = folder.join(format!("{name}.json"));
-    let text = serde_json::to_string_pretty(&manifest)
-        .map_err(|error| EncoderError::BadManifest { path: card.clone(), reason: error.to_string() })?;
+    let text =
+        serde_json::to_string_pretty(&manifest).map_err(|error| EncoderError::BadManifest {
+            path: card.clone(),
+            reason: error.to_string(),
+        })?;
     atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok(manifest)
 }

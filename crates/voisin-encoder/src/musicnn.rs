@@ -32,7 +32,11 @@ impl FrontBlock {
         let weight = vb.get(layer.shape, &format!("{}.weight", layer.name))?;
         let of_mean = layer.shape.len() == 3;
         Ok(Self {
-            weight: if of_mean { weight.unsqueeze(D::Minus1)? } else { weight },
+            weight: if of_mean {
+                weight.unsqueeze(D::Minus1)?
+            } else {
+                weight
+            },
             of_mean,
             bias: vb.get(layer.shape[0], &format!("{}.bias", layer.name))?,
             norm: norm(index + 1, vb)?,
@@ -44,10 +48,16 @@ impl FrontBlock {
     /// `[n, 1, 187, 96]` to `[n, channels, 187]`
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let _enter = self.span.enter();
-        let x = if self.of_mean { x.mean_keepdim(D::Minus1)? } else { x.clone() };
+        let x = if self.of_mean {
+            x.mean_keepdim(D::Minus1)?
+        } else {
+            x.clone()
+        };
         let x = x.pad_with_zeros(2, self.padding.0, self.padding.1)?;
         let x = x.conv2d(&self.weight, 0, 1, 1, 1)?; // [n, channels, 187, 59 | 30 | 96 | 1]
-        let x = x.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?.relu()?;
+        let x = x
+            .broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?
+            .relu()?;
         self.norm.forward_t(&x, false)?.max(D::Minus1)
     }
 }
@@ -67,7 +77,10 @@ struct MiddleBlock {
 impl MiddleBlock {
     fn new(index: usize, vb: &VarBuilder) -> Result<Self> {
         let layer = &CONVOLUTIONS[index];
-        let config = Conv1dConfig { padding: 3, ..Conv1dConfig::default() };
+        let config = Conv1dConfig {
+            padding: 3,
+            ..Conv1dConfig::default()
+        };
         Ok(Self {
             conv: conv1d(layer.shape[1], MIDDLE, 7, config, vb.pp(layer.name))?,
             norm: norm(index + 1, vb)?,
@@ -107,7 +120,9 @@ impl Musicnn {
                 .enumerate()
                 .map(|(i, layer)| FrontBlock::new(layer, i, vb))
                 .collect::<Result<_>>()?,
-            middle: (5..8).map(|i| MiddleBlock::new(i, vb)).collect::<Result<_>>()?,
+            middle: (5..8)
+                .map(|i| MiddleBlock::new(i, vb))
+                .collect::<Result<_>>()?,
             pools_norm: norm(9, vb)?,
             dense: dense(0)?,
             penultimate_norm: norm(10, vb)?,
@@ -120,16 +135,28 @@ impl Musicnn {
     /// - returns: penultimate layer `[n, 200]`, tag logits `[n, 50]`
     pub(crate) fn forward(&self, mels: &Tensor) -> Result<(Tensor, Tensor)> {
         let _enter = self.span.enter();
-        let x = self.input_norm.forward_t(mels, false)?.transpose(2, 3)?.contiguous()?; // [n, 1, 187, 96]
-        let front = self.front.iter().map(|block| block.forward(&x)).collect::<Result<Vec<_>>>()?;
+        let x = self
+            .input_norm
+            .forward_t(mels, false)?
+            .transpose(2, 3)?
+            .contiguous()?; // [n, 1, 187, 96]
+        let front = self
+            .front
+            .iter()
+            .map(|block| block.forward(&x))
+            .collect::<Result<Vec<_>>>()?;
         let front = Tensor::cat(&front, 1)?; // [n, 561, 187]
         let first = self.middle[0].forward(&front)?; // [n, 64, 187]
         let second = (self.middle[1].forward(&first)? + &first)?;
         let third = (self.middle[2].forward(&second)? + &second)?;
         let joined = Tensor::cat(&[front, first, second, third], 1)?; // [n, 753, 187]
         // Maximum and mean of each channel side by side: [n, 753, 2], then [n, 1506].
-        let pools = Tensor::stack(&[joined.max(D::Minus1)?, joined.mean(D::Minus1)?], 2)?.flatten_from(1)?;
-        let dense = self.dense.forward(&self.pools_norm.forward_t(&pools, false)?)?.relu()?;
+        let pools = Tensor::stack(&[joined.max(D::Minus1)?, joined.mean(D::Minus1)?], 2)?
+            .flatten_from(1)?;
+        let dense = self
+            .dense
+            .forward(&self.pools_norm.forward_t(&pools, false)?)?
+            .relu()?;
         let penultimate = self.penultimate_norm.forward_t(&dense, false)?; // [n, 200]
         let logits = self.dense_1.forward(&penultimate)?; // [n, 50]
         Ok((penultimate, logits))
@@ -152,26 +179,36 @@ mod tests {
 
     /// Patches like spectrograms: values in [0, 7), smooth over neither axis; the last one silent.
     fn patches(n: usize) -> Vec<f32> {
-        let mut mels: Vec<f32> =
-            uniform("patches", 0, n * BANDS * FRAMES).map(|u| (7.0 * u * u) as f32).collect();
+        let mut mels: Vec<f32> = uniform("patches", 0, n * BANDS * FRAMES)
+            .map(|u| (7.0 * u * u) as f32)
+            .collect();
         mels[(n - 1) * BANDS * FRAMES..].fill(0.0);
         mels
     }
 
     fn reference(weights: &Weights, mels: &[f32], n: usize) -> Outputs {
         let device = candle_core::Device::Cpu;
-        let variables = weights.var_builder(&device, candle_core::DType::F32).unwrap();
+        let variables = weights
+            .var_builder(&device, candle_core::DType::F32)
+            .unwrap();
         let network = Musicnn::new(&variables, hears_mean(weights)).unwrap();
         let input = candle_core::Tensor::from_slice(mels, (n, 1, BANDS, FRAMES), &device).unwrap();
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: candle_core::Tensor| t.flatten_all().unwrap().to_vec1().unwrap();
-        Outputs { penultimate: values(penultimate), logits: values(logits) }
+        Outputs {
+            penultimate: values(penultimate),
+            logits: values(logits),
+        }
     }
 
     fn error(found: &[f32], expected: &[f32]) -> f32 {
         assert_eq!(found.len(), expected.len());
         let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-        found.iter().zip(expected).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
+        found
+            .iter()
+            .zip(expected)
+            .fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()))
+            / scale
     }
 
     fn compare(weights: &Weights) {
@@ -182,8 +219,10 @@ mod tests {
             let found = fast(weights, isa).unwrap().forward(&mels, n);
             for i in 0..n {
                 let rows = |v: &[f32], width: usize| v[i * width..(i + 1) * width].to_vec();
-                let e =
-                    error(&rows(&found.penultimate, PENULTIMATE), &rows(&expected.penultimate, PENULTIMATE));
+                let e = error(
+                    &rows(&found.penultimate, PENULTIMATE),
+                    &rows(&expected.penultimate, PENULTIMATE),
+                );
                 assert!(e < 2e-5, "{isa}: penultimate layer of patch {i}: {e}");
                 let e = error(&rows(&found.logits, TAGS), &rows(&expected.logits, TAGS));
                 assert!(e < 2e-5, "{isa}: logits of patch {i}: {e}");
@@ -205,13 +244,18 @@ mod tests {
     #[test]
     fn fast_equals_candle_with_temporal_kernels_that_hear_the_mean_of_the_bands() {
         let random = Weights::random(Architecture::Musicnn, 7);
-        let mut tensors: std::collections::BTreeMap<_, _> =
-            random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let mut tensors: std::collections::BTreeMap<_, _> = random
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+            .collect();
         for layer in &convolutions(true)[2..5] {
             let values = uniform(layer.name, 7, layer.shape.iter().product());
             let values = values.map(|u| (u - 0.5) as f32 / 4.0).collect();
             let shape = layer.shape.to_vec();
-            tensors.insert(format!("{}.weight", layer.name), WeightTensor { shape, values });
+            tensors.insert(
+                format!("{}.weight", layer.name),
+                WeightTensor { shape, values },
+            );
         }
         let weights = Weights::new("hears the mean", tensors);
         weights.check(Architecture::Musicnn).unwrap();
@@ -223,16 +267,25 @@ mod tests {
     #[test]
     fn fast_equals_candle_with_some_filters_constant() {
         let random = Weights::random(Architecture::Musicnn, 6);
-        let mut tensors: std::collections::BTreeMap<_, _> =
-            random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let mut tensors: std::collections::BTreeMap<_, _> = random
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+            .collect();
         for (i, layer) in CONVOLUTIONS.iter().enumerate() {
             let taps: usize = layer.shape[1..].iter().product();
-            let kernel = &mut tensors.get_mut(&format!("{}.weight", layer.name)).unwrap().values;
+            let kernel = &mut tensors
+                .get_mut(&format!("{}.weight", layer.name))
+                .unwrap()
+                .values;
             for filter in (0..layer.shape[0]).filter(|f| f % (i + 2) != 0) {
                 kernel[filter * taps..(filter + 1) * taps].fill(0.0);
             }
-            for gamma in
-                tensors.get_mut(&format!("{}.weight", NORMS[i + 1].0)).unwrap().values.iter_mut().step_by(3)
+            for gamma in tensors
+                .get_mut(&format!("{}.weight", NORMS[i + 1].0))
+                .unwrap()
+                .values
+                .iter_mut()
+                .step_by(3)
             {
                 *gamma = -*gamma;
             }

@@ -60,7 +60,9 @@ impl std::str::FromStr for CpuPath {
         match text {
             "fast" => Ok(Self::Fast),
             "candle" => Ok(Self::Candle),
-            _ => Err(format!("unknown engine \"{text}\": expected fast or candle")),
+            _ => Err(format!(
+                "unknown engine \"{text}\": expected fast or candle"
+            )),
         }
     }
 }
@@ -92,7 +94,10 @@ impl Backend for conv::FastChain {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let mut embeddings = vec![0.0; n * self.dimension()];
         self.forward(mels, n, &mut embeddings);
-        Ok(Pass { embeddings, logits: Vec::new() })
+        Ok(Pass {
+            embeddings,
+            logits: Vec::new(),
+        })
     }
 
     fn precision(&self) -> Precision {
@@ -103,7 +108,10 @@ impl Backend for conv::FastChain {
 impl Backend for musicnn::FastMusicnn {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let outputs = self.forward(mels, n);
-        Ok(Pass { embeddings: outputs.penultimate, logits: outputs.logits })
+        Ok(Pass {
+            embeddings: outputs.penultimate,
+            logits: outputs.logits,
+        })
     }
 }
 
@@ -137,7 +145,10 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
 impl Backend for InCandle<openl3::OpenL3> {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let embeddings = values(&self.network.forward(&self.input(mels, n)?)?)?;
-        Ok(Pass { embeddings, logits: Vec::new() })
+        Ok(Pass {
+            embeddings,
+            logits: Vec::new(),
+        })
     }
 
     fn precision(&self) -> Precision {
@@ -148,7 +159,10 @@ impl Backend for InCandle<openl3::OpenL3> {
 impl Backend for InCandle<musicnn::Musicnn> {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
-        Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
+        Ok(Pass {
+            embeddings: values(&penultimate)?,
+            logits: values(&logits)?,
+        })
     }
 
     fn precision(&self) -> Precision {
@@ -159,7 +173,10 @@ impl Backend for InCandle<musicnn::Musicnn> {
 impl Backend for InCandle<vgg::Vgg> {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
-        Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
+        Ok(Pass {
+            embeddings: values(&penultimate)?,
+            logits: values(&logits)?,
+        })
     }
 
     fn precision(&self) -> Precision {
@@ -179,16 +196,29 @@ pub(super) fn in_candle(
     Ok(match architecture {
         Architecture::OpenL3 => {
             let network = openl3::OpenL3::new(&weights.openl3_channels(), &variables)?;
-            Box::new(InCandle { network, device, shape, precision })
+            Box::new(InCandle {
+                network,
+                device,
+                shape,
+                precision,
+            })
         }
         Architecture::Musicnn => {
             let network = musicnn::Musicnn::new(&variables, super::weights::hears_mean(weights))?;
-            Box::new(InCandle { network, device, shape, precision })
+            Box::new(InCandle {
+                network,
+                device,
+                shape,
+                precision,
+            })
         }
         Architecture::Layers => return Err(needs_manifest(weights)),
-        Architecture::Vgg => {
-            Box::new(InCandle { network: vgg::Vgg::new(&variables)?, device, shape, precision })
-        }
+        Architecture::Vgg => Box::new(InCandle {
+            network: vgg::Vgg::new(&variables)?,
+            device,
+            shape,
+            precision,
+        }),
     })
 }
 
@@ -200,7 +230,12 @@ fn on_gpu(
     device: &candle_core::Device,
     precision: Precision,
 ) -> Result<Box<dyn Backend>, EncoderError> {
-    Ok(Box::new(super::gpu_networks::GpuNetwork::new(architecture, weights, device, precision)?))
+    Ok(Box::new(super::gpu_networks::GpuNetwork::new(
+        architecture,
+        weights,
+        device,
+        precision,
+    )?))
 }
 
 /// Without the feature there is none.
@@ -229,31 +264,56 @@ impl Encoder {
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
-        let Found { manifest, weights, others } = model.find()?;
+        let Found {
+            manifest,
+            weights,
+            others,
+        } = model.find()?;
         let mut networks = vec![Network::of(&manifest, &weights, device, options)?];
         for (network, weights) in manifest.networks.iter().zip(&others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
-            networks.push(Network { every: network.every, ..further.without(network.untold) });
+            networks.push(Network {
+                every: network.every,
+                ..further.without(network.untold)
+            });
         }
         if manifest.outputs.is_empty() {
-            networks[1..].iter_mut().for_each(|network| network.tags = 0);
+            networks[1..]
+                .iter_mut()
+                .for_each(|network| network.tags = 0);
         } else {
             let given: usize = networks.iter().map(|network| network.tags).sum();
-            let named: usize = manifest.outputs.iter().map(|output| output.labels.len()).sum();
+            let named: usize = manifest
+                .outputs
+                .iter()
+                .map(|output| output.labels.len())
+                .sum();
             let named = named + manifest.tags.as_ref().map_or(0, Vec::len);
             // Without the layers behind the networks there are fewer.
             if named != given && !options.raw {
-                let reason =
-                    format!("its tags and outputs have {named} names, its networks give {given} logits");
-                return Err(EncoderError::BadWeights { origin: manifest.name, reason });
+                let reason = format!(
+                    "its tags and outputs have {named} names, its networks give {given} logits"
+                );
+                return Err(EncoderError::BadWeights {
+                    origin: manifest.name,
+                    reason,
+                });
             }
         }
-        Ok(Self { manifest, device: device.clone(), networks })
+        Ok(Self {
+            manifest,
+            device: device.clone(),
+            networks,
+        })
     }
 
     /// A network with seeded random weights: for benchmarks and tests. Its vectors mean nothing.
-    pub fn random(architecture: Architecture, seed: u64, device: &Device) -> Result<Self, EncoderError> {
+    pub fn random(
+        architecture: Architecture,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, EncoderError> {
         Self::random_with(architecture, seed, device, &EncoderOptions::default())
     }
 
@@ -265,7 +325,12 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let manifest = ModelManifest::random(architecture, seed);
-        Self::new(manifest, &Weights::random(architecture, seed), device, options)
+        Self::new(
+            manifest,
+            &Weights::random(architecture, seed),
+            device,
+            options,
+        )
     }
 
     /// The network of `manifest` with `weights`, which must be finite and of the architecture's shapes.
@@ -277,10 +342,16 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         if !manifest.networks.is_empty() {
-            return Err(EncoderError::SeveralNetworks { name: manifest.name });
+            return Err(EncoderError::SeveralNetworks {
+                name: manifest.name,
+            });
         }
         let network = Network::of(&manifest, weights, device, options)?;
-        Ok(Self { manifest, device: device.clone(), networks: vec![network] })
+        Ok(Self {
+            manifest,
+            device: device.clone(),
+            networks: vec![network],
+        })
     }
 
     /// The model's card.
@@ -307,12 +378,20 @@ impl Encoder {
     pub fn precision(&self) -> Precision {
         let of = |network: &Network| network.backend.precision();
         let first = of(&self.networks[0]);
-        if self.networks.iter().all(|network| of(network) == first) { first } else { Precision::F32 }
+        if self.networks.iter().all(|network| of(network) == first) {
+            first
+        } else {
+            Precision::F32
+        }
     }
 
     /// The spectrogram that each network hears, the manifest's own first.
     pub fn front_ends(&self) -> impl Iterator<Item = &MelConfig> {
-        let others = self.manifest.networks.iter().map(|network| &network.front_end);
+        let others = self
+            .manifest
+            .networks
+            .iter()
+            .map(|network| &network.front_end);
         std::iter::once(&self.manifest.front_end).chain(others)
     }
 
@@ -323,7 +402,11 @@ impl Encoder {
 
     /// Number of windows that are worth handing over at once; more are cut into batches of this size.
     pub fn preferred_batch(&self) -> usize {
-        self.networks.iter().map(|network| network.batch).max().unwrap_or(1)
+        self.networks
+            .iter()
+            .map(|network| network.batch)
+            .max()
+            .unwrap_or(1)
     }
 
     /// Embeds `n` windows.
@@ -370,9 +453,15 @@ impl Encoder {
     }
 
     /// Embeddings and logits of all networks, side by side.
-    fn passes(&self, mels: &[&[f32]], n: usize) -> Result<(Array2<f32>, Array2<f32>), EncoderError> {
+    fn passes(
+        &self,
+        mels: &[&[f32]],
+        n: usize,
+    ) -> Result<(Array2<f32>, Array2<f32>), EncoderError> {
         if mels.len() != self.networks.len() {
-            return Err(EncoderError::SeveralNetworks { name: self.manifest.name.clone() });
+            return Err(EncoderError::SeveralNetworks {
+                name: self.manifest.name.clone(),
+            });
         }
         let (mut embeddings, mut logits) = (Vec::new(), Vec::new());
         for (network, mels) in self.networks.iter().zip(mels) {
@@ -411,19 +500,39 @@ impl Network {
             let build = {
                 let (weights, device) = (weights.clone(), device.clone());
                 move || {
-                    super::stack::LayersEncoder::new(&layers, shape, dimension, &weights, &device, in_candle)
+                    super::stack::LayersEncoder::new(
+                        &layers, shape, dimension, &weights, &device, in_candle,
+                    )
                 }
             };
             let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
             let backend: Box<dyn Backend> = if device.is_gpu() {
-                Box::new(Batcher::start(move || Ok(Box::new(build()?) as Box<dyn Backend>), batch)?)
+                Box::new(Batcher::start(
+                    move || Ok(Box::new(build()?) as Box<dyn Backend>),
+                    batch,
+                )?)
             } else {
                 Box::new(build()?)
             };
             let projection = Projection::default();
-            return Ok(Self { shape, dimension, every: 1, backend, projection, untold: 0, tags: 0, batch });
+            return Ok(Self {
+                shape,
+                dimension,
+                every: 1,
+                backend,
+                projection,
+                untold: 0,
+                tags: 0,
+                batch,
+            });
         }
-        Self::new(manifest.architecture, manifest.own_dimension(), weights, device, options)
+        Self::new(
+            manifest.architecture,
+            manifest.own_dimension(),
+            weights,
+            device,
+            options,
+        )
     }
 
     /// - `dimension`: of its search vector
@@ -441,10 +550,14 @@ impl Network {
             Projection::read(weights, architecture.dimension(), dimension)?
         };
         let candle = options.engine == CpuPath::Candle;
-        let mut batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
+        let mut batch = options
+            .batch
+            .unwrap_or_else(|| default_batch(architecture, device, candle))
+            .max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
             batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
-            let (weights, on, precision) = (weights.clone(), device.candle().clone(), options.precision);
+            let (weights, on, precision) =
+                (weights.clone(), device.candle().clone(), options.precision);
             let build = move || {
                 let network = if candle { in_candle } else { on_gpu };
                 network(architecture, &weights, &on, precision)
@@ -471,15 +584,32 @@ impl Network {
             Architecture::OpenL3 => projection.tags(),
             Architecture::Layers => 0,
         } + projection.told();
-        let dimension = if options.raw { architecture.dimension() } else { dimension };
+        let dimension = if options.raw {
+            architecture.dimension()
+        } else {
+            dimension
+        };
         let shape = architecture.input_shape();
-        Ok(Self { shape, dimension, every: 1, backend, projection, untold: 0, tags, batch })
+        Ok(Self {
+            shape,
+            dimension,
+            every: 1,
+            backend,
+            projection,
+            untold: 0,
+            tags,
+            batch,
+        })
     }
 
     /// The network without its first logits.
     fn without(self, untold: usize) -> Self {
         let untold = untold.min(self.tags);
-        Self { untold, tags: self.tags - untold, ..self }
+        Self {
+            untold,
+            tags: self.tags - untold,
+            ..self
+        }
     }
 
     /// Rows of `n` windows from those that the network heard.
@@ -495,7 +625,11 @@ impl Network {
         let [n_mels, n_frames] = self.shape;
         let cells = n_mels * n_frames;
         if mels.len() != n * cells {
-            return Err(EncoderError::WrongInput { windows: n, expected: n * cells, found: mels.len() });
+            return Err(EncoderError::WrongInput {
+                windows: n,
+                expected: n * cells,
+                found: mels.len(),
+            });
         }
         // ReLU turns NaN into 0: it would pass unnoticed.
         if let Some(at) = not_finite(mels) {
@@ -520,7 +654,9 @@ const LAYERS_BATCH: usize = 8;
 
 /// What a network of layers is, its weights alone do not say.
 fn needs_manifest(weights: &Weights) -> EncoderError {
-    EncoderError::UnknownArchitecture { origin: weights.origin().to_owned() }
+    EncoderError::UnknownArchitecture {
+        origin: weights.origin().to_owned(),
+    }
 }
 
 /// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an end beyond.
@@ -553,10 +689,18 @@ fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> u
 fn not_finite(values: &[f32]) -> Option<usize> {
     const AT_ONCE: usize = 1024;
     // Without an end within, a part takes a fraction of the time.
-    let largest = |part: &[f32]| part.iter().fold(0, |most, x| (x.to_bits() & !(1 << 31)).max(most));
-    let part = values.chunks(AT_ONCE).position(|part| largest(part) >= f32::INFINITY.to_bits())?;
+    let largest = |part: &[f32]| {
+        part.iter()
+            .fold(0, |most, x| (x.to_bits() & !(1 << 31)).max(most))
+    };
+    let part = values
+        .chunks(AT_ONCE)
+        .position(|part| largest(part) >= f32::INFINITY.to_bits())?;
     let start = part * AT_ONCE;
-    values[start..].iter().position(|x| !x.is_finite()).map(|at| start + at)
+    values[start..]
+        .iter()
+        .position(|x| !x.is_finite())
+        .map(|at| start + at)
 }
 
 /// Shapes the values and refuses any that is not finite.
@@ -578,7 +722,9 @@ mod tests {
 
     #[test]
     fn the_first_number_that_is_not_finite_is_found_wherever_it_is() {
-        let finite: Vec<f32> = (0..2500).map(|i| [f32::MAX, f32::MIN, -0.0, 1e-45][i % 4]).collect();
+        let finite: Vec<f32> = (0..2500)
+            .map(|i| [f32::MAX, f32::MIN, -0.0, 1e-45][i % 4])
+            .collect();
         assert_eq!(not_finite(&finite), None);
         assert_eq!(not_finite(&[]), None);
         for at in [0, 1023, 1024, 2047, 2499] {

@@ -15,9 +15,11 @@ pub(crate) const EPSILON: f64 = 1e-3;
 
 /// The same tensors as the fast path wants them.
 pub(crate) fn fast_weights(weights: &Weights) -> std::result::Result<OpenL3Weights, EncoderError> {
-    OpenL3Weights::from_named(|name| weights.tensor(name).map(|tensor| tensor.values.clone())).map_err(
-        |error| EncoderError::BadWeights { origin: weights.origin().to_owned(), reason: error.to_string() },
-    )
+    OpenL3Weights::from_named(|name| weights.tensor(name).map(|tensor| tensor.values.clone()))
+        .map_err(|error| EncoderError::BadWeights {
+            origin: weights.origin().to_owned(),
+            reason: error.to_string(),
+        })
 }
 
 /// Convolution, batch norm, ReLU.
@@ -50,7 +52,10 @@ impl Block {
 
 /// Stride 1, one zero on each side: the size stays.
 fn padded() -> Conv2dConfig {
-    Conv2dConfig { padding: 1, ..Conv2dConfig::default() }
+    Conv2dConfig {
+        padding: 1,
+        ..Conv2dConfig::default()
+    }
 }
 
 /// The network.
@@ -64,8 +69,14 @@ pub(crate) struct OpenL3 {
 impl OpenL3 {
     pub(crate) fn new(channels: &[usize; 9], vb: &VarBuilder) -> Result<Self> {
         Ok(Self {
-            batch_normalization_1: batch_norm(channels[0], EPSILON, vb.pp("batch_normalization_1"))?,
-            blocks: (1..=7).map(|index| Block::new(index, channels, vb)).collect::<Result<_>>()?,
+            batch_normalization_1: batch_norm(
+                channels[0],
+                EPSILON,
+                vb.pp("batch_normalization_1"),
+            )?,
+            blocks: (1..=7)
+                .map(|index| Block::new(index, channels, vb))
+                .collect::<Result<_>>()?,
             audio_embedding_layer: conv2d(
                 channels[7],
                 channels[8],

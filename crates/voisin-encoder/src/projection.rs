@@ -40,10 +40,18 @@ struct Standardise {
 
 impl Standardise {
     fn read(weights: &Weights, dimension: usize) -> Result<Option<Self>, EncoderError> {
-        let (mean, scale) = match (weights.tensor("standardise.mean"), weights.tensor("standardise.scale")) {
+        let (mean, scale) = match (
+            weights.tensor("standardise.mean"),
+            weights.tensor("standardise.scale"),
+        ) {
             (None, None) => return Ok(None),
             (Some(mean), Some(scale)) => (mean, scale),
-            _ => return Err(bad(weights, "standardise has a mean or a scale, expected both or none")),
+            _ => {
+                return Err(bad(
+                    weights,
+                    "standardise has a mean or a scale, expected both or none",
+                ));
+            }
         };
         for tensor in [mean, scale] {
             if tensor.shape != [dimension] {
@@ -54,7 +62,10 @@ impl Standardise {
                 return Err(bad(weights, "standardise has values that are not finite"));
             }
         }
-        Ok(Some(Self { mean: mean.values.clone(), scale: scale.values.clone() }))
+        Ok(Some(Self {
+            mean: mean.values.clone(),
+            scale: scale.values.clone(),
+        }))
     }
 
     fn apply(&self, embeddings: &mut [f32]) {
@@ -79,15 +90,27 @@ impl Projection {
     ///
     /// - `network`: length of what the network gives
     /// - `dimension`: of the search vector
-    pub(super) fn read(weights: &Weights, network: usize, dimension: usize) -> Result<Self, EncoderError> {
+    pub(super) fn read(
+        weights: &Weights,
+        network: usize,
+        dimension: usize,
+    ) -> Result<Self, EncoderError> {
         let vector = Linear::read(weights, "projection", network)?;
         let found = vector.as_ref().map_or(network, |linear| linear.bias.len());
         if found != dimension {
-            return Err(bad(weights, &format!("projection has {found} outputs, expected {dimension}")));
+            return Err(bad(
+                weights,
+                &format!("projection has {found} outputs, expected {dimension}"),
+            ));
         }
         let tags = Linear::read(weights, "tags", network)?;
         let told = Linear::read(weights, TOLD, dimension)?;
-        Ok(Self { vector, tags, standardise: Standardise::read(weights, dimension)?, told })
+        Ok(Self {
+            vector,
+            tags,
+            standardise: Standardise::read(weights, dimension)?,
+            told,
+        })
     }
 
     /// Number of tag logits that it gives from the network's own embedding; 0 without tags.
@@ -102,11 +125,19 @@ impl Projection {
 
     /// Projection and standardising in one: a matrix, row by row, and a bias. `None` where neither is there.
     pub(super) fn affine(&self) -> Option<[Vec<f32>; 2]> {
-        let linear = self.vector.as_ref().map(|linear| (linear.weight.clone(), linear.bias.clone()));
-        let Some(standardise) = &self.standardise else { return linear.map(|(matrix, bias)| [matrix, bias]) };
+        let linear = self
+            .vector
+            .as_ref()
+            .map(|linear| (linear.weight.clone(), linear.bias.clone()));
+        let Some(standardise) = &self.standardise else {
+            return linear.map(|(matrix, bias)| [matrix, bias]);
+        };
         let (mut matrix, mut bias) = linear.unwrap_or_else(|| {
             let n = standardise.mean.len();
-            ((0..n * n).map(|at| f32::from(at % (n + 1) == 0)).collect(), vec![0.0; n])
+            (
+                (0..n * n).map(|at| f32::from(at % (n + 1) == 0)).collect(),
+                vec![0.0; n],
+            )
         });
         standardise.apply(&mut bias);
         let inputs = matrix.len() / bias.len();
@@ -134,7 +165,10 @@ impl Projection {
             pass.logits = (0..windows)
                 .flat_map(|i| {
                     let further = &further[i * told.bias.len()..(i + 1) * told.bias.len()];
-                    pass.logits[i * own..(i + 1) * own].iter().chain(further).copied()
+                    pass.logits[i * own..(i + 1) * own]
+                        .iter()
+                        .chain(further)
+                        .copied()
                 })
                 .collect();
         }
@@ -171,26 +205,52 @@ impl TagLayer {
         }
         let found = model.find()?;
         let manifest = found.manifest;
-        let Some(mut names) = manifest.tags.clone() else { return Ok(None) };
-        names.extend(manifest.outputs.iter().flat_map(|output| output.labels.iter().cloned()));
+        let Some(mut names) = manifest.tags.clone() else {
+            return Ok(None);
+        };
+        names.extend(
+            manifest
+                .outputs
+                .iter()
+                .flat_map(|output| output.labels.iter().cloned()),
+        );
         let others = manifest.networks.iter();
-        let others = others.map(|network| (network.architecture, network.dimension(), network.untold));
+        let others =
+            others.map(|network| (network.architecture, network.dimension(), network.untold));
         // Without names, what further networks say is not told of.
-        let others = others.take(if manifest.outputs.is_empty() { 0 } else { usize::MAX });
+        let others = others.take(if manifest.outputs.is_empty() {
+            0
+        } else {
+            usize::MAX
+        });
         let own = (manifest.architecture, manifest.own_dimension(), 0);
         let (mut layers, mut at) = (Vec::new(), 0);
-        for ((architecture, dimension, mut untold), weights) in
-            std::iter::once(own).chain(others).zip(std::iter::once(&found.weights).chain(&found.others))
+        for ((architecture, dimension, mut untold), weights) in std::iter::once(own)
+            .chain(others)
+            .zip(std::iter::once(&found.weights).chain(&found.others))
         {
             let own = TagsOfPart::own(architecture, weights, at)?;
             let told = TagsOfPart::told(dimension, weights, at)?;
-            layers.extend(own.into_iter().chain(told).filter_map(|part| part.without(&mut untold)));
+            layers.extend(
+                own.into_iter()
+                    .chain(told)
+                    .filter_map(|part| part.without(&mut untold)),
+            );
             at += dimension;
         }
-        if names.len() != layers.iter().map(|layer| layer.linear.bias.len()).sum::<usize>() {
+        if names.len()
+            != layers
+                .iter()
+                .map(|layer| layer.linear.bias.len())
+                .sum::<usize>()
+        {
             return Ok(None);
         }
-        Ok(Some(Self { names, fingerprint: manifest.fingerprint(), layers }))
+        Ok(Some(Self {
+            names,
+            fingerprint: manifest.fingerprint(),
+            layers,
+        }))
     }
 
     /// The names of the tags, in order.
@@ -205,30 +265,47 @@ impl TagLayer {
 
     /// Logits, one a tag, of the mean of some window embeddings as the encoder gives them.
     pub fn logits(&self, mean: &[f32]) -> Vec<f32> {
-        self.layers.iter().flat_map(|layer| layer.logits(mean)).collect()
+        self.layers
+            .iter()
+            .flat_map(|layer| layer.logits(mean))
+            .collect()
     }
 }
 
 impl TagsOfPart {
     /// The network's own; `None` where it has none, or none that its embedding tells.
-    fn own(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
+    fn own(
+        architecture: Architecture,
+        weights: &Weights,
+        at: usize,
+    ) -> Result<Option<Self>, EncoderError> {
         let dimension = architecture.dimension();
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
             Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
             Architecture::Vgg | Architecture::Layers => None,
         };
-        let Some(linear) = linear else { return Ok(None) };
+        let Some(linear) = linear else {
+            return Ok(None);
+        };
         if Linear::read(weights, "projection", dimension)?.is_some() {
             return Ok(None);
         }
-        Ok(Some(Self { at, linear, standardise: Standardise::read(weights, dimension)? }))
+        Ok(Some(Self {
+            at,
+            linear,
+            standardise: Standardise::read(weights, dimension)?,
+        }))
     }
 
     /// Those that are read off the stored vector.
     fn told(dimension: usize, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
         let linear = Linear::read(weights, TOLD, dimension)?;
-        Ok(linear.map(|linear| Self { at, linear, standardise: None }))
+        Ok(linear.map(|linear| Self {
+            at,
+            linear,
+            standardise: None,
+        }))
     }
 
     /// Without its first logits, of which `untold` are still to be left out; `None` where none are left.
@@ -245,7 +322,11 @@ impl TagsOfPart {
         let mut raw = part.map_or_else(|| vec![0.0; self.linear.inputs], <[f32]>::to_vec);
         if let Some(Standardise { mean, scale }) = &self.standardise {
             for ((value, mean), scale) in raw.iter_mut().zip(mean).zip(scale) {
-                *value = if *scale == 0.0 { *mean } else { *value / scale + mean };
+                *value = if *scale == 0.0 {
+                    *mean
+                } else {
+                    *value / scale + mean
+                };
             }
         }
         self.linear.forward(&raw)
@@ -254,23 +335,46 @@ impl TagsOfPart {
 
 impl Linear {
     fn read(weights: &Weights, name: &str, inputs: usize) -> Result<Option<Self>, EncoderError> {
-        let tensors = (weights.tensor(&format!("{name}.weight")), weights.tensor(&format!("{name}.bias")));
+        let tensors = (
+            weights.tensor(&format!("{name}.weight")),
+            weights.tensor(&format!("{name}.bias")),
+        );
         let (weight, bias) = match tensors {
             (None, None) => return Ok(None),
             (Some(weight), Some(bias)) => (weight, bias),
-            _ => return Err(bad(weights, &format!("{name} has a weight or a bias, expected both or none"))),
+            _ => {
+                return Err(bad(
+                    weights,
+                    &format!("{name} has a weight or a bias, expected both or none"),
+                ));
+            }
         };
         let outputs = bias.values.len();
         if outputs == 0 || weight.shape != [outputs, inputs] || bias.shape != [outputs] {
             return Err(bad(
                 weights,
-                &format!("{name}.weight is {:?}, expected [{outputs}, {inputs}]", weight.shape),
+                &format!(
+                    "{name}.weight is {:?}, expected [{outputs}, {inputs}]",
+                    weight.shape
+                ),
             ));
         }
-        if weight.values.iter().chain(&bias.values).any(|x| !x.is_finite()) {
-            return Err(bad(weights, &format!("{name} has values that are not finite")));
+        if weight
+            .values
+            .iter()
+            .chain(&bias.values)
+            .any(|x| !x.is_finite())
+        {
+            return Err(bad(
+                weights,
+                &format!("{name} has values that are not finite"),
+            ));
         }
-        Ok(Some(Self { inputs, weight: weight.values.clone(), bias: bias.values.clone() }))
+        Ok(Some(Self {
+            inputs,
+            weight: weight.values.clone(),
+            bias: bias.values.clone(),
+        }))
     }
 
     /// Each row on its own, in one order: the same bits whatever the batch.
@@ -295,7 +399,10 @@ impl Linear {
 }
 
 fn bad(weights: &Weights, reason: &str) -> EncoderError {
-    EncoderError::BadWeights { origin: weights.origin().to_owned(), reason: reason.to_owned() }
+    EncoderError::BadWeights {
+        origin: weights.origin().to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -307,7 +414,13 @@ mod tests {
 
     fn weights(tensors: &[(&str, &[usize], Vec<f32>)]) -> Weights {
         let tensors = tensors.iter().map(|(name, shape, values)| {
-            ((*name).to_owned(), WeightTensor { shape: shape.to_vec(), values: values.clone() })
+            (
+                (*name).to_owned(),
+                WeightTensor {
+                    shape: shape.to_vec(),
+                    values: values.clone(),
+                },
+            )
         });
         Weights::new("test", tensors.collect::<BTreeMap<_, _>>())
     }
@@ -322,7 +435,10 @@ mod tests {
         ]);
         let projection = Projection::read(&file, 2, 2).unwrap();
         assert_eq!(projection.tags(), 1);
-        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        let mut pass = Pass {
+            embeddings: vec![1.0, 2.0, 3.0, 5.0],
+            logits: Vec::new(),
+        };
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [12.0, 22.0, 15.0, 26.0]);
         assert_eq!(pass.logits, [-0.5, -1.5]);
@@ -341,7 +457,10 @@ mod tests {
         let projection = Projection::read(&file, 2, 2).unwrap();
         assert_eq!((projection.tags(), projection.told()), (0, 2));
         // Behind the network's own logits, window by window.
-        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: vec![7.0, 8.0] };
+        let mut pass = Pass {
+            embeddings: vec![1.0, 2.0, 3.0, 5.0],
+            logits: vec![7.0, 8.0],
+        };
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
@@ -353,9 +472,11 @@ mod tests {
     #[test]
     fn tags_follow_from_the_mean_embedding() {
         use crate::{DeviceChoice, Encoder};
-        let encoder =
-            Encoder::load(&ModelRef::Name("musicnn-msd".into()), &DeviceChoice::Cpu.resolve().unwrap())
-                .unwrap();
+        let encoder = Encoder::load(
+            &ModelRef::Name("musicnn-msd".into()),
+            &DeviceChoice::Cpu.resolve().unwrap(),
+        )
+        .unwrap();
         let [bands, frames] = encoder.manifest().architecture.input_shape();
         let n = 4;
         let values = super::super::weights::uniform("mels", 3, n * bands * frames);
@@ -367,7 +488,9 @@ mod tests {
             .mapv(|x| f32::from(half::f16::from_f32(x)))
             .mean_axis(ndarray::Axis(0))
             .unwrap();
-        let layer = TagLayer::of(&ModelRef::Name("musicnn-msd".into())).unwrap().expect("it has tags");
+        let layer = TagLayer::of(&ModelRef::Name("musicnn-msd".into()))
+            .unwrap()
+            .expect("it has tags");
         assert_eq!(
             (layer.names().len(), layer.fingerprint()),
             (50, encoder.manifest().fingerprint().as_str())
@@ -375,7 +498,11 @@ mod tests {
         for (found, expected) in layer.logits(&mean.to_vec()).iter().zip(&expected) {
             assert!((found - expected).abs() < 0.02, "{found} {expected}");
         }
-        assert!(TagLayer::of(&ModelRef::Name("voisin-2".into())).unwrap().is_none());
+        assert!(
+            TagLayer::of(&ModelRef::Name("voisin-2".into()))
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
@@ -395,14 +522,32 @@ mod tests {
             ("conv.weight", &[1], vec![5.0]),
         ]);
         let joined = own.with_projection(short);
-        assert_eq!(joined.tensor("conv.weight").unwrap().values, [4.0], "the network stays");
+        assert_eq!(
+            joined.tensor("conv.weight").unwrap().values,
+            [4.0],
+            "the network stays"
+        );
         let projection = Projection::read(&joined, 2, 1).unwrap();
         assert_eq!((projection.tags(), projection.told()), (0, 1));
-        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        let mut pass = Pass {
+            embeddings: vec![1.0, 2.0, 3.0, 5.0],
+            logits: Vec::new(),
+        };
         projection.apply(&mut pass);
-        assert_eq!((pass.embeddings, pass.logits), (vec![7.5, 18.5], vec![-14.0, -36.0]));
-        assert!(Projection::read(&joined, 2, 2).unwrap_err().to_string().contains("expected 2"));
-        assert!(Projection::read(&weights(&[]), 2, 1).is_err(), "nothing shortens the vector");
+        assert_eq!(
+            (pass.embeddings, pass.logits),
+            (vec![7.5, 18.5], vec![-14.0, -36.0])
+        );
+        assert!(
+            Projection::read(&joined, 2, 2)
+                .unwrap_err()
+                .to_string()
+                .contains("expected 2")
+        );
+        assert!(
+            Projection::read(&weights(&[]), 2, 1).is_err(),
+            "nothing shortens the vector"
+        );
     }
 
     #[test]
@@ -413,11 +558,18 @@ mod tests {
             ("standardise.mean", &[2], vec![12.0, 20.0]),
             ("standardise.scale", &[2], vec![3.0, 0.5]),
         ]);
-        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        let mut pass = Pass {
+            embeddings: vec![1.0, 2.0, 3.0, 5.0],
+            logits: Vec::new(),
+        };
         Projection::read(&file, 2, 2).unwrap().apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         let both = Projection::read(&file, 2, 2).unwrap().affine();
-        assert_eq!(both, Some([vec![0.0, 3.0, 1.0, 0.0], vec![-6.0, 0.0]]), "the same in one layer");
+        assert_eq!(
+            both,
+            Some([vec![0.0, 3.0, 1.0, 0.0], vec![-6.0, 0.0]]),
+            "the same in one layer"
+        );
         let alone = weights(&[
             ("standardise.mean", &[2], vec![1.0, 2.0]),
             ("standardise.scale", &[2], vec![3.0, 0.5]),
@@ -425,28 +577,53 @@ mod tests {
         let alone = Projection::read(&alone, 2, 2).unwrap().affine();
         assert_eq!(alone, Some([vec![3.0, 0.0, 0.0, 0.5], vec![-3.0, -1.0]]));
         let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
-        assert!(Projection::read(&half, 2, 2).unwrap_err().to_string().contains("both or none"));
-        let long =
-            weights(&[("standardise.mean", &[3], vec![0.0; 3]), ("standardise.scale", &[3], vec![0.0; 3])]);
-        assert!(Projection::read(&long, 2, 2).unwrap_err().to_string().contains("expected [2]"));
+        assert!(
+            Projection::read(&half, 2, 2)
+                .unwrap_err()
+                .to_string()
+                .contains("both or none")
+        );
+        let long = weights(&[
+            ("standardise.mean", &[3], vec![0.0; 3]),
+            ("standardise.scale", &[3], vec![0.0; 3]),
+        ]);
+        assert!(
+            Projection::read(&long, 2, 2)
+                .unwrap_err()
+                .to_string()
+                .contains("expected [2]")
+        );
     }
 
     #[test]
     fn nothing_there_changes_nothing_and_wrong_shapes_are_named() {
         let none = Projection::read(&weights(&[]), 2, 2).unwrap();
-        let mut pass = Pass { embeddings: vec![1.0, 2.0], logits: vec![3.0] };
+        let mut pass = Pass {
+            embeddings: vec![1.0, 2.0],
+            logits: vec![3.0],
+        };
         none.apply(&mut pass);
         assert_eq!((pass.embeddings, pass.logits), (vec![1.0, 2.0], vec![3.0]));
         assert_eq!(none.affine(), None);
         let reason = |tensors: &[(&str, &[usize], Vec<f32>)]| {
-            Projection::read(&weights(tensors), 2, 2).unwrap_err().to_string()
+            Projection::read(&weights(tensors), 2, 2)
+                .unwrap_err()
+                .to_string()
         };
         let bias: (&str, &[usize], Vec<f32>) = ("projection.bias", &[2], vec![0.0; 2]);
         assert!(reason(std::slice::from_ref(&bias)).contains("both or none"));
-        assert!(reason(&[("projection.weight", &[2, 3], vec![0.0; 6]), bias.clone()]).contains("[2, 3]"));
-        assert!(reason(&[("projection.weight", &[2, 2], vec![f32::NAN; 4]), bias]).contains("not finite"));
-        let one: [(&str, &[usize], Vec<f32>); 2] =
-            [("projection.weight", &[1, 2], vec![0.0; 2]), ("projection.bias", &[1], vec![0.0])];
+        assert!(
+            reason(&[("projection.weight", &[2, 3], vec![0.0; 6]), bias.clone()])
+                .contains("[2, 3]")
+        );
+        assert!(
+            reason(&[("projection.weight", &[2, 2], vec![f32::NAN; 4]), bias])
+                .contains("not finite")
+        );
+        let one: [(&str, &[usize], Vec<f32>); 2] = [
+            ("projection.weight", &[1, 2], vec![0.0; 2]),
+            ("projection.bias", &[1], vec![0.0]),
+        ];
         assert!(reason(&one).contains("expected 2"));
     }
 }

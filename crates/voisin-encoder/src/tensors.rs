@@ -14,7 +14,11 @@ pub(crate) const VGG_CONVOLUTIONS: [&str; 5] = ["1CNN", "2CNN", "3CNN", "4CNN", 
 
 /// Name of the VGG's batch norm `i`: of the input, then of each convolution.
 pub(crate) fn vgg_norm(i: usize) -> String {
-    if i == 0 { "batch_normalization".to_owned() } else { format!("batch_normalization_{i}") }
+    if i == 0 {
+        "batch_normalization".to_owned()
+    } else {
+        format!("batch_normalization_{i}")
+    }
 }
 
 impl Architecture {
@@ -29,12 +33,17 @@ impl Architecture {
             Self::Vgg => {
                 let channels = VGG_CHANNELS;
                 for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
-                    add(format!("{name}.weight"), &[channels, if i == 0 { 1 } else { channels }, 3, 3]);
+                    add(
+                        format!("{name}.weight"),
+                        &[channels, if i == 0 { 1 } else { channels }, 3, 3],
+                    );
                     add(format!("{name}.bias"), &[channels]);
                 }
                 add("dense.weight".to_owned(), &[VGG_TAGS, VGG_PENULTIMATE]);
                 add("dense.bias".to_owned(), &[VGG_TAGS]);
-                (0..6).map(|i| (vgg_norm(i), if i == 0 { 1 } else { channels })).collect()
+                (0..6)
+                    .map(|i| (vgg_norm(i), if i == 0 { 1 } else { channels }))
+                    .collect()
             }
         };
         list.extend(norm_tensors(norms));
@@ -53,13 +62,19 @@ pub(super) fn musicnn_tensors(hears_mean: bool) -> Vec<(String, Vec<usize>)> {
         list.push((format!("{name}.weight"), vec![outputs, inputs]));
         list.push((format!("{name}.bias"), vec![outputs]));
     }
-    list.extend(norm_tensors(musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels))));
+    list.extend(norm_tensors(
+        musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels)),
+    ));
     list
 }
 
 /// Name of OpenL3's convolution `i` of 0 to 7.
 pub(super) fn openl3_layer(i: usize) -> String {
-    if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
+    if i == 7 {
+        "audio_embedding_layer".to_owned()
+    } else {
+        format!("conv2d_{}", i + 1)
+    }
 }
 
 /// Tensors of an OpenL3-shaped network with these channels before and after each convolution.
@@ -71,7 +86,9 @@ pub(super) fn openl3_tensors(channels: &[usize; 9]) -> Vec<(String, Vec<usize>)>
         list.push((format!("{name}.bias"), vec![pair[1]]));
     }
     let norms = channels[..8].iter().enumerate();
-    list.extend(norm_tensors(norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))));
+    list.extend(norm_tensors(
+        norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c)),
+    ));
     list
 }
 

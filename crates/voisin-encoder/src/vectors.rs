@@ -54,9 +54,17 @@ impl VectorsOnDevice {
         let (n, dimension) = vectors.dim();
         let missing = n.next_multiple_of(TOGETHER) - n;
         if missing > 0 {
-            short.push(Tensor::zeros((missing, dimension), DType::F16, device.candle())?);
+            short.push(Tensor::zeros(
+                (missing, dimension),
+                DType::F16,
+                device.candle(),
+            )?);
         }
-        Ok(Self { device: device.clone(), short: Tensor::cat(&short, 0)?, long: Tensor::cat(&long, 0)? })
+        Ok(Self {
+            device: device.clone(),
+            short: Tensor::cat(&short, 0)?,
+            long: Tensor::cat(&long, 0)?,
+        })
     }
 
     /// The `k` vectors with the largest products with each question.
@@ -65,7 +73,11 @@ impl VectorsOnDevice {
     ///
     /// - `questions`: `[q, dimension]`, unit rows
     /// - `k`: from 1 to the number of vectors and to [`MOST`](Self::MOST)
-    pub fn nearest(&self, questions: ArrayView2<'_, f32>, k: usize) -> Result<NearestOnDevice, EncoderError> {
+    pub fn nearest(
+        &self,
+        questions: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<NearestOnDevice, EncoderError> {
         let parts = questions.axis_chunks_iter(ndarray::Axis(0), TRANSFER);
         self.nearest_of(parts.map(|rows| upload(rows, &self.device)), k)
     }
@@ -75,7 +87,10 @@ impl VectorsOnDevice {
     pub fn neighbours(&self, k: usize) -> Result<NearestOnDevice, EncoderError> {
         let n = self.long.dim(0)?;
         let starts = (0..n).step_by(TRANSFER);
-        self.nearest_of(starts.map(|start| self.long.narrow(0, start, TRANSFER.min(n - start))), k)
+        self.nearest_of(
+            starts.map(|start| self.long.narrow(0, start, TRANSFER.min(n - start))),
+            k,
+        )
     }
 
     fn nearest_of(
@@ -84,7 +99,10 @@ impl VectorsOnDevice {
         k: usize,
     ) -> Result<NearestOnDevice, EncoderError> {
         let n = self.long.dim(0)?;
-        let find = NearestOp { wanted: (2 * k + 32).min(n), k };
+        let find = NearestOp {
+            wanted: (2 * k + 32).min(n),
+            k,
+        };
         let room = self.device.memory().map_or(PRODUCTS, |free| free / 4);
         let batch = ((room / (2 * n as u64)) as usize).clamp(1, BATCH);
         let mut pairs = Vec::new();
@@ -113,7 +131,11 @@ impl VectorsOnDevice {
 
 fn upload(rows: ArrayView2<'_, f32>, device: &Device) -> candle_core::Result<Tensor> {
     let rows = rows.as_standard_layout();
-    Tensor::from_slice(rows.as_slice().unwrap_or_default(), rows.dim(), device.candle())
+    Tensor::from_slice(
+        rows.as_slice().unwrap_or_default(),
+        rows.dim(),
+        device.candle(),
+    )
 }
 
 /// Of products with vectors, `[questions, vectors and zeros]` of f16, those vectors, `[n, dimension]`, and the questions,
@@ -133,13 +155,20 @@ impl NearestOp {
         vectors: &Layout,
         questions: &Layout,
     ) -> candle_core::Result<[usize; 4]> {
-        let ((batch, stride), (n, dimension)) = (products.shape().dims2()?, vectors.shape().dims2()?);
+        let ((batch, stride), (n, dimension)) =
+            (products.shape().dims2()?, vectors.shape().dims2()?);
         if questions.shape().dims2()? != (batch, dimension) || n > stride {
-            bail!("nearest: products of {products:?}, vectors of {vectors:?}, questions of {questions:?}")
+            bail!(
+                "nearest: products of {products:?}, vectors of {vectors:?}, questions of {questions:?}"
+            )
         }
         let most = VectorsOnDevice::MOST;
         if self.k == 0 || self.k > most || self.k > self.wanted || self.wanted > n {
-            bail!("{} nearest of {n} vectors: expected from 1 to {}", self.k, most.min(n))
+            bail!(
+                "{} nearest of {n} vectors: expected from 1 to {}",
+                self.k,
+                most.min(n)
+            )
         }
         Ok([batch, stride, n, dimension])
     }
@@ -167,13 +196,15 @@ impl CustomOp3 for NearestOp {
         questions: &CpuStorage,
         questions_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let [batch, stride, n, dimension] = self.sizes(products_layout, vectors_layout, questions_layout)?;
+        let [batch, stride, n, dimension] =
+            self.sizes(products_layout, vectors_layout, questions_layout)?;
         let products = &products.as_slice::<f16>()?[contiguous(products_layout)?];
         let vectors = &vectors.as_slice::<f32>()?[contiguous(vectors_layout)?];
         let questions = &questions.as_slice::<f32>()?[contiguous(questions_layout)?];
         let mut out = Vec::with_capacity(2 * batch * self.k);
         for (row, question) in products.chunks(stride).zip(questions.chunks(dimension)) {
-            let level = |column: u32| (f32::from(row[column as usize]) * STEPS).round_ties_even() as i32;
+            let level =
+                |column: u32| (f32::from(row[column as usize]) * STEPS).round_ties_even() as i32;
             let mut columns: Vec<u32> = (0..n as u32).collect();
             columns.select_nth_unstable_by_key(self.wanted - 1, |&column| Reverse(level(column)));
             let edge = level(columns[self.wanted - 1]);
@@ -181,11 +212,18 @@ impl CustomOp3 for NearestOp {
                 .filter(|&column| level(column) >= edge)
                 .map(|column| {
                     let vector = &vectors[column as usize * dimension..][..dimension];
-                    (column, vector.iter().zip(question).map(|(a, b)| a * b).sum::<f32>())
+                    (
+                        column,
+                        vector.iter().zip(question).map(|(a, b)| a * b).sum::<f32>(),
+                    )
                 })
                 .collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            out.extend(ranked[..self.k].iter().flat_map(|&(column, product)| [column, product.to_bits()]));
+            out.extend(
+                ranked[..self.k]
+                    .iter()
+                    .flat_map(|&(column, product)| [column, product.to_bits()]),
+            );
         }
         Ok((CpuStorage::U32(out), (batch, self.k, 2).into()))
     }
@@ -230,8 +268,10 @@ mod tests {
     fn nearest_are_those_of_products_in_f64() {
         let (vectors, questions) = (unit_rows(9001, 24, 1), unit_rows(5, 24, 2));
         let device = DeviceChoice::Cpu.resolve().unwrap();
-        let found =
-            VectorsOnDevice::new(vectors.view(), &device).unwrap().nearest(questions.view(), 10).unwrap();
+        let found = VectorsOnDevice::new(vectors.view(), &device)
+            .unwrap()
+            .nearest(questions.view(), 10)
+            .unwrap();
         let exact = questions.mapv(f64::from).dot(&vectors.t().mapv(f64::from));
         for (row, exact) in exact.rows().into_iter().enumerate() {
             let mut order: Vec<usize> = (0..exact.len()).collect();
@@ -246,7 +286,10 @@ mod tests {
         let few = VectorsOnDevice::new(vectors.slice(ndarray::s![..3, ..]), &device).unwrap();
         assert_eq!(few.nearest(questions.view(), 3).unwrap().rows.dim(), (5, 3));
         let one = VectorsOnDevice::new(vectors.slice(ndarray::s![..1, ..]), &device).unwrap();
-        assert_eq!(one.nearest(questions.view(), 1).unwrap().rows, Array2::<u32>::zeros((5, 1)));
+        assert_eq!(
+            one.nearest(questions.view(), 1).unwrap().rows,
+            Array2::<u32>::zeros((5, 1))
+        );
     }
 
     #[test]
@@ -260,11 +303,20 @@ mod tests {
         let found = on_device.neighbours(9).unwrap();
         assert_eq!(found, on_device.nearest(vectors.view(), 9).unwrap());
         for row in [0, 3, 300, 597] {
-            assert_eq!(found.rows.row(row).to_vec(), (0..9).map(|copy| 3 * copy).collect::<Vec<u32>>());
+            assert_eq!(
+                found.rows.row(row).to_vec(),
+                (0..9).map(|copy| 3 * copy).collect::<Vec<u32>>()
+            );
         }
         for row in [1, 700, 1202] {
             assert_eq!(found.rows[[row, 0]], row as u32);
-            assert!(found.similarities.row(row).iter().is_sorted_by(|a, b| a >= b));
+            assert!(
+                found
+                    .similarities
+                    .row(row)
+                    .iter()
+                    .is_sorted_by(|a, b| a >= b)
+            );
         }
     }
 
@@ -273,19 +325,27 @@ mod tests {
         let device = DeviceChoice::Cpu.resolve().unwrap();
         let nearest = |n, k| {
             let vectors = unit_rows(n, 8, 4);
-            VectorsOnDevice::new(vectors.view(), &device).unwrap().nearest(vectors.view(), k)
+            VectorsOnDevice::new(vectors.view(), &device)
+                .unwrap()
+                .nearest(vectors.view(), k)
         };
         for (n, k) in [(1, 1), (7, 7), (600, VectorsOnDevice::MOST)] {
             let found = nearest(n, k).unwrap();
             assert_eq!(found.rows.dim(), (n, k));
             for row in found.rows.outer_iter() {
-                assert_eq!(row.iter().collect::<std::collections::BTreeSet<_>>().len(), k);
+                assert_eq!(
+                    row.iter().collect::<std::collections::BTreeSet<_>>().len(),
+                    k
+                );
             }
         }
         for (n, k) in [(5, 0), (5, 6), (600, VectorsOnDevice::MOST + 1)] {
             let error = nearest(n, k).unwrap_err().to_string();
             assert!(
-                error.contains(&format!("expected from 1 to {}", VectorsOnDevice::MOST.min(n))),
+                error.contains(&format!(
+                    "expected from 1 to {}",
+                    VectorsOnDevice::MOST.min(n)
+                )),
                 "{error}"
             );
         }

@@ -12,7 +12,9 @@ use super::backend::{Backend, Pass};
 use super::layers::{Conv2d, Linear, conv2d, linear};
 use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
-use voisin_kernels::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine};
+use voisin_kernels::conv::{
+    BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine,
+};
 use voisin_kernels::{Isa, Precision};
 
 /// Epsilon of every batch norm.
@@ -33,14 +35,20 @@ pub(crate) struct Vgg {
 
 impl Vgg {
     pub(crate) fn new(vb: &VarBuilder) -> Result<Self> {
-        let padded = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
+        let padded = Conv2dConfig {
+            padding: 1,
+            ..Conv2dConfig::default()
+        };
         let blocks = VGG_CONVOLUTIONS
             .iter()
             .enumerate()
             .map(|(i, name)| {
                 let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
                 let conv = conv2d(inputs, VGG_CHANNELS, 3, padded, vb.pp(name))?;
-                Ok((conv, batch_norm(VGG_CHANNELS, EPSILON, vb.pp(vgg_norm(i + 1)))?))
+                Ok((
+                    conv,
+                    batch_norm(VGG_CHANNELS, EPSILON, vb.pp(vgg_norm(i + 1)))?,
+                ))
             })
             .collect::<Result<_>>()?;
         Ok(Self {
@@ -55,7 +63,11 @@ impl Vgg {
     /// - returns: penultimate layer `[n, 256]`, tag logits `[n, 50]`
     pub(crate) fn forward(&self, mels: &Tensor) -> Result<(Tensor, Tensor)> {
         let _enter = self.span.enter();
-        let mut x = self.input_norm.forward_t(mels, false)?.transpose(2, 3)?.contiguous()?; // [n, 1, 187, 96]
+        let mut x = self
+            .input_norm
+            .forward_t(mels, false)?
+            .transpose(2, 3)?
+            .contiguous()?; // [n, 1, 187, 96]
         for ((conv, norm), window) in self.blocks.iter().zip(POOLS) {
             x = norm.forward_t(&conv.forward(&x)?.relu()?, false)?;
             // [n, 128, 46, 96], [46, 24], [23, 12], [11, 6], [2, 1]
@@ -83,7 +95,10 @@ impl FastVgg {
         let values = |name: &str, shape: &[usize]| weights.values(name, shape, Architecture::Vgg);
         let norm = |i: usize, channels: usize| -> std::result::Result<[&[f32]; 4], EncoderError> {
             let mut norm: [&[f32]; 4] = [&[]; 4];
-            for (to, field) in norm.iter_mut().zip(["weight", "bias", "running_mean", "running_var"]) {
+            for (to, field) in
+                norm.iter_mut()
+                    .zip(["weight", "bias", "running_mean", "running_var"])
+            {
                 *to = values(&format!("{}.{field}", vgg_norm(i)), &[channels])?;
             }
             Ok(norm)
@@ -93,12 +108,20 @@ impl FastVgg {
         for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
             let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
             let weight = values(&format!("{name}.weight"), &[VGG_CHANNELS, inputs, 3, 3])?;
-            turned.push((0..weight.len()).map(|at| weight[at / 9 * 9 + at % 3 * 3 + at % 9 / 3]).collect());
+            turned.push(
+                (0..weight.len())
+                    .map(|at| weight[at / 9 * 9 + at % 3 * 3 + at % 9 / 3])
+                    .collect(),
+            );
         }
         let mut tensors = Vec::with_capacity(5);
         for (i, weight) in turned.iter().enumerate() {
             let bias = values(&format!("{}.bias", VGG_CONVOLUTIONS[i]), &[VGG_CHANNELS])?;
-            tensors.push(BlockTensors { weight, bias, norm: Some(norm(i + 1, VGG_CHANNELS)?) });
+            tensors.push(BlockTensors {
+                weight,
+                bias,
+                norm: Some(norm(i + 1, VGG_CHANNELS)?),
+            });
         }
         let block = |(frames, bands): (usize, usize)| BlockPlan {
             out: VGG_CHANNELS,
@@ -114,7 +137,14 @@ impl FastVgg {
         };
         let dense = values("dense.weight", &[VGG_TAGS, VGG_PENULTIMATE])?.to_vec();
         Ok(Self {
-            chain: FastChain::new(plan, (scale[0], shift[0]), &tensors, true, isa, Precision::F32),
+            chain: FastChain::new(
+                plan,
+                (scale[0], shift[0]),
+                &tensors,
+                true,
+                isa,
+                Precision::F32,
+            ),
             dense: (dense, values("dense.bias", &[VGG_TAGS])?.to_vec()),
         })
     }
@@ -130,7 +160,12 @@ impl Backend for FastVgg {
         for row in embeddings.chunks_exact(VGG_PENULTIMATE) {
             for (weight, bias) in weight.chunks_exact(VGG_PENULTIMATE).zip(bias) {
                 let mut lanes = [0.0f32; 16];
-                for (a, b) in weight.as_chunks::<16>().0.iter().zip(row.as_chunks::<16>().0) {
+                for (a, b) in weight
+                    .as_chunks::<16>()
+                    .0
+                    .iter()
+                    .zip(row.as_chunks::<16>().0)
+                {
                     for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
                         *lane += a * b;
                     }
@@ -151,17 +186,29 @@ mod tests {
     fn fast_equals_candle_on_every_instruction_set() {
         let random = Weights::random(Architecture::Vgg, 9);
         // Negative factors of batch norm, which a pool must not be swapped with.
-        let mut tensors: std::collections::BTreeMap<_, _> =
-            random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let mut tensors: std::collections::BTreeMap<_, _> = random
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+            .collect();
         for i in 1..6 {
-            let gamma = &mut tensors.get_mut(&format!("{}.weight", vgg_norm(i))).unwrap().values;
+            let gamma = &mut tensors
+                .get_mut(&format!("{}.weight", vgg_norm(i)))
+                .unwrap()
+                .values;
             gamma.iter_mut().step_by(3).for_each(|x| *x = -*x);
         }
         let weights = Weights::new("random", tensors);
         let n = 9;
-        let mels: Vec<f32> = uniform("patches", 0, n * 96 * 187).map(|u| (7.0 * u * u) as f32).collect();
+        let mels: Vec<f32> = uniform("patches", 0, n * 96 * 187)
+            .map(|u| (7.0 * u * u) as f32)
+            .collect();
         let device = candle_core::Device::Cpu;
-        let network = Vgg::new(&weights.var_builder(&device, candle_core::DType::F32).unwrap()).unwrap();
+        let network = Vgg::new(
+            &weights
+                .var_builder(&device, candle_core::DType::F32)
+                .unwrap(),
+        )
+        .unwrap();
         let input = candle_core::Tensor::from_slice(&mels, (n, 1, 96, 187), &device).unwrap();
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -169,16 +216,24 @@ mod tests {
         let error = |a: &[f32], b: &[f32]| {
             assert_eq!(a.len(), b.len());
             let scale = b.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-            a.iter().zip(b).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
+            a.iter()
+                .zip(b)
+                .fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()))
+                / scale
         };
         for isa in Isa::available() {
             let fast = FastVgg::new(&weights, isa).unwrap();
             let found = fast.forward(&mels, n).unwrap();
-            let (a, b) = (error(&found.embeddings, &penultimate), error(&found.logits, &logits));
+            let (a, b) = (
+                error(&found.embeddings, &penultimate),
+                error(&found.logits, &logits),
+            );
             assert!(a < 2e-5 && b < 2e-5, "{isa}: {a}, {b}");
             // Alone, the last patch (in a group of one above) and the fifth have the same bits.
             for i in [4, 8] {
-                let alone = fast.forward(&mels[i * 96 * 187..(i + 1) * 96 * 187], 1).unwrap();
+                let alone = fast
+                    .forward(&mels[i * 96 * 187..(i + 1) * 96 * 187], 1)
+                    .unwrap();
                 assert_eq!(
                     alone.embeddings,
                     found.embeddings[i * VGG_PENULTIMATE..(i + 1) * VGG_PENULTIMATE]

@@ -27,20 +27,29 @@ pub struct Weights {
 impl Weights {
     /// Wraps tensors; `origin` is the file or model that messages name.
     pub fn new(origin: impl Into<String>, tensors: BTreeMap<String, WeightTensor>) -> Self {
-        Self { origin: origin.into(), tensors }
+        Self {
+            origin: origin.into(),
+            tensors,
+        }
     }
 
     /// Parses a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out).
     pub fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Self, EncoderError> {
-        let bad = |reason: String| EncoderError::BadWeights { origin: origin.to_owned(), reason };
+        let bad = |reason: String| EncoderError::BadWeights {
+            origin: origin.to_owned(),
+            reason,
+        };
         let tensors = voisin_import::read_safetensors(bytes).map_err(bad)?;
         Ok(Self::new(origin, tensors))
     }
 
     /// Writes a safetensors file in f32.
     pub fn to_safetensors(&self, path: &Path) -> Result<(), EncoderError> {
-        let bytes: Vec<Vec<u8>> =
-            self.tensors.values().map(|t| t.values.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+        let bytes: Vec<Vec<u8>> = self
+            .tensors
+            .values()
+            .map(|t| t.values.iter().flat_map(|x| x.to_le_bytes()).collect())
+            .collect();
         let bad = |error: safetensors::SafeTensorError| EncoderError::BadWeights {
             origin: path.display().to_string(),
             reason: error.to_string(),
@@ -67,13 +76,20 @@ impl Weights {
     /// These tensors with the linear layers of `projection` in place of their own.
     pub(crate) fn with_projection(mut self, projection: Self) -> Self {
         self.tensors.retain(|name, _| !is_linear_layer(name));
-        self.tensors.extend(projection.tensors.into_iter().filter(|(name, _)| is_linear_layer(name)));
+        self.tensors.extend(
+            projection
+                .tensors
+                .into_iter()
+                .filter(|(name, _)| is_linear_layer(name)),
+        );
         self
     }
 
     /// Names and tensors, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &WeightTensor)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// The tensor of this name, if there is one.
@@ -88,11 +104,14 @@ impl Weights {
         shape: &[usize],
         architecture: Architecture,
     ) -> Result<&[f32], EncoderError> {
-        let tensor = self.tensors.get(name).ok_or_else(|| EncoderError::MissingTensor {
-            origin: self.origin.clone(),
-            tensor: name.to_owned(),
-            architecture: architecture.to_string(),
-        })?;
+        let tensor = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| EncoderError::MissingTensor {
+                origin: self.origin.clone(),
+                tensor: name.to_owned(),
+                architecture: architecture.to_string(),
+            })?;
         if tensor.shape != shape {
             return Err(EncoderError::WrongShape {
                 origin: self.origin.clone(),
@@ -108,13 +127,16 @@ impl Weights {
     pub fn architecture(&self) -> Result<Architecture, EncoderError> {
         if self.tensors.contains_key("audio_embedding_layer.weight") {
             Ok(Architecture::OpenL3)
-        } else if self.tensors.contains_key("conv2d_5.weight") && self.tensors.contains_key("dense_1.weight")
+        } else if self.tensors.contains_key("conv2d_5.weight")
+            && self.tensors.contains_key("dense_1.weight")
         {
             Ok(Architecture::Musicnn)
         } else if self.tensors.contains_key("5CNN.weight") {
             Ok(Architecture::Vgg)
         } else {
-            Err(EncoderError::UnknownArchitecture { origin: self.origin.clone() })
+            Err(EncoderError::UnknownArchitecture {
+                origin: self.origin.clone(),
+            })
         }
     }
 
@@ -128,7 +150,11 @@ impl Weights {
             Architecture::Layers => Vec::new(),
         };
         for (name, shape) in tensors {
-            if self.values(&name, &shape, architecture)?.iter().any(|x| !x.is_finite()) {
+            if self
+                .values(&name, &shape, architecture)?
+                .iter()
+                .any(|x| !x.is_finite())
+            {
                 return Err(EncoderError::BadWeights {
                     origin: self.origin.clone(),
                     reason: format!("tensor \"{name}\" has values that are not finite"),
@@ -143,18 +169,25 @@ impl Weights {
     pub(crate) fn openl3_channels(&self) -> [usize; 9] {
         let mut channels = OPENL3_CHANNELS;
         for i in 0..8 {
-            let shape =
-                self.tensor(&format!("{}.weight", openl3_layer(i))).map(|tensor| tensor.shape.as_slice());
+            let shape = self
+                .tensor(&format!("{}.weight", openl3_layer(i)))
+                .map(|tensor| tensor.shape.as_slice());
             match shape {
                 Some(&[out, input, 3, 3])
-                    if input == channels[i] && (16..=1024).contains(&out) && out.is_multiple_of(16) =>
+                    if input == channels[i]
+                        && (16..=1024).contains(&out)
+                        && out.is_multiple_of(16) =>
                 {
                     channels[i + 1] = out;
                 }
                 _ => return OPENL3_CHANNELS,
             }
         }
-        if channels[8] == OPENL3_CHANNELS[8] { channels } else { OPENL3_CHANNELS }
+        if channels[8] == OPENL3_CHANNELS[8] {
+            channels
+        } else {
+            OPENL3_CHANNELS
+        }
     }
 
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
@@ -178,11 +211,16 @@ impl Weights {
                     }
                     _ => (-0.1, 0.1),
                 };
-                let values = uniform(&name, seed, count).map(|u| (low + (high - low) * u) as f32).collect();
+                let values = uniform(&name, seed, count)
+                    .map(|u| (low + (high - low) * u) as f32)
+                    .collect();
                 (name, WeightTensor { shape, values })
             })
             .collect();
-        Self::new(format!("random {architecture} weights (seed {seed})"), tensors)
+        Self::new(
+            format!("random {architecture} weights (seed {seed})"),
+            tensors,
+        )
     }
 
     /// The tensors as Candle's variables on `device`.
@@ -195,7 +233,8 @@ impl Weights {
             .tensors
             .iter()
             .map(|(name, t)| {
-                let tensor = candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)?;
+                let tensor =
+                    candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)?;
                 Ok::<_, candle_core::Error>((name.clone(), tensor.to_dtype(dtype)?))
             })
             .collect::<Result<HashMap<_, _>, _>>()?;
@@ -205,7 +244,9 @@ impl Weights {
 
 /// Whether the tensor is one of the layers behind a network that [`super::projection`] reads.
 fn is_linear_layer(name: &str) -> bool {
-    ["projection.", "tags.", "standardise.", "told."].iter().any(|layer| name.starts_with(layer))
+    ["projection.", "tags.", "standardise.", "told."]
+        .iter()
+        .any(|layer| name.starts_with(layer))
 }
 
 /// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the name plus the seed.
@@ -220,5 +261,7 @@ pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item
 /// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of the bands, as in Won,
 /// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
 pub(super) fn hears_mean(weights: &Weights) -> bool {
-    weights.tensor(&format!("{}.weight", CONVOLUTIONS[2].name)).is_some_and(|tensor| tensor.shape.len() == 3)
+    weights
+        .tensor(&format!("{}.weight", CONVOLUTIONS[2].name))
+        .is_some_and(|tensor| tensor.shape.len() == 3)
 }

@@ -3,7 +3,11 @@
 //! `VOISIN_NEEDS_GPU=1` makes a missing GPU a failure.
 
 #![cfg(feature = "cuda")]
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test: it fails, or says what it measured")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test: it fails, or says what it measured"
+)]
 
 use ndarray::{Array2, ArrayView2};
 use voisin_base::random::Random;
@@ -32,12 +36,21 @@ fn gpu() -> Option<Device> {
 /// Sounds that differ: chords of a few partials that decay, and noise.
 fn sound(rate: u32, samples: usize, seed: u64) -> Vec<f32> {
     let mut random = Random::stream(seed, 3);
-    let partials: Vec<(f32, f32)> =
-        (0..6).map(|_| (60.0 * 2f32.powf(random.normal() as f32 + 2.0), random.normal() as f32)).collect();
+    let partials: Vec<(f32, f32)> = (0..6)
+        .map(|_| {
+            (
+                60.0 * 2f32.powf(random.normal() as f32 + 2.0),
+                random.normal() as f32,
+            )
+        })
+        .collect();
     let (noise, decay) = (0.1 * (seed % 4) as f32, (seed % 3) as f32);
     let sample = |at: usize| {
         let time = at as f32 / rate as f32;
-        let tones: f32 = partials.iter().map(|(f, a)| a * (std::f32::consts::TAU * f * time).sin()).sum();
+        let tones: f32 = partials
+            .iter()
+            .map(|(f, a)| a * (std::f32::consts::TAU * f * time).sin())
+            .sum();
         0.1 * tones * (-decay * time).exp() + noise * random.normal() as f32
     };
     (0..samples).map(sample).collect()
@@ -53,7 +66,11 @@ fn windows(encoder: &Encoder, n: usize, seed: u64) -> Vec<Vec<f32>> {
             let (mut scratch, cells) = (front_end.scratch(), config.cells());
             let mut mels = vec![0.0; n.div_ceil(every) * cells];
             for (i, mel) in mels.chunks_mut(cells).enumerate() {
-                let samples = sound(config.sample_rate(), config.window_samples(), seed + (i * every) as u64);
+                let samples = sound(
+                    config.sample_rate(),
+                    config.window_samples(),
+                    seed + (i * every) as u64,
+                );
                 front_end.compute_into(&samples, &mut scratch, mel);
             }
             mels
@@ -64,7 +81,10 @@ fn windows(encoder: &Encoder, n: usize, seed: u64) -> Vec<Vec<f32>> {
 fn encode(encoder: &Encoder, mels: &[Vec<f32>], n: usize) -> (Array2<f32>, Array2<f32>) {
     let mels: Vec<&[f32]> = mels.iter().map(Vec::as_slice).collect();
     if encoder.tags() == 0 {
-        return (encoder.encode_each(&mels, n).unwrap(), Array2::zeros((n, 0)));
+        return (
+            encoder.encode_each(&mels, n).unwrap(),
+            Array2::zeros((n, 0)),
+        );
     }
     let tagged = encoder.encode_each_with_tags(&mels, n).unwrap();
     (tagged.embeddings, tagged.logits)
@@ -82,7 +102,11 @@ fn apart(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
         let off = unit(a) - unit(b);
         off.dot(&off).sqrt()
     };
-    a.rows().into_iter().zip(b.rows()).map(distance).fold(0.0, f64::max)
+    a.rows()
+        .into_iter()
+        .zip(b.rows())
+        .map(distance)
+        .fold(0.0, f64::max)
 }
 
 /// Vectors in f32 within `2e-5` of the CPU's at unit length, those in bf16 within `0.05`.
@@ -91,19 +115,40 @@ fn compare(name: &str, load: impl Fn(&Device, &EncoderOptions) -> Encoder, gpu: 
     let on_cpu = load(&cpu(), &EncoderOptions::default());
     let mels = windows(&on_cpu, n, 11);
     let (expected, logits) = encode(&on_cpu, &mels, n);
-    let all =
-        [CpuPath::Fast, CpuPath::Candle].map(|engine| [Precision::F32, Precision::Bf16].map(|p| (engine, p)));
+    let all = [CpuPath::Fast, CpuPath::Candle]
+        .map(|engine| [Precision::F32, Precision::Bf16].map(|p| (engine, p)));
     for (engine, precision) in all.into_iter().flatten() {
-        let allowed = if precision == Precision::F32 { 2e-5 } else { 5e-2 };
-        let on_gpu = load(gpu, &EncoderOptions { precision, engine, ..EncoderOptions::default() });
+        let allowed = if precision == Precision::F32 {
+            2e-5
+        } else {
+            5e-2
+        };
+        let on_gpu = load(
+            gpu,
+            &EncoderOptions {
+                precision,
+                engine,
+                ..EncoderOptions::default()
+            },
+        );
         assert!(on_gpu.device().is_gpu());
         assert_eq!(on_gpu.precision(), precision, "{name}");
         let (found, told) = encode(&on_gpu, &mels, n);
         let vectors = apart(found.view(), expected.view());
-        let off = (&told - &logits).iter().fold(0f32, |most, x| most.max(x.abs()));
-        println!("{name}, {engine:?}, {precision:?}: vectors {vectors:.1e} apart, logits {off:.1e}");
-        assert!(vectors < allowed, "{name}, {engine:?}, {precision:?}: {vectors}");
-        assert!(off < 20.0 * allowed as f32, "{name}, {engine:?}, {precision:?}: logits {off}");
+        let off = (&told - &logits)
+            .iter()
+            .fold(0f32, |most, x| most.max(x.abs()));
+        println!(
+            "{name}, {engine:?}, {precision:?}: vectors {vectors:.1e} apart, logits {off:.1e}"
+        );
+        assert!(
+            vectors < allowed,
+            "{name}, {engine:?}, {precision:?}: {vectors}"
+        );
+        assert!(
+            off < 20.0 * allowed as f32,
+            "{name}, {engine:?}, {precision:?}: logits {off}"
+        );
     }
 }
 
@@ -122,7 +167,11 @@ fn every_model_gives_the_vectors_of_the_cpu() {
 #[test]
 fn every_architecture_gives_the_vectors_of_the_cpu() {
     let Some(gpu) = gpu() else { return };
-    for architecture in [Architecture::OpenL3, Architecture::Musicnn, Architecture::Vgg] {
+    for architecture in [
+        Architecture::OpenL3,
+        Architecture::Musicnn,
+        Architecture::Vgg,
+    ] {
         let load = |device: &Device, options: &EncoderOptions| {
             Encoder::random_with(architecture, 3, device, options).unwrap()
         };
@@ -161,16 +210,28 @@ fn any_batch_gives_the_same_vectors() {
     let n = 700;
     for engine in [CpuPath::Fast, CpuPath::Candle] {
         let load = |batch| {
-            let options = EncoderOptions { batch, engine, ..EncoderOptions::default() };
+            let options = EncoderOptions {
+                batch,
+                engine,
+                ..EncoderOptions::default()
+            };
             Encoder::random_with(Architecture::OpenL3, 3, &gpu, &options).unwrap()
         };
         let few = windows(&load(None), 50, 7);
         let expected = load(Some(1)).encode(&few[0], 50).unwrap();
-        let many: Vec<f32> = few[0].iter().copied().cycle().take(n * few[0].len() / 50).collect();
+        let many: Vec<f32> = few[0]
+            .iter()
+            .copied()
+            .cycle()
+            .take(n * few[0].len() / 50)
+            .collect();
         for batch in [None, Some(n)] {
             let found = load(batch).encode(&many, n).unwrap();
             for chunk in found.exact_chunks((50, 512)) {
-                assert!(apart(chunk, expected.view()) < 2e-5, "{engine:?}, {batch:?}");
+                assert!(
+                    apart(chunk, expected.view()) < 2e-5,
+                    "{engine:?}, {batch:?}"
+                );
             }
         }
     }
@@ -182,25 +243,34 @@ fn a_training_step_is_that_of_the_cpu() {
     let weights = OpenL3Weights::seeded(5, &[16, 16, 32, 16, 32, 48, 32, 64]);
     let (h, w, n) = (64, 99, 8);
     let mut random = Random::stream(1, 1);
-    let mels: Vec<f32> = (0..n * h * w).map(|_| 20.0 * random.normal() as f32 - 40.0).collect();
+    let mels: Vec<f32> = (0..n * h * w)
+        .map(|_| 20.0 * random.normal() as f32 - 40.0)
+        .collect();
     // In bf16 some maxima move to other places, and with them gradients: by half their length on a CPU, too.
-    for (precision, steps, outputs, allowed) in
-        [(Precision::F32, 2, 2e-5, 2e-3), (Precision::Bf16, 1, 5e-2, 0.9)]
-    {
+    for (precision, steps, outputs, allowed) in [
+        (Precision::F32, 2, 2e-5, 2e-3),
+        (Precision::Bf16, 1, 5e-2, 0.9),
+    ] {
         let isa = voisin_kernels::isa().unwrap();
-        let mut on_cpu = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
+        let mut on_cpu =
+            OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
         let mut on_gpu = OpenL3TrainOnDevice::with_input(&weights, h, w, &gpu, precision);
         let near = |a: &[f32], b: &[f32], allowed: f64, what: &str| {
             let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
             let off: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
             let error = length(&off) / length(b).max(1e-6);
             println!("{precision:?} {what}: {error:.1e}");
-            assert!(a.len() == b.len() && error < allowed, "{precision:?} {what}: {error:e}");
+            assert!(
+                a.len() == b.len() && error < allowed,
+                "{precision:?} {what}: {error:e}"
+            );
         };
         for step in 0..steps {
             let (a, b) = (on_cpu.forward(&mels, n), on_gpu.forward(&mels, n).unwrap());
             near(&b, &a, outputs, "embeddings");
-            let d: Vec<f32> = (0..a.len()).map(|i| (i as f32 * 1.7 + step as f32).sin()).collect();
+            let d: Vec<f32> = (0..a.len())
+                .map(|i| (i as f32 * 1.7 + step as f32).sin())
+                .collect();
             on_cpu.backward(&d);
             on_gpu.backward(&d).unwrap();
             for parameter in on_cpu.layout().to_vec() {
@@ -221,7 +291,10 @@ fn a_training_step_is_that_of_the_cpu() {
             }
             for train in [&mut on_cpu, on_gpu.host_mut()] {
                 let (parameters, gradients) = train.parameters_and_gradients();
-                parameters.iter_mut().zip(gradients).for_each(|(p, g)| *p -= 1e-5 * g);
+                parameters
+                    .iter_mut()
+                    .zip(gradients)
+                    .for_each(|(p, g)| *p -= 1e-5 * g);
             }
         }
     }
@@ -248,7 +321,18 @@ fn networks_of_layers_train_as_on_the_cpu() {
             ],
             image,
         ),
-        (&["conv 3 3x2 valid", "elu", "pool 3x2", "frames", "lstm 5 all", "lstm 4", "linear classes"], image),
+        (
+            &[
+                "conv 3 3x2 valid",
+                "elu",
+                "pool 3x2",
+                "frames",
+                "lstm 5 all",
+                "lstm 4",
+                "linear classes",
+            ],
+            image,
+        ),
         (
             &[
                 "frames",
@@ -262,13 +346,24 @@ fn networks_of_layers_train_as_on_the_cpu() {
             ],
             image,
         ),
-        (&["conv 4 3x3", "elu", "gap", "linear 6", "elu", "linear classes"], image),
+        (
+            &[
+                "conv 4 3x3",
+                "elu",
+                "gap",
+                "linear 6",
+                "elu",
+                "linear classes",
+            ],
+            image,
+        ),
     ];
     let (n, classes) = (3, 4);
     for (layers, input) in networks {
         let stack = Stack::new(layers, input, classes).unwrap();
         let mut random = Random::stream(9, 1);
-        let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
+        let mut numbers =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
         let (x, d) = (numbers(n * input.cells()), numbers(n * classes));
         let pass = |device: Device| {
             let mut net = StackTrain::new(stack.clone(), 5, FirstWeights::Torch, device);
@@ -285,8 +380,14 @@ fn networks_of_layers_train_as_on_the_cpu() {
         for (at, (found, expected)) in pass(gpu.clone()).iter().zip(&pass(cpu())).enumerate() {
             assert_eq!(found.len(), expected.len());
             let largest = expected.iter().fold(1e-2f32, |most, x| most.max(x.abs()));
-            let off = found.iter().zip(expected).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
-            assert!(off < 5e-4 * largest, "{layers:?}, {at}: {off:e} of {largest:e}");
+            let off = found
+                .iter()
+                .zip(expected)
+                .fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+            assert!(
+                off < 5e-4 * largest,
+                "{layers:?}, {at}: {off:e} of {largest:e}"
+            );
         }
     }
 }
@@ -315,7 +416,10 @@ fn brute_force_finds_the_nearest() {
         for column in 0..k {
             let (id, similarity) = (found.rows[[row, column]], found.similarities[[row, column]]);
             assert!((exact[id as usize] - similarity).abs() < 1e-5);
-            assert!((similarity - sorted[column]).abs() < 1e-5, "question {row}, place {column}");
+            assert!(
+                (similarity - sorted[column]).abs() < 1e-5,
+                "question {row}, place {column}"
+            );
         }
     }
 }

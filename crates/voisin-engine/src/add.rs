@@ -21,8 +21,8 @@ use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
-    AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind, Library,
-    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind,
+    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 
 /// How files are added.
@@ -151,7 +151,12 @@ struct FileJob {
 
 impl FileJob {
     fn new(file: FileRecord) -> Self {
-        Self { file, again: false, measure: None, retag: None }
+        Self {
+            file,
+            again: false,
+            measure: None,
+            retag: None,
+        }
     }
 }
 
@@ -168,15 +173,9 @@ enum FileFinding {
         descriptors: Option<Descriptors>,
     },
     /// Audio that the library has.
-    Known {
-        track: TrackId,
-        tags: TrackTags,
-    },
+    Known { track: TrackId, tags: TrackTags },
     /// Audio that another worker has in hand.
-    InHand {
-        content: ContentId,
-        tags: TrackTags,
-    },
+    InHand { content: ContentId, tags: TrackTags },
     Failed {
         content: Option<ContentId>,
         error: EngineError,
@@ -214,17 +213,31 @@ pub fn add(
         match library.file_state(&file)? {
             FileState::Unchanged(track) if !options.force => {
                 if wants_descriptors(library, track, options)? && measured.insert(track) {
-                    jobs.push(FileJob { measure: Some(track), ..FileJob::new(file) });
+                    jobs.push(FileJob {
+                        measure: Some(track),
+                        ..FileJob::new(file)
+                    });
                 } else {
                     summary.unchanged += 1;
                 }
             }
-            FileState::FailedBefore { .. } if !options.force && !options.retry => summary.skipped += 1,
-            FileState::OldTags(track) if !options.force => {
-                jobs.push(FileJob { retag: Some(track), ..FileJob::new(file) });
+            FileState::FailedBefore { .. } if !options.force && !options.retry => {
+                summary.skipped += 1
             }
-            FileState::NoVector(_) => jobs.push(FileJob { again: true, ..FileJob::new(file) }),
-            _ => jobs.push(FileJob { again: options.force, ..FileJob::new(file) }),
+            FileState::OldTags(track) if !options.force => {
+                jobs.push(FileJob {
+                    retag: Some(track),
+                    ..FileJob::new(file)
+                });
+            }
+            FileState::NoVector(_) => jobs.push(FileJob {
+                again: true,
+                ..FileJob::new(file)
+            }),
+            _ => jobs.push(FileJob {
+                again: options.force,
+                ..FileJob::new(file)
+            }),
         }
     }
     progress(AddEvent::Planned {
@@ -234,13 +247,22 @@ pub fn add(
     });
     if options.dry_run {
         for job in &jobs {
-            progress(AddEvent::Done { path: &job.file.path, outcome: &Outcome::WouldAdd });
+            progress(AddEvent::Done {
+                path: &job.file.path,
+                outcome: &Outcome::WouldAdd,
+            });
         }
         summary.added = jobs.len() as u64;
         summary.seconds = start.elapsed().as_secs_f64();
         return Ok(summary);
     }
-    let mut writer = Writer { library, progress, summary, waiting: Vec::new(), failed: HashMap::new() };
+    let mut writer = Writer {
+        library,
+        progress,
+        summary,
+        waiting: Vec::new(),
+        failed: HashMap::new(),
+    };
     run(&mut writer, embedder, &jobs, options, stop)?;
     writer.settle_waiting()?;
     let mut summary = writer.summary;
@@ -253,14 +275,19 @@ pub fn add(
 }
 
 /// Whether a track that has not changed is to be measured.
-fn wants_descriptors(library: &Library, track: TrackId, options: &AddOptions) -> Result<bool, EngineError> {
+fn wants_descriptors(
+    library: &Library,
+    track: TrackId,
+    options: &AddOptions,
+) -> Result<bool, EngineError> {
     if !options.update_descriptors || options.descriptors == DescriptorDepth::None {
         return Ok(false);
     }
     let known = library.descriptors(&[track])?.remove(&track);
     Ok(known.is_none_or(|known| {
         let rough = known.loudness.is_some() && !known.loudness_is_exact;
-        known.version != DESCRIPTORS_VERSION || (options.descriptors == DescriptorDepth::Full && rough)
+        known.version != DESCRIPTORS_VERSION
+            || (options.descriptors == DescriptorDepth::Full && rough)
     }))
 }
 
@@ -287,8 +314,11 @@ pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
 /// A model by its manifest, as a library keeps it.
 #[doc(hidden)]
 pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
-    let manifest_json = serde_json::to_string(manifest)
-        .map_err(|source| EngineError::Manifest { model: manifest.name.clone(), source })?;
+    let manifest_json =
+        serde_json::to_string(manifest).map_err(|source| EngineError::Manifest {
+            model: manifest.name.clone(),
+            source,
+        })?;
     Ok(StoredModel {
         name: manifest.name.clone(),
         fingerprint: manifest.fingerprint(),
@@ -330,8 +360,10 @@ fn run(
             let (sender, next, broken) = (sender.clone(), &next, &broken);
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
-                let _pool =
-                    rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                let _pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads_each)
+                    .use_current_thread()
+                    .build();
                 worker.work(jobs, next, &[stop, broken], &sender);
             });
         }
@@ -372,17 +404,21 @@ impl Worker<'_> {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { return };
             self.note(Some(&job.file.path));
-            let finding = catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
-                let message = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                    .unwrap_or_default();
-                FileFinding::Failed {
-                    content: None,
-                    error: EngineError::Fault { path: job.file.path.clone(), message },
-                }
-            });
+            let finding =
+                catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
+                    let message = panic
+                        .downcast_ref::<String>()
+                        .cloned()
+                        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                        .unwrap_or_default();
+                    FileFinding::Failed {
+                        content: None,
+                        error: EngineError::Fault {
+                            path: job.file.path.clone(),
+                            message,
+                        },
+                    }
+                });
             self.note(None);
             if sender.send((i as u32, finding)).is_err() {
                 return;
@@ -398,7 +434,8 @@ impl Worker<'_> {
 
     fn look_at(&self, job: &FileJob) -> FileFinding {
         let mut content = None;
-        self.try_look_at(job, &mut content).unwrap_or_else(|error| FileFinding::Failed { content, error })
+        self.try_look_at(job, &mut content)
+            .unwrap_or_else(|error| FileFinding::Failed { content, error })
     }
 
     fn try_look_at(
@@ -410,7 +447,10 @@ impl Worker<'_> {
         let _copy = match self.fetch.filter(|_| address::scheme(path).is_some()) {
             Some(fetch) => {
                 let file = tracing::info_span!("fetch").in_scope(|| fetch(path));
-                let file = file.map_err(|source| AudioError::Io { path: path.clone(), source })?;
+                let file = file.map_err(|source| AudioError::Io {
+                    path: path.clone(),
+                    source,
+                })?;
                 Some(LocalCopy::new(path, file))
             }
             None => None,
@@ -419,28 +459,46 @@ impl Worker<'_> {
             let tags = voisin_audio::tags::read_tags(path)?;
             return Ok(FileFinding::Known { track, tags });
         }
-        let info = tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
+        let info =
+            tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
         if let Some(track) = job.measure {
-            let descriptors = self.embedder.measure(path, &info, self.windows, self.depth)?;
+            let descriptors = self
+                .embedder
+                .measure(path, &info, self.windows, self.depth)?;
             return Ok(FileFinding::Measured { track, descriptors });
         }
         // Tags are a courtesy: a file whose tags cannot be read is still music.
-        let tags =
-            tracing::info_span!("tags").in_scope(|| voisin_audio::tags::read_tags(path)).unwrap_or_default();
+        let tags = tracing::info_span!("tags")
+            .in_scope(|| voisin_audio::tags::read_tags(path))
+            .unwrap_or_default();
         if !job.again
             && let Some(track) = self.reader.find_by_content(&info.content)?
             && self.reader.has_vector(track)?
         {
             return Ok(FileFinding::Known { track, tags });
         }
-        let first = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(info.content);
+        let first = self
+            .in_hand
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(info.content);
         if !first && !job.again {
-            return Ok(FileFinding::InHand { content: info.content, tags });
+            return Ok(FileFinding::InHand {
+                content: info.content,
+                tags,
+            });
         }
         *content = Some(info.content);
         let embedding =
-            Box::new(self.embedder.embed_measured(path, &info, self.windows, self.depth, None)?);
-        Ok(FileFinding::Embedded { info, tags, embedding })
+            Box::new(
+                self.embedder
+                    .embed_measured(path, &info, self.windows, self.depth, None)?,
+            );
+        Ok(FileFinding::Embedded {
+            info,
+            tags,
+            embedding,
+        })
     }
 }
 
@@ -450,7 +508,9 @@ pub fn read_through(path: &Path, windows: WindowPlan) {
     // Those of MusiCNN; another model's decoding differs in the resampler only.
     const RATE: u32 = 16_000;
     const LENGTH: usize = 3 * RATE as usize;
-    let Ok(info) = voisin_audio::probe(path) else { return };
+    let Ok(info) = voisin_audio::probe(path) else {
+        return;
+    };
     let _ = voisin_audio::tags::read_tags(path);
     let starts = windows.starts(voisin_audio::resampled_len(&info, RATE), LENGTH, RATE);
     let whole = DescriptorDepth::Full;
@@ -470,7 +530,11 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn write(&mut self, job: &FileJob, finding: FileFinding) -> Result<(), EngineError> {
         match finding {
-            FileFinding::Embedded { info, tags, embedding } => {
+            FileFinding::Embedded {
+                info,
+                tags,
+                embedding,
+            } => {
                 let _span = tracing::info_span!("store").entered();
                 self.store(job, info, tags, *embedding)
             }
@@ -497,7 +561,10 @@ impl Writer<'_> {
         tags: TrackTags,
         embedding: FileEmbedding,
     ) -> Result<(), EngineError> {
-        let windows = TrackWindows { vectors: embedding.half_windows(), starts: embedding.starts };
+        let windows = TrackWindows {
+            vectors: embedding.half_windows(),
+            starts: embedding.starts,
+        };
         let vector = embedding.vector.into_vec();
         let descriptors = embedding.descriptors;
         if let Some(track) = self.library.find_by_content(&info.content)? {
@@ -510,11 +577,20 @@ impl Writer<'_> {
             return Ok(());
         }
         let audio = audio_facts(info, embedding.report.damaged_packets);
-        let new = NewTrack { audio, file: job.file.clone(), tags, vector, windows, descriptors };
+        let new = NewTrack {
+            audio,
+            file: job.file.clone(),
+            tags,
+            vector,
+            windows,
+            descriptors,
+        };
         match self.library.insert_track(&new) {
             Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
             // Another process was faster.
-            Err(LibraryError::DuplicateContent { track }) => self.attach(track, &new.file, &new.tags)?,
+            Err(LibraryError::DuplicateContent { track }) => {
+                self.attach(track, &new.file, &new.tags)?
+            }
             Err(error @ LibraryError::BadVector { .. }) => {
                 self.fail(&new.file, error.into(), Some(new.audio.content))?;
             }
@@ -523,7 +599,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn attach(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<(), EngineError> {
+    fn attach(
+        &mut self,
+        track: TrackId,
+        file: &FileRecord,
+        tags: &TrackTags,
+    ) -> Result<(), EngineError> {
         let outcome = match self.library.attach_file(track, file, tags)? {
             AttachOutcome::Retagged => Outcome::Retagged(track),
             AttachOutcome::Moved { from } => Outcome::Moved { track, from },
@@ -569,7 +650,10 @@ impl Writer<'_> {
                 None => {
                     // Not failed either: its twin was left for another run, and so is this one.
                     if let Some(other) = self.failed.get(&content).cloned() {
-                        let error = EngineError::SameAsFailed { path: file.path.clone(), other };
+                        let error = EngineError::SameAsFailed {
+                            path: file.path.clone(),
+                            other,
+                        };
                         self.fail(&file, error, None)?;
                     }
                 }
@@ -581,19 +665,28 @@ impl Writer<'_> {
     fn done(&mut self, path: &Path, outcome: Outcome) {
         let counter = match &outcome {
             Outcome::Added(_) | Outcome::WouldAdd => &mut self.summary.added,
-            Outcome::Replaced(_) | Outcome::Measured(_) | Outcome::Retagged(_) | Outcome::Duplicate(_) => {
-                &mut self.summary.updated
-            }
+            Outcome::Replaced(_)
+            | Outcome::Measured(_)
+            | Outcome::Retagged(_)
+            | Outcome::Duplicate(_) => &mut self.summary.updated,
             Outcome::Moved { .. } => &mut self.summary.moved,
             Outcome::Failed(_) => &mut self.summary.failed,
         };
         *counter += 1;
-        (self.progress)(AddEvent::Done { path, outcome: &outcome });
+        (self.progress)(AddEvent::Done {
+            path,
+            outcome: &outcome,
+        });
     }
 }
 
 /// A reason without the path that stands beside it anyway, on one line.
 fn one_line(message: &str, path: &Path) -> String {
     let prefix = format!("{}: ", path.display());
-    message.strip_prefix(&prefix).unwrap_or(message).split_whitespace().collect::<Vec<_>>().join(" ")
+    message
+        .strip_prefix(&prefix)
+        .unwrap_or(message)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

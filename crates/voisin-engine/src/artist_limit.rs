@@ -19,7 +19,10 @@ pub(super) struct ArtistLimit<'a> {
 
 impl<'a> ArtistLimit<'a> {
     pub(super) fn new(library: &'a Library, most: Option<usize>) -> Self {
-        Self { library, taken: most.map(|most| NameLimit::new(Some(most))) }
+        Self {
+            library,
+            taken: most.map(|most| NameLimit::new(Some(most))),
+        }
     }
 
     /// The candidates, in order, that do not exceed the limit together with all chosen before; one read of the library.
@@ -28,10 +31,15 @@ impl<'a> ArtistLimit<'a> {
         candidates: Vec<T>,
         track: impl Fn(&T) -> TrackId,
     ) -> Result<Vec<T>, EngineError> {
-        let Some(taken) = &mut self.taken else { return Ok(candidates) };
+        let Some(taken) = &mut self.taken else {
+            return Ok(candidates);
+        };
         let ids: Vec<TrackId> = candidates.iter().map(track).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
-        let chosen = candidates.into_iter().zip(tracks).filter(|(_, track)| taken.admit(artists_of(track)));
+        let chosen = candidates
+            .into_iter()
+            .zip(tracks)
+            .filter(|(_, track)| taken.admit(artists_of(track)));
         Ok(chosen.map(|(candidate, _)| candidate).collect())
     }
 
@@ -45,7 +53,10 @@ impl<'a> ArtistLimit<'a> {
         let mut chosen = Vec::new();
         let mut candidates = candidates.into_iter();
         while chosen.len() < limit {
-            let some: Vec<T> = candidates.by_ref().take(limit.saturating_mul(3).saturating_add(10)).collect();
+            let some: Vec<T> = candidates
+                .by_ref()
+                .take(limit.saturating_mul(3).saturating_add(10))
+                .collect();
             if some.is_empty() {
                 break;
             }

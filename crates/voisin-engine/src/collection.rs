@@ -64,20 +64,31 @@ impl Collection {
 
     /// The rows of the tracks of a set.
     pub fn rows_of(&self, tracks: &TrackSet) -> Vec<usize> {
-        (0..self.ids.len()).filter(|&row| tracks.contains(self.ids[row])).collect()
+        (0..self.ids.len())
+            .filter(|&row| tracks.contains(self.ids[row]))
+            .collect()
     }
 
     /// The row of a seed: a track of the library, or one that was [taken in](Self::take_in).
     pub fn row_of(&self, seed: &Seed) -> Result<usize, EngineError> {
-        let guest = || self.meta[..self.guests].iter().position(|guest| guest.system_path() == seed.path);
+        let guest = || {
+            self.meta[..self.guests]
+                .iter()
+                .position(|guest| guest.system_path() == seed.path)
+        };
         seed.track
             .map_or_else(guest, |track| self.row(track))
-            .ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })
+            .ok_or_else(|| EngineError::NotInLibrary {
+                path: seed.path.clone(),
+            })
     }
 
     /// Takes in the seeds that are not in the library as rows in front of all others, with ids below 1, so that lists
     /// and walks may begin and end with them. Nothing of it is stored.
-    pub fn take_in<'a>(&mut self, seeds: impl IntoIterator<Item = &'a Seed>) -> Result<(), EngineError> {
+    pub fn take_in<'a>(
+        &mut self,
+        seeds: impl IntoIterator<Item = &'a Seed>,
+    ) -> Result<(), EngineError> {
         let mut guests: Vec<&Seed> = Vec::new();
         for seed in seeds {
             if seed.track.is_none() && guests.iter().all(|guest| guest.path != seed.path) {
@@ -88,13 +99,18 @@ impl Collection {
             return Ok(());
         }
         let n = guests.len();
-        let front = self.space.centre_rows(stacked(&guests, self.vectors.ncols())?);
+        let front = self
+            .space
+            .centre_rows(stacked(&guests, self.vectors.ncols())?);
         let mut vectors = Array2::zeros((n + self.vectors.nrows(), self.vectors.ncols()));
         vectors.slice_mut(s![..n, ..]).assign(&front);
         vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
         self.vectors = vectors;
         let ids = (0..n).map(|i| TrackId(i as i64 + 1 - n as i64));
-        let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, &seed.path));
+        let meta = ids
+            .clone()
+            .zip(&guests)
+            .map(|(id, seed)| guest(id, &seed.path));
         self.meta.splice(..0, meta);
         self.genres.splice(..0, std::iter::repeat_n(Vec::new(), n));
         self.ids.splice(..0, ids);
@@ -109,17 +125,26 @@ impl Engine {
         let _snapshot = self.library().snapshot()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
-            return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
+            return Err(EngineError::EmptyLibrary {
+                dir: self.library().dir().to_owned(),
+            });
         }
         let space = LibrarySpace::of(self.library(), &vectors)?;
         let collection = self.without_vectors(vectors.ids, space)?;
-        Ok(Collection { vectors: collection.space.centre_rows(vectors.values), ..collection })
+        Ok(Collection {
+            vectors: collection.space.centre_rows(vectors.values),
+            ..collection
+        })
     }
 
     /// What is known of tracks, but for their vectors.
     ///
     /// - `ids`: ascending
-    fn without_vectors(&self, ids: Vec<TrackId>, space: LibrarySpace) -> Result<Collection, EngineError> {
+    fn without_vectors(
+        &self,
+        ids: Vec<TrackId>,
+        space: LibrarySpace,
+    ) -> Result<Collection, EngineError> {
         let taxonomy = self.taxonomy()?;
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
         let mut facts = Vec::with_capacity(ids.len());
@@ -139,7 +164,16 @@ impl Engine {
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
         let (vectors, of) = (Array2::zeros((0, space.mean().len())), ids.len());
-        Ok(Collection { ids, vectors, meta, genres, taxonomy, space, of, guests: 0 })
+        Ok(Collection {
+            ids,
+            vectors,
+            meta,
+            genres,
+            taxonomy,
+            space,
+            of,
+            guests: 0,
+        })
     }
 
     /// As [`collection`](Self::collection), but of the tracks alone that are nearest to each of some seeds, `most` of them
@@ -166,7 +200,9 @@ impl Engine {
         };
         let least = found.iter().map(last).collect();
         let near = found.iter().flatten().map(|neighbor| neighbor.track);
-        let ids: BTreeSet<TrackId> = near.chain(seeds.iter().filter_map(|seed| seed.track)).collect();
+        let ids: BTreeSet<TrackId> = near
+            .chain(seeds.iter().filter_map(|seed| seed.track))
+            .collect();
         let ids = Vec::from_iter(ids);
         let taxonomy = self.taxonomy()?;
         let _snapshot = self.library.snapshot()?;
@@ -177,11 +213,33 @@ impl Engine {
         let mut vectors = Array2::zeros((ids.len(), dimension));
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
             let vector = self.vector(id)?;
-            let dimensions = IndexError::Dimension { expected: dimension, actual: vector.len() };
-            row.assign(&(vector.len() == dimension).then(|| aview1(&vector)).ok_or(dimensions)?);
+            let dimensions = IndexError::Dimension {
+                expected: dimension,
+                actual: vector.len(),
+            };
+            row.assign(
+                &(vector.len() == dimension)
+                    .then(|| aview1(&vector))
+                    .ok_or(dimensions)?,
+            );
         }
-        let (vectors, of) = (space.centre_rows(vectors), self.library.status()?.vectors as usize);
-        Ok((Collection { ids, vectors, meta, genres, taxonomy, space, of, guests: 0 }, least))
+        let (vectors, of) = (
+            space.centre_rows(vectors),
+            self.library.status()?.vectors as usize,
+        );
+        Ok((
+            Collection {
+                ids,
+                vectors,
+                meta,
+                genres,
+                taxonomy,
+                space,
+                of,
+                guests: 0,
+            },
+            least,
+        ))
     }
 
     /// The `k` nearest other tracks of every track; exact for small libraries, and for large ones on a GPU, else by the index.
@@ -224,7 +282,11 @@ impl Engine {
             return Ok(answer);
         }
         let collection = self.collection()?;
-        let graph = self.knn_graph(&collection, k.min(collection.ids.len().saturating_sub(1)), to)?;
+        let graph = self.knn_graph(
+            &collection,
+            k.min(collection.ids.len().saturating_sub(1)),
+            to,
+        )?;
         Ok((collection, graph))
     }
 
@@ -238,7 +300,9 @@ impl Engine {
         if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
-        let Some(graph) = self.graph_of_index(k, to)? else { return Ok(None) };
+        let Some(graph) = self.graph_of_index(k, to)? else {
+            return Ok(None);
+        };
         if to == GraphUse::Exploring {
             self.index = None;
         }
@@ -259,14 +323,17 @@ impl Engine {
 
     /// The GPU that makes the graph of so many tracks.
     fn gpu(&self, tracks: usize) -> Option<Device> {
-        let device = (cfg!(feature = "cuda") && tracks >= GPU_FROM).then(|| self.graphs_on.resolve())?;
+        let device =
+            (cfg!(feature = "cuda") && tracks >= GPU_FROM).then(|| self.graphs_on.resolve())?;
         device.ok().filter(Device::is_gpu)
     }
 
     /// By a GPU, if there is one and its memory suffices.
     fn graph_of_gpu(&self, collection: &Collection, k: usize) -> Option<KnnGraph> {
         let tracks = collection.ids.len();
-        let device = self.gpu(tracks).filter(|_| collection.vectors.nrows() == tracks)?;
+        let device = self
+            .gpu(tracks)
+            .filter(|_| collection.vectors.nrows() == tracks)?;
         graph_on(&device, collection.vectors.view(), k)
             .inspect_err(|error| tracing::warn!("no neighbour graph on the GPU: {error}"))
             .ok()
@@ -277,10 +344,18 @@ impl Engine {
         /// Lists that are looked at in any case.
         const LEAST: usize = 8;
         let index = self.index()?;
-        let lists =
-            Some(index.stats()).filter(|stats| to == GraphUse::Copies && stats.mode == SearchMode::Lists);
-        let ef = lists.and_then(|stats| stats.lists).map(|fitted| (fitted.lists / 4).max(LEAST));
-        let lists = index.knn_graph(k, &SearchParams { ef, ..SearchParams::default() })?;
+        let lists = Some(index.stats())
+            .filter(|stats| to == GraphUse::Copies && stats.mode == SearchMode::Lists);
+        let ef = lists
+            .and_then(|stats| stats.lists)
+            .map(|fitted| (fitted.lists / 4).max(LEAST));
+        let lists = index.knn_graph(
+            k,
+            &SearchParams {
+                ef,
+                ..SearchParams::default()
+            },
+        )?;
         let ids = index.tracks();
         if lists.iter().any(|list| list.len() < k) {
             return Ok(None);
@@ -292,7 +367,8 @@ impl Engine {
         };
         for (row, list) in lists.iter().enumerate() {
             for (column, neighbor) in list.iter().enumerate() {
-                graph.neighbours[[row, column]] = row_of(&ids, neighbor.track).unwrap_or_default() as u32;
+                graph.neighbours[[row, column]] =
+                    row_of(&ids, neighbor.track).unwrap_or_default() as u32;
                 graph.similarities[[row, column]] = neighbor.similarity;
             }
         }
@@ -301,7 +377,11 @@ impl Engine {
 }
 
 /// Each row's `k` nearest others, by brute force on a device.
-fn graph_on(device: &Device, vectors: ArrayView2<'_, f32>, k: usize) -> Result<KnnGraph, EncoderError> {
+fn graph_on(
+    device: &Device,
+    vectors: ArrayView2<'_, f32>,
+    k: usize,
+) -> Result<KnnGraph, EncoderError> {
     let on_device = VectorsOnDevice::new(vectors, device)?;
     // One more, because each row is among its own nearest.
     let nearest = on_device.neighbours((k + 1).min(vectors.nrows()))?;
@@ -310,11 +390,18 @@ fn graph_on(device: &Device, vectors: ArrayView2<'_, f32>, k: usize) -> Result<K
         neighbours: Array2::zeros((vectors.nrows(), k)),
         similarities: Array2::zeros((vectors.nrows(), k)),
     };
-    for (row, (ids, similarities)) in
-        nearest.rows.outer_iter().zip(nearest.similarities.outer_iter()).enumerate()
+    for (row, (ids, similarities)) in nearest
+        .rows
+        .outer_iter()
+        .zip(nearest.similarities.outer_iter())
+        .enumerate()
     {
-        let others = ids.iter().zip(similarities).filter(|(id, _)| **id as usize != row);
-        let mut others: Vec<(u32, f32)> = others.map(|(id, similarity)| (*id, *similarity)).collect();
+        let others = ids
+            .iter()
+            .zip(similarities)
+            .filter(|(id, _)| **id as usize != row);
+        let mut others: Vec<(u32, f32)> =
+            others.map(|(id, similarity)| (*id, *similarity)).collect();
         others.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         for (column, (id, similarity)) in others.into_iter().take(k).enumerate() {
             graph.neighbours[[row, column]] = id;
@@ -331,8 +418,12 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
         return tracks;
     }
     let (mut neighbours, mut similarities) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
-    neighbours.slice_mut(s![guests.., ..]).assign(&(tracks.neighbours + guests as u32));
-    similarities.slice_mut(s![guests.., ..]).assign(&tracks.similarities);
+    neighbours
+        .slice_mut(s![guests.., ..])
+        .assign(&(tracks.neighbours + guests as u32));
+    similarities
+        .slice_mut(s![guests.., ..])
+        .assign(&tracks.similarities);
     for row in 0..guests {
         let all = collection.vectors.dot(&collection.vectors.row(row));
         let mut others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
@@ -342,13 +433,21 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
             similarities[[row, column]] = all[other];
         }
     }
-    KnnGraph { k, neighbours, similarities }
+    KnnGraph {
+        k,
+        neighbours,
+        similarities,
+    }
 }
 
 /// Where a track is among ascending ones, most of which follow each other without a gap.
 fn row_of(ids: &[TrackId], track: TrackId) -> Option<usize> {
     let guess = usize::try_from(track.0 - ids.first()?.0).ok()?;
-    if ids.get(guess) == Some(&track) { Some(guess) } else { ids.binary_search(&track).ok() }
+    if ids.get(guess) == Some(&track) {
+        Some(guess)
+    } else {
+        ids.binary_search(&track).ok()
+    }
 }
 
 /// One spelling for all: legends and clusters count genres by name.
@@ -380,20 +479,30 @@ fn guest(id: TrackId, path: &std::path::Path) -> TrackMeta {
 /// - `parts`: of the library's model, see [`Engine::parts`]
 pub fn window_set(library: &Library, parts: &Parts, track: TrackId) -> Option<WindowSet> {
     let windows = library.windows(track).ok().flatten()?;
-    Some(balanced(parts, &windows.starts, windows.vectors.mapv(f32::from)))
+    Some(balanced(
+        parts,
+        &windows.starts,
+        windows.vectors.mapv(f32::from),
+    ))
 }
 
 /// Windows as the encoder gave them, as aligning wants them.
 pub(super) fn balanced(parts: &Parts, starts: &[f32], mut windows: Array2<f32>) -> WindowSet {
     for mut row in windows.rows_mut() {
-        row.as_slice_mut().into_iter().for_each(|row| parts.balance(row));
+        row.as_slice_mut()
+            .into_iter()
+            .for_each(|row| parts.balance(row));
     }
     WindowSet::new(starts, &windows)
 }
 
 /// What playlists and pictures show of a track.
 pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
-    let genres = taxonomy.parse(&track.tags.genres).iter().map(ToString::to_string).collect();
+    let genres = taxonomy
+        .parse(&track.tags.genres)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     TrackMeta {
         title: track.tags.title.clone().unwrap_or_default(),
         artist: track.main_artist().map(str::to_owned),
@@ -439,14 +548,27 @@ mod tests {
         }
         let mut engine = Engine::from_library(library);
         let whole = engine.collection().unwrap();
-        let seeds = [engine.seed_of(whole.ids[7]).unwrap(), Seed::of_vector(unit())];
+        let seeds = [
+            engine.seed_of(whole.ids[7]).unwrap(),
+            Seed::of_vector(unit()),
+        ];
         for filter in [
             TrackFilter::default(),
-            TrackFilter { year_from: Some(1900), year_to: Some(1919), ..TrackFilter::default() },
+            TrackFilter {
+                year_from: Some(1900),
+                year_to: Some(1919),
+                ..TrackFilter::default()
+            },
         ] {
             let allowed = engine.matching(&filter).unwrap();
-            let (near, least) = engine.collection_near(&seeds, 30, allowed.as_ref()).unwrap();
-            assert!((31..=61).contains(&near.ids.len()) && near.total() == 300, "{}", near.ids.len());
+            let (near, least) = engine
+                .collection_near(&seeds, 30, allowed.as_ref())
+                .unwrap();
+            assert!(
+                (31..=61).contains(&near.ids.len()) && near.total() == 300,
+                "{}",
+                near.ids.len()
+            );
             for (row, &id) in near.ids.iter().enumerate() {
                 let same = whole.row(id).unwrap();
                 assert_eq!(near.vectors.row(row), whole.vectors.row(same));
@@ -457,18 +579,32 @@ mod tests {
             }
             let queries = near.space.centre_rows(stacked(&seeds, 16).unwrap());
             for (query, least) in queries.rows().into_iter().zip(least) {
-                let of =
-                    |row: usize| dot(query.to_slice().unwrap(), whole.vectors.row(row).to_slice().unwrap());
-                let fits = |id: TrackId| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
-                let others =
-                    (0..300).filter(|&row| fits(whole.ids[row]) && near.row(whole.ids[row]).is_none());
+                let of = |row: usize| {
+                    dot(
+                        query.to_slice().unwrap(),
+                        whole.vectors.row(row).to_slice().unwrap(),
+                    )
+                };
+                let fits =
+                    |id: TrackId| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
+                let others = (0..300)
+                    .filter(|&row| fits(whole.ids[row]) && near.row(whole.ids[row]).is_none());
                 let nearest = others.map(of).fold(f32::NEG_INFINITY, f32::max);
                 assert!(nearest <= least && least < 1.0, "{nearest} {least}");
             }
         }
-        let few = engine.matching(&TrackFilter { year_to: Some(1900), ..TrackFilter::default() }).unwrap();
+        let few = engine
+            .matching(&TrackFilter {
+                year_to: Some(1900),
+                ..TrackFilter::default()
+            })
+            .unwrap();
         let (_, least) = engine.collection_near(&seeds, 30, few.as_ref()).unwrap();
-        assert_eq!(least, [f32::NEG_INFINITY; 2], "three fit, and all are there");
+        assert_eq!(
+            least,
+            [f32::NEG_INFINITY; 2],
+            "three fit, and all are there"
+        );
     }
 
     fn unit(rng: &mut Random) -> Vec<f32> {
@@ -481,7 +617,9 @@ mod tests {
         let mut library = library(dir, 8);
         let mut rng = Random::new(3);
         for seed in 0..tracks as u64 {
-            library.insert_track(&track(seed, unit(&mut rng), 0)).unwrap();
+            library
+                .insert_track(&track(seed, unit(&mut rng), 0))
+                .unwrap();
         }
         library
     }
@@ -497,23 +635,41 @@ mod tests {
         for to in [GraphUse::Exploring, GraphUse::Copies] {
             let (collection, own) = engine.collection_and_graph(5, to).unwrap();
             let graph = engine.knn_graph(&whole, 5, to).unwrap();
-            assert_eq!((own.neighbours, own.similarities), (graph.neighbours, graph.similarities));
+            assert_eq!(
+                (own.neighbours, own.similarities),
+                (graph.neighbours, graph.similarities)
+            );
             assert_eq!(collection.ids, whole.ids);
             let facts = |of: &Collection| {
-                of.meta.iter().map(|track| (track.id, track.path.clone())).collect::<Vec<_>>()
+                of.meta
+                    .iter()
+                    .map(|track| (track.id, track.path.clone()))
+                    .collect::<Vec<_>>()
             };
             assert_eq!(facts(&collection), facts(&whole));
-            let vectors = if to == GraphUse::Copies { Array2::zeros((0, 8)) } else { whole.vectors.clone() };
+            let vectors = if to == GraphUse::Copies {
+                Array2::zeros((0, 8))
+            } else {
+                whole.vectors.clone()
+            };
             assert_eq!(collection.vectors, vectors);
         }
 
         // An index of other tracks is of no use: then all is compared with all.
         engine.library_mut().remove_tracks(&[TrackId(1)]).unwrap();
         let (collection, exact) = engine.collection_and_graph(5, GraphUse::Copies).unwrap();
-        assert_eq!((exact.len(), collection.vectors.dim()), (EXACT_UP_TO, (EXACT_UP_TO, 8)));
+        assert_eq!(
+            (exact.len(), collection.vectors.dim()),
+            (EXACT_UP_TO, (EXACT_UP_TO, 8))
+        );
         assert_eq!(exact.neighbours.row(0).to_vec(), {
             let mut others: Vec<u32> = (1..EXACT_UP_TO as u32).collect();
-            let of = |row: u32| collection.vectors.row(0).dot(&collection.vectors.row(row as usize));
+            let of = |row: u32| {
+                collection
+                    .vectors
+                    .row(0)
+                    .dot(&collection.vectors.row(row as usize))
+            };
             others.sort_by(|&a, &b| of(b).total_cmp(&of(a)));
             others.truncate(5);
             others
@@ -526,19 +682,35 @@ mod tests {
         let mut rows: Vec<f32> = (0..9000).flat_map(|_| unit(&mut rng)).collect();
         // More copies than neighbours: a row is not among its own nearest then.
         let first = rows[..8].to_vec();
-        rows[8..8 * 12].chunks_mut(8).for_each(|row| row.copy_from_slice(&first));
+        rows[8..8 * 12]
+            .chunks_mut(8)
+            .for_each(|row| row.copy_from_slice(&first));
         let vectors = Array2::from_shape_vec((9000, 8), rows).unwrap();
         let device = voisin_encoder::DeviceChoice::Cpu.resolve().unwrap();
-        let (found, exact) =
-            (graph_on(&device, vectors.view(), 7).unwrap(), KnnGraph::exact(vectors.view(), 7).unwrap());
-        let off = (&found.similarities - &exact.similarities).iter().fold(0f32, |most, x| most.max(x.abs()));
+        let (found, exact) = (
+            graph_on(&device, vectors.view(), 7).unwrap(),
+            KnnGraph::exact(vectors.view(), 7).unwrap(),
+        );
+        let off = (&found.similarities - &exact.similarities)
+            .iter()
+            .fold(0f32, |most, x| most.max(x.abs()));
         assert!(off < 1e-6, "{off}");
         // Sums in another order may exchange two that lie equally near.
         let others = |graph: &KnnGraph| graph.neighbours.slice(s![12.., ..]).to_owned();
-        let exchanged = others(&found).iter().zip(&others(&exact)).filter(|(a, b)| a != b).count();
+        let exchanged = others(&found)
+            .iter()
+            .zip(&others(&exact))
+            .filter(|(a, b)| a != b)
+            .count();
         assert!(exchanged < 20, "{exchanged}");
         for row in 0..12 {
-            assert!(found.neighbours.row(row).iter().all(|&other| other < 12 && other != row as u32));
+            assert!(
+                found
+                    .neighbours
+                    .row(row)
+                    .iter()
+                    .all(|&other| other < 12 && other != row as u32)
+            );
         }
     }
 
@@ -547,14 +719,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Engine::from_library(filled(dir.path(), EXACT_UP_TO + 1));
         let mut collection = engine.collection().unwrap();
-        let before = engine.knn_graph(&collection, 5, GraphUse::Exploring).unwrap();
-        let guest = Seed { path: "guest.mp3".into(), ..Seed::of_vector(unit(&mut Random::new(4))) };
+        let before = engine
+            .knn_graph(&collection, 5, GraphUse::Exploring)
+            .unwrap();
+        let guest = Seed {
+            path: "guest.mp3".into(),
+            ..Seed::of_vector(unit(&mut Random::new(4)))
+        };
         collection.take_in([&guest]).unwrap();
-        let after = engine.knn_graph(&collection, 5, GraphUse::Exploring).unwrap();
+        let after = engine
+            .knn_graph(&collection, 5, GraphUse::Exploring)
+            .unwrap();
         assert_eq!(after.neighbours.slice(s![1.., ..]), before.neighbours + 1);
         let nearest = after.neighbours[[0, 0]] as usize;
         let of = |row: usize| collection.vectors.row(0).dot(&collection.vectors.row(row));
-        let best = (1..collection.ids.len()).max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap();
+        let best = (1..collection.ids.len())
+            .max_by(|&a, &b| of(a).total_cmp(&of(b)))
+            .unwrap();
         assert_eq!((nearest, after.similarities[[0, 0]]), (best, of(best)));
     }
 }

@@ -42,20 +42,35 @@ pub(super) fn read_windows(
         return Ok((report, None));
     }
     let mut measurer = Measurer::new(voisin_audio::resampled_len(info, rate), rate);
-    let pieces = measurer.piece.clone().step_by(length.max(1)).map(|start| (start, None));
-    let mut all: Vec<(i64, Option<usize>)> =
-        starts.iter().enumerate().map(|(i, &start)| (start, Some(i))).chain(pieces).collect();
+    let pieces = measurer
+        .piece
+        .clone()
+        .step_by(length.max(1))
+        .map(|start| (start, None));
+    let mut all: Vec<(i64, Option<usize>)> = starts
+        .iter()
+        .enumerate()
+        .map(|(i, &start)| (start, Some(i)))
+        .chain(pieces)
+        .collect();
     all.sort_by_key(|&(start, _)| start);
     let places: Vec<i64> = all.iter().map(|&(start, _)| start).collect();
     let whole = depth == DescriptorDepth::Full;
-    let report =
-        voisin_audio::read_windows_measured(path, info, rate, &places, length, whole, &mut |i, samples| {
+    let report = voisin_audio::read_windows_measured(
+        path,
+        info,
+        rate,
+        &places,
+        length,
+        whole,
+        &mut |i, samples| {
             let (start, window) = all[i];
             measurer.push(start, samples, window.is_none());
             if let Some(window) = window {
                 sink(window, samples);
             }
-        })?;
+        },
+    )?;
     let measured = measurer.finish(report.loudness);
     Ok((report, Some(measured)))
 }
@@ -88,7 +103,8 @@ impl Measurer {
     fn push(&mut self, start: i64, samples: &[f32], of_piece: bool) {
         let inside = |end: i64| (end - start).clamp(0, samples.len() as i64) as usize;
         if of_piece {
-            self.samples.extend_from_slice(&samples[..inside(self.piece.end)]);
+            self.samples
+                .extend_from_slice(&samples[..inside(self.piece.end)]);
         }
         if start >= self.heard {
             self.key.push(&samples[..inside(self.total)]);

@@ -84,7 +84,8 @@ impl FileEmbedding {
     /// The windows in half precision, as the library keeps them; values beyond its range are cut.
     pub fn half_windows(&self) -> Array2<f16> {
         let largest = f32::from(f16::MAX);
-        self.windows.mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
+        self.windows
+            .mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
     }
 }
 
@@ -159,15 +160,25 @@ impl Embedder {
         let is_one_rate = rates().all(|other| other == rate);
         let mut ears = Vec::new();
         for (config, every) in encoder.front_ends().zip(encoder.every()) {
-            ears.push(Ear { front_end: MelFrontEnd::new(config.clone())?, every });
+            ears.push(Ear {
+                front_end: MelFrontEnd::new(config.clone())?,
+                every,
+            });
         }
         let parts = Parts::of(encoder.manifest());
-        Ok(Self { encoder, ears, parts, rate, is_one_rate })
+        Ok(Self {
+            encoder,
+            ears,
+            parts,
+            rate,
+            is_one_rate,
+        })
     }
 
     /// Length of the model's window, in seconds.
     pub fn window_seconds(&self) -> f32 {
-        let seconds = |config: &MelConfig| config.window_samples() as f32 / config.sample_rate() as f32;
+        let seconds =
+            |config: &MelConfig| config.window_samples() as f32 / config.sample_rate() as f32;
         self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
@@ -184,7 +195,10 @@ impl Embedder {
         /// common measure need whole seconds.
         const MOST: f64 = 0.25;
         let is_counted_in_samples = matches!(plan, WindowPlan::Reference { .. });
-        if !self.is_one_rate && !is_counted_in_samples && (LEAST..=self.rate).contains(&info.sample_rate) {
+        if !self.is_one_rate
+            && !is_counted_in_samples
+            && (LEAST..=self.rate).contains(&info.sample_rate)
+        {
             let reading = self.reading_at(info.sample_rate)?;
             if (reading.margin as f64) < MOST * f64::from(reading.rate) {
                 return Ok(reading);
@@ -197,15 +211,28 @@ impl Embedder {
         let mut found = Vec::new();
         for config in self.encoder.front_ends() {
             let (own, to) = (config.window_samples() as u64, config.sample_rate());
-            let resampler = if to == rate { None } else { Some(WindowResampler::new(rate, to)?) };
+            let resampler = if to == rate {
+                None
+            } else {
+                Some(WindowResampler::new(rate, to)?)
+            };
             let reach = resampler.as_ref().map_or(0, WindowResampler::reach);
-            found.push(((own * u64::from(rate)).div_ceil(u64::from(to)) as usize, reach, resampler));
+            found.push((
+                (own * u64::from(rate)).div_ceil(u64::from(to)) as usize,
+                reach,
+                resampler,
+            ));
         }
         let length = found.iter().map(|(own, ..)| *own).max().unwrap_or(0);
         let beyond = |(own, reach, _): &(usize, usize, _)| reach.saturating_sub((length - own) / 2);
         let margin = found.iter().map(beyond).max().unwrap_or(0);
         let ear = |(own, reach, resampler)| (margin + (length - own) / 2 - reach, resampler);
-        Ok(Reading { rate, length, margin, ears: found.into_iter().map(ear).collect() })
+        Ok(Reading {
+            rate,
+            length,
+            margin,
+            ears: found.into_iter().map(ear).collect(),
+        })
     }
 
     /// The model.
@@ -237,7 +264,14 @@ impl Embedder {
         info: &AudioInfo,
         plan: WindowPlan,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, DescriptorDepth::None, true, None)
+        self.embed_sound(
+            Sound::File(path),
+            info,
+            plan,
+            DescriptorDepth::None,
+            true,
+            None,
+        )
     }
 
     /// As [`embed`](Self::embed), and measures tempo, key and loudness from the same decoding.
@@ -263,7 +297,14 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let info = AudioInfo::of_samples(samples.len(), sample_rate);
-        self.embed_sound(Sound::Samples(samples), &info, plan, DescriptorDepth::None, false, stop)
+        self.embed_sound(
+            Sound::Samples(samples),
+            &info,
+            plan,
+            DescriptorDepth::None,
+            false,
+            stop,
+        )
     }
 
     fn embed_sound(
@@ -278,17 +319,28 @@ impl Embedder {
         let _span = tracing::info_span!("embed").entered();
         let mut rows: Vec<f32> = Vec::new();
         let mut change = None;
-        let besides = Besides { depth, change: hears_change.then_some(&mut change) };
+        let besides = Besides {
+            depth,
+            change: hears_change.then_some(&mut change),
+        };
         let (starts, report, descriptors) =
             self.each_batch(sound, info, plan, besides, stop, |mels, n| {
                 rows.extend(self.encoder.encode_each(mels, n)?.iter());
                 Ok(())
             })?;
-        let windows = Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
-            .map_err(|_| EngineError::Shape)?;
+        let windows =
+            Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
+                .map_err(|_| EngineError::Shape)?;
         let vector = self.parts.pool(windows.view())?;
         let is_steady = change.as_ref().map(SpectralChange::is_steady);
-        Ok(FileEmbedding { vector, windows, starts, report, descriptors, is_steady })
+        Ok(FileEmbedding {
+            vector,
+            windows,
+            starts,
+            report,
+            descriptors,
+            is_steady,
+        })
     }
 
     /// Only measures tempo, key and loudness, just as [`embed_measured`](Self::embed_measured) does.
@@ -302,7 +354,9 @@ impl Embedder {
         let reading = self.reading(info, plan)?;
         let samples = voisin_audio::resampled_len(info, reading.rate);
         let starts = plan.starts(samples, reading.length, reading.rate);
-        Ok(reading.windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?.1)
+        Ok(reading
+            .windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?
+            .1)
     }
 
     /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
@@ -318,16 +372,23 @@ impl Embedder {
     ) -> Result<(Vec<f32>, bool), EngineError> {
         let mut sums = vec![0.0f64; self.encoder.tags()];
         let mut change = None;
-        let besides = Besides { depth: DescriptorDepth::None, change: Some(&mut change) };
-        let (starts, ..) = self.each_batch(Sound::File(path), info, plan, besides, None, |mels, n| {
-            for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
-                for (sum, &x) in sums.iter_mut().zip(row) {
-                    *sum += f64::from(x);
+        let besides = Besides {
+            depth: DescriptorDepth::None,
+            change: Some(&mut change),
+        };
+        let (starts, ..) =
+            self.each_batch(Sound::File(path), info, plan, besides, None, |mels, n| {
+                for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
+                    for (sum, &x) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(x);
+                    }
                 }
-            }
-            Ok(())
-        })?;
-        let logits = sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect();
+                Ok(())
+            })?;
+        let logits = sums
+            .iter()
+            .map(|sum| (sum / starts.len() as f64) as f32)
+            .collect();
         Ok((logits, change.is_some_and(|change| change.is_steady())))
     }
 
@@ -358,17 +419,31 @@ impl Embedder {
         }
         let starts = plan.starts(samples, length, rate);
 
-        let mut change = besides.change.map(|at| at.insert(SpectralChange::new(rate)));
+        let mut change = besides
+            .change
+            .map(|at| at.insert(SpectralChange::new(rate)));
         // No window's answer depends on where a batch is cut.
-        let group: usize = self.ears.iter().fold(1, |group, ear| least_common_multiple(group, ear.every));
-        let together = BATCH.max(self.encoder.preferred_batch()).next_multiple_of(group);
-        let mut batch =
-            MelBatch::new(&self.ears, std::mem::take(&mut reading.ears), together.min(starts.len()));
+        let group: usize = self
+            .ears
+            .iter()
+            .fold(1, |group, ear| least_common_multiple(group, ear.every));
+        let together = BATCH
+            .max(self.encoder.preferred_batch())
+            .next_multiple_of(group);
+        let mut batch = MelBatch::new(
+            &self.ears,
+            std::mem::take(&mut reading.ears),
+            together.min(starts.len()),
+        );
         let mut kept = Vec::with_capacity(starts.len());
         let mut fault = None;
         let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
             let _span = tracing::info_span!("encode").entered();
-            let mels: Vec<&[f32]> = batch.buffers.iter().map(|own| own.mels.as_slice()).collect();
+            let mels: Vec<&[f32]> = batch
+                .buffers
+                .iter()
+                .map(|own| own.mels.as_slice())
+                .collect();
             encode(&mels, batch.windows)?;
             batch.clear();
             Ok(())
@@ -392,12 +467,15 @@ impl Embedder {
                 fault = flush(&mut batch).err();
             }
         };
-        let (report, measured) = reading.windows(sound, info, &starts, besides.depth, &mut listen)?;
+        let (report, measured) =
+            reading.windows(sound, info, &starts, besides.depth, &mut listen)?;
         if let Some(error) = fault {
             return Err(error);
         }
         if kept.is_empty() {
-            return Err(EngineError::Silent { path: sound.path().to_owned() });
+            return Err(EngineError::Silent {
+                path: sound.path().to_owned(),
+            });
         }
         if batch.windows > 0 {
             flush(&mut batch)?;
@@ -416,7 +494,10 @@ impl Reading {
         depth: DescriptorDepth,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(DecodeReport, Option<Descriptors>), EngineError> {
-        let starts: Vec<i64> = starts.iter().map(|start| start - self.margin as i64).collect();
+        let starts: Vec<i64> = starts
+            .iter()
+            .map(|start| start - self.margin as i64)
+            .collect();
         let length = self.length + 2 * self.margin;
         Ok(match sound {
             Sound::File(path) => {
@@ -424,14 +505,23 @@ impl Reading {
             }
             Sound::Samples(samples) => {
                 voisin_audio::windows_of_samples(samples, info, self.rate, &starts, length, sink)?;
-                (DecodeReport { decoded_share: 1.0, ..DecodeReport::default() }, None)
+                (
+                    DecodeReport {
+                        decoded_share: 1.0,
+                        ..DecodeReport::default()
+                    },
+                    None,
+                )
             }
         })
     }
 }
 
 fn least_common_multiple(a: usize, b: usize) -> usize {
-    (a..=a * b).step_by(a).find(|multiple| multiple.is_multiple_of(b)).unwrap_or(a * b)
+    (a..=a * b)
+        .step_by(a)
+        .find(|multiple| multiple.is_multiple_of(b))
+        .unwrap_or(a * b)
 }
 
 /// Spectrograms that wait to be encoded together.
@@ -455,15 +545,33 @@ struct EarBuffers {
 impl<'a> MelBatch<'a> {
     /// - `resamplers`: as [`Reading::ears`] has them
     /// - `most`: windows, at most
-    fn new(ears: &'a [Ear], resamplers: Vec<(usize, Option<WindowResampler>)>, most: usize) -> Self {
-        let buffers = ears.iter().zip(resamplers).map(|(ear, (from, resampler))| EarBuffers {
-            scratch: ear.front_end.scratch(),
-            from,
-            window: vec![0.0; if resampler.is_some() { ear.front_end.config().window_samples() } else { 0 }],
-            resampler,
-            mels: Vec::with_capacity(most.div_ceil(ear.every) * ear.front_end.config().cells()),
-        });
-        Self { ears, buffers: buffers.collect(), windows: 0 }
+    fn new(
+        ears: &'a [Ear],
+        resamplers: Vec<(usize, Option<WindowResampler>)>,
+        most: usize,
+    ) -> Self {
+        let buffers = ears
+            .iter()
+            .zip(resamplers)
+            .map(|(ear, (from, resampler))| EarBuffers {
+                scratch: ear.front_end.scratch(),
+                from,
+                window: vec![
+                    0.0;
+                    if resampler.is_some() {
+                        ear.front_end.config().window_samples()
+                    } else {
+                        0
+                    }
+                ],
+                resampler,
+                mels: Vec::with_capacity(most.div_ceil(ear.every) * ear.front_end.config().cells()),
+            });
+        Self {
+            ears,
+            buffers: buffers.collect(),
+            windows: 0,
+        }
     }
 
     /// - `heard`: the samples that are read for a window
@@ -482,7 +590,8 @@ impl<'a> MelBatch<'a> {
             };
             let filled = own.mels.len();
             own.mels.resize(filled + config.cells(), 0.0);
-            ear.front_end.compute_into(window, &mut own.scratch, &mut own.mels[filled..]);
+            ear.front_end
+                .compute_into(window, &mut own.scratch, &mut own.mels[filled..]);
         }
         self.windows += 1;
     }
@@ -501,7 +610,8 @@ mod tests {
 
     #[test]
     fn rows_do_not_depend_on_where_a_batch_is_cut() {
-        let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let encoder =
+            Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
         let rare = encoder.every().nth(1).unwrap();
         assert!(rare > 1 && !BATCH.is_multiple_of(rare), "{rare}");
         let embedder = Embedder::new(encoder).unwrap();
@@ -513,13 +623,18 @@ mod tests {
                 0.3 * (std::f32::consts::TAU * (200.0 + 20.0 * t) * t).sin()
             })
             .collect();
-        let heard = embedder.embed_samples(&samples, rate, WindowPlan::All, None).unwrap();
+        let heard = embedder
+            .embed_samples(&samples, rate, WindowPlan::All, None)
+            .unwrap();
         let rows = &heard.windows;
         assert!(rows.nrows() > BATCH + 2 * rare, "{}", rows.nrows());
         for i in 0..rows.nrows() {
             let beside = |i: usize| rows.slice(ndarray::s![i, 200..]);
             assert_eq!(beside(i), beside(i - i % rare), "window {i}");
-            assert!(i % rare > 0 || i == 0 || beside(i) != beside(i - 1), "window {i} is heard anew");
+            assert!(
+                i % rare > 0 || i == 0 || beside(i) != beside(i - 1),
+                "window {i} is heard anew"
+            );
         }
     }
 

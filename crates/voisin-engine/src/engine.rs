@@ -45,10 +45,19 @@ impl std::fmt::Display for IndexRefresh {
         match self {
             Self::Loaded => f.write_str("index up to date"),
             Self::Updated { added, removed } => {
-                write!(f, "index brought up to date: {added} added, {removed} removed")
+                write!(
+                    f,
+                    "index brought up to date: {added} added, {removed} removed"
+                )
             }
-            Self::Built { reason, unusable: false } => write!(f, "index built: {reason}"),
-            Self::Built { reason, unusable: true } => write!(f, "index built anew: {reason}"),
+            Self::Built {
+                reason,
+                unusable: false,
+            } => write!(f, "index built: {reason}"),
+            Self::Built {
+                reason,
+                unusable: true,
+            } => write!(f, "index built anew: {reason}"),
         }
     }
 }
@@ -67,7 +76,11 @@ impl std::fmt::Display for IndexNews<'_> {
         match self {
             Self::Ready(refresh) => refresh.fmt(f),
             Self::NotKept(error) => {
-                write!(f, "the index could not be kept, it is made again next time: {}", with_causes(error))
+                write!(
+                    f,
+                    "the index could not be kept, it is made again next time: {}",
+                    with_causes(error)
+                )
             }
         }
     }
@@ -106,11 +119,24 @@ impl Engine {
 
     /// An engine on an open library.
     pub fn from_library(library: Library) -> Self {
-        let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
+        let stamp = IndexStamp {
+            generation: 0,
+            model_fingerprint: String::new(),
+            dimension: 0,
+        };
         let space = LibrarySpace::new(Vec::new(), "");
         let (known_filters, kept_subset) = (Mutex::default(), Mutex::default());
         let graphs_on = DeviceChoice::Cpu;
-        Self { library, index: None, stamp, space, listener: None, graphs_on, known_filters, kept_subset }
+        Self {
+            library,
+            index: None,
+            stamp,
+            space,
+            listener: None,
+            graphs_on,
+            known_filters,
+            kept_subset,
+        }
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
@@ -148,7 +174,11 @@ impl Engine {
 
     /// The model that made this library's vectors.
     pub fn model(&self) -> Result<StoredModel, EngineError> {
-        self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
+        self.library
+            .model()?
+            .ok_or_else(|| EngineError::EmptyLibrary {
+                dir: self.library.dir().to_owned(),
+            })
     }
 
     /// What the model of this library is to be loaded by.
@@ -177,14 +207,18 @@ impl Engine {
             return self.rebuild_index("much has changed since it was built");
         }
         if LibrarySpace::has_drifted(&mut self.library)? {
-            return self.rebuild_index("the library's music is no longer what similarity was relative to");
+            return self
+                .rebuild_index("the library's music is no longer what similarity was relative to");
         }
         Ok(refresh)
     }
 
     /// Builds the index from the library, whatever is there.
     pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
-        self.build_index(IndexRefresh::Built { reason: reason.to_owned(), unusable: false })
+        self.build_index(IndexRefresh::Built {
+            reason: reason.to_owned(),
+            unusable: false,
+        })
     }
 
     fn build_index(&mut self, refresh: IndexRefresh) -> Result<IndexRefresh, EngineError> {
@@ -192,15 +226,24 @@ impl Engine {
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
-        let residual_bits = self.library.setting(INDEX_BITS_SETTING)?.and_then(|bits| bits.parse().ok());
-        let mut options = IndexOptions { residual_bits, ..IndexOptions::default() };
+        let residual_bits = self
+            .library
+            .setting(INDEX_BITS_SETTING)?
+            .and_then(|bits| bits.parse().ok());
+        let mut options = IndexOptions {
+            residual_bits,
+            ..IndexOptions::default()
+        };
         if self.library.mode() == OpenMode::ReadOnly {
             // It cannot be kept: lists take longer to make than a scan of this process saves.
             options.lists_from = usize::MAX;
         }
         let mut index = VectorIndex::build_from(&vectors.ids, values, &options)?;
         self.read_vectors_of(&mut index, &space)?;
-        self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
+        self.stamp = IndexStamp {
+            generation,
+            ..stamp(&model, Some(&space))
+        };
         self.space = space;
         self.keep(&index, &self.stamp);
         self.index = Some(index);
@@ -212,11 +255,17 @@ impl Engine {
     /// (0, 1, 2 or 4) beside short codes; `None`: the vectors, too.
     pub fn set_index_bits(&mut self, bits: Option<usize>) -> Result<(), EngineError> {
         let text = bits.map(|bits| bits.to_string());
-        Ok(self.library.set_setting(INDEX_BITS_SETTING, text.as_deref())?)
+        Ok(self
+            .library
+            .set_setting(INDEX_BITS_SETTING, text.as_deref())?)
     }
 
     /// Has an index that holds no vectors read them from the library, by a connection of its own.
-    fn read_vectors_of(&self, index: &mut VectorIndex, space: &LibrarySpace) -> Result<(), EngineError> {
+    fn read_vectors_of(
+        &self,
+        index: &mut VectorIndex,
+        space: &LibrarySpace,
+    ) -> Result<(), EngineError> {
         if index.options().residual_bits.is_none() {
             return Ok(());
         }
@@ -229,7 +278,10 @@ impl Engine {
             let _snapshot = library.snapshot().map_err(std::io::Error::other)?;
             for (&track, to) in tracks.iter().zip(vectors.chunks_exact_mut(dimension)) {
                 let vector = library.vector(track).map_err(std::io::Error::other)?;
-                match vector.map(|vector| space.centre(&vector)).filter(|vector| vector.len() == dimension) {
+                match vector
+                    .map(|vector| space.centre(&vector))
+                    .filter(|vector| vector.len() == dimension)
+                {
                     Some(vector) => to.copy_from_slice(&vector),
                     None => return Err(std::io::Error::other(EngineError::NoVector { id: track })),
                 }
@@ -270,15 +322,20 @@ impl Engine {
             Err(EngineError::Index(IndexError::Io { source, .. }))
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                let refresh =
-                    IndexRefresh::Built { reason: "there was none yet".to_owned(), unusable: false };
+                let refresh = IndexRefresh::Built {
+                    reason: "there was none yet".to_owned(),
+                    unusable: false,
+                };
                 return self.build_index(refresh);
             }
             Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
                 if actual.split(' ').next() == Some(&model.fingerprint) =>
             {
                 let reason = "similarity is relative to another mean now".to_owned();
-                return self.build_index(IndexRefresh::Built { reason, unusable: false });
+                return self.build_index(IndexRefresh::Built {
+                    reason,
+                    unusable: false,
+                });
             }
             Err(EngineError::Index(reason)) => return self.replace_index(&reason),
             Err(error) => return Err(error),
@@ -293,7 +350,10 @@ impl Engine {
 
     /// Builds anew an index that is of no use.
     fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
-        self.build_index(IndexRefresh::Built { reason: with_causes(reason), unusable: true })
+        self.build_index(IndexRefresh::Built {
+            reason: with_causes(reason),
+            unusable: true,
+        })
     }
 
     /// Asks, with an index that is checked as it is read; where it turns out to be damaged, again with a new one.
@@ -326,8 +386,13 @@ impl Engine {
         }
         // One state of the library, whatever other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
-        let stale = |expected| IndexError::Stale { path: path.to_owned(), expected, actual: generation };
-        let Some(space) = LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
+        let stale = |expected| IndexError::Stale {
+            path: path.to_owned(),
+            expected,
+            actual: generation,
+        };
+        let Some(space) =
+            LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
         else {
             return Err(stale(self.library.generation()?).into());
         };
@@ -336,9 +401,20 @@ impl Engine {
         };
         self.check_origin(path, &index, &space, generation)?;
         self.read_vectors_of(&mut index, &space)?;
-        let refresh =
-            if now == generation { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed } };
-        Ok((index, IndexStamp { generation: now, ..expected }, space, refresh))
+        let refresh = if now == generation {
+            IndexRefresh::Loaded
+        } else {
+            IndexRefresh::Updated { added, removed }
+        };
+        Ok((
+            index,
+            IndexStamp {
+                generation: now,
+                ..expected
+            },
+            space,
+            refresh,
+        ))
     }
 
     /// Puts into an index what changed in the library since `generation`: the generation that it has now, and how many
@@ -349,7 +425,9 @@ impl Engine {
         space: &LibrarySpace,
         generation: u64,
     ) -> Result<Option<(u64, usize, usize)>, EngineError> {
-        let Some(changes) = self.library.changes_since(generation)? else { return Ok(None) };
+        let Some(changes) = self.library.changes_since(generation)? else {
+            return Ok(None);
+        };
         let mut removed = 0;
         for &track in &changes.removed {
             removed += usize::from(index.remove(track));
@@ -383,9 +461,13 @@ impl Engine {
         if let Some(mut index) = self.index.take() {
             let snapshot = self.library.snapshot()?;
             let kept = LibrarySpace::kept(&self.library)?;
-            let same = self.stamp.model_fingerprint == stamp(&model, kept.as_ref()).model_fingerprint;
-            let caught_up =
-                if same { self.catch_up(&mut index, &self.space, self.stamp.generation) } else { Ok(None) };
+            let same =
+                self.stamp.model_fingerprint == stamp(&model, kept.as_ref()).model_fingerprint;
+            let caught_up = if same {
+                self.catch_up(&mut index, &self.space, self.stamp.generation)
+            } else {
+                Ok(None)
+            };
             drop(snapshot);
             // When much has changed, a run that adds has built the index anew on disk, or is about to.
             if let Some((generation, added, removed)) = caught_up?
@@ -422,14 +504,22 @@ impl Engine {
         /// Vectors that are compared: of the last changes, and evenly spread over all.
         const LAST: u64 = 16;
         const SPREAD: usize = 8;
-        let other = || IndexError::OtherVectors { path: path.to_owned() };
+        let other = || IndexError::OtherVectors {
+            path: path.to_owned(),
+        };
         if index.len() as u64 != self.library.status()?.vectors {
             return Err(other().into());
         }
         let tracks = index.tracks();
-        let mut sample: Vec<TrackId> =
-            tracks.iter().copied().step_by(tracks.len().div_ceil(SPREAD).max(1)).collect();
-        if let Some(changes) = self.library.changes_since(generation.saturating_sub(LAST))? {
+        let mut sample: Vec<TrackId> = tracks
+            .iter()
+            .copied()
+            .step_by(tracks.len().div_ceil(SPREAD).max(1))
+            .collect();
+        if let Some(changes) = self
+            .library
+            .changes_since(generation.saturating_sub(LAST))?
+        {
             sample.extend(changes.added.into_iter().take(LAST as usize));
         }
         for track in sample {
@@ -454,13 +544,18 @@ impl Engine {
 
     /// The index, which [`index`](Self::index) has loaded.
     pub(crate) fn loaded_index(&self) -> &VectorIndex {
-        self.index.as_ref().expect("the index is loaded before it is searched")
+        self.index
+            .as_ref()
+            .expect("the index is loaded before it is searched")
     }
 
     /// Tracks as the index, which must have been opened, has them; those of the last call are kept.
     pub(crate) fn subset(&self, tracks: &TrackSet) -> Arc<Subset> {
         let index = self.loaded_index();
-        let mut kept = self.kept_subset.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .kept_subset
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((of, subset)) = &*kept
             && of == tracks
             && index.is_current(subset)
@@ -484,7 +579,9 @@ impl Engine {
     pub fn is_in_space(&self, index: &IndexStamp) -> bool {
         let kept = LibrarySpace::kept(&self.library).ok().flatten();
         self.model().is_ok_and(|model| {
-            kept.is_some_and(|space| space.fingerprint(&model.fingerprint) == index.model_fingerprint)
+            kept.is_some_and(|space| {
+                space.fingerprint(&model.fingerprint) == index.model_fingerprint
+            })
         })
     }
 
@@ -495,14 +592,24 @@ impl Engine {
 
     /// One line that names a track to a person who has to choose among several.
     pub(crate) fn candidate(track: &Track) -> String {
-        format!("  id:{}  {}  ({})", track.id, track.display_name(), track.path.display())
+        format!(
+            "  id:{}  {}  ({})",
+            track.id,
+            track.display_name(),
+            track.path.display()
+        )
     }
 }
 
 /// What an index of a model's vectors in a space is stamped with, but for the generation; without a space, what none is.
 fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
-    let model_fingerprint = space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
-    IndexStamp { generation: 0, model_fingerprint, dimension: model.dimension }
+    let model_fingerprint =
+        space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
+    IndexStamp {
+        generation: 0,
+        model_fingerprint,
+        dimension: model.dimension,
+    }
 }
 
 /// The setting that keeps where a model lay that was given by its file.
@@ -512,14 +619,22 @@ fn place_of_model(fingerprint: &str) -> String {
 
 /// What a library's model is to be loaded by: the file that it was given by, if it is there, else its name.
 pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
-    let place = library.setting(&place_of_model(&held.fingerprint))?.filter(|path| Path::new(path).is_file());
+    let place = library
+        .setting(&place_of_model(&held.fingerprint))?
+        .filter(|path| Path::new(path).is_file());
     let Ok(model) = place.as_deref().unwrap_or(&held.name).parse();
     Ok(model)
 }
 
 /// Keeps where a model lies that was given by its file, so that the library's name of it is enough from then on.
-pub fn remember_model(library: &mut Library, model: &ModelRef, fingerprint: &str) -> Result<(), EngineError> {
-    let (ModelRef::Manifest(path) | ModelRef::Weights(path)) = model else { return Ok(()) };
+pub fn remember_model(
+    library: &mut Library,
+    model: &ModelRef,
+    fingerprint: &str,
+) -> Result<(), EngineError> {
+    let (ModelRef::Manifest(path) | ModelRef::Weights(path)) = model else {
+        return Ok(());
+    };
     let path = stored_path(path);
     if let Some(path) = path.to_str()
         && model.manifest()?.fingerprint() == fingerprint

@@ -91,7 +91,9 @@ pub enum EngineError {
         message: String,
     },
     /// The encoder returned another number of values than windows times dimension.
-    #[error("the encoder returned a matrix of the wrong shape; please report it with the model's name")]
+    #[error(
+        "the encoder returned a matrix of the wrong shape; please report it with the model's name"
+    )]
     Shape,
     /// The manifest of a model cannot be kept with its vectors.
     #[error(
@@ -198,7 +200,9 @@ pub enum EngineError {
         next: Remedy,
     },
     /// Seeds that cancel each other out.
-    #[error("the seeds point in opposite directions and leave nothing to search for: name fewer of them")]
+    #[error(
+        "the seeds point in opposite directions and leave nothing to search for: name fewer of them"
+    )]
     SeedsCancel,
     /// The model could not be made ready.
     #[error("{reason}")]

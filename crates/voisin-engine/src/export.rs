@@ -20,7 +20,14 @@ pub struct ExportSummary {
 }
 
 /// What may be written.
-const FILES: [&str; 6] = ["vectors.npy", "mean.npy", "tracks.csv", "tags.csv", "windows.csv", "windows.npy"];
+const FILES: [&str; 6] = [
+    "vectors.npy",
+    "mean.npy",
+    "tracks.csv",
+    "tags.csv",
+    "windows.csv",
+    "windows.npy",
+];
 
 const TRACK_COLUMNS: [&str; 13] = [
     "row",
@@ -59,12 +66,20 @@ pub fn export(
     check_folder(dir, &FILES, replaces)?;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
-    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
+    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
+        path: dir.to_owned(),
+        source,
+    })?;
     let vectors = library.vectors()?;
     let dimension = vectors.values.ncols();
 
     let npy = ExportFile::create(dir, "vectors.npy")?;
-    npy.finish(|writer| vectors.values.write_npy(writer).map_err(std::io::Error::other))?;
+    npy.finish(|writer| {
+        vectors
+            .values
+            .write_npy(writer)
+            .map_err(std::io::Error::other)
+    })?;
     let mean = ndarray::aview1(LibrarySpace::of(library, &vectors)?.mean()).to_owned();
     let npy = ExportFile::create(dir, "mean.npy")?;
     npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?;
@@ -86,7 +101,10 @@ pub fn export(
                 text(&track.tags.album_artist),
                 text(&track.tags.composer),
                 track.tags.genres.join(";"),
-                track.tags.year.map_or_else(String::new, |year| year.to_string()),
+                track
+                    .tags
+                    .year
+                    .map_or_else(String::new, |year| year.to_string()),
                 format!("{:.3}", track.audio.seconds),
                 track.audio.codec.clone(),
                 track.audio.content.to_string(),
@@ -98,16 +116,27 @@ pub fn export(
         export_tags(&heard, dir)?;
     }
 
-    let mut summary = ExportSummary { tracks: vectors.ids.len(), windows: 0, dimension };
+    let mut summary = ExportSummary {
+        tracks: vectors.ids.len(),
+        windows: 0,
+        dimension,
+    };
     if with_windows {
         let mut index = ExportFile::create(dir, "windows.csv")?.csv();
         index.row(["row", "track_row", "track_id", "start_seconds"])?;
         let total = library.status()?.windows as usize;
         let ExportFile { path, mut writer } = ExportFile::create(dir, "windows.npy")?;
-        let failed = |source| EngineError::Write { path: path.clone(), source };
-        writer.write_all(&npy_f16_header(total, dimension)).map_err(failed)?;
+        let failed = |source| EngineError::Write {
+            path: path.clone(),
+            source,
+        };
+        writer
+            .write_all(&npy_f16_header(total, dimension))
+            .map_err(failed)?;
         for (row, &id) in vectors.ids.iter().enumerate() {
-            let Some(windows) = library.windows(id)? else { continue };
+            let Some(windows) = library.windows(id)? else {
+                continue;
+            };
             for (vector, start) in windows.vectors.rows().into_iter().zip(&windows.starts) {
                 index.row([
                     summary.windows.to_string(),
@@ -124,7 +153,9 @@ pub fn export(
         if summary.windows != total {
             // A track without a vector keeps no windows in the export: the header must say what is there.
             std::io::Seek::rewind(&mut writer).map_err(failed)?;
-            writer.write_all(&npy_f16_header(summary.windows, dimension)).map_err(failed)?;
+            writer
+                .write_all(&npy_f16_header(summary.windows, dimension))
+                .map_err(failed)?;
         }
         committed(writer).map_err(failed)?;
         index.finish()?;
@@ -136,10 +167,18 @@ pub fn export(
 fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<(), EngineError> {
     let mut file = ExportFile::create(dir, "tags.csv")?.csv();
     let names = heard.tags().iter().map(|tag| tag.to_lowercase());
-    file.cells(&std::iter::once("id".to_owned()).chain(names).collect::<Vec<_>>())?;
+    file.cells(
+        &std::iter::once("id".to_owned())
+            .chain(names)
+            .collect::<Vec<_>>(),
+    )?;
     for (id, shares) in heard.ids.iter().zip(heard.percentiles().rows()) {
         let shares = shares.iter().map(|share| format!("{share:.4}"));
-        file.cells(&std::iter::once(id.to_string()).chain(shares).collect::<Vec<_>>())?;
+        file.cells(
+            &std::iter::once(id.to_string())
+                .chain(shares)
+                .collect::<Vec<_>>(),
+        )?;
     }
     file.finish()
 }
@@ -147,7 +186,8 @@ fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<(), EngineErr
 /// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be written again.
 fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
     let mut header = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-    let text = format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    let text =
+        format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     header.extend_from_slice(text.as_bytes());
     header.resize(127, b' ');
     header.push(b'\n');
@@ -161,7 +201,10 @@ struct ExportFile {
 
 /// Gives a file its name.
 fn committed(writer: BufWriter<OutputFile>) -> std::io::Result<()> {
-    writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.commit()
+    writer
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?
+        .commit()
 }
 
 impl ExportFile {
@@ -169,7 +212,10 @@ impl ExportFile {
         let path = dir.join(name);
         // Names were looked at before the first file was written.
         let file = OutputTarget::whole(&path, true)?.open()?;
-        Ok(Self { path, writer: BufWriter::new(file) })
+        Ok(Self {
+            path,
+            writer: BufWriter::new(file),
+        })
     }
 
     fn finish(
@@ -178,11 +224,17 @@ impl ExportFile {
     ) -> Result<(), EngineError> {
         write(&mut self.writer)
             .and_then(|()| committed(self.writer))
-            .map_err(|source| EngineError::Write { path: self.path, source })
+            .map_err(|source| EngineError::Write {
+                path: self.path,
+                source,
+            })
     }
 
     fn csv(self) -> CsvOutput {
-        CsvOutput { path: self.path, writer: csv::Writer::from_writer(self.writer) }
+        CsvOutput {
+            path: self.path,
+            writer: csv::Writer::from_writer(self.writer),
+        }
     }
 }
 
@@ -197,15 +249,28 @@ impl CsvOutput {
     }
 
     fn cells<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<(), EngineError> {
-        let safe = cells.iter().map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());
+        let safe = cells
+            .iter()
+            .map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());
         self.writer
             .write_record(safe.collect::<Vec<_>>())
-            .map_err(|source| EngineError::Write { path: self.path.clone(), source: source.into() })
+            .map_err(|source| EngineError::Write {
+                path: self.path.clone(),
+                source: source.into(),
+            })
     }
 
     fn finish(self) -> Result<(), EngineError> {
-        let written = self.writer.into_inner().map_err(csv::IntoInnerError::into_error);
-        written.and_then(committed).map_err(|source| EngineError::Write { path: self.path, source })
+        let written = self
+            .writer
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error);
+        written
+            .and_then(committed)
+            .map_err(|source| EngineError::Write {
+                path: self.path,
+                source,
+            })
     }
 }
 
@@ -214,8 +279,9 @@ impl CsvOutput {
 /// What follows a semicolon or a tab counts too, because some programs split there, and so do the wide forms of the
 /// marks, because some fold them.
 pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
-    const MARKS: [char; 11] =
-        ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    const MARKS: [char; 11] = [
+        '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+    ];
     let formula = |part: &str| part.starts_with(MARKS) && part.parse::<f64>().is_err();
     if !text.split([';', '\t']).any(formula) {
         return text.into();
@@ -246,11 +312,17 @@ mod tests {
 
     #[test]
     fn formulas_become_text() {
-        assert_eq!(spreadsheet_safe("=HYPERLINK(\"http://x\")"), "'=HYPERLINK(\"http://x\")");
+        assert_eq!(
+            spreadsheet_safe("=HYPERLINK(\"http://x\")"),
+            "'=HYPERLINK(\"http://x\")"
+        );
         assert_eq!(spreadsheet_safe("@SUM(A1)"), "'@SUM(A1)");
         assert_eq!(spreadsheet_safe("-0.25"), "-0.25");
         assert_eq!(spreadsheet_safe("-minus-"), "'-minus-");
-        assert_eq!(spreadsheet_safe("Rock;=1+1;Jazz;-2;+x"), "Rock;'=1+1;Jazz;-2;'+x");
+        assert_eq!(
+            spreadsheet_safe("Rock;=1+1;Jazz;-2;+x"),
+            "Rock;'=1+1;Jazz;-2;'+x"
+        );
         assert_eq!(spreadsheet_safe("\t=1"), "'\t'=1");
         assert_eq!(spreadsheet_safe("\u{ff1d}1"), "'\u{ff1d}1");
         assert_eq!(spreadsheet_safe("Rock;Jazz"), "Rock;Jazz");

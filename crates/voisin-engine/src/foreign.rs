@@ -24,7 +24,10 @@ struct ExternalManifest {
 #[doc(hidden)]
 pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, String> {
     if !is_name(name) || name.len() > 100 {
-        return Err(format!("expected a name of at most 100 letters and no file, found {:?}", shown(name)));
+        return Err(format!(
+            "expected a name of at most 100 letters and no file, found {:?}",
+            shown(name)
+        ));
     }
     if ModelRef::Name(name.to_owned()).manifest().is_ok() {
         return Err(format!(
@@ -34,9 +37,17 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("voisin external model\0{name}\0{dimension}").as_bytes());
     let fingerprint = hasher.finalize().to_hex()[..32].to_owned();
-    let manifest = ExternalManifest { external: name.to_owned(), dimension };
+    let manifest = ExternalManifest {
+        external: name.to_owned(),
+        dimension,
+    };
     let manifest_json = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
-    Ok(StoredModel { name: name.to_owned(), fingerprint, dimension, manifest_json })
+    Ok(StoredModel {
+        name: name.to_owned(),
+        fingerprint,
+        dimension,
+        manifest_json,
+    })
 }
 
 /// Whether a model is none of voisin's.
@@ -55,7 +66,12 @@ fn is_name(name: &str) -> bool {
 /// What is wrong with a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
 /// For the name decides what is loaded at the next `add`, and the fingerprint which vectors are compared.
 pub fn check_model(model: &StoredModel) -> Result<(), String> {
-    let StoredModel { name, fingerprint, dimension, manifest_json } = model;
+    let StoredModel {
+        name,
+        fingerprint,
+        dimension,
+        manifest_json,
+    } = model;
     if manifest_json.len() > LONGEST_TEXT {
         return Err(format!(
             "its manifest has {} bytes, expected at most {LONGEST_TEXT}",
@@ -67,18 +83,28 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
         return if expected == *model {
             Ok(())
         } else {
-            Err(format!("it is not what \"{}\" of {dimension} numbers is", shown(name)))
+            Err(format!(
+                "it is not what \"{}\" of {dimension} numbers is",
+                shown(name)
+            ))
         };
     }
-    let manifest =
-        ModelManifest::parse(manifest_json, Path::new("its manifest")).map_err(|e| e.to_string())?;
+    let manifest = ModelManifest::parse(manifest_json, Path::new("its manifest"))
+        .map_err(|e| e.to_string())?;
     if !is_name(&manifest.name) {
-        return Err(format!("its name is {:?}, expected a name and no file", shown(&manifest.name)));
+        return Err(format!(
+            "its name is {:?}, expected a name and no file",
+            shown(&manifest.name)
+        ));
     }
     for (what, found, expected) in [
         ("name", name, &manifest.name),
         ("fingerprint", fingerprint, &manifest.fingerprint()),
-        ("dimension", &dimension.to_string(), &manifest.dimension.to_string()),
+        (
+            "dimension",
+            &dimension.to_string(),
+            &manifest.dimension.to_string(),
+        ),
     ] {
         if found != expected {
             return Err(format!(
@@ -135,20 +161,41 @@ mod tests {
         let fingerprint = good.fingerprint.clone();
         for (model, problem) in [
             (
-                StoredModel { fingerprint: "../../x".into(), ..good.clone() },
-                format!("its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"),
+                StoredModel {
+                    fingerprint: "../../x".into(),
+                    ..good.clone()
+                },
+                format!(
+                    "its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"
+                ),
             ),
             (
-                StoredModel { name: "../../../x".into(), ..good.clone() },
-                "its name is \"../../../x\", expected \"musicnn-random\", as its manifest has it".into(),
+                StoredModel {
+                    name: "../../../x".into(),
+                    ..good.clone()
+                },
+                "its name is \"../../../x\", expected \"musicnn-random\", as its manifest has it"
+                    .into(),
             ),
             (
-                StoredModel { dimension: 512, ..good.clone() },
+                StoredModel {
+                    dimension: 512,
+                    ..good.clone()
+                },
                 "its dimension is \"512\", expected \"200\", as its manifest has it".into(),
             ),
-            (told(|m| m.name = "..".into()), "its name is \"..\", expected a name and no file".into()),
-            (told(|m| m.name = "x.pth".into()), "its name is \"x.pth\", expected a name and no file".into()),
-            (told(|m| m.name = "a\nb".into()), "its name is \"a\\nb\", expected a name and no file".into()),
+            (
+                told(|m| m.name = "..".into()),
+                "its name is \"..\", expected a name and no file".into(),
+            ),
+            (
+                told(|m| m.name = "x.pth".into()),
+                "its name is \"x.pth\", expected a name and no file".into(),
+            ),
+            (
+                told(|m| m.name = "a\nb".into()),
+                "its name is \"a\\nb\", expected a name and no file".into(),
+            ),
         ] {
             assert_eq!(check_model(&model), Err(problem));
         }
@@ -156,19 +203,44 @@ mod tests {
         assert_eq!(check_model(&external), Ok(()));
         assert!(is_external(&external) && !is_external(&good));
         for other in [
-            StoredModel { name: "other".into(), ..external.clone() },
-            StoredModel { dimension: 200, ..external.clone() },
-            StoredModel { fingerprint: good.fingerprint.clone(), ..external.clone() },
+            StoredModel {
+                name: "other".into(),
+                ..external.clone()
+            },
+            StoredModel {
+                dimension: 200,
+                ..external.clone()
+            },
+            StoredModel {
+                fingerprint: good.fingerprint.clone(),
+                ..external.clone()
+            },
         ] {
-            assert!(check_model(&other).unwrap_err().contains("it is not what"), "{other:?}");
+            assert!(
+                check_model(&other).unwrap_err().contains("it is not what"),
+                "{other:?}"
+            );
         }
         let garbled = |json: String| {
-            check_model(&StoredModel { manifest_json: json, ..good.clone() }).expect_err("no manifest")
+            check_model(&StoredModel {
+                manifest_json: json,
+                ..good.clone()
+            })
+            .expect_err("no manifest")
         };
-        for json in ["{".repeat(100), "{}".into(), "[".repeat(100_000), String::new()] {
+        for json in [
+            "{".repeat(100),
+            "{}".into(),
+            "[".repeat(100_000),
+            String::new(),
+        ] {
             assert!(garbled(json).contains("its manifest"));
         }
-        let long = garbled(format!("{}{}", good.manifest_json, " ".repeat(LONGEST_TEXT)));
+        let long = garbled(format!(
+            "{}{}",
+            good.manifest_json,
+            " ".repeat(LONGEST_TEXT)
+        ));
         assert!(long.contains("expected at most 1048576"), "{long}");
     }
 }

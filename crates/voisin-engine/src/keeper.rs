@@ -30,7 +30,12 @@ pub struct IndexKeeper {
 impl IndexKeeper {
     /// A keeper for the library in `dir`, which has `tracks` tracks.
     pub fn new(dir: &Path, tracks: u64) -> Self {
-        Self { dir: dir.to_owned(), tracks, added: 0, thread: None }
+        Self {
+            dir: dir.to_owned(),
+            tracks,
+            added: 0,
+            thread: None,
+        }
     }
 
     /// Tells that a track was committed. Starts the thread if it is time, and never waits for it.
@@ -48,7 +53,10 @@ impl IndexKeeper {
                     let _ = pool.install(|| engine.maintain_index());
                 }
             };
-            self.thread = std::thread::Builder::new().name("index".to_owned()).spawn(work).ok();
+            self.thread = std::thread::Builder::new()
+                .name("index".to_owned())
+                .spawn(work)
+                .ok();
         }
     }
 
@@ -72,7 +80,9 @@ mod tests {
 
     fn insert(library: &mut Library, seed: u8) {
         let angle = f32::from(seed) * 0.02;
-        library.insert_track(&track(seed.into(), vec![angle.cos(), angle.sin()], 0)).unwrap();
+        library
+            .insert_track(&track(seed.into(), vec![angle.cos(), angle.sin()], 0))
+            .unwrap();
     }
 
     #[test]
@@ -85,7 +95,10 @@ mod tests {
             insert(&mut library, seed);
             keeper.added();
         }
-        assert!(keeper.thread.is_none() && !index.exists(), "too few to bother");
+        assert!(
+            keeper.thread.is_none() && !index.exists(),
+            "too few to bother"
+        );
         for seed in 19..50 {
             insert(&mut library, seed);
             keeper.added();
@@ -94,16 +107,25 @@ mod tests {
         let (kept, stamp) = VectorIndex::open(&index).unwrap();
         // Each mean is a generation of its own: that of the first tracks, and one that more of them asked for.
         let means = stamp.generation.checked_sub(kept.len() as u64);
-        assert!((20..=50).contains(&kept.len()) && means.is_some_and(|means| means <= 2), "{stamp:?}");
+        assert!(
+            (20..=50).contains(&kept.len()) && means.is_some_and(|means| means <= 2),
+            "{stamp:?}"
+        );
         // The run's own end has the rest to do, and only the rest.
         let mut engine = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let added = 50 - kept.len();
         let is_current = stamp.generation == engine.library().generation().unwrap();
-        let expected =
-            if is_current { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed: 0 } };
+        let expected = if is_current {
+            IndexRefresh::Loaded
+        } else {
+            IndexRefresh::Updated { added, removed: 0 }
+        };
         assert_eq!(engine.refresh_index().unwrap(), expected);
         engine.maintain_index().unwrap();
-        let query = engine.space().unwrap().centre(&[0.98_f32.cos(), 0.98_f32.sin()]);
+        let query = engine
+            .space()
+            .unwrap()
+            .centre(&[0.98_f32.cos(), 0.98_f32.sin()]);
         let all = engine.index().unwrap();
         assert_eq!(all.len(), 50);
         let last = all.search(&query, 1, &SearchParams::default()).unwrap();

@@ -24,7 +24,14 @@ pub trait KeptAnswer: Serialize + DeserializeOwned {
 impl KeptAnswer for Kinship {
     fn genres(&mut self) -> Vec<&mut Genre> {
         let mut all = Vec::new();
-        for GenreKinship { genre, within, nearest, borderline, .. } in &mut self.genres {
+        for GenreKinship {
+            genre,
+            within,
+            nearest,
+            borderline,
+            ..
+        } in &mut self.genres
+        {
             all.push(genre);
             all.extend(within);
             all.extend(nearest.iter_mut().map(|kin| &mut kin.genre));
@@ -46,7 +53,10 @@ pub struct FoundSuspects {
 impl KeptAnswer for FoundSuspects {
     fn genres(&mut self) -> Vec<&mut Genre> {
         let mut all = Vec::new();
-        for Suspect { labels, suggested, .. } in &mut self.suspects {
+        for Suspect {
+            labels, suggested, ..
+        } in &mut self.suspects
+        {
             all.extend(labels);
             all.push(suggested);
         }
@@ -100,15 +110,25 @@ impl Engine {
             LabelSource::File(path) => super::genre::table_state(path),
             LabelSource::Tags | LabelSource::Folder => None,
         };
-        let state = (library.identity()?, library.generation()?, library.metadata_generation()?);
+        let state = (
+            library.identity()?,
+            library.generation()?,
+            library.metadata_generation()?,
+        );
         let labels = (source, table, self.genre_tables(), library.person()?);
-        Ok(format!("{:?}", (env!("CARGO_PKG_VERSION"), state, labels, question)))
+        Ok(format!(
+            "{:?}",
+            (env!("CARGO_PKG_VERSION"), state, labels, question)
+        ))
     }
 }
 
 /// - `text`: the basis, a digest of the answer, the answer; a line each
 fn read<A: KeptAnswer>(text: &str, basis: &str) -> Option<A> {
-    let (digest, answer) = text.strip_prefix(basis)?.strip_prefix('\n')?.split_once('\n')?;
+    let (digest, answer) = text
+        .strip_prefix(basis)?
+        .strip_prefix('\n')?
+        .split_once('\n')?;
     if blake3::hash(answer.as_bytes()).to_hex().as_str() != digest {
         return None;
     }
@@ -126,7 +146,10 @@ fn written<A: KeptAnswer>(basis: &str, answer: &mut A) -> Option<String> {
     let mut text = LimitedText::default();
     serde_json::to_writer(&mut text, &KeptText { keys, answer }).ok()?;
     let text = String::from_utf8(text.0).ok()?;
-    Some(format!("{basis}\n{}\n{text}", blake3::hash(text.as_bytes()).to_hex()))
+    Some(format!(
+        "{basis}\n{}\n{text}",
+        blake3::hash(text.as_bytes()).to_hex()
+    ))
 }
 
 /// At most [`MOST_BYTES`]: what is larger is refused before it takes the memory.
@@ -165,7 +188,9 @@ mod tests {
     type LibraryChange<'a> = &'a dyn Fn(&mut Library);
 
     fn new(seed: u64) -> NewTrack {
-        let mut vector: Vec<f32> = (0..8).map(|at| ((seed * 7 + at * 3) % 11) as f32 / 20.0).collect();
+        let mut vector: Vec<f32> = (0..8)
+            .map(|at| ((seed * 7 + at * 3) % 11) as f32 / 20.0)
+            .collect();
         vector[seed as usize % 3] += 1.0;
         make_unit(&mut vector);
         let mut new = track(seed, vector, 0);
@@ -207,29 +232,48 @@ mod tests {
         made(dir);
         let table = dir.join("labels.csv");
         let write = |genre: &str| {
-            let rows =
-                (0..30).map(|seed| format!("/m/{seed}.ogg,{}\n", if seed % 2 == 0 { "Punk" } else { genre }));
+            let rows = (0..30).map(|seed| {
+                format!(
+                    "/m/{seed}.ogg,{}\n",
+                    if seed % 2 == 0 { "Punk" } else { genre }
+                )
+            });
             std::fs::write(&table, format!("path,genre\n{}", rows.collect::<String>())).unwrap();
         };
         write("Zeuhl");
         let label = |library: &mut Library, genre| {
-            let content = library.tracks_by_id(&[TrackId(3)]).unwrap()[0].audio.content;
+            let content = library.tracks_by_id(&[TrackId(3)]).unwrap()[0]
+                .audio
+                .content;
             assert_eq!(library.set_labels(&[content], genre).unwrap(), 1);
         };
         let changes: [(&str, LibraryChange<'_>); 10] = [
             ("a label", &|library| label(library, Some("Zeuhl"))),
             ("another", &|library| label(library, Some("Ambient"))),
             ("none", &|library| label(library, None)),
-            ("added", &|library| assert_eq!(library.insert_track(&new(30)).unwrap(), TrackId(31))),
-            ("removed", &|library| assert_eq!(library.remove_tracks(&[TrackId(7)]).unwrap().tracks, 1)),
+            ("added", &|library| {
+                assert_eq!(library.insert_track(&new(30)).unwrap(), TrackId(31))
+            }),
+            ("removed", &|library| {
+                assert_eq!(library.remove_tracks(&[TrackId(7)]).unwrap().tracks, 1)
+            }),
             ("retagged", &|library| {
                 let new = new(1);
-                let tags = voisin_library::TrackTags { artist: Some("Another".into()), ..new.tags };
+                let tags = voisin_library::TrackTags {
+                    artist: Some("Another".into()),
+                    ..new.tags
+                };
                 library.attach_file(TrackId(2), &new.file, &tags).unwrap();
             }),
-            ("by composers", &|library| library.set_person(Person::Composer).unwrap()),
-            ("synonyms", &|_| std::fs::write(dir.join(SYNONYMS_FILE), "rap music\tambient\n").unwrap()),
-            ("from a table", &|library| library.set_setting("labels", table.to_str()).unwrap()),
+            ("by composers", &|library| {
+                library.set_person(Person::Composer).unwrap()
+            }),
+            ("synonyms", &|_| {
+                std::fs::write(dir.join(SYNONYMS_FILE), "rap music\tambient\n").unwrap()
+            }),
+            ("from a table", &|library| {
+                library.set_setting("labels", table.to_str()).unwrap()
+            }),
             ("the table", &|_| write("Zouk")),
         ];
         assert!(is_new(dir, OpenMode::ReadWrite));
@@ -245,7 +289,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
         assert!(is_new(dir.path(), OpenMode::ReadOnly));
-        assert!(is_new(dir.path(), OpenMode::ReadOnly), "nothing was written");
+        assert!(
+            is_new(dir.path(), OpenMode::ReadOnly),
+            "nothing was written"
+        );
         assert!(is_new(dir.path(), OpenMode::ReadWrite));
         assert!(!is_new(dir.path(), OpenMode::ReadOnly));
     }
@@ -267,7 +314,15 @@ mod tests {
                 Ok::<_, EngineError>(LongAnswer("x".repeat(length)))
             });
             assert_eq!(answer.unwrap().0.len(), length);
-            (is_new, engine.library.setting("answer.long").unwrap().map_or(0, |text| text.len()) / 1000)
+            (
+                is_new,
+                engine
+                    .library
+                    .setting("answer.long")
+                    .unwrap()
+                    .map_or(0, |text| text.len())
+                    / 1000,
+            )
         };
         assert_eq!((ask(60_000), ask(60_000)), ((true, 60), (false, 60)));
         assert_eq!((ask(70_000), ask(70_000)), ((true, 0), (true, 0)));
@@ -280,9 +335,14 @@ mod tests {
         is_new(dir.path(), OpenMode::ReadWrite);
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let text = library.setting("answer.genres").unwrap().unwrap();
-        for damaged in [text[..text.len() - 9].to_owned(), text.replace("Ambient", "Ambiant")] {
+        for damaged in [
+            text[..text.len() - 9].to_owned(),
+            text.replace("Ambient", "Ambiant"),
+        ] {
             assert_ne!(damaged, text);
-            library.set_setting("answer.genres", Some(&damaged)).unwrap();
+            library
+                .set_setting("answer.genres", Some(&damaged))
+                .unwrap();
             assert!(is_new(dir.path(), OpenMode::ReadWrite));
             assert_eq!(library.setting("answer.genres").unwrap().unwrap(), text);
         }

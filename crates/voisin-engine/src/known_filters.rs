@@ -38,7 +38,10 @@ impl KnownFilters {
 
     pub(crate) fn put(&mut self, state: FilterState, filter: &TrackFilter, set: &TrackSet) {
         if self.of.as_ref() != Some(&state) {
-            *self = Self { of: Some(state), sets: Vec::new() };
+            *self = Self {
+                of: Some(state),
+                sets: Vec::new(),
+            };
         }
         if self.sets.len() == MOST_KNOWN {
             self.sets.remove(0);

@@ -124,8 +124,8 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ImportError, ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection,
-    ModelRef, Pooling, Precision, WeightFormat, import_model, models,
+    ImportError, ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput,
+    ModelProjection, ModelRef, Pooling, Precision, WeightFormat, import_model, models,
 };
 pub use voisin_features::{
     Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
@@ -134,15 +134,15 @@ pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
-    AudioFacts, Descriptors, FileRecord, Library, LibraryError, Listened, MusicalKey, OpenMode, Removed,
-    SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter, TrackSet, TrackTags, Upgrade,
-    Vectors, WordBound, default_dir,
+    AudioFacts, Descriptors, FileRecord, Library, LibraryError, Listened, MusicalKey, OpenMode,
+    Removed, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter, TrackSet,
+    TrackTags, Upgrade, Vectors, WordBound, default_dir,
 };
 
 // The index.
 pub use voisin_index::{
-    GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats, ListStats, Neighbor,
-    SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
+    GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats, ListStats,
+    Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
 };
 
 // The parts joined: add, search.
@@ -167,9 +167,10 @@ pub use genre::{
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
 };
 pub use voisin_learn::genre::{
-    Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship,
-    GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions, LabelCount, LabelledRows,
-    LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
+    Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError,
+    GenreKinship, GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions,
+    LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason,
+    VoteOptions, Voter, Votes,
 };
 
 // Exploring a collection.
@@ -195,7 +196,9 @@ mod workspace {
     pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
     pub use crate::keeper::IndexKeeper;
     pub use crate::kept::{FoundSuspects, KeptAnswer};
-    pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
+    pub use crate::listen::{
+        FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts,
+    };
     pub use crate::seed::{SeedName, track_number};
     pub use crate::space::MeanSum;
     pub use crate::stored::{analysed_files, open_named};

@@ -49,7 +49,11 @@ impl Engine {
         }
         let sorted = self.library().sorted(query.sort, query.descending)?;
         let has_words = !query.words.trim().is_empty();
-        let texts = if has_words { self.library().search_texts()? } else { SearchTexts::default() };
+        let texts = if has_words {
+            self.library().search_texts()?
+        } else {
+            SearchTexts::default()
+        };
         self.list_of(query, &sorted, &texts, matching.as_ref())
     }
 
@@ -59,7 +63,10 @@ impl Engine {
         query: &TrackQuery,
         matching: Option<&TrackSet>,
     ) -> Result<Option<TrackPage>, EngineError> {
-        let Some(limit) = query.limit.filter(|limit| *limit > 0 && query.words.trim().is_empty()) else {
+        let Some(limit) = query
+            .limit
+            .filter(|limit| *limit > 0 && query.words.trim().is_empty())
+        else {
             return Ok(None);
         };
         let library = self.library();
@@ -77,13 +84,22 @@ impl Engine {
         };
         ids.truncate(limit);
         let next = ids.last().copied();
-        Ok(Some(TrackPage { total, next, ..self.page_of(&ids)? }))
+        Ok(Some(TrackPage {
+            total,
+            next,
+            ..self.page_of(&ids)?
+        }))
     }
 
     fn page_of(&self, ids: &[TrackId]) -> Result<TrackPage, EngineError> {
         let mut tracks = self.library().tracks_by_id(ids)?;
         self.label(&mut tracks)?;
-        Ok(TrackPage { tracks, descriptors: self.library().descriptors(ids)?, total: 0, next: None })
+        Ok(TrackPage {
+            tracks,
+            descriptors: self.library().descriptors(ids)?,
+            total: 0,
+            next: None,
+        })
     }
 
     /// As [`list`](Self::list), where order and words are known from a question before.
@@ -108,15 +124,26 @@ impl Engine {
         };
         let with_words = (!query.words.trim().is_empty()).then(|| texts.with(&query.words));
         let fits = |id: &&TrackId| {
-            [matching, with_words.as_ref()].into_iter().flatten().all(|fitting| fitting.contains(**id))
+            [matching, with_words.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|fitting| fitting.contains(**id))
         };
         let (before, rest) = sorted.split_at(skipped);
         let mut ids: Vec<TrackId> = rest.iter().filter(fits).copied().collect();
         let total = before.iter().filter(fits).count() + ids.len();
         let limit = query.limit.unwrap_or(usize::MAX);
-        let next = if ids.len() > limit { limit.checked_sub(1).map(|last| ids[last]) } else { None };
+        let next = if ids.len() > limit {
+            limit.checked_sub(1).map(|last| ids[last])
+        } else {
+            None
+        };
         ids.truncate(limit);
-        Ok(TrackPage { total, next, ..self.page_of(&ids)? })
+        Ok(TrackPage {
+            total,
+            next,
+            ..self.page_of(&ids)?
+        })
     }
 
     /// Puts the genres of the library's label source where the tags' own are.
@@ -147,15 +174,37 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         let engine = Engine::from_library(library);
-        let ids = |page: &TrackPage| page.tracks.iter().map(|track| track.id).collect::<Vec<TrackId>>();
-        for (descending, year) in [(false, None), (true, None), (false, Some(1990)), (true, Some(1990))] {
-            let filter = TrackFilter { year_from: year, year_to: year, ..TrackFilter::default() };
-            let all = TrackQuery { filter, descending, ..TrackQuery::default() };
+        let ids = |page: &TrackPage| {
+            page.tracks
+                .iter()
+                .map(|track| track.id)
+                .collect::<Vec<TrackId>>()
+        };
+        for (descending, year) in [
+            (false, None),
+            (true, None),
+            (false, Some(1990)),
+            (true, Some(1990)),
+        ] {
+            let filter = TrackFilter {
+                year_from: year,
+                year_to: year,
+                ..TrackFilter::default()
+            };
+            let all = TrackQuery {
+                filter,
+                descending,
+                ..TrackQuery::default()
+            };
             let expected = engine.list(&all).unwrap();
             assert_eq!(expected.next, None);
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
-                let query = TrackQuery { limit: Some(2), after, ..all.clone() };
+                let query = TrackQuery {
+                    limit: Some(2),
+                    after,
+                    ..all.clone()
+                };
                 let page = engine.list(&query).unwrap();
                 assert_eq!(page.total, expected.total);
                 seen.extend(ids(&page));
@@ -165,7 +214,11 @@ mod tests {
                 }
             }
             assert_eq!(seen, ids(&expected));
-            let unknown = TrackQuery { limit: Some(2), after: Some(TrackId(999)), ..all };
+            let unknown = TrackQuery {
+                limit: Some(2),
+                after: Some(TrackId(999)),
+                ..all
+            };
             assert!(engine.list(&unknown).is_err());
         }
     }

@@ -70,8 +70,16 @@ impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
     pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
         let known = library.duplicate_verdicts(VERSION)?;
         let writes = library.mode() != OpenMode::ReadOnly;
-        let memory = if writes { Library::open(library.dir(), OpenMode::ReadWrite).ok() } else { None };
-        Ok(Self { on_event, known: Mutex::new(known), memory: memory.map(Mutex::new) })
+        let memory = if writes {
+            Library::open(library.dir(), OpenMode::ReadWrite).ok()
+        } else {
+            None
+        };
+        Ok(Self {
+            on_event,
+            known: Mutex::new(known),
+            memory: memory.map(Mutex::new),
+        })
     }
 }
 
@@ -119,7 +127,11 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     let open = |path| Some((path, voisin_audio::probe(path).ok()?));
     let (first, second) = (open(a)?, open(b)?);
     let swap = second.1.seconds() < first.1.seconds();
-    let (short, long) = if swap { (&second, &first) } else { (&first, &second) };
+    let (short, long) = if swap {
+        (&second, &first)
+    } else {
+        (&first, &second)
+    };
     let lead = if swap { -lead } else { lead };
     let length = short.1.seconds();
     let stretch = STRETCH.min(0.6 * length);
@@ -129,12 +141,18 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
         let (expected, around) = offset.map_or((lead, MOST_OFFSET), |offset| (offset, JITTER));
         let other_from = (from + expected - around).max(0.0);
         let other_to = (from + stretch + expected + around).min(long.1.seconds());
-        let Some(one) = outline(short.0, &short.1, from, stretch) else { continue };
-        let Some(other) = outline(long.0, &long.1, other_from, other_to - other_from) else { continue };
+        let Some(one) = outline(short.0, &short.1, from, stretch) else {
+            continue;
+        };
+        let Some(other) = outline(long.0, &long.1, other_from, other_to - other_from) else {
+            continue;
+        };
         // An offset in the file is another lag between the stretches.
         let shift = from - other_from;
         let lags = [expected - around, expected + around].map(|offset| (offset + shift) as f32);
-        let Some(found) = one.agreement(&other, lags[0], lags[1]) else { continue };
+        let Some(found) = one.agreement(&other, lags[0], lags[1]) else {
+            continue;
+        };
         least = Some(least.map_or(found.correlation, |least| least.min(found.correlation)));
         if found.correlation < HOPELESS || length < LONG {
             break;
@@ -159,11 +177,17 @@ pub fn song_facts(
     tracks: &[(usize, &TrackMeta)],
     tell: &(impl Fn(ListenEvent) + Sync),
 ) -> BTreeMap<usize, SongFacts> {
-    tell(ListenEvent::Begin { pairs: tracks.len(), unheard: 0 });
+    tell(ListenEvent::Begin {
+        pairs: tracks.len(),
+        unheard: 0,
+    });
     let one = |&(row, track): &(usize, &TrackMeta)| {
         let path = track.system_path();
         let works = voisin_audio::tags::read_works(path).unwrap_or_default();
-        let facts = SongFacts { works, chords: chords(path) };
+        let facts = SongFacts {
+            works,
+            chords: chords(path),
+        };
         tell(ListenEvent::Heard);
         (row, facts)
     };
@@ -175,9 +199,16 @@ pub fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
     let info = voisin_audio::probe(path).ok()?;
     let length = voisin_audio::resampled_len(&info, RATE).min(MOST_OF_CHORDS * u64::from(RATE));
     let mut samples = Vec::new();
-    voisin_audio::read_windows(path, &info, RATE, &[0], usize::try_from(length).ok()?, &mut |_, window| {
-        samples = window.to_vec();
-    })
+    voisin_audio::read_windows(
+        path,
+        &info,
+        RATE,
+        &[0],
+        usize::try_from(length).ok()?,
+        &mut |_, window| {
+            samples = window.to_vec();
+        },
+    )
     .ok()?;
     Some(chroma_sequence(&samples, RATE))
 }
@@ -191,7 +222,11 @@ fn music_seconds(path: &Path) -> Option<f64> {
     let block = u64::from(RATE / 10);
     let is_loud = |samples: &[f32]| !is_near_silent(samples);
     // Twice as much each time: a codec that is decoded from the beginning takes no longer than a few times the whole.
-    let reaches = || std::iter::successors(Some(100 * block), |reach| (*reach < total).then_some(2 * reach));
+    let reaches = || {
+        std::iter::successors(Some(100 * block), |reach| {
+            (*reach < total).then_some(2 * reach)
+        })
+    };
     let read = |start: u64, end: u64| -> Option<Vec<f32>> {
         let mut samples = Vec::new();
         let length = usize::try_from(end - start).ok()?;
@@ -202,11 +237,17 @@ fn music_seconds(path: &Path) -> Option<f64> {
     };
     let first = reaches().find_map(|reach| {
         let samples = read(0, reach.min(total))?;
-        samples.chunks(block as usize).position(is_loud).map(|at| at as u64 * block)
+        samples
+            .chunks(block as usize)
+            .position(is_loud)
+            .map(|at| at as u64 * block)
     })?;
     let silent_end = reaches().find_map(|reach| {
         let samples = read(total.saturating_sub(reach), total)?;
-        samples.rchunks(block as usize).position(is_loud).map(|at| at as u64 * block)
+        samples
+            .rchunks(block as usize)
+            .position(is_loud)
+            .map(|at| at as u64 * block)
     })?;
     Some(total.saturating_sub(first + silent_end) as f64 / f64::from(RATE))
 }
@@ -235,7 +276,10 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         f_max: 3400.0,
         mel_scale: MelScale::Htk,
         mel_norm: MelNorm::Peak,
-        compression: Compression::Decibel { amin: 1e-10, range_db: 50.0 },
+        compression: Compression::Decibel {
+            amin: 1e-10,
+            range_db: 50.0,
+        },
         level_dbfs: None,
         standardised: false,
     })
@@ -249,25 +293,43 @@ mod tests {
     use super::*;
 
     fn demo(name: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo/library").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../data/demo/library")
+            .join(name)
     }
 
     #[test]
     fn the_demo_s_pieces_are_themselves_and_no_other() {
-        let (a, b) = (demo("metal/muldjord-chaos-god.mp3"), demo("metal/muldjord-mutilated-mime.mp3"));
+        let (a, b) = (
+            demo("metal/muldjord-chaos-god.mp3"),
+            demo("metal/muldjord-mutilated-mime.mp3"),
+        );
         // Not quite 1: the local means at the ends of the shorter stretch are others.
-        let (own, other) = (audio_correlation(&a, &a, 0.0), audio_correlation(&a, &b, 0.0));
+        let (own, other) = (
+            audio_correlation(&a, &a, 0.0),
+            audio_correlation(&a, &b, 0.0),
+        );
         assert!(own.expect("music moves") > 0.9, "{own:?}");
-        assert!(other.expect("music moves") < 0.5, "the nearest track of the same artist: {other:?}");
+        assert!(
+            other.expect("music moves") < 0.5,
+            "the nearest track of the same artist: {other:?}"
+        );
         assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3"), 0.0), None);
         assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a, 0.0), None);
     }
 
     #[test]
     fn chords_of_a_piece_are_its_own_and_of_no_other() {
-        let pieces = ["metal/muldjord-chaos-god.mp3", "metal/muldjord-mutilated-mime.mp3"];
+        let pieces = [
+            "metal/muldjord-chaos-god.mp3",
+            "metal/muldjord-mutilated-mime.mp3",
+        ];
         let [a, b] = pieces.map(|name| chords(&demo(name)).expect("it is there"));
-        assert!((45..60).contains(&a.len()), "14 s, a frame every 0.256 s: {}", a.len());
+        assert!(
+            (45..60).contains(&a.len()),
+            "14 s, a frame every 0.256 s: {}",
+            a.len()
+        );
         let likeness = voisin_explore::versions::likeness;
         let (own, other) = (likeness(&a, &a[5..]).unwrap(), likeness(&a, &b).unwrap());
         assert!(own > 0.95 && other < 0.5, "{own} {other}");

@@ -102,8 +102,16 @@ impl MixOptions {
     /// The shortest and the longest that may be in a mix after these tracks, in seconds.
     pub fn lengths(&self, seeds: &[Track]) -> (f64, f64) {
         let seconds = seeds.iter().map(|track| track.audio.seconds);
-        let shortest = seconds.clone().map(|seconds| seconds / 2.0).fold(self.shortest, f64::min);
-        (shortest, seconds.map(|seconds| 2.0 * seconds).fold(self.longest, f64::max))
+        let shortest = seconds
+            .clone()
+            .map(|seconds| seconds / 2.0)
+            .fold(self.shortest, f64::min);
+        (
+            shortest,
+            seconds
+                .map(|seconds| 2.0 * seconds)
+                .fold(self.longest, f64::max),
+        )
     }
 }
 
@@ -124,21 +132,42 @@ struct MixCandidate {
 
 impl MixCandidate {
     fn new(near: Neighbor, track: Track, vector: Option<Vec<f32>>, tier: u8) -> Self {
-        Self { near, track, vector, song: None, tier, opinion: 0.0, score: 0.0 }
+        Self {
+            near,
+            track,
+            vector,
+            song: None,
+            tier,
+            opinion: 0.0,
+            score: 0.0,
+        }
     }
 }
 
 /// An album, and whose it is.
 fn album_of(track: &Track) -> Option<String> {
-    let of = track.tags.album_artist.as_deref().or(track.tags.artist.as_deref()).unwrap_or_default();
-    Some(format!("{}\n{}", fold(track.tags.album.as_deref()?), fold(of)))
+    let of = track
+        .tags
+        .album_artist
+        .as_deref()
+        .or(track.tags.artist.as_deref())
+        .unwrap_or_default();
+    Some(format!(
+        "{}\n{}",
+        fold(track.tags.album.as_deref()?),
+        fold(of)
+    ))
 }
 
 impl Engine {
     /// Songs to go on with after the seeds, nearest first, but for one artist's not following each other where that can be.
     ///
     /// Shorter than asked for where the library has no more that fit.
-    pub fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, EngineError> {
+    pub fn mix(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<SimilarTrack>, EngineError> {
         Ok(self.mix_among(seeds, options)?.0)
     }
 
@@ -152,7 +181,10 @@ impl Engine {
         let (candidates, is_full) = self.with_index(|engine| engine.candidates(seeds, options))?;
         let mut chosen = choose(candidates, options, options.limit);
         chosen.sort_by(|a, b| {
-            b.near.similarity.total_cmp(&a.near.similarity).then(a.track.id.cmp(&b.track.id))
+            b.near
+                .similarity
+                .total_cmp(&a.near.similarity)
+                .then(a.track.id.cmp(&b.track.id))
         });
         let chosen = in_turn(chosen);
         let similarities: Vec<f32> = chosen.iter().map(|one| one.near.similarity).collect();
@@ -170,14 +202,21 @@ impl Engine {
 
     /// The direction that a mix looks in.
     #[doc(hidden)]
-    pub fn mix_query(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<f32>, EngineError> {
+    pub fn mix_query(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<f32>, EngineError> {
         let space = self.space()?;
         let mut query = space.query(seeds)?.1.as_slice().to_vec();
         let last = &options.played[options.played.len().saturating_sub(LAST)..];
         // What was played may lie all around: then it says nothing of where to go.
-        if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last)) {
+        if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last))
+        {
             let parts = query.iter().zip(last.as_slice());
-            query = parts.map(|(from, to)| (1.0 - options.drift) * from + options.drift * to).collect();
+            query = parts
+                .map(|(from, to)| (1.0 - options.drift) * from + options.drift * to)
+                .collect();
             make_unit(&mut query);
         }
         Ok(query)
@@ -199,7 +238,11 @@ impl Engine {
         let far_below = self.far_below()?;
         let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let own = self.library.tracks_by_id(&own)?;
-        let before: Vec<TrackId> = options.played.iter().filter_map(|seed| seed.track).collect();
+        let before: Vec<TrackId> = options
+            .played
+            .iter()
+            .filter_map(|seed| seed.track)
+            .collect();
         let played = self.library.tracks_by_id(&before)?;
         let before: HashSet<TrackId> = before.into_iter().collect();
         let mut known = SongSet::default();
@@ -207,12 +250,18 @@ impl Engine {
             let tracks: Vec<&Track> = own.iter().chain(&played).collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let known_songs = self.library.known_songs(&ids)?;
-            tracks.iter().for_each(|track| known.insert(track, known_songs.get(&track.id).copied()));
+            tracks
+                .iter()
+                .for_each(|track| known.insert(track, known_songs.get(&track.id).copied()));
         }
         let (shortest, longest) = options.lengths(&own);
 
         let index = self.loaded_index();
-        let mut artists = NameLimit::new(options.max_per_artist.map(|most| most.saturating_mul(REACH)));
+        let mut artists = NameLimit::new(
+            options
+                .max_per_artist
+                .map(|most| most.saturating_mul(REACH)),
+        );
         let mut tracks: HashMap<TrackId, (Track, Option<Vec<f32>>)> = HashMap::new();
         let mut read = 0;
         let choose = |_, mut found: Vec<Neighbor>| {
@@ -241,10 +290,15 @@ impl Engine {
         };
         let reach = options.reach();
         let query = aview1(&query).insert_axis(Axis(0));
-        let found = self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
+        let found =
+            self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
         let is_full = found.iter().map(Vec::len).sum::<usize>() >= reach;
         let mut recent = NameLimit::new(options.max_per_artist);
-        played.iter().rev().take(RECENT).for_each(|track| recent.take(artists_of(track)));
+        played
+            .iter()
+            .rev()
+            .take(RECENT)
+            .for_each(|track| recent.take(artists_of(track)));
         let last = played.last().map(artists_of).unwrap_or_default();
         let candidates = found.into_iter().flatten().filter_map(|near| {
             let (track, vector) = tracks.remove(&near.track)?;
@@ -270,14 +324,22 @@ impl Engine {
         for (track, told) in &options.told {
             let known = known.entry(*track).or_default();
             known.last = known.last.max(told.last);
-            known.opinion = if told.opinion == 0.0 { known.opinion } else { told.opinion };
+            known.opinion = if told.opinion == 0.0 {
+                known.opinion
+            } else {
+                told.opinion
+            };
         }
         let is_late = |one: &MixCandidate| {
             let last = known.get(&one.track.id).and_then(|known| known.last);
-            options.heard_since.is_some_and(|since| last.is_some_and(|last| last >= since))
+            options
+                .heard_since
+                .is_some_and(|since| last.is_some_and(|last| last >= since))
         };
         let known_songs = self.library.known_songs(&ids)?;
-        candidates.iter_mut().for_each(|one| one.song = known_songs.get(&one.track.id).copied());
+        candidates
+            .iter_mut()
+            .for_each(|one| one.song = known_songs.get(&one.track.id).copied());
         let mut late = SongSet::default();
         if !options.keeps_versions {
             let heard_lately = candidates.iter().filter(|one| is_late(one));
@@ -285,7 +347,11 @@ impl Engine {
         }
         for one in &mut candidates {
             let is_version = late.contains(&one.track, one.song);
-            one.tier |= if is_version || is_late(one) { HEARD_LATELY } else { 0 };
+            one.tier |= if is_version || is_late(one) {
+                HEARD_LATELY
+            } else {
+                0
+            };
             one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
         }
         candidates.retain(|one| options.taste == 0.0 || one.opinion > -1.0);
@@ -304,7 +370,10 @@ impl Engine {
         let far_below = self.far_below()?;
         let index = self.loaded_index();
         let candidates = found.into_iter().filter_map(|(track, similarity)| {
-            let near = Neighbor { track: track.id, similarity };
+            let near = Neighbor {
+                track: track.id,
+                similarity,
+            };
             let is_far = far_below.is_some_and(|least| similarity < least);
             let vector = index.vector(track.id);
             let candidate = MixCandidate::new(near, track, vector, u8::from(is_far));
@@ -312,7 +381,10 @@ impl Engine {
         });
         let candidates = self.as_listened(candidates.collect(), options)?;
         let chosen = choose(candidates, options, usize::MAX);
-        Ok(chosen.into_iter().map(|one| (one.track, one.near.similarity)).collect())
+        Ok(chosen
+            .into_iter()
+            .map(|one| (one.track, one.near.similarity))
+            .collect())
     }
 }
 
@@ -320,17 +392,24 @@ impl Engine {
 ///
 /// - `candidates`: nearest first
 /// - `most`: songs that are chosen
-fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) -> Vec<MixCandidate> {
+fn choose(
+    mut candidates: Vec<MixCandidate>,
+    options: &MixOptions,
+    most: usize,
+) -> Vec<MixCandidate> {
     let mut random = Random::new(options.random);
     let length = options.limit.max(1) as f32;
     for (rank, candidate) in candidates.iter_mut().enumerate() {
         // The largest of scores with Gumbel's noise are a draw without replacement, each with the odds of its rank.
         let noise = -(-random.f32().clamp(1e-6, 1.0 - 1e-6).ln()).ln();
-        candidate.score = options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
+        candidate.score =
+            options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
     }
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
-    let (mut artists, mut albums) =
-        (NameLimit::new(options.max_per_artist), NameLimit::new(options.max_per_album));
+    let (mut artists, mut albums) = (
+        NameLimit::new(options.max_per_artist),
+        NameLimit::new(options.max_per_album),
+    );
     let mut songs = SongSet::default();
     let mut chosen: Vec<MixCandidate> = Vec::new();
     for candidate in candidates {
@@ -357,12 +436,16 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
 
 /// The same songs, each as early as it is, but not behind one of the same artist where another one is left.
 fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
-    let mut waiting: Vec<(Vec<String>, MixCandidate)> =
-        chosen.into_iter().map(|one| (artists_of(&one.track), one)).collect();
+    let mut waiting: Vec<(Vec<String>, MixCandidate)> = chosen
+        .into_iter()
+        .map(|one| (artists_of(&one.track), one))
+        .collect();
     let mut list = Vec::with_capacity(waiting.len());
     let mut last: Vec<String> = Vec::new();
     while !waiting.is_empty() {
-        let other = waiting.iter().position(|(own, _)| !own.iter().any(|artist| last.contains(artist)));
+        let other = waiting
+            .iter()
+            .position(|(own, _)| !own.iter().any(|artist| last.contains(artist)));
         let (own, next) = waiting.remove(other.unwrap_or(0));
         last = own;
         list.push(next);
@@ -384,7 +467,11 @@ mod tests {
         for i in 0..60_usize {
             let angle = i as f32 * 0.02;
             let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
-            new.tags.artist = Some(format!("{} {}", if i % 2 == 0 { "Björk" } else { "BJORK" }, i / 20));
+            new.tags.artist = Some(format!(
+                "{} {}",
+                if i % 2 == 0 { "Björk" } else { "BJORK" },
+                i / 20
+            ));
             change(i, &mut new);
             library.insert_track(&new).unwrap();
         }
@@ -392,22 +479,43 @@ mod tests {
     }
 
     fn nearest() -> MixOptions {
-        MixOptions { variety: 0.0, ..MixOptions::default() }
+        MixOptions {
+            variety: 0.0,
+            ..MixOptions::default()
+        }
     }
 
     fn ids(engine: &mut Engine, seed: i64, options: &MixOptions) -> Vec<i64> {
         let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
-        engine.mix(&seeds, options).unwrap().iter().map(|song| song.track.id.0).collect()
+        engine
+            .mix(&seeds, options)
+            .unwrap()
+            .iter()
+            .map(|song| song.track.id.0)
+            .collect()
     }
 
     #[test]
     fn an_artist_and_an_album_have_three_songs_and_take_turns() {
         let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), |i, new| new.tags.album = (i < 20).then(|| (i / 2).to_string()));
-        assert_eq!(ids(&mut engine, 1, &nearest()), [2, 21, 3, 22, 4, 23, 41, 42, 43]);
-        let of_album = MixOptions { max_per_album: Some(1), max_per_artist: Some(2), ..nearest() };
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.album = (i < 20).then(|| (i / 2).to_string())
+        });
+        assert_eq!(
+            ids(&mut engine, 1, &nearest()),
+            [2, 21, 3, 22, 4, 23, 41, 42, 43]
+        );
+        let of_album = MixOptions {
+            max_per_album: Some(1),
+            max_per_artist: Some(2),
+            ..nearest()
+        };
         assert_eq!(ids(&mut engine, 1, &of_album), [2, 21, 3, 22, 41, 42]);
-        let free = MixOptions { max_per_artist: None, limit: 4, ..nearest() };
+        let free = MixOptions {
+            max_per_artist: None,
+            limit: 4,
+            ..nearest()
+        };
         assert_eq!(ids(&mut engine, 1, &free), [2, 3, 4, 5]);
     }
 
@@ -415,8 +523,13 @@ mod tests {
     fn a_song_of_two_artists_counts_for_both() {
         let dir = tempfile::tempdir().unwrap();
         let named = ["A", "B", "A feat. B"];
-        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(named[i % 3].to_owned()));
-        let one = MixOptions { max_per_artist: Some(1), ..nearest() };
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(named[i % 3].to_owned())
+        });
+        let one = MixOptions {
+            max_per_artist: Some(1),
+            ..nearest()
+        };
         assert_eq!(ids(&mut engine, 1, &one), [2, 4]);
     }
 
@@ -425,15 +538,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
         let mut of = |random, variety| {
-            let options = MixOptions { limit: 10, random, variety, ..MixOptions::default() };
+            let options = MixOptions {
+                limit: 10,
+                random,
+                variety,
+                ..MixOptions::default()
+            };
             ids(&mut engine, 1, &options)
         };
         assert_eq!(of(1, 0.0), (2..12).collect::<Vec<_>>());
         assert_eq!(of(1, 0.5), of(1, 0.5));
         let shared = |a: &[i64], b: &[i64]| a.iter().filter(|id| b.contains(id)).count();
         let evenings: Vec<Vec<i64>> = (1..=20).map(|random| of(random, 0.5)).collect();
-        let again: usize = evenings.windows(2).map(|pair| shared(&pair[0], &pair[1])).sum();
-        assert!((19 * 2..19 * 9).contains(&again), "{again} of 190 songs are those of the evening before");
+        let again: usize = evenings
+            .windows(2)
+            .map(|pair| shared(&pair[0], &pair[1]))
+            .sum();
+        assert!(
+            (19 * 2..19 * 9).contains(&again),
+            "{again} of 190 songs are those of the evening before"
+        );
         // The more varied, the farther, but the list stays in its neighbourhood, nearest first.
         let mut mean = |variety| -> f64 {
             let all: Vec<i64> = (1..=20).flat_map(|random| of(random, variety)).collect();
@@ -451,18 +575,43 @@ mod tests {
             new.tags.artist = Some(["A", "A feat. B", "A; B"][i % 3].to_owned());
             new.tags.title = Some(format!("Song {}", i / 4));
         });
-        let one = MixOptions { max_per_artist: None, limit: 4, ..nearest() };
-        assert_eq!(ids(&mut engine, 1, &one), [5, 9, 13, 17], "nor is it the seed's");
-        let all = MixOptions { keeps_versions: true, ..one.clone() };
+        let one = MixOptions {
+            max_per_artist: None,
+            limit: 4,
+            ..nearest()
+        };
+        assert_eq!(
+            ids(&mut engine, 1, &one),
+            [5, 9, 13, 17],
+            "nor is it the seed's"
+        );
+        let all = MixOptions {
+            keeps_versions: true,
+            ..one.clone()
+        };
         assert_eq!(ids(&mut engine, 1, &all), [2, 3, 4, 5]);
         // They were compared: the third is another song of that title, and the sixth is the seed's.
         let songs = [(1, 1), (2, 1), (3, 3), (4, 1), (5, 1), (6, 1), (9, 9)];
-        let songs = songs.into_iter().map(|(track, song)| (TrackId(track), TrackId(song))).collect();
+        let songs = songs
+            .into_iter()
+            .map(|(track, song)| (TrackId(track), TrackId(song)))
+            .collect();
         engine.library_mut().remember_songs(&songs).unwrap();
         assert_eq!(ids(&mut engine, 1, &one), [3, 7, 9, 13]);
-        engine.library_mut().note_listening("ann", &[(TrackId(10), Told::Heard(1000))]).unwrap();
-        let late = MixOptions { heard_since: Some(500), limit: 3, ..one };
-        assert_eq!(ids(&mut engine, 1, &late), [3, 7, 13], "the song of 10 was heard lately as it is");
+        engine
+            .library_mut()
+            .note_listening("ann", &[(TrackId(10), Told::Heard(1000))])
+            .unwrap();
+        let late = MixOptions {
+            heard_since: Some(500),
+            limit: 3,
+            ..one
+        };
+        assert_eq!(
+            ids(&mut engine, 1, &late),
+            [3, 7, 13],
+            "the song of 10 was heard lately as it is"
+        );
     }
 
     #[test]
@@ -472,10 +621,17 @@ mod tests {
             new.audio.seconds = [30.0, 200.0, 3600.0][i % 3];
             new.tags.artist = None;
         });
-        let options = MixOptions { limit: 4, ..nearest() };
+        let options = MixOptions {
+            limit: 4,
+            ..nearest()
+        };
         assert_eq!(ids(&mut engine, 2, &options), [5, 8, 11, 14]);
         assert_eq!(ids(&mut engine, 1, &options), [2, 4, 5, 7], "skits, too");
-        assert_eq!(ids(&mut engine, 3, &options), [2, 5, 6, 8], "long ones, too");
+        assert_eq!(
+            ids(&mut engine, 3, &options),
+            [2, 5, 6, 8],
+            "long ones, too"
+        );
     }
 
     #[test]
@@ -489,19 +645,51 @@ mod tests {
             (TrackId(11), Told::Liked(Some(true))),
         ];
         engine.library_mut().note_listening("ann", &told).unwrap();
-        let options = MixOptions { limit: 6, heard_since: Some(500), taste: 1.0, ..nearest() };
-        assert_eq!(ids(&mut engine, 1, &options), [3, 5, 6, 7, 8, 11], "the liked one is six places ahead");
-        let ben = MixOptions { listener: Some("ben".into()), ..options.clone() };
+        let options = MixOptions {
+            limit: 6,
+            heard_since: Some(500),
+            taste: 1.0,
+            ..nearest()
+        };
+        assert_eq!(
+            ids(&mut engine, 1, &options),
+            [3, 5, 6, 7, 8, 11],
+            "the liked one is six places ahead"
+        );
+        let ben = MixOptions {
+            listener: Some("ben".into()),
+            ..options.clone()
+        };
         assert_eq!(ids(&mut engine, 1, &ben), [2, 3, 4, 5, 6, 7]);
-        let ann = MixOptions { listener: Some("ann".into()), ..options.clone() };
+        let ann = MixOptions {
+            listener: Some("ann".into()),
+            ..options.clone()
+        };
         assert_eq!(ids(&mut engine, 1, &ann), ids(&mut engine, 1, &options));
-        let none = MixOptions { heard_since: None, taste: 0.0, ..options.clone() };
+        let none = MixOptions {
+            heard_since: None,
+            taste: 0.0,
+            ..options.clone()
+        };
         assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
         // What another program knows goes first; a mix that would be short takes what was heard.
-        let told = HashMap::from([(TrackId(11), Listened { last: Some(600), opinion: -1.0 })]);
-        let elsewhere = MixOptions { told, limit: 100, ..options };
+        let told = HashMap::from([(
+            TrackId(11),
+            Listened {
+                last: Some(600),
+                opinion: -1.0,
+            },
+        )]);
+        let elsewhere = MixOptions {
+            told,
+            limit: 100,
+            ..options
+        };
         let all = ids(&mut engine, 1, &elsewhere);
-        assert!(all.contains(&2) && !all.contains(&4) && !all.contains(&11) && all.len() == 57, "{all:?}");
+        assert!(
+            all.contains(&2) && !all.contains(&4) && !all.contains(&11) && all.len() == 57,
+            "{all:?}"
+        );
     }
 
     #[test]
@@ -518,13 +706,23 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         let mut engine = Engine::from_library(library);
-        let near = MixOptions { is_near_only: true, ..MixOptions::default() };
+        let near = MixOptions {
+            is_near_only: true,
+            ..MixOptions::default()
+        };
         assert!(ids(&mut engine, 1, &near).iter().all(|id| *id <= 10));
         let filled = ids(&mut engine, 1, &MixOptions::default());
         assert_eq!(filled.len(), 25);
         let first = filled.iter().take_while(|id| **id <= 10).count();
-        assert!(first >= 5 && filled[first..].iter().all(|id| *id > 10), "{filled:?}");
-        assert_eq!(first, ids(&mut engine, 1, &near).len(), "no stranger before what is near");
+        assert!(
+            first >= 5 && filled[first..].iter().all(|id| *id > 10),
+            "{filled:?}"
+        );
+        assert_eq!(
+            first,
+            ids(&mut engine, 1, &near).len(),
+            "no stranger before what is near"
+        );
     }
 
     #[test]
@@ -534,13 +732,26 @@ mod tests {
         let mut played = Vec::new();
         let mut artists = Vec::new();
         for _ in 0..12 {
-            let options = MixOptions { limit: 1, played: played.clone(), ..nearest() };
-            let [id] = ids(&mut engine, 1, &options)[..] else { panic!("it goes on") };
+            let options = MixOptions {
+                limit: 1,
+                played: played.clone(),
+                ..nearest()
+            };
+            let [id] = ids(&mut engine, 1, &options)[..] else {
+                panic!("it goes on")
+            };
             played.push(engine.seed_of(TrackId(id)).unwrap());
             artists.push((id - 1) / 20);
         }
-        assert!(artists.windows(2).all(|pair| pair[0] != pair[1]), "{artists:?}");
-        assert_eq!(artists[..6].iter().filter(|artist| **artist == 0).count(), 3, "{artists:?}");
+        assert!(
+            artists.windows(2).all(|pair| pair[0] != pair[1]),
+            "{artists:?}"
+        );
+        assert_eq!(
+            artists[..6].iter().filter(|artist| **artist == 0).count(),
+            3,
+            "{artists:?}"
+        );
     }
 
     #[test]
@@ -554,7 +765,14 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         let mut engine = Engine::from_library(library);
-        let found = ids(&mut engine, 1, &MixOptions { limit: 4, ..nearest() });
+        let found = ids(
+            &mut engine,
+            1,
+            &MixOptions {
+                limit: 4,
+                ..nearest()
+            },
+        );
         assert_eq!(found.len(), 3, "{found:?}");
     }
 
@@ -565,7 +783,12 @@ mod tests {
         let mut heard = |drift: f32| {
             let (mut played, mut order) = (Vec::new(), Vec::new());
             for _ in 0..10 {
-                let options = MixOptions { limit: 2, drift, played: played.clone(), ..nearest() };
+                let options = MixOptions {
+                    limit: 2,
+                    drift,
+                    played: played.clone(),
+                    ..nearest()
+                };
                 for id in ids(&mut engine, 30, &options) {
                     played.push(engine.seed_of(TrackId(id)).unwrap());
                     order.push(id);

@@ -109,15 +109,19 @@ impl Standing {
             "nothing here is much like this"
         };
         if self.is_steady {
-            return Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"));
+            return Some(format!(
+                "{nothing}: it hardly changes from beginning to end, as a tone or noise"
+            ));
         }
         match self.share? {
             // Few tracks fit, and one of them is near: the others beside it say nothing of that one.
             _ if self.is_filtered && self.nearest_is_close() => None,
-            0 => Some(format!("{nothing}: next to none of your tracks is as far from all others")),
-            share @ 1..FAR_BELOW => {
-                Some(format!("{nothing}: only {share} % of your tracks are as far from all others"))
-            }
+            0 => Some(format!(
+                "{nothing}: next to none of your tracks is as far from all others"
+            )),
+            share @ 1..FAR_BELOW => Some(format!(
+                "{nothing}: only {share} % of your tracks are as far from all others"
+            )),
             _ => None,
         }
     }
@@ -125,7 +129,10 @@ impl Standing {
 
 /// - `points`: percentiles from 0 to 100
 fn percentile(points: &[f32], value: f32) -> u8 {
-    points.partition_point(|point| *point <= value).saturating_sub(1).min(100) as u8
+    points
+        .partition_point(|point| *point <= value)
+        .saturating_sub(1)
+        .min(100) as u8
 }
 
 /// Percentiles from 0 to 100 of [`LEAST`] values at least; of fewer, none.
@@ -137,7 +144,11 @@ fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
         let (below, part) = (place.floor() as usize, place.fract());
         values[below] + part * (values[last.min(below + 1)] - values[below])
     };
-    if values.len() < LEAST { Vec::new() } else { (0..=100).map(at).collect() }
+    if values.len() < LEAST {
+        Vec::new()
+    } else {
+        (0..=100).map(at).collect()
+    }
 }
 
 /// Artists by track, read as they are needed.
@@ -145,10 +156,15 @@ fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
 struct Artists(HashMap<TrackId, Vec<String>>);
 
 impl Artists {
-    fn read(&mut self, engine: &Engine, tracks: impl Iterator<Item = TrackId>) -> Result<(), EngineError> {
+    fn read(
+        &mut self,
+        engine: &Engine,
+        tracks: impl Iterator<Item = TrackId>,
+    ) -> Result<(), EngineError> {
         let new: Vec<TrackId> = tracks.filter(|track| !self.0.contains_key(track)).collect();
         for track in engine.library.tracks_by_id(&new)? {
-            self.0.insert(track.id, track.people().into_iter().map(fold).collect());
+            self.0
+                .insert(track.id, track.people().into_iter().map(fold).collect());
         }
         Ok(())
     }
@@ -169,7 +185,11 @@ impl Engine {
         self.with_index(|engine| engine.stand(seeds, options))
     }
 
-    fn stand(&mut self, seeds: &[Seed], options: &SimilarOptions) -> Result<Option<Standing>, EngineError> {
+    fn stand(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Option<Standing>, EngineError> {
         if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
             return Ok(None);
         }
@@ -183,15 +203,21 @@ impl Engine {
         if nearness.nearest.is_empty() && !is_steady {
             return Ok(None);
         }
-        let query = aview1(query.as_slice()).insert_axis(ndarray::Axis(0)).to_owned();
+        let query = aview1(query.as_slice())
+            .insert_axis(ndarray::Axis(0))
+            .to_owned();
         let mut artists = Artists::default();
         let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         artists.read(self, own.iter().copied())?;
         let mut others = Vec::new();
         for reach in REACH {
-            let found = self.near(&query, reach, allowed.as_ref())?.pop().unwrap_or_default();
+            let found = self
+                .near(&query, reach, allowed.as_ref())?
+                .pop()
+                .unwrap_or_default();
             others = self.others(&found, &mut artists, |artists, near| {
-                let is_own = |&track: &TrackId| track == near.track || same(artists, track, near.track);
+                let is_own =
+                    |&track: &TrackId| track == near.track || same(artists, track, near.track);
                 let is_copy = |seed: &Seed| {
                     let vector = self.loaded_index().vector(near.track);
                     vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
@@ -203,9 +229,15 @@ impl Engine {
             }
         }
         let mut raw = vec![0.0; query.ncols()];
-        seeds.iter().for_each(|seed| raw.iter_mut().zip(&seed.vector).for_each(|(sum, value)| *sum += value));
+        seeds.iter().for_each(|seed| {
+            raw.iter_mut()
+                .zip(&seed.vector)
+                .for_each(|(sum, value)| *sum += value)
+        });
         make_unit(&mut raw);
-        let around = self.around(&raw, &others)?.filter(|_| !nearness.around.is_empty());
+        let around = self
+            .around(&raw, &others)?
+            .filter(|_| !nearness.around.is_empty());
         let around_it = &others[..others.len().min(AROUND)];
         let mut steady = 0;
         for near in around_it.iter().filter(|_| is_steady) {
@@ -228,7 +260,11 @@ impl Engine {
         if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
             return Ok(None);
         }
-        Ok(self.nearness()?.nearest.get(usize::from(FAR_BELOW)).copied())
+        Ok(self
+            .nearness()?
+            .nearest
+            .get(usize::from(FAR_BELOW))
+            .copied())
     }
 
     /// As it was kept, or measured now and kept. The index must have been opened.
@@ -239,7 +275,10 @@ impl Engine {
             kept.space == self.stamp.model_fingerprint
                 && (changes == 0 || (changes as f64) < RENEWAL_SHARE * kept.tracks as f64)
         };
-        let kept = self.library.setting(&name)?.and_then(|text| serde_json::from_str(&text).ok());
+        let kept = self
+            .library
+            .setting(&name)?
+            .and_then(|text| serde_json::from_str(&text).ok());
         if let Some(kept) = kept.filter(is_current) {
             return Ok(kept);
         }
@@ -255,8 +294,11 @@ impl Engine {
     fn measure_nearness(&self) -> Result<Nearness, EngineError> {
         let index = self.loaded_index();
         let tracks = index.tracks();
-        let sample: Vec<TrackId> =
-            tracks.iter().copied().step_by(tracks.len().div_ceil(SAMPLE).max(1)).collect();
+        let sample: Vec<TrackId> = tracks
+            .iter()
+            .copied()
+            .step_by(tracks.len().div_ceil(SAMPLE).max(1))
+            .collect();
         let mut queries = Array2::zeros((sample.len(), self.stamp.dimension));
         for (mut row, &track) in queries.rows_mut().into_iter().zip(&sample) {
             if let Some(vector) = index.vector(track) {
@@ -269,9 +311,13 @@ impl Engine {
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
             let others = self.others(&found, &mut artists, |artists, near| {
-                near.track == track || is_same_recording(near.similarity) || same(artists, track, near.track)
+                near.track == track
+                    || is_same_recording(near.similarity)
+                    || same(artists, track, near.track)
             })?;
-            let Some(raw) = self.library.vector(track)? else { continue };
+            let Some(raw) = self.library.vector(track)? else {
+                continue;
+            };
             if let (Some(first), Some(mean)) = (others.first(), self.around(&raw, &others)?) {
                 nearest.push(first.similarity);
                 around.push(mean);
@@ -294,8 +340,13 @@ impl Engine {
         allowed: Option<&TrackSet>,
     ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
         let subset = allowed.map(|set| self.subset(set));
-        let params = SearchParams { subset: subset.as_deref(), ..SearchParams::default() };
-        Ok(self.loaded_index().search_batch(queries.view(), reach, &params)?)
+        let params = SearchParams {
+            subset: subset.as_deref(),
+            ..SearchParams::default()
+        };
+        Ok(self
+            .loaded_index()
+            .search_batch(queries.view(), reach, &params)?)
     }
 
     /// The first neighbours that are not one's own, [`AROUND`] at least where there are so many; of no more than it takes
@@ -332,7 +383,10 @@ impl Engine {
 
 /// Whether two tracks are known to have an artist in common.
 fn same(artists: &Artists, a: TrackId, b: TrackId) -> bool {
-    artists.of(a).iter().any(|artist| artists.of(b).contains(artist))
+    artists
+        .of(a)
+        .iter()
+        .any(|artist| artists.of(b).contains(artist))
 }
 
 #[cfg(test)]
@@ -356,11 +410,21 @@ mod tests {
         };
         let far = |nearest: f32, is_filtered: bool| {
             let (share, nearness) = (Some(0), nearness.clone());
-            Standing { nearness, share, nearest: Some(nearest), is_steady: false, is_filtered }.far()
+            Standing {
+                nearness,
+                share,
+                nearest: Some(nearest),
+                is_steady: false,
+                is_filtered,
+            }
+            .far()
         };
         assert_eq!(far(0.9, true), None);
         let said = far(0.3, true).unwrap_or_default();
-        assert!(said.starts_with("nothing that fits is much like this"), "{said}");
+        assert!(
+            said.starts_with("nothing that fits is much like this"),
+            "{said}"
+        );
         // Without a filter all that is around counts: beside noise something lies near, too.
         assert!(far(0.9, false).is_some());
     }
@@ -394,7 +458,11 @@ mod tests {
     }
 
     fn outside(vector: Vec<f32>) -> Seed {
-        Seed { path: "x.wav".into(), is_named_file: true, ..Seed::of_vector(vector) }
+        Seed {
+            path: "x.wav".into(),
+            is_named_file: true,
+            ..Seed::of_vector(vector)
+        }
     }
 
     #[test]
@@ -405,17 +473,31 @@ mod tests {
         let mut far = 0;
         for id in engine.library().track_ids().unwrap() {
             let seed = [engine.seed_of(id).unwrap()];
-            far += usize::from(engine.standing(&seed, &options).unwrap().unwrap().far().is_some());
+            far += usize::from(
+                engine
+                    .standing(&seed, &options)
+                    .unwrap()
+                    .unwrap()
+                    .far()
+                    .is_some(),
+            );
         }
         assert!((1..=6).contains(&far), "{far} of 120: a twentieth at most");
         let mut rng = Random::new(4);
         for axis in 0..3 {
-            let known = engine.standing(&[outside(about(axis, &mut rng))], &options).unwrap().unwrap();
+            let known = engine
+                .standing(&[outside(about(axis, &mut rng))], &options)
+                .unwrap()
+                .unwrap();
             assert_eq!(known.far(), None, "{axis}");
         }
         let stranger = outside(about(5, &mut rng));
-        let standing = engine.standing(std::slice::from_ref(&stranger), &options).unwrap().unwrap();
-        let said = "nothing here is much like this: next to none of your tracks is as far from all others";
+        let standing = engine
+            .standing(std::slice::from_ref(&stranger), &options)
+            .unwrap()
+            .unwrap();
+        let said =
+            "nothing here is much like this: next to none of your tracks is as far from all others";
         assert_eq!(standing.far().as_deref(), Some(said));
         let nearest = engine.similar(&[stranger], &options).unwrap()[0].similarity;
         assert_eq!(
@@ -424,13 +506,33 @@ mod tests {
         );
         // Beside what is far from it a track stands alone, however near the rest of the library is.
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
-        let filter = TrackFilter { artists: vec!["artist 1".to_owned()], ..TrackFilter::default() };
-        let filtered = SimilarOptions { filter, ..SimilarOptions::default() };
-        let said = engine.standing(&seed, &filtered).unwrap().unwrap().far().unwrap();
-        assert!(said.starts_with("nothing that fits is much like this"), "{said}");
+        let filter = TrackFilter {
+            artists: vec!["artist 1".to_owned()],
+            ..TrackFilter::default()
+        };
+        let filtered = SimilarOptions {
+            filter,
+            ..SimilarOptions::default()
+        };
+        let said = engine
+            .standing(&seed, &filtered)
+            .unwrap()
+            .unwrap()
+            .far()
+            .unwrap();
+        assert!(
+            said.starts_with("nothing that fits is much like this"),
+            "{said}"
+        );
         // Where only the artist's own tracks may be answered there is nothing to compare with.
-        let filter = TrackFilter { artists: vec!["artist 0".to_owned()], ..TrackFilter::default() };
-        let own = SimilarOptions { filter, ..SimilarOptions::default() };
+        let filter = TrackFilter {
+            artists: vec!["artist 0".to_owned()],
+            ..TrackFilter::default()
+        };
+        let own = SimilarOptions {
+            filter,
+            ..SimilarOptions::default()
+        };
         assert_eq!(engine.standing(&seed, &own).unwrap().unwrap().far(), None);
     }
 
@@ -438,14 +540,32 @@ mod tests {
     fn percentiles_are_of_the_nearest_by_another_artist() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), 60);
-        let options = SimilarOptions { limit: 120, ..SimilarOptions::default() };
+        let options = SimilarOptions {
+            limit: 120,
+            ..SimilarOptions::default()
+        };
         let mut nearest = Vec::new();
-        let seeds: Vec<Seed> = (1..=120).map(|id| engine.seed_of(TrackId(id)).unwrap()).collect();
+        let seeds: Vec<Seed> = (1..=120)
+            .map(|id| engine.seed_of(TrackId(id)).unwrap())
+            .collect();
         for seed in &seeds {
-            let found = engine.similar(std::slice::from_ref(seed), &options).unwrap();
-            let artist = engine.library().track(seed.track.unwrap()).unwrap().tags.artist;
-            let other = found.iter().find(|near| near.track.tags.artist != artist).unwrap();
-            assert!(found[0].similarity > other.similarity + 0.02, "the artist's own is nearer");
+            let found = engine
+                .similar(std::slice::from_ref(seed), &options)
+                .unwrap();
+            let artist = engine
+                .library()
+                .track(seed.track.unwrap())
+                .unwrap()
+                .tags
+                .artist;
+            let other = found
+                .iter()
+                .find(|near| near.track.tags.artist != artist)
+                .unwrap();
+            assert!(
+                found[0].similarity > other.similarity + 0.02,
+                "the artist's own is nearer"
+            );
             nearest.push(other.similarity);
         }
         let standing = engine.standing(&seeds[..1], &options).unwrap().unwrap();
@@ -454,7 +574,10 @@ mod tests {
             let told = i32::from(standing.percentile(value).unwrap());
             assert!((told - below).abs() <= 2, "{told} instead of {below}");
         }
-        assert_eq!((standing.percentile(1.0), standing.percentile(-1.0)), (Some(100), Some(0)));
+        assert_eq!(
+            (standing.percentile(1.0), standing.percentile(-1.0)),
+            (Some(100), Some(0))
+        );
         assert_eq!(standing.closeness(1.0), Some(Closeness::Close));
         assert_eq!(standing.closeness(-1.0), Some(Closeness::Far));
     }
@@ -462,8 +585,12 @@ mod tests {
     #[test]
     fn steady_sound_is_far_in_libraries_of_any_size_unless_what_is_near_is_steady() {
         let far = |engine: &mut Engine, seed| {
-            let standing = engine.standing(&[seed], &SimilarOptions::default()).unwrap();
-            standing.and_then(|standing| standing.far()).unwrap_or_default()
+            let standing = engine
+                .standing(&[seed], &SimilarOptions::default())
+                .unwrap();
+            standing
+                .and_then(|standing| standing.far())
+                .unwrap_or_default()
         };
         for artists in [1, 5, 60] {
             let dir = tempfile::tempdir().unwrap();
@@ -472,21 +599,46 @@ mod tests {
             middle[0] = 1.0;
             make_unit(&mut middle);
             let changing = outside(middle.clone());
-            let steady = Seed { is_steady: Some(true), ..changing.clone() };
+            let steady = Seed {
+                is_steady: Some(true),
+                ..changing.clone()
+            };
             assert_eq!(far(&mut engine, changing), "", "in the midst of a style");
             let said = far(&mut engine, steady.clone());
-            assert!(said.ends_with("it hardly changes from beginning to end, as a tone or noise"), "{said}");
-            let standing = engine.standing(std::slice::from_ref(&steady), &SimilarOptions::default());
-            assert_eq!(standing.unwrap().unwrap().percentile(0.5).is_some(), artists == 60);
+            assert!(
+                said.ends_with("it hardly changes from beginning to end, as a tone or noise"),
+                "{said}"
+            );
+            let standing =
+                engine.standing(std::slice::from_ref(&steady), &SimilarOptions::default());
+            assert_eq!(
+                standing.unwrap().unwrap().percentile(0.5).is_some(),
+                artists == 60
+            );
             // Ten tracks about it whose windows are all the same, and one of them asked for by its number.
             for seed in 500..510 {
-                engine.library_mut().insert_track(&track(seed, middle.clone(), 12)).unwrap();
+                engine
+                    .library_mut()
+                    .insert_track(&track(seed, middle.clone(), 12))
+                    .unwrap();
             }
             let mut apart = middle.clone();
             apart[7] += 0.1;
             make_unit(&mut apart);
-            assert_eq!(far(&mut engine, Seed { vector: apart, ..steady }), "", "{artists}");
-            let of_it = engine.seed_of(engine.library().track_ids().unwrap().pop().unwrap()).unwrap();
+            assert_eq!(
+                far(
+                    &mut engine,
+                    Seed {
+                        vector: apart,
+                        ..steady
+                    }
+                ),
+                "",
+                "{artists}"
+            );
+            let of_it = engine
+                .seed_of(engine.library().track_ids().unwrap().pop().unwrap())
+                .unwrap();
             assert!(engine.is_steady(&of_it).unwrap());
         }
     }
@@ -496,14 +648,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut small = engine(dir.path(), 9);
         let seed = [small.seed_of(TrackId(1)).unwrap()];
-        assert!(small.standing(&seed, &SimilarOptions::default()).unwrap().is_none());
+        assert!(
+            small
+                .standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_none()
+        );
         let dir = tempfile::tempdir().unwrap();
         let mut part = engine(dir.path(), 20);
-        assert!(part.standing(&seed, &SimilarOptions::default()).unwrap().is_some());
+        assert!(
+            part.standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_some()
+        );
         let values = part.space().unwrap().mean().to_vec();
-        let fixed = StoredMean { values, tracks: 0, generation: 0, is_fixed: true };
+        let fixed = StoredMean {
+            values,
+            tracks: 0,
+            generation: 0,
+            is_fixed: true,
+        };
         part.library_mut().set_mean(&fixed).unwrap();
-        assert!(part.standing(&seed, &SimilarOptions::default()).unwrap().is_none());
+        assert!(
+            part.standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_none()
+        );
         // One artist throughout: nothing to compare with, and no end of a search for it.
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), DIMENSION);
@@ -514,7 +684,11 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         let mut one = Engine::from_library(library);
-        assert!(one.standing(&seed, &SimilarOptions::default()).unwrap().is_none());
+        assert!(
+            one.standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
@@ -528,7 +702,10 @@ mod tests {
         let mut rng = Random::new(6);
         let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
             for i in range {
-                engine.library_mut().insert_track(&track(i, about(0, &mut rng), 0)).unwrap();
+                engine
+                    .library_mut()
+                    .insert_track(&track(i, about(0, &mut rng), 0))
+                    .unwrap();
             }
             engine.maintain_index().unwrap();
         };
@@ -539,7 +716,12 @@ mod tests {
         // What cannot be read is measured anew.
         engine.library_mut().set_setting(&name, Some("{}")).unwrap();
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
-        assert!(engine.standing(&seed, &SimilarOptions::default()).unwrap().is_some());
+        assert!(
+            engine
+                .standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_some()
+        );
         assert!(kept(&engine).len() > 1000);
     }
 }

@@ -83,7 +83,11 @@ impl Engine {
             EngineError::from(ExploreError::Parameter {
                 name: "passage",
                 found: format!("{from:.2} s to {to:.2} s"),
-                expected: if seconds > from { "an end behind its start" } else { "a start inside the track" },
+                expected: if seconds > from {
+                    "an end behind its start"
+                } else {
+                    "a start inside the track"
+                },
             })
         };
         let mut end = to;
@@ -94,13 +98,20 @@ impl Engine {
                 }
                 end = to.min(info.seconds());
                 let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
-                let part = WindowPlan::Part { from: milliseconds(from), to: milliseconds(to) };
+                let part = WindowPlan::Part {
+                    from: milliseconds(from),
+                    to: milliseconds(to),
+                };
                 let heard = embedder.embed(&seed.path, &info, part, None)?;
                 balanced(&parts, &heard.starts, heard.windows)
             }
             Err(error) => {
-                let stored = seed.track.and_then(|track| window_set(self.library(), &parts, track));
-                let Some(stored) = stored else { return Err(error.into()) };
+                let stored = seed
+                    .track
+                    .and_then(|track| window_set(self.library(), &parts, track));
+                let Some(stored) = stored else {
+                    return Err(error.into());
+                };
                 cut(&stored, from as f32, to as f32, window_seconds)?
             }
         };
@@ -108,7 +119,13 @@ impl Engine {
             return Err(EngineError::Silent { path: seed.path });
         }
         let lead = windows.starts[0] - from as f32;
-        Ok(Passage { seed, windows, window_seconds, lead, seconds: (end - from) as f32 })
+        Ok(Passage {
+            seed,
+            windows,
+            window_seconds,
+            lead,
+            seconds: (end - from) as f32,
+        })
     }
 
     /// The places that sound most like a passage, best first; in its own track, what overlaps the passage is none, unless
@@ -133,30 +150,52 @@ impl Engine {
         let ids: Vec<TrackId> = vectors.ids.iter().copied().filter(passes).collect();
         let parts = self.parts()?;
         let mut source = |track: TrackId| window_set(library, &parts, track);
-        let mut wanted = PlaceOptions { places, itself: passage.place(), ..PlaceOptions::default() };
+        let mut wanted = PlaceOptions {
+            places,
+            itself: passage.place(),
+            ..PlaceOptions::default()
+        };
         if !options.include_seed {
             let space = LibrarySpace::of(library, &vectors)?;
             let seed = space.centre_seeds(std::slice::from_ref(&passage.seed));
             let is_own = |track: &TrackId| {
                 let row = vectors.ids.binary_search(track).ok();
-                let vector = row.and_then(|row| Some(space.centre(vectors.values.row(row).to_slice()?)));
+                let vector =
+                    row.and_then(|row| Some(space.centre(vectors.values.row(row).to_slice()?)));
                 is_seed(&seed, *track, vector.as_deref())
             };
             wanted.own = ids.iter().copied().filter(is_own).collect();
         }
-        let rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, &wanted, usize::MAX)?;
+        let rough = search(
+            &passage.windows,
+            passage.window_seconds,
+            &ids,
+            &mut source,
+            &wanted,
+            usize::MAX,
+        )?;
         let mut artists = ArtistLimit::new(library, options.max_per_artist);
         let rough = artists.first(rough, options.limit.max(HEARD), |found| found.track)?;
-        let tracks = library.tracks_by_id(&rough.iter().map(|found| found.track).collect::<Vec<_>>())?;
+        let tracks =
+            library.tracks_by_id(&rough.iter().map(|found| found.track).collect::<Vec<_>>())?;
         let near: Vec<(Track, PassageMatch)> = tracks.into_iter().zip(rough).collect();
         // Paths only: the library's connection stays on this thread.
-        let files: Vec<(PathBuf, f64)> =
-            near.iter().map(|(track, _)| (track.path.clone(), track.audio.seconds)).collect();
+        let files: Vec<(PathBuf, f64)> = near
+            .iter()
+            .map(|(track, _)| (track.path.clone(), track.audio.seconds))
+            .collect();
         let exact: Vec<Option<PassageMatch>> = files[..files.len().min(HEARD)]
             .par_iter()
             .zip(near.par_iter().map(|found| &found.1))
             .map(|((path, seconds), rough)| {
-                listen(embedder?, path, *seconds, passage, rough, wanted.taken(rough.track))
+                listen(
+                    embedder?,
+                    path,
+                    *seconds,
+                    passage,
+                    rough,
+                    wanted.taken(rough.track),
+                )
             })
             .collect();
         let heard = if embedder.is_some() { exact.len() } else { 0 };
@@ -171,13 +210,30 @@ impl Engine {
                 let place = exact.unwrap_or(rough);
                 // Windows do not reach to a track's last moment: the place may be pushed back by as much.
                 let length = track.audio.seconds as f32;
-                let from = (place.from - passage.lead).min(length - passage.seconds).max(0.0);
+                let from = (place.from - passage.lead)
+                    .min(length - passage.seconds)
+                    .max(0.0);
                 let to = (from + passage.seconds).min(length);
-                SimilarPassage { track, from, to, similarity: place.similarity, listened, is_unread }
+                SimilarPassage {
+                    track,
+                    from,
+                    to,
+                    similarity: place.similarity,
+                    listened,
+                    is_unread,
+                }
             })
-            .filter(|found| options.min_similarity.is_none_or(|least| found.similarity >= least))
+            .filter(|found| {
+                options
+                    .min_similarity
+                    .is_none_or(|least| found.similarity >= least)
+            })
             .collect();
-        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.id.cmp(&b.track.id)));
+        found.sort_by(|a, b| {
+            b.similarity
+                .total_cmp(&a.similarity)
+                .then(a.track.id.cmp(&b.track.id))
+        });
         // Heard again, two places of a track may have become one.
         let mut apart: Vec<SimilarPassage> = Vec::new();
         for place in found {
@@ -216,10 +272,23 @@ fn listen(
     let milliseconds = |seconds: f32| (seconds.max(0.0) * 1000.0) as u32;
     let around = rough.spacing.max(AROUND);
     let (from, to) = (rough.from - around, (rough.to + around).min(seconds as f32));
-    let plan = WindowPlan::Part { from: milliseconds(from), to: milliseconds(to) };
+    let plan = WindowPlan::Part {
+        from: milliseconds(from),
+        to: milliseconds(to),
+    };
     let heard = embedder.embed(path, &info, plan, None).ok()?;
-    let windows = balanced(&Parts::of(embedder.encoder().manifest()), &heard.starts, heard.windows);
-    let found =
-        best_passages(&passage.windows, passage.window_seconds, (rough.track, &windows), taken, 1).ok()?;
+    let windows = balanced(
+        &Parts::of(embedder.encoder().manifest()),
+        &heard.starts,
+        heard.windows,
+    );
+    let found = best_passages(
+        &passage.windows,
+        passage.window_seconds,
+        (rough.track, &windows),
+        taken,
+        1,
+    )
+    .ok()?;
     found.into_iter().next()
 }

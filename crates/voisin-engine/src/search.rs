@@ -102,9 +102,18 @@ impl Engine {
                 });
                 artists.choose(found, |neighbor| neighbor.track)
             };
-            let found =
-                self.search_until_all(query, options.limit, options.mode, allowed.as_ref(), choose)?;
-            found.into_iter().flatten().map(|neighbor| (neighbor, None)).collect()
+            let found = self.search_until_all(
+                query,
+                options.limit,
+                options.mode,
+                allowed.as_ref(),
+                choose,
+            )?;
+            found
+                .into_iter()
+                .flatten()
+                .map(|neighbor| (neighbor, None))
+                .collect()
         } else {
             self.like_unlike(seeds, options, allowed.as_ref())?
         };
@@ -131,11 +140,18 @@ impl Engine {
     }
 
     /// The tracks that an answer may have; `None`: all.
-    pub(super) fn allowed(&self, options: &SimilarOptions) -> Result<Option<TrackSet>, EngineError> {
+    pub(super) fn allowed(
+        &self,
+        options: &SimilarOptions,
+    ) -> Result<Option<TrackSet>, EngineError> {
         Ok(match (self.matching(&options.filter)?, &options.among) {
-            (Some(allowed), Some(among)) => {
-                Some(among.to_vec().into_iter().filter(|&track| allowed.contains(track)).collect())
-            }
+            (Some(allowed), Some(among)) => Some(
+                among
+                    .to_vec()
+                    .into_iter()
+                    .filter(|&track| allowed.contains(track))
+                    .collect(),
+            ),
             (allowed, among) => allowed.or_else(|| among.clone()),
         })
     }
@@ -143,7 +159,11 @@ impl Engine {
     /// The same options with the tracks that fit the filter in its place, for several questions about them.
     pub fn resolved(&self, options: SimilarOptions) -> Result<SimilarOptions, EngineError> {
         let among = self.allowed(&options)?;
-        Ok(SimilarOptions { filter: TrackFilter::default(), among, ..options })
+        Ok(SimilarOptions {
+            filter: TrackFilter::default(),
+            among,
+            ..options
+        })
     }
 
     /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that fit a filter, nearest first.
@@ -157,8 +177,9 @@ impl Engine {
         let allowed = self.matching(filter)?;
         let query = aview1(query).insert_axis(Axis(0));
         let all = |_, found| Ok(found);
-        let found =
-            self.with_index(|engine| engine.search_until_all(query, limit, mode, allowed.as_ref(), all))?;
+        let found = self.with_index(|engine| {
+            engine.search_until_all(query, limit, mode, allowed.as_ref(), all)
+        })?;
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
@@ -175,18 +196,35 @@ impl Engine {
         let space = LibrarySpace::of(&self.library, &all)?;
         let values = space.centre_rows(all.values);
         let seeds = &space.centre_seeds(seeds);
-        let (like, unlike) =
-            (stacked(seeds, dimension)?, space.centre_rows(stacked(&options.unlike, dimension)?));
+        let (like, unlike) = (
+            stacked(seeds, dimension)?,
+            space.centre_rows(stacked(&options.unlike, dimension)?),
+        );
         let admits = |row: usize| {
             let track = all.ids[row];
             let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
             !unwanted && allowed.is_none_or(|set| set.contains(track))
         };
         let weight = options.unlike_weight;
-        let ranked = like_unlike(&all.ids, values.view(), like.view(), unlike.view(), weight, &admits)?;
+        let ranked = like_unlike(
+            &all.ids,
+            values.view(),
+            like.view(),
+            unlike.view(),
+            weight,
+            &admits,
+        )?;
         let mut candidates: Vec<(Neighbor, Option<f32>)> = ranked
             .into_iter()
-            .map(|liked| (Neighbor { track: liked.track, similarity: liked.towards }, Some(liked.away)))
+            .map(|liked| {
+                (
+                    Neighbor {
+                        track: liked.track,
+                        similarity: liked.towards,
+                    },
+                    Some(liked.away),
+                )
+            })
             .collect();
         candidates.retain(|(neighbor, _)| {
             let row = all.ids.binary_search(&neighbor.track).ok();
@@ -214,15 +252,31 @@ impl Engine {
             // There is no graph by default, and a small library has no lists: what was asked for is built in memory.
             index.check()?;
             let (ids, vectors) = index.vectors()?;
-            let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
-            let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
+            let (graph_from, lists_from) = if misses_graph {
+                (0, usize::MAX)
+            } else {
+                (usize::MAX, 0)
+            };
+            let options = IndexOptions {
+                graph_from,
+                lists_from,
+                ..IndexOptions::default()
+            };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;
             let subset = allowed.map(|set| built.subset_of(&set.to_vec()));
-            let params = SearchParams { mode, subset: subset.as_ref(), ..SearchParams::default() };
+            let params = SearchParams {
+                mode,
+                subset: subset.as_ref(),
+                ..SearchParams::default()
+            };
             return built.search_until(queries, limit, &params, choose);
         }
         let subset = allowed.map(|set| self.subset(set));
-        let params = SearchParams { mode, subset: subset.as_deref(), ..SearchParams::default() };
+        let params = SearchParams {
+            mode,
+            subset: subset.as_deref(),
+            ..SearchParams::default()
+        };
         index.search_until(queries, limit, &params, choose)
     }
 
@@ -230,7 +284,9 @@ impl Engine {
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
         Ok(match self.library.setting(WINDOWS_SETTING)?.as_deref() {
             Some("all") => WindowPlan::All,
-            Some(number) => number.parse().map_or(WindowPlan::default(), WindowPlan::Spread),
+            Some(number) => number
+                .parse()
+                .map_or(WindowPlan::default(), WindowPlan::Spread),
             None => WindowPlan::default(),
         })
     }
@@ -239,7 +295,9 @@ impl Engine {
     pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
         let text = match plan {
             WindowPlan::Spread(n) => n.to_string(),
-            WindowPlan::All | WindowPlan::Part { .. } | WindowPlan::Reference { .. } => "all".to_owned(),
+            WindowPlan::All | WindowPlan::Part { .. } | WindowPlan::Reference { .. } => {
+                "all".to_owned()
+            }
         };
         Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
     }
@@ -250,8 +308,15 @@ const WINDOWS_SETTING: &str = "windows";
 /// Whether a neighbour is near enough, and neither a seed nor sounds exactly like one unless those are asked for.
 ///
 /// - `vector`: of the neighbour
-fn belongs(seeds: &[Seed], options: &SimilarOptions, neighbor: &Neighbor, vector: Option<&[f32]>) -> bool {
-    options.min_similarity.is_none_or(|least| neighbor.similarity >= least)
+fn belongs(
+    seeds: &[Seed],
+    options: &SimilarOptions,
+    neighbor: &Neighbor,
+    vector: Option<&[f32]>,
+) -> bool {
+    options
+        .min_similarity
+        .is_none_or(|least| neighbor.similarity >= least)
         && (options.include_seed || !is_seed(seeds, neighbor.track, vector))
 }
 
@@ -280,9 +345,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
-        let mut options = SimilarOptions { limit: 5, max_per_artist: Some(2), ..SimilarOptions::default() };
+        let mut options = SimilarOptions {
+            limit: 5,
+            max_per_artist: Some(2),
+            ..SimilarOptions::default()
+        };
         let mut found = |options: &SimilarOptions| -> Vec<i64> {
-            engine.similar(&seeds, options).unwrap().iter().map(|found| found.track.id.0).collect()
+            engine
+                .similar(&seeds, options)
+                .unwrap()
+                .iter()
+                .map(|found| found.track.id.0)
+                .collect()
         };
         // The third artist's first track is the fortieth neighbour: it takes a second round to reach it.
         assert_eq!(found(&options), [2, 3, 21, 22, 41]);
@@ -290,7 +364,10 @@ mod tests {
         assert_eq!(found(&options), [1, 2, 21, 22, 41]);
         options.min_similarity = Some(0.5);
         assert_eq!(found(&options), [1, 2, 21, 22]);
-        options = SimilarOptions { limit: 3, ..SimilarOptions::default() };
+        options = SimilarOptions {
+            limit: 3,
+            ..SimilarOptions::default()
+        };
         assert_eq!(found(&options), [2, 3, 4]);
         options.mode = SearchMode::Hnsw;
         assert_eq!(found(&options), [2, 3, 4]);
@@ -309,28 +386,52 @@ mod tests {
             new.tags.artist = Some(format!("Orchestra {i}"));
             new.tags.genres = vec!["Classical".into()];
             // The last two name no composer: their players count.
-            new.tags.composer = (i < 18).then(|| if i < 9 { "Bach; Busoni" } else { "BACH" }.to_owned());
+            new.tags.composer =
+                (i < 18).then(|| if i < 9 { "Bach; Busoni" } else { "BACH" }.to_owned());
             library.insert_track(&new).unwrap();
         }
         let mut engine = Engine::from_library(library);
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
-        let options = SimilarOptions { limit: 5, max_per_artist: Some(1), ..SimilarOptions::default() };
+        let options = SimilarOptions {
+            limit: 5,
+            max_per_artist: Some(1),
+            ..SimilarOptions::default()
+        };
         let found = |engine: &mut Engine| -> Vec<i64> {
-            engine.similar(&seeds, &options).unwrap().iter().map(|found| found.track.id.0).collect()
+            engine
+                .similar(&seeds, &options)
+                .unwrap()
+                .iter()
+                .map(|found| found.track.id.0)
+                .collect()
         };
         assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
         engine.library_mut().set_person(Person::Composer).unwrap();
         assert_eq!(found(&mut engine), [2, 19, 20]);
         let groups = |engine: &Engine| {
             let source = engine.label_source();
-            let tracks = engine.labelled_tracks(&source, &crate::GroupBy::Artist).unwrap();
-            let artists =
-                tracks.facts[..2].iter().map(|facts| facts.artist.clone().unwrap()).collect::<Vec<_>>();
-            (tracks.groups.into_iter().collect::<std::collections::BTreeSet<_>>().len(), artists)
+            let tracks = engine
+                .labelled_tracks(&source, &crate::GroupBy::Artist)
+                .unwrap();
+            let artists = tracks.facts[..2]
+                .iter()
+                .map(|facts| facts.artist.clone().unwrap())
+                .collect::<Vec<_>>();
+            (
+                tracks
+                    .groups
+                    .into_iter()
+                    .collect::<std::collections::BTreeSet<_>>()
+                    .len(),
+                artists,
+            )
         };
         assert_eq!(groups(&engine), (3, vec!["Bach; Busoni".to_owned(); 2]));
         let track = engine.library().track(TrackId(2)).unwrap();
-        assert_eq!((track.people(), track.artists()), (vec!["Bach", "Busoni"], vec!["Orchestra 1"]));
+        assert_eq!(
+            (track.people(), track.artists()),
+            (vec!["Bach", "Busoni"], vec!["Orchestra 1"])
+        );
         engine.library_mut().set_person(Person::Artist).unwrap();
         assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
         assert_eq!(groups(&engine).0, 20);
@@ -342,8 +443,12 @@ mod tests {
         let mut engine = engine(dir.path());
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
         let unlike = vec![engine.seed_of(TrackId(60)).unwrap()];
-        let options =
-            SimilarOptions { limit: 5, max_per_artist: Some(2), unlike, ..SimilarOptions::default() };
+        let options = SimilarOptions {
+            limit: 5,
+            max_per_artist: Some(2),
+            unlike,
+            ..SimilarOptions::default()
+        };
         let found = engine.similar(&seeds, &options).unwrap();
         let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
         assert_eq!(ids, [2, 3, 21, 22, 41]);
@@ -354,17 +459,35 @@ mod tests {
     fn seeds_of_another_length_say_which_was_expected() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
-        let (known, long) = (engine.seed_of(TrackId(1)).unwrap(), Seed::of_vector(vec![0.6, 0.8, 0.0]));
-        let options = SimilarOptions { limit: 5, unlike: vec![long.clone()], ..SimilarOptions::default() };
+        let (known, long) = (
+            engine.seed_of(TrackId(1)).unwrap(),
+            Seed::of_vector(vec![0.6, 0.8, 0.0]),
+        );
+        let options = SimilarOptions {
+            limit: 5,
+            unlike: vec![long.clone()],
+            ..SimilarOptions::default()
+        };
         let mut collection = engine.collection().unwrap();
         for error in [
             engine.similar(&[known], &options).unwrap_err(),
             collection.take_in(std::slice::from_ref(&long)).unwrap_err(),
         ] {
-            assert_eq!(error.to_string(), "vector has dimension 3, the library's model has 2");
+            assert_eq!(
+                error.to_string(),
+                "vector has dimension 3, the library's model has 2"
+            );
         }
-        collection.take_in(&[Seed::of_vector(vec![0.6, 0.8])]).unwrap();
+        collection
+            .take_in(&[Seed::of_vector(vec![0.6, 0.8])])
+            .unwrap();
         let expected = engine.space().unwrap().centre(&[0.6, 0.8]);
-        assert_eq!((collection.vectors.nrows(), collection.vectors.row(0).to_vec()), (61, expected));
+        assert_eq!(
+            (
+                collection.vectors.nrows(),
+                collection.vectors.row(0).to_vec()
+            ),
+            (61, expected)
+        );
     }
 }

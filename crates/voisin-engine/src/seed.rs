@@ -55,8 +55,11 @@ impl<'a> SeedName<'a> {
             return Self::PathOrWords(text);
         }
         let plain = text.to_str().unwrap_or_default();
-        let prefixes =
-            [("album:", NameOf::Album), ("artist:", NameOf::Artist), ("composer:", NameOf::Composer)];
+        let prefixes = [
+            ("album:", NameOf::Album),
+            ("artist:", NameOf::Artist),
+            ("composer:", NameOf::Composer),
+        ];
         for (prefix, kind) in prefixes {
             if let Some(name) = plain.strip_prefix(prefix) {
                 return Self::Named(kind, name);
@@ -94,7 +97,14 @@ impl Seed {
     /// - `vector`: raw, unit norm
     pub fn of_vector(vector: Vec<f32>) -> Self {
         let path = PathBuf::new();
-        Self { track: None, path, is_named_file: false, vector, windows: None, is_steady: None }
+        Self {
+            track: None,
+            path,
+            is_named_file: false,
+            vector,
+            windows: None,
+            is_steady: None,
+        }
     }
 }
 
@@ -138,13 +148,21 @@ impl Engine {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_string_lossy().into_owned(),
-                count: self.library.search_words(&text.to_string_lossy(), usize::MAX)?.len(),
+                count: self
+                    .library
+                    .search_words(&text.to_string_lossy(), usize::MAX)?
+                    .len(),
                 candidates: tracks.iter().map(Self::candidate).collect(),
             }),
             Resolution::Nothing => {
                 let text = text.to_string_lossy().into_owned();
                 let alike = self.library.spelt_alike(&text, 3)?;
-                let candidates = self.library.tracks_by_id(&alike)?.iter().map(Self::candidate).collect();
+                let candidates = self
+                    .library
+                    .tracks_by_id(&alike)?
+                    .iter()
+                    .map(Self::candidate)
+                    .collect();
                 Err(EngineError::NoSuchTrack { text, candidates })
             }
         }
@@ -153,12 +171,20 @@ impl Engine {
     /// A track of the library as a seed.
     pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
         let path = self.library.track(track)?.path;
-        Ok(Seed { track: Some(track), path, ..Seed::of_vector(self.vector(track)?) })
+        Ok(Seed {
+            track: Some(track),
+            path,
+            ..Seed::of_vector(self.vector(track)?)
+        })
     }
 
     /// A track of the library as a seed, named by a file of it: one of the library's, or any other with its audio.
     pub fn seed_of_file(&self, track: TrackId, file: &Path) -> Result<Seed, EngineError> {
-        Ok(Seed { path: stored_path(file), is_named_file: true, ..self.seed_of(track)? })
+        Ok(Seed {
+            path: stored_path(file),
+            is_named_file: true,
+            ..self.seed_of(track)?
+        })
     }
 }
 
@@ -190,7 +216,9 @@ impl LibrarySpace {
 
 /// The direction in the middle of some seeds.
 fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
-    let Some(first) = seeds.first() else { return Err(EngineError::NoSeeds) };
+    let Some(first) = seeds.first() else {
+        return Err(EngineError::NoSeeds);
+    };
     let mut sum = vec![0.0f32; first.vector.len()];
     for seed in seeds {
         for (sum, value) in sum.iter_mut().zip(&seed.vector) {
@@ -205,18 +233,32 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
 }
 
 /// The vectors of seeds as rows.
-pub(super) fn stacked<S: Borrow<Seed>>(seeds: &[S], dimension: usize) -> Result<Array2<f32>, EngineError> {
+pub(super) fn stacked<S: Borrow<Seed>>(
+    seeds: &[S],
+    dimension: usize,
+) -> Result<Array2<f32>, EngineError> {
     let row = |row: usize| &seeds[row].borrow().vector;
-    if let Some(found) = (0..seeds.len()).map(|at| row(at).len()).find(|&found| found != dimension) {
-        return Err(LibraryError::Dimension { expected: dimension, found }.into());
+    if let Some(found) = (0..seeds.len())
+        .map(|at| row(at).len())
+        .find(|&found| found != dimension)
+    {
+        return Err(LibraryError::Dimension {
+            expected: dimension,
+            found,
+        }
+        .into());
     }
-    Ok(Array2::from_shape_fn((seeds.len(), dimension), |(at, column)| row(at)[column]))
+    Ok(Array2::from_shape_fn(
+        (seeds.len(), dimension),
+        |(at, column)| row(at)[column],
+    ))
 }
 
 /// Whether a track is one of the seeds, or sounds exactly like one.
 pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
     seeds.iter().any(|seed| {
-        seed.track == Some(track) || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
+        seed.track == Some(track)
+            || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
     })
 }
 
@@ -229,7 +271,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let parse = |name: &str| {
             let path = dir.path().join(name);
-            format!("{:?}", SeedName::parse(path.as_os_str())).split('(').next().unwrap().to_owned()
+            format!("{:?}", SeedName::parse(path.as_os_str()))
+                .split('(')
+                .next()
+                .unwrap()
+                .to_owned()
         };
         std::fs::create_dir(dir.path().join("a.m3u8")).unwrap();
         for file in ["b.m3u8", "c.CUE", "d.mp3"] {
@@ -239,32 +285,61 @@ mod tests {
         assert_eq!(parse("b.m3u8"), "Playlist");
         assert_eq!(parse("c.CUE"), "Sheet");
         assert_eq!(parse("d.mp3"), "PathOrWords");
-        assert_eq!(parse("gone.cue"), "PathOrWords", "a sheet that is not there names no list");
+        assert_eq!(
+            parse("gone.cue"),
+            "PathOrWords",
+            "a sheet that is not there names no list"
+        );
     }
 
     #[test]
     fn prefixes_name_albums_artists_composers_and_ids() {
         let parse = |text: &'static str| SeedName::parse(OsStr::new(text));
         assert_eq!(parse("-"), SeedName::StandardInput);
-        assert_eq!(parse("album:blue train"), SeedName::Named(NameOf::Album, "blue train"));
-        assert_eq!(parse("artist:coltrane"), SeedName::Named(NameOf::Artist, "coltrane"));
-        assert_eq!(parse("composer:bach"), SeedName::Named(NameOf::Composer, "bach"));
+        assert_eq!(
+            parse("album:blue train"),
+            SeedName::Named(NameOf::Album, "blue train")
+        );
+        assert_eq!(
+            parse("artist:coltrane"),
+            SeedName::Named(NameOf::Artist, "coltrane")
+        );
+        assert_eq!(
+            parse("composer:bach"),
+            SeedName::Named(NameOf::Composer, "bach")
+        );
         assert_eq!(parse("id:17"), SeedName::Id(TrackId(17)));
-        assert_eq!(parse("id:seventeen"), SeedName::PathOrWords(OsStr::new("id:seventeen")));
-        assert_eq!(parse("nina simone"), SeedName::PathOrWords(OsStr::new("nina simone")));
+        assert_eq!(
+            parse("id:seventeen"),
+            SeedName::PathOrWords(OsStr::new("id:seventeen"))
+        );
+        assert_eq!(
+            parse("nina simone"),
+            SeedName::PathOrWords(OsStr::new("nina simone"))
+        );
     }
 
     #[test]
     fn several_seeds_meet_in_the_middle() {
-        let middle = mean(&[Seed::of_vector(vec![1.0, 0.0]), Seed::of_vector(vec![0.0, 1.0])]).unwrap();
+        let middle = mean(&[
+            Seed::of_vector(vec![1.0, 0.0]),
+            Seed::of_vector(vec![0.0, 1.0]),
+        ])
+        .unwrap();
         let half = std::f32::consts::FRAC_1_SQRT_2;
-        assert!((middle.as_slice()[0] - half).abs() < 1e-6 && (middle.as_slice()[1] - half).abs() < 1e-6);
+        assert!(
+            (middle.as_slice()[0] - half).abs() < 1e-6
+                && (middle.as_slice()[1] - half).abs() < 1e-6
+        );
     }
 
     #[test]
     fn opposite_seeds_are_refused() {
         assert!(matches!(
-            mean(&[Seed::of_vector(vec![1.0, 0.0]), Seed::of_vector(vec![-1.0, 0.0])]),
+            mean(&[
+                Seed::of_vector(vec![1.0, 0.0]),
+                Seed::of_vector(vec![-1.0, 0.0])
+            ]),
             Err(EngineError::SeedsCancel)
         ));
         assert!(matches!(mean(&[]), Err(EngineError::NoSeeds)));

@@ -21,11 +21,18 @@ impl Engine {
         let known = self.library().descriptors(&ids)?;
         let read = |of: &Descriptors| match by {
             SortBy::Bpm => of.tempo,
-            SortBy::Key => of.key.map(|key| f64::from(key.hour() * 2 + u8::from(!key.is_minor()))),
+            SortBy::Key => of
+                .key
+                .map(|key| f64::from(key.hour() * 2 + u8::from(!key.is_minor()))),
             SortBy::Loudness => of.loudness,
             _ => None,
         };
-        let value = |found: &SimilarTrack| known.get(&found.track.id).and_then(read).unwrap_or(f64::INFINITY);
+        let value = |found: &SimilarTrack| {
+            known
+                .get(&found.track.id)
+                .and_then(read)
+                .unwrap_or(f64::INFINITY)
+        };
         found.sort_by(|a, b| value(a).total_cmp(&value(b)));
         Ok(())
     }

@@ -36,7 +36,10 @@ impl LibrarySpace {
     /// - `mean`: what is taken off
     /// - `manifest`: of the model whose vectors are compared
     pub fn new(mean: Vec<f32>, manifest: &str) -> Self {
-        Self { mean, parts: Parts::of_stored(manifest) }
+        Self {
+            mean,
+            parts: Parts::of_stored(manifest),
+        }
     }
 
     /// Of a library, as it was kept; where it never was, as it would be kept now.
@@ -47,13 +50,21 @@ impl LibrarySpace {
             Some(kept) => kept.values,
             None => shrunk_mean(vectors.values.view()),
         };
-        Ok(Self { mean, parts: parts(library)? })
+        Ok(Self {
+            mean,
+            parts: parts(library)?,
+        })
     }
 
     /// Of a library, as it was kept.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
-        let Some(kept) = library.mean()? else { return Ok(None) };
-        Ok(Some(Self { mean: kept.values, parts: parts(library)? }))
+        let Some(kept) = library.mean()? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            mean: kept.values,
+            parts: parts(library)?,
+        }))
     }
 
     /// Of a library, as it was kept; where it never was, of the vectors that are there.
@@ -88,7 +99,9 @@ impl LibrarySpace {
         use rayon::prelude::*;
         let width = raw.ncols().max(1);
         if let Some(values) = raw.as_slice_mut() {
-            values.par_chunks_mut(width).for_each(|row| self.parts.centre(row, &self.mean));
+            values
+                .par_chunks_mut(width)
+                .for_each(|row| self.parts.centre(row, &self.mean));
         }
         raw
     }
@@ -105,13 +118,19 @@ impl LibrarySpace {
 
 /// The parts of the vectors of a library's model.
 pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
-    Ok(library.model()?.map_or_else(|| Parts::of_stored(""), |m| Parts::of_stored(&m.manifest_json)))
+    Ok(library.model()?.map_or_else(
+        || Parts::of_stored(""),
+        |m| Parts::of_stored(&m.manifest_json),
+    ))
 }
 
 /// The mean of unit vectors, and of as many zeros as stand for what a small library does not know of music.
 fn shrunk_mean(vectors: ArrayView2<'_, f32>) -> Vec<f32> {
     let mut sum = MeanSum::new(vectors.ncols());
-    vectors.rows().into_iter().for_each(|row| sum.add(row.iter()));
+    vectors
+        .rows()
+        .into_iter()
+        .for_each(|row| sum.add(row.iter()));
     sum.mean()
 }
 
@@ -129,7 +148,10 @@ impl MeanSum {
 
     /// Of no vectors yet.
     pub fn new(dimension: usize) -> Self {
-        Self { sums: vec![0; dimension], count: 0 }
+        Self {
+            sums: vec![0; dimension],
+            count: 0,
+        }
     }
 
     /// Adds a raw vector.
@@ -143,24 +165,39 @@ impl MeanSum {
     /// What is to be taken off: the mean, of few vectors less.
     pub fn mean(&self) -> Vec<f32> {
         let count = self.count as f64 + SHRINKING;
-        self.sums.iter().map(|&sum| (sum as f64 / Self::SCALE / count) as f32).collect()
+        self.sums
+            .iter()
+            .map(|&sum| (sum as f64 / Self::SCALE / count) as f32)
+            .collect()
     }
 }
 
 /// How far a mean is off, as a share of the root mean square distance of the vectors from where it should be.
 fn drift(kept: &[f32], now: &[f32], vectors: ArrayView2<'_, f32>) -> f64 {
     let squared = |row: &mut dyn Iterator<Item = (&f32, &f32)>| -> f64 {
-        row.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+        row.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+            .sum()
     };
     let apart = squared(&mut kept.iter().zip(now));
-    let spread: f64 = vectors.rows().into_iter().map(|row| squared(&mut row.iter().zip(now))).sum();
-    if apart == 0.0 { 0.0 } else { (apart * vectors.nrows() as f64 / spread).sqrt() }
+    let spread: f64 = vectors
+        .rows()
+        .into_iter()
+        .map(|row| squared(&mut row.iter().zip(now)))
+        .sum();
+    if apart == 0.0 {
+        0.0
+    } else {
+        (apart * vectors.nrows() as f64 / spread).sqrt()
+    }
 }
 
 impl LibrarySpace {
     /// The space in which an index of these vectors is made, and the generation that the index belongs to: as it was kept
     /// unless the vectors have drifted away from it; kept where the library can be written.
-    pub(super) fn settle(library: &mut Library, vectors: &Vectors) -> Result<(Self, u64), EngineError> {
+    pub(super) fn settle(
+        library: &mut Library,
+        vectors: &Vectors,
+    ) -> Result<(Self, u64), EngineError> {
         let parts = parts(library)?;
         let held = library.mean()?;
         let now = shrunk_mean(vectors.values.view());
@@ -168,12 +205,27 @@ impl LibrarySpace {
         let (tracks, generation) = (vectors.ids.len() as u64, vectors.generation);
         let mean = match &held {
             Some(held) if held.is_fixed => held.clone(),
-            Some(held) if keeps(held) => StoredMean { tracks, generation, ..held.clone() },
-            _ => StoredMean { values: now, tracks, generation, is_fixed: false },
+            Some(held) if keeps(held) => StoredMean {
+                tracks,
+                generation,
+                ..held.clone()
+            },
+            _ => StoredMean {
+                values: now,
+                tracks,
+                generation,
+                is_fixed: false,
+            },
         };
         if mean.is_fixed || library.mode() == OpenMode::ReadOnly {
             let values = held.map_or(mean.values, |held| held.values);
-            return Ok((Self { mean: values, parts }, generation));
+            return Ok((
+                Self {
+                    mean: values,
+                    parts,
+                },
+                generation,
+            ));
         }
         // Not through `library_mut`: the index is about to be made. Where it cannot be kept, as on a full disk, what is
         // compared elsewhere stays relative to the former one.
@@ -181,12 +233,20 @@ impl LibrarySpace {
             (Ok(generation), _) => (mean.values, generation),
             (Err(_), held) => (held.map_or(mean.values, |held| held.values), generation),
         };
-        Ok((Self { mean: values, parts }, generation))
+        Ok((
+            Self {
+                mean: values,
+                parts,
+            },
+            generation,
+        ))
     }
 
     /// Whether the mean is off, as far as so much has changed since it was last compared with the vectors that it may be.
     pub(super) fn has_drifted(library: &mut Library) -> Result<bool, EngineError> {
-        let Some(held) = library.mean()?.filter(|held| !held.is_fixed) else { return Ok(false) };
+        let Some(held) = library.mean()?.filter(|held| !held.is_fixed) else {
+            return Ok(false);
+        };
         let changes = library.generation()?.saturating_sub(held.generation);
         if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
             return Ok(false);
@@ -198,7 +258,13 @@ impl LibrarySpace {
         }
         let (tracks, generation) = (vectors.ids.len() as u64, vectors.generation);
         // Where that cannot be noted it is looked at again next time.
-        library.set_mean(&StoredMean { tracks, generation, ..held }).ok();
+        library
+            .set_mean(&StoredMean {
+                tracks,
+                generation,
+                ..held
+            })
+            .ok();
         Ok(false)
     }
 }
@@ -227,7 +293,10 @@ mod tests {
         for (i, vector) in vectors.iter().enumerate() {
             let mut vector = vector.clone();
             assert!(make_unit(&mut vector));
-            engine.library_mut().insert_track(&track((before + i) as u64, vector, 0)).unwrap();
+            engine
+                .library_mut()
+                .insert_track(&track((before + i) as u64, vector, 0))
+                .unwrap();
         }
     }
 
@@ -235,15 +304,26 @@ mod tests {
     fn alike(n: usize, common: f32) -> Vec<Vec<f32>> {
         let own = |i: usize, d: usize| ((i * 7 + d * 3) as f32 * 1.7).sin();
         (0..n)
-            .map(|i| (0..DIMENSION).map(|d| own(i, d) + if d == 0 { common } else { 0.0 }).collect())
+            .map(|i| {
+                (0..DIMENSION)
+                    .map(|d| own(i, d) + if d == 0 { common } else { 0.0 })
+                    .collect()
+            })
             .collect()
     }
 
     fn similarities(engine: &mut Engine, seed: i64) -> Vec<(i64, f32)> {
         let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
-        let options = SimilarOptions { limit: 1000, include_seed: true, ..SimilarOptions::default() };
+        let options = SimilarOptions {
+            limit: 1000,
+            include_seed: true,
+            ..SimilarOptions::default()
+        };
         let found = engine.similar(&seeds, &options).unwrap();
-        found.iter().map(|found| (found.track.id.0, found.similarity)).collect()
+        found
+            .iter()
+            .map(|found| (found.track.id.0, found.similarity))
+            .collect()
     }
 
     #[test]
@@ -287,10 +367,20 @@ mod tests {
             let mut engine = engine(dir.path(), vectors);
             let found = similarities(&mut engine, 1);
             assert_eq!(found.len(), vectors.len(), "{what}");
-            assert!(found.iter().all(|(_, similarity)| (-1.0..=1.0).contains(similarity)), "{what}");
+            assert!(
+                found
+                    .iter()
+                    .all(|(_, similarity)| (-1.0..=1.0).contains(similarity)),
+                "{what}"
+            );
             assert!((found[0].1 - 1.0).abs() < 1e-3, "{what}: {:?}", found[0]);
             if what.starts_with("twelve") {
-                assert!(found.iter().all(|(_, similarity)| (similarity - 1.0).abs() < 1e-3), "{found:?}");
+                assert!(
+                    found
+                        .iter()
+                        .all(|(_, similarity)| (similarity - 1.0).abs() < 1e-3),
+                    "{found:?}"
+                );
             }
             let collection = engine.collection().unwrap();
             for row in collection.vectors.rows() {
@@ -298,12 +388,17 @@ mod tests {
             }
             let k = (vectors.len() - 1).min(3);
             if k > 0 {
-                engine.knn_graph(&collection, k, GraphUse::Exploring).unwrap();
+                engine
+                    .knn_graph(&collection, k, GraphUse::Exploring)
+                    .unwrap();
             }
         }
         let dir = tempfile::tempdir().unwrap();
         let mut empty = engine(dir.path(), &[]);
-        assert_eq!(empty.rebuild_index("").unwrap().to_string(), "index built: ");
+        assert_eq!(
+            empty.rebuild_index("").unwrap().to_string(),
+            "index built: "
+        );
         assert!(empty.index().unwrap().is_empty());
     }
 
@@ -323,18 +418,31 @@ mod tests {
         vectors.push(middle.clone());
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &vectors);
-        let exactly = StoredMean { values: middle, tracks: 15, generation: 15, is_fixed: true };
+        let exactly = StoredMean {
+            values: middle,
+            tracks: 15,
+            generation: 15,
+            is_fixed: true,
+        };
         engine.library_mut().set_mean(&exactly).unwrap();
         let found = similarities(&mut engine, 15);
         assert_eq!(found[0].0, 15);
-        assert!(found[1..].iter().all(|(_, similarity)| similarity.abs() < 0.3), "{found:?}");
+        assert!(
+            found[1..]
+                .iter()
+                .all(|(_, similarity)| similarity.abs() < 0.3),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn the_same_vectors_have_the_same_mean_in_any_order() {
         let raw = Array2::from_shape_vec((50, DIMENSION), alike(50, 1.0).concat()).unwrap() / 4.0;
         let mut backwards = MeanSum::new(DIMENSION);
-        raw.rows().into_iter().rev().for_each(|row| backwards.add(row.iter()));
+        raw.rows()
+            .into_iter()
+            .rev()
+            .for_each(|row| backwards.add(row.iter()));
         let mean = shrunk_mean(raw.view());
         assert_eq!(mean, backwards.mean());
         let plain = raw.mean_axis(ndarray::Axis(0)).unwrap();
@@ -357,17 +465,36 @@ mod tests {
             let vectors = alike(225, 1.0);
             put(&mut engine, &vectors[200..][..more]);
             engine.maintain_index().unwrap();
-            assert_eq!(engine.library().mean().unwrap().unwrap().values, kept.values);
+            assert_eq!(
+                engine.library().mean().unwrap().unwrap().values,
+                kept.values
+            );
         }
         assert_eq!(engine.library().mean().unwrap().unwrap().tracks, 225);
         assert_eq!(engine.library().generation().unwrap(), 226);
         // Other music.
         let before = similarities(&mut engine, 1);
         put(&mut engine, &alike(100, -3.0));
-        assert_eq!(similarities(&mut engine, 1).len(), 325, "who searches meanwhile sees it all");
-        assert_eq!(engine.library().mean().unwrap().unwrap().values, kept.values);
+        assert_eq!(
+            similarities(&mut engine, 1).len(),
+            325,
+            "who searches meanwhile sees it all"
+        );
+        assert_eq!(
+            engine.library().mean().unwrap().unwrap().values,
+            kept.values
+        );
         let refresh = engine.maintain_index().unwrap();
-        assert!(matches!(refresh, IndexRefresh::Built { unusable: false, .. }), "{refresh}");
+        assert!(
+            matches!(
+                refresh,
+                IndexRefresh::Built {
+                    unusable: false,
+                    ..
+                }
+            ),
+            "{refresh}"
+        );
         let renewed = engine.library().mean().unwrap().unwrap();
         assert_ne!(renewed.values, kept.values);
         assert_eq!(engine.library().generation().unwrap(), 327);
@@ -383,7 +510,12 @@ mod tests {
     fn a_mean_from_elsewhere_is_never_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(60, 1.0));
-        let fixed = StoredMean { values: vec![0.125; DIMENSION], tracks: 0, generation: 0, is_fixed: true };
+        let fixed = StoredMean {
+            values: vec![0.125; DIMENSION],
+            tracks: 0,
+            generation: 0,
+            is_fixed: true,
+        };
         engine.library_mut().set_mean(&fixed).unwrap();
         engine.maintain_index().unwrap();
         engine.rebuild_index("").unwrap();
@@ -400,7 +532,12 @@ mod tests {
         follower.follow().unwrap();
         let before = similarities(&mut follower, 1);
         let generation = engine.library().generation().unwrap();
-        let other = StoredMean { values: vec![0.1; DIMENSION], tracks: 40, generation, is_fixed: true };
+        let other = StoredMean {
+            values: vec![0.1; DIMENSION],
+            tracks: 40,
+            generation,
+            is_fixed: true,
+        };
         engine.library_mut().set_mean(&other).unwrap();
         let mut writer = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         assert!(matches!(writer.follow(), Err(EngineError::Index(_))));
@@ -408,7 +545,10 @@ mod tests {
         let after = similarities(&mut follower, 1);
         assert_ne!(after, before);
         let refresh = engine.refresh_index().unwrap();
-        assert_eq!(refresh.to_string(), "index built: similarity is relative to another mean now");
+        assert_eq!(
+            refresh.to_string(),
+            "index built: similarity is relative to another mean now"
+        );
         assert_eq!(similarities(&mut engine, 1), after);
         // A library that cannot be written and has no mean is searched relative to its own all the same.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
@@ -425,24 +565,42 @@ mod tests {
         let held = similarities(&mut engine, 1);
         // Those of an index with vectors are of 16 bits a component.
         let as_near = |found: &[(i64, f32)], held: &[(i64, f32)]| {
-            found[..10].iter().zip(held).all(|(found, held)| (found.1 - held.1).abs() < 2e-5)
+            found[..10]
+                .iter()
+                .zip(held)
+                .all(|(found, held)| (found.1 - held.1).abs() < 2e-5)
         };
         let size = |engine: &Engine| std::fs::metadata(engine.index_path()).unwrap().len();
         let whole = size(&engine);
         for bits in [0, 4] {
             engine.set_index_bits(Some(bits)).unwrap();
             engine.rebuild_index("").unwrap();
-            assert!(2 * size(&engine) < whole + 64 * 6000 * bits as u64 / 4, "{bits} bits");
+            assert!(
+                2 * size(&engine) < whole + 64 * 6000 * bits as u64 / 4,
+                "{bits} bits"
+            );
             assert!(as_near(&similarities(&mut engine, 1), &held), "{bits} bits");
             let mut other = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
-            assert_eq!(other.refresh_index().unwrap().to_string(), "index up to date", "{bits} bits");
+            assert_eq!(
+                other.refresh_index().unwrap().to_string(),
+                "index up to date",
+                "{bits} bits"
+            );
             assert!(as_near(&similarities(&mut other, 1), &held), "{bits} bits");
             let check = other.index().unwrap().self_check(50).unwrap();
-            assert!(check.lost.is_empty() && check.recall_at_10 > 0.99, "{bits} bits: {check:?}");
+            assert!(
+                check.lost.is_empty() && check.recall_at_10 > 0.99,
+                "{bits} bits: {check:?}"
+            );
         }
         put(&mut engine, &alike(1, 1.0));
         let later = similarities(&mut engine, 1);
-        assert!(later[..10].iter().any(|(id, similarity)| *id == 6001 && *similarity > 0.999), "{later:?}");
+        assert!(
+            later[..10]
+                .iter()
+                .any(|(id, similarity)| *id == 6001 && *similarity > 0.999),
+            "{later:?}"
+        );
         engine.set_index_bits(None).unwrap();
         engine.rebuild_index("").unwrap();
         assert!(as_near(&similarities(&mut engine, 1), &later));
@@ -456,13 +614,24 @@ mod tests {
         let generation = engine.library().generation().unwrap();
         assert_eq!(reader.follow().unwrap(), generation);
         assert!(!reader.index_path().exists());
-        assert!(reader.loaded_index().stats().lists.is_none(), "they are made for many processes");
+        assert!(
+            reader.loaded_index().stats().lists.is_none(),
+            "they are made for many processes"
+        );
         let found = similarities(&mut reader, 1);
         assert_eq!(similarities(&mut engine, 1)[..10], found[..10]);
         // What comes later is found too.
         put(&mut engine, &alike(1, 1.0));
-        assert_eq!(reader.follow().unwrap(), engine.library().generation().unwrap());
+        assert_eq!(
+            reader.follow().unwrap(),
+            engine.library().generation().unwrap()
+        );
         let later = similarities(&mut reader, 1);
-        assert!(later[..10].iter().any(|(id, similarity)| *id == 6001 && *similarity > 0.999), "{later:?}");
+        assert!(
+            later[..10]
+                .iter()
+                .any(|(id, similarity)| *id == 6001 && *similarity > 0.999),
+            "{later:?}"
+        );
     }
 }

@@ -73,9 +73,26 @@ impl std::fmt::Display for Steered {
     /// `more guitar: from 41 to 83 %, less voice: from 60 to 22 % (percentiles of this library); mean similarity 0.580,
     /// unmoved 0.710`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, SteeredWord { word, less, before, after }) in self.words.iter().enumerate() {
-            let (comma, sign) = (if at == 0 { "" } else { ", " }, if *less { "less" } else { "more" });
-            write!(f, "{comma}{sign} {word}: from {:.0} to {:.0} %", 100.0 * before, 100.0 * after)?;
+        for (
+            at,
+            SteeredWord {
+                word,
+                less,
+                before,
+                after,
+            },
+        ) in self.words.iter().enumerate()
+        {
+            let (comma, sign) = (
+                if at == 0 { "" } else { ", " },
+                if *less { "less" } else { "more" },
+            );
+            write!(
+                f,
+                "{comma}{sign} {word}: from {:.0} to {:.0} %",
+                100.0 * before,
+                100.0 * after
+            )?;
         }
         write!(
             f,
@@ -136,10 +153,14 @@ impl Engine {
         let mut found: HashMap<TrackId, Neighbor> = HashMap::new();
         let reach = options.limit.saturating_mul(REACH).max(LEAST);
         for step in STEPS {
-            let mut moved: Vec<f32> =
-                query.iter().zip(&direction).map(|(from, along)| from + step * along).collect();
+            let mut moved: Vec<f32> = query
+                .iter()
+                .zip(&direction)
+                .map(|(from, along)| from + step * along)
+                .collect();
             if make_unit(&mut moved) {
-                let near = self.steer_candidates(&moved, query, &seeds, options, reach, allowed.as_ref())?;
+                let near =
+                    self.steer_candidates(&moved, query, &seeds, options, reach, allowed.as_ref())?;
                 found.extend(near.into_iter().map(|near| (near.track, near)));
             }
         }
@@ -152,13 +173,23 @@ impl Engine {
         }
         let candidates = self.weighed(found, &wishes)?;
         let most = options.max_per_artist;
-        let unmoved = chosen(&candidates.iter().collect::<Vec<_>>(), 0.0, options.limit, most);
+        let unmoved = chosen(
+            &candidates.iter().collect::<Vec<_>>(),
+            0.0,
+            options.limit,
+            most,
+        );
         let before = mean(&unmoved, |one| one.near.similarity);
         let loss = (1.0 - steering.keep) * before.abs();
-        let farthest = unmoved.iter().map(|one| one.near.similarity).fold(f32::INFINITY, f32::min);
+        let farthest = unmoved
+            .iter()
+            .map(|one| one.near.similarity)
+            .fold(f32::INFINITY, f32::min);
         let (least, floor) = (before - loss, farthest - LEEWAY * loss);
-        let candidates: Vec<&SteerCandidate> =
-            candidates.iter().filter(|one| one.near.similarity >= floor).collect();
+        let candidates: Vec<&SteerCandidate> = candidates
+            .iter()
+            .filter(|one| one.near.similarity >= floor)
+            .collect();
         let keeps = |weight: f32| {
             let moved = chosen(&candidates, weight, options.limit, most);
             (mean(&moved, |one| one.near.similarity) >= least).then_some(moved)
@@ -177,11 +208,16 @@ impl Engine {
         }
         let mut moved = moved.unwrap_or_else(|| unmoved.clone());
         moved.sort_by(|a, b| {
-            b.near.similarity.total_cmp(&a.near.similarity).then(a.near.track.cmp(&b.near.track))
+            b.near
+                .similarity
+                .total_cmp(&a.near.similarity)
+                .then(a.near.track.cmp(&b.near.track))
         });
         let words = wishes.iter().map(|wish| {
             let of = |answer: &[&SteerCandidate]| {
-                mean(answer, |one| wish.strength.get(&one.near.track).copied().unwrap_or(0.5))
+                mean(answer, |one| {
+                    wish.strength.get(&one.near.track).copied().unwrap_or(0.5)
+                })
             };
             SteeredWord {
                 word: wish.word.clone(),
@@ -191,7 +227,11 @@ impl Engine {
             }
         });
         let after = mean(&moved, |one| one.near.similarity);
-        let steered = Steered { words: words.collect(), before, after };
+        let steered = Steered {
+            words: words.collect(),
+            before,
+            after,
+        };
         let tracks = self.answered(moved.iter().map(|one| (one.near, None)).collect())?;
         Ok((tracks, steered))
     }
@@ -206,7 +246,11 @@ impl Engine {
             for (term, strength) in heard.strengths(phrase)? {
                 let strength = heard.ids.iter().copied().zip(strength).collect();
                 let sign = if term.negated { -sign } else { sign };
-                wishes.push(Wish { word: term.text, sign, strength });
+                wishes.push(Wish {
+                    word: term.text,
+                    sign,
+                    strength,
+                });
             }
         }
         Ok(wishes)
@@ -220,17 +264,26 @@ impl Engine {
         for wish in wishes {
             let mut along = vec![0.0_f32; dimension];
             for (track, strength) in &wish.strength {
-                let Some(vector) = index.vector(*track) else { continue };
+                let Some(vector) = index.vector(*track) else {
+                    continue;
+                };
                 for (sum, value) in along.iter_mut().zip(vector) {
                     *sum += wish.sign * (strength - 0.5) * value;
                 }
             }
             if make_unit(&mut along) {
-                direction.iter_mut().zip(along).for_each(|(sum, value)| *sum += value);
+                direction
+                    .iter_mut()
+                    .zip(along)
+                    .for_each(|(sum, value)| *sum += value);
             }
         }
         // Wishes that cancel each other lead nowhere.
-        if make_unit(&mut direction) { direction } else { vec![0.0; dimension] }
+        if make_unit(&mut direction) {
+            direction
+        } else {
+            vec![0.0; dimension]
+        }
     }
 
     /// What is near to a moved question and may be in the answer, with its similarity to the unmoved one.
@@ -248,8 +301,11 @@ impl Engine {
             let belongs = found.into_iter().filter_map(|near| {
                 let vector = index.vector(near.track)?;
                 let similarity = dot(&vector, query);
-                let is_near = options.min_similarity.is_none_or(|least| similarity >= least);
-                let fits = is_near && (options.include_seed || !is_seed(seeds, near.track, Some(&vector)));
+                let is_near = options
+                    .min_similarity
+                    .is_none_or(|least| similarity >= least);
+                let fits =
+                    is_near && (options.include_seed || !is_seed(seeds, near.track, Some(&vector)));
                 fits.then_some(Neighbor { similarity, ..near })
             });
             Ok(belongs.collect())
@@ -266,13 +322,22 @@ impl Engine {
         wishes: &[Wish],
     ) -> Result<Vec<SteerCandidate>, EngineError> {
         let mut near: Vec<Neighbor> = found.into_values().collect();
-        near.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+        near.sort_by(|a, b| {
+            b.similarity
+                .total_cmp(&a.similarity)
+                .then(a.track.cmp(&b.track))
+        });
         let ids: Vec<TrackId> = near.iter().map(|near| near.track).collect();
         let tracks = self.library().tracks_by_id(&ids)?;
         let candidates = near.into_iter().zip(tracks).map(|(near, track)| {
-            let strengths =
-                wishes.iter().map(|wish| wish.sign * wish.strength.get(&near.track).unwrap_or(&0.5));
-            SteerCandidate { near, artists: artists_of(&track), lean: strengths.sum() }
+            let strengths = wishes
+                .iter()
+                .map(|wish| wish.sign * wish.strength.get(&near.track).unwrap_or(&0.5));
+            SteerCandidate {
+                near,
+                artists: artists_of(&track),
+                lean: strengths.sum(),
+            }
         });
         Ok(candidates.collect())
     }
@@ -291,7 +356,11 @@ fn chosen<'a>(
     let mut order = candidates.to_vec();
     order.sort_by(|a, b| score(b).total_cmp(&score(a)));
     let mut artists = NameLimit::new(max_per_artist);
-    order.into_iter().filter(|one| artists.admit(one.artists.clone())).take(limit).collect()
+    order
+        .into_iter()
+        .filter(|one| artists.admit(one.artists.clone()))
+        .take(limit)
+        .collect()
 }
 
 fn mean(of: &[&SteerCandidate], value: impl Fn(&SteerCandidate) -> f32) -> f32 {

@@ -17,12 +17,18 @@ pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFi
         content: track.audio.content,
         kind,
     };
-    Ok(track.files.iter().map(|file| analysed(&file.record)).collect())
+    Ok(track
+        .files
+        .iter()
+        .map(|file| analysed(&file.record))
+        .collect())
 }
 
 /// Opens a file that was named; one of the library only if it still holds the recording that the library knows.
 pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineError> {
-    let Some(track) = library.find_by_path(path)? else { return Ok(HeldFile::open(path)?) };
+    let Some(track) = library.find_by_path(path)? else {
+        return Ok(HeldFile::open(path)?);
+    };
     let stored = stored_path(path);
     let files = analysed_files(library, &library.track(track)?)?;
     match files.iter().find(|file| file.path == stored) {

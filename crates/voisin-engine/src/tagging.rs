@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::EngineError;
 use super::stored::open_named;
-use voisin_audio::tags::{ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags};
+use voisin_audio::tags::{
+    ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags,
+};
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
 
@@ -54,11 +56,18 @@ pub struct TagChange {
 impl TagChange {
     /// What changed between two states, but for the genre.
     pub fn between(before: &TagValues, after: &TagValues) -> Vec<Self> {
-        let first = |values: &TagValues, field: TagField| values.get(field.name())?.first().cloned();
-        let others = TagField::ALL.into_iter().filter(|&field| field != TagField::Genre);
+        let first =
+            |values: &TagValues, field: TagField| values.get(field.name())?.first().cloned();
+        let others = TagField::ALL
+            .into_iter()
+            .filter(|&field| field != TagField::Genre);
         others
             .filter(|field| before.contains_key(field.name()) || after.contains_key(field.name()))
-            .map(|field| Self { tag: field.name(), before: first(before, field), after: first(after, field) })
+            .map(|field| Self {
+                tag: field.name(),
+                before: first(before, field),
+                after: first(after, field),
+            })
             .collect()
     }
 }
@@ -96,8 +105,14 @@ pub fn write_tags<E: From<LibraryError>>(
         library.remove_leftovers();
     }
     let last = library.tag_runs()?.first().map_or(0, |last| last.run);
-    let run = run.filter(|&run| run == last && run > 0).unwrap_or(last + 1);
-    let journal = if options.dry_run { None } else { library.journal(JournalKind::Writing) };
+    let run = run
+        .filter(|&run| run == last && run > 0)
+        .unwrap_or(last + 1);
+    let journal = if options.dry_run {
+        None
+    } else {
+        library.journal(JournalKind::Writing)
+    };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
             journal.note(0, Some(copy));
@@ -144,9 +159,15 @@ fn one(
     };
     file.before.clone_from(&present.genres);
     file.after.clone_from(&file.before);
-    let genre = TagEdit { field: TagField::Genre, values: wish.genres.clone() };
+    let genre = TagEdit {
+        field: TagField::Genre,
+        values: wish.genres.clone(),
+    };
     let genre = Some(genre).filter(|genre| !genre.values.is_empty());
-    let edits: Vec<TagEdit> = genre.into_iter().chain(wish.others.iter().cloned()).collect();
+    let edits: Vec<TagEdit> = genre
+        .into_iter()
+        .chain(wish.others.iter().cloned())
+        .collect();
     if edits.is_empty() {
         return Ok(file);
     }
@@ -157,7 +178,11 @@ fn one(
         let kept = !there.is_empty() && !options.overwrite;
         let is_new = !kept && !edit.field.is_same(&there, &edit.values);
         writes |= is_new;
-        let values = if is_new { edit.values.clone() } else { there.clone() };
+        let values = if is_new {
+            edit.values.clone()
+        } else {
+            there.clone()
+        };
         if is_new || edit.field != TagField::Genre {
             before.insert(edit.field.name().to_owned(), there);
             after.insert(edit.field.name().to_owned(), values);
@@ -177,7 +202,12 @@ fn one(
         }
     };
     let patch = prepared.reverse_patch();
-    let record = WrittenTags { path, before, after, patch: patch.map(ReversePatch::to_bytes) };
+    let record = WrittenTags {
+        path,
+        before,
+        after,
+        patch: patch.map(ReversePatch::to_bytes),
+    };
     let earlier = library.written_into(run, &record.path)?;
     writes &= prepared.outcomes().contains(&WriteOutcome::Written);
     // Noted first: whatever happens then, what was there before is known.
@@ -194,12 +224,20 @@ fn one(
     let is_written = |outcomes: &[WriteOutcome]| outcomes.contains(&WriteOutcome::Written);
     match outcomes {
         Ok(outcomes) if is_written(&outcomes) => {
-            file.outcome = if options.dry_run { TagOutcome::WouldWrite } else { TagOutcome::Written };
+            file.outcome = if options.dry_run {
+                TagOutcome::WouldWrite
+            } else {
+                TagOutcome::Written
+            };
             if let Some(genres) = record.after.get(TagField::Genre.name()) {
                 file.after.clone_from(genres);
             }
         }
-        Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Unchanged) => {
+        Ok(outcomes)
+            if outcomes
+                .iter()
+                .all(|outcome| *outcome == WriteOutcome::Unchanged) =>
+        {
             file.outcome = TagOutcome::Unchanged;
         }
         Ok(_) => file.outcome = TagOutcome::Kept,
@@ -217,13 +255,19 @@ fn together(
     record: &WrittenTags,
     patch: Option<&ReversePatch>,
 ) -> WrittenTags {
-    let Some(earlier) = earlier else { return record.clone() };
+    let Some(earlier) = earlier else {
+        return record.clone();
+    };
     let mut both = record.clone();
     both.before.extend(earlier.before.clone());
     for (name, values) in &earlier.after {
-        both.after.entry(name.clone()).or_insert_with(|| values.clone());
+        both.after
+            .entry(name.clone())
+            .or_insert_with(|| values.clone());
     }
     let first = earlier.patch.as_deref().and_then(ReversePatch::from_bytes);
-    both.patch = first.zip(patch).and_then(|(first, later)| Some(first.followed_by(later)?.to_bytes()));
+    both.patch = first
+        .zip(patch)
+        .and_then(|(first, later)| Some(first.followed_by(later)?.to_bytes()));
     both
 }

@@ -48,7 +48,8 @@ impl Engine {
         }
         self.refresh_index()?;
         let options = DuplicateOptions::default();
-        let mut is_gone: HashMap<TrackId, bool> = added.iter().map(|&track| (track, false)).collect();
+        let mut is_gone: HashMap<TrackId, bool> =
+            added.iter().map(|&track| (track, false)).collect();
         let mut pairs: Vec<(DuplicatePair, TrackId, TrackId)> = Vec::new();
         for &track in added.iter().chain(missing) {
             for other in self.candidates_of(track, &options)? {
@@ -70,7 +71,9 @@ impl Engine {
             }
         }
         pairs.sort_by(|(a, ..), (b, ..)| {
-            b.distinctness.total_cmp(&a.distinctness).then((a.a, a.b).cmp(&(b.a, b.b)))
+            b.distinctness
+                .total_cmp(&a.distinctness)
+                .then((a.a, a.b).cmp(&(b.a, b.b)))
         });
         let mut taken = HashSet::new();
         pairs.retain(|&(_, old, new)| {
@@ -79,7 +82,14 @@ impl Engine {
             is_free
         });
         let path = |track| Ok::<_, EngineError>(self.library.track(track)?.path);
-        let successor = |(_, gone, by)| Ok(Successor { gone, was: path(gone)?, by, path: path(by)? });
+        let successor = |(_, gone, by)| {
+            Ok(Successor {
+                gone,
+                was: path(gone)?,
+                by,
+                path: path(by)?,
+            })
+        };
         pairs.into_iter().map(successor).collect()
     }
 
@@ -95,15 +105,25 @@ impl Engine {
     }
 
     /// The nearest tracks that may be the same recording.
-    fn candidates_of(&self, track: TrackId, options: &DuplicateOptions) -> Result<Vec<TrackId>, EngineError> {
-        let Some(vector) = self.loaded_index().vector(track) else { return Ok(Vec::new()) };
-        let query = Array2::from_shape_vec((1, vector.len()), vector).expect("one row of all numbers");
+    fn candidates_of(
+        &self,
+        track: TrackId,
+        options: &DuplicateOptions,
+    ) -> Result<Vec<TrackId>, EngineError> {
+        let Some(vector) = self.loaded_index().vector(track) else {
+            return Ok(Vec::new());
+        };
+        let query =
+            Array2::from_shape_vec((1, vector.len()), vector).expect("one row of all numbers");
         // The track itself is among them.
         let limit = options.neighbours + 1;
         let found =
-            self.search_until_all(query.view(), limit, SearchMode::Auto, None, |_, found| Ok(found))?;
+            self.search_until_all(query.view(), limit, SearchMode::Auto, None, |_, found| {
+                Ok(found)
+            })?;
         let near = found.into_iter().flatten();
-        let near = near.filter(|near| near.track != track && near.similarity >= options.candidate_similarity);
+        let near = near
+            .filter(|near| near.track != track && near.similarity >= options.candidate_similarity);
         Ok(near.map(|near| near.track).collect())
     }
 
@@ -115,12 +135,15 @@ impl Engine {
     ) -> Result<Option<DuplicatePair>, EngineError> {
         let [one, other] = [self.described(a)?, self.described(b)?];
         let longer = one.seconds.max(other.seconds);
-        if (one.seconds - other.seconds).abs() > MOST_DIFFERENCE.min(MOST_DIFFERENCE_SHARE * longer) {
+        if (one.seconds - other.seconds).abs() > MOST_DIFFERENCE.min(MOST_DIFFERENCE_SHARE * longer)
+        {
             return Ok(None);
         }
         let parts = self.parts()?;
         let windows = |track| -> Option<WindowSet> { window_set(&self.library, &parts, track) };
-        let (Some(first), Some(second)) = (windows(a), windows(b)) else { return Ok(None) };
+        let (Some(first), Some(second)) = (windows(a), windows(b)) else {
+            return Ok(None);
+        };
         Ok(same_by_windows((&one, &first), (&other, &second), options))
     }
 

@@ -53,12 +53,18 @@ pub fn upgrade(
             let (sender, next, broken, jobs) = (sender.clone(), &next, &broken, &jobs);
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
-                let _pool =
-                    rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                let _pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads_each)
+                    .use_current_thread()
+                    .build();
                 while !stop.load(Ordering::Relaxed) && !broken.load(Ordering::Relaxed) {
-                    let Some(&id) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    let Some(&id) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                        return;
+                    };
                     // One that was removed meanwhile is no job any more.
-                    let Ok(track) = reader.track(id) else { continue };
+                    let Ok(track) = reader.track(id) else {
+                        continue;
+                    };
                     let heard = listen(embedder, &track, windows, kind);
                     if sender.send((track, heard)).is_err() {
                         return;
@@ -72,8 +78,9 @@ pub fn upgrade(
             if result.is_err() {
                 continue;
             }
-            let stored =
-                heard.and_then(|(vector, windows)| Ok(library.put_upgraded(track.id, &vector, &windows)?));
+            let stored = heard.and_then(|(vector, windows)| {
+                Ok(library.put_upgraded(track.id, &vector, &windows)?)
+            });
             let error = match stored {
                 Ok(()) => None,
                 Err(error @ EngineError::Library(LibraryError::BadVector { .. })) => Some(error),
@@ -87,7 +94,12 @@ pub fn upgrade(
             };
             done += 1;
             failed += usize::from(error.is_some());
-            progress(UpgradeProgress { done, total: jobs.len(), track: &track, error: error.as_ref() });
+            progress(UpgradeProgress {
+                done,
+                total: jobs.len(),
+                track: &track,
+                error: error.as_ref(),
+            });
         }
         result.map(|()| failed)
     })
@@ -113,15 +125,23 @@ fn listen(
         .unwrap_or_else(|_| Err(fault(track.id, path.clone())));
         match heard {
             Ok(heard) => {
-                let windows = TrackWindows { vectors: heard.half_windows(), starts: heard.starts };
+                let windows = TrackWindows {
+                    vectors: heard.half_windows(),
+                    starts: heard.starts,
+                };
                 return Ok((heard.vector.into_vec(), windows));
             }
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| EngineError::NotInLibrary { path: track.path.clone() }))
+    Err(last.unwrap_or_else(|| EngineError::NotInLibrary {
+        path: track.path.clone(),
+    }))
 }
 
 fn fault(track: TrackId, path: PathBuf) -> EngineError {
-    EngineError::Fault { path, message: format!("a panic while track {track} was listened to again") }
+    EngineError::Fault {
+        path,
+        message: format!("a panic while track {track} was listened to again"),
+    }
 }

@@ -24,7 +24,12 @@ const SUNG: &str = "sung";
 const SUNG_TEMPERATURE: f32 = 2.0;
 
 /// Tags of voices: however high among a library's tracks, they are no mark of one without a voice.
-const VOICES: [&str; 4] = ["female vocalists", "female vocalist", "male vocalists", "instrument voice"];
+const VOICES: [&str; 4] = [
+    "female vocalists",
+    "female vocalist",
+    "male vocalists",
+    "instrument voice",
+];
 
 const SHIPPED: &str = include_str!("words.tsv");
 
@@ -95,7 +100,10 @@ impl Engine {
     /// As [`predicted_tags`](Self::predicted_tags).
     ///
     /// - `among`: of these tracks alone, held against each other; `None`: of all
-    pub(super) fn predicted_tags_of(&self, among: Option<&[TrackId]>) -> Result<PredictedTags, EngineError> {
+    pub(super) fn predicted_tags_of(
+        &self,
+        among: Option<&[TrackId]>,
+    ) -> Result<PredictedTags, EngineError> {
         let library = self.library();
         let model = self.model()?;
         let layer = tag_layer(&self.model_ref()?, &model)?;
@@ -107,8 +115,11 @@ impl Engine {
         // Those that a guess is made of come first.
         let guessed = guess.tags().len();
         let guesses = names.starts_with(guess.tags());
-        let genres: Vec<Genre> =
-            if guesses { guess.genres().map(|(genre, _)| genre.clone()).collect() } else { Vec::new() };
+        let genres: Vec<Genre> = if guesses {
+            guess.genres().map(|(genre, _)| genre.clone()).collect()
+        } else {
+            Vec::new()
+        };
         names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
         let mut probabilities = Array2::zeros((logits.len(), genres.len()));
         let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
@@ -163,20 +174,25 @@ impl Engine {
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         match self.predicted_tags() {
             Ok(heard) => Ok(Some(heard)),
-            Err(EngineError::NoTags { .. } | EngineError::Encoder(EncoderError::UnknownModel { .. })) => {
-                Ok(None)
-            }
+            Err(
+                EngineError::NoTags { .. }
+                | EngineError::Encoder(EncoderError::UnknownModel { .. }),
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
     pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
-        match self.model_ref().and_then(|model| tag_layer(&model, &self.model()?)) {
+        match self
+            .model_ref()
+            .and_then(|model| tag_layer(&model, &self.model()?))
+        {
             Ok(layer) => Ok(Some(layer)),
-            Err(EngineError::NoTags { .. } | EngineError::Encoder(EncoderError::UnknownModel { .. })) => {
-                Ok(None)
-            }
+            Err(
+                EngineError::NoTags { .. }
+                | EngineError::Encoder(EncoderError::UnknownModel { .. }),
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -204,9 +220,13 @@ impl Engine {
             return Ok(());
         }
         let model = self.model()?;
-        let Ok(layer) = tag_layer(&self.model_ref()?, &model) else { return Ok(()) };
+        let Ok(layer) = tag_layer(&self.model_ref()?, &model) else {
+            return Ok(());
+        };
         let known = self.library().logits(None)?;
-        let known = known.into_iter().filter(|(_, values)| values.len() == layer.names().len());
+        let known = known
+            .into_iter()
+            .filter(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
         let missing = self.unheard(&layer, &self.library().track_ids()?, &known)?;
         for batch in missing.chunks(BATCH) {
@@ -228,8 +248,12 @@ impl Engine {
             if known.contains(&id) {
                 continue;
             }
-            let Some(windows) = self.library().windows(id)? else { continue };
-            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else { continue };
+            let Some(windows) = self.library().windows(id)? else {
+                continue;
+            };
+            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else {
+                continue;
+            };
             found.push((id, layer.logits(&mean.to_vec())));
         }
         Ok(found)
@@ -237,19 +261,32 @@ impl Engine {
 
     /// What words ask of tracks besides tags, each under its name: tempo, in octaves, and loudness. Where it is not known of a
     /// track it is taken as the mean; what is known of none is left out.
-    fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(&'static str, Array1<f32>)>, EngineError> {
+    fn sound_columns(
+        &self,
+        ids: &[TrackId],
+    ) -> Result<Vec<(&'static str, Array1<f32>)>, EngineError> {
         let known = self.library().descriptors(ids)?;
         let tempo = |of: &Descriptors| of.tempo.filter(|tempo| *tempo > 0.0).map(f64::log2);
         let loudness = |of: &Descriptors| of.loudness;
         let column = |read: &dyn Fn(&Descriptors) -> Option<f64>| {
-            let values: Vec<Option<f64>> = ids.iter().map(|id| known.get(id).and_then(read)).collect();
+            let values: Vec<Option<f64>> =
+                ids.iter().map(|id| known.get(id).and_then(read)).collect();
             let there = values.iter().flatten().count();
             let mean = values.iter().flatten().sum::<f64>() / there.max(1) as f64;
-            let filled = values.iter().map(|value| value.unwrap_or(mean) as f32).collect();
+            let filled = values
+                .iter()
+                .map(|value| value.unwrap_or(mean) as f32)
+                .collect();
             (there > 0).then_some(filled)
         };
-        let columns = [("sound:tempo", column(&tempo)), ("sound:loudness", column(&loudness))];
-        Ok(columns.into_iter().filter_map(|(name, values)| Some((name, values?))).collect())
+        let columns = [
+            ("sound:tempo", column(&tempo)),
+            ("sound:loudness", column(&loudness)),
+        ];
+        Ok(columns
+            .into_iter()
+            .filter_map(|(name, values)| Some((name, values?)))
+            .collect())
     }
 
     /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
@@ -264,14 +301,28 @@ impl Engine {
         let heard = self.predicted_tags()?;
         let mut fits = vec![true; heard.ids.len()];
         for bound in bounds {
-            let WordBound { word, percentile, not } = bound;
-            let meaning = heard.words.meaning(word).ok_or_else(|| heard.not_understood(word))?;
-            for (fits, share) in fits.iter_mut().zip(words::strength(heard.standard.view(), meaning)) {
+            let WordBound {
+                word,
+                percentile,
+                not,
+            } = bound;
+            let meaning = heard
+                .words
+                .meaning(word)
+                .ok_or_else(|| heard.not_understood(word))?;
+            for (fits, share) in fits
+                .iter_mut()
+                .zip(words::strength(heard.standard.view(), meaning))
+            {
                 *fits &= (share >= *percentile) != *not;
             }
         }
         let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
-        let ids = heard.ids.iter().zip(fits).filter(|(id, fits)| *fits && is_in(**id));
+        let ids = heard
+            .ids
+            .iter()
+            .zip(fits)
+            .filter(|(id, fits)| *fits && is_in(**id));
         Ok(Some(ids.map(|(id, _)| *id).collect()))
     }
 
@@ -297,17 +348,29 @@ impl Engine {
         let strengths: Vec<(Vec<f32>, bool)> = read
             .terms
             .iter()
-            .map(|term| (words::strength(heard.standard.view(), &term.meaning), term.negated))
+            .map(|term| {
+                (
+                    words::strength(heard.standard.view(), &term.meaning),
+                    term.negated,
+                )
+            })
             .collect();
         let fits = words::fit(&strengths);
         let mut rows: Vec<usize> = (0..heard.ids.len())
-            .filter(|&row| allowed.as_ref().is_none_or(|set| set.contains(heard.ids[row])))
+            .filter(|&row| {
+                allowed
+                    .as_ref()
+                    .is_none_or(|set| set.contains(heard.ids[row]))
+            })
             .collect();
-        let likeliest: Vec<Option<f32>> =
-            read.terms.iter().map(|term| heard.likeliest(term, &rows)).collect();
+        let likeliest: Vec<Option<f32>> = read
+            .terms
+            .iter()
+            .map(|term| heard.likeliest(term, &rows))
+            .collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
-        let rows =
-            ArtistLimit::new(self.library(), max_per_artist).first(rows, limit, |&row| heard.ids[row])?;
+        let rows = ArtistLimit::new(self.library(), max_per_artist)
+            .first(rows, limit, |&row| heard.ids[row])?;
         let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {
@@ -321,7 +384,12 @@ impl Engine {
         let tracks: Vec<FittingTrack> = tracks.collect();
         let mut notes = heard.notes(&read, &likeliest);
         notes.extend(self.unlabelled(&read, &likeliest, &tracks)?);
-        Ok(PhraseAnswer { tracks, phrase: read, likeliest, notes })
+        Ok(PhraseAnswer {
+            tracks,
+            phrase: read,
+            likeliest,
+            notes,
+        })
     }
 }
 
@@ -338,11 +406,15 @@ impl Engine {
         let tracks: Vec<Track> = found.iter().map(|one| one.track.clone()).collect();
         let labels: Vec<Vec<Genre>> = self.genres_of(&tracks)?;
         let labelled: Vec<&Genre> = labels.iter().filter_map(|genres| genres.first()).collect();
-        let Some(first) = labelled.first().filter(|_| 2 * labelled.len() >= found.len()) else {
+        let Some(first) = labelled
+            .first()
+            .filter(|_| 2 * labelled.len() >= found.len())
+        else {
             return Ok(Vec::new());
         };
         let terms = phrase.terms.iter().zip(likeliest);
-        let genres = terms.filter(|(term, most)| !term.negated && most.is_some_and(|most| most >= LIKELY));
+        let genres =
+            terms.filter(|(term, most)| !term.negated && most.is_some_and(|most| most >= LIKELY));
         // Whoever looks for rock is not told that Alternative Rock is none.
         let has = |word: &str, genre: &Genre| {
             let (word, genre) = (fold(word), fold(&genre.to_string()));
@@ -428,7 +500,9 @@ impl PredictedTags {
 
     /// Every word that is understood, with the tags that it means.
     pub fn words(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
-        self.words.known().map(|(word, meaning)| (word, self.names_of(meaning)))
+        self.words
+            .known()
+            .map(|(word, meaning)| (word, self.names_of(meaning)))
     }
 
     /// What is understood of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
@@ -457,20 +531,34 @@ impl PredictedTags {
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
         let nearest: Vec<&str> = self.words.nearest(text).into_iter().collect();
-        let suggestions = if nearest.is_empty() { spelt_alike(text, known.iter().copied()) } else { nearest };
+        let suggestions = if nearest.is_empty() {
+            spelt_alike(text, known.iter().copied())
+        } else {
+            nearest
+        };
         let suggestions = suggestions.into_iter().map(str::to_owned).collect();
-        EngineError::Words { text: text.to_owned(), suggestions, known: known.len() }
+        EngineError::Words {
+            text: text.to_owned(),
+            suggestions,
+            known: known.len(),
+        }
     }
 
     /// The greatest probability that one of these tracks is of the genre that a term names, if it names one.
     fn likeliest(&self, term: &Term, rows: &[usize]) -> Option<f32> {
         let genre = Taxonomy::default().genre(&term.meaning.word)?;
         let column = self.guessed.iter().position(|guessed| *guessed == genre)?;
-        rows.iter().map(|&row| self.guesses[[row, column]]).max_by(f32::total_cmp)
+        rows.iter()
+            .map(|&row| self.guesses[[row, column]])
+            .max_by(f32::total_cmp)
     }
 
     fn notes(&self, phrase: &Phrase, likeliest: &[Option<f32>]) -> Vec<String> {
-        let terms = phrase.terms.iter().zip(likeliest).filter(|(term, _)| !term.negated);
+        let terms = phrase
+            .terms
+            .iter()
+            .zip(likeliest)
+            .filter(|(term, _)| !term.negated);
         let absent = terms.filter_map(|(term, &most)| {
             let (word, percent) = (&term.meaning.word, 100.0 * most.filter(|&most| most < LIKELY)?);
             Some(format!(
@@ -479,7 +567,9 @@ impl PredictedTags {
         });
         let near = phrase.unknown.iter().filter_map(|word| {
             let nearest = self.words.nearest(word)?;
-            Some(format!("\"{word}\" cannot be told; the nearest word that can is \"{nearest}\""))
+            Some(format!(
+                "\"{word}\" cannot be told; the nearest word that can is \"{nearest}\""
+            ))
         });
         absent.chain(near).collect()
     }
@@ -500,7 +590,11 @@ impl PredictedTags {
 fn plain(tag: &str) -> String {
     let tag = tag.to_lowercase();
     let kinds = ["style ", "instrument ", "mood "];
-    kinds.iter().find_map(|kind| tag.strip_prefix(kind)).unwrap_or(&tag).to_owned()
+    kinds
+        .iter()
+        .find_map(|kind| tag.strip_prefix(kind))
+        .unwrap_or(&tag)
+        .to_owned()
 }
 
 /// A model that is not at hand, since its file was moved, has no tags either: what needs none goes on.
@@ -510,21 +604,30 @@ fn tag_layer(model: &ModelRef, held: &StoredModel) -> Result<TagLayer, EngineErr
         found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
     };
     found.ok_or_else(|| {
-        let others = models(models_dir().as_deref()).into_iter().filter_map(Result::ok);
+        let others = models(models_dir().as_deref())
+            .into_iter()
+            .filter_map(Result::ok);
         let others = others.filter(|entry| {
             TagLayer::of(&ModelRef::Name(entry.manifest.name.clone())).is_ok_and(|l| l.is_some())
         });
         let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
-        EngineError::NoTags { model: held.name.clone(), others: others.join(", ") }
+        EngineError::NoTags {
+            model: held.name.clone(),
+            others: others.join(", "),
+        }
     })
 }
 
 fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| EngineError::ReadTable { path: path.to_owned(), source })?;
-    words.extend(&text, true).map_err(|(line, problem)| EngineError::Table {
+    let text = std::fs::read_to_string(path).map_err(|source| EngineError::ReadTable {
         path: path.to_owned(),
-        line: line as u64,
-        problem,
-    })
+        source,
+    })?;
+    words
+        .extend(&text, true)
+        .map_err(|(line, problem)| EngineError::Table {
+            path: path.to_owned(),
+            line: line as u64,
+            problem,
+        })
 }

@@ -28,16 +28,26 @@ pub(super) fn at_offset(
     let (mut sum, mut total, mut late, mut partners) = (0.0_f32, 0.0_f32, 0.0_f32, 0_usize);
     // Walks through the track with fewer windows.
     let swap = b.len() < a.len();
-    let (few, many, shift) = if swap { (b, a, -offset) } else { (a, b, offset) };
+    let (few, many, shift) = if swap {
+        (b, a, -offset)
+    } else {
+        (a, b, offset)
+    };
     let mut j = 0;
     for (i, &start) in few.starts.iter().enumerate() {
         let time = start + shift;
-        while j + 1 < many.len() && (many.starts[j + 1] - time).abs() <= (many.starts[j] - time).abs() {
+        while j + 1 < many.len()
+            && (many.starts[j + 1] - time).abs() <= (many.starts[j] - time).abs()
+        {
             j += 1;
         }
         let apart = (many.starts[j] - time).abs();
         if apart <= tolerance {
-            let product = if swap { products[[j, i]] } else { products[[i, j]] };
+            let product = if swap {
+                products[[j, i]]
+            } else {
+                products[[i, j]]
+            };
             // Windows that start together hear the same; those half a second apart only nearly.
             let weight = (-(apart / 0.35).powi(2)).exp() + 0.02;
             sum += weight * product;
@@ -56,7 +66,11 @@ pub(super) fn at_offset(
 
 /// Median time between windows, in seconds.
 pub(super) fn spacing(windows: &WindowSet) -> f32 {
-    let mut gaps: Vec<f32> = windows.starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut gaps: Vec<f32> = windows
+        .starts
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .collect();
     if gaps.is_empty() {
         return 0.0;
     }
@@ -67,23 +81,31 @@ pub(super) fn spacing(windows: &WindowSet) -> f32 {
 /// The offset at which the windows agree best, among those that cover at least `coverage` of the shorter track.
 ///
 /// Offsets are tried in steps of 0.1 s within `most` seconds of `around`.
-pub(super) fn best(a: &WindowSet, b: &WindowSet, coverage: f32, around: f32, most: f32) -> Option<Alignment> {
+pub(super) fn best(
+    a: &WindowSet,
+    b: &WindowSet,
+    coverage: f32,
+    around: f32,
+    most: f32,
+) -> Option<Alignment> {
     if a.is_empty() || b.is_empty() {
         return None;
     }
     let products: ndarray::Array2<f32> = a.vectors.dot(&b.vectors.t());
     let tolerance = (spacing(a).max(spacing(b)) / 2.0).max(0.5) + 0.01;
     let steps = (most / 0.1).ceil() as i32;
-    let tried =
-        (-steps..=steps).filter_map(|step| at_offset(a, b, &products, around + step as f32 * 0.1, tolerance));
+    let tried = (-steps..=steps)
+        .filter_map(|step| at_offset(a, b, &products, around + step as f32 * 0.1, tolerance));
     tried
         .filter(|alignment| alignment.coverage >= coverage)
         // Among equals the one whose windows meet best, then the smallest shift.
         .max_by(|x, y| {
             let score = |alignment: &Alignment| alignment.similarity - 0.02 * alignment.slack;
-            score(x)
-                .total_cmp(&score(y))
-                .then((y.offset - around).abs().total_cmp(&(x.offset - around).abs()))
+            score(x).total_cmp(&score(y)).then(
+                (y.offset - around)
+                    .abs()
+                    .total_cmp(&(x.offset - around).abs()),
+            )
         })
 }
 
@@ -97,11 +119,22 @@ mod tests {
     fn a_shift_is_found() {
         let vectors = unit_vectors(60, 16, 4);
         let starts: Vec<f32> = (0..60).map(|i| i as f32).collect();
-        let a = WindowSet { starts: starts.clone(), vectors: vectors.clone() };
-        let b = WindowSet { starts: starts[..50].to_vec(), vectors: vectors.slice(s![7..57, ..]).to_owned() };
+        let a = WindowSet {
+            starts: starts.clone(),
+            vectors: vectors.clone(),
+        };
+        let b = WindowSet {
+            starts: starts[..50].to_vec(),
+            vectors: vectors.slice(s![7..57, ..]).to_owned(),
+        };
         let found = best(&a, &b, 0.5, 0.0, 20.0).expect("overlap");
-        assert!((found.offset + 7.0).abs() < 0.11 && found.similarity > 0.99, "{found:?}");
+        assert!(
+            (found.offset + 7.0).abs() < 0.11 && found.similarity > 0.99,
+            "{found:?}"
+        );
         let back = best(&b, &a, 0.5, 12.0, 10.0).expect("overlap");
-        assert!((back.offset - 7.0).abs() < 0.11 && (back.similarity - found.similarity).abs() < 1e-3);
+        assert!(
+            (back.offset - 7.0).abs() < 0.11 && (back.similarity - found.similarity).abs() < 1e-3
+        );
     }
 }

@@ -118,14 +118,24 @@ struct ArtistTracks {
 fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
     let mut spellings: HashMap<&str, usize> = HashMap::new();
     texts.for_each(|text| *spellings.entry(text).or_default() += 1);
-    spellings.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("", |found| found.0)
+    spellings
+        .into_iter()
+        .max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0)))
+        .map_or("", |found| found.0)
 }
 
 /// Whose an album is, and its title.
 fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
     let title = most(tracks.iter().filter_map(|track| track.album.as_deref()));
-    let named = most(tracks.iter().filter_map(|track| track.album_artist.as_deref()));
-    let artists: Vec<&str> = tracks.iter().filter_map(|track| track.artist.as_deref()).collect();
+    let named = most(
+        tracks
+            .iter()
+            .filter_map(|track| track.album_artist.as_deref()),
+    );
+    let artists: Vec<&str> = tracks
+        .iter()
+        .filter_map(|track| track.artist.as_deref())
+        .collect();
     let artist = match artists.as_slice() {
         _ if !named.is_empty() => named,
         [first, others @ ..] if others.iter().all(|other| fold(other) == fold(first)) => first,
@@ -159,25 +169,44 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
                 }
                 Makers::Albums => {
                     let (artist, title) = album_of(&tracks);
-                    let name =
-                        if artist.is_empty() { title.clone() } else { format!("{artist} – {title}") };
+                    let name = if artist.is_empty() {
+                        title.clone()
+                    } else {
+                        format!("{artist} – {title}")
+                    };
                     (name, artist, Some(title))
                 }
             };
             let count = rows.len();
-            let rows: Vec<usize> = rows.into_iter().step_by(count.div_ceil(MOST_TRACKS)).collect();
+            let rows: Vec<usize> = rows
+                .into_iter()
+                .step_by(count.div_ceil(MOST_TRACKS))
+                .collect();
             let vectors = vectors.select(Axis(0), &rows);
             let mean = vectors.mean_axis(Axis(0)).expect("an artist has tracks");
-            ArtistTracks { name, artist, album, count, rows, vectors, mean }
+            ArtistTracks {
+                name,
+                artist,
+                album,
+                count,
+                rows,
+                vectors,
+                mean,
+            }
         })
         .collect()
 }
 
 fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
-    let best = |row: ndarray::ArrayView1<'_, f32>| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 =
-        products.rows().into_iter().map(best).chain(products.columns().into_iter().map(best)).sum();
+    let best =
+        |row: ndarray::ArrayView1<'_, f32>| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = products
+        .rows()
+        .into_iter()
+        .map(best)
+        .chain(products.columns().into_iter().map(best))
+        .sum();
     (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
 }
 
@@ -188,7 +217,9 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
 
 /// Of some of them the [`SHORT_LIST`] of all whose means point most nearly where their own do.
 fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>> {
-    let Some(first) = bodies.first() else { return Ok(Vec::new()) };
+    let Some(first) = bodies.first() else {
+        return Ok(Vec::new());
+    };
     let mut means = Array2::zeros((bodies.len(), first.mean.len()));
     for (mut row, body) in means.rows_mut().into_iter().zip(bodies) {
         let norm = body.mean.dot(&body.mean).sqrt();
@@ -202,13 +233,17 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
     let short = SHORT_LIST.min(bodies.len() - 1);
     if some.len() > bodies.len() / 2 {
         let graph = KnnGraph::exact(means.view(), short)?;
-        return Ok(some.iter().map(|&row| graph.row(row).map(|(other, _)| other).collect()).collect());
+        return Ok(some
+            .iter()
+            .map(|&row| graph.row(row).map(|(other, _)| other).collect())
+            .collect());
     }
     let nearest = |some: &[usize]| -> Vec<Vec<usize>> {
         let products = means.select(Axis(0), some).dot(&means.t());
         let of = |(&own, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
             let mut others: Vec<usize> = (0..bodies.len()).filter(|&other| other != own).collect();
-            let order = |&a: &usize, &b: &usize| products[b].total_cmp(&products[a]).then(a.cmp(&b));
+            let order =
+                |&a: &usize, &b: &usize| products[b].total_cmp(&products[a]).then(a.cmp(&b));
             if short < others.len() {
                 others.select_nth_unstable_by(short, order);
                 others.truncate(short);
@@ -246,9 +281,16 @@ pub fn near_artists(
         } else {
             format!(": it is a part of {} names", found.len())
         };
-        return Err(ExploreError::UnknownArtist { makers, asked: asked.to_owned(), hint });
+        return Err(ExploreError::UnknownArtist {
+            makers,
+            asked: asked.to_owned(),
+            hint,
+        });
     };
-    let own = bodies.iter().find(|body| body.name == *name).expect("the name is one of theirs");
+    let own = bodies
+        .iter()
+        .find(|body| body.name == *name)
+        .expect("the name is one of theirs");
     let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
         .filter(|body| !std::ptr::eq(*body, own))
@@ -258,9 +300,13 @@ pub fn near_artists(
     near.truncate(limit);
     let answer = near.into_iter().map(|(similarity, body)| {
         let products: Array2<f32> = own.vectors.dot(&body.vectors.t());
-        let best =
-            products.columns().into_iter().map(|column| column.fold(f32::NEG_INFINITY, |a, &b| a.max(b)));
-        let mut songs: Vec<(f32, TrackId)> = best.zip(body.rows.iter().map(|&row| meta[row].id)).collect();
+        let best = products
+            .columns()
+            .into_iter()
+            .map(|column| column.fold(f32::NEG_INFINITY, |a, &b| a.max(b)));
+        let mut songs: Vec<(f32, TrackId)> = best
+            .zip(body.rows.iter().map(|&row| meta[row].id))
+            .collect();
         songs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut pairs: Vec<TrackPair> = products
             .indexed_iter()
@@ -271,7 +317,9 @@ pub fn near_artists(
             })
             .collect();
         pairs.sort_by(|a, b| {
-            b.similarity.total_cmp(&a.similarity).then((a.own, a.other).cmp(&(b.own, b.other)))
+            b.similarity
+                .total_cmp(&a.similarity)
+                .then((a.own, a.other).cmp(&(b.own, b.other)))
         });
         // Each track once, so that one odd track does not give all the reasons.
         let mut because: Vec<TrackPair> = Vec::new();
@@ -279,7 +327,10 @@ pub fn near_artists(
             if because.len() == REASONS {
                 break;
             }
-            if because.iter().all(|known| known.own != pair.own && known.other != pair.other) {
+            if because
+                .iter()
+                .all(|known| known.own != pair.own && known.other != pair.other)
+            {
                 because.push(pair);
             }
         }
@@ -311,7 +362,9 @@ pub fn artists(
     let mut rows: Vec<usize> = (0..bodies.len()).collect();
     rows.sort_by(|&a, &b| {
         let (a, b) = (&bodies[a], &bodies[b]);
-        b.count.cmp(&a.count).then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
+        b.count
+            .cmp(&a.count)
+            .then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
     });
     rows.truncate(limit);
     let near = near_means(&bodies, &rows)?;
@@ -325,8 +378,8 @@ pub fn artists(
                 .map(|other| (similarity(own, &bodies[other]), &bodies[other]))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.name.cmp(&a.1.name)));
             let closeness = own.vectors.dot(&own.mean);
-            let most =
-                (0..own.rows.len()).max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
+            let most = (0..own.rows.len())
+                .max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
             ArtistSummary {
                 artist: own.artist.clone(),
                 album: own.album.clone(),
@@ -357,7 +410,8 @@ mod tests {
         let mut vectors = Array2::zeros((60, 8));
         for i in 0..60 {
             let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
-            track.artist = Some([" A", "B", "c", "C"][if i % 3 == 2 && i > 30 { 3 } else { i % 3 }].into());
+            track.artist =
+                Some([" A", "B", "c", "C"][if i % 3 == 2 && i > 30 { 3 } else { i % 3 }].into());
             for d in 0..8 {
                 vectors[[i, d]] = 0.05 * normal(&mut rng);
             }
@@ -382,13 +436,20 @@ mod tests {
         let (vectors, meta) = two_styles();
         let near = near_artists(vectors.view(), &meta, Makers::Artists, "a ", 5).expect("known");
         assert_eq!(near[0].artist, "B");
-        assert!(near[0].similarity > 0.97 && near[1].similarity < 0.9, "{near:?}");
+        assert!(
+            near[0].similarity > 0.97 && near[1].similarity < 0.9,
+            "{near:?}"
+        );
         assert!((near[0].mean_similarity - near[1].mean_similarity).abs() < 0.05);
         assert_eq!(near[0].because.len(), 3);
         let all = artists(vectors.view(), &meta, Makers::Artists, 9).expect("same rows");
         assert_eq!((all.len(), all[0].tracks), (3, 20));
         assert_eq!(
-            all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.artist).as_deref(),
+            all.iter()
+                .find(|a| a.artist == "A")
+                .and_then(|a| a.nearest.clone())
+                .map(|n| n.artist)
+                .as_deref(),
             Some("B")
         );
     }
@@ -425,12 +486,18 @@ mod tests {
             })
             .collect();
         let all = artists(vectors.view(), &meta, Makers::Artists, 9).expect("same rows");
-        let nearest: Vec<(f32, Option<f32>)> =
-            all.iter().map(|a| (a.nearest.as_ref().map_or(9.0, |n| n.similarity), a.cohesion)).collect();
+        let nearest: Vec<(f32, Option<f32>)> = all
+            .iter()
+            .map(|a| (a.nearest.as_ref().map_or(9.0, |n| n.similarity), a.cohesion))
+            .collect();
         for ((found, cohesion), expected) in nearest.into_iter().zip([0.6, 0.6, -0.6]) {
-            assert!((found - expected).abs() < 1e-6 && cohesion.is_none(), "{found} for {expected}");
+            assert!(
+                (found - expected).abs() < 1e-6 && cohesion.is_none(),
+                "{found} for {expected}"
+            );
         }
-        let near = near_artists(vectors.view(), &meta, Makers::Artists, "artist 0", 5).expect("known");
+        let near =
+            near_artists(vectors.view(), &meta, Makers::Artists, "artist 0", 5).expect("known");
         assert_eq!(near[0].because[0].similarity, near[0].similarity);
     }
 
@@ -470,17 +537,36 @@ mod tests {
         let angle = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
         let vectors = ndarray::arr2(&[0.0, 2.0, 90.0, 10.0, 12.0, 91.0, 45.0].map(angle));
         let all = artists(vectors.view(), &meta, Makers::Albums, 9).expect("same rows");
-        let named: Vec<(&str, &str, usize)> =
-            all.iter().map(|a| (a.artist.as_str(), a.album.as_deref().unwrap_or("?"), a.tracks)).collect();
+        let named: Vec<(&str, &str, usize)> = all
+            .iter()
+            .map(|a| {
+                (
+                    a.artist.as_str(),
+                    a.album.as_deref().unwrap_or("?"),
+                    a.tracks,
+                )
+            })
+            .collect();
         assert_eq!(
             named,
-            [("Ann", "Hits", 2), ("various artists", "Summer", 2), ("Bo", "Hits", 1), ("Ed", "Summer", 1)]
+            [
+                ("Ann", "Hits", 2),
+                ("various artists", "Summer", 2),
+                ("Bo", "Hits", 1),
+                ("Ed", "Summer", 1)
+            ]
         );
         let near = |name: &str| near_artists(vectors.view(), &meta, Makers::Albums, name, 1);
         let nearest = near("ann – hits").expect("known").remove(0);
-        assert_eq!((nearest.artist.as_str(), nearest.album.as_deref()), ("various artists", Some("Summer")));
+        assert_eq!(
+            (nearest.artist.as_str(), nearest.album.as_deref()),
+            ("various artists", Some("Summer"))
+        );
         assert_eq!(near("bo hits").expect("known")[0].artist, "Ed");
         let several = near("summer").expect_err("two albums").to_string();
-        assert!(several.contains("no album \"summer\": it is a part of 2 names"), "{several}");
+        assert!(
+            several.contains("no album \"summer\": it is a part of 2 names"),
+            "{several}"
+        );
     }
 }

@@ -58,7 +58,10 @@ pub struct Fit {
 
 impl Fit {
     fn new(similarity: f32, distinctness: f32) -> Self {
-        Self { similarity, distinctness }
+        Self {
+            similarity,
+            distinctness,
+        }
     }
 
     fn reaches(&self, least: &Self) -> bool {
@@ -160,7 +163,10 @@ pub struct DuplicateGroup {
 }
 
 /// However windows fit.
-const ANY: Fit = Fit { similarity: -1.0, distinctness: f32::NEG_INFINITY };
+const ANY: Fit = Fit {
+    similarity: -1.0,
+    distinctness: f32::NEG_INFINITY,
+};
 /// Window sets kept at once.
 const CACHE: usize = 4096;
 /// Pairs compared between two visits to the source.
@@ -183,8 +189,21 @@ pub fn duplicates<S: WindowSource>(
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
     same_length("metadata", graph.len(), meta.len())?;
-    let laid = laid_over(&candidates(graph, meta, options), meta, source(), options, &options.possible);
-    let mut judge = Judge { meta, listener, options, laid, same: BTreeMap::new(), left: options.most_heard };
+    let laid = laid_over(
+        &candidates(graph, meta, options),
+        meta,
+        source(),
+        options,
+        &options.possible,
+    );
+    let mut judge = Judge {
+        meta,
+        listener,
+        options,
+        laid,
+        same: BTreeMap::new(),
+        left: options.most_heard,
+    };
     judge.candidates();
     let mut open: BTreeSet<usize> = judge.confirmed().flat_map(|(a, b)| [a, b]).collect();
     let mut answer = Vec::new();
@@ -203,16 +222,24 @@ pub fn duplicates<S: WindowSource>(
             .flat_map(|rows| rows[1..].iter().map(|&row| ordered(rows[0], row)))
             .filter(|pair| !judge.same.contains_key(pair))
             .collect();
-        let unknown: Vec<_> =
-            open_pairs.iter().copied().filter(|pair| !judge.laid.contains_key(pair)).collect();
+        let unknown: Vec<_> = open_pairs
+            .iter()
+            .copied()
+            .filter(|pair| !judge.laid.contains_key(pair))
+            .collect();
         if !unknown.is_empty() {
-            judge.laid.extend(laid_over(&unknown, meta, source(), options, &ANY));
+            judge
+                .laid
+                .extend(laid_over(&unknown, meta, source(), options, &ANY));
         }
         judge.decide(&open_pairs);
         for rows in copies {
             let keep = rows[0];
-            let others: Vec<usize> =
-                rows[1..].iter().copied().filter(|&row| judge.is_same(ordered(keep, row))).collect();
+            let others: Vec<usize> = rows[1..]
+                .iter()
+                .copied()
+                .filter(|&row| judge.is_same(ordered(keep, row)))
+                .collect();
             open.remove(&keep);
             open.retain(|row| !others.contains(row));
             answer.extend(judge.group(keep, &others, &music));
@@ -256,7 +283,10 @@ impl Judge<'_> {
     }
 
     fn confirmed(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.same.iter().filter(|(_, (same, _))| *same).map(|(&pair, _)| pair)
+        self.same
+            .iter()
+            .filter(|(_, (same, _))| *same)
+            .map(|(&pair, _)| pair)
     }
 
     /// Decides as many of all pairs as it takes to know which tracks hang together.
@@ -265,19 +295,26 @@ impl Judge<'_> {
         // The most distinct first: they join most, and what is joined need not be listened to.
         let distinctness = |pair: &(usize, usize)| self.laid[pair].pair.distinctness;
         pairs.sort_by(|x, y| distinctness(y).total_cmp(&distinctness(x)).then(x.cmp(y)));
-        let (sure, doubtful): (Vec<_>, Vec<_>) =
-            pairs.into_iter().partition(|&pair| self.without_listening(pair).is_some());
+        let (sure, doubtful): (Vec<_>, Vec<_>) = pairs
+            .into_iter()
+            .partition(|&pair| self.without_listening(pair).is_some());
         self.decide(&sure);
         let mut sets = DisjointSets::new(self.meta.len());
         for (a, b) in self.confirmed() {
             sets.join(a, b);
         }
         if let Some(listener) = self.listener.filter(|_| !doubtful.is_empty()) {
-            listener.begin(doubtful.len().min(self.left), doubtful.len().saturating_sub(self.left));
+            listener.begin(
+                doubtful.len().min(self.left),
+                doubtful.len().saturating_sub(self.left),
+            );
         }
         for batch in doubtful.chunks(BATCH) {
-            let open: Vec<(usize, usize)> =
-                batch.iter().copied().filter(|&(a, b)| sets.find(a) != sets.find(b)).collect();
+            let open: Vec<(usize, usize)> = batch
+                .iter()
+                .copied()
+                .filter(|&(a, b)| sets.find(a) != sets.find(b))
+                .collect();
             self.decide(&open);
             for (a, b) in open.into_iter().filter(|&pair| self.is_same(pair)) {
                 sets.join(a, b);
@@ -291,28 +328,38 @@ impl Judge<'_> {
             .iter()
             .map(|&pair| (pair, self.without_listening(pair)))
             .partition(|(_, known)| known.is_some());
-        self.same.extend(sure.into_iter().map(|(pair, known)| (pair, (known == Some(true), None))));
+        self.same.extend(
+            sure.into_iter()
+                .map(|(pair, known)| (pair, (known == Some(true), None))),
+        );
         let heard = self.listener.map_or(0, |_| doubtful.len().min(self.left));
         self.left -= heard;
-        let answers: Vec<Option<f32>> =
-            doubtful[..heard].par_iter().map(|&(pair, _)| self.correlation(pair)).collect();
+        let answers: Vec<Option<f32>> = doubtful[..heard]
+            .par_iter()
+            .map(|&(pair, _)| self.correlation(pair))
+            .collect();
         let answers = answers.into_iter().chain(std::iter::repeat(None));
         for ((pair, _), correlation) in doubtful.into_iter().zip(answers) {
-            let same = correlation
-                .map_or_else(|| self.is_likely(pair), |correlation| correlation >= self.options.correlation);
+            let same = correlation.map_or_else(
+                || self.is_likely(pair),
+                |correlation| correlation >= self.options.correlation,
+            );
             self.same.insert(pair, (same, correlation));
         }
     }
 
     /// Whether a pair is one recording, where that is known without listening.
     fn without_listening(&self, pair: (usize, usize)) -> Option<bool> {
-        let Some(laid) = self.laid.get(&pair) else { return Some(false) };
+        let Some(laid) = self.laid.get(&pair) else {
+            return Some(false);
+        };
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
         let is_certain = laid.fit().reaches(&self.options.certain) && laid.lengths_agree;
         if is_certain && titles(a, b) != Titles::Differ {
             return Some(true);
         }
-        self.listener.and_then(|listener| listener.known(a.id, b.id))
+        self.listener
+            .and_then(|listener| listener.known(a.id, b.id))
     }
 
     /// Whether a pair that nobody could listen to counts as one recording.
@@ -338,7 +385,9 @@ impl Judge<'_> {
     /// Rows that hang together by pairs of one recording, two or more at a time.
     fn copies_among(&self, rows: &BTreeSet<usize>) -> Vec<Vec<usize>> {
         let mut sets = DisjointSets::new(self.meta.len());
-        let joined = self.confirmed().filter(|(a, b)| rows.contains(a) && rows.contains(b));
+        let joined = self
+            .confirmed()
+            .filter(|(a, b)| rows.contains(a) && rows.contains(b));
         joined.for_each(|(a, b)| {
             sets.join(a, b);
         });
@@ -351,7 +400,9 @@ impl Judge<'_> {
 
     /// Seconds of music of files that differ in length from their copies; for none or for all of those that hang together.
     fn music(&self, copies: &[Vec<usize>]) -> HashMap<TrackId, f64> {
-        let Some(listener) = self.listener else { return HashMap::new() };
+        let Some(listener) = self.listener else {
+            return HashMap::new();
+        };
         let lengths = copies.par_iter().filter_map(|rows| {
             let seconds = || rows.iter().map(|&row| self.meta[row].seconds);
             let longest = seconds().fold(f64::NEG_INFINITY, f64::max);
@@ -359,23 +410,35 @@ impl Judge<'_> {
             if longest - shortest <= 1.0 {
                 return None;
             }
-            let music = |&row: &usize| Some((self.meta[row].id, listener.music_seconds(&self.meta[row])?));
+            let music =
+                |&row: &usize| Some((self.meta[row].id, listener.music_seconds(&self.meta[row])?));
             rows.iter().map(music).collect::<Option<Vec<_>>>()
         });
         lengths.flatten_iter().collect()
     }
 
     /// A file and its copies, better ones first; `None` without copies.
-    fn group(&self, keep: usize, others: &[usize], music: &HashMap<TrackId, f64>) -> Option<DuplicateGroup> {
+    fn group(
+        &self,
+        keep: usize,
+        others: &[usize],
+        music: &HashMap<TrackId, f64>,
+    ) -> Option<DuplicateGroup> {
         let second = others.first()?;
         let pairs = others
             .iter()
             .map(|&row| ordered(keep, row))
-            .map(|pair| DuplicatePair { correlation: self.same[&pair].1, ..self.laid[&pair].pair.clone() });
+            .map(|pair| DuplicatePair {
+                correlation: self.same[&pair].1,
+                ..self.laid[&pair].pair.clone()
+            });
         let mut reason = reason(&self.meta[keep], &self.meta[*second], music);
         let named = named_versions(others.iter().chain([&keep]).map(|&row| &self.meta[row]));
         if !named.is_empty() {
-            reason.push_str(&format!("; named as several versions: {}", named.join(", ")));
+            reason.push_str(&format!(
+                "; named as several versions: {}",
+                named.join(", ")
+            ));
         }
         Some(DuplicateGroup {
             best: self.meta[keep].id,
@@ -428,9 +491,15 @@ fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
 fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a str> {
     let mut named: BTreeMap<String, &str> = BTreeMap::new();
     for track in tracks.filter(|track| !track.title.trim().is_empty()) {
-        named.entry(fold(&track.title)).or_insert_with(|| track.display_title());
+        named
+            .entry(fold(&track.title))
+            .or_insert_with(|| track.display_title());
     }
-    if named.len() > 1 { named.into_values().collect() } else { Vec::new() }
+    if named.len() > 1 {
+        named.into_values().collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// How the windows of two tracks fit, where they alone say that the tracks are one recording; titles and artists that differ
@@ -440,13 +509,22 @@ pub fn same_by_windows(
     b: (&TrackMeta, &WindowSet),
     options: &DuplicateOptions,
 ) -> Option<DuplicatePair> {
-    let laid = lay_over(a, b, options, &options.possible).filter(|_| titles(a.0, b.0) != Titles::Differ)?;
-    let fits = options.unheard.iter().chain([&options.certain]).any(|least| laid.fit().reaches(least));
+    let laid = lay_over(a, b, options, &options.possible)
+        .filter(|_| titles(a.0, b.0) != Titles::Differ)?;
+    let fits = options
+        .unheard
+        .iter()
+        .chain([&options.certain])
+        .any(|least| laid.fit().reaches(least));
     fits.then_some(laid.pair)
 }
 
 /// Pairs of rows worth a look, each once, in order.
-fn candidates(graph: &KnnGraph, meta: &[TrackMeta], options: &DuplicateOptions) -> Vec<(usize, usize)> {
+fn candidates(
+    graph: &KnnGraph,
+    meta: &[TrackMeta],
+    options: &DuplicateOptions,
+) -> Vec<(usize, usize)> {
     let mut pairs: Vec<(usize, usize)> = (0..graph.len())
         .flat_map(|i| {
             graph
@@ -483,12 +561,20 @@ fn laid_over(
             cache.clear();
         }
         let mut windows = |row: usize| {
-            cache.entry(row).or_insert_with(|| source.windows(meta[row].id).map(Arc::new)).clone()
+            cache
+                .entry(row)
+                .or_insert_with(|| source.windows(meta[row].id).map(Arc::new))
+                .clone()
         };
-        let loaded: Vec<(usize, usize, Arc<WindowSet>, Arc<WindowSet>)> =
-            batch.iter().filter_map(|&(a, b)| Some((a, b, windows(a)?, windows(b)?))).collect();
+        let loaded: Vec<(usize, usize, Arc<WindowSet>, Arc<WindowSet>)> = batch
+            .iter()
+            .filter_map(|&(a, b)| Some((a, b, windows(a)?, windows(b)?)))
+            .collect();
         found.par_extend(loaded.par_iter().filter_map(|(a, b, first, second)| {
-            Some(((*a, *b), lay_over((&meta[*a], first), (&meta[*b], second), options, least)?))
+            Some((
+                (*a, *b),
+                lay_over((&meta[*a], first), (&meta[*b], second), options, least)?,
+            ))
         }));
     }
     found
@@ -503,7 +589,11 @@ fn lay_over(
 ) -> Option<Laid> {
     let one = Extent::of(a, first);
     let other = Extent::of(b, second);
-    let apart = if a.seconds > 0.0 && b.seconds > 0.0 { (one.seconds - other.seconds).abs() } else { 0.0 };
+    let apart = if a.seconds > 0.0 && b.seconds > 0.0 {
+        (one.seconds - other.seconds).abs()
+    } else {
+        0.0
+    };
     let slack = one.slack.max(other.slack);
     if apart > 2.0 * f64::from(options.most_offset) + slack {
         return None;
@@ -545,12 +635,26 @@ impl Extent {
 
     fn of(track: &TrackMeta, windows: &WindowSet) -> Self {
         let spacing = f64::from(align::spacing(windows));
-        let first = windows.starts.first().map_or(0.0, |&start| f64::from(start));
-        let behind = windows.starts.last().map_or(0.0, |&start| track.seconds - f64::from(start));
+        let first = windows
+            .starts
+            .first()
+            .map_or(0.0, |&start| f64::from(start));
+        let behind = windows
+            .starts
+            .last()
+            .map_or(0.0, |&start| track.seconds - f64::from(start));
         // Windows are spread evenly: the first one is no later than the space between them.
-        let lead = if first > spacing + 1.0 { first - spacing / 2.0 } else { 0.0 };
+        let lead = if first > spacing + 1.0 {
+            first - spacing / 2.0
+        } else {
+            0.0
+        };
         let longest = Self::LONGEST_WINDOW;
-        let tail = if behind > 2.0 * spacing + longest { behind - spacing / 2.0 } else { 0.0 };
+        let tail = if behind > 2.0 * spacing + longest {
+            behind - spacing / 2.0
+        } else {
+            0.0
+        };
         let slack = if tail > 0.0 {
             spacing + longest
         } else if lead > 0.0 {
@@ -558,14 +662,20 @@ impl Extent {
         } else {
             0.0
         };
-        Self { lead, seconds: track.seconds - lead - tail, slack }
+        Self {
+            lead,
+            seconds: track.seconds - lead - tail,
+            slack,
+        }
     }
 }
 
 /// Whether nothing is lost by the codec.
 fn lossless(track: &TrackMeta) -> bool {
     let codec = track.codec.to_lowercase();
-    ["flac", "alac", "pcm", "wav", "aiff", "wavpack", "ape"].iter().any(|name| codec.contains(name))
+    ["flac", "alac", "pcm", "wav", "aiff", "wavpack", "ape"]
+        .iter()
+        .any(|name| codec.contains(name))
 }
 
 /// Bit rate that an MP3 of like quality would need, in kbit/s: newer codecs need less.
@@ -586,9 +696,16 @@ fn worth(track: &TrackMeta) -> f64 {
 /// - `music`: seconds without silence, of all files or of none
 fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::cmp::Ordering {
     // Silence is no length, and a second more or less says nothing.
-    let length = |t: &TrackMeta| music.get(&t.id).map_or(0, |seconds| (seconds / 2.0).round() as i64);
-    let silence =
-        |t: &TrackMeta| music.get(&t.id).map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64);
+    let length = |t: &TrackMeta| {
+        music
+            .get(&t.id)
+            .map_or(0, |seconds| (seconds / 2.0).round() as i64)
+    };
+    let silence = |t: &TrackMeta| {
+        music
+            .get(&t.id)
+            .map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64)
+    };
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
     // Whoever empties the bin, or clears the downloads, must not lose the one that was kept.
     let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
@@ -597,7 +714,11 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
         .then_with(|| damage(b).cmp(&damage(a)))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
-            if lossless(a) { b.sample_rate.cmp(&a.sample_rate) } else { worth(b).total_cmp(&worth(a)) }
+            if lossless(a) {
+                b.sample_rate.cmp(&a.sample_rate)
+            } else {
+                worth(b).total_cmp(&worth(a))
+            }
         })
         .then_with(|| b.channels.cmp(&a.channels))
         .then_with(|| length(b).cmp(&length(a)))
@@ -621,7 +742,11 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
     let longer = lengths.map_or(0.0, |(best, second)| best - second);
     let silence = lengths.map_or(0.0, |_| second.seconds - best.seconds + longer);
     let describe = |t: &TrackMeta| {
-        let codec = if t.codec.is_empty() { "a file of unknown codec" } else { t.codec.as_str() };
+        let codec = if t.codec.is_empty() {
+            "a file of unknown codec"
+        } else {
+            t.codec.as_str()
+        };
         match t.kilobits_per_second() {
             Some(rate) if !lossless(t) => format!("{codec} at {rate:.0} kbit/s"),
             _ => codec.to_owned(),
@@ -631,17 +756,31 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
     if Tidiness::of(best.system_path()) < other {
         let quality = |t: &TrackMeta| (lossless(t), worth(t) as u64);
         let better = if quality(second) > quality(best) {
-            format!(", although it is {} and this {}", describe(second), describe(best))
+            format!(
+                ", although it is {} and this {}",
+                describe(second),
+                describe(best)
+            )
         } else {
             String::new()
         };
         format!("the next is {}{better}", other.words())
     } else if best.decoded_share - second.decoded_share > 0.01 {
-        format!("undamaged: the next has {:.0} % damaged", 100.0 * (1.0 - second.decoded_share))
+        format!(
+            "undamaged: the next has {:.0} % damaged",
+            100.0 * (1.0 - second.decoded_share)
+        )
     } else if lossless(best) != lossless(second) {
-        format!("lossless ({}) rather than {}", describe(best), describe(second))
+        format!(
+            "lossless ({}) rather than {}",
+            describe(best),
+            describe(second)
+        )
     } else if lossless(best) && best.sample_rate != second.sample_rate {
-        format!("{} Hz rather than {} Hz", best.sample_rate, second.sample_rate)
+        format!(
+            "{} Hz rather than {} Hz",
+            best.sample_rate, second.sample_rate
+        )
     } else if !lossless(best) && worth(best) > worth(second) {
         format!("{} rather than {}", describe(best), describe(second))
     } else if best.channels > second.channels {
@@ -686,7 +825,9 @@ mod tests {
         let mut means = Array2::zeros((43, 32));
         for (i, set) in sets.iter().enumerate() {
             let mean = set.vectors.mean_axis(Axis(0)).expect("windows");
-            means.slice_mut(s![i, ..]).assign(&(&mean / mean.dot(&mean).sqrt()));
+            means
+                .slice_mut(s![i, ..])
+                .assign(&(&mean / mean.dot(&mean).sqrt()));
         }
         let graph = KnnGraph::exact(means.view(), 10).expect("unit vectors");
         let meta: Vec<TrackMeta> = (0..43)
@@ -700,12 +841,14 @@ mod tests {
             })
             .collect();
         let source = |track: TrackId| sets.get(track.0 as usize).cloned();
-        let groups =
-            duplicates(&graph, &meta, || source, None, &DuplicateOptions::default()).expect("same rows");
+        let groups = duplicates(&graph, &meta, || source, None, &DuplicateOptions::default())
+            .expect("same rows");
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].best, groups[0].bytes), (TrackId(41), 800_000));
         assert!(
-            groups[0].reason.starts_with("lossless (flac) rather than mp3 at 107 kbit/s"),
+            groups[0]
+                .reason
+                .starts_with("lossless (flac) rather than mp3 at 107 kbit/s"),
             "{}",
             groups[0].reason
         );
@@ -713,19 +856,36 @@ mod tests {
         others.sort();
         assert_eq!(others, [TrackId(3), TrackId(40)]);
         assert_eq!(groups[1].others.len(), 1);
-        let cut =
-            groups[0].pairs.iter().find(|p| (p.a, p.b) == (TrackId(40), TrackId(41))).expect("the cut one");
+        let cut = groups[0]
+            .pairs
+            .iter()
+            .find(|p| (p.a, p.b) == (TrackId(40), TrackId(41)))
+            .expect("the cut one");
         assert!((cut.offset - 2.0).abs() < 0.15, "{cut:?}");
     }
 
     /// Groups of tracks with these windows, by their numbers: the file that is kept first.
-    fn groups(sets: &[WindowSet], meta: &[TrackMeta], listener: Option<&dyn PairListener>) -> Vec<Vec<i64>> {
+    fn groups(
+        sets: &[WindowSet],
+        meta: &[TrackMeta],
+        listener: Option<&dyn PairListener>,
+    ) -> Vec<Vec<i64>> {
         let dim = sets[0].vectors.ncols();
-        let means = Array2::from_shape_fn((sets.len(), dim), |(i, d)| sets[i].vectors.column(d).sum());
-        let norms = means.map_axis(Axis(1), |row| row.dot(&row).sqrt()).insert_axis(Axis(1));
-        let graph = KnnGraph::exact((&means / &norms).view(), sets.len() - 1).expect("unit vectors");
+        let means =
+            Array2::from_shape_fn((sets.len(), dim), |(i, d)| sets[i].vectors.column(d).sum());
+        let norms = means
+            .map_axis(Axis(1), |row| row.dot(&row).sqrt())
+            .insert_axis(Axis(1));
+        let graph =
+            KnnGraph::exact((&means / &norms).view(), sets.len() - 1).expect("unit vectors");
         let source = |track: TrackId| sets.get(track.0 as usize).cloned();
-        let found = duplicates(&graph, meta, || source, listener, &DuplicateOptions::default());
+        let found = duplicates(
+            &graph,
+            meta,
+            || source,
+            listener,
+            &DuplicateOptions::default(),
+        );
         let numbers = |group: DuplicateGroup| {
             let mut others: Vec<i64> = group.others.iter().map(|track| track.0).collect();
             others.sort_unstable();
@@ -751,7 +911,8 @@ mod tests {
     fn unheard_pairs_need_titles_and_lengths_that_agree() {
         // As alike as songs by one man at a piano: well above what windows alone must reach.
         let sets = [piece(1, 0, 0.0), piece(1, 0, 1.0)];
-        let pair = |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
+        let pair =
+            |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
         let one = ("Tom", "Dixie", 29.0);
         assert_eq!(pair(one, ("Tom", "Dixie (Live)", 34.0)), [[0, 1]]);
         assert_eq!(pair(one, ("TOM; Ann", "dixie", 30.0)), [[0, 1]]);
@@ -768,11 +929,21 @@ mod tests {
         }
         // The very same sound: only what contradicts it counts.
         let sets = [piece(1, 0, 0.0), piece(1, 0, 0.05)];
-        let pair = |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
-        for other in [("Tom", "", 30.0), ("", "", 34.0), ("", "Dixie", 30.0), ("Tom", "Track 07", 30.0)] {
+        let pair =
+            |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
+        for other in [
+            ("Tom", "", 30.0),
+            ("", "", 34.0),
+            ("", "Dixie", 30.0),
+            ("Tom", "Track 07", 30.0),
+        ] {
             assert_eq!(pair(one, other), [[0, 1]], "{other:?}");
         }
-        for other in [("Tom", "Pigeons", 30.0), ("Ann", "Dixie", 30.0), ("Tom", "Dixie", 35.0)] {
+        for other in [
+            ("Tom", "Pigeons", 30.0),
+            ("Ann", "Dixie", 30.0),
+            ("Tom", "Dixie", 35.0),
+        ] {
             assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
         }
     }
@@ -783,7 +954,10 @@ mod tests {
             let meta = titled(&titles.map(|title| ("Tom", title, 30.0)));
             named_versions(meta.iter()).join(", ")
         };
-        assert_eq!(named(["Dixie", "Dixie (2011 Remaster)", ""]), "Dixie, Dixie (2011 Remaster)");
+        assert_eq!(
+            named(["Dixie", "Dixie (2011 Remaster)", ""]),
+            "Dixie, Dixie (2011 Remaster)"
+        );
         assert_eq!(named(["Dixie", "DIXIE!", ""]), "");
     }
 
@@ -793,11 +967,25 @@ mod tests {
         struct Chain;
         impl PairListener for Chain {
             fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
-                Some(if (a.id.0 - b.id.0).abs() == 1 { 0.9 } else { 0.1 })
+                Some(if (a.id.0 - b.id.0).abs() == 1 {
+                    0.9
+                } else {
+                    0.1
+                })
             }
         }
-        let sets = [piece(1, 0, 0.0), piece(1, 0, 1.2), piece(1, 0, 1.3), piece(1, 0, 1.4)];
-        let meta = titled(&[("Tom", "A", 30.0), ("Tom", "B", 30.0), ("Tom", "C", 30.0), ("Tom", "D", 30.0)]);
+        let sets = [
+            piece(1, 0, 0.0),
+            piece(1, 0, 1.2),
+            piece(1, 0, 1.3),
+            piece(1, 0, 1.4),
+        ];
+        let meta = titled(&[
+            ("Tom", "A", 30.0),
+            ("Tom", "B", 30.0),
+            ("Tom", "C", 30.0),
+            ("Tom", "D", 30.0),
+        ]);
         let found = groups(&sets, &meta, Some(&Chain));
         assert_eq!(found, [[2, 3], [0, 1]]);
     }
@@ -807,8 +995,13 @@ mod tests {
         struct Music(Vec<f64>);
         impl PairListener for Music {
             fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32> {
-                let [before, expected] = [a, b].map(|track| [0.0, 4.0, 0.0, 60.0][track.id.0 as usize]);
-                Some(if (lead - (expected - before)).abs() < 2.0 { 0.9 } else { 0.1 })
+                let [before, expected] =
+                    [a, b].map(|track| [0.0, 4.0, 0.0, 60.0][track.id.0 as usize]);
+                Some(if (lead - (expected - before)).abs() < 2.0 {
+                    0.9
+                } else {
+                    0.1
+                })
             }
             fn music_seconds(&self, track: &TrackMeta) -> Option<f64> {
                 Some(self.0[track.id.0 as usize])
@@ -817,21 +1010,34 @@ mod tests {
         // The same song: as it is, with silence before it, behind it, and long before it.
         let late = |seconds: f32, noise: f32| {
             let own = piece(1, 0, noise);
-            WindowSet { starts: own.starts.iter().map(|start| start + seconds).collect(), ..own }
+            WindowSet {
+                starts: own.starts.iter().map(|start| start + seconds).collect(),
+                ..own
+            }
         };
-        let sets = [late(0.0, 0.0), late(4.0, 1.0), late(0.0, 1.1), late(60.0, 1.2)];
+        let sets = [
+            late(0.0, 0.0),
+            late(4.0, 1.0),
+            late(0.0, 1.1),
+            late(60.0, 1.2),
+        ];
         let seconds = [31.0, 35.0, 151.0, 91.0];
         let meta = titled(&seconds.map(|seconds| ("Tom", "Dixie", seconds)));
         let music = Music(vec![31.0; 4]);
         let reason_for = |music: &Music, rows: &[usize]| {
-            let lengths: HashMap<TrackId, f64> =
-                rows.iter().map(|&row| (meta[row].id, music.0[row])).collect();
+            let lengths: HashMap<TrackId, f64> = rows
+                .iter()
+                .map(|&row| (meta[row].id, music.0[row]))
+                .collect();
             reason(&meta[rows[0]], &meta[rows[1]], &lengths)
         };
         let found = groups(&sets, &meta, Some(&music));
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].len(), 4, "{found:?}");
-        assert_eq!(reason_for(&music, &[0, 3]), "mp3 at 232 kbit/s rather than mp3 at 79 kbit/s");
+        assert_eq!(
+            reason_for(&music, &[0, 3]),
+            "mp3 at 232 kbit/s rather than mp3 at 79 kbit/s"
+        );
         let wav = |seconds: f64, id: i64| TrackMeta {
             codec: "pcm_s16le".to_owned(),
             seconds,
@@ -839,7 +1045,11 @@ mod tests {
             ..TrackMeta::new(TrackId(id), format!("{id}.wav"))
         };
         let known = |lengths: &[f64]| -> HashMap<TrackId, f64> {
-            lengths.iter().enumerate().map(|(i, &length)| (TrackId(i as i64), length)).collect()
+            lengths
+                .iter()
+                .enumerate()
+                .map(|(i, &length)| (TrackId(i as i64), length))
+                .collect()
         };
         let (plain, silent) = (wav(31.0, 0), wav(91.0, 1));
         assert!(better(&plain, &silent, &known(&[31.0, 31.0])).is_lt());
@@ -847,9 +1057,18 @@ mod tests {
             reason(&plain, &silent, &known(&[31.0, 31.0])),
             "alike in quality, with 60 s less of silence"
         );
-        assert!(better(&silent, &plain, &known(&[31.0, 80.0])).is_lt(), "longer by music");
-        assert_eq!(reason(&silent, &plain, &known(&[31.0, 80.0])), "49 s longer");
-        assert_eq!(reason(&plain, &silent, &known(&[])), "alike in quality, the smaller file");
+        assert!(
+            better(&silent, &plain, &known(&[31.0, 80.0])).is_lt(),
+            "longer by music"
+        );
+        assert_eq!(
+            reason(&silent, &plain, &known(&[31.0, 80.0])),
+            "49 s longer"
+        );
+        assert_eq!(
+            reason(&plain, &silent, &known(&[])),
+            "alike in quality, the smaller file"
+        );
     }
 
     #[test]
@@ -863,19 +1082,39 @@ mod tests {
         let unknown = HashMap::new();
         let living = track(9, "/m/Artist/Album/01.mp3", "mp3");
         for (path, words) in [
-            ("/m/#recycle/Artist/Album/01.flac", "the next is in a bin or a snapshot"),
-            ("/home/me/Downloads/01.flac", "the next is in a folder of downloads"),
-            ("/m/Artist/Album/01 (1).flac", "the next is a copy by its name"),
+            (
+                "/m/#recycle/Artist/Album/01.flac",
+                "the next is in a bin or a snapshot",
+            ),
+            (
+                "/home/me/Downloads/01.flac",
+                "the next is in a folder of downloads",
+            ),
+            (
+                "/m/Artist/Album/01 (1).flac",
+                "the next is a copy by its name",
+            ),
         ] {
             let other = track(1, path, "flac");
-            assert_eq!(better(&living, &other, &unknown), std::cmp::Ordering::Less, "{path}");
-            assert_eq!(better(&other, &living, &unknown), std::cmp::Ordering::Greater, "{path}");
+            assert_eq!(
+                better(&living, &other, &unknown),
+                std::cmp::Ordering::Less,
+                "{path}"
+            );
+            assert_eq!(
+                better(&other, &living, &unknown),
+                std::cmp::Ordering::Greater,
+                "{path}"
+            );
             let expected = format!("{words}, although it is flac and this mp3 at 160 kbit/s");
             assert_eq!(reason(&living, &other, &unknown), expected);
             assert_eq!(reason(&living, &track(1, path, "mp3"), &unknown), words);
         }
         let lossless = track(1, "/m/Artist/Album/02.flac", "flac");
-        assert_eq!(better(&lossless, &living, &unknown), std::cmp::Ordering::Less);
+        assert_eq!(
+            better(&lossless, &living, &unknown),
+            std::cmp::Ordering::Less
+        );
     }
 
     /// Hears of each pair what the test says; counts what it was asked.
@@ -899,19 +1138,35 @@ mod tests {
     #[test]
     fn pairs_that_windows_leave_in_doubt_are_compared_by_sound() {
         // 0 and 1: the same without noise; 3: a noisy copy of 2; 4 differs.
-        let sets =
-            [piece(1, 0, 0.0), piece(1, 0, 0.05), piece(2, 0, 0.0), piece(2, 0, 1.6), piece(5, 0, 0.0)];
+        let sets = [
+            piece(1, 0, 0.0),
+            piece(1, 0, 0.05),
+            piece(2, 0, 0.0),
+            piece(2, 0, 1.6),
+            piece(5, 0, 0.0),
+        ];
         let means = Array2::from_shape_fn((5, 32), |(i, d)| sets[i].vectors.column(d).sum());
-        let norms = means.map_axis(Axis(1), |row| row.dot(&row).sqrt()).insert_axis(Axis(1));
+        let norms = means
+            .map_axis(Axis(1), |row| row.dot(&row).sqrt())
+            .insert_axis(Axis(1));
         let graph = KnnGraph::exact((&means / &norms).view(), 4).expect("unit vectors");
-        let mut meta: Vec<TrackMeta> =
-            (0..5).map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3"))).collect();
+        let mut meta: Vec<TrackMeta> = (0..5)
+            .map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3")))
+            .collect();
         meta.iter_mut().for_each(|track| track.seconds = 30.0);
         let groups = |says: f32, meta: &[TrackMeta], most_heard: usize| {
-            let ears = Ears { says, asked: std::sync::Mutex::default(), told: std::sync::Mutex::default() };
+            let ears = Ears {
+                says,
+                asked: std::sync::Mutex::default(),
+                told: std::sync::Mutex::default(),
+            };
             let source = |track: TrackId| sets.get(track.0 as usize).cloned();
-            let options = DuplicateOptions { most_heard, ..DuplicateOptions::default() };
-            let found = duplicates(&graph, meta, || source, Some(&ears), &options).expect("same rows");
+            let options = DuplicateOptions {
+                most_heard,
+                ..DuplicateOptions::default()
+            };
+            let found =
+                duplicates(&graph, meta, || source, Some(&ears), &options).expect("same rows");
             let heard = most_heard.min(1);
             assert_eq!(
                 ears.told.into_inner().expect("no panic"),
@@ -922,8 +1177,15 @@ mod tests {
         };
         let (same, asked) = groups(0.9, &meta, 100);
         assert_eq!(same.len(), 2, "{same:?}");
-        assert_eq!(asked, [(TrackId(2), TrackId(3))], "certain and impossible pairs are not heard");
-        assert_eq!((same[0].pairs[0].correlation, same[1].pairs[0].correlation), (None, Some(0.9)));
+        assert_eq!(
+            asked,
+            [(TrackId(2), TrackId(3))],
+            "certain and impossible pairs are not heard"
+        );
+        assert_eq!(
+            (same[0].pairs[0].correlation, same[1].pairs[0].correlation),
+            (None, Some(0.9))
+        );
         assert_eq!(groups(0.5, &meta, 100).0.len(), 1, "the audio says no");
         // Not heard, or not to be heard: the windows alone decide, and they are too far apart.
         assert_eq!(groups(0.9, &meta, 0).0.len(), 1);

@@ -15,7 +15,10 @@ impl Edges {
     /// Of `n` rows; entries of a row are ascending.
     ///
     /// - `edges`: each once: the lower row, the higher row and their strength, ascending
-    pub(crate) fn symmetric(n: usize, edges: impl Iterator<Item = (u32, u32, f32)> + Clone) -> Self {
+    pub(crate) fn symmetric(
+        n: usize,
+        edges: impl Iterator<Item = (u32, u32, f32)> + Clone,
+    ) -> Self {
         let mut offsets = vec![0; n + 1];
         for (a, b, _) in edges.clone() {
             offsets[a as usize + 1] += 1;
@@ -35,7 +38,11 @@ impl Edges {
                 next[row as usize] += 1;
             }
         }
-        Self { offsets, ends, weights }
+        Self {
+            offsets,
+            ends,
+            weights,
+        }
     }
 
     /// Number of rows.
@@ -46,6 +53,9 @@ impl Edges {
     /// Entries of row `i`.
     pub(crate) fn row(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
         let range = self.offsets[i]..self.offsets[i + 1];
-        self.ends[range.clone()].iter().map(|&j| j as usize).zip(self.weights[range].iter().copied())
+        self.ends[range.clone()]
+            .iter()
+            .map(|&j| j as usize)
+            .zip(self.weights[range].iter().copied())
     }
 }

@@ -60,12 +60,22 @@ impl KnnGraph {
         let mut neighbours = Array2::from_elem((n, k), NONE);
         let mut similarities = Array2::from_elem((n, k), -1.0_f32);
         if n == 0 || k == 0 || dim == 0 {
-            return Ok(Self { k, neighbours, similarities });
+            return Ok(Self {
+                k,
+                neighbours,
+                similarities,
+            });
         }
-        let ids = neighbours.as_slice_mut().expect("made here in standard layout");
-        let sims = similarities.as_slice_mut().expect("made here in standard layout");
-        ids.par_chunks_mut(QUERY_BLOCK * k).zip(sims.par_chunks_mut(QUERY_BLOCK * k)).enumerate().for_each(
-            |(block, (ids, sims))| {
+        let ids = neighbours
+            .as_slice_mut()
+            .expect("made here in standard layout");
+        let sims = similarities
+            .as_slice_mut()
+            .expect("made here in standard layout");
+        ids.par_chunks_mut(QUERY_BLOCK * k)
+            .zip(sims.par_chunks_mut(QUERY_BLOCK * k))
+            .enumerate()
+            .for_each(|(block, (ids, sims))| {
                 let first = block * QUERY_BLOCK;
                 let rows = ids.len() / k;
                 let queries = vectors.slice(s![first..first + rows, ..]);
@@ -96,9 +106,12 @@ impl KnnGraph {
                         sims[r * k + j] = similarity.clamp(-1.0, 1.0);
                     }
                 }
-            },
-        );
-        Ok(Self { k, neighbours, similarities })
+            });
+        Ok(Self {
+            k,
+            neighbours,
+            similarities,
+        })
     }
 
     /// The graph of a subset: neighbours outside `rows` are dropped, so rows may get shorter. Use
@@ -120,7 +133,11 @@ impl KnnGraph {
                 similarities[[new, slot]] = similarity;
             }
         }
-        Self { k: self.k, neighbours, similarities }
+        Self {
+            k: self.k,
+            neighbours,
+            similarities,
+        }
     }
 
     /// The graph of some rows among themselves: of those that are met first on the way from neighbour to neighbour, the
@@ -138,9 +155,15 @@ impl KnnGraph {
             Array2::from_elem((rows.len(), self.k), NONE),
             Array2::from_elem((rows.len(), self.k), -1.0_f32),
         );
-        let ids = neighbours.as_slice_mut().expect("made here in standard layout");
-        let sims = similarities.as_slice_mut().expect("made here in standard layout");
-        let lists = ids.par_chunks_mut(k.max(1)).zip(sims.par_chunks_mut(k.max(1)));
+        let ids = neighbours
+            .as_slice_mut()
+            .expect("made here in standard layout");
+        let sims = similarities
+            .as_slice_mut()
+            .expect("made here in standard layout");
+        let lists = ids
+            .par_chunks_mut(k.max(1))
+            .zip(sims.par_chunks_mut(k.max(1)));
         lists.zip(rows).for_each(|((ids, sims), &row)| {
             let (mut met, mut seen) = (vec![row], HashSet::from([row]));
             let (mut found, mut at) = (Vec::new(), 0);
@@ -163,7 +186,11 @@ impl KnnGraph {
                 (ids[slot], sims[slot]) = (id, similarity);
             }
         });
-        Self { k, neighbours, similarities }
+        Self {
+            k,
+            neighbours,
+            similarities,
+        }
     }
 
     /// Neighbours of row `i`, nearest first, with their similarity.
@@ -185,8 +212,14 @@ impl KnnGraph {
             super::same_length("columns of the graph", self.k, name)?;
         }
         for (i, row) in self.neighbours.rows().into_iter().enumerate() {
-            if let Some(&bad) = row.iter().find(|&&j| j != NONE && (j as usize >= n || j as usize == i)) {
-                return Err(ExploreError::Row { row: bad as usize, rows: n });
+            if let Some(&bad) = row
+                .iter()
+                .find(|&&j| j != NONE && (j as usize >= n || j as usize == i))
+            {
+                return Err(ExploreError::Row {
+                    row: bad as usize,
+                    rows: n,
+                });
             }
         }
         Ok(())
@@ -246,7 +279,8 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 49).expect("unit vectors");
         let rows = [3, 10, 11, 40];
         let induced = graph.induced(&rows);
-        let direct = KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 3).expect("unit vectors");
+        let direct =
+            KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 3).expect("unit vectors");
         for i in 0..4 {
             let a: Vec<usize> = induced.row(i).map(|(j, _)| j).collect();
             let b: Vec<usize> = direct.row(i).map(|(j, _)| j).collect();
@@ -261,20 +295,27 @@ mod tests {
         let rows: Vec<usize> = (0..2000).filter(|row| row % 5 == 2).collect();
         let thinned = graph.thinned(vectors.view(), &rows);
         thinned.check().expect("well formed");
-        let exact = KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 15).expect("unit vectors");
+        let exact =
+            KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 15).expect("unit vectors");
         let same = |row: usize| {
             let of_part: Vec<usize> = exact.row(row).map(|(other, _)| other).collect();
-            thinned.row(row).filter(|(other, _)| of_part.contains(other)).count()
+            thinned
+                .row(row)
+                .filter(|(other, _)| of_part.contains(other))
+                .count()
         };
         let share = (0..rows.len()).map(same).sum::<usize>() as f64 / (15 * rows.len()) as f64;
         assert!(share > 0.85, "{share}");
-        let own = vectors.row(rows[3]).dot(&vectors.row(rows[thinned.neighbours[[3, 0]] as usize]));
+        let own = vectors
+            .row(rows[3])
+            .dot(&vectors.row(rows[thinned.neighbours[[3, 0]] as usize]));
         assert!((thinned.similarities[[3, 0]] - own).abs() < 1e-6);
     }
 
     #[test]
     fn refuses_vectors_without_unit_norm() {
-        let error = KnnGraph::exact(ndarray::arr2(&[[1.0, 0.0], [2.0, 0.0]]).view(), 1).expect_err("norm 2");
+        let error = KnnGraph::exact(ndarray::arr2(&[[1.0, 0.0], [2.0, 0.0]]).view(), 1)
+            .expect_err("norm 2");
         assert_eq!(error.to_string(), "vector of row 1 has norm 2, expected 1");
     }
 }

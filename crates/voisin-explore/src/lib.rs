@@ -141,8 +141,14 @@ impl ExploreError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NotUnit { .. } => Some(Remedy::Verify),
-            Self::UnknownArtist { makers: Makers::Artists, .. } => Some(Remedy::SeeArtists),
-            Self::UnknownArtist { makers: Makers::Albums, .. } => Some(Remedy::SeeAlbums),
+            Self::UnknownArtist {
+                makers: Makers::Artists,
+                ..
+            } => Some(Remedy::SeeArtists),
+            Self::UnknownArtist {
+                makers: Makers::Albums,
+                ..
+            } => Some(Remedy::SeeAlbums),
             _ => None,
         }
     }
@@ -153,5 +159,13 @@ pub type Result<T, E = ExploreError> = std::result::Result<T, E>;
 
 /// Refuses inputs of different lengths.
 pub(crate) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
-    if expected == found { Ok(()) } else { Err(ExploreError::Length { what, expected, found }) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ExploreError::Length {
+            what,
+            expected,
+            found,
+        })
+    }
 }

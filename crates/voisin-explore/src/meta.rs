@@ -88,7 +88,10 @@ impl TrackMeta {
     /// A track of which only the key and the file are known.
     pub fn of_file(id: TrackId, path: &std::path::Path) -> Self {
         let raw_path = path.to_str().is_none().then(|| path.to_owned());
-        Self { raw_path, ..Self::new(id, path.to_string_lossy()) }
+        Self {
+            raw_path,
+            ..Self::new(id, path.to_string_lossy())
+        }
     }
 
     /// The id, of a track of the library; `None` of any other file.
@@ -98,7 +101,9 @@ impl TrackMeta {
 
     /// The path as the system knows it.
     pub fn system_path(&self) -> &std::path::Path {
-        self.raw_path.as_deref().unwrap_or(std::path::Path::new(&self.path))
+        self.raw_path
+            .as_deref()
+            .unwrap_or(std::path::Path::new(&self.path))
     }
 
     /// Which part of a longer file it is, if it is one.
@@ -120,7 +125,12 @@ impl TrackMeta {
 
     /// "Artist – Title", or the title alone.
     pub fn display(&self) -> String {
-        match self.artist.as_deref().map(str::trim).filter(|artist| !artist.is_empty()) {
+        match self
+            .artist
+            .as_deref()
+            .map(str::trim)
+            .filter(|artist| !artist.is_empty())
+        {
             Some(artist) => format!("{artist} – {}", self.display_title()),
             None => self.display_title().to_owned(),
         }
@@ -131,12 +141,21 @@ impl TrackMeta {
         let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
         let folder = &self.path[..above(&self.path)];
         // A part of a file lies below what describes it, a CUE sheet or the file itself.
-        if cue::above(std::path::Path::new(&self.path)).is_some() { &folder[..above(folder)] } else { folder }
+        if cue::above(std::path::Path::new(&self.path)).is_some() {
+            &folder[..above(folder)]
+        } else {
+            folder
+        }
     }
 
     /// Everybody whom it counts as by: its artists, or the composers in their place.
     pub fn people(&self) -> Vec<&str> {
-        artists(self.composers.as_deref().or(self.artist.as_deref()).unwrap_or_default())
+        artists(
+            self.composers
+                .as_deref()
+                .or(self.artist.as_deref())
+                .unwrap_or_default(),
+        )
     }
 
     /// Everybody whom it counts as by, to compare by: lower-cased; empty if unknown.
@@ -147,8 +166,17 @@ impl TrackMeta {
     /// Which album it is on, to compare by: its title, and its artist or else the folder; `None` without an album.
     pub fn album_key(&self) -> Option<String> {
         let title = fold(self.album.as_deref()?);
-        let owner = self.album_artist.as_deref().map(fold).filter(|owner| !owner.is_empty());
-        (!title.is_empty()).then(|| format!("{title}\n{}", owner.unwrap_or_else(|| self.folder().to_owned())))
+        let owner = self
+            .album_artist
+            .as_deref()
+            .map(fold)
+            .filter(|owner| !owner.is_empty());
+        (!title.is_empty()).then(|| {
+            format!(
+                "{title}\n{}",
+                owner.unwrap_or_else(|| self.folder().to_owned())
+            )
+        })
     }
 
     /// Which song it is, where that can be told: tracks with the same text are versions of one song.
@@ -158,7 +186,8 @@ impl TrackMeta {
 
     /// Mean bit rate in kbit/s, if size and length are known.
     pub fn kilobits_per_second(&self) -> Option<f64> {
-        (self.bytes > 0 && self.seconds > 0.0).then(|| self.bytes as f64 * 8.0 / self.seconds / 1000.0)
+        (self.bytes > 0 && self.seconds > 0.0)
+            .then(|| self.bytes as f64 * 8.0 / self.seconds / 1000.0)
     }
 }
 
@@ -177,6 +206,9 @@ mod tests {
         assert_eq!(track.artist_keys(), ["x"]);
         track.artist = Some("X feat. Y".into());
         assert_eq!(track.artist_keys(), ["x", "y"]);
-        assert_eq!(TrackMeta::new(TrackId(2), ".hidden").display_title(), ".hidden");
+        assert_eq!(
+            TrackMeta::new(TrackId(2), ".hidden").display_title(),
+            ".hidden"
+        );
     }
 }

@@ -11,17 +11,24 @@ pub struct NameLimit {
 impl NameLimit {
     /// - `most`: of one name; `None`: as many as there are
     pub fn new(most: Option<usize>) -> Self {
-        Self { most: most.unwrap_or(usize::MAX), taken: HashMap::new() }
+        Self {
+            most: most.unwrap_or(usize::MAX),
+            taken: HashMap::new(),
+        }
     }
 
     /// Whether none of these names has been taken as often as may be; without names there is room.
     pub fn has_room(&self, names: &[String]) -> bool {
-        names.iter().all(|name| self.taken.get(name).copied().unwrap_or(0) < self.most)
+        names
+            .iter()
+            .all(|name| self.taken.get(name).copied().unwrap_or(0) < self.most)
     }
 
     /// Counts these names, whether or not there is room.
     pub fn take(&mut self, names: Vec<String>) {
-        names.into_iter().for_each(|name| *self.taken.entry(name).or_default() += 1);
+        names
+            .into_iter()
+            .for_each(|name| *self.taken.entry(name).or_default() += 1);
     }
 
     /// Takes these names if there is room; whether there was.
@@ -48,7 +55,9 @@ mod tests {
         assert!(limit.admit(names(&["a", "b"])) && limit.admit(names(&["a"])));
         // What is refused is not counted: of "b" there is one.
         assert!(
-            !limit.admit(names(&["b", "a"])) && limit.admit(names(&["b"])) && !limit.admit(names(&["b"]))
+            !limit.admit(names(&["b", "a"]))
+                && limit.admit(names(&["b"]))
+                && !limit.admit(names(&["b"]))
         );
         assert!(limit.admit(Vec::new()));
         assert!(

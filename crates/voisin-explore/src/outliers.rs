@@ -53,7 +53,10 @@ fn median(mut values: Vec<f32>) -> f32 {
 fn scores(distances: &[f32]) -> Vec<f32> {
     let centre = median(distances.to_vec());
     let spread = 1.4826 * median(distances.iter().map(|d| (d - centre).abs()).collect());
-    distances.iter().map(|d| (d - centre) / spread.max(1e-4)).collect()
+    distances
+        .iter()
+        .map(|d| (d - centre) / spread.max(1e-4))
+        .collect()
 }
 
 /// How many rows name each row among their first neighbours.
@@ -70,7 +73,11 @@ fn named_by(graph: &KnnGraph) -> Vec<u32> {
 /// Rows that are far away and nobody's neighbour: noise to a clustering.
 pub(super) fn strays(graph: &KnnGraph) -> Vec<bool> {
     let scores = scores(&distances(graph));
-    scores.iter().zip(named_by(graph)).map(|(&score, named)| score > STRAY && named == 0).collect()
+    scores
+        .iter()
+        .zip(named_by(graph))
+        .map(|(&score, named)| score > STRAY && named == 0)
+        .collect()
 }
 
 /// Tracks whose score is above `threshold` ([`THRESHOLD`] is usual), farthest first.
@@ -87,7 +94,9 @@ pub fn outliers(
     let distances = distances(graph);
     let scores = scores(&distances);
     let named = named_by(graph);
-    let mut rows: Vec<usize> = (0..graph.len()).filter(|&row| scores[row] > threshold).collect();
+    let mut rows: Vec<usize> = (0..graph.len())
+        .filter(|&row| scores[row] > threshold)
+        .collect();
     rows.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
     let found = rows.into_iter().map(|row| {
         let track = &meta[row];
@@ -109,11 +118,16 @@ pub fn outliers(
 fn facts(track: &TrackMeta) -> Vec<String> {
     let mut reasons = Vec::new();
     if track.decoded_share < 0.98 {
-        reasons.push(format!("{:.0} % of the audio is damaged", 100.0 * (1.0 - track.decoded_share)));
+        reasons.push(format!(
+            "{:.0} % of the audio is damaged",
+            100.0 * (1.0 - track.decoded_share)
+        ));
     }
     if let Some(peak) = track.peak.filter(|&peak| peak < 0.01) {
         let level = 20.0 * peak.max(1e-10).log10();
-        reasons.push(format!("nearly silent: its peak is {level:.0} dB below full scale").replace('-', ""));
+        reasons.push(
+            format!("nearly silent: its peak is {level:.0} dB below full scale").replace('-', ""),
+        );
     }
     if track.seconds > 0.0 && track.seconds < 15.0 {
         reasons.push(format!("only {:.0} s long", track.seconds));
@@ -129,8 +143,9 @@ fn course(windows: &super::WindowSet) -> Option<String> {
     if windows.len() < 4 {
         return None;
     }
-    let steps: Vec<f32> =
-        (1..windows.len()).map(|i| windows.vectors.row(i - 1).dot(&windows.vectors.row(i))).collect();
+    let steps: Vec<f32> = (1..windows.len())
+        .map(|i| windows.vectors.row(i - 1).dot(&windows.vectors.row(i)))
+        .collect();
     let steady = median(steps.clone());
     let jumps = steps.iter().filter(|&&s| s < 0.5).count();
     if steady > 0.995 {
@@ -152,10 +167,12 @@ mod tests {
     #[test]
     fn a_lone_vector_is_found_with_its_reasons() {
         let (vectors, _) = grouped(3, 60, 32, 0.3, 4);
-        let vectors =
-            concatenate(Axis(0), &[vectors.view(), unit_vectors(1, 32, 77).view()]).expect("same width");
+        let vectors = concatenate(Axis(0), &[vectors.view(), unit_vectors(1, 32, 77).view()])
+            .expect("same width");
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let mut meta: Vec<TrackMeta> = (0..181).map(|i| TrackMeta::new(TrackId(i), "x.mp3")).collect();
+        let mut meta: Vec<TrackMeta> = (0..181)
+            .map(|i| TrackMeta::new(TrackId(i), "x.mp3"))
+            .collect();
         meta[180].decoded_share = 0.5;
         let tone = WindowSet::new(&[0.0, 1.0, 2.0, 3.0], &Array2::ones((4, 32)));
         let mut source = |_| Some(tone.clone());

@@ -57,7 +57,11 @@ impl Outline {
         for frame in motion.rows() {
             energy.push(energy[energy.len() - 1] + f64::from(frame.dot(&frame)));
         }
-        Self { motion, energy, frames_per_second }
+        Self {
+            motion,
+            energy,
+            frames_per_second,
+        }
     }
 
     fn len(&self) -> usize {
@@ -99,14 +103,19 @@ impl Outline {
                 return None;
             }
             Some(
-                f64::from(dot_in_lanes::<_, 16>(self.frames(i, count), other.frames(j, count)))
-                    / (a * b).sqrt(),
+                f64::from(dot_in_lanes::<_, 16>(
+                    self.frames(i, count),
+                    other.frames(j, count),
+                )) / (a * b).sqrt(),
             )
         };
         let best = (frame(least)..=frame(most))
             .filter_map(|lag| Some((lag, at(lag)?)))
             .max_by(|x, y| x.1.total_cmp(&y.1).then(y.0.abs().cmp(&x.0.abs())))?;
-        Some(LagAgreement { correlation: best.1 as f32, lag: best.0 as f32 / self.frames_per_second })
+        Some(LagAgreement {
+            correlation: best.1 as f32,
+            lag: best.0 as f32 / self.frames_per_second,
+        })
     }
 }
 
@@ -138,12 +147,20 @@ mod tests {
         for ((band, _), value) in other.indexed_iter_mut() {
             *value += -12.0 - 0.3 * band as f32 + 2.0 * normal(&mut rng);
         }
-        let found = a.agreement(&Outline::new(other.view(), 50.0), 0.0, 30.0).expect("both move");
-        assert!((found.lag - 14.0).abs() < 0.03 && found.correlation > 0.85, "{found:?}");
-        let outside = a.agreement(&Outline::new(other.view(), 50.0), 0.0, 10.0).expect("both move");
+        let found = a
+            .agreement(&Outline::new(other.view(), 50.0), 0.0, 30.0)
+            .expect("both move");
+        assert!(
+            (found.lag - 14.0).abs() < 0.03 && found.correlation > 0.85,
+            "{found:?}"
+        );
+        let outside = a
+            .agreement(&Outline::new(other.view(), 50.0), 0.0, 10.0)
+            .expect("both move");
         assert!(outside.correlation < 0.3, "{outside:?}");
-        let stranger =
-            a.agreement(&Outline::new(music(2, 1800).view(), 50.0), -20.0, 30.0).expect("both move");
+        let stranger = a
+            .agreement(&Outline::new(music(2, 1800).view(), 50.0), -20.0, 30.0)
+            .expect("both move");
         assert!(stranger.correlation < 0.3, "{stranger:?}");
     }
 
@@ -151,8 +168,18 @@ mod tests {
     fn of_what_does_not_move_nothing_is_said() {
         let steady = Array2::from_elem((24, 600), -20.0_f32);
         let a = Outline::new(music(1, 600).view(), 50.0);
-        assert_eq!(a.agreement(&Outline::new(steady.view(), 50.0), -1.0, 1.0), None);
-        assert_eq!(a.agreement(&Outline::new(Array2::zeros((24, 0)).view(), 50.0), -1.0, 1.0), None);
+        assert_eq!(
+            a.agreement(&Outline::new(steady.view(), 50.0), -1.0, 1.0),
+            None
+        );
+        assert_eq!(
+            a.agreement(
+                &Outline::new(Array2::zeros((24, 0)).view(), 50.0),
+                -1.0,
+                1.0
+            ),
+            None
+        );
         // Too short a common part.
         assert_eq!(a.agreement(&a, 8.0, 9.0), None);
         assert!(a.agreement(&a, -1.0, 1.0).expect("itself").correlation > 0.999);

@@ -41,7 +41,11 @@ pub struct PlaceOptions {
 impl PlaceOptions {
     /// What is no answer in a track: from and to in seconds.
     pub fn taken(&self, track: TrackId) -> Vec<(f32, f32)> {
-        if self.own.contains(&track) { vec![self.itself] } else { Vec::new() }
+        if self.own.contains(&track) {
+            vec![self.itself]
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -58,15 +62,22 @@ pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Resu
         });
     }
     if windows.is_empty() {
-        return Err(ExploreError::TooFew { what: "a passage's windows", needed: 1, found: 0 });
+        return Err(ExploreError::TooFew {
+            what: "a passage's windows",
+            needed: 1,
+            found: 0,
+        });
     }
     let within = |start: f32| start >= from - 1e-3 && start + window_seconds <= to + 1e-3;
-    let mut kept: Vec<usize> = (0..windows.len()).filter(|&i| within(windows.starts[i])).collect();
+    let mut kept: Vec<usize> = (0..windows.len())
+        .filter(|&i| within(windows.starts[i]))
+        .collect();
     if kept.is_empty() {
         let middle = f32::midpoint(from, to - window_seconds);
         let away = |i: usize| (windows.starts[i] - middle).abs();
-        let nearest =
-            (0..windows.len()).min_by(|&a, &b| away(a).total_cmp(&away(b))).expect("it is not empty");
+        let nearest = (0..windows.len())
+            .min_by(|&a, &b| away(a).total_cmp(&away(b)))
+            .expect("it is not empty");
         if windows.starts[nearest] > to || windows.starts[nearest] + window_seconds < from {
             return Err(ExploreError::Parameter {
                 name: "passage",
@@ -103,21 +114,42 @@ pub fn search(
     limit: usize,
 ) -> Result<Vec<PassageMatch>> {
     if query.is_empty() {
-        return Err(ExploreError::TooFew { what: "a passage's windows", needed: 1, found: 0 });
+        return Err(ExploreError::TooFew {
+            what: "a passage's windows",
+            needed: 1,
+            found: 0,
+        });
     }
     let mut found = Vec::new();
     for batch in tracks.chunks(BATCH) {
         let loaded: Vec<(TrackId, WindowSet)> = batch
             .iter()
-            .filter_map(|&track| Some((track, source.windows(track).filter(|windows| !windows.is_empty())?)))
+            .filter_map(|&track| {
+                Some((
+                    track,
+                    source
+                        .windows(track)
+                        .filter(|windows| !windows.is_empty())?,
+                ))
+            })
             .collect();
         found.par_extend(loaded.par_iter().map(|(track, windows)| {
-            best_passages(query, window_seconds, (*track, windows), options.taken(*track), options.places)
+            best_passages(
+                query,
+                window_seconds,
+                (*track, windows),
+                options.taken(*track),
+                options.places,
+            )
         }));
     }
     let found: Vec<Vec<PassageMatch>> = found.into_iter().collect::<Result<_>>()?;
     let mut found: Vec<PassageMatch> = found.into_iter().flatten().collect();
-    found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+    found.sort_by(|a, b| {
+        b.similarity
+            .total_cmp(&a.similarity)
+            .then(a.track.cmp(&b.track))
+    });
     found.truncate(limit);
     Ok(found)
 }
@@ -135,12 +167,23 @@ pub fn best_passages(
     mut taken: Vec<(f32, f32)>,
     places: usize,
 ) -> Result<Vec<PassageMatch>> {
-    for (what, set) in [("a passage's windows", query), ("a track's windows", windows)] {
+    for (what, set) in [
+        ("a passage's windows", query),
+        ("a track's windows", windows),
+    ] {
         if set.is_empty() {
-            return Err(ExploreError::TooFew { what, needed: 1, found: 0 });
+            return Err(ExploreError::TooFew {
+                what,
+                needed: 1,
+                found: 0,
+            });
         }
     }
-    super::same_length("window vectors", query.vectors.ncols(), windows.vectors.ncols())?;
+    super::same_length(
+        "window vectors",
+        query.vectors.ncols(),
+        windows.vectors.ncols(),
+    )?;
     let products: Array2<f32> = query.vectors.dot(&windows.vectors.t());
     let first = query.starts[0];
     let length = query.starts[query.len() - 1] - first + window_seconds;
@@ -148,15 +191,24 @@ pub fn best_passages(
     let mut found = Vec::new();
     while found.len() < places.max(1) {
         // A place that overlaps none that is taken.
-        let is_free = |from: f32, to: f32| taken.iter().all(|&(begin, end)| to <= begin || from >= end);
-        let Some((shift, similarity, count)) = best_place(query, window_seconds, windows, &products, is_free)
+        let is_free =
+            |from: f32, to: f32| taken.iter().all(|&(begin, end)| to <= begin || from >= end);
+        let Some((shift, similarity, count)) =
+            best_place(query, window_seconds, windows, &products, is_free)
         else {
             break;
         };
         let from = (first + shift).max(0.0);
         let to = from + length;
         taken.push((from, to));
-        found.push(PassageMatch { track, from, to, similarity, windows: count, spacing });
+        found.push(PassageMatch {
+            track,
+            from,
+            to,
+            similarity,
+            windows: count,
+            spacing,
+        });
     }
     Ok(found)
 }
@@ -192,19 +244,24 @@ fn best_place(
     let needed = expected.saturating_sub(1).max(1);
     // Wherever a window of the passage meets one of the track.
     let meet = |j: usize| (0..query.len()).map(move |i| (j, i));
-    let mut shifts: Vec<f32> =
-        (0..windows.len()).flat_map(meet).map(|(j, i)| windows.starts[j] - query.starts[i]).collect();
+    let mut shifts: Vec<f32> = (0..windows.len())
+        .flat_map(meet)
+        .map(|(j, i)| windows.starts[j] - query.starts[i])
+        .collect();
     shifts.sort_unstable_by(f32::total_cmp);
     shifts.dedup_by(|next, kept| *next - *kept < SAME_PLACE);
     for shift in shifts.into_iter().filter(|&shift| inside(shift)) {
-        let low = windows.starts.partition_point(|&start| start < begin + shift - reach);
+        let low = windows
+            .starts
+            .partition_point(|&start| start < begin + shift - reach);
         let (mut sum, mut count, mut q) = (0.0, 0, 0);
         for (w, &start) in windows.starts.iter().enumerate().skip(low) {
             let time = start - shift;
             if time > end + reach {
                 break;
             }
-            while q + 1 < query.len() && (query.starts[q + 1] - time).abs() <= (query.starts[q] - time).abs()
+            while q + 1 < query.len()
+                && (query.starts[q + 1] - time).abs() <= (query.starts[q] - time).abs()
             {
                 q += 1;
             }
@@ -253,14 +310,26 @@ mod tests {
     #[test]
     fn a_passage_finds_itself_within_a_second() {
         for (spacing, offset) in [(1.0, 0.0), (1.26, 0.4), (5.0, 0.3)] {
-            let query = cut(&drifting(240, 9, 1.0), 65.0 + offset, 85.0 + offset, 1.0).expect("inside");
+            let query =
+                cut(&drifting(240, 9, 1.0), 65.0 + offset, 85.0 + offset, 1.0).expect("inside");
             let mut source = |track: TrackId| Some(drifting(240, track.0 as u64, spacing));
             let tracks: Vec<TrackId> = (0..20).map(TrackId).collect();
-            let found =
-                search(&query, 1.0, &tracks, &mut source, &PlaceOptions::default(), 5).expect("windows");
+            let found = search(
+                &query,
+                1.0,
+                &tracks,
+                &mut source,
+                &PlaceOptions::default(),
+                5,
+            )
+            .expect("windows");
             assert_eq!(found[0].track, TrackId(9));
             let own = query.starts[0];
-            assert!((found[0].from - own).abs() < 1.0, "spacing {spacing}: {} for {own}", found[0].from);
+            assert!(
+                (found[0].from - own).abs() < 1.0,
+                "spacing {spacing}: {} for {own}",
+                found[0].from
+            );
             assert!(found[0].similarity > 0.97 && found[1].similarity < 0.9);
         }
     }
@@ -272,11 +341,22 @@ mod tests {
         let query = cut(&whole, 40.0, 60.0, 1.0).expect("inside");
         let mut beginning = drifting(50, 4, 1.0);
         for i in 0..5 {
-            beginning.vectors.row_mut(45 + i).assign(&query.vectors.row(i));
+            beginning
+                .vectors
+                .row_mut(45 + i)
+                .assign(&query.vectors.row(i));
         }
-        let found = best_passages(&query, 1.0, (TrackId(0), &beginning), Vec::new(), 1).expect("windows");
-        let [found] = found.as_slice() else { panic!("{found:?}") };
-        assert!(found.from >= 0.0 && found.to <= 50.5, "{} to {}", found.from, found.to);
+        let found =
+            best_passages(&query, 1.0, (TrackId(0), &beginning), Vec::new(), 1).expect("windows");
+        let [found] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert!(
+            found.from >= 0.0 && found.to <= 50.5,
+            "{} to {}",
+            found.from,
+            found.to
+        );
         assert_eq!(found.windows, query.len());
     }
 
@@ -286,20 +366,40 @@ mod tests {
         let mut song = drifting(200, 5, 1.0);
         let chorus = song.vectors.slice(ndarray::s![20..32, ..]).to_owned();
         for at in [100, 160] {
-            song.vectors.slice_mut(ndarray::s![at..at + 12, ..]).assign(&chorus);
+            song.vectors
+                .slice_mut(ndarray::s![at..at + 12, ..])
+                .assign(&chorus);
         }
         let query = cut(&song, 20.0, 32.0, 1.0).expect("inside");
-        let mut source =
-            |track: TrackId| Some(if track.0 == 1 { song.clone() } else { drifting(200, 8, 1.0) });
+        let mut source = |track: TrackId| {
+            Some(if track.0 == 1 {
+                song.clone()
+            } else {
+                drifting(200, 8, 1.0)
+            })
+        };
         let tracks = [TrackId(1), TrackId(2)];
-        let mut options = PlaceOptions { places: 1, own: HashSet::from([TrackId(1)]), itself: (20.0, 32.0) };
+        let mut options = PlaceOptions {
+            places: 1,
+            own: HashSet::from([TrackId(1)]),
+            itself: (20.0, 32.0),
+        };
         let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
-        assert_eq!((found.len(), found[0].track, found[0].from), (2, TrackId(1), 100.0));
+        assert_eq!(
+            (found.len(), found[0].track, found[0].from),
+            (2, TrackId(1), 100.0)
+        );
         options.places = 3;
         let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
-        let own: Vec<&PassageMatch> = found.iter().filter(|place| place.track == TrackId(1)).collect();
+        let own: Vec<&PassageMatch> = found
+            .iter()
+            .filter(|place| place.track == TrackId(1))
+            .collect();
         assert_eq!((own.len(), own[0].from, own[1].from), (3, 100.0, 160.0));
-        assert!(own[1].similarity > 0.99 && own[2].similarity < 0.9, "{own:?}");
+        assert!(
+            own[1].similarity > 0.99 && own[2].similarity < 0.9,
+            "{own:?}"
+        );
         assert!(own[2].to <= 20.0 || own[2].from >= 32.0, "{own:?}");
         // A track without room for another place answers nothing.
         options.itself = (0.0, 200.0);
@@ -310,7 +410,10 @@ mod tests {
     #[test]
     fn cutting_takes_whole_windows() {
         let windows = drifting(60, 1, 1.0);
-        assert_eq!(cut(&windows, 10.0, 15.0, 1.0).expect("inside").starts, [10.0, 11.0, 12.0, 13.0, 14.0]);
+        assert_eq!(
+            cut(&windows, 10.0, 15.0, 1.0).expect("inside").starts,
+            [10.0, 11.0, 12.0, 13.0, 14.0]
+        );
         assert_eq!(cut(&windows, 10.2, 10.9, 1.0).expect("inside").len(), 1);
         assert!(cut(&windows, 300.0, 310.0, 1.0).is_err());
         assert!(cut(&windows, 10.0, 10.0, 1.0).is_err());

@@ -107,37 +107,85 @@ pub struct Scene {
 impl Scene {
     /// An empty one.
     pub fn new(width: f64, height: f64) -> Self {
-        Self { width, height, items: Vec::new() }
+        Self {
+            width,
+            height,
+            items: Vec::new(),
+        }
     }
 
     /// A filled rectangle, and what it says where the pointer rests on it (in SVG).
     pub fn rect(&mut self, x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: impl Into<String>) {
-        self.items.push(Mark::Rect { x, y, w, h, fill, title: title.into() });
+        self.items.push(Mark::Rect {
+            x,
+            y,
+            w,
+            h,
+            fill,
+            title: title.into(),
+        });
     }
 
     /// Points joined in their order.
     pub fn line(&mut self, points: Vec<(f64, f64)>, colour: Rgb, width: f64) {
-        self.items.push(Mark::Line { points, colour, width });
+        self.items.push(Mark::Line {
+            points,
+            colour,
+            width,
+        });
     }
 
     /// A filled shape between corners.
     pub fn polygon(&mut self, points: Vec<(f64, f64)>, fill: Rgb, opacity: f64) {
-        self.items.push(Mark::Polygon { points, fill, opacity });
+        self.items.push(Mark::Polygon {
+            points,
+            fill,
+            opacity,
+        });
     }
 
     /// A filled circle.
     pub fn dot(&mut self, (x, y): (f64, f64), r: f64, fill: Rgb, opacity: f64) {
-        self.items.push(Mark::Dot { x, y, r, fill, opacity });
+        self.items.push(Mark::Dot {
+            x,
+            y,
+            r,
+            fill,
+            opacity,
+        });
     }
 
     /// A picture stretched to its place, in so many columns; it lies below all else.
     pub fn image(&mut self, x: f64, y: f64, w: f64, h: f64, columns: usize, pixels: Vec<u8>) {
-        self.items.push(Mark::Image { x, y, w, h, columns, pixels });
+        self.items.push(Mark::Image {
+            x,
+            y,
+            w,
+            h,
+            columns,
+            pixels,
+        });
     }
 
     /// One line of text; `y` is its middle.
-    pub fn text(&mut self, x: f64, y: f64, size: f64, anchor: Anchor, colour: Rgb, text: impl Into<String>) {
-        self.items.push(Mark::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
+    pub fn text(
+        &mut self,
+        x: f64,
+        y: f64,
+        size: f64,
+        anchor: Anchor,
+        colour: Rgb,
+        text: impl Into<String>,
+    ) {
+        self.items.push(Mark::Text {
+            x,
+            y,
+            size,
+            anchor,
+            upwards: false,
+            colour,
+            text: text.into(),
+        });
     }
 
     /// The same, read from below.
@@ -150,7 +198,15 @@ impl Scene {
         colour: Rgb,
         text: impl Into<String>,
     ) {
-        self.items.push(Mark::Text { x, y, size, anchor, upwards: true, colour, text: text.into() });
+        self.items.push(Mark::Text {
+            x,
+            y,
+            size,
+            anchor,
+            upwards: true,
+            colour,
+            text: text.into(),
+        });
     }
 
     /// SVG text; it needs nothing outside itself.
@@ -163,48 +219,93 @@ impl Scene {
         );
         let hex = |c: Rgb| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
         let list = |points: &[(f64, f64)]| {
-            points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
+            points
+                .iter()
+                .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         // writing to a String cannot fail
         for item in &self.items {
             let _ = match item {
-                Mark::Rect { x, y, w, h, fill, title } => write!(
+                Mark::Rect {
+                    x,
+                    y,
+                    w,
+                    h,
+                    fill,
+                    title,
+                } => write!(
                     out,
                     "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{}\"><title>{}</title></rect>",
                     hex(*fill),
                     xml(title)
                 ),
-                Mark::Line { points, colour, width } => write!(
+                Mark::Line {
+                    points,
+                    colour,
+                    width,
+                } => write!(
                     out,
                     "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"/>",
                     list(points),
                     hex(*colour)
                 ),
-                Mark::Polygon { points, fill, opacity } => write!(
+                Mark::Polygon {
+                    points,
+                    fill,
+                    opacity,
+                } => write!(
                     out,
                     "<polygon points=\"{}\" fill=\"{}\" opacity=\"{opacity}\"/>",
                     list(points),
                     hex(*fill)
                 ),
-                Mark::Dot { x, y, r, fill, opacity } => write!(
+                Mark::Dot {
+                    x,
+                    y,
+                    r,
+                    fill,
+                    opacity,
+                } => write!(
                     out,
                     "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r:.1}\" fill=\"{}\" opacity=\"{opacity}\"/>",
                     hex(*fill)
                 ),
-                Mark::Image { x, y, w, h, columns, pixels } => {
+                Mark::Image {
+                    x,
+                    y,
+                    w,
+                    h,
+                    columns,
+                    pixels,
+                } => {
                     let rows = pixels.len() / 3 / columns;
                     // memory takes all that is written
-                    let png = pixels::encode(pixels, *columns as u32, rows as u32).unwrap_or_default();
+                    let png =
+                        pixels::encode(pixels, *columns as u32, rows as u32).unwrap_or_default();
                     write!(
                         out,
                         "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
                          preserveAspectRatio=\"none\" image-rendering=\"{}\" href=\"data:image/png;base64,{}\"/>",
                         // rows that can be told apart have edges
-                        if 2.0 * rows as f64 <= *h { "pixelated" } else { "auto" },
+                        if 2.0 * rows as f64 <= *h {
+                            "pixelated"
+                        } else {
+                            "auto"
+                        },
                         base64(&png)
                     )
                 }
-                Mark::Text { x, y, size, anchor, upwards, colour, text } => {
+                Mark::Text {
+                    x,
+                    y,
+                    size,
+                    anchor,
+                    upwards,
+                    colour,
+                    text,
+                } => {
                     let anchor = match anchor {
                         Anchor::Start => "start",
                         Anchor::Middle => "middle",
@@ -237,18 +338,30 @@ impl Scene {
         let failed = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
         let scale = scale.clamp(1, 4);
         let k = f64::from(scale * FINE);
-        let (width, height) =
-            ((self.width * f64::from(scale)).ceil() as u32, (self.height * f64::from(scale)).ceil() as u32);
+        let (width, height) = (
+            (self.width * f64::from(scale)).ceil() as u32,
+            (self.height * f64::from(scale)).ceil() as u32,
+        );
         let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
         for item in &self.items {
-            if let Mark::Image { x, y, w, h, columns, pixels } = item {
+            if let Mark::Image {
+                x,
+                y,
+                w,
+                h,
+                columns,
+                pixels,
+            } = item
+            {
                 let rows = pixels.len() / 3 / columns;
                 for to_y in (y * k).round() as usize..((y + h) * k).round() as usize {
                     for to_x in (x * k).round() as usize..((x + w) * k).round() as usize {
                         let of = |to: usize, from: f64, size: f64, all: usize| {
-                            ((((to as f64 + 0.5) / k - from) / size * all as f64) as usize).min(all - 1)
+                            ((((to as f64 + 0.5) / k - from) / size * all as f64) as usize)
+                                .min(all - 1)
                         };
-                        let from = 3 * (of(to_y, *y, *h, rows) * columns + of(to_x, *x, *w, *columns));
+                        let from =
+                            3 * (of(to_y, *y, *h, rows) * columns + of(to_x, *x, *w, *columns));
                         let to = 3 * (to_y * (width * FINE) as usize + to_x);
                         fine[to..to + 3].copy_from_slice(&pixels[from..from + 3]);
                     }
@@ -263,32 +376,59 @@ impl Scene {
             for item in &self.items {
                 match item {
                     Mark::Image { .. } => Ok(()),
-                    Mark::Rect { x, y, w, h, fill, .. } => {
-                        area.draw(&Rectangle::new([at(*x, *y), at(x + w, y + h)], rgb(*fill).filled()))
-                    }
-                    Mark::Line { points, colour, width } => area.draw(&PathElement::new(
-                        points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
-                        ShapeStyle::from(rgb(*colour)).stroke_width((width * k).round().max(1.0) as u32),
+                    Mark::Rect {
+                        x, y, w, h, fill, ..
+                    } => area.draw(&Rectangle::new(
+                        [at(*x, *y), at(x + w, y + h)],
+                        rgb(*fill).filled(),
                     )),
-                    Mark::Polygon { points, fill, opacity } => area.draw(&Polygon::new(
+                    Mark::Line {
+                        points,
+                        colour,
+                        width,
+                    } => area.draw(&PathElement::new(
+                        points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
+                        ShapeStyle::from(rgb(*colour))
+                            .stroke_width((width * k).round().max(1.0) as u32),
+                    )),
+                    Mark::Polygon {
+                        points,
+                        fill,
+                        opacity,
+                    } => area.draw(&Polygon::new(
                         points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
                         rgb(*fill).mix(*opacity).filled(),
                     )),
-                    Mark::Dot { x, y, r, fill, opacity } => {
+                    Mark::Dot {
+                        x,
+                        y,
+                        r,
+                        fill,
+                        opacity,
+                    } => {
                         let style = rgb(*fill).mix(*opacity).filled();
                         area.draw(&Circle::new(at(*x, *y), (r * k) as i32, style))
                     }
-                    Mark::Text { x, y, size, anchor, upwards, colour, text } => {
+                    Mark::Text {
+                        x,
+                        y,
+                        size,
+                        anchor,
+                        upwards,
+                        colour,
+                        text,
+                    } => {
                         let horizontal = match anchor {
                             Anchor::Start => HPos::Left,
                             Anchor::Middle => HPos::Center,
                             Anchor::End => HPos::Right,
                         };
                         let colour = rgb(*colour);
-                        let mut style =
-                            TextStyle::from((FontFamily::Name(FAMILY), size * LINE * k).into_font())
-                                .color(&colour)
-                                .pos(Pos::new(horizontal, VPos::Center));
+                        let mut style = TextStyle::from(
+                            (FontFamily::Name(FAMILY), size * LINE * k).into_font(),
+                        )
+                        .color(&colour)
+                        .pos(Pos::new(horizontal, VPos::Center));
                         if *upwards {
                             style = style.transform(FontTransform::Rotate270);
                         }
@@ -305,7 +445,11 @@ impl Scene {
 
 /// The colour at a share (0 to 1) of the way through `stops`, two or more.
 pub fn blend(stops: &[Rgb], share: f64) -> Rgb {
-    let place = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 } * (stops.len() - 1) as f64;
+    let place = if share.is_finite() {
+        share.clamp(0.0, 1.0)
+    } else {
+        0.0
+    } * (stops.len() - 1) as f64;
     let at = (place as usize).min(stops.len() - 2);
     let (a, b, part) = (stops[at], stops[at + 1], place - at as f64);
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
@@ -315,8 +459,12 @@ pub fn blend(stops: &[Rgb], share: f64) -> Rgb {
 /// Width of a text in the font of PNG files.
 pub fn text_width(text: &str, size: f64) -> f64 {
     with_font();
-    let fine = (FontFamily::Name(FAMILY), size * LINE * f64::from(FINE)).into_font().box_size(text);
-    fine.map_or(0.6 * size * text.chars().count() as f64, |(width, _)| f64::from(width) / f64::from(FINE))
+    let fine = (FontFamily::Name(FAMILY), size * LINE * f64::from(FINE))
+        .into_font()
+        .box_size(text);
+    fine.map_or(0.6 * size * text.chars().count() as f64, |(width, _)| {
+        f64::from(width) / f64::from(FINE)
+    })
 }
 
 /// At most `most` characters, the last an ellipsis if some are left out.

@@ -43,7 +43,11 @@ pub fn like_unlike(
         same_length("numbers of a seed's vector", vectors.ncols(), seeds.ncols())?;
     }
     if like.nrows() == 0 {
-        return Err(ExploreError::TooFew { what: "a search's seeds", needed: 1, found: 0 });
+        return Err(ExploreError::TooFew {
+            what: "a search's seeds",
+            needed: 1,
+            found: 0,
+        });
     }
     if !(0.0..=1.0).contains(&weight) {
         return Err(ExploreError::Parameter {
@@ -64,13 +68,23 @@ pub fn like_unlike(
     }
     direction /= norm;
     let towards = vectors.dot(&direction);
-    let away: Vec<Array1<f32>> = unlike.rows().into_iter().map(|seed| vectors.dot(&seed)).collect();
-    let usual: Vec<f32> = away.iter().map(|similarities| similarities.mean().unwrap_or(0.0)).collect();
+    let away: Vec<Array1<f32>> = unlike
+        .rows()
+        .into_iter()
+        .map(|seed| vectors.dot(&seed))
+        .collect();
+    let usual: Vec<f32> = away
+        .iter()
+        .map(|similarities| similarities.mean().unwrap_or(0.0))
+        .collect();
     let mut found: Vec<Liked> = (0..ids.len())
         .filter(|&row| admits(row))
         .map(|row| {
-            let penalty =
-                away.iter().zip(&usual).map(|(s, usual)| (s[row] - usual).max(0.0)).fold(0.0, f32::max);
+            let penalty = away
+                .iter()
+                .zip(&usual)
+                .map(|(s, usual)| (s[row] - usual).max(0.0))
+                .fold(0.0, f32::max);
             let nearest = away.iter().map(|s| s[row]).fold(-1.0, f32::max);
             Liked {
                 track: ids[row],
@@ -97,10 +111,20 @@ mod tests {
         let ids: Vec<TrackId> = (0..120).map(TrackId).collect();
         // Seeds of two groups, then away from one of them.
         let like_but = |unlike: &[usize], weight: f32| {
-            let (like, away) = (vectors.select(Axis(0), &[0, 1]), vectors.select(Axis(0), unlike));
+            let (like, away) = (
+                vectors.select(Axis(0), &[0, 1]),
+                vectors.select(Axis(0), unlike),
+            );
             let admits = |row: usize| ![0, 1, 4].contains(&row);
-            let mut found = like_unlike(&ids, vectors.view(), like.view(), away.view(), weight, &admits)
-                .expect("same widths");
+            let mut found = like_unlike(
+                &ids,
+                vectors.view(),
+                like.view(),
+                away.view(),
+                weight,
+                &admits,
+            )
+            .expect("same widths");
             assert_eq!(found.len(), 117);
             found.truncate(30);
             found

@@ -10,7 +10,10 @@ pub(crate) struct DisjointSets {
 impl DisjointSets {
     /// `n` sets of one element each.
     pub(crate) fn new(n: usize) -> Self {
-        Self { parent: (0..n as u32).collect(), size: vec![1; n] }
+        Self {
+            parent: (0..n as u32).collect(),
+            size: vec![1; n],
+        }
     }
 
     /// The representative of `x`'s set.

@@ -61,7 +61,11 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
     let mut found: Vec<VersionCandidate> = Vec::new();
     for rows in titles.values() {
         for (i, &a) in rows.iter().enumerate().take(MOST_OF_TITLE) {
-            found.extend(rows[i + 1..].iter().map(|&b| VersionCandidate { a, b, titles_agree: true }));
+            found.extend(rows[i + 1..].iter().map(|&b| VersionCandidate {
+                a,
+                b,
+                titles_agree: true,
+            }));
         }
     }
     if let Some(graph) = graph {
@@ -73,13 +77,22 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
                 && (songs[a].is_none() || songs[a] != songs[b])
         };
         let mut near: Vec<(f32, usize, usize)> = (0..graph.len())
-            .flat_map(|i| graph.row(i).take(NEIGHBOURS).map(move |(j, s)| (s, i.min(j), i.max(j))))
+            .flat_map(|i| {
+                graph
+                    .row(i)
+                    .take(NEIGHBOURS)
+                    .map(move |(j, s)| (s, i.min(j), i.max(j)))
+            })
             .filter(|&(similarity, a, b)| similarity >= NEAR && may_be_one(a, b))
             .collect();
         near.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
         near.dedup_by_key(|&mut (_, a, b)| (a, b));
         near.truncate(MOST_NEAR);
-        found.extend(near.into_iter().map(|(_, a, b)| VersionCandidate { a, b, titles_agree: false }));
+        found.extend(near.into_iter().map(|(_, a, b)| VersionCandidate {
+            a,
+            b,
+            titles_agree: false,
+        }));
     }
     found.sort_unstable();
     found.dedup_by_key(|pair| (pair.a, pair.b));
@@ -110,7 +123,10 @@ pub struct VersionPair {
 /// together; and where chords are not known, those whose titles agree.
 ///
 /// - `facts`: by row; what is missing is not known
-pub fn versions(candidates: &[VersionCandidate], facts: &BTreeMap<usize, SongFacts>) -> Vec<VersionPair> {
+pub fn versions(
+    candidates: &[VersionCandidate],
+    facts: &BTreeMap<usize, SongFacts>,
+) -> Vec<VersionPair> {
     let unknown = SongFacts::default();
     candidates
         .par_iter()
@@ -131,7 +147,9 @@ fn is_version(titles_agree: bool, works: [&[String]; 2], likeness: Option<f32>) 
     if works.iter().all(|named| !named.is_empty()) {
         return works[0].iter().any(|work| works[1].contains(work));
     }
-    likeness.map_or(titles_agree, |likeness| likeness >= if titles_agree { AGREEING } else { ALONE })
+    likeness.map_or(titles_agree, |likeness| {
+        likeness >= if titles_agree { AGREEING } else { ALONE }
+    })
 }
 
 /// The groups that these pairs join, each in order; tracks that no pair has are in none.
@@ -164,7 +182,11 @@ pub fn likeness(a: &[[u8; 12]], b: &[[u8; 12]]) -> Option<f32> {
     }
     let (a, b) = (unit(a), unit(b));
     let (all_a, all_b) = (a.sum_axis(Axis(0)), b.sum_axis(Axis(0)));
-    let fit = |up: usize| (0..12).map(|pitch| all_a[(pitch + up) % 12] * all_b[pitch]).sum::<f32>();
+    let fit = |up: usize| {
+        (0..12)
+            .map(|pitch| all_a[(pitch + up) % 12] * all_b[pitch])
+            .sum::<f32>()
+    };
     let mut transpositions: Vec<usize> = (0..12).collect();
     transpositions.sort_by(|&x, &y| fit(y).total_cmp(&fit(x)));
     let longest = transpositions.into_iter().take(TRANSPOSITIONS).map(|up| {
@@ -176,7 +198,8 @@ pub fn likeness(a: &[[u8; 12]], b: &[[u8; 12]]) -> Option<f32> {
 }
 
 fn unit(frames: &[[u8; 12]]) -> Array2<f32> {
-    let mut values = Array2::from_shape_fn((frames.len(), 12), |(i, pitch)| f32::from(frames[i][pitch]));
+    let mut values =
+        Array2::from_shape_fn((frames.len(), 12), |(i, pitch)| f32::from(frames[i][pitch]));
     for mut frame in values.rows_mut() {
         let norm = frame.dot(&frame).sqrt().max(1e-9);
         frame /= norm;
@@ -195,7 +218,9 @@ fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
     let least = |lane: ndarray::ArrayView1<'_, f32>| {
         let mut values = lane.to_vec();
         let nearest = ((RECURRING * values.len() as f32) as usize).max(1);
-        *values.select_nth_unstable_by(nearest - 1, |x, y| y.total_cmp(x)).1
+        *values
+            .select_nth_unstable_by(nearest - 1, |x, y| y.total_cmp(x))
+            .1
     };
     let of_rows: Vec<f32> = spans.rows().into_iter().map(least).collect();
     let of_columns: Vec<f32> = spans.columns().into_iter().map(least).collect();
@@ -214,7 +239,11 @@ fn longest_path(recur: &Array2<bool>) -> f32 {
         let mut here = vec![0.0_f32; columns + 2];
         for (j, &recurs) in row.iter().enumerate() {
             let so_far = last[j + 1].max(before[j + 1]).max(last[j]);
-            here[j + 2] = if recurs { so_far + 1.0 } else { (so_far - GAP).max(0.0) };
+            here[j + 2] = if recurs {
+                so_far + 1.0
+            } else {
+                (so_far - GAP).max(0.0)
+            };
             longest = longest.max(here[j + 2]);
         }
         before = std::mem::replace(&mut last, here);
@@ -231,7 +260,9 @@ mod tests {
     fn song(seed: u64, chords: usize) -> Vec<[u8; 12]> {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut random = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % below
         };
         let mut frames = Vec::new();
@@ -251,18 +282,29 @@ mod tests {
     #[test]
     fn versions_are_alike_in_another_key_tempo_and_length() {
         let original = song(1, 60);
-        let higher: Vec<[u8; 12]> =
-            original.iter().map(|f| std::array::from_fn(|p| f[(p + 9) % 12])).collect();
-        let faster: Vec<[u8; 12]> =
-            higher.iter().enumerate().filter(|(i, _)| i % 12 != 5).map(|(_, f)| *f).collect();
+        let higher: Vec<[u8; 12]> = original
+            .iter()
+            .map(|f| std::array::from_fn(|p| f[(p + 9) % 12]))
+            .collect();
+        let faster: Vec<[u8; 12]> = higher
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % 12 != 5)
+            .map(|(_, f)| *f)
+            .collect();
         let edit = faster[60..180].to_vec();
         for version in [&original, &higher, &faster, &edit] {
             let found = likeness(&original, version).unwrap();
             assert!(found > 0.8 && found < 1.1, "{found}");
             let turned = likeness(version, &original).unwrap();
-            assert!((turned - found).abs() < 0.02, "either way: {turned} {found}");
+            assert!(
+                (turned - found).abs() < 0.02,
+                "either way: {turned} {found}"
+            );
         }
-        let most = (2..12).filter_map(|seed| likeness(&original, &song(seed, 50))).fold(0.0, f32::max);
+        let most = (2..12)
+            .filter_map(|seed| likeness(&original, &song(seed, 50)))
+            .fold(0.0, f32::max);
         assert!(most < ALONE, "{most}");
         assert_eq!(likeness(&original, &original[..2 * SPAN - 1]), None);
         assert!(likeness(&[[0; 12]; 40], &original).is_some_and(f32::is_finite));
@@ -274,15 +316,23 @@ mod tests {
         assert!(is_version(false, [&one, &one[1..]], Some(0.0)));
         assert!(!is_version(true, [&one, &other], Some(1.0)));
         assert!(is_version(true, [&one, &[]], None) && !is_version(false, [&one, &[]], None));
-        assert!(is_version(true, [&[], &[]], Some(0.4)) && !is_version(true, [&[], &[]], Some(0.2)));
-        assert!(is_version(false, [&[], &[]], Some(0.6)) && !is_version(false, [&[], &[]], Some(0.4)));
+        assert!(
+            is_version(true, [&[], &[]], Some(0.4)) && !is_version(true, [&[], &[]], Some(0.2))
+        );
+        assert!(
+            is_version(false, [&[], &[]], Some(0.6)) && !is_version(false, [&[], &[]], Some(0.4))
+        );
     }
 
     #[test]
     fn titles_that_agree_and_near_tracks_of_an_artist_are_looked_at() {
         let track = |id: i64, artist: &str, title: &str| {
             let artist = (!artist.is_empty()).then(|| artist.to_owned());
-            TrackMeta { artist, title: title.into(), ..TrackMeta::new(TrackId(id), format!("{id}.mp3")) }
+            TrackMeta {
+                artist,
+                title: title.into(),
+                ..TrackMeta::new(TrackId(id), format!("{id}.mp3"))
+            }
         };
         let meta = [
             track(1, "Alpha", "Hurt"),
@@ -291,7 +341,8 @@ mod tests {
             track(4, "Beta", "Hurt"),
             track(5, "", ""),
         ];
-        let mut vectors = Array2::from_shape_fn((5, 3), |(i, j)| if j == 0 { 1.0 } else { 0.001 * i as f32 });
+        let mut vectors =
+            Array2::from_shape_fn((5, 3), |(i, j)| if j == 0 { 1.0 } else { 0.001 * i as f32 });
         for mut row in vectors.rows_mut() {
             let norm = row.dot(&row).sqrt();
             row /= norm;
@@ -299,7 +350,10 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 4).unwrap();
         let pairs = |graph| {
             let found = candidates(graph, &meta).unwrap();
-            found.into_iter().map(|pair| (pair.a, pair.b, pair.titles_agree)).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .map(|pair| (pair.a, pair.b, pair.titles_agree))
+                .collect::<Vec<_>>()
         };
         assert_eq!(pairs(None), [(0, 1, true)]);
         let expected = [
@@ -316,6 +370,9 @@ mod tests {
 
     #[test]
     fn pairs_join_groups() {
-        assert_eq!(joined(6, [(0, 2), (4, 5), (2, 3)]), [vec![0, 2, 3], vec![4, 5]]);
+        assert_eq!(
+            joined(6, [(0, 2), (4, 5), (2, 3)]),
+            [vec![0, 2, 3], vec![4, 5]]
+        );
     }
 }

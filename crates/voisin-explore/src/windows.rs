@@ -22,7 +22,11 @@ impl WindowSet {
         let mut kept = Vec::new();
         let mut data = Vec::new();
         for (&start, row) in starts.iter().zip(vectors.rows()) {
-            let norm = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+            let norm = row
+                .iter()
+                .map(|x| f64::from(*x) * f64::from(*x))
+                .sum::<f64>()
+                .sqrt();
             if norm.is_finite() && norm > 1e-9 && start.is_finite() {
                 kept.push(start);
                 data.extend(row.iter().map(|x| (f64::from(*x) / norm) as f32));
@@ -30,7 +34,10 @@ impl WindowSet {
         }
         let vectors = Array2::from_shape_vec((kept.len(), vectors.ncols()), data)
             .expect("one row was pushed per start kept");
-        Self { starts: kept, vectors }
+        Self {
+            starts: kept,
+            vectors,
+        }
     }
 
     /// Number of windows.

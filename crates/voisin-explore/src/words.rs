@@ -101,14 +101,31 @@ const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
 impl WordTable {
     /// The tags of a model as words, and no others.
     pub fn new<S: AsRef<str>>(tags: &[S]) -> Self {
-        let columns: BTreeMap<String, usize> =
-            tags.iter().enumerate().map(|(column, tag)| (column_key(tag.as_ref()), column)).collect();
-        let plain = tags.iter().enumerate().filter(|(_, tag)| !is_marked(tag.as_ref()));
+        let columns: BTreeMap<String, usize> = tags
+            .iter()
+            .enumerate()
+            .map(|(column, tag)| (column_key(tag.as_ref()), column))
+            .collect();
+        let plain = tags
+            .iter()
+            .enumerate()
+            .filter(|(_, tag)| !is_marked(tag.as_ref()));
         let words = plain.map(|(column, tag)| {
             let word = tag.as_ref().to_lowercase();
-            (fold(&word), WordMeaning { word, any: vec![column], but: Vec::new() })
+            (
+                fold(&word),
+                WordMeaning {
+                    word,
+                    any: vec![column],
+                    but: Vec::new(),
+                },
+            )
         });
-        Self { words: words.collect(), nearest: BTreeMap::new(), columns }
+        Self {
+            words: words.collect(),
+            nearest: BTreeMap::new(),
+            columns,
+        }
     }
 
     /// Adds a table of two columns, words and tags; later lines replace earlier words.
@@ -124,39 +141,60 @@ impl WordTable {
             }
             let wrong = |problem: String| (index + 1, problem);
             let Some((words, tags)) = line.split_once('\t') else {
-                return Err(wrong("expected words, a tab, and tags, found no tab".to_owned()));
+                return Err(wrong(
+                    "expected words, a tab, and tags, found no tab".to_owned(),
+                ));
             };
             if let Some(nearest) = tags.trim().strip_prefix('~') {
                 let names = words.split(',').map(fold).filter(|word| !word.is_empty());
-                self.nearest.extend(names.map(|name| (name, nearest.trim().to_owned())));
+                self.nearest
+                    .extend(names.map(|name| (name, nearest.trim().to_owned())));
                 continue;
             }
             let (mut any, mut but) = (Vec::new(), Vec::new());
             let mut is_all_denied = true;
             for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-                let (list, name) = tag.strip_prefix('-').map_or((&mut any, tag), |name| (&mut but, name));
+                let (list, name) = tag
+                    .strip_prefix('-')
+                    .map_or((&mut any, tag), |name| (&mut but, name));
                 is_all_denied &= tag.starts_with('-');
                 match self.columns.get(&column_key(name)) {
                     Some(&column) => list.push(column),
                     None if strict => {
-                        return Err(wrong(format!("expected tags of the model, found \"{name}\"")));
+                        return Err(wrong(format!(
+                            "expected tags of the model, found \"{name}\""
+                        )));
                     }
                     None => {}
                 }
             }
-            let names: Vec<&str> = words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+            let names: Vec<&str> = words
+                .split(',')
+                .map(str::trim)
+                .filter(|word| !word.is_empty())
+                .collect();
             let Some(first) = names.first() else {
-                return Err(wrong("expected words before the tab, found none".to_owned()));
+                return Err(wrong(
+                    "expected words before the tab, found none".to_owned(),
+                ));
             };
             // Where a model has none of the tags of a word, those that are denied do not make up for them.
-            if if is_all_denied { but.is_empty() } else { any.is_empty() } {
+            if if is_all_denied {
+                but.is_empty()
+            } else {
+                any.is_empty()
+            } {
                 if strict {
                     return Err(wrong("expected tags after the tab, found none".to_owned()));
                 }
                 continue;
             }
             for name in &names {
-                let meaning = WordMeaning { word: (*first).to_owned(), any: any.clone(), but: but.clone() };
+                let meaning = WordMeaning {
+                    word: (*first).to_owned(),
+                    any: any.clone(),
+                    but: but.clone(),
+                };
                 self.words.insert(fold(name), meaning);
             }
         }
@@ -165,12 +203,17 @@ impl WordTable {
 
     /// Every word that is understood with its meaning, in alphabetical order.
     pub fn known(&self) -> impl Iterator<Item = (&str, &WordMeaning)> {
-        self.words.iter().map(|(word, meaning)| (word.as_str(), meaning))
+        self.words
+            .iter()
+            .map(|(word, meaning)| (word.as_str(), meaning))
     }
 
     /// The word that is nearest to one which means nothing to the table.
     pub fn nearest(&self, word: &str) -> Option<&str> {
-        self.nearest.get(&fold(word)).map(String::as_str).filter(|nearest| self.meaning(nearest).is_some())
+        self.nearest
+            .get(&fold(word))
+            .map(String::as_str)
+            .filter(|nearest| self.meaning(nearest).is_some())
     }
 
     /// The meaning of one word or fixed phrase.
@@ -187,7 +230,8 @@ impl WordTable {
             let spaced: String = part
                 .split_whitespace()
                 .map(|word| {
-                    word.strip_prefix('-').map_or_else(|| word.to_owned(), |word| format!("not {word}"))
+                    word.strip_prefix('-')
+                        .map_or_else(|| word.to_owned(), |word| format!("not {word}"))
                 })
                 .collect::<Vec<_>>()
                 .join(" ");
@@ -195,13 +239,21 @@ impl WordTable {
             let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).collect();
             let (mut at, mut negated, mut joined) = (0, false, false);
             while at < words.len() {
-                let longest = (at + 1..=words.len())
-                    .rev()
-                    .find_map(|end| self.words.get(&words[at..end].join(" ")).map(|meaning| (end, meaning)));
+                let longest = (at + 1..=words.len()).rev().find_map(|end| {
+                    self.words
+                        .get(&words[at..end].join(" "))
+                        .map(|meaning| (end, meaning))
+                });
                 if let Some((end, meaning)) = longest {
                     let text = words[at..end].join(" ");
-                    phrase.terms.push(Term { text, meaning: meaning.clone(), negated: negated || joined });
-                    let follows = words.get(end).is_some_and(|next| matches!(*next, "or" | "nor" | "and"));
+                    phrase.terms.push(Term {
+                        text,
+                        meaning: meaning.clone(),
+                        negated: negated || joined,
+                    });
+                    let follows = words
+                        .get(end)
+                        .is_some_and(|next| matches!(*next, "or" | "nor" | "and"));
                     joined = (negated || joined) && follows;
                     negated = false;
                     at = end;
@@ -229,8 +281,13 @@ fn is_marked(name: &str) -> bool {
 
 /// Marked columns keep their mark, so that a tag and a genre of one name stay apart.
 fn column_key(name: &str) -> String {
-    let marked = MARKS.iter().find_map(|mark| Some((mark, name.strip_prefix(mark)?)));
-    marked.map_or_else(|| fold(name), |(mark, rest)| format!("{mark}{}", fold(rest)))
+    let marked = MARKS
+        .iter()
+        .find_map(|mark| Some((mark, name.strip_prefix(mark)?)));
+    marked.map_or_else(
+        || fold(name),
+        |(mark, rest)| format!("{mark}{}", fold(rest)),
+    )
 }
 
 /// How strongly each track is what a word says: its percentile, 0 to 1, among all rows; equal ones share theirs.
@@ -242,9 +299,18 @@ pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32
         .into_iter()
         .map(|row| {
             let most = |columns: &[usize]| {
-                columns.iter().map(|&column| row[column]).fold(f32::NEG_INFINITY, f32::max)
+                columns
+                    .iter()
+                    .map(|&column| row[column])
+                    .fold(f32::NEG_INFINITY, f32::max)
             };
-            let part = |columns: &[usize]| if columns.is_empty() { 0.0 } else { most(columns) };
+            let part = |columns: &[usize]| {
+                if columns.is_empty() {
+                    0.0
+                } else {
+                    most(columns)
+                }
+            };
             part(&meaning.any) - part(&meaning.but)
         })
         .collect();
@@ -270,8 +336,16 @@ pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
     let n = values.nrows().max(1) as f64;
     for mut column in values.columns_mut() {
         let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let variance = column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-        let scale = if variance > 1e-12 { variance.sqrt().recip() } else { 0.0 };
+        let variance = column
+            .iter()
+            .map(|&x| (f64::from(x) - mean).powi(2))
+            .sum::<f64>()
+            / n;
+        let scale = if variance > 1e-12 {
+            variance.sqrt().recip()
+        } else {
+            0.0
+        };
         column.mapv_inplace(|x| ((f64::from(x) - mean) * scale) as f32);
     }
     values
@@ -283,7 +357,11 @@ pub fn fit(strengths: &[(Vec<f32>, bool)]) -> Vec<f32> {
     let rows = strengths.first().map_or(0, |(shares, _)| shares.len());
     let of = |row: usize| {
         let logs = strengths.iter().map(|(shares, negated)| {
-            let share = if *negated { 1.0 - shares[row] } else { shares[row] };
+            let share = if *negated {
+                1.0 - shares[row]
+            } else {
+                shares[row]
+            };
             f64::from(share.max(1e-6)).ln()
         });
         (logs.sum::<f64>() / strengths.len() as f64).exp() as f32
@@ -297,7 +375,13 @@ mod tests {
     use ndarray::array;
 
     fn table() -> WordTable {
-        let mut table = WordTable::new(&["Mellow", "female vocalists", "Hip-Hop", "rock", "genre:Rock"]);
+        let mut table = WordTable::new(&[
+            "Mellow",
+            "female vocalists",
+            "Hip-Hop",
+            "rock",
+            "genre:Rock",
+        ]);
         table
             .extend(
                 "# words\ncalm, quiet\tMellow, -rock\nvoice, singing\tfemale vocalists\npiano\tno such tag\n",
@@ -316,9 +400,21 @@ mod tests {
     #[test]
     fn phrases_are_read_with_negations_and_the_rest_is_told() {
         for (text, terms, unknown) in [
-            ("calm piano, no voice", &["calm", "-voice"][..], &["piano"][..]),
-            ("Female Vocalists without hip-hop", &["female vocalists", "-hip hop"], &[]),
-            ("not rock or hip hop, quiet", &["-rock", "-hip hop", "quiet"], &[]),
+            (
+                "calm piano, no voice",
+                &["calm", "-voice"][..],
+                &["piano"][..],
+            ),
+            (
+                "Female Vocalists without hip-hop",
+                &["female vocalists", "-hip hop"],
+                &[],
+            ),
+            (
+                "not rock or hip hop, quiet",
+                &["-rock", "-hip hop", "quiet"],
+                &[],
+            ),
             ("no voice calm", &["-voice", "calm"], &[]),
             ("calm -rock", &["calm", "-rock"], &[]),
             ("some music for me", &[], &[]),
@@ -338,24 +434,45 @@ mod tests {
 
     #[test]
     fn strengths_are_percentiles_of_any_tag_less_those_denied() {
-        let values = array![[0.0, 0., 0., 0.], [3.0, 0., 0., 3.5], [1.0, 0., 0., 0.], [1.0, 0., 0., 0.]];
+        let values = array![
+            [0.0, 0., 0., 0.],
+            [3.0, 0., 0., 3.5],
+            [1.0, 0., 0., 0.],
+            [1.0, 0., 0., 0.]
+        ];
         let calm = strength(values.view(), table().meaning("QUIET").unwrap());
         assert_eq!(calm, [0.375, 0.125, 0.75, 0.75]);
         let fits = fit(&[(vec![0.9, 0.4], false), (vec![0.9, 0.1], true)]);
-        assert!((fits[0] - 0.3).abs() < 1e-4 && (fits[1] - 0.6).abs() < 1e-4, "{fits:?}");
+        assert!(
+            (fits[0] - 0.3).abs() < 1e-4 && (fits[1] - 0.6).abs() < 1e-4,
+            "{fits:?}"
+        );
         let standard = standardised(array![[1.0, 5.0], [3.0, 5.0]]);
         assert_eq!(standard, array![[-1.0, 0.0], [1.0, 0.0]]);
     }
 
     #[test]
     fn a_users_table_must_name_tags() {
-        let error = table().extend("soft\tMellow\nfast\tspeed\n", true).unwrap_err();
+        let error = table()
+            .extend("soft\tMellow\nfast\tspeed\n", true)
+            .unwrap_err();
         assert_eq!(error.0, 2);
         assert!(error.1.contains("\"speed\""), "{error:?}");
-        assert!(table().extend("soft Mellow\n", true).is_err() && table().extend("soft\t,\n", true).is_err());
+        assert!(
+            table().extend("soft Mellow\n", true).is_err()
+                && table().extend("soft\t,\n", true).is_err()
+        );
         let mut denied = table();
-        denied.extend("loud\t-Mellow\nsteady\tdrums, -rock\n", false).unwrap();
-        assert_eq!((denied.meaning("loud").map(|m| m.but.len()), denied.meaning("steady")), (Some(1), None));
+        denied
+            .extend("loud\t-Mellow\nsteady\tdrums, -rock\n", false)
+            .unwrap();
+        assert_eq!(
+            (
+                denied.meaning("loud").map(|m| m.but.len()),
+                denied.meaning("steady")
+            ),
+            (Some(1), None)
+        );
         let loud = strength(
             array![[0.0, 0., 0., 0., 0.], [1.0, 0., 0., 0., 0.]].view(),
             denied.meaning("loud").unwrap(),

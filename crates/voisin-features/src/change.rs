@@ -31,8 +31,15 @@ impl SpectralChange {
         let mel = |hz: f64| (1.0 + hz / 700.0).ln();
         let hz = |bin: usize| bin as f64 * f64::from(rate) / spectra.size() as f64;
         let band = |bin| (BANDS as f64 * mel(hz(bin)) / mel(HIGHEST_HZ)) as usize;
-        let bands = (0..=spectra.size() / 2).map(band).take_while(|band| *band < BANDS).collect();
-        Self { spectra, bands, levels: vec![(0.0, [0.0; BANDS]); LEVELS] }
+        let bands = (0..=spectra.size() / 2)
+            .map(band)
+            .take_while(|band| *band < BANDS)
+            .collect();
+        Self {
+            spectra,
+            bands,
+            levels: vec![(0.0, [0.0; BANDS]); LEVELS],
+        }
     }
 
     /// - `samples`: mono; pieces shorter than a block are not heard
@@ -51,7 +58,10 @@ impl SpectralChange {
             }
             let (blocks, shapes) = &mut self.levels[(level as usize).min(LEVELS - 1)];
             *blocks += 1.0;
-            shapes.iter_mut().zip(powers).for_each(|(sum, own)| *sum += (own / power).sqrt());
+            shapes
+                .iter_mut()
+                .zip(powers)
+                .for_each(|(sum, own)| *sum += (own / power).sqrt());
         }
     }
 
@@ -82,7 +92,9 @@ mod tests {
     fn change(sound: impl FnMut(usize) -> f32) -> SpectralChange {
         let samples: Vec<f32> = (0..12 * RATE).map(sound).collect();
         let mut change = SpectralChange::new(RATE as u32);
-        samples.chunks(3 * RATE).for_each(|piece| change.hear(piece));
+        samples
+            .chunks(3 * RATE)
+            .for_each(|piece| change.hear(piece));
         change
     }
 
@@ -100,7 +112,10 @@ mod tests {
             .is_steady(),
             "brown"
         );
-        assert!(change(|i| noise(i) * i as f32 / (12 * RATE) as f32).is_steady(), "rising");
+        assert!(
+            change(|i| noise(i) * i as f32 / (12 * RATE) as f32).is_steady(),
+            "rising"
+        );
         let tone = |hz: f32, i: usize| (TAU * hz * i as f32 / RATE as f32).sin();
         for level in [0.5, 0.001] {
             assert!(change(|i| level * tone(440.0, i)).is_steady());
@@ -110,7 +125,10 @@ mod tests {
             assert!(clicks.is_steady(), "{a_second}");
         }
         let mut rng = Random::new(2);
-        assert!(change(|_| f32::from(u8::from(rng.f32() < 1e-4))).is_steady(), "now and then");
+        assert!(
+            change(|_| f32::from(u8::from(rng.f32() < 1e-4))).is_steady(),
+            "now and then"
+        );
     }
 
     #[test]
@@ -121,7 +139,14 @@ mod tests {
         assert!(!tune.is_steady() && tune.value().is_some_and(|value| value < 1.0));
         // a quarter of noise and then a tone
         let mut rng = Random::new(3);
-        assert!(!change(|i| if i < 3 * RATE { rng.f32() - 0.5 } else { tone(440.0, i) }).is_steady());
+        assert!(
+            !change(|i| if i < 3 * RATE {
+                rng.f32() - 0.5
+            } else {
+                tone(440.0, i)
+            })
+            .is_steady()
+        );
     }
 
     #[test]

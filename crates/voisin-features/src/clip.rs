@@ -29,7 +29,10 @@ pub(super) fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
     if samples.iter().all(|x| x.is_finite()) {
         return Cow::Borrowed(samples);
     }
-    samples.iter().map(|x| if x.is_finite() { *x } else { 0.0 }).collect()
+    samples
+        .iter()
+        .map(|x| if x.is_finite() { *x } else { 0.0 })
+        .collect()
 }
 
 /// Samples and the power of their spectra.
@@ -45,19 +48,33 @@ impl<'a> Clip<'a> {
     pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
         let samples = audible(samples);
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
-        let (mut frame, mut bins, mut scratch) =
-            (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
+        let (mut frame, mut bins, mut scratch) = (
+            fft.make_input_vec(),
+            fft.make_output_vec(),
+            fft.make_scratch_vec(),
+        );
         let turn = std::f64::consts::TAU / FRAME as f64;
-        let hann: Vec<f64> = (0..FRAME).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
+        let hann: Vec<f64> = (0..FRAME)
+            .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
+            .collect();
         let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
         for (number, mut row) in power.outer_iter_mut().enumerate() {
             around::<f32, f64>(&samples, number * HOP, &mut frame);
-            frame.iter_mut().zip(&hann).for_each(|(value, weight)| *value *= weight);
+            frame
+                .iter_mut()
+                .zip(&hann)
+                .for_each(|(value, weight)| *value *= weight);
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
-            row.iter_mut().zip(&bins).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
+            row.iter_mut()
+                .zip(&bins)
+                .for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
         }
-        Self { rate, samples, power }
+        Self {
+            rate,
+            samples,
+            power,
+        }
     }
 
     /// From one bin of a spectrum to the next.
@@ -101,7 +118,9 @@ impl<'a> Clip<'a> {
         for (power, mut column) in self.spectra().zip(mel.columns_mut()) {
             for ((first, weights), cell) in bands.iter().zip(&mut column) {
                 let power = &power[*first..];
-                *cell = summed(weights, &power[..weights.len()], |weight, power| weight * f64::from(power));
+                *cell = summed(weights, &power[..weights.len()], |weight, power| {
+                    weight * f64::from(power)
+                });
             }
         }
         decibels(mel)
@@ -145,15 +164,24 @@ impl<'a> Clip<'a> {
     /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero crossings.
     fn shape(&self) -> Array2<f64> {
         let mut rows = Array2::zeros((3 + CONTRAST_BANDS + 2, self.frames()));
-        let (mut peaks, mut valleys) =
-            (Array2::zeros((CONTRAST_BANDS, self.frames())), Array2::zeros((CONTRAST_BANDS, self.frames())));
+        let (mut peaks, mut valleys) = (
+            Array2::zeros((CONTRAST_BANDS, self.frames())),
+            Array2::zeros((CONTRAST_BANDS, self.frames())),
+        );
         let bands = contrast_bands(self.bin_hz());
         let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
         let crossings = self.crossings();
         let isa = isa().unwrap_or(Isa::PORTABLE);
         let (mut magnitude, mut kept) = (vec![0.0; BINS], Vec::new());
         for (frame, power) in self.spectra().enumerate() {
-            let sums = vectorised(isa, FrameSums { power, hz: &hz, magnitude: &mut magnitude });
+            let sums = vectorised(
+                isa,
+                FrameSums {
+                    power,
+                    hz: &hz,
+                    magnitude: &mut magnitude,
+                },
+            );
             let (mut below, mut under) = (magnitude[0], 0);
             while below < 0.85 * sums.magnitude && under + 1 < BINS {
                 under += 1;
@@ -177,14 +205,17 @@ impl<'a> Clip<'a> {
                 valleys[[band, frame]] = mean(&kept);
             }
         }
-        rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..]).assign(&(decibels(peaks) - decibels(valleys)));
+        rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..])
+            .assign(&(decibels(peaks) - decibels(valleys)));
         rows
     }
 
     /// Share of each frame's samples whose sign is another one than that before; what is beyond the ends repeats the last
     /// sample.
     fn crossings(&self) -> Vec<f64> {
-        let Some(last) = self.samples.len().checked_sub(1) else { return vec![0.0; self.frames()] };
+        let Some(last) = self.samples.len().checked_sub(1) else {
+            return vec![0.0; self.frames()];
+        };
         let mut so_far = vec![0u32; last + 1];
         for i in 1..=last {
             let is_below = |at: usize| f64::from(self.samples[at]) < -1e-10;
@@ -192,12 +223,15 @@ impl<'a> Clip<'a> {
         }
         let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];
         let of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
-        (0..self.frames()).map(|frame| f64::from(of(frame)) / FRAME as f64).collect()
+        (0..self.frames())
+            .map(|frame| f64::from(of(frame)) / FRAME as f64)
+            .collect()
     }
 
     /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
     pub(super) fn chroma(&self) -> Array2<f64> {
-        let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
+        let weights =
+            chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
         let mut rows = self.power.dot(&weights.t()).reversed_axes().mapv(f64::from);
         normalise(&mut rows, FrameNorm::Largest);
         rows
@@ -238,7 +272,10 @@ impl<'a> Clip<'a> {
             let rest = if rest >= 0.5 { rest - 1.0 } else { rest };
             counts[(((rest + 0.5) * 100.0) as usize).min(99)] += 1;
         }
-        let best = (0..100).fold(0, |best, at| if counts[at] > counts[best] { at } else { best });
+        let best = (0..100).fold(
+            0,
+            |best, at| if counts[at] > counts[best] { at } else { best },
+        );
         best as f64 / 100.0 - 0.5
     }
 }
@@ -248,7 +285,12 @@ impl<'a> Clip<'a> {
 fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
     let mut parts = [0.0; 8];
     let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| term(*a, *b)).sum();
+    let rest: f64 = a
+        .remainder()
+        .iter()
+        .zip(b.remainder())
+        .map(|(a, b)| term(*a, *b))
+        .sum();
     for (a, b) in a.zip(b) {
         for ((part, a), b) in parts.iter_mut().zip(a).zip(b) {
             *part += term(*a, *b);
@@ -279,9 +321,16 @@ impl Work for FrameSums<'_> {
 
     #[inline(always)]
     fn run(self) -> ShapeSums {
-        self.magnitude.iter_mut().zip(self.power).for_each(|(m, p)| *m = f64::from(*p).sqrt());
+        self.magnitude
+            .iter_mut()
+            .zip(self.power)
+            .for_each(|(m, p)| *m = f64::from(*p).sqrt());
         let magnitude = summed(self.magnitude, self.hz, |m, _| m);
-        let unit = if magnitude < f64::from(f32::MIN_POSITIVE) { 1.0 } else { magnitude };
+        let unit = if magnitude < f64::from(f32::MIN_POSITIVE) {
+            1.0
+        } else {
+            magnitude
+        };
         let centroid = summed(self.magnitude, self.hz, |m, hz| m * hz) / unit;
         let off = |m: f64, hz: f64| m * (hz - centroid) * (hz - centroid);
         ShapeSums {
@@ -305,19 +354,34 @@ impl Work for Loudest<'_> {
     fn run(self) -> f32 {
         let mut most = [0.0f32; 16];
         let blocks = self.power.chunks_exact(16);
-        let rest = blocks.remainder().iter().fold(0.0, |most: f32, v| most.max(*v));
+        let rest = blocks
+            .remainder()
+            .iter()
+            .fold(0.0, |most: f32, v| most.max(*v));
         for block in blocks {
-            most.iter_mut().zip(block).for_each(|(most, v)| *most = if *v > *most { *v } else { *most });
+            most.iter_mut()
+                .zip(block)
+                .for_each(|(most, v)| *most = if *v > *most { *v } else { *most });
         }
         most.into_iter().fold(rest, f32::max)
     }
 }
 
 /// Keeps the `count` largest of the cells times `sign`, in order. Blocks that hold none of them are passed over whole.
-fn largest<'a>(blocks: impl Iterator<Item = &'a [f32]>, sign: f32, count: usize, kept: &mut Vec<f32>) {
+fn largest<'a>(
+    blocks: impl Iterator<Item = &'a [f32]>,
+    sign: f32,
+    count: usize,
+    kept: &mut Vec<f32>,
+) {
     kept.clear();
     for block in blocks {
-        let above = |least: f32| block.iter().map(|cell| u32::from(sign * cell > least)).sum::<u32>();
+        let above = |least: f32| {
+            block
+                .iter()
+                .map(|cell| u32::from(sign * cell > least))
+                .sum::<u32>()
+        };
         if kept.len() == count && above(kept[0]) == 0 {
             continue;
         }
@@ -372,14 +436,24 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     const REACH: usize = 20;
     let mut shares = classes.clone();
     normalise(&mut shares, FrameNorm::Sum);
-    shares.mapv_inplace(|v| [0.4, 0.2, 0.1, 0.05].into_iter().filter(|step| v > *step).count() as f64 / 4.0);
+    shares.mapv_inplace(|v| {
+        [0.4, 0.2, 0.1, 0.05]
+            .into_iter()
+            .filter(|step| v > *step)
+            .count() as f64
+            / 4.0
+    });
     let turn = std::f64::consts::PI / (REACH + 1) as f64;
-    let window: Vec<f64> = (0..=REACH).map(|n| 0.5 + 0.5 * (turn * n as f64).cos()).collect();
+    let window: Vec<f64> = (0..=REACH)
+        .map(|n| 0.5 + 0.5 * (turn * n as f64).cos())
+        .collect();
     let mut cens = Array2::zeros(classes.dim());
     for (row, mut out) in shares.outer_iter().zip(cens.outer_iter_mut()) {
         for (at, out) in out.iter_mut().enumerate() {
             let inside = at.saturating_sub(REACH)..(at + REACH + 1).min(row.len());
-            *out = inside.map(|other| window[at.abs_diff(other)] * row[other]).sum();
+            *out = inside
+                .map(|other| window[at.abs_diff(other)] * row[other])
+                .sum();
         }
     }
     normalise(&mut cens, FrameNorm::Length);
@@ -404,7 +478,11 @@ fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
 pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
     let n = mel.nrows() as f64;
     let basis = Array2::from_shape_fn((count, mel.nrows()), |(k, i)| {
-        let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
+        let scale = if k == 0 {
+            (1.0 / n).sqrt()
+        } else {
+            (2.0 / n).sqrt()
+        };
         scale * (std::f64::consts::PI * k as f64 * (2 * i + 1) as f64 / (2.0 * n)).cos()
     });
     basis.dot(mel)
@@ -413,7 +491,13 @@ pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
 /// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu, Zhang, Tao and Cai, "Music
 /// type classification by spectral contrast feature", 2002; bins at the edges as librosa has them.
 fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
-    let edge = |band: usize| if band == 0 { 0.0 } else { CONTRAST_FROM * 2f64.powi(band as i32 - 1) };
+    let edge = |band: usize| {
+        if band == 0 {
+            0.0
+        } else {
+            CONTRAST_FROM * 2f64.powi(band as i32 - 1)
+        }
+    };
     (0..CONTRAST_BANDS)
         .map(|band| {
             let inside = |bin: &usize| {
@@ -422,9 +506,17 @@ fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
             };
             let first = (0..BINS).find(inside).unwrap_or(0);
             let last = (0..BINS).rev().find(inside).unwrap_or(first);
-            let first = if band > 0 { first.saturating_sub(1) } else { first };
+            let first = if band > 0 {
+                first.saturating_sub(1)
+            } else {
+                first
+            };
             let is_last = band + 1 == CONTRAST_BANDS;
-            let all = if is_last { first..BINS } else { first..last + 1 };
+            let all = if is_last {
+                first..BINS
+            } else {
+                first..last + 1
+            };
             let quantile = (0.02 * all.len() as f64).round_ties_even().max(1.0) as usize;
             (if is_last { all } else { all.start..all.end - 1 }, quantile)
         })
@@ -440,16 +532,22 @@ fn octaves(hz: f64, tuning: f64) -> f64 {
 /// counting most. Ellis, "Chroma feature analysis and synthesis", 2007.
 fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
     let classes = CHROMA as f64;
-    let mut places: Vec<f64> = (1..FRAME).map(|bin| classes * octaves(bin as f64 * bin_hz, tuning)).collect();
+    let mut places: Vec<f64> = (1..FRAME)
+        .map(|bin| classes * octaves(bin as f64 * bin_hz, tuning))
+        .collect();
     places.insert(0, places[0] - 1.5 * classes);
     let mut weights = Array2::zeros((CHROMA, BINS));
     for bin in 0..BINS {
         let width = (places[bin + 1] - places[bin]).max(1.0);
         let bump = |class: usize| {
-            let off = (places[bin] - class as f64 + classes / 2.0).rem_euclid(classes) - classes / 2.0;
+            let off =
+                (places[bin] - class as f64 + classes / 2.0).rem_euclid(classes) - classes / 2.0;
             (-0.5 * (2.0 * off / width).powi(2)).exp()
         };
-        let norm = (0..CHROMA).map(|class| bump(class).powi(2)).sum::<f64>().sqrt();
+        let norm = (0..CHROMA)
+            .map(|class| bump(class).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let octave = (-0.5 * ((places[bin] / classes - 5.0) / 2.0).powi(2)).exp();
         for class in 0..CHROMA {
             // counted from A; rows begin with C
@@ -464,5 +562,7 @@ pub(super) fn median(numbers: &mut [f64]) -> f64 {
     let (middle, is_odd) = (numbers.len() / 2, numbers.len() % 2 == 1);
     let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
     let lower = below.iter().copied().max_by(f64::total_cmp);
-    lower.filter(|_| !is_odd).map_or(upper, |lower| f64::midpoint(lower, upper))
+    lower
+        .filter(|_| !is_odd)
+        .map_or(upper, |lower| f64::midpoint(lower, upper))
 }

@@ -8,7 +8,14 @@ pub use voisin_kernels::simd::{Work, vectorised};
 
 /// Applies the compression to all cells of one window, after a square root if `root`.
 pub(super) fn compress(isa: Isa, compression: Compression, root: bool, cells: &mut [f32]) {
-    vectorised(isa, Compress { compression, root, cells });
+    vectorised(
+        isa,
+        Compress {
+            compression,
+            root,
+            cells,
+        },
+    );
 }
 
 /// The work of [`compress`].
@@ -32,7 +39,11 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
     match compression {
         Compression::Decibel { amin, range_db } => {
             // 10 log10(max(√x, amin)) is 5 log10(max(x, amin²)).
-            let (factor, least) = if root { (5.0, (amin * amin) as f32) } else { (10.0, amin as f32) };
+            let (factor, least) = if root {
+                (5.0, (amin * amin) as f32)
+            } else {
+                (10.0, amin as f32)
+            };
             let mut maximum = [f32::NEG_INFINITY; 16];
             let mut blocks = cells.chunks_exact_mut(16);
             for block in &mut blocks {
@@ -69,7 +80,11 @@ fn round_to_half(x: f32) -> f32 {
     let subnormal = (x + 0.75) - 0.75; // f32's own step between a half and one
     let bits = x.to_bits();
     let normal = f32::from_bits(bits.wrapping_add(0x0fff + ((bits >> 13) & 1)) & !0x1fff);
-    if x < LEAST_NORMAL { subnormal } else { normal.min(LARGEST) }
+    if x < LEAST_NORMAL {
+        subnormal
+    } else {
+        normal.min(LARGEST)
+    }
 }
 
 /// Decimal logarithm of a positive normal number, to 2e-7 of its value or 2e-7, whichever is larger.
@@ -98,12 +113,20 @@ mod tests {
 
     #[test]
     fn rounding_to_half_is_that_of_the_half_crate() {
-        for bits in (0..0x4800_0000u32).step_by(499).chain((0..0x7c00).flat_map(|half| {
-            // Every boundary between two halves, and its neighbours.
-            let (low, high) = (f16::from_bits(half), f16::from_bits((half + 1).min(0x7bff)));
-            let middle = f32::midpoint(low.to_f32(), high.to_f32()).to_bits();
-            [middle.saturating_sub(1), middle, middle + 1, low.to_f32().to_bits()]
-        })) {
+        for bits in (0..0x4800_0000u32)
+            .step_by(499)
+            .chain((0..0x7c00).flat_map(|half| {
+                // Every boundary between two halves, and its neighbours.
+                let (low, high) = (f16::from_bits(half), f16::from_bits((half + 1).min(0x7bff)));
+                let middle = f32::midpoint(low.to_f32(), high.to_f32()).to_bits();
+                [
+                    middle.saturating_sub(1),
+                    middle,
+                    middle + 1,
+                    low.to_f32().to_bits(),
+                ]
+            }))
+        {
             let x = f32::from_bits(bits);
             let expected = f16::from_f32(x).to_f32().min(65_504.0);
             assert_eq!(round_to_half(x), expected, "{x:e}");
@@ -125,15 +148,30 @@ mod tests {
 
     #[test]
     fn decibels_have_their_factor_floor_and_reference() {
-        let decibel = Compression::Decibel { amin: 1e-10, range_db: 80.0 };
+        let decibel = Compression::Decibel {
+            amin: 1e-10,
+            range_db: 80.0,
+        };
         let mut cells = [100.0, 1.0, 1e-3, 1e-7, 0.0];
         compress(Isa::PORTABLE, decibel, false, &mut cells);
         let expected = [0.0, -20.0, -50.0, -80.0, -80.0];
-        assert!(cells.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{cells:?}");
+        assert!(
+            cells
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-5),
+            "{cells:?}"
+        );
         // The same amplitudes given as powers.
         let mut cells = [1e4, 1.0, 1e-6, 1e-14, 0.0];
         compress(Isa::PORTABLE, decibel, true, &mut cells);
-        assert!(cells.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{cells:?}");
+        assert!(
+            cells
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-5),
+            "{cells:?}"
+        );
         // All below amin: the maximum is -100 dB, and nothing is below it.
         let mut cells = [0.0, 1e-12];
         compress(Isa::PORTABLE, decibel, false, &mut cells);

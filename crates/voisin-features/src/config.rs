@@ -169,7 +169,12 @@ impl MelConfig {
         let (pad_left, spectrum, mel_scale, mel_norm) = match variant {
             OpenL3Variant::Original => (982, Spectrum::RootOfPower, MelScale::Htk, MelNorm::Slaney),
             OpenL3Variant::Kapre04 => (0, Spectrum::Magnitude, MelScale::Slaney, MelNorm::Slaney),
-            OpenL3Variant::Essentia => (1024, Spectrum::Magnitude, MelScale::Slaney, MelNorm::UnitTri),
+            OpenL3Variant::Essentia => (
+                1024,
+                Spectrum::Magnitude,
+                MelScale::Slaney,
+                MelNorm::UnitTri,
+            ),
         };
         Self {
             sample_rate: 48_000,
@@ -185,7 +190,10 @@ impl MelConfig {
             f_max: 24_000.0,
             mel_scale,
             mel_norm,
-            compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
+            compression: Compression::Decibel {
+                amin: 1e-10,
+                range_db: 80.0,
+            },
             level_dbfs: None,
             standardised: false,
         }
@@ -236,7 +244,10 @@ impl MelConfig {
     /// The same front end, with every window brought to `level` dB RMS relative to full scale first.
     #[must_use]
     pub fn at_level(self, level: f32) -> Self {
-        Self { level_dbfs: Some(level), ..self }
+        Self {
+            level_dbfs: Some(level),
+            ..self
+        }
     }
 
     /// Hz that samples must have.
@@ -267,7 +278,8 @@ impl MelConfig {
     /// Sixteen hex digits that change whenever any number does: BLAKE3 of the configuration as compact JSON, fields in
     /// declared order.
     pub fn fingerprint(&self) -> String {
-        let text = serde_json::to_string(self).expect("a struct of numbers and names is always valid JSON");
+        let text = serde_json::to_string(self)
+            .expect("a struct of numbers and names is always valid JSON");
         let mut hasher = blake3::Hasher::new_derive_key("voisin mel front end 1");
         hasher.update(text.as_bytes());
         hasher.finalize().to_hex()[..16].to_owned()
@@ -287,7 +299,10 @@ impl MelConfig {
                 })
             }
         };
-        if let Some(level) = self.level_dbfs.filter(|level| !(-60.0..=0.0).contains(level)) {
+        if let Some(level) = self
+            .level_dbfs
+            .filter(|level| !(-60.0..=0.0).contains(level))
+        {
             return Err(FeaturesError::Config {
                 field: "level_dbfs",
                 found: level.to_string(),
@@ -346,7 +361,15 @@ mod tests {
             MelConfig::musicnn(),
         ];
         let found: Vec<String> = all.iter().map(MelConfig::fingerprint).collect();
-        assert_eq!(found, ["dd3bac09d3a8fbd1", "fd80c6e5c660359f", "a48df1b010ea7261", "035077ba6c367d5f"]);
+        assert_eq!(
+            found,
+            [
+                "dd3bac09d3a8fbd1",
+                "fd80c6e5c660359f",
+                "a48df1b010ea7261",
+                "035077ba6c367d5f"
+            ]
+        );
     }
 
     #[test]
@@ -360,10 +383,17 @@ mod tests {
 
     #[test]
     fn frames_lie_where_the_facts_say() {
-        for variant in [OpenL3Variant::Original, OpenL3Variant::Kapre04, OpenL3Variant::Essentia] {
+        for variant in [
+            OpenL3Variant::Original,
+            OpenL3Variant::Kapre04,
+            OpenL3Variant::Essentia,
+        ] {
             let c = MelConfig::openl3(variant);
             assert_eq!((c.n_frames - 1) * c.hop, 47_916);
-            assert_eq!(variant.to_string().parse::<OpenL3Variant>().unwrap(), variant);
+            assert_eq!(
+                variant.to_string().parse::<OpenL3Variant>().unwrap(),
+                variant
+            );
         }
         let c = MelConfig::musicnn();
         assert_eq!((c.n_frames - 1) * c.hop + c.n_fft, c.window_samples);

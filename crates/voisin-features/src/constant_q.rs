@@ -61,7 +61,11 @@ impl Filter {
             let weight = weight(bin);
             (weights[0][at], weights[1][at]) = (weight.re, weight.im);
         }
-        Self { first, weights, scale: length.sqrt() }
+        Self {
+            first,
+            weights,
+            scale: length.sqrt(),
+        }
     }
 }
 
@@ -81,7 +85,10 @@ impl Work for Strengths<'_> {
     fn run(self) {
         for (filter, sum) in self.filters.iter().zip(self.sums) {
             let [w_re, w_im] = &filter.weights;
-            let [re, im] = self.spectrum.each_ref().map(|part| &part[filter.first..filter.first + TAPS]);
+            let [re, im] = self
+                .spectrum
+                .each_ref()
+                .map(|part| &part[filter.first..filter.first + TAPS]);
             let mut parts = [[0.0; LANES]; 2];
             for at in (0..TAPS).step_by(LANES) {
                 for lane in 0..LANES {
@@ -116,8 +123,11 @@ where
     let width = 2f64.powf(2.0 / CHROMA as f64);
     let q = (width + 1.0) / (width - 1.0);
     let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
-    let (mut frame, mut spectrum, mut scratch) =
-        (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
+    let (mut frame, mut spectrum, mut scratch) = (
+        fft.make_input_vec(),
+        fft.make_output_vec(),
+        fft.make_scratch_vec(),
+    );
     let mut classes = vec![[0.0; CHROMA]; frames];
     // Those of the highest octave; at half the rate they are those of the next one.
     let filters: Vec<Filter> = (0..CHROMA)
@@ -143,22 +153,44 @@ where
             for (at, bin) in spectrum.iter().enumerate() {
                 (parts[0][at], parts[1][at]) = (bin.re, bin.im);
             }
-            vectorised(isa, Strengths { filters: &filters, spectrum: &parts, longer, sums });
+            vectorised(
+                isa,
+                Strengths {
+                    filters: &filters,
+                    spectrum: &parts,
+                    longer,
+                    sums,
+                },
+            );
         }
-        slower = if octave == 0 { halved::<T>(samples) } else { halved::<f64>(&slower) };
+        slower = if octave == 0 {
+            halved::<T>(samples)
+        } else {
+            halved::<f64>(&slower)
+        };
     }
     Array2::from_shape_fn((CHROMA, frames), |(class, frame)| classes[frame][class])
 }
 
 /// Fills a frame with the samples around its middle, zeros outside the clip.
-pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(samples: &[T], middle: usize, frame: &mut [U]) {
+pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(
+    samples: &[T],
+    middle: usize,
+    frame: &mut [U],
+) {
     let half = frame.len() / 2;
     let first = half.saturating_sub(middle).min(frame.len());
     let inside = samples.get(middle + first - half..).unwrap_or_default();
     let (before, frame) = frame.split_at_mut(first);
-    let (inside, after) = (&inside[..inside.len().min(frame.len())], inside.len().min(frame.len()));
+    let (inside, after) = (
+        &inside[..inside.len().min(frame.len())],
+        inside.len().min(frame.len()),
+    );
     before.fill(U::default());
-    frame.iter_mut().zip(inside).for_each(|(to, from)| *to = U::from(*from));
+    frame
+        .iter_mut()
+        .zip(inside)
+        .for_each(|(to, from)| *to = U::from(*from));
     frame[after..].fill(U::default());
 }
 
@@ -181,7 +213,9 @@ where
         .step_by(2)
         .map(|i| {
             // At the ends there are zeros outside.
-            let inside = i.checked_sub(REACH).and_then(|from| samples.get(from..=i + REACH));
+            let inside = i
+                .checked_sub(REACH)
+                .and_then(|from| samples.get(from..=i + REACH));
             let part = inside.unwrap_or_else(|| {
                 around::<T, T>(samples, i, &mut frame);
                 &frame
@@ -204,27 +238,39 @@ mod tests {
     #[test]
     fn halving_keeps_what_is_low_and_drops_what_is_high() {
         let level = |share: f64| {
-            let wave: Vec<f64> =
-                (0..4000).map(|i| (std::f64::consts::TAU * share * f64::from(i)).sin()).collect();
+            let wave: Vec<f64> = (0..4000)
+                .map(|i| (std::f64::consts::TAU * share * f64::from(i)).sin())
+                .collect();
             let half = halved(&wave);
             assert_eq!(half.len(), 2000);
             (half[100..1900].iter().map(|v| v * v).sum::<f64>() / 1800.0 * 2.0).sqrt()
         };
-        assert!((level(0.1) - 1.0).abs() < 1e-3 && level(0.4) < 1e-3, "{} {}", level(0.1), level(0.4));
+        assert!(
+            (level(0.1) - 1.0).abs() < 1e-3 && level(0.4) < 1e-3,
+            "{} {}",
+            level(0.1),
+            level(0.4)
+        );
     }
 
     #[test]
     fn a_pitch_is_its_own_class_in_every_octave() {
-        for (octave, rate) in [22_050.0, 44_100.0].into_iter().flat_map(|rate| (0..7).map(move |o| (o, rate)))
+        for (octave, rate) in [22_050.0, 44_100.0]
+            .into_iter()
+            .flat_map(|rate| (0..7).map(move |o| (o, rate)))
         {
             // an E
             let hz = LOWEST * 2f64.powf(f64::from(octave) + 4.0 / 12.0);
-            let wave: Vec<f64> =
-                (0..88_200).map(|i| (std::f64::consts::TAU * hz * f64::from(i) / rate).sin()).collect();
+            let wave: Vec<f64> = (0..88_200)
+                .map(|i| (std::f64::consts::TAU * hz * f64::from(i) / rate).sin())
+                .collect();
             let classes = pitch_classes(&wave, rate, 512, 80, 0.0);
             let middle = classes.column(40);
             let most = middle.fold(0.0, |most: f64, v| most.max(*v));
-            assert!(middle[4] >= most && middle[4] > 5.0 * middle[6], "octave {octave}: {middle}");
+            assert!(
+                middle[4] >= most && middle[4] > 5.0 * middle[6],
+                "octave {octave}: {middle}"
+            );
         }
     }
 }

@@ -59,7 +59,10 @@ impl DescriptorSet {
 
     /// As it is named.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, set)| *set == self).map_or("", |(name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(_, set)| *set == self)
+            .map_or("", |(name, _)| name)
     }
 
     /// Rows over time: what each is called, and how many there are.
@@ -99,7 +102,8 @@ impl DescriptorSet {
 
     /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from whatever a file has.
     pub fn rate(self, native: u32) -> u32 {
-        let keeps = matches!(self, Self::Fma | Self::MfccNative) && (16_000..=48_000).contains(&native);
+        let keeps =
+            matches!(self, Self::Fma | Self::MfccNative) && (16_000..=48_000).contains(&native);
         if keeps { native } else { DESCRIPTOR_RATE }
     }
 
@@ -137,7 +141,9 @@ impl DescriptorSet {
         let mut first = 0;
         let mut numbers = Vec::new();
         for (_, count) in self.rows() {
-            let rows: Vec<[f64; 7]> = (first..first + count).map(|row| statistics(all.row(row))).collect();
+            let rows: Vec<[f64; 7]> = (first..first + count)
+                .map(|row| statistics(all.row(row)))
+                .collect();
             for place in 0..self.statistics().len() {
                 numbers.extend(rows.iter().map(|row| row[place] as f32));
             }
@@ -166,7 +172,10 @@ impl DescriptorSet {
                 let samples = audible(samples);
                 let length = samples.len().min(TEMPO_SECONDS * rate as usize);
                 let start = (samples.len() - length) / 2;
-                Array2::from_elem((1, 1), tempo(&samples[start..start + length], rate).unwrap_or(0.0))
+                Array2::from_elem(
+                    (1, 1),
+                    tempo(&samples[start..start + length], rate).unwrap_or(0.0),
+                )
             }
             Self::Key => key_numbers(&audible(samples), rate).insert_axis(Axis(1)),
         }
@@ -177,13 +186,17 @@ impl FromStr for DescriptorSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, set)| *set).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            format!(
-                "there is no set of features \"{text}\": expected own, {} or model:NAME",
-                names.join(", ")
-            )
-        })
+        Self::ALL
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, set)| *set)
+            .ok_or_else(|| {
+                let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "there is no set of features \"{text}\": expected own, {} or model:NAME",
+                    names.join(", ")
+                )
+            })
     }
 }
 
@@ -206,12 +219,28 @@ fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
     let moment = |power: i32| row.iter().map(|v| (v - mean).powi(power)).sum::<f64>() / n;
     let variance = moment(2);
     let varies = variance > 1e-20 * (mean * mean).max(1e-20);
-    let skewness = if varies { moment(3) / variance.powf(1.5) } else { 0.0 };
-    let kurtosis = if varies { moment(4) / (variance * variance) - 3.0 } else { 0.0 };
+    let skewness = if varies {
+        moment(3) / variance.powf(1.5)
+    } else {
+        0.0
+    };
+    let kurtosis = if varies {
+        moment(4) / (variance * variance) - 3.0
+    } else {
+        0.0
+    };
     let median = median(&mut row.to_vec());
     let least = row.iter().copied().min_by(f64::total_cmp).unwrap_or(0.0);
     let largest = row.iter().copied().max_by(f64::total_cmp).unwrap_or(0.0);
-    [mean, variance.sqrt(), skewness, kurtosis, median, least, largest]
+    [
+        mean,
+        variance.sqrt(),
+        skewness,
+        kurtosis,
+        median,
+        least,
+        largest,
+    ]
 }
 
 #[cfg(test)]
@@ -234,7 +263,10 @@ mod tests {
             assert_eq!(all.nrows(), set.rows_over_time().len());
         }
         let names = DescriptorSet::Fma.columns();
-        assert_eq!((names.len(), names[251].as_str()), (518, "chroma_stft_max_12"));
+        assert_eq!(
+            (names.len(), names[251].as_str()),
+            (518, "chroma_stft_max_12")
+        );
         assert_eq!(
             DescriptorSet::ALL.map(|(_, set)| set.rate(44_100) == 44_100),
             [false, false, false, true, false, true, false, false]
@@ -252,7 +284,8 @@ mod tests {
                 let at = i as f64;
                 let semitones = triads[(at / beat / 4.0) as usize % 4];
                 let hz = |semitone: f64| 220.0 * 2f64.powf(semitone / 12.0);
-                let tone = |semitone: &f64| (std::f64::consts::TAU * hz(*semitone) * at / rate).sin();
+                let tone =
+                    |semitone: &f64| (std::f64::consts::TAU * hz(*semitone) * at / rate).sin();
                 let decay = (-4.0 * (at % beat) / beat).exp();
                 (0.2 * decay * semitones.iter().map(tone).sum::<f64>()) as f32
             };
@@ -265,14 +298,18 @@ mod tests {
             DescriptorSet::Key.of(&samples, DESCRIPTOR_RATE)
         };
         let cadence = |tonic: f64, third: f64| {
-            [0.0, 5.0, 7.0, 0.0].map(|root| [root, root + third, root + 7.0].map(|tone| tonic + tone))
+            [0.0, 5.0, 7.0, 0.0]
+                .map(|root| [root, root + third, root + 7.0].map(|tone| tonic + tone))
         };
         let a_minor = heard(cadence(0.0, 3.0));
         let (c_major, g_major) = (heard(cadence(3.0, 4.0)), heard(cadence(10.0, 4.0)));
         // 8 o'clock both, then 9
         let near = |found: &[f32], hour: f64, mode: f32| {
             let (sin, cos) = (std::f64::consts::TAU * hour / 12.0).sin_cos();
-            found.iter().zip([cos as f32, sin as f32, mode]).all(|(a, b)| (a - b).abs() < 1e-6)
+            found
+                .iter()
+                .zip([cos as f32, sin as f32, mode])
+                .all(|(a, b)| (a - b).abs() < 1e-6)
         };
         assert!(near(&a_minor, 8.0, 1.0), "{a_minor:?}");
         assert!(near(&c_major, 8.0, -1.0), "{c_major:?}");

@@ -58,7 +58,12 @@ impl MelFrontEnd {
     fn with_isa(config: MelConfig, isa: Isa) -> Result<Self, FeaturesError> {
         config.validate()?;
         let stft = Stft::new(hann(config.hann, config.n_fft));
-        Ok(Self { mel: Triangles::new(&config), config: Arc::new(config), stft, isa })
+        Ok(Self {
+            mel: Triangles::new(&config),
+            config: Arc::new(config),
+            stft,
+            isa,
+        })
     }
 
     /// What it computes.
@@ -81,7 +86,10 @@ impl MelFrontEnd {
         let mut values = Array2::zeros((self.config.n_mels, self.config.n_frames));
         let out = values.as_slice_mut().expect("a new array is contiguous");
         self.compute_into(samples, &mut self.scratch(), out);
-        MelSpectrogram { values, config: Arc::clone(&self.config) }
+        MelSpectrogram {
+            values,
+            config: Arc::clone(&self.config),
+        }
     }
 
     /// As [`compute`](Self::compute), without allocating.
@@ -92,19 +100,33 @@ impl MelFrontEnd {
     /// If `out` has another length, or `scratch` is another front end's.
     pub fn compute_into(&self, samples: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
         let config = &*self.config;
-        assert_eq!(out.len(), config.cells(), "out must hold n_mels * n_frames numbers");
+        assert_eq!(
+            out.len(),
+            config.cells(),
+            "out must hold n_mels * n_frames numbers"
+        );
         let padded = &mut scratch.padded;
         assert_eq!(
             padded.len(),
             (config.n_frames - 1) * config.hop + config.n_fft,
             "scratch of another front end"
         );
-        pad(&samples[..samples.len().min(config.window_samples)], config.pad_left, padded);
+        pad(
+            &samples[..samples.len().min(config.window_samples)],
+            config.pad_left,
+            padded,
+        );
         if let Some(level) = config.level_dbfs {
             set_level(padded, config.window_samples, level);
         }
-        self.stft.bands(self.isa, config, &self.mel, padded, &mut scratch.stft, out);
-        compress(self.isa, config.compression, config.spectrum == Spectrum::RootOfPower, out);
+        self.stft
+            .bands(self.isa, config, &self.mel, padded, &mut scratch.stft, out);
+        compress(
+            self.isa,
+            config.compression,
+            config.spectrum == Spectrum::RootOfPower,
+            out,
+        );
         if config.standardised {
             standardise(out);
         }
@@ -118,14 +140,27 @@ const EVEN: f64 = 1e-6;
 fn standardise(cells: &mut [f32]) {
     let n = cells.len() as f64;
     let mean = cells.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
-    let variance = cells.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
-    let deviation = if variance.sqrt() < EVEN { 1.0 } else { variance.sqrt() };
-    cells.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
+    let variance = cells
+        .iter()
+        .map(|x| (f64::from(*x) - mean).powi(2))
+        .sum::<f64>()
+        / n;
+    let deviation = if variance.sqrt() < EVEN {
+        1.0
+    } else {
+        variance.sqrt()
+    };
+    cells
+        .iter_mut()
+        .for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
 }
 
 /// Scales a padded window to `level` dB RMS over its `n` samples; silence stays silence.
 fn set_level(padded: &mut [f32], n: usize, level: f32) {
-    let squares: f64 = padded.iter().map(|&sample| f64::from(sample) * f64::from(sample)).sum();
+    let squares: f64 = padded
+        .iter()
+        .map(|&sample| f64::from(sample) * f64::from(sample))
+        .sum();
     let rms = (squares / n as f64).sqrt();
     if rms > 0.0 {
         let gain = (10f64.powf(f64::from(level) / 20.0) / rms) as f32;
@@ -144,7 +179,11 @@ fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
     let (middle, right) = rest.split_at_mut(samples.len().min(rest.len()));
     left.fill(0.0);
     for (to, &x) in middle.iter_mut().zip(samples) {
-        *to = if x.is_nan() { 0.0 } else { x.clamp(-LOUDEST, LOUDEST) };
+        *to = if x.is_nan() {
+            0.0
+        } else {
+            x.clamp(-LOUDEST, LOUDEST)
+        };
     }
     right.fill(0.0);
 }
@@ -155,7 +194,9 @@ fn hann(shape: Hann, n: usize) -> Vec<f64> {
         Hann::Symmetric => n - 1,
     };
     let turn = std::f64::consts::TAU / period as f64;
-    (0..n).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect()
+    (0..n)
+        .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
+        .collect()
 }
 
 #[cfg(test)]
@@ -179,15 +220,30 @@ mod tests {
         let loud = noise(48_128, 3);
         let soft: Vec<f32> = loud.iter().map(|sample| sample * 0.125).collect();
         // A power of two scales without rounding: the same bits.
-        assert_eq!(front_end.compute(&loud).values, front_end.compute(&soft).values);
+        assert_eq!(
+            front_end.compute(&loud).values,
+            front_end.compute(&soft).values
+        );
         assert_ne!(plain.compute(&loud).values, plain.compute(&soft).values);
-        let rms = (loud.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / loud.len() as f64).sqrt();
-        let at: Vec<f32> = loud.iter().map(|s| (f64::from(*s) * 0.1 / rms) as f32).collect();
+        let rms =
+            (loud.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / loud.len() as f64).sqrt();
+        let at: Vec<f32> = loud
+            .iter()
+            .map(|s| (f64::from(*s) * 0.1 / rms) as f32)
+            .collect();
         let (a, b) = (front_end.compute(&loud).values, plain.compute(&at).values);
-        let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let off = a
+            .iter()
+            .zip(&b)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         assert!(off < 2e-3, "-20 dB RMS is 0.1: {off}");
         assert!(
-            front_end.compute(&vec![0.0; 48_128]).values.iter().all(|v| *v == 0.0),
+            front_end
+                .compute(&vec![0.0; 48_128])
+                .values
+                .iter()
+                .all(|v| *v == 0.0),
             "silence stays silence"
         );
     }
@@ -202,23 +258,37 @@ mod tests {
     }
 
     fn largest_difference(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max)
     }
 
     /// Sums in bands by the definition of the Fourier transform, of one frame.
     fn by_definition(config: &MelConfig, samples: &[f32], frame: usize) -> Vec<f64> {
         let hann = hann(config.hann, config.n_fft);
         let at = |i: usize| (frame * config.hop + i).checked_sub(config.pad_left);
-        let sample = |i: usize| at(i).and_then(|at| samples.get(at)).map_or(0.0, |&x| f64::from(x));
+        let sample = |i: usize| {
+            at(i)
+                .and_then(|at| samples.get(at))
+                .map_or(0.0, |&x| f64::from(x))
+        };
         let power: Vec<f64> = (0..=config.n_fft / 2)
             .map(|k| {
-                let turn =
-                    |i: usize| std::f64::consts::TAU * (k * i % config.n_fft) as f64 / config.n_fft as f64;
+                let turn = |i: usize| {
+                    std::f64::consts::TAU * (k * i % config.n_fft) as f64 / config.n_fft as f64
+                };
                 let sum = |f: fn(f64) -> f64| -> f64 {
-                    (0..config.n_fft).map(|i| sample(i) * hann[i] * f(turn(i))).sum()
+                    (0..config.n_fft)
+                        .map(|i| sample(i) * hann[i] * f(turn(i)))
+                        .sum()
                 };
                 let power = sum(f64::cos).powi(2) + sum(f64::sin).powi(2);
-                if config.spectrum == Spectrum::Magnitude { power.sqrt() } else { power }
+                if config.spectrum == Spectrum::Magnitude {
+                    power.sqrt()
+                } else {
+                    power
+                }
             })
             .collect();
         super::super::filter_bank(config)
@@ -231,39 +301,90 @@ mod tests {
     fn every_instruction_set_sums_what_the_definition_gives() {
         for n_fft in [256, 500] {
             for base in all() {
-                let config = MelConfig { n_fft, n_mels: 40, n_frames: 21, pad_left: 100, ..base };
+                let config = MelConfig {
+                    n_fft,
+                    n_mels: 40,
+                    n_frames: 21,
+                    pad_left: 100,
+                    ..base
+                };
                 let samples = noise(6000, n_fft as u64);
                 let mut answers = Isa::available().into_iter().map(|isa| {
                     let front_end = MelFrontEnd::with_isa(config.clone(), isa).unwrap();
                     let mut padded = vec![0.0; 20 * config.hop + n_fft];
-                    pad(&samples[..6000.min(config.window_samples)], config.pad_left, &mut padded);
+                    pad(
+                        &samples[..6000.min(config.window_samples)],
+                        config.pad_left,
+                        &mut padded,
+                    );
                     let (mut scratch, mut out) = (front_end.stft.scratch(), vec![0.0; 40 * 21]);
-                    front_end.stft.bands(isa, &config, &front_end.mel, &padded, &mut scratch, &mut out);
+                    front_end.stft.bands(
+                        isa,
+                        &config,
+                        &front_end.mel,
+                        &padded,
+                        &mut scratch,
+                        &mut out,
+                    );
                     out
                 });
                 let first = answers.next().unwrap();
                 for frame in [0, 7, 20] {
-                    for (band, sum) in by_definition(&config, &samples, frame).into_iter().enumerate() {
+                    for (band, sum) in by_definition(&config, &samples, frame)
+                        .into_iter()
+                        .enumerate()
+                    {
                         let found = f64::from(first[band * 21 + frame]);
-                        assert!((found - sum).abs() <= 1e-6 * sum, "{n_fft} {frame} {band}: {found} {sum}");
+                        assert!(
+                            (found - sum).abs() <= 1e-6 * sum,
+                            "{n_fft} {frame} {band}: {found} {sum}"
+                        );
                     }
                 }
-                assert!(answers.all(|other| other == first), "the same bits on every instruction set");
+                assert!(
+                    answers.all(|other| other == first),
+                    "the same bits on every instruction set"
+                );
             }
         }
     }
 
     #[test]
     fn a_tone_is_in_its_band() {
-        let config = MelConfig { n_fft: 1000, n_mels: 20, ..MelConfig::musicnn() };
+        let config = MelConfig {
+            n_fft: 1000,
+            n_mels: 20,
+            ..MelConfig::musicnn()
+        };
         let front_end = MelFrontEnd::new(config).unwrap();
         // 1 kHz is in the band whose triangle is highest there.
-        let tone: Vec<f32> = (0..48_128).map(|i| (i as f32 * std::f32::consts::TAU / 16.0).sin()).collect();
+        let tone: Vec<f32> = (0..48_128)
+            .map(|i| (i as f32 * std::f32::consts::TAU / 16.0).sin())
+            .collect();
         let mel = front_end.compute(&tone);
         let bank = super::super::filter_bank(front_end.config());
-        let highest = |column: Vec<f64>| (0..20).max_by(|&a, &b| column[a].total_cmp(&column[b])).unwrap();
-        let expected = highest(bank.column(62).iter().zip(bank.column(63)).map(|(a, b)| a + b).collect());
-        assert_eq!(highest(mel.values.column(90).iter().map(|&x| f64::from(x)).collect()), expected);
+        let highest = |column: Vec<f64>| {
+            (0..20)
+                .max_by(|&a, &b| column[a].total_cmp(&column[b]))
+                .unwrap()
+        };
+        let expected = highest(
+            bank.column(62)
+                .iter()
+                .zip(bank.column(63))
+                .map(|(a, b)| a + b)
+                .collect(),
+        );
+        assert_eq!(
+            highest(
+                mel.values
+                    .column(90)
+                    .iter()
+                    .map(|&x| f64::from(x))
+                    .collect()
+            ),
+            expected
+        );
     }
 
     #[test]
@@ -275,14 +396,31 @@ mod tests {
         let quiet: Vec<f32> = noise(48_000, 2).iter().map(|x| x * 1e-6).collect();
         front_end.compute_into(&loud, &mut scratch, &mut out);
         front_end.compute_into(&quiet[..10_000], &mut scratch, &mut out);
-        assert_eq!(out, front_end.compute(&quiet[..10_000]).values.as_slice().unwrap());
+        assert_eq!(
+            out,
+            front_end
+                .compute(&quiet[..10_000])
+                .values
+                .as_slice()
+                .unwrap()
+        );
 
         // A half of silence beside a half of noise: silent frames are at the floor, though computed in pairs.
         let half: Vec<f32> = loud[..24_000].to_vec();
         let mel = front_end.compute(&half);
         let first_silent = (24_000 + 982) / 242 + 1;
-        assert!(mel.values.slice(ndarray::s![.., first_silent..]).iter().all(|&x| x == -80.0));
-        assert!(mel.values.slice(ndarray::s![.., ..first_silent - 9]).iter().all(|&x| x > -40.0));
+        assert!(
+            mel.values
+                .slice(ndarray::s![.., first_silent..])
+                .iter()
+                .all(|&x| x == -80.0)
+        );
+        assert!(
+            mel.values
+                .slice(ndarray::s![.., ..first_silent - 9])
+                .iter()
+                .all(|&x| x > -40.0)
+        );
     }
 
     #[test]

@@ -23,8 +23,12 @@ const LEAST: f32 = 0.03;
 const OVERTONES: usize = 4;
 const DECAY: f64 = 0.6;
 
-const MAJOR: [f64; 12] = [6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88];
-const MINOR: [f64; 12] = [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17];
+const MAJOR: [f64; 12] = [
+    6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88,
+];
+const MINOR: [f64; 12] = [
+    6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17,
+];
 
 /// Pitches below this one, semitones above the C of 262 Hz, are the bass.
 const BASS: f64 = -9.0;
@@ -35,7 +39,14 @@ const SHARPNESS: f64 = 40.0;
 /// Chords of a key, its tonic's apart, as roots above it and whether they are minor: those of the scale, and minor's dominant.
 const CHORDS: [&[(usize, bool)]; 2] = [
     &[(2, true), (4, true), (5, false), (7, false), (9, true)],
-    &[(3, false), (5, true), (7, true), (7, false), (8, false), (10, false)],
+    &[
+        (3, false),
+        (5, true),
+        (7, true),
+        (7, false),
+        (8, false),
+        (10, false),
+    ],
 ];
 /// How often the tonic's chord is heard; the others of the key share the rest.
 const TONIC: f64 = 0.25;
@@ -64,21 +75,34 @@ impl KeyFinder {
         let halvings = halvings(rate, LEAST_RATE);
         let rate = f64::from(rate) / f64::from(1u32 << halvings);
         let spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
-        Self { halvings, rate, step: spectra.size(), spectra, stretches: Vec::new() }
+        Self {
+            halvings,
+            rate,
+            step: spectra.size(),
+            spectra,
+            stretches: Vec::new(),
+        }
     }
 
     /// Hears an unbroken stretch of mono samples.
     pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
         // A halving takes two samples more than it gives pairs.
-        let (needed, step) = (((size + 2) << self.halvings) - 2, self.step << self.halvings);
+        let (needed, step) = (
+            ((size + 2) << self.halvings) - 2,
+            self.step << self.halvings,
+        );
         let mut frames = Vec::new();
         for start in (0..(samples.len() + 1).saturating_sub(needed)).step_by(step) {
-            let amplitudes = self.spectra.of(&halved(&samples[start..start + needed], self.halvings));
+            let amplitudes = self
+                .spectra
+                .of(&halved(&samples[start..start + needed], self.halvings));
             let peaks = peaks(amplitudes, self.rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
             if total > 0.0 {
-                let shares = peaks.iter().map(|&(pitch, height)| (pitch as f32, (height / total) as f32));
+                let shares = peaks
+                    .iter()
+                    .map(|&(pitch, height)| (pitch as f32, (height / total) as f32));
                 frames.push(shares.collect());
             }
         }
@@ -90,8 +114,10 @@ impl KeyFinder {
         let tuning = self.tuning();
         let (mut pitches, mut chords, mut count) = ([0.0; 12], [0.0; 24], 0.0);
         for frames in &self.stretches {
-            let heard: Vec<(Chroma, Chroma)> =
-                frames.iter().map(|frame| (chroma(frame, tuning, OVERTONES), bass(frame, tuning))).collect();
+            let heard: Vec<(Chroma, Chroma)> = frames
+                .iter()
+                .map(|frame| (chroma(frame, tuning, OVERTONES), bass(frame, tuning)))
+                .collect();
             for i in 0..heard.len() {
                 add(&mut pitches, &heard[i].0);
                 let (mut all, mut low) = ([0.0; 12], [0.0; 12]);
@@ -109,7 +135,9 @@ impl KeyFinder {
         let fit = |key: MusicalKey| {
             let (tonic, minor) = (usize::from(key.tonic()), key.is_minor());
             let profile = if minor { &MINOR } else { &MAJOR };
-            let turned: Vec<f64> = (0..12).map(|pitch| profile[(pitch + 12 - tonic) % 12]).collect();
+            let turned: Vec<f64> = (0..12)
+                .map(|pitch| profile[(pitch + 12 - tonic) % 12])
+                .collect();
             let usual = |chord: usize| {
                 let (root, is_minor) = ((chord % 12 + 12 - tonic) % 12, chord >= 12);
                 let others = CHORDS[usize::from(minor)];
@@ -121,7 +149,9 @@ impl KeyFinder {
                     STRANGE
                 }
             };
-            let likelihood: f64 = (0..24).map(|chord| chords[chord] / count * usual(chord).ln()).sum();
+            let likelihood: f64 = (0..24)
+                .map(|chord| chords[chord] / count * usual(chord).ln())
+                .sum();
             PROFILE * correlation(&pitches, &turned) + likelihood
         };
         MusicalKey::all().max_by(|&a, &b| fit(a).total_cmp(&fit(b)))
@@ -148,7 +178,11 @@ pub fn chroma_sequence(samples: &[f32], rate: u32) -> Vec<[u8; 12]> {
     finder.step = finder.spectra.size() / 2;
     finder.push(samples);
     let tuning = finder.tuning();
-    let frames = finder.stretches.iter().flatten().map(|frame| chroma(frame, tuning, OVERTONES));
+    let frames = finder
+        .stretches
+        .iter()
+        .flatten()
+        .map(|frame| chroma(frame, tuning, OVERTONES));
     let quantised = |frame: Chroma| {
         let strongest = frame.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         frame.map(|value| (255.0 * value / strongest).round() as u8)
@@ -173,34 +207,52 @@ fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
 
 /// The same of the bass, without overtones.
 fn bass(frame: &[(f32, f32)], tuning: f64) -> Chroma {
-    let low: Vec<_> = frame.iter().copied().filter(|&(pitch, _)| f64::from(pitch) < BASS).collect();
+    let low: Vec<_> = frame
+        .iter()
+        .copied()
+        .filter(|&(pitch, _)| f64::from(pitch) < BASS)
+        .collect();
     chroma(&low, tuning, 1)
 }
 
 /// How probable each of the 24 triads is, major ones from C upwards and then minor ones.
 fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
-    let length = chroma.iter().map(|value| value * value).sum::<f64>().sqrt().max(1e-12);
+    let length = chroma
+        .iter()
+        .map(|value| value * value)
+        .sum::<f64>()
+        .sqrt()
+        .max(1e-12);
     let low = bass.iter().sum::<f64>().max(1e-12);
     let mut likeness: [f64; 24] = std::array::from_fn(|chord| {
         let (root, third) = (chord % 12, if chord < 12 { 4 } else { 3 });
-        let notes: f64 = [0, third, 7].iter().map(|step| chroma[(root + step) % 12]).sum();
+        let notes: f64 = [0, third, 7]
+            .iter()
+            .map(|step| chroma[(root + step) % 12])
+            .sum();
         notes / (length * 3f64.sqrt()) + ROOT * bass[root] / low
     });
     let most = likeness.iter().copied().fold(f64::MIN, f64::max);
-    likeness.iter_mut().for_each(|value| *value = (SHARPNESS * (*value - most)).exp());
+    likeness
+        .iter_mut()
+        .for_each(|value| *value = (SHARPNESS * (*value - most)).exp());
     let total: f64 = likeness.iter().sum();
     likeness.map(|value| value / total)
 }
 
 fn add<const N: usize>(sums: &mut [f64; N], values: &[f64; N]) {
-    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    sums.iter_mut()
+        .zip(values)
+        .for_each(|(sum, value)| *sum += value);
 }
 
 /// Local maxima of a spectrum, as pitches (semitones above a C) with their heights.
 fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
     let from = ((LOWEST_HZ / bin_hz) as usize).max(1);
     let to = ((HIGHEST_HZ / bin_hz) as usize).min(amplitudes.len().saturating_sub(1));
-    let Some(range) = amplitudes.get(from..to) else { return Vec::new() };
+    let Some(range) = amplitudes.get(from..to) else {
+        return Vec::new();
+    };
     let highest = range.iter().fold(0.0f32, |highest, &a| highest.max(a));
     // Below -100 dB relative to a full-scale tone there is nothing to hear.
     if highest < 1e-5 * amplitudes.len() as f32 / 2.0 {
@@ -215,7 +267,11 @@ fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
         // The top of a parabola through the three logarithms.
         let [a, b, c] = [before, here, after].map(|value| f64::from(value.max(1e-12)).ln());
         let curve = a - 2.0 * b + c;
-        let shift = if curve < 0.0 { 0.5 * (a - c) / curve } else { 0.0 };
+        let shift = if curve < 0.0 {
+            0.5 * (a - c) / curve
+        } else {
+            0.0
+        };
         let hz = (bin as f64 + shift) * bin_hz;
         peaks.push((12.0 * (hz / 440.0).log2() + 9.0, f64::from(here)));
     }
@@ -246,7 +302,9 @@ mod tests {
                     let note = |&note: &i32| {
                         let hz = 261.626 * 2f64.powf((f64::from(note) + cents / 100.0) / 12.0);
                         (1..6)
-                            .map(|h| (std::f64::consts::TAU * hz * f64::from(h) * t).sin() / f64::from(h))
+                            .map(|h| {
+                                (std::f64::consts::TAU * hz * f64::from(h) * t).sin() / f64::from(h)
+                            })
                             .sum::<f64>()
                     };
                     (0.1 * notes.iter().map(note).sum::<f64>()) as f32
@@ -265,8 +323,20 @@ mod tests {
     #[test]
     fn a_cadence_tells_its_key_in_any_tuning() {
         let up = |chord: &[i32], by: i32| chord.iter().map(|note| note + by).collect::<Vec<_>>();
-        let major: [&[i32]; 5] = [&[0, 4, 7], &[-7, 5, 9], &[-5, 2, 11], &[-3, 0, 4], &[0, 4, 7]];
-        let minor: [&[i32]; 5] = [&[0, 3, 7], &[-7, 5, 8], &[-5, 2, 11], &[-4, 0, 3], &[0, 3, 7]];
+        let major: [&[i32]; 5] = [
+            &[0, 4, 7],
+            &[-7, 5, 9],
+            &[-5, 2, 11],
+            &[-3, 0, 4],
+            &[0, 4, 7],
+        ];
+        let minor: [&[i32]; 5] = [
+            &[0, 3, 7],
+            &[-7, 5, 8],
+            &[-5, 2, 11],
+            &[-4, 0, 3],
+            &[0, 3, 7],
+        ];
         for (by, cents, names) in [
             (0, 0.0, ["C", "Cm"]),
             (4, 35.0, ["E", "Em"]),
@@ -277,7 +347,11 @@ mod tests {
                 let moved: Vec<Vec<i32>> = progression.iter().map(|chord| up(chord, by)).collect();
                 let moved: Vec<&[i32]> = moved.iter().map(Vec::as_slice).collect();
                 for rate in [16_000, 48_000] {
-                    assert_eq!(key_of(&chords(&moved, cents, rate), rate), Some(name), "{by} {cents} {rate}");
+                    assert_eq!(
+                        key_of(&chords(&moved, cents, rate), rate),
+                        Some(name),
+                        "{by} {cents} {rate}"
+                    );
                 }
             }
         }
@@ -297,8 +371,18 @@ mod tests {
                 order.sort_unstable();
                 order
             };
-            assert_eq!(strongest(&sequence[2]), [0, 4, 7], "{cents}: {:?}", sequence[2]);
-            assert_eq!(strongest(&sequence[11]), [2, 5, 9], "{cents}: {:?}", sequence[11]);
+            assert_eq!(
+                strongest(&sequence[2]),
+                [0, 4, 7],
+                "{cents}: {:?}",
+                sequence[2]
+            );
+            assert_eq!(
+                strongest(&sequence[11]),
+                [2, 5, 9],
+                "{cents}: {:?}",
+                sequence[11]
+            );
             assert_eq!(sequence.iter().flatten().max(), Some(&255));
         }
         assert!(

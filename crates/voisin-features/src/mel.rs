@@ -41,9 +41,14 @@ fn slaney_step() -> f64 {
 /// The `n_mels + 2` corners of the triangles, Hz.
 fn edges(config: &MelConfig) -> Vec<f64> {
     let scale = config.mel_scale;
-    let (low, high) = (hz_to_mel(scale, config.f_min), hz_to_mel(scale, config.f_max));
+    let (low, high) = (
+        hz_to_mel(scale, config.f_min),
+        hz_to_mel(scale, config.f_max),
+    );
     let step = (high - low) / (config.n_mels + 1) as f64;
-    (0..config.n_mels + 2).map(|i| mel_to_hz(scale, low + step * i as f64)).collect()
+    (0..config.n_mels + 2)
+        .map(|i| mel_to_hz(scale, low + step * i as f64))
+        .collect()
 }
 
 /// Where the bands of a configuration are most sensitive, Hz.
@@ -96,7 +101,11 @@ impl Triangles {
         // The first bin at or above each edge.
         let first: Vec<usize> = edges
             .iter()
-            .map(|hz| (0..n_bins).find(|&k| k as f64 * bin_hz >= *hz).unwrap_or(n_bins))
+            .map(|hz| {
+                (0..n_bins)
+                    .find(|&k| k as f64 * bin_hz >= *hz)
+                    .unwrap_or(n_bins)
+            })
             .collect();
         let segments: Vec<_> = first.windows(2).map(|pair| pair[0]..pair[1]).collect();
         let mut weights = vec![[0.0; 2]; n_bins];
@@ -120,7 +129,10 @@ impl Triangles {
         let mut rising_before = [0.0; N];
         for (segment, range) in self.segments.iter().enumerate() {
             let (mut rising, mut falling) = ([0.0; N], [0.0; N]);
-            for (values, [rise, fall]) in spectra[range.clone()].iter().zip(&self.weights[range.clone()]) {
+            for (values, [rise, fall]) in spectra[range.clone()]
+                .iter()
+                .zip(&self.weights[range.clone()])
+            {
                 for i in 0..N {
                     rising[i] += f64::from(values[i]) * rise;
                     falling[i] += f64::from(values[i]) * fall;
@@ -144,7 +156,12 @@ mod tests {
     #[test]
     fn barks_are_traunmullers_and_come_back() {
         // his formula, with its corrections at both ends
-        for (hz, bark) in [(100.0, 0.9557), (1000.0, 8.5274), (4000.0, 17.4633), (10_000.0, 22.2794)] {
+        for (hz, bark) in [
+            (100.0, 0.9557),
+            (1000.0, 8.5274),
+            (4000.0, 17.4633),
+            (10_000.0, 22.2794),
+        ] {
             assert!((hz_to_mel(MelScale::Bark, hz) - bark).abs() < 1e-3, "{hz}");
         }
         for scale in [MelScale::Bark, MelScale::Slaney, MelScale::Htk] {

@@ -20,8 +20,10 @@ pub(super) struct Spectra {
 fn quick_length(least: f64) -> usize {
     let is_quick = |length: &usize| {
         let without = |rest: usize, factor: usize| {
-            std::iter::successors(Some(rest), |rest| rest.is_multiple_of(factor).then(|| rest / factor))
-                .last()
+            std::iter::successors(Some(rest), |rest| {
+                rest.is_multiple_of(factor).then(|| rest / factor)
+            })
+            .last()
         };
         [2, 3, 5, 7].into_iter().try_fold(*length, without) == Some(1)
     };
@@ -39,8 +41,12 @@ pub(super) fn halvings(rate: u32, least: u32) -> u32 {
 pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
     let mut samples = Cow::Borrowed(samples);
     for _ in 0..times {
-        let pairs = samples.chunks_exact(2).zip(samples.get(2..).unwrap_or_default().chunks_exact(2));
-        samples = pairs.map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0])).collect();
+        let pairs = samples
+            .chunks_exact(2)
+            .zip(samples.get(2..).unwrap_or_default().chunks_exact(2));
+        samples = pairs
+            .map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0]))
+            .collect();
     }
     samples
 }
@@ -58,7 +64,9 @@ impl Spectra {
         let fft = RealFftPlanner::new().plan_fft_forward(size);
         let turn = std::f64::consts::TAU / size as f64;
         Self {
-            hann: (0..size).map(|i| (0.5 - 0.5 * (turn * i as f64).cos()) as f32).collect(),
+            hann: (0..size)
+                .map(|i| (0.5 - 0.5 * (turn * i as f64).cos()) as f32)
+                .collect(),
             frame: fft.make_input_vec(),
             bins: fft.make_output_vec(),
             scratch: fft.make_scratch_vec(),
@@ -76,10 +84,16 @@ impl Spectra {
     pub(super) fn of(&mut self, samples: &[f32]) -> &[f32] {
         self.frame.fill(0.0);
         for ((value, &sample), &weight) in self.frame.iter_mut().zip(samples).zip(&self.hann) {
-            *value = if sample.is_finite() { sample * weight } else { 0.0 };
+            *value = if sample.is_finite() {
+                sample * weight
+            } else {
+                0.0
+            };
         }
         // It fails for buffers of other lengths only.
-        let _ = self.fft.process_with_scratch(&mut self.frame, &mut self.bins, &mut self.scratch);
+        let _ = self
+            .fft
+            .process_with_scratch(&mut self.frame, &mut self.bins, &mut self.scratch);
         for (amplitude, bin) in self.amplitudes.iter_mut().zip(&self.bins) {
             *amplitude = bin.norm_sqr().sqrt();
         }
@@ -94,8 +108,9 @@ mod tests {
     #[test]
     fn halving_keeps_what_is_low_and_softens_what_folds_down() {
         let gain = |hz: f32| {
-            let tone: Vec<f32> =
-                (0..44_100).map(|i| (std::f32::consts::TAU * hz * i as f32 / 44_100.0).sin()).collect();
+            let tone: Vec<f32> = (0..44_100)
+                .map(|i| (std::f32::consts::TAU * hz * i as f32 / 44_100.0).sin())
+                .collect();
             let half = halved(&tone, 1);
             assert_eq!(half.len(), 22_049);
             (half.iter().map(|x| x * x).sum::<f32>() / half.len() as f32 * 2.0).sqrt()
@@ -120,7 +135,11 @@ mod tests {
             (0.512, 44_100.0, 22_680),
             (0.064, 22_050.0, 1440),
         ] {
-            assert_eq!(Spectra::of_seconds(seconds, rate).size(), length, "{seconds} s at {rate} Hz");
+            assert_eq!(
+                Spectra::of_seconds(seconds, rate).size(),
+                length,
+                "{seconds} s at {rate} Hz"
+            );
         }
     }
 }

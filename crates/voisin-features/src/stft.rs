@@ -36,7 +36,10 @@ pub(super) struct StftScratch {
 
 impl Stft {
     pub(super) fn new(hann: Vec<f64>) -> Self {
-        Self { fft: RealFftPlanner::new().plan_fft_forward(hann.len()), hann }
+        Self {
+            fft: RealFftPlanner::new().plan_fft_forward(hann.len()),
+            hann,
+        }
     }
 
     pub(super) fn scratch(&self) -> StftScratch {
@@ -64,8 +67,22 @@ impl Stft {
         scratch: &mut StftScratch,
         out: &mut [f32],
     ) {
-        assert_eq!(scratch.frame.len(), self.hann.len(), "scratch of another front end");
-        vectorised(isa, Bands { stft: self, config, mel, padded, scratch, out });
+        assert_eq!(
+            scratch.frame.len(),
+            self.hann.len(),
+            "scratch of another front end"
+        );
+        vectorised(
+            isa,
+            Bands {
+                stft: self,
+                config,
+                mel,
+                padded,
+                scratch,
+                out,
+            },
+        );
     }
 }
 
@@ -84,8 +101,20 @@ impl Work for Bands<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { stft, config, mel, padded, scratch, out } = self;
-        let StftScratch { frame, bins, fft, spectra } = scratch;
+        let Self {
+            stft,
+            config,
+            mel,
+            padded,
+            scratch,
+            out,
+        } = self;
+        let StftScratch {
+            frame,
+            bins,
+            fft,
+            spectra,
+        } = scratch;
         for first in (0..config.n_frames).step_by(GROUP) {
             let count = GROUP.min(config.n_frames - first);
             for i in 0..count {
@@ -93,7 +122,9 @@ impl Work for Bands<'_> {
                 for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&stft.hann) {
                     *value = f64::from(sample) * hann;
                 }
-                stft.fft.process_with_scratch(frame, bins, fft).expect("buffers were made by this plan");
+                stft.fft
+                    .process_with_scratch(frame, bins, fft)
+                    .expect("buffers were made by this plan");
                 let magnitude = config.spectrum == Spectrum::Magnitude;
                 for (values, bin) in spectra.iter_mut().zip(&*bins) {
                     let power = (bin.re * bin.re + bin.im * bin.im) as f32;

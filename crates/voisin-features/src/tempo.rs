@@ -50,7 +50,10 @@ pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
     let correlation = autocorrelation(&smoothed(&onsets))?;
     let strength = |bpm: f64| -> f64 {
         let lag = 60.0 * FRAMES / bpm;
-        (1..=MULTIPLES).map(|k| at(&correlation, k as f64 * lag)).sum::<f64>() / MULTIPLES as f64
+        (1..=MULTIPLES)
+            .map(|k| at(&correlation, k as f64 * lag))
+            .sum::<f64>()
+            / MULTIPLES as f64
     };
     let score = |bpm: f64, (usual, spread): Prior| {
         strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
@@ -102,10 +105,16 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     let cells = frames * weights.iter().map(Vec::len).sum::<usize>();
     let level = (squares / cells as f64).sqrt().max(1e-9) as f32;
     for sums in &mut bands {
-        sums.iter_mut().for_each(|sum| *sum = (*sum / level).ln_1p());
+        sums.iter_mut()
+            .for_each(|sum| *sum = (*sum / level).ln_1p());
     }
     (RISE..frames)
-        .map(|i| (1..=BANDS).map(|b| (bands[i][b] - bands[i - RISE][b]).max(0.0)).sum::<f32>() / BANDS as f32)
+        .map(|i| {
+            (1..=BANDS)
+                .map(|b| (bands[i][b] - bands[i - RISE][b]).max(0.0))
+                .sum::<f32>()
+                / BANDS as f32
+        })
         .collect()
 }
 
@@ -115,7 +124,9 @@ fn sum_of_squares(values: &[f32]) -> f64 {
     let blocks = values.chunks_exact(8);
     let rest: f32 = blocks.remainder().iter().map(|value| value * value).sum();
     for block in blocks {
-        sums.iter_mut().zip(block).for_each(|(sum, value)| *sum += value * value);
+        sums.iter_mut()
+            .zip(block)
+            .for_each(|(sum, value)| *sum += value * value);
     }
     f64::from(sums.iter().sum::<f32>() + rest)
 }
@@ -128,7 +139,10 @@ fn band_weights(size: usize, rate: f64) -> Vec<Vec<f32>> {
     let edge = |i: usize| 700.0 * (10f64.powf((mel(LOWEST_HZ) + step * i as f64) / 2595.0) - 1.0);
     let edges: Vec<f64> = (0..BANDS + 2).map(edge).collect();
     let mut weights = vec![Vec::new(); BANDS];
-    for hz in (0..=size / 2).map(|bin| bin as f64 * rate / size as f64).take_while(|&hz| hz < edges[BANDS]) {
+    for hz in (0..=size / 2)
+        .map(|bin| bin as f64 * rate / size as f64)
+        .take_while(|&hz| hz < edges[BANDS])
+    {
         let band = edges[1..BANDS].partition_point(|&edge| edge <= hz);
         let rising = (hz - edges[band]) / (edges[band + 1] - edges[band]);
         weights[band].push(rising.clamp(0.0, 1.0) as f32);
@@ -149,12 +163,14 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
             (onsets[i] - ((sums[to] - sums[from]) / (2 * half) as f64) as f32).max(0.0)
         })
         .collect();
-    let kernel: Vec<f32> = (-6i32..=6).map(|i| (-0.5 * f64::from(i * i)).exp() as f32).collect();
+    let kernel: Vec<f32> = (-6i32..=6)
+        .map(|i| (-0.5 * f64::from(i * i)).exp() as f32)
+        .collect();
     let total: f32 = kernel.iter().sum();
     let mut blurred: Vec<f32> = (0..peaks.len())
         .map(|i| {
-            let near =
-                (0..kernel.len()).filter_map(|j| Some(kernel[j] * peaks.get((i + j).checked_sub(6)?)?));
+            let near = (0..kernel.len())
+                .filter_map(|j| Some(kernel[j] * peaks.get((i + j).checked_sub(6)?)?));
             near.sum::<f32>() / total
         })
         .collect();
@@ -167,7 +183,10 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
 fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     let size = (2 * values.len()).next_power_of_two();
     let mut planner = RealFftPlanner::<f32>::new();
-    let (forward, back) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
+    let (forward, back) = (
+        planner.plan_fft_forward(size),
+        planner.plan_fft_inverse(size),
+    );
     let mut padded = forward.make_input_vec();
     padded[..values.len()].copy_from_slice(values);
     let mut bins = forward.make_output_vec();
@@ -177,7 +196,12 @@ fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     }
     back.process(&mut bins, &mut padded).ok()?;
     let first = padded[0];
-    (first > 0.0).then(|| padded[..size / 2].iter().map(|value| value / first).collect())
+    (first > 0.0).then(|| {
+        padded[..size / 2]
+            .iter()
+            .map(|value| value / first)
+            .collect()
+    })
 }
 
 /// The value between two lags; beyond the last one, the last.
@@ -209,9 +233,13 @@ mod tests {
 
     #[test]
     fn a_steady_beat_is_counted_at_any_rate() {
-        for (bpm, rate) in
-            [(108.0, 16_000), (100.0, 44_100), (96.5, 16_000), (128.0, 48_000), (141.0, 22_050)]
-        {
+        for (bpm, rate) in [
+            (108.0, 16_000),
+            (100.0, 44_100),
+            (96.5, 16_000),
+            (128.0, 48_000),
+            (141.0, 22_050),
+        ] {
             let found = tempo(&beats(bpm, rate), rate).expect("a beat");
             assert!((found / bpm - 1.0).abs() < 0.005, "{bpm}: {found}");
         }
@@ -224,6 +252,10 @@ mod tests {
         assert_eq!(tempo(&noise, 16_000), None);
         assert_eq!(tempo(&vec![0.0; 30 * 16_000], 16_000), None);
         assert_eq!(tempo(&vec![f32::NAN; 30 * 16_000], 16_000), None);
-        assert_eq!(tempo(&beats(120.0, 16_000)[..80_000], 16_000), None, "five seconds");
+        assert_eq!(
+            tempo(&beats(120.0, 16_000)[..80_000], 16_000),
+            None,
+            "five seconds"
+        );
     }
 }

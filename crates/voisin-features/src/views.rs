@@ -30,12 +30,18 @@ impl ClipViews {
         let clip = Clip::new(samples, rate);
         let mean = (0..BINS).map(|bin| {
             let power = clip.power.column(bin);
-            power.iter().map(|power| f64::from(*power).sqrt()).sum::<f64>() / power.len() as f64
+            power
+                .iter()
+                .map(|power| f64::from(*power).sqrt())
+                .sum::<f64>()
+                / power.len() as f64
         });
         // decibels() takes powers
         let mut spectrum: Vec<f64> = mean.map(|amplitude| amplitude * amplitude).collect();
         let strongest = spectrum.iter().copied().fold(1e-10, f64::max);
-        spectrum.iter_mut().for_each(|power| *power = 10.0 * (*power / strongest).max(1e-10).log10());
+        spectrum
+            .iter_mut()
+            .for_each(|power| *power = 10.0 * (*power / strongest).max(1e-10).log10());
         let mel = clip.mel_decibels();
         let (mfcc, chroma) = (cepstrum(&mel, 20), clip.chroma());
         Self {
@@ -54,7 +60,11 @@ impl ClipViews {
 fn below_loudest(mut cells: Array2<f64>) -> Array2<f64> {
     let most = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v));
     // decibels() begins at 1e-10
-    let most = if most <= -100.0 { most + RANGE_DB } else { most };
+    let most = if most <= -100.0 {
+        most + RANGE_DB
+    } else {
+        most
+    };
     cells.mapv_inplace(|v| v - most);
     cells
 }
@@ -74,19 +84,37 @@ mod tests {
             .collect();
         let views = ClipViews::new(&wave, 22_050);
         let most = |numbers: &[f64]| {
-            (0..numbers.len()).max_by(|a, b| numbers[*a].total_cmp(&numbers[*b])).unwrap_or(0)
+            (0..numbers.len())
+                .max_by(|a, b| numbers[*a].total_cmp(&numbers[*b]))
+                .unwrap_or(0)
         };
         let frame = 60;
         let column = |of: &Array2<f64>| of.column(frame).to_vec();
         let hz = most(&views.spectrum) as f64 * views.bin_hz;
-        assert!((hz - 440.0).abs() < views.bin_hz && views.spectrum.iter().all(|db| *db <= 0.0), "{hz}");
+        assert!(
+            (hz - 440.0).abs() < views.bin_hz && views.spectrum.iter().all(|db| *db <= 0.0),
+            "{hz}"
+        );
         assert!((most(&column(&views.bins)) as f64 * views.bin_hz - 440.0).abs() < views.bin_hz);
         let band = views.mel_hz[most(&column(&views.mel))];
         assert!((band - 440.0).abs() < 30.0, "{band}");
-        assert_eq!((most(&column(&views.chroma)), views.mfcc.dim()), (9, (20, 87)));
+        assert_eq!(
+            (most(&column(&views.chroma)), views.mfcc.dim()),
+            (9, (20, 87))
+        );
         let silence = ClipViews::new(&[0.0; 4000], 22_050);
-        assert!(silence.bins.iter().chain(&silence.mel).chain(&silence.spectrum).all(|db| *db <= -80.0));
+        assert!(
+            silence
+                .bins
+                .iter()
+                .chain(&silence.mel)
+                .chain(&silence.spectrum)
+                .all(|db| *db <= -80.0)
+        );
         let (soft, loud) = (views.bins[[41, 20]], views.bins[[41, frame]]);
-        assert!((loud - soft - 20.0).abs() < 0.5 && loud > -3.0, "{soft} {loud}");
+        assert!(
+            (loud - soft - 20.0).abs() < 0.5 && loud > -3.0,
+            "{soft} {loud}"
+        );
     }
 }

@@ -32,7 +32,9 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
         return Vec::new();
     }
     let window = window.max(1) as u64;
-    let Some(last) = len.checked_sub(window) else { return vec![0] };
+    let Some(last) = len.checked_sub(window) else {
+        return vec![0];
+    };
     let apart = len / window;
     if n as u64 <= apart {
         return (0..n as u64)
@@ -46,7 +48,9 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
     if n == 1 {
         return vec![(last / 2) as i64];
     }
-    (0..n).map(|i| (u128::from(last) * u128::from(i) / u128::from(n - 1)) as i64).collect()
+    (0..n)
+        .map(|i| (u128::from(last) * u128::from(i) / u128::from(n - 1)) as i64)
+        .collect()
 }
 
 /// Everything at a hop of one second: starts at 0, `rate`, `2 · rate`, … as long as the window fits, then one more
@@ -79,10 +83,16 @@ pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> 
     }
     let window = window as u64;
     if let Some(room) = (to - from).checked_sub(window) {
-        (0..=room / u64::from(rate.max(1))).map(|i| (from + i * u64::from(rate)) as i64).collect()
+        (0..=room / u64::from(rate.max(1)))
+            .map(|i| (from + i * u64::from(rate)) as i64)
+            .collect()
     } else {
         let middle = from + (to - from) / 2;
-        vec![middle.saturating_sub(window / 2).min(len.saturating_sub(window)) as i64]
+        vec![
+            middle
+                .saturating_sub(window / 2)
+                .min(len.saturating_sub(window)) as i64,
+        ]
     }
 }
 
@@ -121,9 +131,20 @@ mod tests {
 
     #[test]
     fn a_part_has_a_window_each_second() {
-        assert_eq!(part(100_000, 3000, 1000, 10_500, 15_500), [10_500, 11_500, 12_500]);
-        assert_eq!(part(100_000, 3000, 1000, 10_000, 12_000), [9500], "about the middle of a short part");
-        assert_eq!(part(100_000, 3000, 1000, 99_000, 200_000), [97_000], "inside the track");
+        assert_eq!(
+            part(100_000, 3000, 1000, 10_500, 15_500),
+            [10_500, 11_500, 12_500]
+        );
+        assert_eq!(
+            part(100_000, 3000, 1000, 10_000, 12_000),
+            [9500],
+            "about the middle of a short part"
+        );
+        assert_eq!(
+            part(100_000, 3000, 1000, 99_000, 200_000),
+            [97_000],
+            "inside the track"
+        );
         assert_eq!(part(2000, 3000, 1000, 0, 2000), [0]);
         assert!(part(100_000, 3000, 1000, 100_000, 200_000).is_empty());
         assert!(part(100_000, 3000, 1000, 5000, 5000).is_empty());
@@ -135,7 +156,10 @@ mod tests {
         let starts = reference(480_000, 48_000, 4800, true);
         assert_eq!(starts.len(), 1 + (480_000 + 24_000 - 48_000) / 4800);
         assert_eq!(&starts[..3], &[-24_000, -19_200, -14_400]);
-        assert_eq!(reference(480_001, 48_000, 4800, true).len(), starts.len() + 1);
+        assert_eq!(
+            reference(480_001, 48_000, 4800, true).len(),
+            starts.len() + 1
+        );
         assert_eq!(reference(48_000, 48_000, 4800, false), [0]);
         assert_eq!(reference(48_001, 48_000, 4800, false), [0, 4800]);
         assert_eq!(reference(10, 48_000, 4800, true), [-24_000]);
@@ -156,8 +180,15 @@ mod tests {
         for len in 10..200 {
             for n in 1..30 {
                 let starts = spread(len, 10, n, 5);
-                assert!(starts.len() <= n && starts[0] >= 0 && starts[starts.len() - 1] <= len as i64 - 10);
-                assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 5), "{len} {n}: {starts:?}");
+                assert!(
+                    starts.len() <= n
+                        && starts[0] >= 0
+                        && starts[starts.len() - 1] <= len as i64 - 10
+                );
+                assert!(
+                    starts.windows(2).all(|pair| pair[1] - pair[0] >= 5),
+                    "{len} {n}: {starts:?}"
+                );
             }
         }
     }
@@ -173,7 +204,9 @@ mod tests {
     #[test]
     fn silence_is_judged_about_the_mean() {
         let tone = |amplitude: f32, offset: f32| -> Vec<f32> {
-            (0..48_000).map(|i| amplitude * (i as f32 * 0.1).sin() + offset).collect()
+            (0..48_000)
+                .map(|i| amplitude * (i as f32 * 0.1).sin() + offset)
+                .collect()
         };
         // RMS of a sine is 3.01 dB below its amplitude.
         assert!(!is_near_silent(&tone(10f32.powf(-66.5 / 20.0), 0.0)));

@@ -19,7 +19,11 @@ pub(super) const NORM_FIELDS: [(&str, &str); 4] = [
 
 /// Name of convolution `i`, from 0.
 pub(super) fn convolution(i: usize) -> String {
-    if i + 1 == LAYERS { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
+    if i + 1 == LAYERS {
+        "audio_embedding_layer".to_owned()
+    } else {
+        format!("conv2d_{}", i + 1)
+    }
 }
 
 /// Name of batch norm `i`, from 0: the input's, then those of the convolutions but the last.
@@ -38,15 +42,31 @@ pub(super) fn check(
     let mut take = |name: String, expected: &dyn Fn(&[usize]) -> bool, shape: &str| {
         let Some(tensor) = tensors.remove(&name) else {
             let found = list(tensors.keys().chain(network.keys()));
-            return Err(ImportError::other(format, "tensors", format!("\"{name}\" {shape}"), found));
+            return Err(ImportError::other(
+                format,
+                "tensors",
+                format!("\"{name}\" {shape}"),
+                found,
+            ));
         };
-        if !expected(&tensor.shape) || tensor.values.len() != tensor.shape.iter().product::<usize>() {
-            return Err(ImportError::other(format, name, shape, format!("{:?}", tensor.shape)));
+        if !expected(&tensor.shape) || tensor.values.len() != tensor.shape.iter().product::<usize>()
+        {
+            return Err(ImportError::other(
+                format,
+                name,
+                shape,
+                format!("{:?}", tensor.shape),
+            ));
         }
         let sane = |x: &f32| x.is_finite() && (!name.ends_with("running_var") || *x >= 0.0);
         if let Some(at) = tensor.values.iter().position(|x| !sane(x)) {
             let found = format!("{} at {at}", tensor.values[at]);
-            return Err(ImportError::other(format, name, "finite numbers, and no negative variance", found));
+            return Err(ImportError::other(
+                format,
+                name,
+                "finite numbers, and no negative variance",
+                found,
+            ));
         }
         let shape = tensor.shape.clone();
         network.insert(name, tensor);
@@ -55,22 +75,49 @@ pub(super) fn check(
     let mut width = 1;
     for i in 0..LAYERS {
         for (field, _) in NORM_FIELDS {
-            take(format!("{}.{field}", norm(i)), &|shape| shape == [width], &format!("[{width}]"))?;
+            take(
+                format!("{}.{field}", norm(i)),
+                &|shape| shape == [width],
+                &format!("[{width}]"),
+            )?;
         }
         let name = convolution(i);
-        let kernel = |shape: &[usize]| matches!(*shape, [out, input, 3, 3] if out > 0 && input == width);
-        width = take(format!("{name}.weight"), &kernel, &format!("[n, {width}, 3, 3]"))?[0];
-        take(format!("{name}.bias"), &|shape| shape == [width], &format!("[{width}]"))?;
+        let kernel =
+            |shape: &[usize]| matches!(*shape, [out, input, 3, 3] if out > 0 && input == width);
+        width = take(
+            format!("{name}.weight"),
+            &kernel,
+            &format!("[n, {width}, 3, 3]"),
+        )?[0];
+        take(
+            format!("{name}.bias"),
+            &|shape| shape == [width],
+            &format!("[{width}]"),
+        )?;
     }
-    let other_input = tensors.get("speclayer.mel_basis").and_then(|basis| basis.shape.first());
+    let other_input = tensors
+        .get("speclayer.mel_basis")
+        .and_then(|basis| basis.shape.first());
     if let Some(bands) = other_input.filter(|&&bands| bands != 128) {
-        return Err(ImportError::other(format, "speclayer.mel_basis", "128 mel bands", format!("{bands}")));
+        return Err(ImportError::other(
+            format,
+            "speclayer.mel_basis",
+            "128 mel bands",
+            format!("{bands}"),
+        ));
     }
-    tensors.retain(|name, _| !name.ends_with(".num_batches_tracked") && !name.starts_with("speclayer."));
+    tensors.retain(|name, _| {
+        !name.ends_with(".num_batches_tracked") && !name.starts_with("speclayer.")
+    });
     if tensors.is_empty() {
         Ok(network)
     } else {
-        Err(ImportError::other(format, "tensors", "only OpenL3's", format!("also {}", list(tensors.keys()))))
+        Err(ImportError::other(
+            format,
+            "tensors",
+            "only OpenL3's",
+            format!("also {}", list(tensors.keys())),
+        ))
     }
 }
 

@@ -34,7 +34,10 @@ pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
 
 /// Number of elements of a shape that a file states, if it is not more than any tensor may have.
 pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).filter(|&n| n <= MAX_ELEMENTS)
+    shape
+        .iter()
+        .try_fold(1usize, |n, &axis| n.checked_mul(axis))
+        .filter(|&n| n <= MAX_ELEMENTS)
 }
 
 /// A name as it may stand in a message.

@@ -76,7 +76,12 @@ pub(super) fn assemble(
     graph: &OperatorGraph,
     notes: &mut Vec<String>,
 ) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
-    let mut walk = PathWalk { format, graph, evaluations: 0, decoded: 0 };
+    let mut walk = PathWalk {
+        format,
+        graph,
+        evaluations: 0,
+        decoded: 0,
+    };
     let end = walk.end()?;
     let steps = walk.steps(end, notes)?;
     Matcher::new(format, steps).network(notes)
@@ -92,18 +97,29 @@ struct PathWalk<'g, 'a> {
 
 impl<'g> PathWalk<'g, '_> {
     fn producer(&self, value: &str) -> Option<&'g Node> {
-        self.graph.producers.get(value).and_then(|&i| self.graph.nodes.get(i))
+        self.graph
+            .producers
+            .get(value)
+            .and_then(|&i| self.graph.nodes.get(i))
     }
 
     fn other(&self, node: &Node, expected: &str, found: impl Into<String>) -> ImportError {
-        ImportError::other(self.format, format!("node \"{}\"", shorten(&node.name)), expected, found)
+        ImportError::other(
+            self.format,
+            format!("node \"{}\"", shorten(&node.name)),
+            expected,
+            found,
+        )
     }
 
     /// The node from which the walk back to the input meets the most convolutions.
     fn end(&self) -> Result<usize, ImportError> {
         let graph = self.graph;
-        let used: std::collections::HashSet<&str> =
-            graph.nodes.iter().flat_map(|node| node.inputs.iter().map(String::as_str)).collect();
+        let used: std::collections::HashSet<&str> = graph
+            .nodes
+            .iter()
+            .flat_map(|node| node.inputs.iter().map(String::as_str))
+            .collect();
         let mut unused = vec![true; graph.nodes.len()];
         for (value, &producer) in &graph.producers {
             if used.contains(value.as_str()) {
@@ -111,7 +127,12 @@ impl<'g> PathWalk<'g, '_> {
             }
         }
         // Only ends that could be: a graph of thousands of loose nodes is not walked from each of them.
-        let ends = unused.iter().enumerate().filter(|(_, unused)| **unused).map(|(i, _)| i).take(64);
+        let ends = unused
+            .iter()
+            .enumerate()
+            .filter(|(_, unused)| **unused)
+            .map(|(i, _)| i)
+            .take(64);
         let convolutions = |end: usize| {
             let mut count = 0;
             let mut at = Some(&graph.nodes[end]);
@@ -127,15 +148,19 @@ impl<'g> PathWalk<'g, '_> {
             }
             count
         };
-        let best =
-            ends.map(|end| (convolutions(end), end)).max_by_key(|&(count, end)| (count, usize::MAX - end));
+        let best = ends
+            .map(|end| (convolutions(end), end))
+            .max_by_key(|&(count, end)| (count, usize::MAX - end));
         match best {
             Some((count, end)) if count > 0 => Ok(end),
             _ => Err(ImportError::other(
                 self.format,
                 "graph",
                 format!("{LAYERS} convolutions between input and output"),
-                format!("{} nodes and no convolution on the way to an output", graph.nodes.len()),
+                format!(
+                    "{} nodes and no convolution on the way to an output",
+                    graph.nodes.len()
+                ),
             )),
         }
     }
@@ -184,16 +209,28 @@ impl<'g> PathWalk<'g, '_> {
                         (Some(_), None) => unchecked += 1,
                         (None, Some([0, 0, 0, 0])) => {}
                         _ => {
-                            let found = around.map_or("another".to_owned(), |around| format!("{around:?}"));
+                            let found =
+                                around.map_or("another".to_owned(), |around| format!("{around:?}"));
                             return Err(self.other(node, "no padding but a convolution's", found));
                         }
                     }
                     0
                 }
-                Op::Convolution { padding, kernel: layout } => {
+                Op::Convolution {
+                    padding,
+                    kernel: layout,
+                } => {
                     let kernel = self.input(node, 1)?;
-                    let bias = if node.inputs.len() > 2 { Some(self.input(node, 2)?) } else { None };
-                    steps.push(Step::Convolution { kernel, layout: *layout, bias });
+                    let bias = if node.inputs.len() > 2 {
+                        Some(self.input(node, 2)?)
+                    } else {
+                        None
+                    };
+                    steps.push(Step::Convolution {
+                        kernel,
+                        layout: *layout,
+                        bias,
+                    });
                     let own = padding.unwrap_or([1; 4]);
                     padding_due = (own != [1; 4]).then(|| (node, own.map(|pad| 1 - pad)));
                     0
@@ -210,8 +247,12 @@ impl<'g> PathWalk<'g, '_> {
                     steps.push(Step::Norm(fields));
                     0
                 }
-                Op::Add | Op::Subtract | Op::Multiply | Op::Divide => self.arithmetic(node, &mut steps)?,
-                Op::Constant(_) => return Err(self.other(node, "a path to the graph's input", "a constant")),
+                Op::Add | Op::Subtract | Op::Multiply | Op::Divide => {
+                    self.arithmetic(node, &mut steps)?
+                }
+                Op::Constant(_) => {
+                    return Err(self.other(node, "a path to the graph's input", "a constant"));
+                }
                 Op::ReciprocalRoot | Op::Root | Op::Negate => {
                     return Err(self.other(
                         node,
@@ -231,16 +272,27 @@ impl<'g> PathWalk<'g, '_> {
                 return Err(self.other(node, "an input", "none"));
             };
             node = self.producer(input).ok_or_else(|| {
-                self.other(node, "inputs that the graph makes", format!("\"{}\"", shorten(input)))
+                self.other(
+                    node,
+                    "inputs that the graph makes",
+                    format!("\"{}\"", shorten(input)),
+                )
             })?;
         }
-        Err(ImportError::other(self.format, "graph", "a path from input to output", "a circle"))
+        Err(ImportError::other(
+            self.format,
+            "graph",
+            "a path from input to output",
+            "a circle",
+        ))
     }
 
     /// A sum or product of the data with a constant; returns which input is the data.
     fn arithmetic(&mut self, node: &Node, steps: &mut Vec<Step>) -> Result<usize, ImportError> {
-        let [first, second] =
-            node.inputs.first_chunk().ok_or_else(|| self.other(node, "two inputs", "fewer"))?;
+        let [first, second] = node
+            .inputs
+            .first_chunk()
+            .ok_or_else(|| self.other(node, "two inputs", "fewer"))?;
         let (data, constant) = match self.evaluate(second, 0)? {
             Some(constant) => (0, constant),
             None => match self.evaluate(first, 0)? {
@@ -249,7 +301,11 @@ impl<'g> PathWalk<'g, '_> {
             },
         };
         if constant.shape.iter().filter(|&&axis| axis != 1).count() > 1 {
-            return Err(self.other(node, "one number for each channel", format!("{:?}", constant.shape)));
+            return Err(self.other(
+                node,
+                "one number for each channel",
+                format!("{:?}", constant.shape),
+            ));
         }
         let values = constant.values;
         steps.push(match (&node.op, data) {
@@ -270,10 +326,17 @@ impl<'g> PathWalk<'g, '_> {
 
     /// Constant input `i` of a node.
     fn input(&mut self, node: &Node, i: usize) -> Result<Constant, ImportError> {
-        let name = node.inputs.get(i).ok_or_else(|| self.other(node, "weights as inputs", "none"))?;
+        let name = node
+            .inputs
+            .get(i)
+            .ok_or_else(|| self.other(node, "weights as inputs", "none"))?;
         let constant = self.evaluate(name, 0)?;
         constant.ok_or_else(|| {
-            self.other(node, "weights as constants", format!("computed \"{}\"", shorten(name)))
+            self.other(
+                node,
+                "weights as constants",
+                format!("computed \"{}\"", shorten(name)),
+            )
         })
     }
 
@@ -294,11 +357,17 @@ impl<'g> PathWalk<'g, '_> {
             Op::ReciprocalRoot => |x| x.sqrt().recip(),
             Op::Root => f32::sqrt,
             Op::Negate => |x| -x,
-            Op::Add | Op::Subtract | Op::Multiply | Op::Divide => return self.evaluate_binary(node, depth),
+            Op::Add | Op::Subtract | Op::Multiply | Op::Divide => {
+                return self.evaluate_binary(node, depth);
+            }
             _ => return Ok(None),
         };
-        let Some(input) = node.inputs.first() else { return Ok(None) };
-        let Some(mut constant) = self.evaluate(input, depth + 1)? else { return Ok(None) };
+        let Some(input) = node.inputs.first() else {
+            return Ok(None);
+        };
+        let Some(mut constant) = self.evaluate(input, depth + 1)? else {
+            return Ok(None);
+        };
         for x in &mut constant.values {
             *x = unary(*x);
         }
@@ -317,10 +386,20 @@ impl<'g> PathWalk<'g, '_> {
         Ok(constant)
     }
 
-    fn evaluate_binary(&mut self, node: &Node, depth: usize) -> Result<Option<Constant>, ImportError> {
-        let Some([first, second]) = node.inputs.first_chunk() else { return Ok(None) };
-        let Some(a) = self.evaluate(first, depth + 1)? else { return Ok(None) };
-        let Some(b) = self.evaluate(second, depth + 1)? else { return Ok(None) };
+    fn evaluate_binary(
+        &mut self,
+        node: &Node,
+        depth: usize,
+    ) -> Result<Option<Constant>, ImportError> {
+        let Some([first, second]) = node.inputs.first_chunk() else {
+            return Ok(None);
+        };
+        let Some(a) = self.evaluate(first, depth + 1)? else {
+            return Ok(None);
+        };
+        let Some(b) = self.evaluate(second, depth + 1)? else {
+            return Ok(None);
+        };
         let length = a.values.len().max(b.values.len());
         if (a.values.len() != b.values.len() && a.values.len() != 1 && b.values.len() != 1)
             || length > MAX_SPREAD
@@ -340,7 +419,11 @@ impl<'g> PathWalk<'g, '_> {
                 }
             })
             .collect();
-        let shape = if a.values.len() == length { a.shape } else { b.shape };
+        let shape = if a.values.len() == length {
+            a.shape
+        } else {
+            b.shape
+        };
         Ok(Some(Constant { shape, values }))
     }
 }

@@ -36,20 +36,26 @@ struct Layer {
 
 pub(super) fn read(bytes: &[u8]) -> Result<KerasFile, ImportError> {
     // The crate is fuzzed by its authors; should it panic all the same, a damaged file is what it saw.
-    std::panic::catch_unwind(|| read_file(bytes)).unwrap_or_else(|_| Err(damaged("the HDF5 reader gave up")))
+    std::panic::catch_unwind(|| read_file(bytes))
+        .unwrap_or_else(|_| Err(damaged("the HDF5 reader gave up")))
 }
 
 fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
     let file = File::from_bytes(bytes.to_vec()).map_err(hdf5)?;
     let layers = layers(&file.root())?;
     // An input may be called so as well, but has no data.
-    let has_spectrogram =
-        layers.iter().any(|layer| layer.name.contains("spectrogram") && !layer.parts.is_empty());
+    let has_spectrogram = layers
+        .iter()
+        .any(|layer| layer.name.contains("spectrogram") && !layer.parts.is_empty());
     let (mut convolutions, mut norms) = (Vec::new(), Vec::new());
     for layer in layers {
         if layer.name.contains("spectrogram") {
             check_bands(&layer)?;
-        } else if layer.parts.iter().any(|(part, shape, _)| part == "kernel" && shape.len() == 4) {
+        } else if layer
+            .parts
+            .iter()
+            .any(|(part, shape, _)| part == "kernel" && shape.len() == 4)
+        {
             convolutions.push(layer);
         } else if layer.parts.iter().any(|(part, ..)| part == "gamma") {
             norms.push(layer);
@@ -63,9 +69,17 @@ fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
             ));
         }
     }
-    for (kind, found) in [("convolutions", convolutions.len()), ("batch norms", norms.len())] {
+    for (kind, found) in [
+        ("convolutions", convolutions.len()),
+        ("batch norms", norms.len()),
+    ] {
         if found != LAYERS {
-            return Err(ImportError::other(FORMAT, "layers", format!("{LAYERS} {kind}"), format!("{found}")));
+            return Err(ImportError::other(
+                FORMAT,
+                "layers",
+                format!("{LAYERS} {kind}"),
+                format!("{found}"),
+            ));
         }
     }
     sort(&mut convolutions, convolution)?;
@@ -83,7 +97,10 @@ fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
             ));
         };
         let values = to_oihw(&kernel.values, input, output);
-        let weight = WeightTensor { shape: vec![output, input, 3, 3], values };
+        let weight = WeightTensor {
+            shape: vec![output, input, 3, 3],
+            values,
+        };
         tensors.insert(format!("{}.weight", convolution(i)), weight);
         tensors.insert(format!("{}.bias", convolution(i)), layer.tensor("bias")?);
     }
@@ -92,7 +109,10 @@ fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
             tensors.insert(format!("{}.{field}", norm(i)), layer.tensor(keras)?);
         }
     }
-    Ok(KerasFile { tensors, has_spectrogram })
+    Ok(KerasFile {
+        tensors,
+        has_spectrogram,
+    })
 }
 
 impl Layer {
@@ -100,7 +120,12 @@ impl Layer {
         let place = format!("layer \"{}\"", shorten(&self.name));
         let Some((_, shape, data)) = self.parts.iter().find(|(name, ..)| name == part) else {
             let names: Vec<String> = self.parts.iter().map(|(name, ..)| shorten(name)).collect();
-            return Err(ImportError::other(FORMAT, place, format!("\"{part}\""), names.join(", ")));
+            return Err(ImportError::other(
+                FORMAT,
+                place,
+                format!("\"{part}\""),
+                names.join(", "),
+            ));
         };
         let size = data.element_size().map_err(hdf5)?;
         if size > 8 {
@@ -113,9 +138,15 @@ impl Layer {
         }
         let values = data.read_f32().map_err(hdf5)?;
         if values.len() == shape.iter().product::<usize>() {
-            Ok(WeightTensor { shape: shape.clone(), values })
+            Ok(WeightTensor {
+                shape: shape.clone(),
+                values,
+            })
         } else {
-            Err(damaged(&format!("{place}: {} numbers for shape {shape:?}", values.len())))
+            Err(damaged(&format!(
+                "{place}: {} numbers for shape {shape:?}",
+                values.len()
+            )))
         }
     }
 }
@@ -125,7 +156,12 @@ fn check_bands(layer: &Layer) -> Result<(), ImportError> {
     match layer.parts.iter().find(|(part, ..)| part == "freq2mel") {
         Some((_, shape, _)) if shape.last() != Some(&128) => {
             let place = format!("layer \"{}\"", shorten(&layer.name));
-            Err(ImportError::other(FORMAT, place, "128 mel bands", format!("{shape:?}")))
+            Err(ImportError::other(
+                FORMAT,
+                place,
+                "128 mel bands",
+                format!("{shape:?}"),
+            ))
         }
         _ => Ok(()),
     }
@@ -137,7 +173,11 @@ fn sort(layers: &mut [Layer], name: fn(usize) -> String) -> Result<(), ImportErr
     let place = |layer: &Layer| (0..LAYERS).position(|i| layer.name == name(i));
     let places: Vec<Option<usize>> = layers.iter().map(place).collect();
     if places.iter().all(Option::is_some) {
-        if places.iter().enumerate().any(|(i, place)| *place != Some(i)) {
+        if places
+            .iter()
+            .enumerate()
+            .any(|(i, place)| *place != Some(i))
+        {
             layers.sort_by_key(|layer| place(layer));
         }
         if let Some(pair) = layers.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -180,7 +220,9 @@ fn layers(root: &Group) -> Result<Vec<Layer>, ImportError> {
     // conv2d, conv2d_1, …, conv2d_10
     names.sort_by_cached_key(|name| {
         let (stem, number) = name.rsplit_once('_').unwrap_or((name, "0"));
-        number.parse::<u32>().map_or_else(|_| (name.clone(), 0), |number| (stem.to_owned(), number))
+        number
+            .parse::<u32>()
+            .map_or_else(|_| (name.clone(), 0), |number| (stem.to_owned(), number))
     });
     let mut found = Vec::new();
     for name in names {
@@ -194,7 +236,11 @@ fn layers(root: &Group) -> Result<Vec<Layer>, ImportError> {
         };
         let renamed: Vec<String> = parts
             .iter()
-            .map(|(part, shape, _)| part.parse().map_or("", |i| by_rank(i, shape.len())).to_owned())
+            .map(|(part, shape, _)| {
+                part.parse()
+                    .map_or("", |i| by_rank(i, shape.len()))
+                    .to_owned()
+            })
             .collect();
         for (part, name) in parts.iter_mut().zip(renamed) {
             part.0 = name;

@@ -86,14 +86,20 @@ impl WeightFormat {
     /// What a file is, judged by its contents.
     pub fn recognise(bytes: &[u8]) -> Option<Self> {
         // HDF5 may begin behind a block of the user's own, of 512 bytes or a power of two times that.
-        let hdf5 = |at: usize| bytes.get(at..).is_some_and(|rest| rest.starts_with(b"\x89HDF\r\n\x1a\n"));
+        let hdf5 = |at: usize| {
+            bytes
+                .get(at..)
+                .is_some_and(|rest| rest.starts_with(b"\x89HDF\r\n\x1a\n"))
+        };
         if hdf5(0) || (9..20).any(|power| hdf5(1 << power)) {
             return Some(Self::Keras);
         }
         if bytes.starts_with(b"PK\x03\x04") || torch::is_legacy(bytes) {
             return Some(Self::Torch);
         }
-        let header = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
+        let header = bytes
+            .first_chunk::<8>()
+            .map(|size| u64::from_le_bytes(*size));
         if header.is_some_and(|size| size < bytes.len() as u64)
             && bytes[8..].trim_ascii_start().starts_with(b"{")
         {
@@ -113,9 +119,9 @@ impl WeightFormat {
                 Some("CC BY 4.0 (openl3, Music and Audio Research Laboratory, New York University)")
             }
             Self::Torch => Some("CC BY 4.0 (openl3's weights as converted by torchopenl3)"),
-            Self::TensorFlow | Self::Onnx => {
-                Some("CC BY-NC-SA 4.0 (Essentia models, Music Technology Group, Universitat Pompeu Fabra)")
-            }
+            Self::TensorFlow | Self::Onnx => Some(
+                "CC BY-NC-SA 4.0 (Essentia models, Music Technology Group, Universitat Pompeu Fabra)",
+            ),
             Self::Safetensors => None,
         }
     }
@@ -199,7 +205,10 @@ pub enum ImportError {
 
 impl ImportError {
     fn damaged(format: WeightFormat, reason: impl Into<String>) -> Self {
-        Self::Damaged { format, reason: reason.into() }
+        Self::Damaged {
+            format,
+            reason: reason.into(),
+        }
     }
 
     fn other(
@@ -208,7 +217,12 @@ impl ImportError {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        Self::OtherNetwork { format, place: place.into(), expected: expected.into(), found: found.into() }
+        Self::OtherNetwork {
+            format,
+            place: place.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
     }
 }
 
@@ -220,10 +234,15 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
 /// As [`import`], from memory. Widths are taken from the file and only compared with each other.
 pub fn parse(bytes: &[u8]) -> Result<Imported, ImportError> {
     if bytes.len() as u64 > MAX_FILE {
-        return Err(ImportError::TooLarge { found: bytes.len() as u64, limit: MAX_FILE });
+        return Err(ImportError::TooLarge {
+            found: bytes.len() as u64,
+            limit: MAX_FILE,
+        });
     }
     let Some(format) = WeightFormat::recognise(bytes) else {
-        return Err(ImportError::UnknownFormat { found: first_bytes(bytes) });
+        return Err(ImportError::UnknownFormat {
+            found: first_bytes(bytes),
+        });
     };
     let mut notes = Vec::new();
     let mut variant = format.published_variant();
@@ -248,16 +267,28 @@ pub fn parse(bytes: &[u8]) -> Result<Imported, ImportError> {
             .map_err(|reason| ImportError::damaged(WeightFormat::Safetensors, reason))?,
     };
     let tensors = canonical::check(format, tensors)?;
-    Ok(Imported { tensors, format, licence: format.published_licence(), variant, notes })
+    Ok(Imported {
+        tensors,
+        format,
+        licence: format.published_licence(),
+        variant,
+        notes,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     regular_file::read(path, MAX_FILE).map_err(|source| match source.kind() {
         std::io::ErrorKind::FileTooLarge => {
             let found = std::fs::metadata(path).map_or(MAX_FILE + 1, |metadata| metadata.len());
-            ImportError::TooLarge { found, limit: MAX_FILE }
+            ImportError::TooLarge {
+                found,
+                limit: MAX_FILE,
+            }
         }
-        _ => ImportError::Io { path: path.to_owned(), source },
+        _ => ImportError::Io {
+            path: path.to_owned(),
+            source,
+        },
     })
 }
 
@@ -270,7 +301,11 @@ fn first_bytes(bytes: &[u8]) -> String {
         }
         _ if bytes.trim_ascii_start().starts_with(b"<") => "a web page or XML".to_owned(),
         _ => {
-            let hex: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let hex: Vec<String> = bytes
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             hex.join(" ")
         }
     }
@@ -291,7 +326,10 @@ mod tests {
             (b"\x93NUMPY\x01\x00", "93 4e 55"),
         ] {
             let message = parse(bytes).unwrap_err().to_string();
-            assert!(message.starts_with("not a weights file") && message.contains(expected), "{message}");
+            assert!(
+                message.starts_with("not a weights file") && message.contains(expected),
+                "{message}"
+            );
         }
     }
 

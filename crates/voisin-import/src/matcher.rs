@@ -10,7 +10,11 @@ use crate::{ImportError, WeightFormat};
 /// A step of the path from input to output.
 #[derive(Debug)]
 pub(super) enum Step {
-    Convolution { kernel: Constant, layout: KernelLayout, bias: Option<Constant> },
+    Convolution {
+        kernel: Constant,
+        layout: KernelLayout,
+        bias: Option<Constant>,
+    },
     Norm([Vec<f32>; 4]),
     Scale(Vec<f32>),
     Shift(Vec<f32>),
@@ -42,7 +46,12 @@ pub(super) struct Matcher {
 
 impl Matcher {
     pub(super) fn new(format: WeightFormat, steps: Vec<Step>) -> Self {
-        Self { format, steps: steps.into_iter().peekable(), tensors: BTreeMap::new(), affine: 0 }
+        Self {
+            format,
+            steps: steps.into_iter().peekable(),
+            tensors: BTreeMap::new(),
+            affine: 0,
+        }
     }
 
     pub(super) fn network(
@@ -69,11 +78,18 @@ impl Matcher {
             }
         }
         // Without it, the embedding of each place would be left for the caller to join.
-        self.expect("a maximum pool of 16 × 24, for 512 dimensions", &place, |step| {
-            matches!(step, Step::MaxPool(None | Some([16, 24])))
-        })?;
+        self.expect(
+            "a maximum pool of 16 × 24, for 512 dimensions",
+            &place,
+            |step| matches!(step, Step::MaxPool(None | Some([16, 24]))),
+        )?;
         if let Some(step) = self.steps.next() {
-            return Err(ImportError::other(self.format, "after the last pool", "the end", step.describe()));
+            return Err(ImportError::other(
+                self.format,
+                "after the last pool",
+                "the end",
+                step.describe(),
+            ));
         }
         if self.affine > 0 {
             notes.push(format!(
@@ -101,7 +117,12 @@ impl Matcher {
             )),
             step => {
                 let found = step.as_ref().map_or("the end", Step::describe);
-                Err(ImportError::other(self.format, format!("after {place}"), expected, found))
+                Err(ImportError::other(
+                    self.format,
+                    format!("after {place}"),
+                    expected,
+                    found,
+                ))
             }
         }
     }
@@ -113,13 +134,25 @@ impl Matcher {
     /// Convolution `name`, and the bias that belongs to it; returns its width.
     fn convolution(&mut self, name: &str, place: &str) -> Result<usize, ImportError> {
         let step = self.steps.next();
-        let Some(Step::Convolution { kernel, layout, bias }) = step else {
+        let Some(Step::Convolution {
+            kernel,
+            layout,
+            bias,
+        }) = step
+        else {
             let expected = format!("convolution \"{name}\"");
             let found = step.as_ref().map_or("the end", Step::describe);
-            return Err(ImportError::other(self.format, format!("after {place}"), expected, found));
+            return Err(ImportError::other(
+                self.format,
+                format!("after {place}"),
+                expected,
+                found,
+            ));
         };
         let bad = |found: String| ImportError::other(self.format, name, "a kernel of 3 × 3", found);
-        let [a, b, c, d] = *kernel.shape.as_slice() else { return Err(bad(format!("{:?}", kernel.shape))) };
+        let [a, b, c, d] = *kernel.shape.as_slice() else {
+            return Err(bad(format!("{:?}", kernel.shape)));
+        };
         let ([h, w], [input, output]) = match layout {
             KernelLayout::Hwio => ([a, b], [c, d]),
             KernelLayout::Oihw => ([c, d], [b, a]),
@@ -134,7 +167,8 @@ impl Matcher {
         let mut bias = bias.map(|bias| bias.values);
         // An addition straight after the convolution is its bias, whatever follows.
         if bias.is_none()
-            && let Some(Step::Shift(shift)) = self.steps.next_if(|step| matches!(step, Step::Shift(_)))
+            && let Some(Step::Shift(shift)) =
+                self.steps.next_if(|step| matches!(step, Step::Shift(_)))
         {
             bias = Some(spread(self.format, name, shift, output)?);
         }
@@ -153,10 +187,17 @@ impl Matcher {
     }
 
     /// Batch norm `i` in whatever form: as it is, as multiplications and additions, or absent.
-    fn norm(&mut self, i: usize, width: usize, place: &str, folded: bool) -> Result<(), ImportError> {
+    fn norm(
+        &mut self,
+        i: usize,
+        width: usize,
+        place: &str,
+        folded: bool,
+    ) -> Result<(), ImportError> {
         let mut found = Vec::new();
-        while let Some(step) =
-            self.steps.next_if(|step| matches!(step, Step::Norm(_) | Step::Scale(_) | Step::Shift(_)))
+        while let Some(step) = self
+            .steps
+            .next_if(|step| matches!(step, Step::Norm(_) | Step::Scale(_) | Step::Shift(_)))
         {
             found.push(step);
         }
@@ -172,7 +213,9 @@ impl Matcher {
                 let (by, plus) = match step {
                     Step::Scale(by) => (by, vec![0.0; width]),
                     Step::Shift(plus) => (vec![1.0; width], plus),
-                    Step::Norm([gamma, beta, mean, variance]) => as_affine(&gamma, &beta, &mean, &variance),
+                    Step::Norm([gamma, beta, mean, variance]) => {
+                        as_affine(&gamma, &beta, &mean, &variance)
+                    }
                     _ => continue,
                 };
                 let by = spread(self.format, place, by, width)?;
@@ -184,7 +227,12 @@ impl Matcher {
             }
             let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
             // Variance and epsilon make one.
-            [narrow(scale), narrow(shift), vec![0.0; width], vec![1.0 - EPSILON; width]]
+            [
+                narrow(scale),
+                narrow(shift),
+                vec![0.0; width],
+                vec![1.0 - EPSILON; width],
+            ]
         };
         for ((field, _), values) in NORM_FIELDS.into_iter().zip(fields) {
             self.put(format!("{name}.{field}"), vec![values.len()], values);
@@ -194,7 +242,10 @@ impl Matcher {
 
     /// What may follow the last convolution before its pool: multiplications and additions, folded into it.
     fn last(&mut self, name: &str) -> Result<(), ImportError> {
-        while let Some(step) = self.steps.next_if(|step| matches!(step, Step::Scale(_) | Step::Shift(_))) {
+        while let Some(step) = self
+            .steps
+            .next_if(|step| matches!(step, Step::Scale(_) | Step::Shift(_)))
+        {
             let width = self.tensors[&format!("{name}.bias")].values.len();
             let (scale, shift) = match step {
                 Step::Scale(by) => (spread(self.format, name, by, width)?, vec![0.0; width]),
@@ -242,6 +293,11 @@ fn as_affine(gamma: &[f32], beta: &[f32], mean: &[f32], variance: &[f32]) -> (Ve
         .zip(variance)
         .map(|(g, v)| (f64::from(*g) / f64::from(v + EPSILON).sqrt()) as f32)
         .collect();
-    let shift = scale.iter().zip(beta).zip(mean).map(|((s, b), m)| b - m * s).collect();
+    let shift = scale
+        .iter()
+        .zip(beta)
+        .zip(mean)
+        .map(|((s, b), m)| b - m * s)
+        .collect();
     (scale, shift)
 }

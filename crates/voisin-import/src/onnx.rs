@@ -18,18 +18,33 @@ const HALF: i64 = 10;
 /// Whether bytes begin as a `ModelProto` does: its version first, and a graph among the fields.
 pub(super) fn is_model(bytes: &[u8]) -> bool {
     let mut fields = Message::new(FORMAT, bytes).map_while(Result::ok);
-    matches!(fields.next(), Some(Field { number: 1, value: WireValue::Varint(1..100) }))
-        && fields.take(64).any(|field| field.number == 7 && field.value.bytes().is_some())
+    matches!(
+        fields.next(),
+        Some(Field {
+            number: 1,
+            value: WireValue::Varint(1..100)
+        })
+    ) && fields
+        .take(64)
+        .any(|field| field.number == 7 && field.value.bytes().is_some())
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
     let mut content = &[][..];
     for field in Message::new(FORMAT, bytes) {
-        if let Field { number: 7, value: WireValue::Bytes(found) } = field? {
+        if let Field {
+            number: 7,
+            value: WireValue::Bytes(found),
+        } = field?
+        {
             content = found;
         }
     }
-    let mut graph = OperatorGraph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
+    let mut graph = OperatorGraph {
+        nodes: Vec::new(),
+        producers: HashMap::new(),
+        constants: Vec::new(),
+    };
     // Initialisers may come after the nodes, and older files list them among the inputs too: constants win.
     let (mut nodes, mut inputs) = (Vec::new(), Vec::new());
     for field in Message::new(FORMAT, content) {
@@ -45,7 +60,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
     }
     for name in inputs {
         if !graph.producers.contains_key(&name) {
-            add(&mut graph, vec![name.clone()], Node { name, op: Op::Input, inputs: Vec::new() });
+            add(
+                &mut graph,
+                vec![name.clone()],
+                Node {
+                    name,
+                    op: Op::Input,
+                    inputs: Vec::new(),
+                },
+            );
         }
     }
     for bytes in nodes {
@@ -64,7 +87,15 @@ fn add(graph: &mut OperatorGraph, outputs: Vec<String>, node: Node) {
 fn add_constant<'a>(graph: &mut OperatorGraph<'a>, name: String, tensor: &'a [u8]) {
     let op = Op::Constant(graph.constants.len());
     graph.constants.push(Box::new(move || read_tensor(tensor)));
-    add(graph, vec![name.clone()], Node { name, op, inputs: Vec::new() });
+    add(
+        graph,
+        vec![name.clone()],
+        Node {
+            name,
+            op,
+            inputs: Vec::new(),
+        },
+    );
 }
 
 /// The last text of field `number`.
@@ -80,8 +111,13 @@ fn text(bytes: &[u8], number: u32) -> Result<String, ImportError> {
 }
 
 fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), ImportError> {
-    let (mut name, mut kind, mut inputs, mut outputs, mut attributes) =
-        (String::new(), String::new(), Vec::new(), Vec::new(), Attributes::new());
+    let (mut name, mut kind, mut inputs, mut outputs, mut attributes) = (
+        String::new(),
+        String::new(),
+        Vec::new(),
+        Vec::new(),
+        Attributes::new(),
+    );
     for field in Message::new(FORMAT, bytes) {
         let Field { number, value } = field?;
         match number {
@@ -102,7 +138,11 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
     let op = match kind.as_str() {
         "Constant" => {
             if let Some(tensor) = attribute(&attributes, "value", 5)?.and_then(WireValue::bytes) {
-                add_constant(graph, outputs.into_iter().next().unwrap_or_default(), tensor);
+                add_constant(
+                    graph,
+                    outputs.into_iter().next().unwrap_or_default(),
+                    tensor,
+                );
             }
             return Ok(());
         }
@@ -111,14 +151,21 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
             // Only the first output is the data's.
             outputs.truncate(1);
             Op::BatchNorm {
-                epsilon: attribute(&attributes, "epsilon", 2)?.and_then(WireValue::float).unwrap_or(1e-5),
+                epsilon: attribute(&attributes, "epsilon", 2)?
+                    .and_then(WireValue::float)
+                    .unwrap_or(1e-5),
             }
         }
         "MaxPool" => {
             outputs.truncate(1);
-            let (size, strides) = (ints(&attributes, "kernel_shape")?, ints(&attributes, "strides")?);
+            let (size, strides) = (
+                ints(&attributes, "kernel_shape")?,
+                ints(&attributes, "strides")?,
+            );
             let padded = ints(&attributes, "pads")?.iter().any(|&pad| pad != 0);
-            let dilated = ints(&attributes, "dilations")?.iter().any(|&step| step != 1);
+            let dilated = ints(&attributes, "dilations")?
+                .iter()
+                .any(|&step| step != 1);
             match (size.as_slice(), strides == size && !padded && !dilated) {
                 (&[h, w], true) => Op::MaxPool { size: Some([h, w]) },
                 _ => {
@@ -139,9 +186,8 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
         "Sqrt" => Op::Root,
         "Neg" => Op::Negate,
         "Pad" => pad(graph, &name, &inputs, &attributes)?,
-        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Cast" | "Flatten" | "Dropout" => {
-            Op::Same
-        }
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Cast" | "Flatten"
+        | "Dropout" => Op::Same,
         _ => Op::Other(kind),
     };
     // An input that is left out has no name.
@@ -151,21 +197,38 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
 }
 
 fn other(name: &str, expected: &str, found: impl Into<String>) -> ImportError {
-    ImportError::other(FORMAT, format!("node \"{}\"", shorten(name)), expected, found)
+    ImportError::other(
+        FORMAT,
+        format!("node \"{}\"", shorten(name)),
+        expected,
+        found,
+    )
 }
 
 fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
     for key in ["strides", "dilations"] {
         let found = ints(attributes, key)?;
         if found.iter().any(|&step| step != 1) {
-            return Err(other(name, "a convolution at every place", format!("{key} {found:?}")));
+            return Err(other(
+                name,
+                "a convolution at every place",
+                format!("{key} {found:?}"),
+            ));
         }
     }
-    let group = attribute(attributes, "group", 3)?.and_then(WireValue::int).unwrap_or(1);
+    let group = attribute(attributes, "group", 3)?
+        .and_then(WireValue::int)
+        .unwrap_or(1);
     if group != 1 {
-        return Err(other(name, "a convolution over all channels", format!("{group} groups")));
+        return Err(other(
+            name,
+            "a convolution over all channels",
+            format!("{group} groups"),
+        ));
     }
-    let automatic = attribute(attributes, "auto_pad", 4)?.and_then(WireValue::text).unwrap_or_default();
+    let automatic = attribute(attributes, "auto_pad", 4)?
+        .and_then(WireValue::text)
+        .unwrap_or_default();
     let padding = match automatic.as_str() {
         "SAME_UPPER" | "SAME_LOWER" => None,
         "" | "NOTSET" => match *ints(attributes, "pads")? {
@@ -176,7 +239,10 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
         "VALID" => Some([0; 4]),
         _ => return Err(other(name, "padding", shorten(&automatic))),
     };
-    Ok(Op::Convolution { padding, kernel: KernelLayout::Oihw })
+    Ok(Op::Convolution {
+        padding,
+        kernel: KernelLayout::Oihw,
+    })
 }
 
 /// Padding of the last two axes with zeros, from an input (since version 11) or an attribute.
@@ -186,13 +252,17 @@ fn pad(
     inputs: &[String],
     attributes: &Attributes,
 ) -> Result<Op, ImportError> {
-    let mode = attribute(attributes, "mode", 4)?.and_then(WireValue::text).unwrap_or_default();
+    let mode = attribute(attributes, "mode", 4)?
+        .and_then(WireValue::text)
+        .unwrap_or_default();
     if !matches!(mode.as_str(), "" | "constant") {
         return Err(other(name, "zeros around", shorten(&mode)));
     }
     let constant = |i: usize| -> Result<Option<Constant>, ImportError> {
-        let producer =
-            inputs.get(i).and_then(|input| graph.producers.get(input)).map(|&at| &graph.nodes[at].op);
+        let producer = inputs
+            .get(i)
+            .and_then(|input| graph.producers.get(input))
+            .map(|&at| &graph.nodes[at].op);
         match producer {
             Some(Op::Constant(at)) => (graph.constants[*at])().map(Some),
             _ => Ok(None),
@@ -211,7 +281,11 @@ fn pad(
         }
         // An input that is no constant.
         [] => Ok(Op::Pad(None)),
-        _ => Err(other(name, "padding of height and width", format!("{pads:?}"))),
+        _ => Err(other(
+            name,
+            "padding of height and width",
+            format!("{pads:?}"),
+        )),
     }
 }
 
@@ -228,7 +302,8 @@ fn ints(attributes: &Attributes, key: &str) -> Result<Vec<i64>, ImportError> {
 }
 
 fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
-    let (mut kind, mut dims, mut raw, mut values, mut ints) = (0, Vec::new(), None, Vec::new(), Vec::new());
+    let (mut kind, mut dims, mut raw, mut values, mut ints) =
+        (0, Vec::new(), None, Vec::new(), Vec::new());
     for field in Message::new(FORMAT, bytes) {
         let Field { number, value } = field?;
         match number {
@@ -237,7 +312,11 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
             4 => value.push_floats(&mut values),
             7 => value.push_ints(FORMAT, &mut ints)?,
             9 => raw = value.bytes(),
-            13 => return Err(damaged("weights in another file: export the model as one file")),
+            13 => {
+                return Err(damaged(
+                    "weights in another file: export the model as one file",
+                ));
+            }
             _ => {}
         }
     }
@@ -248,11 +327,26 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
         .map_err(|_| damaged("an axis of negative length"))?;
     let count = elements(&shape).ok_or_else(|| damaged(&format!("a tensor of shape {shape:?}")))?;
     let values = match (kind, raw) {
-        (FLOAT, Some(raw)) => raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        (HALF, Some(raw)) => raw.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        (FLOAT, Some(raw)) => raw
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
+        (HALF, Some(raw)) => raw
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).to_f32())
+            .collect(),
         (FLOAT, None) => values,
         // Shapes and paddings.
-        (INT64, Some(raw)) => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+        (INT64, Some(raw)) => raw
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b) as f32)
+            .collect(),
         (INT64, None) => ints.into_iter().map(|x| x as f32).collect(),
         _ => {
             return Err(ImportError::other(
@@ -266,7 +360,10 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
     if values.len() == count {
         Ok(Constant { shape, values })
     } else {
-        Err(damaged(&format!("{} numbers for a tensor of shape {shape:?}", values.len())))
+        Err(damaged(&format!(
+            "{} numbers for a tensor of shape {shape:?}",
+            values.len()
+        )))
     }
 }
 

@@ -114,7 +114,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle, String> {
         let start = machine.at;
         match machine.step() {
             Ok(None) => {}
-            Ok(Some(root)) => return Ok(Pickle { values: machine.values, root, length: machine.at }),
+            Ok(Some(root)) => {
+                return Ok(Pickle {
+                    values: machine.values,
+                    root,
+                    length: machine.at,
+                });
+            }
             Err(reason) => return Err(format!("{reason} (pickle, byte {start})")),
         }
     }
@@ -133,7 +139,11 @@ const ENDS: &str = "the pickle ends within an instruction";
 
 impl<'a> Machine<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let end = self.at.checked_add(count).filter(|&end| end <= self.bytes.len()).ok_or(ENDS)?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|&end| end <= self.bytes.len())
+            .ok_or(ENDS)?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -145,7 +155,11 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<String, String> {
         let rest = &self.bytes[self.at..];
-        let end = rest.iter().take(256).position(|&byte| byte == b'\n').ok_or("a name that does not end")?;
+        let end = rest
+            .iter()
+            .take(256)
+            .position(|&byte| byte == b'\n')
+            .ok_or("a name that does not end")?;
         self.at += end + 1;
         Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
@@ -178,12 +192,18 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Result<ObjectId, String> {
-        self.stack.last().copied().ok_or_else(|| "an instruction that wants a value where none is".to_owned())
+        self.stack
+            .last()
+            .copied()
+            .ok_or_else(|| "an instruction that wants a value where none is".to_owned())
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<ObjectId>, String> {
-        let mark =
-            self.marks.pop().filter(|&mark| mark <= self.stack.len()).ok_or("a mark that is not there")?;
+        let mark = self
+            .marks
+            .pop()
+            .filter(|&mark| mark <= self.stack.len())
+            .ok_or("a mark that is not there")?;
         Ok(self.stack.split_off(mark))
     }
 
@@ -193,7 +213,10 @@ impl<'a> Machine<'a> {
             Some(known) => self.push(Value::Global(known)),
             None => Err(format!(
                 "expected tensors and dictionaries only, found \"{}\"",
-                full.chars().filter(|c| !c.is_control()).take(80).collect::<String>()
+                full.chars()
+                    .filter(|c| !c.is_control())
+                    .take(80)
+                    .collect::<String>()
             )),
         }
     }
@@ -210,7 +233,9 @@ impl<'a> Machine<'a> {
     fn set(&mut self, items: &[ObjectId]) -> Result<(), String> {
         let dict = self.top()?;
         match self.values.get_mut(dict) {
-            Some(Value::Dict(all)) => all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
+            Some(Value::Dict(all)) => {
+                all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])))
+            }
             _ => return Err("entries for something that is no dictionary".to_owned()),
         }
         Ok(())
@@ -226,7 +251,11 @@ impl<'a> Machine<'a> {
         let id = *self.memo.get(&slot).ok_or("a memory that was never set")?;
         self.stack.push(id);
         // A reference costs one byte; keep the stack as bounded as the values are.
-        if self.stack.len() > MAX_VALUES { Err("too many values".to_owned()) } else { Ok(()) }
+        if self.stack.len() > MAX_VALUES {
+            Err("too many values".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     /// One instruction; the root if it was the last.
@@ -392,7 +421,11 @@ impl<'a> Machine<'a> {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
             }
-            other => return Err(format!("instruction 0x{other:02x}, which no dictionary of tensors needs")),
+            other => {
+                return Err(format!(
+                    "instruction 0x{other:02x}, which no dictionary of tensors needs"
+                ));
+            }
         }
         Ok(None)
     }
@@ -421,7 +454,10 @@ impl<'a> Machine<'a> {
             }
             return Err("an ordered dictionary with arguments".to_owned());
         }
-        self.push(Value::Called { callable: name, arguments })
+        self.push(Value::Called {
+            callable: name,
+            arguments,
+        })
     }
 }
 
@@ -450,13 +486,23 @@ mod tests {
             X\x01\x00\x00\x00b](N\x88eu.tail";
         let pickle = read(bytes).unwrap();
         assert_eq!(&bytes[pickle.length..], b"tail");
-        let Value::Dict(entries) = pickle.value(pickle.root) else { panic!() };
+        let Value::Dict(entries) = pickle.value(pickle.root) else {
+            panic!()
+        };
         assert_eq!(pickle.text(entries[0].0), Some("a"));
         let items = pickle.tuple(entries[0].1).unwrap();
-        assert_eq!((pickle.int(items[0]), pickle.int(items[1])), (Some(1), Some(-2)));
+        assert_eq!(
+            (pickle.int(items[0]), pickle.int(items[1])),
+            (Some(1), Some(-2))
+        );
         assert_eq!(pickle.value(items[2]), &Value::Float(1.5));
-        let Value::List(items) = pickle.value(entries[1].1) else { panic!() };
-        assert_eq!((pickle.value(items[0]), pickle.value(items[1])), (&Value::None, &Value::Bool(true)));
+        let Value::List(items) = pickle.value(entries[1].1) else {
+            panic!()
+        };
+        assert_eq!(
+            (pickle.value(items[0]), pickle.value(items[1])),
+            (&Value::None, &Value::Bool(true))
+        );
         assert_eq!(long(&[0xff, 0x00]), Value::Int(255));
         assert_eq!(long(&[0xff]), Value::Int(-1));
         assert_eq!(long(&[]), Value::Int(0));
@@ -464,8 +510,10 @@ mod tests {
 
     #[test]
     fn nothing_is_called_but_what_is_known() {
-        for bytes in [&b"cos\nsystem\n(X\x02\x00\x00\x00lstR."[..], b"\x80\x04\x8c\x02os\x8c\x06system\x93."]
-        {
+        for bytes in [
+            &b"cos\nsystem\n(X\x02\x00\x00\x00lstR."[..],
+            b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+        ] {
             let message = read(bytes).unwrap_err();
             assert!(message.contains("os.system"), "{message}");
         }

@@ -30,7 +30,10 @@ pub(super) struct Message<'a> {
 
 impl<'a> Message<'a> {
     pub(super) fn new(format: WeightFormat, bytes: &'a [u8]) -> Self {
-        Self { format, rest: bytes }
+        Self {
+            format,
+            rest: bytes,
+        }
     }
 
     fn varint(&mut self) -> Option<u64> {
@@ -105,21 +108,25 @@ impl<'a> WireValue<'a> {
     }
 
     pub(super) fn text(self) -> Option<String> {
-        self.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.bytes()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// Appends integers: one, or a packed run.
-    pub(super) fn push_ints(self, format: WeightFormat, into: &mut Vec<i64>) -> Result<(), ImportError> {
+    pub(super) fn push_ints(
+        self,
+        format: WeightFormat,
+        into: &mut Vec<i64>,
+    ) -> Result<(), ImportError> {
         match self {
             Self::Varint(value) => into.push(value as i64),
             Self::Bytes(bytes) => {
                 let mut message = Message::new(format, bytes);
                 while !message.rest.is_empty() {
                     let value = message.varint();
-                    into.push(
-                        value.ok_or_else(|| ImportError::damaged(format, "an integer that does not end"))?
-                            as i64,
-                    );
+                    into.push(value.ok_or_else(|| {
+                        ImportError::damaged(format, "an integer that does not end")
+                    })? as i64);
                 }
             }
             _ => {}
@@ -131,7 +138,9 @@ impl<'a> WireValue<'a> {
     pub(super) fn push_floats(self, into: &mut Vec<f32>) {
         match self {
             Self::Fixed32(bytes) => into.push(f32::from_le_bytes(bytes)),
-            Self::Bytes(bytes) => into.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+            Self::Bytes(bytes) => {
+                into.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)))
+            }
             _ => {}
         }
     }
@@ -170,7 +179,9 @@ mod tests {
     use super::*;
 
     fn fields(bytes: &[u8]) -> Vec<Option<Field<'_>>> {
-        Message::new(WeightFormat::Onnx, bytes).map(Result::ok).collect()
+        Message::new(WeightFormat::Onnx, bytes)
+            .map(Result::ok)
+            .collect()
     }
 
     #[test]
@@ -191,10 +202,20 @@ mod tests {
 
     #[test]
     fn a_malformed_field_is_one_error_and_the_last_field() {
-        for bytes in [&b"\x08"[..], b"\x12\x05abc", b"\x1d\x00", b"\x00\x00", b"\x0b\x0c", &[0xff; 20]] {
+        for bytes in [
+            &b"\x08"[..],
+            b"\x12\x05abc",
+            b"\x1d\x00",
+            b"\x00\x00",
+            b"\x0b\x0c",
+            &[0xff; 20],
+        ] {
             assert_eq!(fields(bytes), [None], "{bytes:?}");
         }
         // A length that would overflow.
-        assert_eq!(fields(b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), [None]);
+        assert_eq!(
+            fields(b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+            [None]
+        );
     }
 }

@@ -16,15 +16,39 @@ pub fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, String> {
     for (name, view) in file.tensors() {
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-            Dtype::F16 => data.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => {
-                data.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
-            }
+            Dtype::F32 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+            Dtype::F64 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f64::from_le_bytes(*b) as f32)
+                .collect(),
+            Dtype::F16 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| half::f16::from_le_bytes(*b).to_f32())
+                .collect(),
+            Dtype::BF16 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| half::bf16::from_le_bytes(*b).to_f32())
+                .collect(),
             _ => continue,
         };
-        tensors.insert(name, WeightTensor { shape: view.shape().to_vec(), values });
+        tensors.insert(
+            name,
+            WeightTensor {
+                shape: view.shape().to_vec(),
+                values,
+            },
+        );
     }
     Ok(tensors)
 }

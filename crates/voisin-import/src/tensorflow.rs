@@ -14,19 +14,35 @@ const FLOAT: i64 = 1;
 /// Whether bytes begin as a `GraphDef` does: with a node that has a name and an operation.
 pub(super) fn is_graph(bytes: &[u8]) -> bool {
     let node = Message::new(FORMAT, bytes).next().and_then(Result::ok);
-    let Some(Field { number: 1, value: WireValue::Bytes(node) }) = node else { return false };
+    let Some(Field {
+        number: 1,
+        value: WireValue::Bytes(node),
+    }) = node
+    else {
+        return false;
+    };
     let mut fields = Message::new(FORMAT, node);
     let mut is_text = |wanted| {
         let field = fields.next().and_then(Result::ok);
-        field.is_some_and(|field| field.number == wanted && field.value.bytes().is_some_and(<[u8]>::is_ascii))
+        field.is_some_and(|field| {
+            field.number == wanted && field.value.bytes().is_some_and(<[u8]>::is_ascii)
+        })
     };
     is_text(1) && is_text(2)
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
-    let mut graph = OperatorGraph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
+    let mut graph = OperatorGraph {
+        nodes: Vec::new(),
+        producers: HashMap::new(),
+        constants: Vec::new(),
+    };
     for field in Message::new(FORMAT, bytes) {
-        if let Field { number: 1, value: WireValue::Bytes(node) } = field? {
+        if let Field {
+            number: 1,
+            value: WireValue::Bytes(node),
+        } = field?
+        {
             let (node, constant) = read_node(node)?;
             let mut node = node;
             if let Some(tensor) = constant {
@@ -80,7 +96,9 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
         }
         "Conv2D" => convolution(&name, &attributes)?,
         "FusedBatchNorm" | "FusedBatchNormV2" | "FusedBatchNormV3" => Op::BatchNorm {
-            epsilon: attribute(&attributes, "epsilon", 4)?.and_then(WireValue::float).unwrap_or(1e-4),
+            epsilon: attribute(&attributes, "epsilon", 4)?
+                .and_then(WireValue::float)
+                .unwrap_or(1e-4),
         },
         "MaxPool" => {
             check_layout(&name, &attributes)?;
@@ -105,15 +123,20 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
         "Rsqrt" => Op::ReciprocalRoot,
         "Sqrt" => Op::Root,
         "Neg" => Op::Negate,
-        "Identity" | "Reshape" | "Squeeze" | "ExpandDims" | "Transpose" | "Cast" | "StopGradient"
-        | "NoOp" | "ReadVariableOp" | "PreventGradient" | "Snapshot" => Op::Same,
+        "Identity" | "Reshape" | "Squeeze" | "ExpandDims" | "Transpose" | "Cast"
+        | "StopGradient" | "NoOp" | "ReadVariableOp" | "PreventGradient" | "Snapshot" => Op::Same,
         _ => Op::Other(kind),
     };
     Ok((Node { name, op, inputs }, constant))
 }
 
 fn other(name: &str, expected: &str, found: impl Into<String>) -> ImportError {
-    ImportError::other(FORMAT, format!("node \"{}\"", shorten(name)), expected, found)
+    ImportError::other(
+        FORMAT,
+        format!("node \"{}\"", shorten(name)),
+        expected,
+        found,
+    )
 }
 
 fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
@@ -121,16 +144,25 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
     for key in ["strides", "dilations"] {
         let found = ints(attributes, key)?;
         if found.iter().any(|&step| step != 1) {
-            return Err(other(name, "a convolution at every place", format!("{key} {found:?}")));
+            return Err(other(
+                name,
+                "a convolution at every place",
+                format!("{key} {found:?}"),
+            ));
         }
     }
-    let padding = attribute(attributes, "padding", 2)?.and_then(WireValue::text).unwrap_or_default();
+    let padding = attribute(attributes, "padding", 2)?
+        .and_then(WireValue::text)
+        .unwrap_or_default();
     let padding = match padding.as_str() {
         "SAME" => None,
         "VALID" => Some([0; 4]),
         _ => return Err(other(name, "padding SAME or VALID", shorten(&padding))),
     };
-    Ok(Op::Convolution { padding, kernel: KernelLayout::Hwio })
+    Ok(Op::Convolution {
+        padding,
+        kernel: KernelLayout::Hwio,
+    })
 }
 
 fn check_layout(name: &str, attributes: &Attributes) -> Result<(), ImportError> {
@@ -163,7 +195,9 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
             1 => kind = value.int().unwrap_or_default(),
             2 => {
                 for axis in Message::new(FORMAT, value.bytes().unwrap_or_default()) {
-                    let Field { number: 2, value } = axis? else { continue };
+                    let Field { number: 2, value } = axis? else {
+                        continue;
+                    };
                     // A size of 0 is not written.
                     let mut size = 0;
                     for field in Message::new(FORMAT, value.bytes().unwrap_or_default()) {
@@ -172,7 +206,9 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
                             size = field.value.int().unwrap_or_default();
                         }
                     }
-                    shape.push(usize::try_from(size).map_err(|_| damaged("an axis of negative length"))?);
+                    shape.push(
+                        usize::try_from(size).map_err(|_| damaged("an axis of negative length"))?,
+                    );
                 }
             }
             4 => content = value.bytes(),
@@ -190,7 +226,12 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
     }
     let count = elements(&shape).ok_or_else(|| damaged(&format!("a tensor of shape {shape:?}")))?;
     if let Some(content) = content.filter(|content| !content.is_empty()) {
-        values = content.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        values = content
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
     }
     // One number may stand for all.
     if values.len() == 1 && count > 1 && count <= 1 << 16 {
@@ -199,7 +240,10 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
     if values.len() == count {
         Ok(Constant { shape, values })
     } else {
-        Err(damaged(&format!("{} numbers for a tensor of shape {shape:?}", values.len())))
+        Err(damaged(&format!(
+            "{} numbers for a tensor of shape {shape:?}",
+            values.len()
+        )))
     }
 }
 

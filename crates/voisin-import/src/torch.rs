@@ -14,7 +14,9 @@ use crate::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Torch;
 /// The pickled number that older files begin with, 0x1950a86a20f9469cfc6c, as a ten-byte integer.
-const LEGACY: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const LEGACY: [u8; 12] = [
+    0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
+];
 /// Dictionaries within dictionaries that are searched for the tensors.
 const MAX_NESTING: usize = 3;
 
@@ -48,10 +50,30 @@ impl StorageType {
 
     fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
-            Self::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-            Self::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Self::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Self::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Self::F64 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f64::from_le_bytes(*b) as f32)
+                .collect(),
+            Self::F32 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+            Self::F16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f16::from_le_bytes(*b).to_f32())
+                .collect(),
+            Self::Bf16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| bf16::from_le_bytes(*b).to_f32())
+                .collect(),
             Self::Integer => Vec::new(),
         }
     }
@@ -71,8 +93,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
     if is_legacy(bytes) {
         return read_legacy(bytes);
     }
-    let mut archive =
-        zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(format!("zip: {error}")))?;
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))
+        .map_err(|error| damaged(format!("zip: {error}")))?;
     let name = archive
         .file_names()
         .filter_map(Result::ok)
@@ -98,27 +120,43 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
             let bytes = entry(&mut archive, &format!("{folder}data/{}", view.key))?;
             total += bytes.len();
             if total as u64 > MAX_FILE {
-                return Err(ImportError::TooLarge { found: total as u64, limit: MAX_FILE });
+                return Err(ImportError::TooLarge {
+                    found: total as u64,
+                    limit: MAX_FILE,
+                });
             }
             storages.insert(view.key.clone(), (view.kind, view.kind.decode(&bytes)));
         }
-        storages.get(&view.key).filter(|(kind, _)| *kind == view.kind).map_or_else(
-            || Err(damaged(format!("storage {} has two types", shorten(&view.key)))),
-            |(_, values)| gather(&view, values),
-        )
+        storages
+            .get(&view.key)
+            .filter(|(kind, _)| *kind == view.kind)
+            .map_or_else(
+                || {
+                    Err(damaged(format!(
+                        "storage {} has two types",
+                        shorten(&view.key)
+                    )))
+                },
+                |(_, values)| gather(&view, values),
+            )
     })
 }
 
 /// A file of the archive; never more of it than a weights file may have, whatever it says of itself.
 fn entry(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>, ImportError> {
-    let file = archive.by_name(name).map_err(|error| damaged(format!("\"{}\": {error}", shorten(name))))?;
+    let file = archive
+        .by_name(name)
+        .map_err(|error| damaged(format!("\"{}\": {error}", shorten(name))))?;
     let limit = (MAX_ELEMENTS * 8) as u64;
     let mut content = Vec::new();
     file.take(limit + 1)
         .read_to_end(&mut content)
         .map_err(|error| damaged(format!("\"{}\": {error}", shorten(name))))?;
     if content.len() as u64 > limit {
-        return Err(ImportError::TooLarge { found: content.len() as u64, limit });
+        return Err(ImportError::TooLarge {
+            found: content.len() as u64,
+            limit,
+        });
     }
     Ok(content)
 }
@@ -158,25 +196,34 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
     let mut kinds: HashMap<String, StorageType> = HashMap::new();
     collect(&pickle, |view| {
         kinds.insert(view.key.clone(), view.kind);
-        Ok(WeightTensor { shape: Vec::new(), values: Vec::new() })
+        Ok(WeightTensor {
+            shape: Vec::new(),
+            values: Vec::new(),
+        })
     })?;
     let all_kinds = storage_kinds(&pickle);
     let mut storages: HashMap<String, Vec<f32>> = HashMap::new();
     for &id in keys_ids {
-        let key = keys.text(id).ok_or_else(|| damaged("a storage without a name".to_owned()))?;
+        let key = keys
+            .text(id)
+            .ok_or_else(|| damaged("a storage without a name".to_owned()))?;
         let (count, after) = rest
             .split_first_chunk::<8>()
             .ok_or_else(|| damaged(format!("storage {} is missing", shorten(key))))?;
         let size = all_kinds.get(key).copied().unwrap_or(4);
-        let length = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|n| n.checked_mul(size));
-        let (content, after) = length.and_then(|length| after.split_at_checked(length)).ok_or_else(|| {
-            damaged(format!(
-                "storage {} of {} numbers, {} bytes before the end",
-                shorten(key),
-                u64::from_le_bytes(*count),
-                after.len()
-            ))
-        })?;
+        let length = usize::try_from(u64::from_le_bytes(*count))
+            .ok()
+            .and_then(|n| n.checked_mul(size));
+        let (content, after) = length
+            .and_then(|length| after.split_at_checked(length))
+            .ok_or_else(|| {
+                damaged(format!(
+                    "storage {} of {} numbers, {} bytes before the end",
+                    shorten(key),
+                    u64::from_le_bytes(*count),
+                    after.len()
+                ))
+            })?;
         rest = after;
         if let Some(kind) = kinds.get(key) {
             storages.insert(key.to_owned(), kind.decode(content));
@@ -184,7 +231,10 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
     }
     collect(&pickle, |view| match storages.get(&view.key) {
         Some(values) => gather(&view, values),
-        None => Err(damaged(format!("storage {} is missing", shorten(&view.key)))),
+        None => Err(damaged(format!(
+            "storage {} is missing",
+            shorten(&view.key)
+        ))),
     })
 }
 
@@ -192,8 +242,12 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
 fn storage_kinds(pickle: &Pickle) -> HashMap<String, usize> {
     let mut sizes = HashMap::new();
     for value in &pickle.values {
-        let Value::Persistent(id) = value else { continue };
-        let Some([_, kind, key, ..]) = pickle.tuple(*id) else { continue };
+        let Value::Persistent(id) = value else {
+            continue;
+        };
+        let Some([_, kind, key, ..]) = pickle.tuple(*id) else {
+            continue;
+        };
         if let (Value::Global(kind), Some(key)) = (pickle.value(*kind), pickle.text(*key)) {
             let size = match *kind {
                 "torch.DoubleStorage" | "torch.LongStorage" => 8,
@@ -214,11 +268,15 @@ fn collect(
 ) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
     let mut at = pickle.root;
     for _ in 0..MAX_NESTING {
-        let Value::Dict(entries) = pickle.value(at) else { break };
+        let Value::Dict(entries) = pickle.value(at) else {
+            break;
+        };
         // A checkpoint has the dictionary under a name of its own.
         let nested = entries.iter().find(|(key, value)| {
-            matches!(pickle.text(*key), Some("state_dict" | "model_state_dict" | "model"))
-                && matches!(pickle.value(*value), Value::Dict(_))
+            matches!(
+                pickle.text(*key),
+                Some("state_dict" | "model_state_dict" | "model")
+            ) && matches!(pickle.value(*value), Value::Dict(_))
         });
         let Some((_, value)) = nested else { break };
         at = *value;
@@ -245,7 +303,12 @@ fn collect(
         let name = name.strip_prefix("module.").unwrap_or(name);
         let Some(view) = view(pickle, value) else {
             let found = kind_of(pickle.value(value));
-            return Err(ImportError::other(FORMAT, format!("\"{}\"", shorten(name)), "a tensor", found));
+            return Err(ImportError::other(
+                FORMAT,
+                format!("\"{}\"", shorten(name)),
+                "a tensor",
+                found,
+            ));
         };
         if view.kind == StorageType::Integer || name.starts_with("speclayer.dft_") {
             continue;
@@ -254,12 +317,20 @@ fn collect(
         let tensor = decode(view)?;
         total += tensor.values.len();
         if total > MAX_TOTAL {
-            return Err(ImportError::TooLarge { found: total as u64 * 4, limit: MAX_TOTAL as u64 * 4 });
+            return Err(ImportError::TooLarge {
+                found: total as u64 * 4,
+                limit: MAX_TOTAL as u64 * 4,
+            });
         }
         tensors.insert(name.to_owned(), tensor);
     }
     if tensors.is_empty() {
-        return Err(ImportError::other(FORMAT, "dictionary", "tensors", list(tensors.keys())));
+        return Err(ImportError::other(
+            FORMAT,
+            "dictionary",
+            "tensors",
+            list(tensors.keys()),
+        ));
     }
     Ok(tensors)
 }
@@ -281,7 +352,13 @@ fn kind_of(value: &Value) -> &'static str {
 /// A tensor: `_rebuild_tensor_v2((‘storage’, type, key, location, numbers), offset, shape, strides, …)`, perhaps within
 /// `_rebuild_parameter`.
 fn view(pickle: &Pickle, id: ObjectId) -> Option<View> {
-    let Value::Called { callable, arguments } = pickle.value(id) else { return None };
+    let Value::Called {
+        callable,
+        arguments,
+    } = pickle.value(id)
+    else {
+        return None;
+    };
     let arguments = pickle.tuple(*arguments)?;
     if *callable == REBUILD_PARAMETER {
         let inner = *arguments.first()?;
@@ -294,15 +371,27 @@ fn view(pickle: &Pickle, id: ObjectId) -> Option<View> {
     if !REBUILD_TENSOR.contains(callable) {
         return None;
     }
-    let &[storage, offset, shape, strides, ..] = arguments else { return None };
-    let Value::Persistent(storage) = pickle.value(storage) else { return None };
-    let &[tag, kind, key, ..] = pickle.tuple(*storage)? else { return None };
-    let Value::Global(kind) = pickle.value(kind) else { return None };
+    let &[storage, offset, shape, strides, ..] = arguments else {
+        return None;
+    };
+    let Value::Persistent(storage) = pickle.value(storage) else {
+        return None;
+    };
+    let &[tag, kind, key, ..] = pickle.tuple(*storage)? else {
+        return None;
+    };
+    let Value::Global(kind) = pickle.value(kind) else {
+        return None;
+    };
     if pickle.text(tag) != Some("storage") {
         return None;
     }
     let sizes = |id: ObjectId| -> Option<Vec<usize>> {
-        pickle.tuple(id)?.iter().map(|&item| pickle.int(item).and_then(|n| usize::try_from(n).ok())).collect()
+        pickle
+            .tuple(id)?
+            .iter()
+            .map(|&item| pickle.int(item).and_then(|n| usize::try_from(n).ok()))
+            .collect()
     };
     Some(View {
         kind: StorageType::of(kind)?,
@@ -324,16 +413,21 @@ fn gather(view: &View, storage: &[f32]) -> Result<WeightTensor, ImportError> {
             storage.len()
         ))
     };
-    let count =
-        elements(&view.shape).filter(|_| view.shape.len() == view.strides.len() && view.shape.len() <= 8);
+    let count = elements(&view.shape)
+        .filter(|_| view.shape.len() == view.strides.len() && view.shape.len() <= 8);
     // A tensor of more numbers than its storage has repeats some: none of the network's does.
-    let count = count.filter(|&count| count <= storage.len()).ok_or_else(bad)?;
+    let count = count
+        .filter(|&count| count <= storage.len())
+        .ok_or_else(bad)?;
     let mut values = Vec::with_capacity(count);
     let mut place = vec![0usize; view.shape.len()];
     for _ in 0..count {
-        let at = place.iter().zip(&view.strides).try_fold(view.offset, |at, (i, stride)| {
-            i.checked_mul(*stride).and_then(|step| at.checked_add(step))
-        });
+        let at = place
+            .iter()
+            .zip(&view.strides)
+            .try_fold(view.offset, |at, (i, stride)| {
+                i.checked_mul(*stride).and_then(|step| at.checked_add(step))
+            });
         values.push(*at.and_then(|at| storage.get(at)).ok_or_else(bad)?);
         for (i, size) in place.iter_mut().zip(&view.shape).rev() {
             *i += 1;
@@ -343,7 +437,10 @@ fn gather(view: &View, storage: &[f32]) -> Result<WeightTensor, ImportError> {
             *i = 0;
         }
     }
-    Ok(WeightTensor { shape: view.shape.clone(), values })
+    Ok(WeightTensor {
+        shape: view.shape.clone(),
+        values,
+    })
 }
 
 fn damaged(reason: String) -> ImportError {

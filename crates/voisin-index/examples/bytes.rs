@@ -31,16 +31,35 @@ fn rows<T>(path: &Path, number: impl Fn([u8; 4]) -> T) -> Result<Array2<T>, Fail
     let bytes = std::fs::read(path)?;
     let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let text = String::from_utf8_lossy(&bytes[..header]).into_owned();
-    let shape = text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).ok_or("no shape")?.0;
-    let width: usize = shape.split(',').nth(1).ok_or("not two dimensions")?.trim().parse()?;
-    let numbers: Vec<T> = bytes[header..].as_chunks::<4>().0.iter().map(|x| number(*x)).collect();
-    Ok(Array2::from_shape_vec((numbers.len() / width, width), numbers)?)
+    let shape = text
+        .split_once("'shape': (")
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .ok_or("no shape")?
+        .0;
+    let width: usize = shape
+        .split(',')
+        .nth(1)
+        .ok_or("not two dimensions")?
+        .trim()
+        .parse()?;
+    let numbers: Vec<T> = bytes[header..]
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|x| number(*x))
+        .collect();
+    Ok(Array2::from_shape_vec(
+        (numbers.len() / width, width),
+        numbers,
+    )?)
 }
 
 /// A number of a file in /proc, behind a name; 0 elsewhere.
 fn proc_number(file: &str, name: &str) -> f64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let found = text.split_once(name).and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+    let found = text
+        .split_once(name)
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
     found.unwrap_or(0.)
 }
 
@@ -66,7 +85,9 @@ fn read_from(
     let header = 10 + usize::from(u16::from_le_bytes([map[8], map[9]]));
     Ok(move |tracks: &[TrackId], vectors: &mut [f32]| {
         let place = |track: &TrackId| header + track.0 as usize * width * 4;
-        tracks.iter().for_each(|track| ask_for(&map, &(place(track)..place(track) + width * 4)));
+        tracks
+            .iter()
+            .for_each(|track| ask_for(&map, &(place(track)..place(track) + width * 4)));
         for (track, to) in tracks.iter().zip(vectors.chunks_exact_mut(width)) {
             for (to, bytes) in to.iter_mut().zip(map[place(track)..].as_chunks::<4>().0) {
                 *to = f32::from_le_bytes(*bytes);
@@ -83,9 +104,15 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let folder =
-        PathBuf::from(arguments.next().ok_or("expected a folder, a target recall, and numbers of bits")?);
-    let target_recall = arguments.next().ok_or("expected a target recall")?.parse()?;
+    let folder = PathBuf::from(
+        arguments
+            .next()
+            .ok_or("expected a folder, a target recall, and numbers of bits")?,
+    );
+    let target_recall = arguments
+        .next()
+        .ok_or("expected a target recall")?
+        .parse()?;
     let vectors = folder.join("base.npy");
     let base = Arc::new(rows(&vectors, f32::from_le_bytes)?);
     let queries = rows(&folder.join("queries.npy"), f32::from_le_bytes)?;
@@ -94,12 +121,19 @@ fn main() -> Result<(), Failure> {
     let params = SearchParams::default();
     for bits in arguments {
         let start = Instant::now();
-        let options =
-            IndexOptions { residual_bits: bits.parse().ok(), target_recall, ..IndexOptions::default() };
+        let options = IndexOptions {
+            residual_bits: bits.parse().ok(),
+            target_recall,
+            ..IndexOptions::default()
+        };
         let index = VectorIndex::build(&ids, base.view(), &options)?;
         let seconds = start.elapsed().as_secs_f64();
         let file = folder.join(format!("bits-{bits}.bin"));
-        let stamp = IndexStamp { generation: 1, model_fingerprint: String::new(), dimension: base.ncols() };
+        let stamp = IndexStamp {
+            generation: 1,
+            model_fingerprint: String::new(),
+            dimension: base.ncols(),
+        };
         index.save(&file, &stamp)?;
         drop(index);
         let mut index = VectorIndex::load(&file, &stamp)?;
@@ -119,12 +153,16 @@ fn main() -> Result<(), Failure> {
                 hits = 0;
                 for (query, truth) in queries.outer_iter().zip(truth.outer_iter()) {
                     let found = index.search(query.to_slice().unwrap_or_default(), k, &params)?;
-                    let near = |track: TrackId| truth.iter().take(k).any(|&row| i64::from(row) == track.0);
+                    let near =
+                        |track: TrackId| truth.iter().take(k).any(|&row| i64::from(row) == track.0);
                     hits += found.iter().filter(|one| near(one.track)).count();
                 }
                 best = best.min((micros() - before) / queries.nrows() as f64);
             }
-            print!("; recall@{k} {:.4}, {best:.0} us", hits as f64 / (k * queries.nrows()) as f64);
+            print!(
+                "; recall@{k} {:.4}, {best:.0} us",
+                hits as f64 / (k * queries.nrows()) as f64
+            );
         }
         println!("; {:?}", index.stats().lists);
         drop(index);
@@ -132,7 +170,9 @@ fn main() -> Result<(), Failure> {
         for query in queries.outer_iter().take(COLD) {
             for path in [&file, &vectors] {
                 let input = format!("if={}", path.display());
-                Command::new("dd").args([&input, "iflag=nocache", "count=0", "status=none"]).status()?;
+                Command::new("dd")
+                    .args([&input, "iflag=nocache", "count=0", "status=none"])
+                    .status()?;
             }
             let before = kilobytes();
             let (mut index, _) = VectorIndex::load_any_generation(&file, &stamp)?;

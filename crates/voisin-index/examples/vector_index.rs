@@ -8,13 +8,16 @@
 
 use ndarray::{Array2, s};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_index::{IndexMetric, IndexOptions, IndexStamp, SearchParams, SharedIndex, TrackId, VectorIndex};
+use voisin_index::{
+    IndexMetric, IndexOptions, IndexStamp, SearchParams, SharedIndex, TrackId, VectorIndex,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Any vectors will do: here 6 000 of 64 dimensions around fifty centres.
     let mut rng = StdRng::seed_from_u64(1);
     let centres = Array2::from_shape_simple_fn((50, 64), || rng.random::<f32>() - 0.5);
-    let mut vectors = Array2::from_shape_simple_fn((6000, 64), || 0.4 * (rng.random::<f32>() - 0.5));
+    let mut vectors =
+        Array2::from_shape_simple_fn((6000, 64), || 0.4 * (rng.random::<f32>() - 0.5));
     for (i, mut vector) in vectors.outer_iter_mut().enumerate() {
         vector += &centres.row(i % 50);
     }
@@ -22,7 +25,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ids: Vec<TrackId> = (0..6000).map(|i| TrackId(10 * i)).collect();
 
     // Cosines unless another metric is asked for. From 5 000 vectors on there are lists; fewer are scanned.
-    let options = IndexOptions { metric: IndexMetric::Euclidean, ..IndexOptions::default() };
+    let options = IndexOptions {
+        metric: IndexMetric::Euclidean,
+        ..IndexOptions::default()
+    };
     let index = VectorIndex::build(&ids[..5900], vectors.slice(s![..5900, ..]), &options)?;
     let check = index.self_check(200)?;
     println!(
@@ -33,16 +39,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let query = vectors.row(0).to_vec();
-    println!("nearest to the first: {:?}", index.search(&query, 3, &SearchParams::default())?);
+    println!(
+        "nearest to the first: {:?}",
+        index.search(&query, 3, &SearchParams::default())?
+    );
 
     // Filters are applied inside the search, so the list is full whatever they leave: a function, or a bitmap that is
     // made once for many searches.
     let hundreds = |id: TrackId| id.0 % 100 == 0;
-    let by_function = SearchParams { filter: Some(&hundreds), ..SearchParams::default() };
-    println!("nearest of the hundreds: {:?}", index.search(&query, 3, &by_function)?);
+    let by_function = SearchParams {
+        filter: Some(&hundreds),
+        ..SearchParams::default()
+    };
+    println!(
+        "nearest of the hundreds: {:?}",
+        index.search(&query, 3, &by_function)?
+    );
     let some = index.subset_of(&ids[1000..1100]);
-    let by_bitmap = SearchParams { subset: Some(&some), ..SearchParams::default() };
-    println!("nearest of a hundred: {:?}", index.search(&query, 3, &by_bitmap)?);
+    let by_bitmap = SearchParams {
+        subset: Some(&some),
+        ..SearchParams::default()
+    };
+    println!(
+        "nearest of a hundred: {:?}",
+        index.search(&query, 3, &by_bitmap)?
+    );
 
     // Many threads may search while others put vectors in and take them out.
     let shared = SharedIndex::new(index);
@@ -53,14 +74,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         adding.join().expect("no panic")
     })?;
     shared.remove(TrackId(0));
-    println!("now: {:?}", shared.with(|index| index.search(&query, 1, &SearchParams::default()))?);
+    println!(
+        "now: {:?}",
+        shared.with(|index| index.search(&query, 1, &SearchParams::default()))?
+    );
 
     // Saved whole or not at all; opened by mapping the file. The stamp says what it belongs to.
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("index.bin");
-    let stamp = IndexStamp { generation: 1, model_fingerprint: "none".into(), dimension: 64 };
+    let stamp = IndexStamp {
+        generation: 1,
+        model_fingerprint: "none".into(),
+        dimension: 64,
+    };
     shared.with(|index| index.save(&path, &stamp))?;
     let opened = VectorIndex::load(&path, &stamp)?;
-    println!("opened again: {} vectors, by {}", opened.len(), opened.stats().mode);
+    println!(
+        "opened again: {} vectors, by {}",
+        opened.len(),
+        opened.stats().mode
+    );
     Ok(())
 }

@@ -16,7 +16,12 @@ pub(crate) struct BestScored {
 
 impl Default for BestScored {
     fn default() -> Self {
-        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY, spare: Vec::new() }
+        Self {
+            most: 0,
+            found: Vec::new(),
+            limit: f32::NEG_INFINITY,
+            spare: Vec::new(),
+        }
     }
 }
 

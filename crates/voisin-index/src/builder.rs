@@ -20,26 +20,46 @@ const LOOKED_AT: usize = 80;
 /// From lists the result does not depend on the number of threads; with `hnsw_rs`, on one thread the same vectors,
 /// options and seed give the same graph.
 pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOptions) -> Graph {
-    let (width, stride) = (options.ef_construction, (2 * options.m).next_multiple_of(LANES));
+    let (width, stride) = (
+        options.ef_construction,
+        (2 * options.m).next_multiple_of(LANES),
+    );
     let order = lists.order();
     let query = |&slot: &u32| source.codec.stored_at(source.codes, slot as usize);
     match options.builder {
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-            let looked_at = if lists.directions.bits == 8 { LOOKED_AT } else { LOOKED_AT / 2 };
+            let looked_at = if lists.directions.bits == 8 {
+                LOOKED_AT
+            } else {
+                LOOKED_AT / 2
+            };
             let reach = Reach::fixed(looked_at / lists.copies, width);
-            lists.nearest_of_all(source.isa, Next::Codes(source.codes), &queries, reach, |at, found| {
-                then(slots[at], found);
-            });
+            lists.nearest_of_all(
+                source.isa,
+                Next::Codes(source.codes),
+                &queries,
+                reach,
+                |at, found| {
+                    then(slots[at], found);
+                },
+            );
         }),
         #[cfg(feature = "hnsw_rs")]
         GraphBuilder::HnswRs => {
             let first = super::hnsw::insert_all(source, stride, options);
             link(source, &order, stride, |slots, then| {
                 for slot in slots {
-                    first.walk(lists, source, &query(slot), width, *slot..slot + 1, |found| {
-                        then(*slot, found);
-                    });
+                    first.walk(
+                        lists,
+                        source,
+                        &query(slot),
+                        width,
+                        *slot..slot + 1,
+                        |found| {
+                            then(*slot, found);
+                        },
+                    );
                 }
             })
         }
@@ -62,7 +82,11 @@ fn link(
     let choose = |slots: &[u32]| {
         let mut chosen = Vec::with_capacity(slots.len());
         nearest(slots, &mut |slot, found: &mut [Scored]| {
-            let others = found.iter().copied().filter(|candidate| candidate.name() != slot).collect();
+            let others = found
+                .iter()
+                .copied()
+                .filter(|candidate| candidate.name() != slot)
+                .collect();
             chosen.push((slot, Chosen::of(source, others, stride)));
         });
         chosen
@@ -77,18 +101,27 @@ fn link(
         forward[slot as usize] = chosen;
     }
     let mut links = vec![NONE; n * stride];
-    links.par_chunks_exact_mut(stride).zip(&forward).zip(reverse).for_each(|((row, chosen), mut all)| {
-        all.retain(|one| !chosen.kept.contains(one));
-        all.extend(&chosen.kept);
-        if all.len() > stride {
-            all = Chosen::of(source, all, stride).whole();
-        }
-        row.iter_mut().zip(all).for_each(|(link, other)| *link = other.name());
-    });
+    links
+        .par_chunks_exact_mut(stride)
+        .zip(&forward)
+        .zip(reverse)
+        .for_each(|((row, chosen), mut all)| {
+            all.retain(|one| !chosen.kept.contains(one));
+            all.extend(&chosen.kept);
+            if all.len() > stride {
+                all = Chosen::of(source, all, stride).whole();
+            }
+            row.iter_mut()
+                .zip(all)
+                .for_each(|(link, other)| *link = other.name());
+        });
     // Where rows have room, comparing more of them costs nothing: first those that few lead to, in the rows of their
     // nearest.
     let mut leading = vec![0_usize; n];
-    links.iter().filter(|&&link| link != NONE).for_each(|&link| leading[link as usize] += 1);
+    links
+        .iter()
+        .filter(|&&link| link != NONE)
+        .for_each(|&link| leading[link as usize] += 1);
     let near: Vec<Vec<Scored>> = forward
         .iter()
         .map(|chosen| {
@@ -102,16 +135,20 @@ fn link(
         for (slot, near) in near.iter().enumerate() {
             while leading[slot] < want && asked[slot] < near.len() {
                 let other = near[asked[slot]].name() as usize;
-                leading[slot] += usize::from(add(&mut links[other * stride..][..stride], slot as u32));
+                leading[slot] +=
+                    usize::from(add(&mut links[other * stride..][..stride], slot as u32));
                 asked[slot] += 1;
             }
         }
     }
-    links.par_chunks_exact_mut(stride).zip(&forward).for_each(|(row, chosen)| {
-        chosen.spare.iter().for_each(|one| {
-            add(row, one.name());
+    links
+        .par_chunks_exact_mut(stride)
+        .zip(&forward)
+        .for_each(|(row, chosen)| {
+            chosen.spare.iter().for_each(|one| {
+                add(row, one.name());
+            });
         });
-    });
     Graph::new(stride, links)
 }
 

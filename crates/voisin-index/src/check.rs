@@ -22,7 +22,9 @@ impl VectorIndex {
     /// Figures for `status`.
     pub fn stats(&self) -> IndexStats {
         let graph = self.graph.as_deref();
-        let held = |segment: &Segment| segment.len() * 8 + segment.codes.len() * (2 * self.codec.width + 8);
+        let held = |segment: &Segment| {
+            segment.len() * 8 + segment.codes.len() * (2 * self.codec.width + 8)
+        };
         let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
         let mapped = self.base.codes.file().is_some_and(CheckedFile::is_mapped);
         let parts = links
@@ -31,13 +33,20 @@ impl VectorIndex {
         let tail = self.tail.parts();
         let bytes = held(&self.base) + tail.iter().map(held).sum::<usize>() + parts;
         let signs = self.base.sign_bytes() + tail.iter().map(Segment::sign_bytes).sum::<usize>();
-        let on_demand = if mapped { self.base.codes.len() * self.codec.width } else { 0 };
+        let on_demand = if mapped {
+            self.base.codes.len() * self.codec.width
+        } else {
+            0
+        };
         IndexStats {
             tracks: self.len(),
             dimension: self.dimension(),
             mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
             ef: self.tuning.ef(10),
-            lists: self.lists.as_ref().map(|_| self.tuning.list_stats(self.residuals.is_some())),
+            lists: self
+                .lists
+                .as_ref()
+                .map(|_| self.tuning.list_stats(self.residuals.is_some())),
             list_count: self.lists.as_deref().map_or(0, Lists::len),
             tail: self.tail.live(),
             tombstones: self.base.len() - self.base.live.count,
@@ -54,7 +63,11 @@ impl VectorIndex {
     pub fn self_check(&self, sample: usize) -> Result<SelfCheck, IndexError> {
         let tracks = self.tracks();
         let params = SearchParams::default();
-        let equal = if self.residuals.is_some() { EQUAL_READ } else { EQUAL };
+        let equal = if self.residuals.is_some() {
+            EQUAL_READ
+        } else {
+            EQUAL
+        };
         let finds_itself = |&track: &_| -> Result<Option<_>, IndexError> {
             let (query, similarity) = self.with_codes(track, |codes, slot| {
                 let query = self.codec.query_at(self.isa, codes, slot);
@@ -64,14 +77,28 @@ impl VectorIndex {
             let own = self.value(&query, &Neighbor { track, similarity })?;
             let found = self.search_query(&query, 10, &params)?;
             let there = found.iter().any(|neighbor| neighbor.track == track)
-                || found.len() == 10 && found.iter().all(|neighbor| neighbor.similarity >= own - equal);
+                || found.len() == 10
+                    && found
+                        .iter()
+                        .all(|neighbor| neighbor.similarity >= own - equal);
             Ok((!there).then_some(track))
         };
-        let every = if self.residuals.is_some() { tracks.len().div_ceil(READ_AT_MOST).max(1) } else { 1 };
-        let lost: Vec<_> = tracks.par_iter().step_by(every).map(finds_itself).collect::<Result<_, _>>()?;
+        let every = if self.residuals.is_some() {
+            tracks.len().div_ceil(READ_AT_MOST).max(1)
+        } else {
+            1
+        };
+        let lost: Vec<_> = tracks
+            .par_iter()
+            .step_by(every)
+            .map(finds_itself)
+            .collect::<Result<_, _>>()?;
         let step = tracks.len().div_ceil(sample.max(1)).max(1);
         let tracks: Vec<TrackId> = tracks.into_iter().step_by(step).collect();
-        let exact = SearchParams { mode: SearchMode::Exact, ..params };
+        let exact = SearchParams {
+            mode: SearchMode::Exact,
+            ..params
+        };
         // Vectors that are not in the index are read once for many.
         let compare = |tracks: &[TrackId]| {
             let truths = self.search_tracks(tracks, 10, &exact)?;
@@ -83,8 +110,10 @@ impl VectorIndex {
             };
             Ok(truths.iter().zip(&founds).map(share).collect())
         };
-        let parts: Vec<Vec<f64>> =
-            tracks.par_chunks(batch(tracks.len())).map(compare).collect::<Result<_, IndexError>>()?;
+        let parts: Vec<Vec<f64>> = tracks
+            .par_chunks(batch(tracks.len()))
+            .map(compare)
+            .collect::<Result<_, IndexError>>()?;
         let shares = parts.concat();
         Ok(SelfCheck {
             tracks: self.len(),

@@ -72,7 +72,9 @@ impl CheckedFile {
             body,
             table,
             on_demand,
-            sound: std::iter::repeat_with(AtomicU64::default).take(words).collect(),
+            sound: std::iter::repeat_with(AtomicU64::default)
+                .take(words)
+                .collect(),
             is_whole: AtomicBool::new(false),
             damage: OnceLock::new(),
         }
@@ -107,15 +109,21 @@ impl CheckedFile {
     /// Whether all that was read was as it was written.
     pub(crate) fn intact(&self) -> Result<(), IndexError> {
         match self.damage.get() {
-            Some(&CHANGED) => Err(IndexError::Changed { path: self.path.clone() }),
-            Some(&what) => Err(IndexError::Damaged { path: self.path.clone(), what: what.to_owned() }),
+            Some(&CHANGED) => Err(IndexError::Changed {
+                path: self.path.clone(),
+            }),
+            Some(&what) => Err(IndexError::Damaged {
+                path: self.path.clone(),
+                what: what.to_owned(),
+            }),
             None => Ok(()),
         }
     }
 
     /// Lets go of the memory of a part.
     pub(crate) fn release(&self, part: Range<usize>) {
-        self.file.let_go(self.body.start + part.start..self.body.start + part.end);
+        self.file
+            .let_go(self.body.start + part.start..self.body.start + part.end);
     }
 
     /// Asks for those pieces of a part that were not checked yet.
@@ -151,8 +159,8 @@ impl CheckedFile {
     fn check_piece(&self, piece: usize) -> bool {
         let body = self.bytes();
         let bytes = &body[piece * PIECE..body.len().min((piece + 1) * PIECE)];
-        let is_sound =
-            blake3::hash(bytes).as_bytes() == &self.file.map[self.table.clone()][piece * DIGEST..][..DIGEST];
+        let is_sound = blake3::hash(bytes).as_bytes()
+            == &self.file.map[self.table.clone()][piece * DIGEST..][..DIGEST];
         if is_sound {
             self.sound[piece / 64].fetch_or(1 << (piece % 64), Relaxed);
         } else {
@@ -164,17 +172,25 @@ impl CheckedFile {
     /// As [`check`](Self::check), of a long part: in parallel on rayon's current pool.
     pub(crate) fn check_long(&self, part: Range<usize>) -> bool {
         let pieces = part.start / PIECE..part.end.div_ceil(PIECE);
-        pieces.clone().into_par_iter().step_by(TOGETHER).all(|first| {
-            let end = pieces.end.min(first + TOGETHER);
-            let (from, to) = (first * PIECE, self.bytes().len().min(end * PIECE));
-            if !self.file.is_copy {
-                fetch(&self.file.map, &(self.body.start + from..self.body.start + to));
-            }
-            let are_sound = (first..end).all(|piece| self.is_sound(piece) || self.check_piece(piece));
-            if from >= self.on_demand {
-                self.release(from..to);
-            }
-            are_sound
-        })
+        pieces
+            .clone()
+            .into_par_iter()
+            .step_by(TOGETHER)
+            .all(|first| {
+                let end = pieces.end.min(first + TOGETHER);
+                let (from, to) = (first * PIECE, self.bytes().len().min(end * PIECE));
+                if !self.file.is_copy {
+                    fetch(
+                        &self.file.map,
+                        &(self.body.start + from..self.body.start + to),
+                    );
+                }
+                let are_sound =
+                    (first..end).all(|piece| self.is_sound(piece) || self.check_piece(piece));
+                if from >= self.on_demand {
+                    self.release(from..to);
+                }
+                are_sound
+            })
     }
 }

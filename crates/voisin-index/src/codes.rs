@@ -176,19 +176,30 @@ impl PreparedQuery {
         self.bits.get_or_init(|| {
             let mut bits = vec![0; self.code.hi.len() / 64];
             let values = self.code.hi.iter().zip(&self.code.lo);
-            signs(values.map(|(&hi, &lo)| (hi, lo)), &mut Vec::new(), |i, word| bits[i] = word);
+            signs(
+                values.map(|(&hi, &lo)| (hi, lo)),
+                &mut Vec::new(),
+                |i, word| bits[i] = word,
+            );
             bits
         })
     }
 }
 
 /// Signs of `254 · hi + lo`, rotated, 64 a word.
-fn signs(values: impl Iterator<Item = (i8, i8)>, buffer: &mut Vec<i32>, mut write: impl FnMut(usize, u64)) {
+fn signs(
+    values: impl Iterator<Item = (i8, i8)>,
+    buffer: &mut Vec<i32>,
+    mut write: impl FnMut(usize, u64),
+) {
     buffer.clear();
     buffer.extend(values.map(|(hi, lo)| 254 * i32::from(hi) + i32::from(lo)));
     rotate(buffer);
     for (i, values) in buffer.as_chunks::<64>().0.iter().enumerate() {
-        let word = values.iter().enumerate().fold(0, |word, (i, &x)| word | u64::from(x > 0) << i);
+        let word = values
+            .iter()
+            .enumerate()
+            .fold(0, |word, (i, &x)| word | u64::from(x > 0) << i);
         write(i, word);
     }
 }
@@ -201,7 +212,13 @@ impl Codec {
     pub(crate) fn with_mean(space: Sphere, mean: Vec<f32>) -> Self {
         let dimension = mean.len();
         let mean_norm2 = mean.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        Self { space, dimension, width: dimension.next_multiple_of(ALIGN), mean, mean_norm2 }
+        Self {
+            space,
+            dimension,
+            width: dimension.next_multiple_of(ALIGN),
+            mean,
+            mean_norm2,
+        }
     }
 
     /// Centres by the mean of `rows`, which are lifted.
@@ -217,15 +234,28 @@ impl Codec {
             }
             n += 1;
         }
-        Ok(Self::with_mean(space, sum.iter().map(|sum| (sum / n.max(1) as f64) as f32).collect()))
+        Ok(Self::with_mean(
+            space,
+            sum.iter()
+                .map(|sum| (sum / n.max(1) as f64) as f32)
+                .collect(),
+        ))
     }
 
     /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and `⟨x, μ⟩`.
     fn quantise(&self, vector: &[f32], hi: &mut [i8], lo: &mut [i8]) -> (f32, f64) {
-        let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+        let norm = vector
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>()
+            .sqrt();
         let to_unit = 1. / norm.max(1e-30);
-        let unit =
-            || vector.iter().zip(&self.mean).map(|(&x, &mean)| (f64::from(x) * to_unit, f64::from(mean)));
+        let unit = || {
+            vector
+                .iter()
+                .zip(&self.mean)
+                .map(|(&x, &mean)| (f64::from(x) * to_unit, f64::from(mean)))
+        };
         let centred = || unit().map(|(x, mean)| x - mean);
         let peak = centred().fold(0_f64, |peak, x| peak.max(x.abs()));
         let scale = ((peak / 127.) as f32).max(f32::MIN_POSITIVE);
@@ -255,7 +285,10 @@ impl Codec {
         // What rounding took from the vector's product with itself is put back in the offset.
         let step = f64::from(scale) / 254.;
         let missing = 1. - (square as f64 * step * step + 2. * at_mean - self.mean_norm2);
-        Meta { scale, offset: (at_mean + missing) as f32 }
+        Meta {
+            scale,
+            offset: (at_mean + missing) as f32,
+        }
     }
 
     /// Checks a query, and quantises it.
@@ -277,17 +310,34 @@ impl Codec {
         if let Cow::Owned(lifted) = &lifted {
             square = isa.square(lifted);
         }
-        let Quantised { code, scale, at_mean } = isa.quantise(&lifted, square, &self.mean, self.width);
-        let plain = if self.space.metric == IndexMetric::Euclidean { query.to_vec() } else { Vec::new() };
+        let Quantised {
+            code,
+            scale,
+            at_mean,
+        } = isa.quantise(&lifted, square, &self.mean, self.width);
+        let plain = if self.space.metric == IndexMetric::Euclidean {
+            query.to_vec()
+        } else {
+            Vec::new()
+        };
         let offset = (f64::from(at_mean) - self.mean_norm2) as f32;
-        PreparedQuery { code, scale, offset, factor: factor as f32, plain, bits: OnceLock::new() }
+        PreparedQuery {
+            code,
+            scale,
+            offset,
+            factor: factor as f32,
+            plain,
+            bits: OnceLock::new(),
+        }
     }
 
     /// A query as it is compared with lifted vectors in full.
     pub(crate) fn whole(&self, query: &PreparedQuery) -> Vec<f32> {
         let step = query.scale / 254.;
         let planes = query.code.hi.iter().zip(&query.code.lo).zip(&self.mean);
-        planes.map(|((&hi, &lo), &mean)| (254 * i32::from(hi) + i32::from(lo)) as f32 * step + mean).collect()
+        planes
+            .map(|((&hi, &lo), &mean)| (254 * i32::from(hi) + i32::from(lo)) as f32 * step + mean)
+            .collect()
     }
 
     /// A search for the vector at `slot`.
@@ -313,9 +363,20 @@ impl Codec {
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
         let meta = codes.meta[slot];
         let (hi, lo): (Vec<i8>, Vec<i8>) = (plane(codes.hi_row(slot)), plane(codes.lo_row(slot)));
-        let code = QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo };
+        let code = QueryCode {
+            hi_sum: sum(&hi),
+            lo_sum: sum(&lo),
+            hi,
+            lo,
+        };
         let offset = (f64::from(meta.offset) - self.mean_norm2) as f32;
-        PreparedQuery { code, scale: meta.scale, offset, factor: 1., ..PreparedQuery::default() }
+        PreparedQuery {
+            code,
+            scale: meta.scale,
+            offset,
+            factor: 1.,
+            ..PreparedQuery::default()
+        }
     }
 
     /// The vector at `slot` as it is stored; its norm is 1 within 5e-5.
@@ -357,7 +418,8 @@ pub(crate) struct CodeSource<'a> {
 impl CodeSource<'_> {
     /// Similarity of two slots at 8 bits.
     pub(crate) fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.codec.stored8(self.isa, self.codes, a as usize, b as usize)
+        self.codec
+            .stored8(self.isa, self.codes, a as usize, b as usize)
     }
 }
 
@@ -369,18 +431,39 @@ impl Codes {
     /// None yet, and memory for `n`.
     pub(crate) fn with_room(width: usize, n: usize) -> Self {
         let plane = || Plane::Growing(Vec::with_capacity(n * width));
-        Self { width, hi: plane(), lo: plane(), meta: Vec::with_capacity(n) }
+        Self {
+            width,
+            hi: plane(),
+            lo: plane(),
+            meta: Vec::with_capacity(n),
+        }
     }
 
     /// Of rows that were encoded before.
     pub(crate) fn of_rows(width: usize, hi: Vec<u8>, lo: Vec<u8>, meta: Vec<Meta>) -> Self {
-        Self { width, hi: Plane::Growing(hi), lo: Plane::Growing(lo), meta }
+        Self {
+            width,
+            hi: Plane::Growing(hi),
+            lo: Plane::Growing(lo),
+            meta,
+        }
     }
 
     /// Room for `n` vectors.
     pub(crate) fn zeroed(width: usize, n: usize) -> Self {
         let (hi, lo) = (Plane::zeroed(n * width), Plane::zeroed(n * width));
-        Self { width, hi, lo, meta: vec![Meta { scale: 0., offset: 0. }; n] }
+        Self {
+            width,
+            hi,
+            lo,
+            meta: vec![
+                Meta {
+                    scale: 0.,
+                    offset: 0.
+                };
+                n
+            ],
+        }
     }
 
     /// Encodes vectors into some of the room, in parallel; `row(i)` is the one at `slots.start + i`.
@@ -392,12 +475,19 @@ impl Codes {
     ) -> Result<(), IndexError> {
         let width = self.width;
         let bytes = slots.start * width..slots.end * width;
-        let (hi, lo) = (&mut self.hi.as_mut()[bytes.clone()], &mut self.lo.as_mut()[bytes]);
-        let rows = hi.par_chunks_exact_mut(width).zip(lo.par_chunks_exact_mut(width));
-        rows.zip(&mut self.meta[slots]).enumerate().try_for_each(|(i, ((hi, lo), meta))| {
-            *meta = codec.encode(&row(i)?, hi, lo);
-            Ok(())
-        })
+        let (hi, lo) = (
+            &mut self.hi.as_mut()[bytes.clone()],
+            &mut self.lo.as_mut()[bytes],
+        );
+        let rows = hi
+            .par_chunks_exact_mut(width)
+            .zip(lo.par_chunks_exact_mut(width));
+        rows.zip(&mut self.meta[slots])
+            .enumerate()
+            .try_for_each(|(i, ((hi, lo), meta))| {
+                *meta = codec.encode(&row(i)?, hi, lo);
+                Ok(())
+            })
     }
 
     pub(crate) fn push(&mut self, codec: &Codec, vector: &[f32]) {
@@ -462,15 +552,21 @@ impl Codes {
         out: &mut Vec<Scored>,
     ) {
         if self.hi.unchecked().is_some() {
-            self.hi.expect(slots.iter().map(|&slot| self.row(slot as usize)));
-            slots.iter().for_each(|&slot| _ = self.hi_row(slot as usize));
+            self.hi
+                .expect(slots.iter().map(|&slot| self.row(slot as usize)));
+            slots
+                .iter()
+                .for_each(|&slot| _ = self.hi_row(slot as usize));
         }
-        slots.iter().for_each(|&slot| Isa::prefetch(&self.meta, slot as usize));
+        slots
+            .iter()
+            .for_each(|&slot| Isa::prefetch(&self.meta, slot as usize));
         isa.dot8_list(self.hi.raw(), slots, &query.code, products);
         out.clear();
         out.extend(slots.iter().zip(products.iter()).map(|(&slot, &product)| {
             let meta = self.meta[slot as usize];
-            let similarity = product as f32 * (query.scale * meta.scale) + (query.offset + meta.offset);
+            let similarity =
+                product as f32 * (query.scale * meta.scale) + (query.offset + meta.offset);
             Scored::new(similarity, slot)
         }));
     }
@@ -482,7 +578,13 @@ impl Codes {
     }
 
     #[inline]
-    fn similarity_in(&self, (hi, lo): (&[u8], &[u8]), isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
+    fn similarity_in(
+        &self,
+        (hi, lo): (&[u8], &[u8]),
+        isa: Isa,
+        query: &PreparedQuery,
+        slot: usize,
+    ) -> f32 {
         let product = isa.dot16(hi, lo, &query.code) as f64;
         let meta = self.meta[slot];
         let steps = f64::from(query.scale) / 254. * (f64::from(meta.scale) / 254.);
@@ -493,11 +595,15 @@ impl Codes {
     /// Puts similarities at 16 bits in the place of others.
     pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
         if self.hi.unchecked().is_some() {
-            [&self.hi, &self.lo]
-                .into_iter()
-                .for_each(|plane| plane.expect(some.iter().map(|one| self.row(one.name() as usize))));
-            some.iter()
-                .for_each(|one| _ = (self.hi_row(one.name() as usize), self.lo_row(one.name() as usize)));
+            [&self.hi, &self.lo].into_iter().for_each(|plane| {
+                plane.expect(some.iter().map(|one| self.row(one.name() as usize)))
+            });
+            some.iter().for_each(|one| {
+                _ = (
+                    self.hi_row(one.name() as usize),
+                    self.lo_row(one.name() as usize),
+                )
+            });
         }
         let (hi, lo) = (self.hi.raw(), self.lo.raw());
         for one in some {
@@ -509,9 +615,17 @@ impl Codes {
     }
 
     /// Sign bits of one vector, into the lane of its block.
-    pub(crate) fn write_bits(&self, slot: usize, buffer: &mut Vec<i32>, block: &mut [u64], lane: usize) {
+    pub(crate) fn write_bits(
+        &self,
+        slot: usize,
+        buffer: &mut Vec<i32>,
+        block: &mut [u64],
+        lane: usize,
+    ) {
         let values = self.hi_row(slot).iter().zip(self.lo_row(slot));
         let plain = values.map(|(&hi, &lo)| ((hi ^ 0x80) as i8, (lo ^ 0x80) as i8));
-        signs(plain, buffer, |i, word| block[i * voisin_kernels::dot::BLOCK + lane] = word);
+        signs(plain, buffer, |i, word| {
+            block[i * voisin_kernels::dot::BLOCK + lane] = word
+        });
     }
 }

@@ -48,7 +48,9 @@ impl VectorIndex {
         let (order, codec) = Self::fit(ids, vectors.view(), options)?;
         let mut codes = Codes::zeroed(codec.width, order.len());
         let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
-        codes.encode(&codec, 0..order.len(), |slot| codec.space.lift(ids[order[slot]], row(slot)))?;
+        codes.encode(&codec, 0..order.len(), |slot| {
+            codec.space.lift(ids[order[slot]], row(slot))
+        })?;
         let ids = order.iter().map(|&i| ids[i]).collect();
         Self::finish(*options, codec, Segment::new(ids, codes), spill)
     }
@@ -73,12 +75,19 @@ impl VectorIndex {
         while end > 0 {
             let start = end.saturating_sub(TOGETHER);
             let row = |i: usize| &rows[(start + i) * dimension..][..dimension];
-            codes.encode(&codec, start..end, |i| codec.space.lift(ids[start + i], row(i)))?;
+            codes.encode(&codec, start..end, |i| {
+                codec.space.lift(ids[start + i], row(i))
+            })?;
             rows.truncate(start * dimension);
             rows.shrink_to_fit();
             end = start;
         }
-        Self::finish(*options, codec, Segment::new(ids.to_vec(), codes), Spill::of(options))
+        Self::finish(
+            *options,
+            codec,
+            Segment::new(ids.to_vec(), codes),
+            Spill::of(options),
+        )
     }
 
     /// Checks what an index is to be built of: the order of the ids, and how vectors are encoded.
@@ -90,10 +99,16 @@ impl VectorIndex {
         check_options(options)?;
         let (n, dimension) = vectors.dim();
         if ids.len() != n {
-            return Err(IndexError::Count { ids: ids.len(), vectors: n });
+            return Err(IndexError::Count {
+                ids: ids.len(),
+                vectors: n,
+            });
         }
         if n >= MAX_VECTORS {
-            return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: n });
+            return Err(IndexError::TooMany {
+                limit: MAX_VECTORS - 1,
+                actual: n,
+            });
         }
         if !(1..=MAX_DIMENSION).contains(&dimension) {
             return Err(IndexError::Option {
@@ -105,14 +120,19 @@ impl VectorIndex {
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
         let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
-        (0..n).into_par_iter().try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
+        (0..n)
+            .into_par_iter()
+            .try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_unstable_by_key(|&i| ids[i]);
         if let Some(pair) = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]) {
             return Err(IndexError::Duplicate(ids[pair[0]]));
         }
         space = Sphere::fit(options.metric, dimension, order.iter().map(|&i| row(i)));
-        let codec = Codec::fit(space.clone(), order.iter().map(|&i| space.lift(ids[i], row(i))))?;
+        let codec = Codec::fit(
+            space.clone(),
+            order.iter().map(|&i| space.lift(ids[i], row(i))),
+        )?;
         Ok((order, codec))
     }
 
@@ -124,16 +144,27 @@ impl VectorIndex {
         spill: Option<Spill>,
     ) -> Result<Self, IndexError> {
         let isa = isa()?;
-        let source = CodeSource { isa, codec: &codec, codes: &base.codes };
+        let source = CodeSource {
+            isa,
+            codec: &codec,
+            codes: &base.codes,
+        };
         let trials = trials::trials(source, &base);
         // A graph is walked by the codes of lists.
         let lists_from = options.lists_from.min(options.graph_from).max(2);
         let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials, spill));
-        let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
+        let of = lists
+            .as_ref()
+            .filter(|_| base.len() >= options.graph_from.max(2));
         let graph = of.map(|lists| builder::build(source, lists, &options));
         let residuals = lists.as_ref().zip(options.residual_bits);
         let residuals = residuals.map(|(lists, bits)| {
-            Residuals::build(source, &lists.directions, || lists.codes_by_slot(source.codes.len()), bits)
+            Residuals::build(
+                source,
+                &lists.directions,
+                || lists.codes_by_slot(source.codes.len()),
+                bits,
+            )
         });
         let target = options.target_recall;
         let tuning = tuning::measure(
@@ -188,13 +219,24 @@ impl VectorIndex {
     ) -> Result<Gathered, IndexError> {
         if self.is_empty() {
             let (ids, vectors) = (ids.to_vec(), vectors.to_owned());
-            return Ok(Gathered { ids, vectors, options: self.options, reader: self.reader.clone() });
+            return Ok(Gathered {
+                ids,
+                vectors,
+                options: self.options,
+                reader: self.reader.clone(),
+            });
         }
         let (mut all, mut rows) = self.vectors()?;
         all.extend(ids);
         let (expected, actual) = (self.dimension(), vectors.ncols());
-        rows.append(Axis(0), vectors).map_err(|_| IndexError::Dimension { expected, actual })?;
-        Ok(Gathered { ids: all, vectors: rows, options: self.options, reader: self.reader.clone() })
+        rows.append(Axis(0), vectors)
+            .map_err(|_| IndexError::Dimension { expected, actual })?;
+        Ok(Gathered {
+            ids: all,
+            vectors: rows,
+            options: self.options,
+            reader: self.reader.clone(),
+        })
     }
 }
 
@@ -209,26 +251,50 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) fn build(&self) -> Result<VectorIndex, IndexError> {
         let built = VectorIndex::build(&self.ids, self.vectors.view(), &self.options)?;
-        Ok(VectorIndex { reader: self.reader.clone(), ..built })
+        Ok(VectorIndex {
+            reader: self.reader.clone(),
+            ..built
+        })
     }
 }
 
 pub(super) fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
     let within = |name, expected, range: std::ops::RangeInclusive<f64>, actual: f64| {
         // A range does not contain NaN.
-        if range.contains(&actual) { Ok(()) } else { Err(IndexError::Option { name, expected, actual }) }
+        if range.contains(&actual) {
+            Ok(())
+        } else {
+            Err(IndexError::Option {
+                name,
+                expected,
+                actual,
+            })
+        }
     };
     within("m", "4 to 32", 4. ..=32., options.m as f64)?;
-    within("ef_construction", "16 to 2000", 16. ..=2000., options.ef_construction as f64)?;
+    within(
+        "ef_construction",
+        "16 to 2000",
+        16. ..=2000.,
+        options.ef_construction as f64,
+    )?;
     within("target_recall", "0 to 1", 0. ..=1., options.target_recall)?;
-    let option = |name, expected, actual| Err(IndexError::Option { name, expected, actual });
+    let option = |name, expected, actual| {
+        Err(IndexError::Option {
+            name,
+            expected,
+            actual,
+        })
+    };
     match options.residual_bits {
         bits if !RESIDUAL_BITS.contains(&bits) => {
             option("residual_bits", "0, 1, 2 or 4", bits.unwrap_or(0) as f64)
         }
-        Some(_) if options.graph_from != usize::MAX => {
-            option("graph_from", "none beside residual_bits", options.graph_from as f64)
-        }
+        Some(_) if options.graph_from != usize::MAX => option(
+            "graph_from",
+            "none beside residual_bits",
+            options.graph_from as f64,
+        ),
         _ => Ok(()),
     }
 }
@@ -245,13 +311,21 @@ mod tests {
         let ids: Vec<TrackId> = (0..70_000).map(|id| TrackId(2 * id)).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
-        let stamp = IndexStamp { generation: 1, model_fingerprint: String::new(), dimension: 8 };
+        let stamp = IndexStamp {
+            generation: 1,
+            model_fingerprint: String::new(),
+            dimension: 8,
+        };
         let file = |index: &VectorIndex| {
             index.save(&path, &stamp).unwrap();
             std::fs::read(&path).unwrap()
         };
         for metric in [IndexMetric::Cosine, IndexMetric::Euclidean] {
-            let options = IndexOptions { metric, lists_from: usize::MAX, ..IndexOptions::default() };
+            let options = IndexOptions {
+                metric,
+                lists_from: usize::MAX,
+                ..IndexOptions::default()
+            };
             let lent = file(&VectorIndex::build(&ids, vectors.view(), &options).unwrap());
             let given = file(&VectorIndex::build_from(&ids, vectors.clone(), &options).unwrap());
             assert!(lent == given, "{metric}");

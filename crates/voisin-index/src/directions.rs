@@ -14,7 +14,9 @@ use super::quantise::{quantise, unpack};
 use super::trials::Trial;
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, ShortQuery, components, empty_blocks, write};
+use voisin_kernels::dot::short::{
+    BLOCK_BYTES, LANES, SHORT, ShortQuery, components, empty_blocks, write,
+};
 use voisin_kernels::dot::{ALIGN, ProductRows, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
@@ -58,7 +60,12 @@ pub(crate) fn sum(code: &[i8]) -> i32 {
 impl Along {
     /// To be compared with codes of so many bits a component.
     pub(crate) fn query(&self, bits: usize) -> ShortQuery<'_> {
-        ShortQuery { code: &self.code, sum: self.sum, factor: self.factor, bits }
+        ShortQuery {
+            code: &self.code,
+            sum: self.sum,
+            factor: self.factor,
+            bits,
+        }
     }
 }
 
@@ -92,33 +99,53 @@ impl Directions {
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
         // The sample at one scale, by rows and by columns.
-        let largest = slots.iter().fold(0_f32, |most, &slot| most.max(source.codes.meta[slot].scale));
+        let largest = slots
+            .iter()
+            .fold(0_f32, |most, &slot| most.max(source.codes.meta[slot].scale));
         let mut rows = vec![0x80_u8; slots.len() * width];
-        rows.par_chunks_exact_mut(width).zip(&slots).for_each(|(row, &slot)| {
-            let share = source.codes.meta[slot].scale / largest.max(f32::MIN_POSITIVE);
-            for (to, &from) in row.iter_mut().zip(source.codes.hi_row(slot)) {
-                *to = round(f32::from((from ^ 0x80) as i8) * share) as u8 ^ 0x80;
-            }
-        });
+        rows.par_chunks_exact_mut(width)
+            .zip(&slots)
+            .for_each(|(row, &slot)| {
+                let share = source.codes.meta[slot].scale / largest.max(f32::MIN_POSITIVE);
+                for (to, &from) in row.iter_mut().zip(source.codes.hi_row(slot)) {
+                    *to = round(f32::from((from ^ 0x80) as i8) * share) as u8 ^ 0x80;
+                }
+            });
         let tall = slots.len().next_multiple_of(ALIGN);
         let mut columns = vec![0x80_u8; width * tall];
-        columns.par_chunks_exact_mut(tall).enumerate().for_each(|(at, column)| {
-            for (to, row) in column.iter_mut().zip(rows.chunks_exact(width)) {
-                *to = row[at];
-            }
-        });
-        let (every_row, every_column): (Vec<u32>, Vec<u32>) =
-            ((0..slots.len() as u32).collect(), (0..width as u32).collect());
+        columns
+            .par_chunks_exact_mut(tall)
+            .enumerate()
+            .for_each(|(at, column)| {
+                for (to, row) in column.iter_mut().zip(rows.chunks_exact(width)) {
+                    *to = row[at];
+                }
+            });
+        let (every_row, every_column): (Vec<u32>, Vec<u32>) = (
+            (0..slots.len() as u32).collect(),
+            (0..width as u32).collect(),
+        );
         let mut basis: Vec<Vec<f64>> = (0..directions)
-            .map(|at| (0..width).map(|i| if random_bits(at, i) & 1 == 1 { 1. } else { -1. }).collect())
+            .map(|at| {
+                (0..width)
+                    .map(|i| if random_bits(at, i) & 1 == 1 { 1. } else { -1. })
+                    .collect()
+            })
             .collect();
         orthogonalise(&mut basis);
         for _ in 0..TURNS {
             basis.par_iter_mut().for_each(|direction| {
                 let mut products = Vec::new();
-                source.isa.dot8_list(&rows, &every_row, &whole(direction, width).0, &mut products);
+                source
+                    .isa
+                    .dot8_list(&rows, &every_row, &whole(direction, width).0, &mut products);
                 let along: Vec<f64> = products.iter().map(|&x| f64::from(x)).collect();
-                source.isa.dot8_list(&columns, &every_column, &whole(&along, tall).0, &mut products);
+                source.isa.dot8_list(
+                    &columns,
+                    &every_column,
+                    &whole(&along, tall).0,
+                    &mut products,
+                );
                 *direction = products.iter().map(|&x| f64::from(x)).collect();
             });
             orthogonalise(&mut basis);
@@ -126,10 +153,18 @@ impl Directions {
         if bits < 8 {
             mix(&mut basis);
         }
-        let peak = basis.iter().flatten().fold(0_f64, |peak, x| peak.max(x.abs())).max(1e-30);
+        let peak = basis
+            .iter()
+            .flatten()
+            .fold(0_f64, |peak, x| peak.max(x.abs()))
+            .max(1e-30);
         let byte = |x: &f64| round((x * 127. / peak) as f32) as u8 ^ 0x80;
         let rows = ProductRows::new(basis.iter().flatten().map(byte).collect(), width);
-        Self { rows, step: (peak / 127.) as f32, bits }
+        Self {
+            rows,
+            step: (peak / 127.) as f32,
+            bits,
+        }
     }
 
     /// How many there are.
@@ -148,13 +183,18 @@ impl Directions {
         products: &mut [Vec<i32>; N],
         to: [&mut [i8]; N],
     ) -> [(f32, i32); N] {
-        isa.products(&self.rows, vectors.map(|(code, _)| code), products.each_mut());
+        isa.products(
+            &self.rows,
+            vectors.map(|(code, _)| code),
+            products.each_mut(),
+        );
         let mut each = vectors.iter().zip(products).zip(to);
         std::array::from_fn(|_| {
-            each.next().map_or((0., 0), |((&(_, scale), products), to)| {
-                let (peak, sum) = isa.to_bytes(products, to);
-                (scale * self.step * (peak as f32 / 127.), sum)
-            })
+            each.next()
+                .map_or((0., 0), |((&(_, scale), products), to)| {
+                    let (peak, sum) = isa.to_bytes(products, to);
+                    (scale * self.step * (peak as f32 / 127.), sum)
+                })
         })
     }
 
@@ -174,7 +214,12 @@ impl Directions {
             let mut codes = some.map(|_| vec![0; self.len()]);
             let to = codes.each_mut().map(|code| &mut code[..]);
             let found = self.project(isa, *some, &mut products, to);
-            all.extend(found.into_iter().zip(codes).map(|((factor, sum), code)| Along { code, sum, factor }));
+            all.extend(
+                found
+                    .into_iter()
+                    .zip(codes)
+                    .map(|((factor, sum), code)| Along { code, sum, factor }),
+            );
         }
         all.extend(rest.iter().map(|&vector| self.along(isa, vector)));
         all
@@ -184,7 +229,9 @@ impl Directions {
     pub(crate) fn encode(&self, along: &[i8], factor: f32) -> ([u8; SHORT], f32) {
         let mut code = [0; SHORT];
         if self.bits == 8 {
-            code.iter_mut().zip(along).for_each(|(to, &x)| *to = x as u8 ^ 0x80);
+            code.iter_mut()
+                .zip(along)
+                .for_each(|(to, &x)| *to = x as u8 ^ 0x80);
             return (code, factor);
         }
         let values: Vec<f32> = along.iter().map(|&x| f32::from(x)).collect();
@@ -193,7 +240,14 @@ impl Directions {
         let square: f32 = values.iter().map(|x| x * x).sum();
         let products = values.iter().zip(self.decode(&code));
         let product: f32 = products.map(|(x, code)| x * f32::from(code)).sum();
-        (code, if product > 0. { square / product * factor } else { 0. })
+        (
+            code,
+            if product > 0. {
+                square / product * factor
+            } else {
+                0.
+            },
+        )
     }
 
     /// The components of a short code.
@@ -213,16 +267,31 @@ impl Directions {
         let step = n.div_ceil(TRIED_WITH);
         let all = self.blocks(source, &(0..n as u32).step_by(step).collect::<Vec<u32>>());
         let of = |trial: &Trial| {
-            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            let query = source
+                .codec
+                .query_at(source.isa, source.codes, trial.slot as usize);
             let along = self.along(source.isa, (&query.code, query.scale));
             let nearest = &trial.nearest[..NEAREST];
             let (mut near, mut nearer) = (Vec::new(), Vec::new());
             let blocks = self.blocks(source, nearest);
-            source.isa.near(&blocks, along.query(self.bits), f32::NEG_INFINITY, &mut near);
-            let least = near.iter().max().map_or(f32::NEG_INFINITY, |last| last.score());
-            source.isa.near(&all, along.query(self.bits), least, &mut nearer);
-            nearer.retain(|one| !trial.hidden.contains(&one.name()) && !nearest.contains(&one.name()));
-            near.into_iter().map(move |one| nearer.iter().filter(|&&other| other < one).count() * step)
+            source.isa.near(
+                &blocks,
+                along.query(self.bits),
+                f32::NEG_INFINITY,
+                &mut near,
+            );
+            let least = near
+                .iter()
+                .max()
+                .map_or(f32::NEG_INFINITY, |last| last.score());
+            source
+                .isa
+                .near(&all, along.query(self.bits), least, &mut nearer);
+            nearer.retain(|one| {
+                !trial.hidden.contains(&one.name()) && !nearest.contains(&one.name())
+            });
+            near.into_iter()
+                .map(move |one| nearer.iter().filter(|&&other| other < one).count() * step)
         };
         let mut counts: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();
         counts.sort_unstable();
@@ -232,14 +301,24 @@ impl Directions {
     /// Short codes of the vectors at some slots.
     fn blocks(&self, source: CodeSource<'_>, slots: &[u32]) -> Vec<u8> {
         let mut blocks = empty_blocks(slots.len(), SHORT);
-        blocks.par_chunks_exact_mut(BLOCK_BYTES).zip(slots.par_chunks(LANES)).for_each(|(block, slots)| {
-            for (place, &slot) in slots.iter().enumerate() {
-                let vector = source.codec.stored_at(source.codes, slot as usize);
-                let along = self.along(source.isa, (&vector.code, vector.scale));
-                let (code, scale) = self.encode(&along.code, along.factor);
-                write(block, place, &code, scale, source.codes.meta[slot as usize].offset, slot);
-            }
-        });
+        blocks
+            .par_chunks_exact_mut(BLOCK_BYTES)
+            .zip(slots.par_chunks(LANES))
+            .for_each(|(block, slots)| {
+                for (place, &slot) in slots.iter().enumerate() {
+                    let vector = source.codec.stored_at(source.codes, slot as usize);
+                    let along = self.along(source.isa, (&vector.code, vector.scale));
+                    let (code, scale) = self.encode(&along.code, along.factor);
+                    write(
+                        block,
+                        place,
+                        &code,
+                        scale,
+                        source.codes.meta[slot as usize].offset,
+                        slot,
+                    );
+                }
+            });
         blocks
     }
 }
@@ -272,11 +351,24 @@ pub(crate) fn random_bits(a: usize, b: usize) -> u64 {
 
 /// A vector at 8 bits and the value of one step, padded to `width`.
 pub(crate) fn whole(vector: &[f64], width: usize) -> (QueryCode, f64) {
-    let peak = vector.iter().fold(0_f64, |peak, x| peak.max(x.abs())).max(1e-30);
-    let mut hi: Vec<i8> = vector.iter().map(|x| round((x * 127. / peak) as f32)).collect();
+    let peak = vector
+        .iter()
+        .fold(0_f64, |peak, x| peak.max(x.abs()))
+        .max(1e-30);
+    let mut hi: Vec<i8> = vector
+        .iter()
+        .map(|x| round((x * 127. / peak) as f32))
+        .collect();
     hi.resize(width, 0);
     let hi_sum = hi.iter().map(|&x| i32::from(x)).sum();
-    (QueryCode { hi, hi_sum, ..QueryCode::default() }, peak / 127.)
+    (
+        QueryCode {
+            hi,
+            hi_sum,
+            ..QueryCode::default()
+        },
+        peak / 127.,
+    )
 }
 
 /// Makes vectors orthonormal, in their order; what depends on those before becomes zero.
@@ -290,11 +382,18 @@ fn orthogonalise(vectors: &mut [Vec<f64>]) {
         for _ in 0..2 {
             for other in before.iter() {
                 let along: f64 = vector.iter().zip(other).map(|(x, y)| x * y).sum();
-                vector.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
+                vector
+                    .iter_mut()
+                    .zip(other)
+                    .for_each(|(x, y)| *x -= along * y);
             }
         }
         let left = norm(vector);
-        let share = if left > 1e-9 * first && left > 0. { 1. / left } else { 0. };
+        let share = if left > 1e-9 * first && left > 0. {
+            1. / left
+        } else {
+            0.
+        };
         vector.iter_mut().for_each(|x| *x *= share);
     }
 }
@@ -306,7 +405,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, TrackId, VectorIndex,
+        IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, TrackId,
+        VectorIndex,
     };
 
     const N: usize = 3000;
@@ -314,7 +414,8 @@ pub(crate) mod tests {
     /// Vectors in groups that differ in the first `inner` of `dimension` components, and a little in all.
     fn vectors(dimension: usize, inner: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(9);
-        let mut draw = |rows| Array2::from_shape_simple_fn((rows, dimension), || rng.random::<f32>() - 0.5);
+        let mut draw =
+            |rows| Array2::from_shape_simple_fn((rows, dimension), || rng.random::<f32>() - 0.5);
         let (centres, mut vectors) = (draw(5), draw(N));
         for (row, mut vector) in vectors.outer_iter_mut().enumerate() {
             vector += &centres.row(row % 5);
@@ -335,7 +436,12 @@ pub(crate) mod tests {
 
     fn index(vectors: &Array2<f32>, metric: IndexMetric) -> VectorIndex {
         let ids: Vec<TrackId> = (0..N as i64).map(TrackId).collect();
-        let options = IndexOptions { lists_from: 0, graph_from: 0, metric, ..IndexOptions::default() };
+        let options = IndexOptions {
+            lists_from: 0,
+            graph_from: 0,
+            metric,
+            ..IndexOptions::default()
+        };
         VectorIndex::build(&ids, vectors.view(), &options).unwrap()
     }
 
@@ -365,25 +471,38 @@ pub(crate) mod tests {
         let cases = IndexMetric::ALL.map(|metric| (&first, metric));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
-        for ((expected, vectors), metric) in cases.into_iter().chain([(&second, IndexMetric::Cosine)]) {
+        for ((expected, vectors), metric) in
+            cases.into_iter().chain([(&second, IndexMetric::Cosine)])
+        {
             let queries = vectors.slice(ndarray::s![..;30, ..]);
             let built = index(vectors, metric);
             if metric == IndexMetric::Cosine {
                 assert_eq!(bits(&built), *expected);
             }
-            let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 192 };
+            let stamp = IndexStamp {
+                generation: 1,
+                model_fingerprint: "x".into(),
+                dimension: 192,
+            };
             built.save(&path, &stamp).unwrap();
             let (mut opened, _) = VectorIndex::open(&path).unwrap();
             assert_eq!(bits(&opened), bits(&built), "{metric}");
-            let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+            let exact = SearchParams {
+                mode: SearchMode::Exact,
+                ..SearchParams::default()
+            };
             let truth = built.search_batch(queries, 10, &exact).unwrap();
             for mode in [SearchMode::Lists, SearchMode::Hnsw] {
-                let params = SearchParams { mode, ..SearchParams::default() };
+                let params = SearchParams {
+                    mode,
+                    ..SearchParams::default()
+                };
                 let found = built.search_batch(queries, 10, &params).unwrap();
                 let pairs = found.iter().zip(&truth);
                 let hits: usize = pairs
                     .map(|(found, truth)| {
-                        let is_found = |one: &&Neighbor| found.iter().any(|other| other.track == one.track);
+                        let is_found =
+                            |one: &&Neighbor| found.iter().any(|other| other.track == one.track);
                         truth.iter().filter(is_found).count()
                     })
                     .sum();
@@ -411,12 +530,18 @@ pub(crate) mod tests {
         let (mut own, mut errors) = (0., Vec::new());
         for slot in (0..N).step_by(10) {
             let (a, b) = (slot, (slot + 1) % N);
-            let [along, other] =
-                [a, b].map(|slot| lists.along(index.isa, &index.codec.stored_at(&index.base.codes, slot)));
+            let [along, other] = [a, b].map(|slot| {
+                lists.along(index.isa, &index.codec.stored_at(&index.base.codes, slot))
+            });
             let (code, scale) = lists.directions.encode(&along.code, along.factor);
             let code = lists.directions.decode(&code);
             let product = |with: &Along, scale: f32, code: &[i8]| -> f32 {
-                let sum: i32 = with.code.iter().zip(code).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
+                let sum: i32 = with
+                    .code
+                    .iter()
+                    .zip(code)
+                    .map(|(&x, &y)| i32::from(x) * i32::from(y))
+                    .sum();
                 sum as f32 * scale * with.factor
             };
             let square = product(&along, along.factor, &along.code);
@@ -427,6 +552,10 @@ pub(crate) mod tests {
         assert!(own < 1e-3, "{own}");
         let (n, sum) = (errors.len() as f32, errors.iter().sum::<f32>());
         let deviation = (errors.iter().map(|error| error * error).sum::<f32>() / n).sqrt();
-        assert!((sum / n).abs() < 0.005 && deviation < most, "{} {deviation}", sum / n);
+        assert!(
+            (sum / n).abs() < 0.005 && deviation < most,
+            "{} {deviation}",
+            sum / n
+        );
     }
 }

@@ -24,7 +24,10 @@ impl HeaderFields<'_> {
     }
 
     /// A number.
-    pub(crate) fn number<T: Copy + TryInto<u64> + TryFrom<u64>>(&mut self, value: &mut T) -> FieldResult {
+    pub(crate) fn number<T: Copy + TryInto<u64> + TryFrom<u64>>(
+        &mut self,
+        value: &mut T,
+    ) -> FieldResult {
         let mut word = (*value).try_into().ok()?;
         self.word(&mut word)?;
         *value = word.try_into().ok()?;

@@ -80,7 +80,11 @@ thread_local! {
 
 impl Graph {
     pub(crate) fn new(stride: usize, links: Vec<u32>) -> Self {
-        Self { stride, links, blocks: OnceLock::new() }
+        Self {
+            stride,
+            links,
+            blocks: OnceLock::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -89,7 +93,10 @@ impl Graph {
 
     pub(crate) fn linked(&self, slot: usize) -> &[u32] {
         let row = &self.links[slot * self.stride..][..self.stride];
-        let end = row.iter().position(|&link| link == NONE).unwrap_or(row.len());
+        let end = row
+            .iter()
+            .position(|&link| link == NONE)
+            .unwrap_or(row.len());
         &row[..end]
     }
 
@@ -133,7 +140,10 @@ impl Graph {
         hidden: Range<u32>,
         mut then: impl FnMut(&mut [Scored]) -> R,
     ) -> Option<R> {
-        self.walk_all(lists, source, from_ref(query), ef, hidden, |_, found| then(found)).pop()
+        self.walk_all(lists, source, from_ref(query), ef, hidden, |_, found| {
+            then(found)
+        })
+        .pop()
     }
 
     /// As [`walk`](Self::walk) for each of `queries`, with its place among them.
@@ -154,17 +164,36 @@ impl Graph {
         });
         let entries = entries.chunks(ENTRIES.min(lists.len()).max(1));
         WALK.with_borrow_mut(|walk| {
-            walk.seen.resize(walk.seen.len().max(self.len().div_ceil(64)), 0);
+            walk.seen
+                .resize(walk.seen.len().max(self.len().div_ceil(64)), 0);
             let walks = queries.iter().zip(&along).zip(entries).enumerate();
             let one = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
                 walk.pool.clear();
-                walk.marked.drain(..).for_each(|word| walk.seen[word as usize] = 0);
+                walk.marked
+                    .drain(..)
+                    .for_each(|word| walk.seen[word as usize] = 0);
                 let short = lists.short(along);
-                let mut search =
-                    Search { graph: self, blocks, isa, short, ef: ef.max(1), hidden: &hidden, next: 0, walk };
-                entries.iter().for_each(|&list| search.compare(lists.part(list, 0)));
+                let mut search = Search {
+                    graph: self,
+                    blocks,
+                    isa,
+                    short,
+                    ef: ef.max(1),
+                    hidden: &hidden,
+                    next: 0,
+                    walk,
+                };
+                entries
+                    .iter()
+                    .for_each(|&list| search.compare(lists.part(list, 0)));
                 search.spread();
-                let GraphWalk { pool, slots, products, found, .. } = &mut *walk;
+                let GraphWalk {
+                    pool,
+                    slots,
+                    products,
+                    found,
+                    ..
+                } = &mut *walk;
                 slots.clear();
                 slots.extend(pool.iter().copied().map(slot_of));
                 codes.similarities8(isa, query, slots, products, found);
@@ -192,15 +221,30 @@ impl Search<'_> {
     /// Puts those of `blocks` that are near enough into `walk.scored`.
     fn near(&mut self, blocks: &[u8]) {
         let pool = &self.walk.pool;
-        let limit =
-            if pool.len() == self.ef { candidate(pool[self.ef - 1]).score() } else { f32::NEG_INFINITY };
-        self.isa.near(blocks, self.short, limit, &mut self.walk.scored);
+        let limit = if pool.len() == self.ef {
+            candidate(pool[self.ef - 1]).score()
+        } else {
+            f32::NEG_INFINITY
+        };
+        self.isa
+            .near(blocks, self.short, limit, &mut self.walk.scored);
     }
 
     /// Puts those of `walk.scored` into the pool that were not there before.
     fn enter(&mut self) {
-        let GraphWalk { pool, seen, marked, scored, fresh, .. } = &mut *self.walk;
-        let limit = if pool.len() == self.ef { pool[self.ef - 1] & !FOLLOWED } else { u64::MAX };
+        let GraphWalk {
+            pool,
+            seen,
+            marked,
+            scored,
+            fresh,
+            ..
+        } = &mut *self.walk;
+        let limit = if pool.len() == self.ef {
+            pool[self.ef - 1] & !FOLLOWED
+        } else {
+            u64::MAX
+        };
         fresh.clear();
         for one in scored.drain(..) {
             let (word, bit) = (one.name() as usize / 64, 1 << (one.name() % 64));
@@ -236,7 +280,9 @@ impl Search<'_> {
                 while self.next < pool.len() && pool[self.next] & FOLLOWED != 0 {
                     self.next += 1;
                 }
-                let Some(nearest) = pool.get_mut(self.next) else { break };
+                let Some(nearest) = pool.get_mut(self.next) else {
+                    break;
+                };
                 *nearest |= FOLLOWED;
                 followed[n] = slot_of(*nearest) as usize * step;
                 for line in (0..step).step_by(64) {
@@ -289,12 +335,19 @@ mod tests {
     fn pooled_candidates_sort_by_similarity_then_slot_and_come_back() {
         let mut all: Vec<Scored> = [-1., -0.5, -1e-9, 0., 1e-9, 0.3, 0.999_999, 1.]
             .into_iter()
-            .flat_map(|similarity| [0, 1, 77, (1 << 31) - 2].map(|slot| Scored::new(similarity, slot)))
+            .flat_map(|similarity| {
+                [0, 1, 77, (1 << 31) - 2].map(|slot| Scored::new(similarity, slot))
+            })
             .collect();
         let mut keys: Vec<Pooled> = all.iter().copied().map(pooled).collect();
         keys.sort_unstable();
         all.sort_unstable();
-        assert_eq!(keys.iter().map(|&key| candidate(key | FOLLOWED)).collect::<Vec<_>>(), all);
+        assert_eq!(
+            keys.iter()
+                .map(|&key| candidate(key | FOLLOWED))
+                .collect::<Vec<_>>(),
+            all
+        );
     }
 
     #[test]

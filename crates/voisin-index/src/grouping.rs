@@ -36,7 +36,10 @@ pub(crate) struct Spill {
 impl Spill {
     /// Where vectors are elsewhere never: bytes are what counts there.
     pub(crate) fn of(options: &IndexOptions) -> Option<Self> {
-        options.residual_bits.is_none().then_some(Self { recall: options.target_recall, pays: 0.75 })
+        options.residual_bits.is_none().then_some(Self {
+            recall: options.target_recall,
+            pays: 0.75,
+        })
     }
 }
 
@@ -60,16 +63,30 @@ impl Grouping {
     ) -> Self {
         let groups = count(vectors.len(), directions);
         let once = Self::of(source, directions, vectors, groups);
-        let Some(spill) = spill.filter(|_| groups > 1 && !trials.is_empty()) else { return once };
+        let Some(spill) = spill.filter(|_| groups > 1 && !trials.is_empty()) else {
+            return once;
+        };
         let mut is_asked = vec![false; vectors.len()];
-        trials.iter().flat_map(nearest).for_each(|slot| is_asked[slot as usize] = true);
-        let asked =
-            |members: &Vec<u32>| members.iter().copied().filter(|&slot| is_asked[slot as usize]).collect();
+        trials
+            .iter()
+            .flat_map(nearest)
+            .for_each(|slot| is_asked[slot as usize] = true);
+        let asked = |members: &Vec<u32>| {
+            members
+                .iter()
+                .copied()
+                .filter(|&slot| is_asked[slot as usize])
+                .collect()
+        };
         let first: Vec<Vec<u32>> = once.members[0].iter().map(asked).collect();
         let second = vectors.second(source.isa, &once.means, &first);
-        let compared = |lists: &[&[Vec<u32>]]| once.compared(source, directions, trials, spill.recall, lists);
+        let compared =
+            |lists: &[&[Vec<u32>]]| once.compared(source, directions, trials, spill.recall, lists);
         let more = (SPILL_LISTS * groups as f64) as usize;
-        let (one, two) = (groups as f64 + compared(&[&first]), more as f64 + compared(&[&first, &second]));
+        let (one, two) = (
+            groups as f64 + compared(&[&first]),
+            more as f64 + compared(&[&first, &second]),
+        );
         if two > spill.pays * one {
             return once;
         }
@@ -79,7 +96,12 @@ impl Grouping {
         twice
     }
 
-    fn of(source: CodeSource<'_>, directions: &Directions, vectors: &Projections, groups: usize) -> Self {
+    fn of(
+        source: CodeSource<'_>,
+        directions: &Directions,
+        vectors: &Projections,
+        groups: usize,
+    ) -> Self {
         let (means, members) = vectors.grouped(source.isa, groups);
         let spread = spread(directions);
         let centres = means.centre_blocks(|list| {
@@ -97,7 +119,11 @@ impl Grouping {
         } else {
             vectors.members(source.isa, &centres, groups)
         };
-        Self { means, centres, members: vec![members] }
+        Self {
+            means,
+            centres,
+            members: vec![members],
+        }
     }
 
     /// How many vectors are compared, about, where a share of the nearest of all trials is among them.
@@ -114,16 +140,24 @@ impl Grouping {
         let mut lists_of = vec![vec![0_u32; source.codes.len()]; members.len()];
         for (lists_of, members) in lists_of.iter_mut().zip(members) {
             for (list, slots) in (0..).zip(*members) {
-                slots.iter().for_each(|&slot| lists_of[slot as usize] = list);
+                slots
+                    .iter()
+                    .for_each(|&slot| lists_of[slot as usize] = list);
             }
         }
         let of = |trial: &Trial| {
-            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            let query = source
+                .codec
+                .query_at(source.isa, source.codes, trial.slot as usize);
             let along = directions.along(source.isa, (&query.code, query.scale));
             let place = places(source.isa, &self.centres, &along);
             let lists_of = &lists_of;
             let first = move |slot: u32| {
-                lists_of.iter().map(|lists_of| place[lists_of[slot as usize] as usize]).min().unwrap_or(0)
+                lists_of
+                    .iter()
+                    .map(|lists_of| place[lists_of[slot as usize] as usize])
+                    .min()
+                    .unwrap_or(0)
             };
             nearest(trial).map(first).collect::<Vec<usize>>()
         };
@@ -161,7 +195,10 @@ pub(crate) fn places(isa: Isa, centres: &[u8], query: &Along) -> Vec<usize> {
     isa.near(centres, query.query(8), f32::NEG_INFINITY, &mut ranked);
     ranked.sort_unstable();
     let mut place = vec![0; ranked.len()];
-    ranked.iter().enumerate().for_each(|(at, list)| place[list.name() as usize] = at);
+    ranked
+        .iter()
+        .enumerate()
+        .for_each(|(at, list)| place[list.name() as usize] = at);
     place
 }
 
@@ -181,7 +218,10 @@ pub(crate) mod tests {
     /// An index all of whose vectors are in two lists.
     pub(crate) fn spilled(vectors: &Array2<f32>, options: &IndexOptions) -> VectorIndex {
         let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
-        let spill = Spill { recall: 0.99, pays: f64::INFINITY };
+        let spill = Spill {
+            recall: 0.99,
+            pays: f64::INFINITY,
+        };
         VectorIndex::build_spilled(&ids, vectors.view(), options, Some(spill)).unwrap()
     }
 
@@ -192,7 +232,11 @@ pub(crate) mod tests {
             (sparse(64, 20), IndexMetric::Cosine),
             (sparse(64, 20), IndexMetric::Euclidean),
         ] {
-            let options = IndexOptions { lists_from: 0, metric, ..IndexOptions::default() };
+            let options = IndexOptions {
+                lists_from: 0,
+                metric,
+                ..IndexOptions::default()
+            };
             let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
             let once = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
             for built in [once, spilled(&vectors, &options)] {
@@ -216,30 +260,57 @@ pub(crate) mod tests {
 
     fn in_two_lists(metric: IndexMetric) {
         let vectors = sparse(256, 6);
-        let options = IndexOptions { lists_from: 0, graph_from: 0, metric, ..IndexOptions::default() };
+        let options = IndexOptions {
+            lists_from: 0,
+            graph_from: 0,
+            metric,
+            ..IndexOptions::default()
+        };
         let built = spilled(&vectors, &options);
         let lists = built.lists.as_ref().unwrap();
         assert_eq!(lists.copies, 2);
         assert!(lists.has_every_vector());
-        let [first, second] = &lists.lists_of(vectors.nrows())[..] else { panic!() };
-        assert!(first.iter().zip(second).all(|(first, second)| first != second));
+        let [first, second] = &lists.lists_of(vectors.nrows())[..] else {
+            panic!()
+        };
+        assert!(
+            first
+                .iter()
+                .zip(second)
+                .all(|(first, second)| first != second)
+        );
         let order: HashSet<u32> = lists.order().into_iter().collect();
         assert_eq!(order.len(), vectors.nrows());
         let queries = vectors.slice(ndarray::s![..40, ..]);
-        let params = |mode| SearchParams { mode, ..SearchParams::default() };
-        let exact = built.search_batch(queries, 100, &params(SearchMode::Exact)).unwrap();
-        let together = built.search_batch(queries, 100, &params(SearchMode::Lists)).unwrap();
+        let params = |mode| SearchParams {
+            mode,
+            ..SearchParams::default()
+        };
+        let exact = built
+            .search_batch(queries, 100, &params(SearchMode::Exact))
+            .unwrap();
+        let together = built
+            .search_batch(queries, 100, &params(SearchMode::Lists))
+            .unwrap();
         let mut hits = 0;
         for ((query, exact), together) in queries.outer_iter().zip(exact).zip(together) {
             let query = query.to_vec();
-            let found = built.search(&query, 100, &params(SearchMode::Lists)).unwrap();
+            let found = built
+                .search(&query, 100, &params(SearchMode::Lists))
+                .unwrap();
             assert_eq!(found, together);
             let found: HashSet<TrackId> = found.iter().map(|one| one.track).collect();
             assert_eq!(found.len(), 100);
-            hits += exact.iter().filter(|one| found.contains(&one.track)).count();
+            hits += exact
+                .iter()
+                .filter(|one| found.contains(&one.track))
+                .count();
             // Every vector that passes is compared once.
             let odd = |track: TrackId| track.0 % 2 == 1;
-            let filter = SearchParams { filter: Some(&odd), ..params(SearchMode::Lists) };
+            let filter = SearchParams {
+                filter: Some(&odd),
+                ..params(SearchMode::Lists)
+            };
             let filtered = built.search(&query, 20, &filter).unwrap();
             let found: HashSet<TrackId> = filtered.iter().map(|one| one.track).collect();
             assert!(found.len() == 20 && found.iter().all(|track| odd(*track)));

@@ -46,7 +46,11 @@ pub(crate) fn insert_all(source: CodeSource<'_>, stride: usize, options: &IndexO
         for point in stored.get_layer_iterator(layer) {
             let slot = point.get_origin_id();
             let neighbours = point.get_neighborhood_id();
-            let linked = neighbours.first().into_iter().flatten().map(|other| other.d_id);
+            let linked = neighbours
+                .first()
+                .into_iter()
+                .flatten()
+                .map(|other| other.d_id);
             let kept = linked.filter(|&other| other != slot && other < n);
             links[slot * stride..][..stride]
                 .iter_mut()

@@ -96,8 +96,8 @@ pub use metric::IndexMetric;
 pub use shared::SharedIndex;
 pub use subset::Subset;
 pub use types::{
-    GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
-    SearchParams, SelfCheck,
+    GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor,
+    SearchMode, SearchParams, SelfCheck,
 };
 
 /// An index of vectors by id.
@@ -161,10 +161,17 @@ impl VectorIndex {
     /// All tracks, in ascending order.
     pub fn tracks(&self) -> Vec<TrackId> {
         let of = |segment: &Segment| -> Vec<TrackId> {
-            segment.live.slots().map(|slot| segment.ids[slot as usize]).collect()
+            segment
+                .live
+                .slots()
+                .map(|slot| segment.ids[slot as usize])
+                .collect()
         };
         let mut all = of(&self.base);
-        self.tail.parts().iter().for_each(|part| all.extend(of(part)));
+        self.tail
+            .parts()
+            .iter()
+            .for_each(|part| all.extend(of(part)));
         all.sort_unstable();
         all
     }
@@ -173,7 +180,9 @@ impl VectorIndex {
     /// (of the longest vector's length for other metrics). `None` where there is none, or not whole in the index's file,
     /// or where it cannot be read.
     pub fn vector(&self, track: TrackId) -> Option<Vec<f32>> {
-        let vector = self.with_codes(track, |codes, slot| self.codec.lowered(codes, slot)).ok()?;
+        let vector = self
+            .with_codes(track, |codes, slot| self.codec.lowered(codes, slot))
+            .ok()?;
         self.intact().is_ok().then_some(vector)
     }
 
@@ -201,7 +210,11 @@ impl VectorIndex {
             return self.intact().map(|()| is_held);
         }
         let held = self.codec.lowered(&segment.codes, slot);
-        let difference = held.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+        let difference = held
+            .iter()
+            .zip(vector)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0_f32, f32::max);
         self.intact().map(|()| difference <= ERROR)
     }
 
@@ -211,13 +224,20 @@ impl VectorIndex {
     }
 
     /// Hands on codes with those of a track, and its place in them.
-    fn with_codes<R>(&self, track: TrackId, work: impl FnOnce(&Codes, usize) -> R) -> Result<R, IndexError> {
+    fn with_codes<R>(
+        &self,
+        track: TrackId,
+        work: impl FnOnce(&Codes, usize) -> R,
+    ) -> Result<R, IndexError> {
         let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
         if !self.is_outside(segment) {
             return Ok(work(&segment.codes, slot));
         }
         let mut codes = Codes::empty(self.codec.width);
-        codes.push(&self.codec, &self.codec.space.lift(track, &self.read(&[track])?)?);
+        codes.push(
+            &self.codec,
+            &self.codec.space.lift(track, &self.read(&[track])?)?,
+        );
         Ok(work(&codes, 0))
     }
 
@@ -227,7 +247,10 @@ impl VectorIndex {
     }
 
     fn slot(&self, track: TrackId) -> Option<(&Segment, usize)> {
-        self.base.slot(track).map(|slot| (&self.base, slot)).or_else(|| self.tail.slot(track))
+        self.base
+            .slot(track)
+            .map(|slot| (&self.base, slot))
+            .or_else(|| self.tail.slot(track))
     }
 
     /// Adds a track. Found by every search from now on.
@@ -239,7 +262,10 @@ impl VectorIndex {
         }
         let held = self.base.len() + self.tail.len();
         if held >= MAX_VECTORS {
-            return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: held + 1 });
+            return Err(IndexError::TooMany {
+                limit: MAX_VECTORS - 1,
+                actual: held + 1,
+            });
         }
         self.tail.push(track, &self.codec, &lifted);
         self.version = next_version();
@@ -259,7 +285,12 @@ impl VectorIndex {
     pub fn subset(&self, filter: &(dyn Fn(TrackId) -> bool + Sync)) -> Subset {
         Subset {
             base: self.base.live.restrict(&self.base.ids, filter),
-            tail: self.tail.parts().iter().map(|part| part.live.restrict(&part.ids, filter)).collect(),
+            tail: self
+                .tail
+                .parts()
+                .iter()
+                .map(|part| part.live.restrict(&part.ids, filter))
+                .collect(),
             version: self.version,
         }
     }
@@ -286,13 +317,19 @@ impl VectorIndex {
             at = from + span.partition_point(|&id| id < track);
             if ids.get(at) == Some(&track) && self.base.live.contains(at) {
                 base.set(at);
-            } else if let Some((part, slot)) =
-                parts.iter().zip(&mut tail).find_map(|(part, set)| Some((set, part.slot(track)?)))
+            } else if let Some((part, slot)) = parts
+                .iter()
+                .zip(&mut tail)
+                .find_map(|(part, set)| Some((set, part.slot(track)?)))
             {
                 part.set(slot);
             }
         }
-        Subset { base, tail, version: self.version }
+        Subset {
+            base,
+            tail,
+            version: self.version,
+        }
     }
 
     /// Whether a set was made for this index, and nothing changed since.
@@ -308,7 +345,9 @@ impl VectorIndex {
         let tracks = self.tracks();
         let mut vectors = Array2::zeros((tracks.len(), self.dimension()));
         for (track, mut row) in tracks.iter().zip(vectors.outer_iter_mut()) {
-            row.assign(&aview1(&self.with_codes(*track, |codes, slot| self.codec.lowered(codes, slot))?));
+            row.assign(&aview1(&self.with_codes(*track, |codes, slot| {
+                self.codec.lowered(codes, slot)
+            })?));
         }
         Ok((tracks, vectors))
     }
@@ -327,14 +366,28 @@ mod tests {
             row /= row.dot(&row).sqrt();
         }
         let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
-        let options =
-            IndexOptions { graph_from: 0, lists_from: 0, ef_construction: 50, ..IndexOptions::default() };
+        let options = IndexOptions {
+            graph_from: 0,
+            lists_from: 0,
+            ef_construction: 50,
+            ..IndexOptions::default()
+        };
         let mut index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
-        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw] {
-            let params = SearchParams { mode, ..SearchParams::default() };
+        for mode in [
+            SearchMode::Exact,
+            SearchMode::Scan,
+            SearchMode::Lists,
+            SearchMode::Hnsw,
+        ] {
+            let params = SearchParams {
+                mode,
+                ..SearchParams::default()
+            };
             let mut answers = Isa::available().into_iter().map(|isa| {
                 index.isa = isa;
-                index.search_batch(vectors.slice(ndarray::s![..40, ..]), 10, &params).unwrap()
+                index
+                    .search_batch(vectors.slice(ndarray::s![..40, ..]), 10, &params)
+                    .unwrap()
             });
             let first = answers.next().unwrap();
             assert!(answers.all(|other| other == first), "{mode}");
@@ -361,22 +414,46 @@ mod tests {
         let (vectors, queries) = (of_all_lengths(6000, 40, 1), of_all_lengths(60, 40, 2));
         let ids: Vec<TrackId> = (0..6000).map(|id| TrackId(3 * id)).collect();
         for metric in IndexMetric::ALL {
-            let options = IndexOptions { metric, graph_from: 0, lists_from: 0, ..IndexOptions::default() };
-            let mut index =
-                VectorIndex::build(&ids[..5900], vectors.slice(ndarray::s![..5900, ..]), &options).unwrap();
+            let options = IndexOptions {
+                metric,
+                graph_from: 0,
+                lists_from: 0,
+                ..IndexOptions::default()
+            };
+            let mut index = VectorIndex::build(
+                &ids[..5900],
+                vectors.slice(ndarray::s![..5900, ..]),
+                &options,
+            )
+            .unwrap();
             for row in 5900..6000 {
                 index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
             }
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("index.bin");
-            let stamp = IndexStamp { generation: 1, model_fingerprint: String::new(), dimension: 40 };
+            let stamp = IndexStamp {
+                generation: 1,
+                model_fingerprint: String::new(),
+                dimension: 40,
+            };
             index.save(&path, &stamp).unwrap();
             let opened = VectorIndex::load(&path, &stamp).unwrap();
             assert_eq!(opened.options, options);
-            for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw] {
-                let params = SearchParams { mode, ..SearchParams::default() };
+            for mode in [
+                SearchMode::Exact,
+                SearchMode::Scan,
+                SearchMode::Lists,
+                SearchMode::Hnsw,
+            ] {
+                let params = SearchParams {
+                    mode,
+                    ..SearchParams::default()
+                };
                 let all = opened.search_batch(queries.view(), 10, &params).unwrap();
-                assert_eq!(all, index.search_batch(queries.view(), 10, &params).unwrap());
+                assert_eq!(
+                    all,
+                    index.search_batch(queries.view(), 10, &params).unwrap()
+                );
                 let mut right = 0;
                 for (query, found) in queries.outer_iter().zip(&all) {
                     let value = |row: &ndarray::ArrayView1<'_, f32>| {
@@ -394,8 +471,11 @@ mod tests {
                             IndexMetric::Euclidean => -distance.sqrt(),
                         }
                     };
-                    let mut truth: Vec<(f64, TrackId)> =
-                        vectors.outer_iter().zip(&ids).map(|(row, &id)| (value(&row), id)).collect();
+                    let mut truth: Vec<(f64, TrackId)> = vectors
+                        .outer_iter()
+                        .zip(&ids)
+                        .map(|(row, &id)| (value(&row), id))
+                        .collect();
                     truth.sort_by(|a, b| b.0.total_cmp(&a.0));
                     right += found
                         .iter()
@@ -418,12 +498,22 @@ mod tests {
                 1.
             };
             for (back, &x) in back.iter().zip(&vectors.row(5950)) {
-                assert!((f64::from(*back) * length - f64::from(x)).abs() < 1e-2, "{metric}: {back} {x}");
+                assert!(
+                    (f64::from(*back) * length - f64::from(x)).abs() < 1e-2,
+                    "{metric}: {back} {x}"
+                );
             }
             let check = opened.self_check(100).unwrap();
             // A vector need not be among those that its product is largest with.
-            let lost = if metric == IndexMetric::InnerProduct { 6 } else { 0 };
-            assert!(check.lost.len() <= lost && check.recall_at_10 > 0.99, "{metric}: {check:?}");
+            let lost = if metric == IndexMetric::InnerProduct {
+                6
+            } else {
+                0
+            };
+            assert!(
+                check.lost.len() <= lost && check.recall_at_10 > 0.99,
+                "{metric}: {check:?}"
+            );
         }
     }
 
@@ -438,22 +528,48 @@ mod tests {
         )
         .unwrap();
         (2900..3000).for_each(|row| index.insert(ids[row], &vectors.row(row).to_vec()).unwrap());
-        (0..3000).step_by(30).for_each(|id| assert!(index.remove(TrackId(id))));
+        (0..3000)
+            .step_by(30)
+            .for_each(|id| assert!(index.remove(TrackId(id))));
         let pass = |track: TrackId| track.0 % 7 == 0;
         // Some twice, some that are not there.
-        let some: Vec<TrackId> = (0..900).rev().chain(0..10).map(|id| TrackId(7 * id)).collect();
+        let some: Vec<TrackId> = (0..900)
+            .rev()
+            .chain(0..10)
+            .map(|id| TrackId(7 * id))
+            .collect();
         let (set, by_callback) = (index.subset_of(&some), index.subset(&pass));
-        assert_eq!(set.len(), (0..3000).filter(|id| id % 7 == 0 && id % 30 != 0).count());
-        let search =
-            |params: SearchParams<'_>| index.search_batch(vectors.slice(ndarray::s![..50, ..]), 10, &params);
-        let found = search(SearchParams { subset: Some(&set), ..SearchParams::default() }).unwrap();
+        assert_eq!(
+            set.len(),
+            (0..3000).filter(|id| id % 7 == 0 && id % 30 != 0).count()
+        );
+        let search = |params: SearchParams<'_>| {
+            index.search_batch(vectors.slice(ndarray::s![..50, ..]), 10, &params)
+        };
+        let found = search(SearchParams {
+            subset: Some(&set),
+            ..SearchParams::default()
+        })
+        .unwrap();
         assert_eq!(
             found,
-            search(SearchParams { subset: Some(&by_callback), ..SearchParams::default() }).unwrap()
+            search(SearchParams {
+                subset: Some(&by_callback),
+                ..SearchParams::default()
+            })
+            .unwrap()
         );
-        assert_eq!(found, search(SearchParams { filter: Some(&pass), ..SearchParams::default() }).unwrap());
+        assert_eq!(
+            found,
+            search(SearchParams {
+                filter: Some(&pass),
+                ..SearchParams::default()
+            })
+            .unwrap()
+        );
         assert!(
-            found.iter().flatten().all(|one| pass(one.track)) && found.iter().all(|found| found.len() == 10)
+            found.iter().flatten().all(|one| pass(one.track))
+                && found.iter().all(|found| found.len() == 10)
         );
         // A set is of one index in one state, and of no other index, were it of the same vectors.
         assert!(index.is_current(&set));
@@ -463,7 +579,10 @@ mod tests {
         let refused = index.search(
             &vectors.row(0).to_vec(),
             10,
-            &SearchParams { subset: Some(&set), ..SearchParams::default() },
+            &SearchParams {
+                subset: Some(&set),
+                ..SearchParams::default()
+            },
         );
         assert!(matches!(refused, Err(IndexError::SubsetOutdated)));
     }

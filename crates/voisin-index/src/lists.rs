@@ -55,7 +55,12 @@ pub(crate) struct Reach {
 impl Reach {
     /// So many lists, for every query.
     pub(crate) fn fixed(lists: usize, codes: usize) -> Self {
-        Self { lists: lists as f32, most: lists, margin: f32::INFINITY, codes }
+        Self {
+            lists: lists as f32,
+            most: lists,
+            margin: f32::INFINITY,
+            codes,
+        }
     }
 }
 
@@ -122,7 +127,11 @@ fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) 
 /// Whether there is one place for each of the names 0 to n - 1; for what is read from a file.
 ///
 /// - `block`: bytes of one
-pub(crate) fn are_all_places<'a>(mut parts: impl Iterator<Item = &'a [u8]>, block: usize, n: usize) -> bool {
+pub(crate) fn are_all_places<'a>(
+    mut parts: impl Iterator<Item = &'a [u8]>,
+    block: usize,
+    n: usize,
+) -> bool {
     let mut seen = vec![false; n];
     let mut left = n;
     let mut new = |name| {
@@ -144,7 +153,9 @@ fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
         *word |= bit;
         is_new
     });
-    found.iter().for_each(|one| seen[one.name() as usize / 64] = 0);
+    found
+        .iter()
+        .for_each(|one| seen[one.name() as usize / 64] = 0);
 }
 
 impl Lists {
@@ -154,15 +165,19 @@ impl Lists {
         let directions = Directions::fit(source, trials);
         let stored = |slot| source.codec.stored_at(source.codes, slot);
         let vectors = Projections::of_all(source, &directions, stored);
-        let Grouping { centres, members, .. } = Grouping::fit(source, &directions, &vectors, trials, spill);
+        let Grouping {
+            centres, members, ..
+        } = Grouping::fit(source, &directions, &vectors, trials, spill);
         let (mut starts, mut blocks) = (Vec::new(), Vec::new());
         for list in 0..members[0].len() {
             for members in members.iter().map(|members| &members[list]) {
                 starts.push((blocks.len() / BLOCK_BYTES) as u32);
                 let mut part = empty_blocks(members.len(), SHORT);
                 for (place, &slot) in members.iter().enumerate() {
-                    let (vector, offset) =
-                        (vectors.at(slot as usize), source.codes.meta[slot as usize].offset);
+                    let (vector, offset) = (
+                        vectors.at(slot as usize),
+                        source.codes.meta[slot as usize].offset,
+                    );
                     let (code, scale) = directions.encode(vector.code, vector.factor);
                     write(&mut part, place, &code, scale, offset, slot);
                 }
@@ -171,7 +186,14 @@ impl Lists {
         }
         starts.push((blocks.len() / BLOCK_BYTES) as u32);
         let blocks = Plane::pages(&blocks);
-        Self { directions, centres, copies: members.len(), starts, blocks, vectors: n }
+        Self {
+            directions,
+            centres,
+            copies: members.len(),
+            starts,
+            blocks,
+            vectors: n,
+        }
     }
 
     /// Whether every vector has one place in the blocks, or one as in its first list and one as in its second, with numbers
@@ -179,7 +201,11 @@ impl Lists {
     pub(crate) fn has_every_vector(&self) -> bool {
         (0..self.copies).all(|copy| {
             let places = (0..self.len() as u32).map(|list| self.place_of_part(list, copy));
-            are_all_places(places.map(|place| &self.blocks.raw()[place]), BLOCK_BYTES, self.vectors)
+            are_all_places(
+                places.map(|place| &self.blocks.raw()[place]),
+                BLOCK_BYTES,
+                self.vectors,
+            )
         })
     }
 
@@ -190,14 +216,18 @@ impl Lists {
 
     /// Bytes of all parts.
     pub(crate) fn bytes(&self) -> usize {
-        self.directions.rows.plane().len() + self.centres.len() + 4 * self.starts.len() + self.blocks.len()
+        self.directions.rows.plane().len()
+            + self.centres.len()
+            + 4 * self.starts.len()
+            + self.blocks.len()
     }
 
     /// What a search costs, in vectors that are compared by their short codes, about.
     pub(crate) fn cost(&self, reach: Reach) -> usize {
         let places = self.blocks.len() / BLOCK_BYTES * LANES;
         let share = (f64::from(reach.lists) / self.len().max(1) as f64).min(1.);
-        ((places as f64 * share) as usize).saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
+        ((places as f64 * share) as usize)
+            .saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
     }
 
     fn place_of_part(&self, list: u32, copy: usize) -> Range<usize> {
@@ -239,7 +269,10 @@ impl Lists {
 
     /// As [`along`](Self::along), of many.
     pub(crate) fn along_all(&self, isa: Isa, queries: &[PreparedQuery]) -> Vec<Along> {
-        let vectors: Vec<_> = queries.iter().map(|query| (&query.code, query.scale)).collect();
+        let vectors: Vec<_> = queries
+            .iter()
+            .map(|query| (&query.code, query.scale))
+            .collect();
         self.directions.along_all(isa, &vectors)
     }
 
@@ -262,7 +295,12 @@ impl Lists {
     }
 
     /// Hands on the scores of all lists for each query, with its place.
-    pub(crate) fn score_all(&self, isa: Isa, along: &[Along], each: impl FnMut(usize, &mut ListScores)) {
+    pub(crate) fn score_all(
+        &self,
+        isa: Isa,
+        along: &[Along],
+        each: impl FnMut(usize, &mut ListScores),
+    ) {
         BUFFERS.with_borrow_mut(|buffers| self.score_all_in(isa, along, &mut buffers.scores, each));
     }
 
@@ -276,9 +314,17 @@ impl Lists {
         let (together, rest) = along.as_chunks::<TOGETHER>();
         for (group, queries) in together.iter().enumerate() {
             let mut queries = queries.each_ref().into_iter();
-            self.score(isa, some.each_mut().map(|scores| (scores, queries.next().unwrap_or(&along[0]))));
-            some.iter().filter_map(|scores| scores.nearest(isa).next()).for_each(|list| self.prefetch(list));
-            some.iter_mut().enumerate().for_each(|(at, scores)| each(group * TOGETHER + at, scores));
+            self.score(
+                isa,
+                some.each_mut()
+                    .map(|scores| (scores, queries.next().unwrap_or(&along[0]))),
+            );
+            some.iter()
+                .filter_map(|scores| scores.nearest(isa).next())
+                .for_each(|list| self.prefetch(list));
+            some.iter_mut()
+                .enumerate()
+                .for_each(|(at, scores)| each(group * TOGETHER + at, scores));
         }
         for (at, query) in rest.iter().enumerate() {
             self.score(isa, [(&mut some[0], query)]);
@@ -309,10 +355,16 @@ impl Lists {
         // Neighbouring values of two bits are -3, -1, 1 and 3.
         let step = if self.directions.bits == 8 { 1 } else { 2 };
         let mut nearest = Vec::new();
-        self.score_all(isa, from_ref(&along), |_, scores| nearest.extend(scores.nearest(isa).take(NEAREST)));
-        let mut blocks = nearest.iter().flat_map(|one| self.list(one.name()).chunks_exact(BLOCK_BYTES));
+        self.score_all(isa, from_ref(&along), |_, scores| {
+            nearest.extend(scores.nearest(isa).take(NEAREST))
+        });
+        let mut blocks = nearest
+            .iter()
+            .flat_map(|one| self.list(one.name()).chunks_exact(BLOCK_BYTES));
         blocks.any(|block| {
-            let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else { return false };
+            let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else {
+                return false;
+            };
             let code = self.directions.decode(&code(block, lane));
             let scale = read(block, lane).0;
             code.iter().zip(&own).all(|(a, &b)| a.abs_diff(b) <= step)
@@ -333,14 +385,28 @@ impl Lists {
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along(isa, query);
-            let ListBuffers { pool, scores: [scores, ..], walk, .. } = buffers;
+            let ListBuffers {
+                pool,
+                scores: [scores, ..],
+                walk,
+                ..
+            } = buffers;
             self.score(isa, [(scores, &along)]);
             pool.clear(reach.codes);
-            self.begin(isa, scores, self.short(&along), (pool, walk), reach, &hidden);
+            self.begin(
+                isa,
+                scores,
+                self.short(&along),
+                (pool, walk),
+                reach,
+                &hidden,
+            );
             let is_far = self.blocks.len() > CACHED;
             while walk.round(isa, reach.most, |list, next| {
                 // The kernel asks ahead inside a list.
-                next.filter(|_| is_far).into_iter().for_each(|next| self.prefetch(next));
+                next.filter(|_| is_far)
+                    .into_iter()
+                    .for_each(|next| self.prefetch(next));
                 self.compare(isa, list, self.short(&along), pool, &hidden);
             }) {
                 walk.floor = pool.worst(isa) - reach.margin;
@@ -359,8 +425,15 @@ impl Lists {
         reach: Reach,
         hidden: &Range<u32>,
     ) {
-        let enough = (reach.codes * self.len()).div_ceil(self.vectors.max(1)).min(reach.most);
-        self.blocks.expect(scores.nearest(isa).take(enough).map(|list| self.place(list.name())));
+        let enough = (reach.codes * self.len())
+            .div_ceil(self.vectors.max(1))
+            .min(reach.most);
+        self.blocks.expect(
+            scores
+                .nearest(isa)
+                .take(enough)
+                .map(|list| self.place(list.name())),
+        );
         let mut last = (0, None);
         for list in scores.nearest(isa).take(reach.most) {
             self.compare(isa, list, query, pool, hidden);
@@ -369,8 +442,15 @@ impl Lists {
                 break;
             }
         }
-        walk.begin(isa, scores, last, pool.worst(isa) - reach.margin, reach.most);
-        self.blocks.expect(walk.left().iter().map(|list| self.place(list.name())));
+        walk.begin(
+            isa,
+            scores,
+            last,
+            pool.worst(isa) - reach.margin,
+            reach.most,
+        );
+        self.blocks
+            .expect(walk.left().iter().map(|list| self.place(list.name())));
     }
 
     /// Compares a list with a query; `hidden` are left out.
@@ -405,7 +485,12 @@ impl Lists {
             buffers.pool.clear(codes);
             for list in 0..self.len() as u32 {
                 let is_allowed = |slot: u32| allowed.contains(slot as usize);
-                buffers.pool.compare_allowed(isa, self.part(list, 0), self.short(&along), is_allowed);
+                buffers.pool.compare_allowed(
+                    isa,
+                    self.part(list, 0),
+                    self.short(&along),
+                    is_allowed,
+                );
             }
             self.finish(isa, next, query, buffers, then)
         })
@@ -419,7 +504,14 @@ impl Lists {
         buffers: &mut ListBuffers,
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
-        let ListBuffers { pool, slots, products, found, seen, .. } = buffers;
+        let ListBuffers {
+            pool,
+            slots,
+            products,
+            found,
+            seen,
+            ..
+        } = buffers;
         pool.cut(isa);
         if self.copies > 1 {
             leave_out_repeated(&mut pool.found, self.vectors, seen);
@@ -450,7 +542,9 @@ impl Lists {
         by_list: &mut Vec<(u32, u32)>,
     ) {
         let mut ends = vec![0_u32; self.len() + 1];
-        asked.iter().for_each(|&(list, _)| ends[list as usize + 1] += 1);
+        asked
+            .iter()
+            .for_each(|&(list, _)| ends[list as usize + 1] += 1);
         (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
         by_list.clear();
         by_list.resize(asked.len(), (0, 0));
@@ -463,9 +557,14 @@ impl Lists {
             let blocks = self.list(asked[0].0);
             let (fours, rest) = asked.as_chunks::<TOGETHER>();
             let (pairs, rest) = rest.as_chunks::<2>();
-            fours.iter().for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
-            pairs.iter().for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
-            rest.iter().for_each(|&one| self.compare_some(isa, blocks, [one], along, pools));
+            fours
+                .iter()
+                .for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
+            pairs
+                .iter()
+                .for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
+            rest.iter()
+                .for_each(|&one| self.compare_some(isa, blocks, [one], along, pools));
         }
     }
 
@@ -500,23 +599,35 @@ impl Lists {
             // Kept from batch to batch: fresh memory costs as much as comparing.
             let mut pools = std::mem::take(&mut buffers.pools);
             let mut walks = std::mem::take(&mut buffers.walks);
-            let (mut asked, mut by_list) =
-                (std::mem::take(&mut buffers.asked), std::mem::take(&mut buffers.by_list));
+            let (mut asked, mut by_list) = (
+                std::mem::take(&mut buffers.asked),
+                std::mem::take(&mut buffers.by_list),
+            );
             pools.resize_with(queries.len().max(pools.len()), BestScored::default);
             walks.resize_with(queries.len().max(walks.len()), ListWalk::default);
             self.score_all_in(isa, &along, &mut buffers.scores, |at, scores| {
                 pools[at].clear(reach.codes);
                 let query = self.short(&along[at]);
-                self.begin(isa, scores, query, (&mut pools[at], &mut walks[at]), reach, &(0..0));
+                self.begin(
+                    isa,
+                    scores,
+                    query,
+                    (&mut pools[at], &mut walks[at]),
+                    reach,
+                    &(0..0),
+                );
             });
             let mut open: Vec<usize> = (0..queries.len()).collect();
             while !open.is_empty() {
                 asked.clear();
                 open.retain(|&at| {
-                    walks[at].round(isa, reach.most, |list, _| asked.push((list.name(), at as u32)))
+                    walks[at].round(isa, reach.most, |list, _| {
+                        asked.push((list.name(), at as u32))
+                    })
                 });
                 self.compare_asked(isa, &asked, &along, &mut pools, &mut by_list);
-                open.iter().for_each(|&at| walks[at].floor = pools[at].worst(isa) - reach.margin);
+                open.iter()
+                    .for_each(|&at| walks[at].floor = pools[at].worst(isa) - reach.margin);
             }
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
@@ -543,7 +654,9 @@ impl Lists {
 
     /// Slots in the order of lists: neighbours are near each other.
     pub(crate) fn order(&self) -> Vec<u32> {
-        (0..self.len() as u32).flat_map(|list| names(self.part(list, 0))).collect()
+        (0..self.len() as u32)
+            .flat_map(|list| names(self.part(list, 0)))
+            .collect()
     }
 }
 

@@ -89,17 +89,27 @@ impl Sphere {
         dimension: usize,
         rows: impl Iterator<Item = &'a [f32]> + Clone,
     ) -> Self {
-        let mut space = Self { metric, dimension, centre: Vec::new(), radius: 1. };
+        let mut space = Self {
+            metric,
+            dimension,
+            centre: Vec::new(),
+            radius: 1.,
+        };
         if metric == IndexMetric::Cosine {
             return space;
         }
         if metric == IndexMetric::Euclidean {
             let (mut sum, mut n) = (vec![0_f64; dimension], 0_usize);
             for row in rows.clone() {
-                sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+                sum.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, &x)| *sum += f64::from(x));
                 n += 1;
             }
-            space.centre = sum.iter().map(|sum| (sum / n.max(1) as f64) as f32).collect();
+            space.centre = sum
+                .iter()
+                .map(|sum| (sum / n.max(1) as f64) as f32)
+                .collect();
         }
         let longest = rows.map(|row| space.length(row)).fold(0_f64, f64::max);
         space.radius = HEADROOM * if longest.is_normal() { longest } else { 1. };
@@ -108,7 +118,11 @@ impl Sphere {
 
     /// Whether these can be a fitted space at all; for what is read from a file.
     pub(crate) fn is_sane(&self) -> bool {
-        let centre = if self.metric == IndexMetric::Euclidean { self.dimension } else { 0 };
+        let centre = if self.metric == IndexMetric::Euclidean {
+            self.dimension
+        } else {
+            0
+        };
         self.radius.is_normal()
             && self.radius > 0.
             && self.centre.len() == centre
@@ -122,24 +136,33 @@ impl Sphere {
 
     fn beyond_centre<'a>(&'a self, vector: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
         let centre = self.centre.iter().copied().chain(std::iter::repeat(0.));
-        vector.iter().zip(centre).map(|(&x, centre)| f64::from(x) - f64::from(centre))
+        vector
+            .iter()
+            .zip(centre)
+            .map(|(&x, centre)| f64::from(x) - f64::from(centre))
     }
 
     /// Distance of a vector from the centre.
     fn length(&self, vector: &[f32]) -> f64 {
-        self.beyond_centre(vector).map(|x| x * x).sum::<f64>().sqrt()
+        self.beyond_centre(vector)
+            .map(|x| x * x)
+            .sum::<f64>()
+            .sqrt()
     }
 
     /// Whether `vector` has the right number of components, all finite, and a direction where that is what counts.
     pub(crate) fn check(&self, track: Option<TrackId>, vector: &[f32]) -> Result<(), IndexError> {
         if vector.len() != self.dimension {
-            return Err(IndexError::Dimension { expected: self.dimension, actual: vector.len() });
+            return Err(IndexError::Dimension {
+                expected: self.dimension,
+                actual: vector.len(),
+            });
         }
         if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
             return Err(IndexError::NotFinite { track, position });
         }
-        let needs_direction =
-            self.metric == IndexMetric::Cosine || self.metric == IndexMetric::InnerProduct && track.is_none();
+        let needs_direction = self.metric == IndexMetric::Cosine
+            || self.metric == IndexMetric::InnerProduct && track.is_none();
         if needs_direction && !is_about_1(vector) && !norm(vector).is_normal() {
             return Err(IndexError::NoDirection { track });
         }
@@ -147,16 +170,27 @@ impl Sphere {
     }
 
     /// A checked vector on the sphere.
-    pub(crate) fn lift<'a>(&self, track: TrackId, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, IndexError> {
+    pub(crate) fn lift<'a>(
+        &self,
+        track: TrackId,
+        vector: &'a [f32],
+    ) -> Result<Cow<'a, [f32]>, IndexError> {
         if self.metric == IndexMetric::Cosine {
             return Ok(at_length_1(vector));
         }
         let length = self.length(vector);
         let share = length / self.radius;
         if share > LARGEST {
-            return Err(IndexError::TooFar { track, length, limit: LARGEST * self.radius });
+            return Err(IndexError::TooFar {
+                track,
+                length,
+                limit: LARGEST * self.radius,
+            });
         }
-        let mut lifted: Vec<f32> = self.beyond_centre(vector).map(|x| (x / self.radius) as f32).collect();
+        let mut lifted: Vec<f32> = self
+            .beyond_centre(vector)
+            .map(|x| (x / self.radius) as f32)
+            .collect();
         let mut square = share * share;
         if self.metric == IndexMetric::Euclidean {
             lifted.push((-0.5 * square) as f32);
@@ -174,13 +208,21 @@ impl Sphere {
             IndexMetric::InnerProduct => {
                 let length = norm(query);
                 let unit = query.iter().map(|&x| (f64::from(x) / length) as f32);
-                (unit.chain([0.]).collect::<Vec<_>>().into(), length * self.radius)
+                (
+                    unit.chain([0.]).collect::<Vec<_>>().into(),
+                    length * self.radius,
+                )
             }
             IndexMetric::Euclidean => {
                 let share = self.length(query) / self.radius;
                 let scale = 1. / (share * share + 1.).sqrt();
-                let there = self.beyond_centre(query).map(|x| (x / self.radius * scale) as f32);
-                (there.chain([scale as f32, 0.]).collect::<Vec<_>>().into(), 1.)
+                let there = self
+                    .beyond_centre(query)
+                    .map(|x| (x / self.radius * scale) as f32);
+                (
+                    there.chain([scale as f32, 0.]).collect::<Vec<_>>().into(),
+                    1.,
+                )
             }
         }
     }
@@ -208,7 +250,11 @@ pub(crate) fn at_length_1(vector: &[f32]) -> Cow<'_, [f32]> {
         return vector.into();
     }
     let norm = norm(vector);
-    vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect::<Vec<_>>().into()
+    vector
+        .iter()
+        .map(|&x| (f64::from(x) / norm) as f32)
+        .collect::<Vec<_>>()
+        .into()
 }
 
 #[cfg(test)]
@@ -216,7 +262,10 @@ mod tests {
     use super::*;
 
     fn dot(a: &[f32], b: &[f32]) -> f64 {
-        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        a.iter()
+            .zip(b)
+            .map(|(&a, &b)| f64::from(a) * f64::from(b))
+            .sum()
     }
 
     #[test]
@@ -231,13 +280,23 @@ mod tests {
                 assert!((norm(&lifted) - 1.).abs() < 1e-6, "{metric}");
                 let mut back = lifted.into_owned();
                 space.lower(&mut back);
-                let length = if metric == IndexMetric::Cosine { norm(row) } else { 1. };
+                let length = if metric == IndexMetric::Cosine {
+                    norm(row)
+                } else {
+                    1.
+                };
                 for (back, &x) in back.iter().zip(row) {
-                    assert!((f64::from(*back) * length - f64::from(x)).abs() < 1e-4, "{metric} {back} {x}");
+                    assert!(
+                        (f64::from(*back) * length - f64::from(x)).abs() < 1e-4,
+                        "{metric} {back} {x}"
+                    );
                 }
             }
             let far = space.lift(TrackId(9), &[1e6, 0., 0.]);
-            assert_eq!(matches!(far, Err(IndexError::TooFar { .. })), metric != IndexMetric::Cosine);
+            assert_eq!(
+                matches!(far, Err(IndexError::TooFar { .. })),
+                metric != IndexMetric::Cosine
+            );
         }
     }
 
@@ -249,7 +308,8 @@ mod tests {
             let space = Sphere::fit(metric, 3, rows.iter().map(|row| &row[..]));
             let (lifted, factor) = space.lift_query(&query);
             assert!((norm(&lifted) - 1.).abs() < 1e-6);
-            let cosines = rows.map(|row| dot(&space.lift(TrackId(1), &row).unwrap(), &lifted) * factor);
+            let cosines =
+                rows.map(|row| dot(&space.lift(TrackId(1), &row).unwrap(), &lifted) * factor);
             (cosines, space)
         };
         let (products, _) = of(IndexMetric::InnerProduct);
@@ -258,9 +318,14 @@ mod tests {
         }
         let (cosines, space) = of(IndexMetric::Euclidean);
         for (cosine, row) in cosines.iter().zip(&rows) {
-            let far = row.iter().zip(&query).map(|(x, q)| f64::from(x - q).powi(2)).sum::<f64>();
+            let far = row
+                .iter()
+                .zip(&query)
+                .map(|(x, q)| f64::from(x - q).powi(2))
+                .sum::<f64>();
             let share = space.length(&query) / space.radius;
-            let found = (share * share - 2. * cosine * (share * share + 1.).sqrt()) * space.radius.powi(2);
+            let found =
+                (share * share - 2. * cosine * (share * share + 1.).sqrt()) * space.radius.powi(2);
             assert!((found - far).abs() < 1e-3 * far, "{found} {far}");
         }
     }

@@ -80,7 +80,11 @@ impl ListWalk {
             rest[..some].sort_unstable();
             self.sorted += some;
         }
-        let next = self.lists.get(self.taken).copied().filter(|next| next.score() >= self.floor)?;
+        let next = self
+            .lists
+            .get(self.taken)
+            .copied()
+            .filter(|next| next.score() >= self.floor)?;
         self.taken += 1;
         Some(next)
     }
@@ -118,8 +122,9 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(2);
         for n in [0, 1, 5, 40, 700] {
             // Few values: many equals.
-            let all: Vec<Scored> =
-                (0..n).map(|name| Scored::new(rng.random_range(-50..50) as f32, name)).collect();
+            let all: Vec<Scored> = (0..n)
+                .map(|name| Scored::new(rng.random_range(-50..50) as f32, name))
+                .collect();
             let mut sorted = all.clone();
             sorted.sort_unstable();
             for isa in Isa::available() {
@@ -130,11 +135,20 @@ mod tests {
                     (4, -60., 9),
                     (1, 99., 5),
                 ] {
-                    let mut scores = ListScores { lists: all.clone(), ..ListScores::default() };
+                    let mut scores = ListScores {
+                        lists: all.clone(),
+                        ..ListScores::default()
+                    };
                     let begun: Vec<Scored> = scores.nearest(isa).take(first).collect();
                     assert_eq!(begun, sorted[..first.min(sorted.len())]);
                     let mut walk = ListWalk::default();
-                    walk.begin(isa, &mut scores, (begun.len(), begun.last().copied()), floor, most);
+                    walk.begin(
+                        isa,
+                        &mut scores,
+                        (begun.len(), begun.last().copied()),
+                        floor,
+                        most,
+                    );
                     let mut walked = begun.clone();
                     // Where the search gets better while it goes on.
                     let mut better = floor;
@@ -148,14 +162,27 @@ mod tests {
                         walk.floor = better;
                     }
                     assert_eq!(walk.count, walked.len());
-                    assert_eq!(walked, sorted[..walked.len()], "{isa:?} {n} {first} {floor} {most}");
-                    assert!(ends.windows(2).all(|ends| ends[1] == GROWTH * ends[0]), "{ends:?}");
-                    let far = sorted.get(walked.len()).is_none_or(|next| next.score() < better);
+                    assert_eq!(
+                        walked,
+                        sorted[..walked.len()],
+                        "{isa:?} {n} {first} {floor} {most}"
+                    );
+                    assert!(
+                        ends.windows(2).all(|ends| ends[1] == GROWTH * ends[0]),
+                        "{ends:?}"
+                    );
+                    let far = sorted
+                        .get(walked.len())
+                        .is_none_or(|next| next.score() < better);
                     assert!(
                         walked.len() == most.min(sorted.len()) || far,
                         "{isa:?} {n} {first} {floor} {most}"
                     );
-                    assert!(walked[begun.len()..].iter().all(|list| list.score() >= floor));
+                    assert!(
+                        walked[begun.len()..]
+                            .iter()
+                            .all(|list| list.score() >= floor)
+                    );
                 }
             }
         }

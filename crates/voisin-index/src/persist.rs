@@ -37,10 +37,18 @@ impl VectorIndex {
     }
 
     /// As [`save`](Self::save), to whatever takes it; for [`from_bytes`](Self::from_bytes).
-    pub fn write_to(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> Result<(), IndexError> {
+    pub fn write_to(
+        &self,
+        out: &mut (impl Write + Seek),
+        stamp: &IndexStamp,
+    ) -> Result<(), IndexError> {
         self.check()?;
         self.check_dimension(stamp)?;
-        let io = |source| IndexError::Io { path: file::BYTES.into(), doing: "writing", source };
+        let io = |source| IndexError::Io {
+            path: file::BYTES.into(),
+            doing: "writing",
+            source,
+        };
         self.write_parts(out, stamp).map(drop).map_err(io)
     }
 
@@ -49,7 +57,8 @@ impl VectorIndex {
     ///
     /// Each file is there whole or not at all, as with [`save`](Self::save).
     pub fn save_changes(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
-        let save_tail = |place: BasePlace| tail_file::save(path, place.root, stamp, &self.base, &self.tail);
+        let save_tail =
+            |place: BasePlace| tail_file::save(path, place.root, stamp, &self.base, &self.tail);
         let saved = *self.saved();
         if let Some(place) = saved.filter(|place| place.is_at(path)) {
             self.check_dimension(stamp)?;
@@ -59,7 +68,9 @@ impl VectorIndex {
             }
             // It is another's, in a folder that is ours: a new one says so in its head.
         }
-        let place = self.save_base(path, stamp, |file| file::write(file, self.base_parts(stamp)))?;
+        let place = self.save_base(path, stamp, |file| {
+            file::write(file, self.base_parts(stamp))
+        })?;
         if self.is_changed() {
             return save_tail(place);
         }
@@ -80,7 +91,10 @@ impl VectorIndex {
         if stamp.dimension == expected {
             Ok(())
         } else {
-            Err(IndexError::Dimension { expected, actual: stamp.dimension })
+            Err(IndexError::Dimension {
+                expected,
+                actual: stamp.dimension,
+            })
         }
     }
 
@@ -99,11 +113,17 @@ impl VectorIndex {
     }
 
     /// Writes the base and, behind it, what changed.
-    fn write_parts(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> std::io::Result<BasePlace> {
+    fn write_parts(
+        &self,
+        out: &mut (impl Write + Seek),
+        stamp: &IndexStamp,
+    ) -> std::io::Result<BasePlace> {
         let place = file::write(out, self.base_parts(stamp))?;
         if self.is_changed() {
             out.seek(SeekFrom::Start(place.end))?;
-            out.write_all(&tail_file::encode(place.root, stamp, &self.base, &self.tail)?)?;
+            out.write_all(&tail_file::encode(
+                place.root, stamp, &self.base, &self.tail,
+            )?)?;
         }
         Ok(place)
     }
@@ -119,7 +139,11 @@ impl VectorIndex {
         self.check()?;
         atomic_file::refuse_streams(path).map_err(|source| {
             let path = path.to_owned();
-            IndexError::Io { path, doing: "writing", source }
+            IndexError::Io {
+                path,
+                doing: "writing",
+                source,
+            }
         })?;
         atomic_file::remove_abandoned(path);
         let place = file::replace(path, write)?;
@@ -148,7 +172,11 @@ impl VectorIndex {
         index.check()?;
         if generation != expected.generation {
             let (expected, actual) = (expected.generation, generation);
-            return Err(IndexError::Stale { path: path.to_owned(), expected, actual });
+            return Err(IndexError::Stale {
+                path: path.to_owned(),
+                expected,
+                actual,
+            });
         }
         Ok(index)
     }
@@ -156,7 +184,10 @@ impl VectorIndex {
     /// [`load`](Self::load), but of any generation, which is returned: an older index can be brought up to date with
     /// [`insert`](Self::insert) and [`remove`](Self::remove). Of the vectors, only what a search reads is checked, as it
     /// is read, until [`check`](Self::check) is called; a search that came upon damage returns [`IndexError::Damaged`].
-    pub fn load_any_generation(path: &Path, expected: &IndexStamp) -> Result<(Self, u64), IndexError> {
+    pub fn load_any_generation(
+        path: &Path,
+        expected: &IndexStamp,
+    ) -> Result<(Self, u64), IndexError> {
         let (index, stamp) = Self::with_changes(file::load(path, 0)?, Some(path))?;
         if stamp.model_fingerprint != expected.model_fingerprint {
             return Err(IndexError::OtherModel {
@@ -166,7 +197,10 @@ impl VectorIndex {
             });
         }
         if stamp.dimension != expected.dimension {
-            return Err(IndexError::Dimension { expected: stamp.dimension, actual: expected.dimension });
+            return Err(IndexError::Dimension {
+                expected: stamp.dimension,
+                actual: expected.dimension,
+            });
         }
         Ok((index, stamp.generation))
     }
@@ -194,8 +228,11 @@ impl VectorIndex {
     /// # Errors
     /// [`IndexError::Damaged`]
     pub fn check(&self) -> Result<(), IndexError> {
-        let Some(file) = self.base.codes.file().filter(|file| !file.is_whole()) else { return Ok(()) };
-        if file.check_long(0..file.bytes().len()) && self.lists.as_deref().is_none_or(Lists::has_every_vector)
+        let Some(file) = self.base.codes.file().filter(|file| !file.is_whole()) else {
+            return Ok(());
+        };
+        if file.check_long(0..file.bytes().len())
+            && self.lists.as_deref().is_none_or(Lists::has_every_vector)
         {
             file.set_whole();
         } else {
@@ -215,7 +252,10 @@ impl VectorIndex {
     /// An index of what is in its file, and beside it.
     ///
     /// - `path`: of the file, if it is one
-    fn with_changes(loaded: BaseFile, path: Option<&Path>) -> Result<(Self, IndexStamp), IndexError> {
+    fn with_changes(
+        loaded: BaseFile,
+        path: Option<&Path>,
+    ) -> Result<(Self, IndexStamp), IndexError> {
         let mut stamp = loaded.stamp;
         let isa = voisin_kernels::isa()?;
         let place = loaded.place;
@@ -224,17 +264,32 @@ impl VectorIndex {
             lists: loaded.lists.map(Arc::new),
             residuals: loaded.residuals.map(Arc::new),
             saved: Arc::new(Mutex::new(Some(place))),
-            ..Self::assemble(loaded.options, isa, loaded.codec, loaded.base, loaded.tuning)
+            ..Self::assemble(
+                loaded.options,
+                isa,
+                loaded.codec,
+                loaded.base,
+                loaded.tuning,
+            )
         };
         let is_marked = !place.complete || loaded.behind == Behind::Mark;
         let name = path.unwrap_or(Path::new(file::BYTES));
         let (bytes, damage) = match (loaded.behind, path) {
             (Behind::Changes(bytes), _) => (Some(bytes), Damage(name.to_owned())),
             (_, None) => (None, Damage(name.to_owned())),
-            (_, Some(path)) => (tail_file::read(path, u64::MAX)?, Damage(tail_file::path_of(path))),
+            (_, Some(path)) => (
+                tail_file::read(path, u64::MAX)?,
+                Damage(tail_file::path_of(path)),
+            ),
         };
         let decode = |bytes: Vec<u8>| {
-            tail_file::decode(&damage, &bytes, place.root, index.base.len(), index.codec.width)
+            tail_file::decode(
+                &damage,
+                &bytes,
+                place.root,
+                index.base.len(),
+                index.codec.width,
+            )
         };
         match bytes.map_or(Ok(None), decode)? {
             None if is_marked => return Err(tail_file::missing(name)),
@@ -242,9 +297,16 @@ impl VectorIndex {
             Some(changes) => {
                 stamp.generation = changes.generation;
                 let live = Arc::make_mut(&mut index.base.live);
-                changes.removed.iter().for_each(|&slot| live.unset(slot as usize));
+                changes
+                    .removed
+                    .iter()
+                    .for_each(|&slot| live.unset(slot as usize));
                 let twice = |track| damage.error(format!("track {track} twice"));
-                if let Some(&track) = changes.ids.iter().find(|&&track| index.base.slot(track).is_some()) {
+                if let Some(&track) = changes
+                    .ids
+                    .iter()
+                    .find(|&&track| index.base.slot(track).is_some())
+                {
                     return Err(twice(track));
                 }
                 let codes = Codes::of_rows(index.codec.width, changes.hi, changes.lo, changes.meta);

@@ -8,7 +8,9 @@ use super::codes::{CodeSource, PreparedQuery};
 use super::directions::{Directions, PROJECTED, random_bits, sum, whole};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
-use voisin_kernels::dot::short::{NOBODY, ShortQuery, ShortSearch, block_bytes, empty_blocks, write};
+use voisin_kernels::dot::short::{
+    NOBODY, ShortQuery, ShortSearch, block_bytes, empty_blocks, write,
+};
 
 /// Vectors a group that centres are found from, at most.
 const PER_CENTRE: usize = 40;
@@ -36,11 +38,17 @@ impl Projections {
     ) -> Self {
         let width = directions.len();
         let mut all = Self::zeroed(width, source.codes.len());
-        let rows = all.codes.par_chunks_mut(PROJECTED * width).zip(all.factors.par_chunks_mut(PROJECTED));
+        let rows = all
+            .codes
+            .par_chunks_mut(PROJECTED * width)
+            .zip(all.factors.par_chunks_mut(PROJECTED));
         rows.enumerate().for_each(|(place, (codes, factors))| {
             let slots = place * PROJECTED..place * PROJECTED + factors.len();
             let vectors: Vec<PreparedQuery> = slots.map(&vector).collect();
-            let vectors: Vec<_> = vectors.iter().map(|vector| (&vector.code, vector.scale)).collect();
+            let vectors: Vec<_> = vectors
+                .iter()
+                .map(|vector| (&vector.code, vector.scale))
+                .collect();
             let along = directions.along_all(source.isa, &vectors).into_iter();
             for ((along, code), factor) in along.zip(codes.chunks_exact_mut(width)).zip(factors) {
                 code.copy_from_slice(&along.code);
@@ -52,10 +60,14 @@ impl Projections {
 
     /// The centres of so many groups, and the members of each, ascending.
     pub(crate) fn grouped(&self, isa: Isa, groups: usize) -> (Self, Vec<Vec<u32>>) {
-        let sample = self.of((0..self.len()).step_by(self.len().div_ceil(groups * PER_CENTRE).max(1)));
+        let sample =
+            self.of((0..self.len()).step_by(self.len().div_ceil(groups * PER_CENTRE).max(1)));
         // One vector of each part of the sample to begin with.
         let first = |group: usize| {
-            let (from, to) = (group * sample.len() / groups, (group + 1) * sample.len() / groups);
+            let (from, to) = (
+                group * sample.len() / groups,
+                (group + 1) * sample.len() / groups,
+            );
             from + (random_bits(group, 0) % (to - from).max(1) as u64) as usize
         };
         let mut centres = sample.of((0..groups).map(first));
@@ -84,11 +96,21 @@ impl Projections {
             // Scores are products less half of the centre's square.
             let mut beside = vec![0_f32; centres.len()];
             isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
-            found.iter().for_each(|one| beside[one.name() as usize] = one.score());
+            found
+                .iter()
+                .for_each(|one| beside[one.name() as usize] = one.score());
             let second = |&slot: &u32| {
                 found.clear();
-                isa.near(&blocks, self.at(slot as usize), f32::NEG_INFINITY, &mut found);
-                let own = found.iter().find(|one| one.name() as usize == group).map_or(0., |one| one.score());
+                isa.near(
+                    &blocks,
+                    self.at(slot as usize),
+                    f32::NEG_INFINITY,
+                    &mut found,
+                );
+                let own = found
+                    .iter()
+                    .find(|one| one.name() as usize == group)
+                    .map_or(0., |one| one.score());
                 let square = self.square(slot as usize);
                 let left = (square - 2. * own).max(f32::MIN_POSITIVE);
                 let constant = square - own - 0.5 * squares[group];
@@ -109,13 +131,22 @@ impl Projections {
         };
         let chosen: Vec<Vec<(u32, u32)>> = first.par_iter().enumerate().map(choose).collect();
         let mut members = vec![Vec::new(); centres.len()];
-        chosen.into_iter().flatten().for_each(|(slot, group)| members[group as usize].push(slot));
-        members.iter_mut().for_each(|members| members.sort_unstable());
+        chosen
+            .into_iter()
+            .flatten()
+            .for_each(|(slot, group)| members[group as usize].push(slot));
+        members
+            .iter_mut()
+            .for_each(|members| members.sort_unstable());
         members
     }
 
     fn zeroed(width: usize, n: usize) -> Self {
-        Self { width, codes: vec![0; n * width], factors: vec![0.; n] }
+        Self {
+            width,
+            codes: vec![0; n * width],
+            factors: vec![0.; n],
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,11 +155,18 @@ impl Projections {
 
     pub(crate) fn at(&self, at: usize) -> ShortQuery<'_> {
         let code = &self.codes[at * self.width..][..self.width];
-        ShortQuery { code, sum: sum(code), factor: self.factors[at], bits: 8 }
+        ShortQuery {
+            code,
+            sum: sum(code),
+            factor: self.factors[at],
+            bits: 8,
+        }
     }
 
     fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = (&mut [i8], &mut f32)> {
-        self.codes.par_chunks_exact_mut(self.width).zip(&mut self.factors)
+        self.codes
+            .par_chunks_exact_mut(self.width)
+            .zip(&mut self.factors)
     }
 
     /// Those at some places.
@@ -198,33 +236,46 @@ impl Projections {
             *best = found.iter().fold(*best, |best, &one| best.min(one));
         };
         let mut nearest = vec![0_u32; self.len()];
-        nearest.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, nearest)| {
-            let mut best = vec![Scored::new(f32::NEG_INFINITY, NOBODY); nearest.len()];
-            let mut found = [const { Vec::new() }; AT_ONCE];
-            for part in centre_parts(centres, self.width) {
-                let (groups, rest) = best.as_chunks_mut::<AT_ONCE>();
-                for (group, best) in groups.iter_mut().enumerate() {
-                    let mut at = TOGETHER * chunk + AT_ONCE * group..;
-                    let mut limits = best.iter();
-                    isa.near_each(
-                        part,
-                        found.each_mut().map(|out| {
-                            out.clear();
-                            let limit = limits.next().map_or(f32::NEG_INFINITY, |best| best.score());
-                            ShortSearch { query: self.at(at.next().unwrap_or_default()), limit, out }
-                        }),
-                    );
-                    best.iter_mut().zip(&found).for_each(|(best, found)| better(best, found));
+        nearest
+            .par_chunks_mut(TOGETHER)
+            .enumerate()
+            .for_each(|(chunk, nearest)| {
+                let mut best = vec![Scored::new(f32::NEG_INFINITY, NOBODY); nearest.len()];
+                let mut found = [const { Vec::new() }; AT_ONCE];
+                for part in centre_parts(centres, self.width) {
+                    let (groups, rest) = best.as_chunks_mut::<AT_ONCE>();
+                    for (group, best) in groups.iter_mut().enumerate() {
+                        let mut at = TOGETHER * chunk + AT_ONCE * group..;
+                        let mut limits = best.iter();
+                        isa.near_each(
+                            part,
+                            found.each_mut().map(|out| {
+                                out.clear();
+                                let limit =
+                                    limits.next().map_or(f32::NEG_INFINITY, |best| best.score());
+                                ShortSearch {
+                                    query: self.at(at.next().unwrap_or_default()),
+                                    limit,
+                                    out,
+                                }
+                            }),
+                        );
+                        best.iter_mut()
+                            .zip(&found)
+                            .for_each(|(best, found)| better(best, found));
+                    }
+                    let at = TOGETHER * chunk + AT_ONCE * groups.len()..;
+                    for (best, at) in rest.iter_mut().zip(at) {
+                        found[0].clear();
+                        isa.near(part, self.at(at), best.score(), &mut found[0]);
+                        better(best, &found[0]);
+                    }
                 }
-                let at = TOGETHER * chunk + AT_ONCE * groups.len()..;
-                for (best, at) in rest.iter_mut().zip(at) {
-                    found[0].clear();
-                    isa.near(part, self.at(at), best.score(), &mut found[0]);
-                    better(best, &found[0]);
-                }
-            }
-            nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.name());
-        });
+                nearest
+                    .iter_mut()
+                    .zip(best)
+                    .for_each(|(to, best)| *to = best.name());
+            });
         nearest
     }
 }

@@ -14,10 +14,15 @@ pub(crate) fn row_bytes(width: usize, bits: usize) -> usize {
 /// Writes components at `bits` bits each; returns the value of one step.
 pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
     let half = 1_i32 << (bits - 1);
-    let peak = values.iter().fold(0_f32, |peak, x| peak.max(x.abs())).max(f32::MIN_POSITIVE);
+    let peak = values
+        .iter()
+        .fold(0_f32, |peak, x| peak.max(x.abs()))
+        .max(f32::MIN_POSITIVE);
     // The field of a component, of 0 to 2 · half − 1, stands for an odd number of steps.
     // What is below it is cut off: `floor` is a function call where there is no SSE4.1.
-    let field = |x: f32, to_field: f32| (x * to_field + half as f32).clamp(0., (2 * half - 1) as f32) as i32;
+    let field = |x: f32, to_field: f32| {
+        (x * to_field + half as f32).clamp(0., (2 * half - 1) as f32) as i32
+    };
     let odd = |field: i32| (2 * (field - half) + 1) as f32;
     let (mut best, mut kept, mut scale) = (f32::NEG_INFINITY, 0., 0.);
     for range in RANGES {
@@ -59,7 +64,9 @@ mod tests {
     #[test]
     fn more_bits_come_nearer_and_fields_come_back() {
         let mut rng = StdRng::seed_from_u64(1);
-        let values: Vec<f32> = (0..192).map(|_| (rng.random::<f32>() - 0.5).powi(3)).collect();
+        let values: Vec<f32> = (0..192)
+            .map(|_| (rng.random::<f32>() - 0.5).powi(3))
+            .collect();
         let square: f32 = values.iter().map(|x| x * x).sum();
         let mut before = 1.;
         for (bits, most) in [(1, 0.6), (2, 0.3), (4, 0.02)] {
@@ -68,12 +75,26 @@ mod tests {
             let mut back = vec![0; 192];
             unpack(&row, bits, &mut back);
             let back: Vec<i32> = back.iter().map(|&x| i32::from((x ^ 0x80) as i8)).collect();
-            assert!(back.iter().all(|x| x % 2 != 0 && x.abs() < 1 << bits), "{bits} bits: {back:?}");
-            let left: f32 = values.iter().zip(&back).map(|(x, &v)| (x - scale * v as f32).powi(2)).sum();
-            assert!(left / square < most && left / square < before, "{bits} bits: {}", left / square);
+            assert!(
+                back.iter().all(|x| x % 2 != 0 && x.abs() < 1 << bits),
+                "{bits} bits: {back:?}"
+            );
+            let left: f32 = values
+                .iter()
+                .zip(&back)
+                .map(|(x, &v)| (x - scale * v as f32).powi(2))
+                .sum();
+            assert!(
+                left / square < most && left / square < before,
+                "{bits} bits: {}",
+                left / square
+            );
             before = left / square;
         }
         let mut row = vec![0xff; 24];
-        assert!(quantise(&[0.; 192], 1, &mut row).abs() < 1e-30, "nothing is left of nothing");
+        assert!(
+            quantise(&[0.; 192], 1, &mut row).abs() < 1e-30,
+            "nothing is left of nothing"
+        );
     }
 }

@@ -52,29 +52,55 @@ impl Residuals {
         let (n, width) = (source.codes.len(), source.codes.width);
         let step = row_bytes(width, bits);
         if bits == 0 {
-            return Self { bits, width, rows: Plane::zeroed(0), scales: Vec::new() };
+            return Self {
+                bits,
+                width,
+                rows: Plane::zeroed(0),
+                scales: Vec::new(),
+            };
         }
-        let rows_of: Vec<f32> =
-            directions.rows.plane().iter().map(|&x| f32::from((x ^ 0x80) as i8) * directions.step).collect();
+        let rows_of: Vec<f32> = directions
+            .rows
+            .plane()
+            .iter()
+            .map(|&x| f32::from((x ^ 0x80) as i8) * directions.step)
+            .collect();
         let shorts = shorts();
         let (mut rows, mut scales) = (Plane::zeroed(n * step), vec![0_f32; n]);
         let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {
             let steps = source.codes.meta[slot].scale / 254.;
-            let planes = source.codes.hi_row(slot).iter().zip(source.codes.lo_row(slot));
+            let planes = source
+                .codes
+                .hi_row(slot)
+                .iter()
+                .zip(source.codes.lo_row(slot));
             left.clear();
-            left.extend(
-                planes.map(|(&hi, &lo)| (254 * (i32::from(hi) - 128) + i32::from(lo) - 128) as f32 * steps),
-            );
+            left.extend(planes.map(|(&hi, &lo)| {
+                (254 * (i32::from(hi) - 128) + i32::from(lo) - 128) as f32 * steps
+            }));
             let (code, factor, _) = &shorts[slot];
-            for (along, direction) in directions.decode(code).into_iter().zip(rows_of.chunks_exact(width)) {
+            for (along, direction) in directions
+                .decode(code)
+                .into_iter()
+                .zip(rows_of.chunks_exact(width))
+            {
                 let along = f32::from(along) * factor;
-                left.iter_mut().zip(direction).for_each(|(x, d)| *x -= along * d);
+                left.iter_mut()
+                    .zip(direction)
+                    .for_each(|(x, d)| *x -= along * d);
             }
             *scale = quantise(&left[..source.codec.dimension], bits, row);
         };
-        let rows_and_scales = rows.as_mut()[..n * step].par_chunks_exact_mut(step).zip(&mut scales);
+        let rows_and_scales = rows.as_mut()[..n * step]
+            .par_chunks_exact_mut(step)
+            .zip(&mut scales);
         rows_and_scales.enumerate().for_each_init(Vec::new, write);
-        Self { bits, width, rows, scales }
+        Self {
+            bits,
+            width,
+            rows,
+            scales,
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -95,8 +121,11 @@ impl Residuals {
                 rows.clear();
                 rows.resize(found.len() * self.width, 0);
                 let step = row_bytes(self.width, self.bits);
-                let parts =
-                    || found.iter().map(|one| one.name() as usize * step..(one.name() as usize + 1) * step);
+                let parts = || {
+                    found
+                        .iter()
+                        .map(|one| one.name() as usize * step..(one.name() as usize + 1) * step)
+                };
                 self.rows.expect(parts());
                 for (to, part) in rows.chunks_exact_mut(self.width).zip(parts()) {
                     unpack(self.rows.part(part), self.bits, to);
@@ -110,7 +139,9 @@ impl Residuals {
                 *one = Scored::new(one.score() + left, one.name());
             }
         }
-        found.iter_mut().for_each(|one| *one = Scored::new(one.score() + query.offset, one.name()));
+        found
+            .iter_mut()
+            .for_each(|one| *one = Scored::new(one.score() + query.offset, one.name()));
     }
 }
 
@@ -139,7 +170,9 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::{IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex};
+    use crate::{
+        IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
+    };
 
     const BITS: [usize; 4] = [0, 1, 2, 4];
 
@@ -147,7 +180,9 @@ mod tests {
     fn grouped(n: usize, dimension: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(3);
         let centres = Array2::from_shape_simple_fn((31, dimension), || rng.random::<f32>() - 0.4);
-        Array2::from_shape_fn((n, dimension), |(row, at)| centres[(row % 31, at)] + rng.random::<f32>() - 0.5)
+        Array2::from_shape_fn((n, dimension), |(row, at)| {
+            centres[(row % 31, at)] + rng.random::<f32>() - 0.5
+        })
     }
 
     fn ids(n: i64) -> Vec<TrackId> {
@@ -155,7 +190,12 @@ mod tests {
     }
 
     fn options(residual_bits: Option<usize>, metric: IndexMetric) -> IndexOptions {
-        IndexOptions { residual_bits, metric, lists_from: 0, ..IndexOptions::default() }
+        IndexOptions {
+            residual_bits,
+            metric,
+            lists_from: 0,
+            ..IndexOptions::default()
+        }
     }
 
     fn reader(vectors: &Array2<f32>) -> Arc<VectorReader> {
@@ -176,14 +216,19 @@ mod tests {
     }
 
     fn saved(index: &VectorIndex, path: &Path) -> u64 {
-        let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: index.dimension() };
+        let stamp = IndexStamp {
+            generation: 1,
+            model_fingerprint: "x".into(),
+            dimension: index.dimension(),
+        };
         index.save(path, &stamp).unwrap();
         std::fs::metadata(path).unwrap().len()
     }
 
     fn shared(found: &[Vec<Neighbor>], truth: &[Vec<Neighbor>]) -> f64 {
         let pairs = found.iter().zip(truth);
-        let is_of = |one: &Neighbor, truth: &[Neighbor]| truth.iter().any(|other| other.track == one.track);
+        let is_of =
+            |one: &Neighbor, truth: &[Neighbor]| truth.iter().any(|other| other.track == one.track);
         let hits = pairs.map(|(found, truth)| found.iter().filter(|one| is_of(one, truth)).count());
         hits.sum::<usize>() as f64 / truth.iter().map(Vec::len).sum::<usize>() as f64
     }
@@ -196,7 +241,10 @@ mod tests {
         let path = folder.path().join("index.bin");
         for metric in IndexMetric::ALL {
             let whole = built(&vectors, None, metric);
-            let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+            let exact = SearchParams {
+                mode: SearchMode::Exact,
+                ..SearchParams::default()
+            };
             let truth = whole.search_batch(queries, 10, &exact).unwrap();
             let mut before = saved(&whole, &path);
             for bits in BITS.into_iter().rev() {
@@ -206,26 +254,39 @@ mod tests {
                 assert!(bytes < before, "{bits} bits: {bytes} bytes");
                 before = bytes;
                 let (mut opened, _) = VectorIndex::open(&path).unwrap();
-                assert!(matches!(opened.search_batch(queries, 10, &exact), Err(IndexError::NoVectors)));
+                assert!(matches!(
+                    opened.search_batch(queries, 10, &exact),
+                    Err(IndexError::NoVectors)
+                ));
                 opened.read_vectors_with(reader(&vectors));
                 let all = opened.search_batch(queries, 10, &exact).unwrap();
                 assert!(shared(&all, &truth) > 0.999, "{metric}, {bits} bits");
                 for (found, truth) in all.iter().flatten().zip(truth.iter().flatten()) {
-                    let error = (found.similarity - truth.similarity).abs() / truth.similarity.abs().max(1.);
+                    let error = (found.similarity - truth.similarity).abs()
+                        / truth.similarity.abs().max(1.);
                     assert!(error < 3e-4, "{metric}, {bits} bits: {found:?} {truth:?}");
                 }
-                let found = opened.search_batch(queries, 10, &SearchParams::default()).unwrap();
+                let found = opened
+                    .search_batch(queries, 10, &SearchParams::default())
+                    .unwrap();
                 let recall = shared(&found, &truth);
                 assert!(recall >= 0.98, "{metric}, {bits} bits: {recall}");
-                let one = opened.search(&queries.row(7).to_vec(), 10, &SearchParams::default()).unwrap();
+                let one = opened
+                    .search(&queries.row(7).to_vec(), 10, &SearchParams::default())
+                    .unwrap();
                 assert_eq!(one, found[7], "alone as in a batch");
                 for isa in Isa::available() {
                     opened.isa = isa;
-                    let again = opened.search_batch(queries, 10, &SearchParams::default()).unwrap();
+                    let again = opened
+                        .search_batch(queries, 10, &SearchParams::default())
+                        .unwrap();
                     assert!(again == found, "{metric}, {bits} bits, {isa:?}");
                 }
                 let summary = VectorIndex::summary(&path).unwrap();
-                assert_eq!((summary.residual_bits, summary.mode), (Some(bits), SearchMode::Lists));
+                assert_eq!(
+                    (summary.residual_bits, summary.mode),
+                    (Some(bits), SearchMode::Lists)
+                );
                 assert_eq!((summary.bytes, summary.resident), (bytes, bytes));
             }
         }
@@ -237,11 +298,14 @@ mod tests {
         for bits in BITS {
             let metric = IndexMetric::Cosine;
             let first = vectors.slice(s![..5900, ..]);
-            let mut index = VectorIndex::build(&ids(5900), first, &options(Some(bits), metric)).unwrap();
+            let mut index =
+                VectorIndex::build(&ids(5900), first, &options(Some(bits), metric)).unwrap();
             index.read_vectors_with(reader(&vectors));
             let mut whole = built(&vectors, None, metric);
             for row in 5900..6000_i64 {
-                index.insert(TrackId(2 * row + 1), &vectors.row(row as usize).to_vec()).unwrap();
+                index
+                    .insert(TrackId(2 * row + 1), &vectors.row(row as usize).to_vec())
+                    .unwrap();
             }
             for row in (0..6000).step_by(7) {
                 assert!(index.remove(TrackId(2 * row + 1)) && whole.remove(TrackId(2 * row + 1)));
@@ -261,8 +325,14 @@ mod tests {
                 &|track| track.0 < 9,
             ];
             for (at, filter) in filters.into_iter().enumerate() {
-                let params = SearchParams { filter: Some(filter), ..SearchParams::default() };
-                let exact = SearchParams { mode: SearchMode::Exact, ..params };
+                let params = SearchParams {
+                    filter: Some(filter),
+                    ..SearchParams::default()
+                };
+                let exact = SearchParams {
+                    mode: SearchMode::Exact,
+                    ..params
+                };
                 let truth = whole.search_batch(queries, 10, &exact).unwrap();
                 let found = index.search_batch(queries, 10, &params).unwrap();
                 assert!(
@@ -274,21 +344,34 @@ mod tests {
                 assert!(all > 0.999, "{bits} bits, filter {at}: {all}");
             }
             for track in [TrackId(31), TrackId(2 * 5951 + 1)] {
-                let pair = index.vector(track).unwrap().into_iter().zip(whole.vector(track).unwrap());
+                let pair = index
+                    .vector(track)
+                    .unwrap()
+                    .into_iter()
+                    .zip(whole.vector(track).unwrap());
                 assert!(pair.into_iter().all(|(a, b)| (a - b).abs() < 1e-4));
                 let vector = vectors.row((track.0 / 2) as usize).to_vec();
                 let unit = voisin_base::vector::norm(&vector) as f32;
                 let mut vector: Vec<f32> = vector.iter().map(|x| x / unit).collect();
-                assert!(index.is_of(track, &vector).unwrap() && whole.is_of(track, &vector).unwrap());
+                assert!(
+                    index.is_of(track, &vector).unwrap() && whole.is_of(track, &vector).unwrap()
+                );
                 vector[3] += 0.1;
-                assert!(!index.is_of(track, &vector).unwrap() && !whole.is_of(track, &vector).unwrap());
+                assert!(
+                    !index.is_of(track, &vector).unwrap() && !whole.is_of(track, &vector).unwrap()
+                );
             }
             let check = index.self_check(50).unwrap();
-            assert!(check.lost.is_empty() && check.recall_at_10 > 0.98, "{bits} bits: {check:?}");
+            assert!(
+                check.lost.is_empty() && check.recall_at_10 > 0.98,
+                "{bits} bits: {check:?}"
+            );
             let near = index.knn_graph(5, &SearchParams::default()).unwrap();
             assert_eq!(
                 near[40],
-                index.search_track(index.tracks()[40], 5, &SearchParams::default()).unwrap()
+                index
+                    .search_track(index.tracks()[40], 5, &SearchParams::default())
+                    .unwrap()
             );
         }
     }
@@ -300,7 +383,9 @@ mod tests {
         let ask = |index: &VectorIndex| index.search(&[1.; 70], 10, &SearchParams::default());
         assert_eq!(ask(&index).unwrap().len(), 10);
         index.read_vectors_with(Arc::new(|_, _| Err(std::io::Error::other("locked"))));
-        assert!(matches!(ask(&index), Err(IndexError::Reading { source }) if source.to_string() == "locked"));
+        assert!(
+            matches!(ask(&index), Err(IndexError::Reading { source }) if source.to_string() == "locked")
+        );
         assert!(index.vector(TrackId(1)).is_none() && index.vectors().is_err());
         index.read_vectors_with(Arc::new(|_, vectors| {
             vectors.fill(f32::NAN);
@@ -311,16 +396,33 @@ mod tests {
         let inner = built(&vectors, Some(0), IndexMetric::Cosine);
         let read = reader(&vectors);
         index.read_vectors_with(Arc::new(move |tracks, out| {
-            inner.search(&[1.; 70], 3, &SearchParams::default()).map_err(std::io::Error::other)?;
+            inner
+                .search(&[1.; 70], 3, &SearchParams::default())
+                .map_err(std::io::Error::other)?;
             read(tracks, out)
         }));
         assert_eq!(ask(&index).unwrap().len(), 10);
         for bad in [3, 16] {
-            let options = IndexOptions { residual_bits: Some(bad), ..IndexOptions::default() };
+            let options = IndexOptions {
+                residual_bits: Some(bad),
+                ..IndexOptions::default()
+            };
             let refused = VectorIndex::build(&ids(2000), vectors.view(), &options).err();
-            assert!(matches!(refused, Some(IndexError::Option { name: "residual_bits", .. })), "{refused:?}");
+            assert!(
+                matches!(
+                    refused,
+                    Some(IndexError::Option {
+                        name: "residual_bits",
+                        ..
+                    })
+                ),
+                "{refused:?}"
+            );
         }
-        let options = IndexOptions { graph_from: 0, ..options(Some(1), IndexMetric::Cosine) };
+        let options = IndexOptions {
+            graph_from: 0,
+            ..options(Some(1), IndexMetric::Cosine)
+        };
         assert!(VectorIndex::build(&ids(2000), vectors.view(), &options).is_err());
     }
 }

@@ -12,13 +12,20 @@ use voisin_base::random;
 /// 32 767.
 pub(crate) fn rotate(values: &mut [i32]) {
     let n = values.len();
-    let power = if n.is_power_of_two() { n } else { n.next_power_of_two() / 2 };
+    let power = if n.is_power_of_two() {
+        n
+    } else {
+        n.next_power_of_two() / 2
+    };
     flip(values, 1);
     transform(&mut values[..power]);
     if power < n {
         // A second turn for the rest, over enough of the first part to make up a power of two. What was transformed is
         // brought to the rest's size, and all down so far that no sum can leave 32 bits.
-        let (size, spare) = (power.ilog2() / 2 + 1, (3 * power.ilog2() / 2).saturating_sub(16));
+        let (size, spare) = (
+            power.ilog2() / 2 + 1,
+            (3 * power.ilog2() / 2).saturating_sub(16),
+        );
         for (i, value) in values.iter_mut().enumerate() {
             *value >>= spare + if i < power { size } else { 0 };
         }
@@ -47,7 +54,11 @@ fn transform(values: &mut [i32]) {
             let mut out = [0; 16];
             for i in 0..16 {
                 let other = values[i ^ half];
-                out[i] = if i & half == 0 { values[i] + other } else { other - values[i] };
+                out[i] = if i & half == 0 {
+                    values[i] + other
+                } else {
+                    other - values[i]
+                };
             }
             *values = out;
         }
@@ -77,7 +88,13 @@ mod tests {
             let mut got = values.clone();
             transform(&mut got);
             for k in [0, 1, 17, n / 2, n - 1] {
-                let sign = |i: usize| if (i & k).count_ones().is_multiple_of(2) { 1 } else { -1 };
+                let sign = |i: usize| {
+                    if (i & k).count_ones().is_multiple_of(2) {
+                        1
+                    } else {
+                        -1
+                    }
+                };
                 let want: i32 = values.iter().enumerate().map(|(i, x)| sign(i) * x).sum();
                 assert_eq!(got[k], want, "{n} {k}");
             }
@@ -91,10 +108,21 @@ mod tests {
             let mut sides = vec![32_385; n];
             flip(&mut sides, 1);
             let mut values: Vec<i32> = sides.iter().map(|side| 32_385 * side.signum()).collect();
-            let power = if n.is_power_of_two() { n } else { n.next_power_of_two() / 2 };
+            let power = if n.is_power_of_two() {
+                n
+            } else {
+                n.next_power_of_two() / 2
+            };
             rotate(&mut values);
-            let largest = values.iter().map(|x| i64::from(*x).abs()).max().expect("not empty");
-            assert!(largest <= 32_385 * n as i64 && largest > 1000, "{n}: {largest}");
+            let largest = values
+                .iter()
+                .map(|x| i64::from(*x).abs())
+                .max()
+                .expect("not empty");
+            assert!(
+                largest <= 32_385 * n as i64 && largest > 1000,
+                "{n}: {largest}"
+            );
             if n == power {
                 assert_eq!(values[0], 32_385 * n as i32);
             }
@@ -121,7 +149,11 @@ mod tests {
                         .collect()
                 };
                 let a = draw(&mut rng);
-                let b: Vec<f64> = a.iter().zip(draw(&mut rng)).map(|(a, b)| a + 0.8 * b).collect();
+                let b: Vec<f64> = a
+                    .iter()
+                    .zip(draw(&mut rng))
+                    .map(|(a, b)| a + 0.8 * b)
+                    .collect();
                 let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
                 let angle = (dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()).acos();
                 let turned = |x: &[f64]| {
@@ -130,16 +162,26 @@ mod tests {
                     x
                 };
                 let (a, b) = (turned(&a), turned(&b));
-                let differing = a.iter().zip(&b).filter(|(a, b)| (**a > 0) != (**b > 0)).count();
+                let differing = a
+                    .iter()
+                    .zip(&b)
+                    .filter(|(a, b)| (**a > 0) != (**b > 0))
+                    .count();
                 let share = angle / std::f64::consts::PI;
                 let deviation = (width as f64 * share * (1. - share)).sqrt();
                 let error = (differing as f64 - share * width as f64) / deviation;
                 errors += error * error;
                 sides += error;
             }
-            let (deviation, bias) = ((errors / f64::from(trials)).sqrt(), sides / f64::from(trials));
+            let (deviation, bias) = (
+                (errors / f64::from(trials)).sqrt(),
+                sides / f64::from(trials),
+            );
             // One would be independent signs; a rotation is a little better or worse.
-            assert!((0.6..1.35).contains(&deviation) && bias.abs() < 0.3, "{width}: {deviation} {bias}");
+            assert!(
+                (0.6..1.35).contains(&deviation) && bias.abs() < 0.3,
+                "{width}: {deviation} {bias}"
+            );
         }
     }
 }

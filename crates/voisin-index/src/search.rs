@@ -35,7 +35,9 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let query = self.with_codes(track, |codes, slot| self.codec.query_at(self.isa, codes, slot))?;
+        let query = self.with_codes(track, |codes, slot| {
+            self.codec.query_at(self.isa, codes, slot)
+        })?;
         let mut found = self.search_query(&query, k.saturating_add(1), params)?;
         found.retain(|neighbor| neighbor.track != track);
         found.truncate(k);
@@ -53,16 +55,23 @@ impl VectorIndex {
         let queries = queries.as_standard_layout();
         let dimension = queries.ncols();
         if dimension != self.dimension() {
-            return Err(IndexError::Dimension { expected: self.dimension(), actual: dimension });
+            return Err(IndexError::Dimension {
+                expected: self.dimension(),
+                actual: dimension,
+            });
         }
         let rows = queries.as_slice().unwrap_or_default();
         let search = |rows: &[f32]| {
             let rows = rows.chunks_exact(dimension);
-            let queries: Result<Vec<_>, _> = rows.map(|query| self.codec.query(self.isa, query)).collect();
+            let queries: Result<Vec<_>, _> = rows
+                .map(|query| self.codec.query(self.isa, query))
+                .collect();
             self.search_all(&queries?, k, params)
         };
-        let found: Vec<_> =
-            rows.par_chunks(batch(queries.nrows()) * dimension).map(search).collect::<Result<_, _>>()?;
+        let found: Vec<_> = rows
+            .par_chunks(batch(queries.nrows()) * dimension)
+            .map(search)
+            .collect::<Result<_, _>>()?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -74,9 +83,14 @@ impl VectorIndex {
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         let query = |&track: &TrackId| {
-            self.with_codes(track, |codes, slot| self.codec.query_at(self.isa, codes, slot))
+            self.with_codes(track, |codes, slot| {
+                self.codec.query_at(self.isa, codes, slot)
+            })
         };
-        let queries = tracks.iter().map(query).collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
+        let queries = tracks
+            .iter()
+            .map(query)
+            .collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
         let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
         for (&track, found) in tracks.iter().zip(&mut all) {
             found.retain(|neighbor| neighbor.track != track);
@@ -109,7 +123,9 @@ impl VectorIndex {
             let take = |at: usize, pool: &mut [Scored], within: &dyn Fn(usize) -> bool| {
                 let mut top = Top::new(k);
                 let within = params.ef.is_none().then_some(within);
-                Ok(self.take(&queries[at], k, base, pool, within, &mut top)?.then_some(top))
+                Ok(self
+                    .take(&queries[at], k, base, pool, within, &mut top)?
+                    .then_some(top))
             };
             let tops: Option<Vec<_>> = match way {
                 Way::Lists(lists) if lists.blocks.len() > CACHED => {
@@ -118,8 +134,13 @@ impl VectorIndex {
                         if self.residuals.is_some() {
                             // Whatever reads vectors may itself search: no buffers are held meanwhile.
                             let copy = |_, pool: &mut [Scored]| pool.to_vec();
-                            let mut pools = lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
-                            pools.iter_mut().enumerate().map(|(at, pool)| take(at, pool, &within)).collect()
+                            let mut pools =
+                                lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
+                            pools
+                                .iter_mut()
+                                .enumerate()
+                                .map(|(at, pool)| take(at, pool, &within))
+                                .collect()
                         } else {
                             let take = |at, pool: &mut [Scored]| take(at, pool, &within);
                             lists.nearest_of_all(self.isa, self.next(), queries, reach, take)
@@ -128,7 +149,11 @@ impl VectorIndex {
                 }
                 Way::Graph(graph, lists) => self.width(k, params, base).map(|ef| {
                     let within = |count: usize| self.tuning.ef(count) <= ef;
-                    let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
+                    let source = CodeSource {
+                        isa: self.isa,
+                        codec: &self.codec,
+                        codes: &self.base.codes,
+                    };
                     let take = |at, pool: &mut [Scored]| take(at, pool, &within);
                     graph.walk_all(lists, source, queries, ef, 0..0, take)
                 }),
@@ -159,7 +184,10 @@ impl VectorIndex {
             };
             return queries.iter().zip(tops).map(finish).collect();
         }
-        queries.iter().map(|query| self.search_query(query, k, params)).collect()
+        queries
+            .iter()
+            .map(|query| self.search_query(query, k, params))
+            .collect()
     }
 
     /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of them or all have been
@@ -207,14 +235,22 @@ impl VectorIndex {
 
     /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in parallel on
     /// rayon's current pool. The same answers as [`search_track`](Self::search_track).
-    pub fn knn_graph(&self, k: usize, params: &SearchParams<'_>) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+    pub fn knn_graph(
+        &self,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         self.check()?;
         let tracks = self.tracks();
         let mut order: Vec<usize> = (0..tracks.len()).collect();
         if let Way::Lists(lists) = self.way(params.mode)? {
             // Tracks of one list are near each other: their searches read the same lists.
             let mut place = vec![0; self.base.len()];
-            lists.order().iter().enumerate().for_each(|(at, &slot)| place[slot as usize] = at);
+            lists
+                .order()
+                .iter()
+                .enumerate()
+                .for_each(|(at, &slot)| place[slot as usize] = at);
             order.sort_by_cached_key(|&at| match self.base.ids.binary_search(&tracks[at]) {
                 Ok(slot) => place[slot],
                 Err(_) => usize::MAX,
@@ -224,10 +260,15 @@ impl VectorIndex {
             let part: Vec<TrackId> = part.iter().map(|&at| tracks[at]).collect();
             self.search_tracks(&part, k, params)
         };
-        let parts: Vec<_> =
-            order.par_chunks(batch(order.len())).map(search).collect::<Result<_, IndexError>>()?;
+        let parts: Vec<_> = order
+            .par_chunks(batch(order.len()))
+            .map(search)
+            .collect::<Result<_, IndexError>>()?;
         let mut lists = vec![Vec::new(); tracks.len()];
-        order.iter().zip(parts.into_iter().flatten()).for_each(|(&at, found)| lists[at] = found);
+        order
+            .iter()
+            .zip(parts.into_iter().flatten())
+            .for_each(|(&at, found)| lists[at] = found);
         Ok(lists)
     }
 }

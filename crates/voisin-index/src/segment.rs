@@ -51,7 +51,10 @@ impl SignModel {
         let product = similarity - query.offset - meta.offset;
         let cosine = (product / (query_norm2 * norm2).max(1e-12).sqrt()).clamp(-1., 1.);
         let share = cosine.acos() / std::f32::consts::PI;
-        Self { mean: share * dimension, deviation: (dimension * share * (1. - share)).sqrt() }
+        Self {
+            mean: share * dimension,
+            deviation: (dimension * share * (1. - share)).sqrt(),
+        }
     }
 }
 
@@ -89,7 +92,13 @@ impl Segment {
     pub(crate) fn new(ids: Vec<TrackId>, codes: Codes) -> Self {
         let live = Arc::new(Bitmap::full(ids.len()));
         let is_sorted = ids.is_sorted_by(|a, b| a < b);
-        Self { ids: Arc::new(ids), codes: Arc::new(codes), live, is_sorted, bits: Arc::default() }
+        Self {
+            ids: Arc::new(ids),
+            codes: Arc::new(codes),
+            live,
+            is_sorted,
+            bits: Arc::default(),
+        }
     }
 
     pub(crate) fn empty(width: usize) -> Self {
@@ -98,10 +107,20 @@ impl Segment {
 
     /// The live vectors of several segments, in the order of ids.
     pub(crate) fn merged(segments: &[Self], width: usize) -> Self {
-        let live = |segment: &'_ Self| segment.live.slots().map(|slot| slot as usize).collect::<Vec<_>>();
+        let live = |segment: &'_ Self| {
+            segment
+                .live
+                .slots()
+                .map(|slot| slot as usize)
+                .collect::<Vec<_>>()
+        };
         let mut rows: Vec<(TrackId, &Self, usize)> = segments
             .iter()
-            .flat_map(|segment| live(segment).into_iter().map(move |slot| (segment.ids[slot], segment, slot)))
+            .flat_map(|segment| {
+                live(segment)
+                    .into_iter()
+                    .map(move |slot| (segment.ids[slot], segment, slot))
+            })
             .collect();
         rows.sort_unstable_by_key(|&(id, ..)| id);
         let mut codes = Codes::with_room(width, rows.len());
@@ -159,7 +178,8 @@ impl Segment {
             fill(&mut bits, step, |b, block| {
                 let mut buffer = Vec::new();
                 for lane in 0..BLOCK.min(self.len() - b * BLOCK) {
-                    self.codes.write_bits(b * BLOCK + lane, &mut buffer, block, lane);
+                    self.codes
+                        .write_bits(b * BLOCK + lane, &mut buffer, block, lane);
                 }
             });
             bits
@@ -181,7 +201,10 @@ impl Segment {
             return;
         }
         BUFFERS.with_borrow_mut(|buffers| {
-            let bounds: Vec<ErrorBound> = queries.iter().map(|query| ErrorBound::new(codec, query)).collect();
+            let bounds: Vec<ErrorBound> = queries
+                .iter()
+                .map(|query| ErrorBound::new(codec, query))
+                .collect();
             let mut slots = allowed.slots();
             loop {
                 buffers.slots.clear();
@@ -190,8 +213,14 @@ impl Segment {
                     return;
                 }
                 for ((query, bound), top) in queries.iter().zip(&bounds).zip(&mut *tops) {
-                    let ScanBuffers { slots, products, ranked, .. } = buffers;
-                    self.codes.similarities8(isa, query, slots, products, ranked);
+                    let ScanBuffers {
+                        slots,
+                        products,
+                        ranked,
+                        ..
+                    } = buffers;
+                    self.codes
+                        .similarities8(isa, query, slots, products, ranked);
                     for one in ranked {
                         let slot = one.name() as usize;
                         let meta = self.codes.meta[slot];
@@ -226,13 +255,29 @@ impl Segment {
                 allowed: &allowed.bytes,
                 first_slot: 0,
             };
-            let ScanBuffers { matches, histogram, .. } = buffers;
-            let first =
-                first_limit(isa, blocks, query.bits(), allowed.count, budget.bits, matches, histogram);
+            let ScanBuffers {
+                matches, histogram, ..
+            } = buffers;
+            let first = first_limit(
+                isa,
+                blocks,
+                query.bits(),
+                allowed.count,
+                budget.bits,
+                matches,
+                histogram,
+            );
             let mut limit = first;
             // The limit will rise, by about as much as for earlier queries: what that brings is collected at once.
             let mut collected = first + buffers.rise;
-            matches_within(isa, blocks, query.bits(), collected, None, &mut buffers.matches);
+            matches_within(
+                isa,
+                blocks,
+                query.bits(),
+                collected,
+                None,
+                &mut buffers.matches,
+            );
             let (mut ranked, mut reference) = (None, None);
             loop {
                 self.rank_matches(isa, query, ranked, limit, buffers);
@@ -244,7 +289,8 @@ impl Segment {
                 // limit was lower, go on to those in between.
                 let needed = match reference {
                     Some(slot) if top.worst() > f32::NEG_INFINITY => {
-                        let model = SignModel::new(codec, query, self.codes.meta[slot], top.worst());
+                        let model =
+                            SignModel::new(codec, query, self.codes.meta[slot], top.worst());
                         (model.mean + budget.sign_error * model.deviation).ceil() as u32
                     }
                     _ => limit + limit / 4 + 8,
@@ -255,7 +301,14 @@ impl Segment {
                 ranked = Some(limit);
                 limit = needed;
                 if limit > collected {
-                    matches_within(isa, blocks, query.bits(), limit, ranked, &mut buffers.matches);
+                    matches_within(
+                        isa,
+                        blocks,
+                        query.bits(),
+                        limit,
+                        ranked,
+                        &mut buffers.matches,
+                    );
                     collected = limit;
                 }
             }
@@ -272,7 +325,13 @@ impl Segment {
         limit: u32,
         buffers: &mut ScanBuffers,
     ) {
-        let ScanBuffers { matches, slots, products, ranked, .. } = buffers;
+        let ScanBuffers {
+            matches,
+            slots,
+            products,
+            ranked,
+            ..
+        } = buffers;
         slots.clear();
         slots.resize(matches.len(), 0);
         let from = before.map_or(0, |before| before + 1);
@@ -282,12 +341,18 @@ impl Segment {
             n += usize::from((from..=limit).contains(&candidate.distance));
         }
         slots.truncate(n);
-        self.codes.similarities8(isa, query, slots, products, ranked);
+        self.codes
+            .similarities8(isa, query, slots, products, ranked);
     }
 
     /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in at most as many
     /// places, and in how many.
-    pub(crate) fn sign_ranks(&self, isa: Isa, query: &PreparedQuery, slots: &[u32]) -> Vec<(usize, u32)> {
+    pub(crate) fn sign_ranks(
+        &self,
+        isa: Isa,
+        query: &PreparedQuery,
+        slots: &[u32],
+    ) -> Vec<(usize, u32)> {
         let blocks = BitBlocks {
             words: self.bits(),
             per_vector: self.codes.width / 64,
@@ -306,7 +371,9 @@ impl Segment {
             *count = sum;
         }
         let of = |slot: &u32| {
-            let at = matches.binary_search_by_key(slot, |candidate| candidate.slot).ok()?;
+            let at = matches
+                .binary_search_by_key(slot, |candidate| candidate.slot)
+                .ok()?;
             let distance = matches[at].distance;
             Some((within[distance as usize], distance))
         };
@@ -338,10 +405,15 @@ pub(crate) fn nearest16<R>(
         }
         let last = worst(found);
         let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
-        candidates.iter().filter(|one| one.score() >= limit).for_each(fetch);
+        candidates
+            .iter()
+            .filter(|one| one.score() >= limit)
+            .for_each(fetch);
         codes.similarities16(isa, query, found);
         let limit = worst(found).map_or(f32::NEG_INFINITY, |worst| worst.score() - error8);
-        let others = candidates.iter().filter(|&&one| Some(one) > last && one.score() >= limit);
+        let others = candidates
+            .iter()
+            .filter(|&&one| Some(one) > last && one.score() >= limit);
         let first = found.len();
         found.extend(others);
         codes.similarities16(isa, query, &mut found[first..]);
@@ -452,10 +524,17 @@ struct ErrorBound {
 
 impl ErrorBound {
     fn new(codec: &Codec, query: &PreparedQuery) -> Self {
-        let norm = |plane: &[i8]| plane.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+        let norm = |plane: &[i8]| {
+            plane
+                .iter()
+                .map(|&x| f64::from(x) * f64::from(x))
+                .sum::<f64>()
+                .sqrt()
+        };
         let scale = f64::from(query.scale);
         Self {
-            per_scale: (norm(&query.code.hi) * scale * 0.5 * (codec.dimension as f64).sqrt()) as f32,
+            per_scale: (norm(&query.code.hi) * scale * 0.5 * (codec.dimension as f64).sqrt())
+                as f32,
             per_norm: (norm(&query.code.lo) * scale / 254.) as f32,
             mean_norm2: codec.mean.iter().map(|&x| x * x).sum(),
         }

@@ -109,7 +109,10 @@ impl SharedIndex {
     /// empty index decide its dimension.
     pub fn add(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
         if ids.len() != vectors.nrows() {
-            return Err(IndexError::Count { ids: ids.len(), vectors: vectors.nrows() });
+            return Err(IndexError::Count {
+                ids: ids.len(),
+                vectors: vectors.nrows(),
+            });
         }
         loop {
             let is_room_made = match self.insert(ids, vectors) {
@@ -160,8 +163,14 @@ impl SharedIndex {
 
     fn rebuild_where_it_pays(&self) -> Result<(), IndexError> {
         // A task of rayon's that waited here might be the one that the builder waits for.
-        let Ok(_rebuilding) = self.rebuilding.try_lock() else { return Ok(()) };
-        if self.with(VectorIndex::needs_rebuild) { self.rebuild() } else { Ok(()) }
+        let Ok(_rebuilding) = self.rebuilding.try_lock() else {
+            return Ok(());
+        };
+        if self.with(VectorIndex::needs_rebuild) {
+            self.rebuild()
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts another index in this one's place.
@@ -241,13 +250,20 @@ mod tests {
     #[test]
     fn searches_go_on_while_vectors_come_and_go() {
         let vectors = random(9000, 24);
-        let options = IndexOptions { lists_from: 2000, ..IndexOptions::default() };
-        let index = VectorIndex::build(&ids(0..1000), vectors.slice(s![..1000, ..]), &options).unwrap();
+        let options = IndexOptions {
+            lists_from: 2000,
+            ..IndexOptions::default()
+        };
+        let index =
+            VectorIndex::build(&ids(0..1000), vectors.slice(s![..1000, ..]), &options).unwrap();
         let shared = SharedIndex::new(index);
         let done = AtomicBool::new(false);
         let finds = |row: i64| {
             let query = vectors.row(row as usize).to_vec();
-            shared.with(|index| index.search(&query, 1, &SearchParams::default())).unwrap()[0].track
+            shared
+                .with(|index| index.search(&query, 1, &SearchParams::default()))
+                .unwrap()[0]
+                .track
         };
         std::thread::scope(|scope| {
             let searching: Vec<_> = (0..2)
@@ -264,14 +280,18 @@ mod tests {
                 .collect();
             for from in (1000..9000).step_by(500) {
                 let rows = vectors.slice(s![from..from + 500, ..]);
-                shared.add(&ids(from as i64..from as i64 + 500), rows).unwrap();
+                shared
+                    .add(&ids(from as i64..from as i64 + 500), rows)
+                    .unwrap();
                 assert_eq!(finds(from as i64 + 499), TrackId(from as i64 + 499));
             }
             for id in 500..700 {
                 assert!(shared.remove(TrackId(id)) && !shared.remove(TrackId(id)));
             }
             done.store(true, Ordering::Relaxed);
-            searching.into_iter().for_each(|thread| thread.join().unwrap());
+            searching
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
         });
         let (len, lists) = shared.with(|index| (index.len(), index.stats().list_count));
         // Lists were made on the way.
@@ -282,23 +302,35 @@ mod tests {
     #[test]
     fn changes_during_a_build_are_in_its_result() {
         let vectors = random(20_000, 16);
-        let index =
-            VectorIndex::build(&ids(0..19_000), vectors.slice(s![..19_000, ..]), &IndexOptions::default());
+        let index = VectorIndex::build(
+            &ids(0..19_000),
+            vectors.slice(s![..19_000, ..]),
+            &IndexOptions::default(),
+        );
         let shared = SharedIndex::new(index.unwrap());
         std::thread::scope(|scope| {
             let builder = scope.spawn(|| shared.rebuild().unwrap());
             for id in 19_000..19_500 {
-                shared.add(&[TrackId(id)], vectors.slice(s![id as usize..=id as usize, ..])).unwrap();
+                shared
+                    .add(
+                        &[TrackId(id)],
+                        vectors.slice(s![id as usize..=id as usize, ..]),
+                    )
+                    .unwrap();
                 assert!(shared.remove(TrackId(id - 19_000)));
             }
             // One that goes and comes back as another.
             shared.remove(TrackId(700));
-            shared.add(&[TrackId(700)], vectors.slice(s![19_999.., ..])).unwrap();
+            shared
+                .add(&[TrackId(700)], vectors.slice(s![19_999.., ..]))
+                .unwrap();
             builder.join().unwrap();
         });
         shared.with(|index| {
             assert_eq!(index.tracks(), ids(500..19_500));
-            let found = index.search(&vectors.row(19_999).to_vec(), 1, &SearchParams::default()).unwrap();
+            let found = index
+                .search(&vectors.row(19_999).to_vec(), 1, &SearchParams::default())
+                .unwrap();
             assert_eq!(found[0].track, TrackId(700));
         });
     }
@@ -306,13 +338,23 @@ mod tests {
     #[test]
     fn a_snapshot_stays_as_it_is_and_shares_what_was_built() {
         let vectors = random(3000, 16);
-        let index =
-            VectorIndex::build(&ids(0..2000), vectors.slice(s![..2000, ..]), &IndexOptions::default());
+        let index = VectorIndex::build(
+            &ids(0..2000),
+            vectors.slice(s![..2000, ..]),
+            &IndexOptions::default(),
+        );
         let shared = SharedIndex::new(index.unwrap());
-        shared.add(&ids(2000..2300), vectors.slice(s![2000..2300, ..])).unwrap();
+        shared
+            .add(&ids(2000..2300), vectors.slice(s![2000..2300, ..]))
+            .unwrap();
         let before = shared.snapshot();
         for id in 2300..3000 {
-            shared.add(&[TrackId(id)], vectors.slice(s![id as usize..=id as usize, ..])).unwrap();
+            shared
+                .add(
+                    &[TrackId(id)],
+                    vectors.slice(s![id as usize..=id as usize, ..]),
+                )
+                .unwrap();
             assert!(shared.remove(TrackId(id - 1000)) && !shared.remove(TrackId(id - 1000)));
         }
         let after = shared.snapshot();
@@ -325,21 +367,36 @@ mod tests {
         assert_eq!(after.tracks(), left);
         for (row, query) in vectors.outer_iter().enumerate() {
             let nearest = |index: &VectorIndex| {
-                index.search(&query.to_vec(), 1, &SearchParams::default()).unwrap()[0].track.0
+                index
+                    .search(&query.to_vec(), 1, &SearchParams::default())
+                    .unwrap()[0]
+                    .track
+                    .0
             };
             assert_eq!(nearest(&before) == row as i64, row < 2300, "{row}");
-            assert_eq!(nearest(&after) == row as i64, !(1300..2000).contains(&row), "{row}");
+            assert_eq!(
+                nearest(&after) == row as i64,
+                !(1300..2000).contains(&row),
+                "{row}"
+            );
         }
         // Parts that copies share are few, and each is larger than those behind it.
-        let parts: Vec<usize> = after.tail.parts().iter().map(|part| part.live.count).collect();
+        let parts: Vec<usize> = after
+            .tail
+            .parts()
+            .iter()
+            .map(|part| part.live.count)
+            .collect();
         assert!(parts.len() <= 6 && after.tail.live() == 1000, "{parts:?}");
     }
 
     /// Runs for `VOISIN_SOAK_SECONDS`, six by default, with 2 to 8 threads in turn.
     #[test]
     fn tasks_search_and_change_beside_a_writer() {
-        let seconds =
-            std::env::var("VOISIN_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6.);
+        let seconds = std::env::var("VOISIN_SOAK_SECONDS")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(6.);
         let rounds = if seconds > 60. { 2..=8 } else { 3..=5 };
         let each = Duration::from_secs_f64(seconds / rounds.clone().count() as f64);
         for threads in rounds {
@@ -355,7 +412,10 @@ mod tests {
             while let Err(error) = end.recv_timeout(Duration::from_secs(30)) {
                 assert_eq!(error, RecvTimeoutError::Timeout, "{threads} threads");
                 let now = moved.load(Ordering::Relaxed);
-                assert!(now > last, "{threads} threads: nothing moves after {now} calls");
+                assert!(
+                    now > last,
+                    "{threads} threads: nothing moves after {now} calls"
+                );
                 last = now;
             }
         }
@@ -365,11 +425,17 @@ mod tests {
     fn search_and_change(threads: usize, time: Duration, moved: &AtomicU64) {
         /// Ids that each task puts in, and takes out again.
         const OF_TASK: i64 = 1 << 40;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let vectors = random(8000, 32);
-        let options = IndexOptions { metric: IndexMetric::Euclidean, ..IndexOptions::default() };
-        let built =
-            pool.install(|| VectorIndex::build(&ids(0..6000), vectors.slice(s![..6000, ..]), &options));
+        let options = IndexOptions {
+            metric: IndexMetric::Euclidean,
+            ..IndexOptions::default()
+        };
+        let built = pool
+            .install(|| VectorIndex::build(&ids(0..6000), vectors.slice(s![..6000, ..]), &options));
         let shared = SharedIndex::new(built.unwrap());
         // Those that nobody asks for.
         let one = |at: usize| vectors.slice(s![6000 + at % 2000..=6000 + at % 2000, ..]);
@@ -391,7 +457,8 @@ mod tests {
             let work = |round: usize, task: usize| {
                 let row = (round * 7 + task) % 5900;
                 let query = vectors.slice(s![row..row + 40, ..]);
-                let found = shared.with(|index| index.search_batch(query, 3, &SearchParams::default()));
+                let found =
+                    shared.with(|index| index.search_batch(query, 3, &SearchParams::default()));
                 for (at, found) in found.unwrap().iter().enumerate() {
                     // Up to 5950 they are never taken out.
                     assert_eq!(found[0].track, TrackId((row + at) as i64));
@@ -413,27 +480,39 @@ mod tests {
             let mut rounds = 0;
             while start.elapsed() < time {
                 pool.install(|| {
-                    (0..5_usize).into_par_iter().with_max_len(1).for_each(|task| work(rounds, task));
+                    (0..5_usize)
+                        .into_par_iter()
+                        .with_max_len(1)
+                        .for_each(|task| work(rounds, task));
                 });
                 rounds += 1;
             }
             assert!(rounds > 3, "{rounds}");
-            let added =
-                (0..rounds as i64).all(|round| shared.with(|index| index.contains(TrackId(OF_TASK + round))));
+            let added = (0..rounds as i64)
+                .all(|round| shared.with(|index| index.contains(TrackId(OF_TASK + round))));
             assert!(added, "something that was put in is not there");
         });
         let tracks = shared.with(VectorIndex::tracks);
         assert!(tracks.iter().filter(|track| track.0 < 5950).count() == 5950);
-        assert!(!tracks.iter().any(|track| track.0 >= 2 * OF_TASK), "something that was taken out is there");
+        assert!(
+            !tracks.iter().any(|track| track.0 >= 2 * OF_TASK),
+            "something that was taken out is there"
+        );
     }
 
     #[test]
     fn a_batch_goes_in_whole_or_not_at_all_and_makes_itself_room() {
-        let options = IndexOptions { metric: IndexMetric::Euclidean, ..IndexOptions::default() };
-        let shared =
-            SharedIndex::new(VectorIndex::build(&[], Array2::zeros((0, 1)).view(), &options).unwrap());
+        let options = IndexOptions {
+            metric: IndexMetric::Euclidean,
+            ..IndexOptions::default()
+        };
+        let shared = SharedIndex::new(
+            VectorIndex::build(&[], Array2::zeros((0, 1)).view(), &options).unwrap(),
+        );
         let vectors = random(30, 5);
-        shared.add(&ids(0..10), vectors.slice(s![..10, ..])).unwrap();
+        shared
+            .add(&ids(0..10), vectors.slice(s![..10, ..]))
+            .unwrap();
         let again = shared.add(&ids(9..12), vectors.slice(s![9..12, ..]));
         assert!(matches!(again, Err(IndexError::Duplicate(TrackId(9)))));
         let twice = [TrackId(10), TrackId(11), TrackId(10)];
@@ -446,9 +525,13 @@ mod tests {
         // A hundred times as far out as anything before.
         let far = 100. * &vectors.slice(s![20.., ..]);
         shared.add(&ids(20..30), far.view()).unwrap();
-        let found = shared.with(|index| index.search(&far.row(3).to_vec(), 1, &SearchParams::default()));
+        let found =
+            shared.with(|index| index.search(&far.row(3).to_vec(), 1, &SearchParams::default()));
         let nearest = found.unwrap()[0];
-        assert_eq!((nearest.track, shared.with(VectorIndex::len)), (TrackId(23), 20));
+        assert_eq!(
+            (nearest.track, shared.with(VectorIndex::len)),
+            (TrackId(23), 20)
+        );
         assert!(nearest.similarity.abs() < 1e-2, "{}", nearest.similarity);
     }
 }

@@ -30,7 +30,10 @@ impl Bitmap {
 
     /// Room for `n` slots, none of them set.
     pub(crate) fn empty(n: usize) -> Self {
-        Self { bytes: vec![0; n.div_ceil(8)], count: 0 }
+        Self {
+            bytes: vec![0; n.div_ceil(8)],
+            count: 0,
+        }
     }
 
     pub(crate) fn set(&mut self, slot: usize) {
@@ -58,7 +61,11 @@ impl Bitmap {
     }
 
     /// The set slots of `self` whose id passes.
-    pub(crate) fn restrict(&self, ids: &[TrackId], pass: &(dyn Fn(TrackId) -> bool + Sync)) -> Self {
+    pub(crate) fn restrict(
+        &self,
+        ids: &[TrackId],
+        pass: &(dyn Fn(TrackId) -> bool + Sync),
+    ) -> Self {
         let mut count = 0;
         let bytes = ids.chunks(8).zip(&self.bytes).map(|(ids, &byte)| {
             let mut kept = 0_u8;

@@ -17,7 +17,13 @@ impl VectorIndex {
     /// What the index at `path` is, from its head and that of its tail; the vectors are neither read nor checked.
     #[doc(hidden)]
     pub fn summary(path: &Path) -> Result<IndexSummary, IndexError> {
-        let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
+        let io = |doing| {
+            move |source| IndexError::Io {
+                path: path.to_owned(),
+                doing,
+                source,
+            }
+        };
         let damage = Damage(path.to_owned());
         let mut file = File::open(path).map_err(io("opening"))?;
         let length = file.metadata().map_err(io("reading"))?.len();
@@ -30,16 +36,23 @@ impl VectorIndex {
         let mut head = Vec::new();
         if (file::PREFIX as u64..=length.min(LARGEST_HEAD)).contains(&body_start) {
             file.seek(SeekFrom::Start(0)).map_err(io("reading"))?;
-            file.by_ref().take(body_start).read_to_end(&mut head).map_err(io("reading"))?;
+            file.by_ref()
+                .take(body_start)
+                .read_to_end(&mut head)
+                .map_err(io("reading"))?;
         } else {
             head.extend_from_slice(&prefix);
         }
         let (header, root) = file::parse_head(&damage, &head)?;
-        let end = header.body_len().and_then(|body| u64::try_from(body).ok()?.checked_add(body_start));
+        let end = header
+            .body_len()
+            .and_then(|body| u64::try_from(body).ok()?.checked_add(body_start));
         let mut behind = Vec::new();
         if let Some(end) = end.filter(|&end| end < length) {
             file.seek(SeekFrom::Start(end)).map_err(io("reading"))?;
-            file.take(tail_file::HEAD).read_to_end(&mut behind).map_err(io("reading"))?;
+            file.take(tail_file::HEAD)
+                .read_to_end(&mut behind)
+                .map_err(io("reading"))?;
         }
         let behind = Behind::of(&behind);
         let is_marked = behind == Behind::Mark || !header.complete;
@@ -58,7 +71,11 @@ impl VectorIndex {
             stamp.generation = tail.generation;
         }
         let width = (header.space.lifted_dimension() as u64).next_multiple_of(ALIGN as u64);
-        let full = if header.residual_bits().is_none() { header.n as u64 } else { 0 };
+        let full = if header.residual_bits().is_none() {
+            header.n as u64
+        } else {
+            0
+        };
         let (added, removed) = tail.map_or((0, 0), |tail| (tail.added, tail.removed));
         Ok(IndexSummary {
             stamp,
@@ -69,7 +86,9 @@ impl VectorIndex {
             mode: header.tuning.mode(header.has_lists(), header.has_graph()),
             graph_from: header.options.graph_from,
             lists_from: header.options.lists_from,
-            lists: header.has_lists().then(|| header.tuning.list_stats(header.residual_bits().is_some())),
+            lists: header
+                .has_lists()
+                .then(|| header.tuning.list_stats(header.residual_bits().is_some())),
             ef: header.has_graph().then(|| header.tuning.ef(10)),
             residual_bits: header.residual_bits(),
             tail: added,

@@ -18,7 +18,9 @@ pub(crate) struct IndexTail {
 impl IndexTail {
     /// Of vectors that were encoded before.
     pub(crate) fn of(segment: Segment) -> Self {
-        Self { parts: vec![segment] }
+        Self {
+            parts: vec![segment],
+        }
     }
 
     pub(crate) fn parts(&self) -> &[Segment] {
@@ -37,7 +39,9 @@ impl IndexTail {
 
     /// Where a live vector is.
     pub(crate) fn slot(&self, id: TrackId) -> Option<(&Segment, usize)> {
-        self.parts.iter().find_map(|part| Some((part, part.slot(id)?)))
+        self.parts
+            .iter()
+            .find_map(|part| Some((part, part.slot(id)?)))
     }
 
     pub(crate) fn remove(&mut self, id: TrackId) -> bool {

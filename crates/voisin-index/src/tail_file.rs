@@ -72,8 +72,10 @@ pub(crate) fn path_of(path: &Path) -> PathBuf {
 
 /// That the changes of the base at `path` are neither behind it nor beside it.
 pub(crate) fn missing(path: &Path) -> IndexError {
-    let what =
-        format!("missing: {} was saved with changes that belong beside it or at its end", path.display());
+    let what = format!(
+        "missing: {} was saved with changes that belong beside it or at its end",
+        path.display()
+    );
     Damage(path_of(path)).error(what)
 }
 
@@ -85,7 +87,9 @@ pub(crate) fn save(
     base: &Segment,
     tail: &IndexTail,
 ) -> Result<(), IndexError> {
-    replace(&path_of(path), |file| file.write_all(&encode(root, stamp, base, tail)?))
+    replace(&path_of(path), |file| {
+        file.write_all(&encode(root, stamp, base, tail)?)
+    })
 }
 
 /// The changes of the base with digest `root`.
@@ -95,11 +99,15 @@ pub(crate) fn encode(
     base: &Segment,
     tail: &IndexTail,
 ) -> std::io::Result<Vec<u8>> {
-    let removed: Vec<u32> =
-        (0..base.len() as u32).filter(|&slot| !base.live.contains(slot as usize)).collect();
+    let removed: Vec<u32> = (0..base.len() as u32)
+        .filter(|&slot| !base.live.contains(slot as usize))
+        .collect();
     let live = |part| move |slot| (part, slot as usize);
-    let added: Vec<(&Segment, usize)> =
-        tail.parts().iter().flat_map(|part| part.live.slots().map(live(part))).collect();
+    let added: Vec<(&Segment, usize)> = tail
+        .parts()
+        .iter()
+        .flat_map(|part| part.live.slots().map(live(part)))
+        .collect();
     let mut header = TailHeader {
         base: root.to_vec(),
         generation: stamp.generation,
@@ -113,14 +121,22 @@ pub(crate) fn encode(
     bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&header);
     bytes.extend(removed.iter().flat_map(|slot| slot.to_le_bytes()));
-    bytes.extend(added.iter().flat_map(|&(part, slot)| part.ids[slot].0.to_le_bytes()));
+    bytes.extend(
+        added
+            .iter()
+            .flat_map(|&(part, slot)| part.ids[slot].0.to_le_bytes()),
+    );
     for &(part, slot) in &added {
         let meta = part.codes.meta[slot];
         bytes.extend_from_slice(&meta.scale.to_le_bytes());
         bytes.extend_from_slice(&meta.offset.to_le_bytes());
     }
-    added.iter().for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.hi_row(slot)));
-    added.iter().for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.lo_row(slot)));
+    added
+        .iter()
+        .for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.hi_row(slot)));
+    added
+        .iter()
+        .for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.lo_row(slot)));
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     Ok(bytes)
@@ -134,10 +150,13 @@ pub(crate) fn summary(
     bytes: &[u8],
     root: [u8; DIGEST],
 ) -> Result<Option<TailHeader>, IndexError> {
-    let length = bytes.get(12..16).map(|length| u32::from_le_bytes(array(length)) as usize);
+    let length = bytes
+        .get(12..16)
+        .map(|length| u32::from_le_bytes(array(length)) as usize);
     let header = length.and_then(|length| bytes.get(PREFIX..PREFIX.checked_add(length)?));
-    let header =
-        header.filter(|_| &bytes[..8] == MAGIC).ok_or_else(|| damage.error("not the tail of an index"))?;
+    let header = header
+        .filter(|_| &bytes[..8] == MAGIC)
+        .ok_or_else(|| damage.error("not the tail of an index"))?;
     let header = TailHeader::read(damage, header)?;
     Ok((header.base == root).then_some(header))
 }
@@ -148,23 +167,40 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, IndexError
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(IndexError::Io { path, doing: "opening", source }),
+        Err(source) => {
+            return Err(IndexError::Io {
+                path,
+                doing: "opening",
+                source,
+            });
+        }
     };
     let mut bytes = Vec::new();
     match file.take(most).read_to_end(&mut bytes) {
         Ok(_) => Ok(Some(bytes)),
-        Err(source) => Err(IndexError::Io { path, doing: "reading", source }),
+        Err(source) => Err(IndexError::Io {
+            path,
+            doing: "reading",
+            source,
+        }),
     }
 }
 
 /// Removes what is left of the base that was at `path` before, if it is a tail.
 pub(crate) fn remove(path: &Path) -> Result<(), IndexError> {
-    let is_tail = read(path, MAGIC.len() as u64).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == MAGIC));
+    let is_tail =
+        read(path, MAGIC.len() as u64).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == MAGIC));
     let path = path_of(path);
-    match if is_tail { std::fs::remove_file(&path) } else { Ok(()) } {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(IndexError::Io { path, doing: "removing", source })
-        }
+    match if is_tail {
+        std::fs::remove_file(&path)
+    } else {
+        Ok(())
+    } {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(IndexError::Io {
+            path,
+            doing: "removing",
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -178,19 +214,30 @@ pub(crate) fn decode(
     width: usize,
 ) -> Result<Option<TailChanges>, IndexError> {
     let short = || damage.error("shorter than its head");
-    let body_end = bytes.len().checked_sub(DIGEST).filter(|&end| end >= PREFIX).ok_or_else(short)?;
+    let body_end = bytes
+        .len()
+        .checked_sub(DIGEST)
+        .filter(|&end| end >= PREFIX)
+        .ok_or_else(short)?;
     if &bytes[..8] != MAGIC {
         return Err(damage.error("not the tail of an index"));
     }
     let version = u32::from_le_bytes(array(&bytes[8..12]));
     if version != VERSION {
-        return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
+        return Err(IndexError::Version {
+            path: damage.0.clone(),
+            expected: VERSION,
+            actual: version,
+        });
     }
     if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {
         return Err(damage.error("checksum"));
     }
     let body_start = PREFIX + u32::from_le_bytes(array(&bytes[12..16])) as usize;
-    let header = bytes.get(PREFIX..body_start).filter(|_| body_start <= body_end).ok_or_else(short)?;
+    let header = bytes
+        .get(PREFIX..body_start)
+        .filter(|_| body_start <= body_end)
+        .ok_or_else(short)?;
     let header = TailHeader::read(damage, header)?;
     if header.base != root {
         return Ok(None);
@@ -218,7 +265,10 @@ pub(crate) fn decode(
     if removed.iter().any(|&slot| slot as usize >= n) {
         return Err(damage.error("removed slot out of range"));
     }
-    let ids: Vec<TrackId> = ids.chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id)))).collect();
+    let ids: Vec<TrackId> = ids
+        .chunks_exact(8)
+        .map(|id| TrackId(i64::from_le_bytes(array(id))))
+        .collect();
     let meta = pairs(meta, |scale, offset| Meta { scale, offset });
     if !meta.iter().all(|meta| meta.is_sane()) {
         return Err(damage.error("scales out of range"));

@@ -20,7 +20,11 @@ pub(crate) struct Top {
 
 impl Top {
     pub(crate) fn new(k: usize) -> Self {
-        Self { k, found: Vec::with_capacity((k + k / MORE + 1).min(1 << 16)), worst: f32::NEG_INFINITY }
+        Self {
+            k,
+            found: Vec::with_capacity((k + k / MORE + 1).min(1 << 16)),
+            worst: f32::NEG_INFINITY,
+        }
     }
 
     pub(crate) fn k(&self) -> usize {
@@ -52,14 +56,20 @@ impl Top {
             self.found.push(neighbor);
             // The worst is known from the k-th on, and after some more anew.
             if self.found.len() == self.k {
-                let worst = self.found.iter().map(|one| one.similarity).min_by(f32::total_cmp);
+                let worst = self
+                    .found
+                    .iter()
+                    .map(|one| one.similarity)
+                    .min_by(f32::total_cmp);
                 self.worst = worst.unwrap_or(self.worst);
             } else if self.found.len() > self.k + self.k / MORE {
                 self.cut();
             }
             return;
         }
-        let at = self.found.partition_point(|other| nearer(other, &neighbor).is_lt());
+        let at = self
+            .found
+            .partition_point(|other| nearer(other, &neighbor).is_lt());
         self.found.insert(at, neighbor);
         self.found.truncate(self.k);
         if self.found.len() == self.k {
@@ -85,7 +95,8 @@ impl Top {
 /// The order of results: nearest first, equals by id.
 pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
     let key = |one: &Neighbor| {
-        u128::from(Scored::new(one.similarity, 0).key()) << 64 | u128::from(one.track.0 as u64 ^ 1 << 63)
+        u128::from(Scored::new(one.similarity, 0).key()) << 64
+            | u128::from(one.track.0 as u64 ^ 1 << 63)
     };
     key(a).cmp(&key(b))
 }
@@ -96,9 +107,23 @@ mod tests {
 
     #[test]
     fn results_go_by_similarity_and_then_id() {
-        let values = [f32::NEG_INFINITY, -1., -1e-9, -0., 0., 1e-9, 0.999_999, 1., f32::INFINITY, f32::NAN];
+        let values = [
+            f32::NEG_INFINITY,
+            -1.,
+            -1e-9,
+            -0.,
+            0.,
+            1e-9,
+            0.999_999,
+            1.,
+            f32::INFINITY,
+            f32::NAN,
+        ];
         for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
-            let named = |similarity, id| Neighbor { track: TrackId(id), similarity };
+            let named = |similarity, id| Neighbor {
+                track: TrackId(id),
+                similarity,
+            };
             for (i, j) in [(0, 0), (1, 2), (7, 1 << 31), (-5, 3), (i64::MIN, i64::MAX)] {
                 let order = b.total_cmp(&a).then(i.cmp(&j));
                 assert_eq!(nearer(&named(a, i), &named(b, j)), order, "{a} {b}");

@@ -35,12 +35,19 @@ pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
     }
     let step = base.len().div_ceil(SAMPLE);
     // Not every n-th: what is there may come round as regularly.
-    let any = |start: usize| start + (hash(start as u64) % step.min(base.len() - start) as u64) as usize;
+    let any =
+        |start: usize| start + (hash(start as u64) % step.min(base.len() - start) as u64) as usize;
     let beside = step.clamp(BESIDE[0], BESIDE[1]) / 2;
-    let slots = (0..base.len()).step_by(step).map(any).zip([beside, WIDE * beside].into_iter().cycle());
+    let slots = (0..base.len())
+        .step_by(step)
+        .map(any)
+        .zip([beside, WIDE * beside].into_iter().cycle());
     let slots: Vec<(usize, usize)> = slots.collect();
     let together = slots.len().div_ceil(rayon::current_num_threads());
-    slots.par_chunks(together).flat_map_iter(|slots| trials_of(source, base, slots)).collect()
+    slots
+        .par_chunks(together)
+        .flat_map_iter(|slots| trials_of(source, base, slots))
+        .collect()
 }
 
 /// The trials of some slots, for which the vectors are read once.
@@ -49,14 +56,23 @@ pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
 fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[(usize, usize)]) -> Vec<Trial> {
     let query = |&(slot, _): &(usize, usize)| source.codec.query_at(source.isa, source.codes, slot);
     let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-    let mut tops: Vec<Top> = slots.iter().map(|(_, beside)| Top::new(DEPTH + 2 * beside + 1)).collect();
+    let mut tops: Vec<Top> = slots
+        .iter()
+        .map(|(_, beside)| Top::new(DEPTH + 2 * beside + 1))
+        .collect();
     base.exact(source.isa, source.codec, &queries, &base.live, &mut tops);
     let trial = |(&(slot, beside), top): (&(usize, usize), Top)| {
         let hidden = slot.saturating_sub(beside) as u32..(slot + beside + 1).min(base.len()) as u32;
         let found = top.into_sorted().into_iter();
         let nearest = found.filter_map(|found| base.ids.binary_search(&found.track).ok());
-        let nearest = nearest.map(|slot| slot as u32).filter(|slot| !hidden.contains(slot));
-        Trial { slot: slot as u32, nearest: nearest.take(DEPTH).collect(), hidden }
+        let nearest = nearest
+            .map(|slot| slot as u32)
+            .filter(|slot| !hidden.contains(slot));
+        Trial {
+            slot: slot as u32,
+            nearest: nearest.take(DEPTH).collect(),
+            hidden,
+        }
     };
     slots.iter().zip(tops).map(trial).collect()
 }

@@ -18,8 +18,8 @@ use voisin_kernels::dot::best::Scored;
 const AT: [usize; 2] = [10, 100];
 /// Widths tried.
 const WIDTHS: [usize; 24] = [
-    16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 768,
-    1024, 2048,
+    16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512,
+    640, 768, 1024, 2048,
 ];
 /// Share of the true neighbours whose signs are within the first limit of the cascade.
 const FIRST_SHARE: f64 = 0.97;
@@ -116,11 +116,20 @@ impl Tuning {
     /// As a file has them.
     pub(crate) fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
         let lists = &mut self.lists;
-        for widths in [&mut self.ef, &mut self.bits, &mut lists.codes, &mut lists.reads] {
+        for widths in [
+            &mut self.ef,
+            &mut self.bits,
+            &mut lists.codes,
+            &mut lists.reads,
+        ] {
             fields.numbers(widths)?;
         }
         let margins = lists.margins.as_flattened_mut().iter_mut();
-        lists.lists.iter_mut().chain(margins).try_for_each(|real| fields.single(real))?;
+        lists
+            .lists
+            .iter_mut()
+            .chain(margins)
+            .try_for_each(|real| fields.single(real))?;
         fields.single(&mut self.sign_error)?;
         fields.single(&mut self.error8)?;
         fields.real(&mut lists.recall)?;
@@ -134,11 +143,22 @@ impl Tuning {
             .as_flattened()
             .iter()
             .all(|&width| width <= 1 << 31)
-            && self.lists.lists.iter().all(|lists| (0. ..=2e9).contains(lists))
-            && self.lists.margins.as_flattened().iter().all(|margin| (-ALL..=ALL).contains(margin))
+            && self
+                .lists
+                .lists
+                .iter()
+                .all(|lists| (0. ..=2e9).contains(lists))
+            && self
+                .lists
+                .margins
+                .as_flattened()
+                .iter()
+                .all(|margin| (-ALL..=ALL).contains(margin))
             && (0. ..=100.).contains(&self.sign_error)
             && (0. ..=2.).contains(&self.error8)
-            && [self.lists.recall, self.lists.error].iter().all(|share| (0. ..=1.).contains(share))
+            && [self.lists.recall, self.lists.error]
+                .iter()
+                .all(|share| (0. ..=1.).contains(share))
     }
 
     /// How [`SearchMode::Auto`] searches where there are lists, and a graph over them.
@@ -167,7 +187,12 @@ impl Tuning {
             between(margins[at], next, rest)
         });
         let margin = between(low, high, beyond(k).min(1.));
-        Reach { lists, most: usize::MAX, margin, codes: line(self.lists.codes, k) }
+        Reach {
+            lists,
+            most: usize::MAX,
+            margin,
+            codes: line(self.lists.codes, k),
+        }
     }
 
     /// How many vectors are read for `k` neighbours by an index that holds none.
@@ -189,7 +214,11 @@ impl Tuning {
     }
 
     pub(crate) fn budget(&self, k: usize) -> Budget {
-        Budget { bits: line(self.bits, k), sign_error: self.sign_error, error8: self.error8 }
+        Budget {
+            bits: line(self.bits, k),
+            sign_error: self.sign_error,
+            error8: self.error8,
+        }
     }
 }
 
@@ -231,13 +260,20 @@ pub(crate) fn measure(
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let walk = |width: usize| {
-                move |query: &PreparedQuery, hidden: Range<u32>, then: &mut dyn FnMut(&mut [Scored])| {
+                move |query: &PreparedQuery,
+                      hidden: Range<u32>,
+                      then: &mut dyn FnMut(&mut [Scored])| {
                     graph.walk(lists, source, query, width, hidden, then);
                 }
             };
-            let enough =
-                |&width: &usize| width >= k && recall(source, walk(width), trials, k, error8).0 >= target;
-            tuning.ef[at] = WIDTHS.iter().copied().find(enough).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
+            let enough = |&width: &usize| {
+                width >= k && recall(source, walk(width), trials, k, error8).0 >= target
+            };
+            tuning.ef[at] = WIDTHS
+                .iter()
+                .copied()
+                .find(enough)
+                .unwrap_or(WIDTHS[WIDTHS.len() - 1]);
         }
         tuning.walks = tuning.ef(AT[0]) * FOLLOWED_COST < lists.cost(tuning.reach(AT[0]));
     }
@@ -270,7 +306,9 @@ impl ListFit {
         share: f64,
     ) -> Option<Self> {
         let of = |trial: &Trial| {
-            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            let query = source
+                .codec
+                .query_at(source.isa, source.codes, trial.slot as usize);
             lists.margins(source.isa, &query, codes, &trial.hidden, nearest)
         };
         if codes >= source.codes.len() {
@@ -293,9 +331,14 @@ impl ListFit {
         // Below are the lists that every search looks at.
         let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
         let at = |i: usize| {
-            all.get(((trials.len() << i) - 1).max(first)).map_or(ALL, |margin| margin.clamp(-ALL, ALL))
+            all.get(((trials.len() << i) - 1).max(first))
+                .map_or(ALL, |margin| margin.clamp(-ALL, ALL))
         };
-        Some(Self { codes, lists: mean, margins: std::array::from_fn(at) })
+        Some(Self {
+            codes,
+            lists: mean,
+            margins: std::array::from_fn(at),
+        })
     }
 }
 
@@ -313,25 +356,46 @@ fn measure_lists(
     let aim = target + ABOVE * (1. - target);
     let ranks = |nearest: usize| -> Vec<Ranks> {
         let of = |trial: &Trial| {
-            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
-            lists.ranks(source.isa, &query, &trial.hidden, &trial.nearest[..AT[1]], &lists_of, nearest)
+            let query = source
+                .codec
+                .query_at(source.isa, source.codes, trial.slot as usize);
+            lists.ranks(
+                source.isa,
+                &query,
+                &trial.hidden,
+                &trial.nearest[..AT[1]],
+                &lists_of,
+                nearest,
+            )
         };
         trials.par_iter().map(of).collect()
     };
     let cheapest = |ranks: &[Ranks], k: usize, nearest: usize| {
-        let mut places: Vec<usize> = ranks.iter().flat_map(|ranks| &ranks[..k]).map(|rank| rank.1).collect();
+        let mut places: Vec<usize> = ranks
+            .iter()
+            .flat_map(|ranks| &ranks[..k])
+            .map(|rank| rank.1)
+            .collect();
         places.sort_unstable();
         let codes = NOT_HANDED_ON.map(|share| {
             let at = ((1. - share * (1. - aim)) * places.len() as f64).ceil() as usize;
-            places[at.clamp(1, places.len()) - 1].saturating_add(1).max(k)
+            places[at.clamp(1, places.len()) - 1]
+                .saturating_add(1)
+                .max(k)
         });
         let fit = |codes: usize, nearest: usize| {
             ListFit::of(source, lists, (trials, ranks), k, (codes, nearest), aim)
         };
         let fits = codes.into_iter().filter_map(|codes| fit(codes, nearest));
-        let cost = |fit: &ListFit| lists.cost(Reach { lists: fit.lists, ..Reach::fixed(0, fit.codes) });
+        let cost = |fit: &ListFit| {
+            lists.cost(Reach {
+                lists: fit.lists,
+                ..Reach::fixed(0, fit.codes)
+            })
+        };
         // A quarter more are handed on than trials need: among what is all alike, codes tell little apart.
-        fits.min_by_key(cost).and_then(|best| fit(best.codes + best.codes / 4, lists.len()))
+        fits.min_by_key(cost)
+            .and_then(|best| fit(best.codes + best.codes / 4, lists.len()))
     };
     let nearest = lists.len().div_ceil(4).max(RANKED_LISTS).min(lists.len());
     let known = ranks(nearest);
@@ -341,8 +405,11 @@ fn measure_lists(
         fits = AT.map(|k| cheapest(&known, k, lists.len()));
     }
     for (at, k) in AT.into_iter().enumerate() {
-        let everything =
-            ListFit { lists: lists.len() as f32, codes: source.codes.len(), margins: [ALL; MARGINS] };
+        let everything = ListFit {
+            lists: lists.len() as f32,
+            codes: source.codes.len(),
+            margins: [ALL; MARGINS],
+        };
         let fit = fits[at].unwrap_or(everything);
         let (mut mean, mut codes) = (fit.lists, fit.codes);
         if (1. - aim) * ((trials.len() * k) as f64) < FEW_MISSES {
@@ -351,18 +418,35 @@ fn measure_lists(
         tuning.lists.margins[at] = fit.margins;
         let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
         // What was read is compared, however far from the others it seemed.
-        let error8 = if residuals.is_some() { f32::INFINITY } else { tuning.error8 };
+        let error8 = if residuals.is_some() {
+            f32::INFINITY
+        } else {
+            tuning.error8
+        };
         let measured = |reach: Reach, reads: usize| {
-            let search = |query: &PreparedQuery, hidden: Range<u32>, then: &mut dyn FnMut(&mut [Scored])| {
-                lists.nearest(source.isa, next, query, reach, hidden, |pool: &mut [Scored]| {
-                    let mut read = pool.to_vec();
-                    source.isa.keep_best(&mut read, (reads, reads), &mut Vec::new());
-                    then(&mut read);
-                });
-            };
+            let search =
+                |query: &PreparedQuery, hidden: Range<u32>, then: &mut dyn FnMut(&mut [Scored])| {
+                    lists.nearest(
+                        source.isa,
+                        next,
+                        query,
+                        reach,
+                        hidden,
+                        |pool: &mut [Scored]| {
+                            let mut read = pool.to_vec();
+                            source
+                                .isa
+                                .keep_best(&mut read, (reads, reads), &mut Vec::new());
+                            then(&mut read);
+                        },
+                    );
+                };
             recall(source, search, trials, k, error8)
         };
-        let of = |mean: f32, codes: usize, tuning: &Tuning| Reach { codes, ..tuning.reach_of(k, mean) };
+        let of = |mean: f32, codes: usize, tuning: &Tuning| Reach {
+            codes,
+            ..tuning.reach_of(k, mean)
+        };
         let mut found = (0., 0.);
         for _ in 0..WIDENINGS {
             found = measured(of(mean, codes, tuning), usize::MAX);
@@ -403,30 +487,47 @@ struct Errors {
 
 fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tuning: &mut Tuning) {
     let errors = |trial: &Trial| {
-        let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+        let query = source
+            .codec
+            .query_at(source.isa, source.codes, trial.slot as usize);
         let nearest = &trial.nearest[..AT[1]];
         let (mut products, mut estimates) = (Vec::new(), Vec::new());
-        source.codes.similarities8(source.isa, &query, nearest, &mut products, &mut estimates);
+        source
+            .codes
+            .similarities8(source.isa, &query, nearest, &mut products, &mut estimates);
         let mut errors = Errors::default();
         let signs = base.sign_ranks(source.isa, &query, nearest);
         for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(estimates) {
             let similarity = source.codes.similarity(source.isa, &query, slot as usize);
-            let model = SignModel::new(source.codec, &query, source.codes.meta[slot as usize], similarity);
+            let model = SignModel::new(
+                source.codec,
+                &query,
+                source.codes.meta[slot as usize],
+                similarity,
+            );
             errors.ranks.push(rank);
-            errors.signs.push((distance as f32 - model.mean) / model.deviation.max(1.));
+            errors
+                .signs
+                .push((distance as f32 - model.mean) / model.deviation.max(1.));
             errors.error8.push(similarity - estimate.score());
         }
         errors
     };
     let errors: Vec<Errors> = trials.par_iter().map(errors).collect();
     for (at, k) in AT.into_iter().enumerate() {
-        let mut ranks: Vec<usize> = errors.iter().flat_map(|one| one.ranks[..k].iter().copied()).collect();
+        let mut ranks: Vec<usize> = errors
+            .iter()
+            .flat_map(|one| one.ranks[..k].iter().copied())
+            .collect();
         ranks.sort_unstable();
         // Where this is too few, the limit of signs is raised during the search.
         tuning.bits[at] = ranks[((ranks.len() - 1) as f64 * FIRST_SHARE) as usize].max(4 * k);
     }
     let beyond = |of: fn(&Errors) -> &Vec<f32>| {
-        let mut all: Vec<f32> = errors.iter().flat_map(|one| of(one).iter().copied()).collect();
+        let mut all: Vec<f32> = errors
+            .iter()
+            .flat_map(|one| of(one).iter().copied())
+            .collect();
         all.sort_unstable_by(f32::total_cmp);
         all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.)
     };
@@ -445,11 +546,16 @@ fn recall(
     error8: f32,
 ) -> (f64, f64) {
     let one = |trial: &Trial| {
-        let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+        let query = source
+            .codec
+            .query_at(source.isa, source.codes, trial.slot as usize);
         let mut hits = 0;
         search(&query, trial.hidden.clone(), &mut |pool| {
             hits = nearest16(source, &query, pool, k, error8, |found| {
-                found.iter().filter(|found| trial.nearest[..k].contains(&found.name())).count()
+                found
+                    .iter()
+                    .filter(|found| trial.nearest[..k].contains(&found.name()))
+                    .count()
             });
         });
         hits
@@ -457,7 +563,10 @@ fn recall(
     let found: Vec<usize> = trials.par_iter().map(one).collect();
     let n = trials.len() as f64;
     let mean = found.iter().sum::<usize>() as f64 / (n * k as f64);
-    let square: f64 = found.iter().map(|&found| (found as f64 / k as f64 - mean).powi(2)).sum();
+    let square: f64 = found
+        .iter()
+        .map(|&found| (found as f64 / k as f64 - mean).powi(2))
+        .sum();
     (mean, (square / (n * (n - 1.).max(1.))).sqrt())
 }
 
@@ -479,7 +588,8 @@ mod tests {
         for mut windows in vectors.axis_chunks_iter_mut(Axis(0), WINDOWS) {
             let mut at: Vec<f32> = (0..DIMENSION).map(|_| rng.random::<f32>() - 0.5).collect();
             for mut window in windows.outer_iter_mut() {
-                at.iter_mut().for_each(|x| *x += 0.1 * (rng.random::<f32>() - 0.5));
+                at.iter_mut()
+                    .for_each(|x| *x += 0.1 * (rng.random::<f32>() - 0.5));
                 window.iter_mut().zip(&at).for_each(|(to, &x)| *to = x);
             }
         }
@@ -495,7 +605,10 @@ mod tests {
         order.shuffle(&mut rng);
         vectors = vectors.select(Axis(0), &order);
         let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
-        let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+        let options = IndexOptions {
+            lists_from: 0,
+            ..IndexOptions::default()
+        };
         let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
         let lists = index.lists.as_ref().unwrap();
         let mut before = 0;
@@ -505,20 +618,38 @@ mod tests {
                 let query = index.codec.stored_at(&index.base.codes, slot);
                 let hidden = slot as u32..slot as u32 + 1;
                 let margins = lists.margins(index.isa, &query, reach.codes, &hidden, lists.len());
-                margins.iter().filter(|&&margin| margin <= reach.margin).count()
+                margins
+                    .iter()
+                    .filter(|&&margin| margin <= reach.margin)
+                    .count()
             };
             let counts: Vec<usize> = (0..vectors.nrows()).step_by(7).map(compared).collect();
             let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
             assert!((mean / width as f64 - 1.).abs() < 0.15, "{width}: {mean}");
             // Not as many for every vector, but for the last.
             let most = counts.iter().max().unwrap();
-            assert!((*most as f64 > 1.3 * mean) == (width < lists.len()), "{width}: {most}");
-            let params = SearchParams { ef: Some(width), ..SearchParams::default() };
-            let found = index.search_batch(vectors.slice(ndarray::s![..;40, ..]), 10, &params).unwrap();
-            let exact = SearchParams { mode: SearchMode::Exact, ..params };
-            let truth = index.search_batch(vectors.slice(ndarray::s![..;40, ..]), 10, &exact).unwrap();
+            assert!(
+                (*most as f64 > 1.3 * mean) == (width < lists.len()),
+                "{width}: {most}"
+            );
+            let params = SearchParams {
+                ef: Some(width),
+                ..SearchParams::default()
+            };
+            let found = index
+                .search_batch(vectors.slice(ndarray::s![..;40, ..]), 10, &params)
+                .unwrap();
+            let exact = SearchParams {
+                mode: SearchMode::Exact,
+                ..params
+            };
+            let truth = index
+                .search_batch(vectors.slice(ndarray::s![..;40, ..]), 10, &exact)
+                .unwrap();
             let pairs = found.iter().zip(&truth);
-            let hits: usize = pairs.map(|(a, b)| b.iter().filter(|one| a.contains(one)).count()).sum();
+            let hits: usize = pairs
+                .map(|(a, b)| b.iter().filter(|one| a.contains(one)).count())
+                .sum();
             assert!(hits >= before, "{width}: {hits} after {before}");
             before = hits;
         }
@@ -530,15 +661,24 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(4);
         let (vectors, strangers) = (recordings(RECORDINGS, &mut rng), recordings(20, &mut rng));
         let mut ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
-        let options = IndexOptions { lists_from: 0, graph_from: 0, ..IndexOptions::default() };
+        let options = IndexOptions {
+            lists_from: 0,
+            graph_from: 0,
+            ..IndexOptions::default()
+        };
         let recall = |ids: &[TrackId], mode: SearchMode| {
             let index = VectorIndex::build(ids, vectors.view(), &options).unwrap();
             let search = |mode| {
-                let params = SearchParams { mode, ..SearchParams::default() };
+                let params = SearchParams {
+                    mode,
+                    ..SearchParams::default()
+                };
                 index.search_batch(strangers.view(), 10, &params).unwrap()
             };
             let found = search(mode).into_iter().zip(search(SearchMode::Exact));
-            let hits: usize = found.map(|(a, b)| b.iter().filter(|one| a.contains(one)).count()).sum();
+            let hits: usize = found
+                .map(|(a, b)| b.iter().filter(|one| a.contains(one)).count())
+                .sum();
             hits as f64 / (10 * strangers.nrows()) as f64
         };
         for mode in [SearchMode::Lists, SearchMode::Hnsw] {
@@ -547,7 +687,10 @@ mod tests {
             // Where windows of a recording are anywhere, none are hidden: widths are those for near copies.
             ids.shuffle(&mut rng);
             let anywhere = recall(&ids, mode);
-            assert!(in_order >= 0.985 && anywhere < in_order - 0.02, "{mode:?}: {in_order} {anywhere}");
+            assert!(
+                in_order >= 0.985 && anywhere < in_order - 0.02,
+                "{mode:?}: {in_order} {anywhere}"
+            );
         }
     }
 }

@@ -59,7 +59,9 @@ impl std::str::FromStr for SearchMode {
         [Self::Auto, Self::Exact, Self::Scan, Self::Lists, Self::Hnsw]
             .into_iter()
             .find(|mode| mode.name() == s)
-            .ok_or_else(|| format!("unknown search mode \"{s}\": expected auto, exact, scan, lists or hnsw"))
+            .ok_or_else(|| {
+                format!("unknown search mode \"{s}\": expected auto, exact, scan, lists or hnsw")
+            })
     }
 }
 

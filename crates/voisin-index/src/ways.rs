@@ -38,25 +38,44 @@ pub(super) enum Way<'a> {
 }
 
 impl VectorIndex {
-    pub(super) fn allowed<'a>(&'a self, params: &SearchParams<'a>) -> Result<Allowed<'a>, IndexError> {
+    pub(super) fn allowed<'a>(
+        &'a self,
+        params: &SearchParams<'a>,
+    ) -> Result<Allowed<'a>, IndexError> {
         let parts = self.tail.parts();
         let (base, tail): (_, Vec<&Bitmap>) = match params.subset {
             Some(subset) if !self.is_current(subset) => return Err(IndexError::SubsetOutdated),
             Some(subset) => (&subset.base, subset.tail.iter().collect()),
-            None => (&*self.base.live, parts.iter().map(|part| &*part.live).collect()),
+            None => (
+                &*self.base.live,
+                parts.iter().map(|part| &*part.live).collect(),
+            ),
         };
         let passing = |allowed: &'a Bitmap, segment: &Segment| match params.filter {
             Some(filter) => Cow::Owned(allowed.restrict(&segment.ids, filter)),
             None => Cow::Borrowed(allowed),
         };
-        let tail = tail.into_iter().zip(parts).map(|(allowed, part)| passing(allowed, part)).collect();
-        Ok(Allowed { base: passing(base, &self.base), tail })
+        let tail = tail
+            .into_iter()
+            .zip(parts)
+            .map(|(allowed, part)| passing(allowed, part))
+            .collect();
+        Ok(Allowed {
+            base: passing(base, &self.base),
+            tail,
+        })
     }
 
     /// Compares the query with every allowed vector of the tail.
     pub(super) fn exact_tail(&self, query: &PreparedQuery, allowed: &Allowed<'_>, top: &mut Top) {
         for (part, allowed) in self.tail.parts().iter().zip(&allowed.tail) {
-            part.exact(self.isa, &self.codec, from_ref(query), allowed, from_mut(top));
+            part.exact(
+                self.isa,
+                &self.codec,
+                from_ref(query),
+                allowed,
+                from_mut(top),
+            );
         }
     }
 
@@ -73,8 +92,13 @@ impl VectorIndex {
 
     /// Searches. Names of vectors that are not there can come from a mapped file alone, and not before it was written into: then
     /// this says so, and so does every search after it.
-    pub(super) fn reading<T>(&self, search: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
-        let Some(file) = self.base.codes.file().filter(|file| file.is_mapped()) else { return search() };
+    pub(super) fn reading<T>(
+        &self,
+        search: impl FnOnce() -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let Some(file) = self.base.codes.file().filter(|file| file.is_mapped()) else {
+            return search();
+        };
         // The next search makes its buffers anew, however this one ended.
         catch_unwind(AssertUnwindSafe(search)).unwrap_or_else(|_| {
             file.set_damaged(CHANGED);
@@ -107,7 +131,13 @@ impl VectorIndex {
                 if self.is_outside(&self.base) {
                     self.read_all(from_ref(query), base, from_mut(&mut top))?;
                 } else {
-                    self.base.exact(self.isa, &self.codec, from_ref(query), base, from_mut(&mut top));
+                    self.base.exact(
+                        self.isa,
+                        &self.codec,
+                        from_ref(query),
+                        base,
+                        from_mut(&mut top),
+                    );
                 }
                 self.exact_tail(query, &allowed, &mut top);
                 return self.answers(query, top);
@@ -123,7 +153,11 @@ impl VectorIndex {
     }
 
     /// What was found by cosines, as the metric says it, if all that was read of the index's file was as it was written.
-    pub(super) fn answers(&self, query: &PreparedQuery, top: Top) -> Result<Vec<Neighbor>, IndexError> {
+    pub(super) fn answers(
+        &self,
+        query: &PreparedQuery,
+        top: Top,
+    ) -> Result<Vec<Neighbor>, IndexError> {
         let mut found = top.into_sorted();
         if self.options.metric != IndexMetric::Cosine {
             for neighbor in &mut found {
@@ -141,14 +175,19 @@ impl VectorIndex {
         }
         self.with_codes(found.track, |codes, slot| {
             let vector = self.codec.lowered(codes, slot);
-            let differences = vector.iter().zip(&query.plain).map(|(&x, &q)| f64::from(x) - f64::from(q));
+            let differences = vector
+                .iter()
+                .zip(&query.plain)
+                .map(|(&x, &q)| f64::from(x) - f64::from(q));
             -differences.map(|x| x * x).sum::<f64>().sqrt() as f32
         })
     }
 
     /// What the best by short code are compared by next.
     pub(super) fn next(&self) -> Next<'_> {
-        self.residuals.as_deref().map_or(Next::Codes(&self.base.codes), Next::Residuals)
+        self.residuals
+            .as_deref()
+            .map_or(Next::Codes(&self.base.codes), Next::Residuals)
     }
 
     /// Compares queries with vectors of the base that are not in the index.
@@ -159,14 +198,26 @@ impl VectorIndex {
         tops: &mut [Top],
     ) -> Result<(), IndexError> {
         slots.sort_unstable();
-        let tracks: Vec<TrackId> = slots.iter().map(|&slot| self.base.ids[slot as usize]).collect();
+        let tracks: Vec<TrackId> = slots
+            .iter()
+            .map(|&slot| self.base.ids[slot as usize])
+            .collect();
         let vectors = self.read(&tracks)?;
-        let queries: Vec<Vec<f32>> = queries.iter().map(|query| self.codec.whole(query)).collect();
+        let queries: Vec<Vec<f32>> = queries
+            .iter()
+            .map(|query| self.codec.whole(query))
+            .collect();
         for (&track, vector) in tracks.iter().zip(vectors.chunks_exact(self.dimension())) {
             let vector = self.codec.space.lift(track, vector)?;
-            let to_unit = 1. / dot_in_lanes::<f32, 16>(&vector, &vector).max(f32::MIN_POSITIVE).sqrt();
+            let to_unit = 1.
+                / dot_in_lanes::<f32, 16>(&vector, &vector)
+                    .max(f32::MIN_POSITIVE)
+                    .sqrt();
             for (query, top) in queries.iter().zip(&mut *tops) {
-                top.push((dot_in_lanes::<f32, 16>(query, &vector) * to_unit).clamp(-1., 1.), track);
+                top.push(
+                    (dot_in_lanes::<f32, 16>(query, &vector) * to_unit).clamp(-1., 1.),
+                    track,
+                );
             }
         }
         Ok(())
@@ -202,10 +253,16 @@ impl VectorIndex {
             (SearchMode::Hnsw, Some(lists), Some(graph)) => Way::Graph(graph, lists),
             (SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
             (SearchMode::Hnsw, ..) => {
-                return Err(IndexError::NoGraph { tracks: self.len(), graph_from: self.options.graph_from });
+                return Err(IndexError::NoGraph {
+                    tracks: self.len(),
+                    graph_from: self.options.graph_from,
+                });
             }
             (SearchMode::Lists, None, _) => {
-                return Err(IndexError::NoLists { tracks: self.len(), lists_from: self.options.lists_from });
+                return Err(IndexError::NoLists {
+                    tracks: self.len(),
+                    lists_from: self.options.lists_from,
+                });
             }
             (SearchMode::Scan | SearchMode::Auto, _, _) => Way::Scan,
         })
@@ -220,7 +277,14 @@ impl VectorIndex {
         top: &mut Top,
     ) -> Result<(), IndexError> {
         let Some(lists) = self.lists.as_ref().filter(|_| self.is_outside(segment)) else {
-            segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
+            segment.scan(
+                self.isa,
+                &self.codec,
+                query,
+                allowed,
+                self.tuning.budget(k),
+                top,
+            );
             return Ok(());
         };
         // Twice as many as where the nearest lists alone are looked at.
@@ -248,9 +312,20 @@ impl VectorIndex {
     ) -> Result<(), IndexError> {
         if let Some(ef) = self.width(k, params, allowed) {
             let within = |count: usize| self.tuning.ef(count) <= ef;
-            let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
+            let source = CodeSource {
+                isa: self.isa,
+                codec: &self.codec,
+                codes: &self.base.codes,
+            };
             let enough = graph.walk(lists, source, query, ef, 0..0, |pool| {
-                self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+                self.take(
+                    query,
+                    k,
+                    allowed,
+                    pool,
+                    params.ef.is_none().then_some(&within),
+                    top,
+                )
             });
             if let Some(enough) = enough
                 && enough?
@@ -263,7 +338,12 @@ impl VectorIndex {
     }
 
     /// How many candidates a walk of the graph keeps; `None` if a scan of the allowed vectors is cheaper.
-    pub(super) fn width(&self, k: usize, params: &SearchParams<'_>, allowed: &Bitmap) -> Option<usize> {
+    pub(super) fn width(
+        &self,
+        k: usize,
+        params: &SearchParams<'_>,
+        allowed: &Bitmap,
+    ) -> Option<usize> {
         let n = self.base.len();
         let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
         // Of the candidates that a walk ends with, about the share that is allowed will be.
@@ -285,8 +365,11 @@ impl VectorIndex {
     ) -> Result<(), IndexError> {
         if let Some(reach) = self.reach(lists, k, params, allowed) {
             let within = |count: usize| self.reached(reach, count);
-            let within: Option<&dyn Fn(usize) -> bool> =
-                if params.ef.is_none() { Some(&within) } else { None };
+            let within: Option<&dyn Fn(usize) -> bool> = if params.ef.is_none() {
+                Some(&within)
+            } else {
+                None
+            };
             let (isa, next) = (self.isa, self.next());
             let found = if self.residuals.is_some() {
                 // Whatever reads vectors may itself search: no buffers are held meanwhile.
@@ -314,7 +397,10 @@ impl VectorIndex {
         allowed: &Bitmap,
     ) -> Option<Reach> {
         // Of the vectors that a search ends with, about the share that is allowed will be.
-        let (wanted, share) = (k as f64, self.base.len() as f64 / allowed.count.max(1) as f64);
+        let (wanted, share) = (
+            k as f64,
+            self.base.len() as f64 / allowed.count.max(1) as f64,
+        );
         // Where the k-th allowed vector is expected, and two standard deviations more; with a filter, whose own cost is
         // larger than a wider search's, twice that.
         let is_filtered = allowed.count < self.base.len();
@@ -331,7 +417,8 @@ impl VectorIndex {
         reach.codes = reach.codes.max(lists.copies.saturating_mul(k));
         // Widths are measured without a filter: far beyond them nothing is known.
         let is_sure = !is_filtered || 3. * reach.lists <= lists.len() as f32;
-        (k > 0 && (params.ef.is_some() || lists.cost(reach) < allowed.count && is_sure)).then_some(reach)
+        (k > 0 && (params.ef.is_some() || lists.cost(reach) < allowed.count && is_sure))
+            .then_some(reach)
     }
 
     /// Whether a search of so much of the lists was wide enough for so many neighbours.
@@ -361,21 +448,36 @@ impl VectorIndex {
             (pool, last)
         } else {
             pool.sort_unstable();
-            let mut place = (0..pool.len()).filter(|&at| allowed.contains(pool[at].name() as usize));
+            let mut place =
+                (0..pool.len()).filter(|&at| allowed.contains(pool[at].name() as usize));
             let last = place.nth(count - 1);
-            (retain(pool, |one| allowed.contains(one.name() as usize)), last)
+            (
+                retain(pool, |one| allowed.contains(one.name() as usize)),
+                last,
+            )
         };
         if self.residuals.is_some() {
             let slots = self.best_of(passing, self.tuning.reads(k));
             self.offer(from_ref(query), slots, from_mut(top))?;
         } else {
-            let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
-            segment::nearest16(source, query, passing, top.k(), self.tuning.error8, |found| {
-                top.start(found.iter().map(|one| Neighbor {
-                    track: self.base.ids[one.name() as usize],
-                    similarity: one.score(),
-                }));
-            });
+            let source = CodeSource {
+                isa: self.isa,
+                codec: &self.codec,
+                codes: &self.base.codes,
+            };
+            segment::nearest16(
+                source,
+                query,
+                passing,
+                top.k(),
+                self.tuning.error8,
+                |found| {
+                    top.start(found.iter().map(|one| Neighbor {
+                        track: self.base.ids[one.name() as usize],
+                        similarity: one.score(),
+                    }));
+                },
+            );
         }
         Ok(match (last, within) {
             (Some(at), Some(within)) => all || within(at + 1),

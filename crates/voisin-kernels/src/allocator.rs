@@ -40,8 +40,15 @@ mod tests {
         // In bytes.
         let resident = || {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-            1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmRSS:"))
+                .unwrap();
+            1024 * line
+                .trim()
+                .trim_end_matches(" kB")
+                .parse::<usize>()
+                .unwrap()
         };
         give_back_large_blocks();
         let kept: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();
@@ -53,7 +60,11 @@ mod tests {
         let without_large = resident();
         assert!(without_large + (100 << 20) < full, "{full} {without_large}");
         give_back();
-        assert!(resident() + (30 << 20) < without_large, "{without_large} {}", resident());
+        assert!(
+            resident() + (30 << 20) < without_large,
+            "{without_large} {}",
+            resident()
+        );
         assert_eq!(small.len(), 1000);
     }
 }

@@ -53,13 +53,17 @@ impl Buffer {
         }
         // Rounded up so that a buffer which grows a little at a time is not mapped anew each time.
         let bytes = bytes.next_multiple_of(HUGE);
-        let map =
-            MmapMut::map_anon(bytes + HUGE).expect("the system has memory for the network's activations");
+        let map = MmapMut::map_anon(bytes + HUGE)
+            .expect("the system has memory for the network's activations");
         #[cfg(target_os = "linux")]
         // Only a hint: without huge pages all works, a little slower.
         let _ = map.advise(memmap2::Advice::HugePage);
         let start = map.as_ptr().align_offset(HUGE) / 4;
-        Self(Backing::Mapped { map, start, len: bytes / 4 })
+        Self(Backing::Mapped {
+            map,
+            start,
+            len: bytes / 4,
+        })
     }
 
     /// Makes room for `len` floats. When it must grow, the old contents are lost and all is zero.
@@ -75,7 +79,9 @@ impl Buffer {
     pub(super) fn as_slice(&self) -> &[f32] {
         let (start, len) = match &self.0 {
             Backing::Lines(lines) => (lines.as_ptr().cast(), 16 * lines.len()),
-            Backing::Mapped { map, start, len } => (map.as_ptr().cast::<f32>().wrapping_add(*start), *len),
+            Backing::Mapped { map, start, len } => {
+                (map.as_ptr().cast::<f32>().wrapping_add(*start), *len)
+            }
         };
         // SAFETY: `Line` is `repr(C)` and nothing but 16 floats; a mapping is page aligned, holds `start + len`
         // floats, and any bytes are floats.
@@ -115,7 +121,11 @@ unsafe impl Sync for SharedSlice<'_> {}
 
 impl<'a> SharedSlice<'a> {
     pub(super) fn new(slice: &'a mut [f32]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: PhantomData,
+        }
     }
 
     pub(super) fn len(self) -> usize {
@@ -128,8 +138,16 @@ impl<'a> SharedSlice<'a> {
     /// If there are fewer.
     #[inline]
     pub(super) fn skip(self, offset: usize) -> Self {
-        assert!(offset <= self.len, "{offset} floats into a buffer of {}", self.len);
-        Self { start: self.start.wrapping_add(offset), len: self.len - offset, slice: PhantomData }
+        assert!(
+            offset <= self.len,
+            "{offset} floats into a buffer of {}",
+            self.len
+        );
+        Self {
+            start: self.start.wrapping_add(offset),
+            len: self.len - offset,
+            slice: PhantomData,
+        }
     }
 
     #[inline]
@@ -143,7 +161,11 @@ impl<'a> SharedSlice<'a> {
     /// While the slice is in use, nothing else reads or writes these floats.
     #[inline]
     pub(super) unsafe fn slice_mut(self, range: Range<usize>) -> &'a mut [f32] {
-        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {} floats", self.len);
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "{range:?} of {} floats",
+            self.len
+        );
         // SAFETY: inside the slice that this came from, whose borrow lasts; apart from others as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
@@ -159,7 +181,10 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
 
 /// A copy of a file in memory: nothing that is done to the file changes it, nor keeps the file from being replaced.
 pub fn read_file(file: &File) -> io::Result<Mmap> {
-    copy(file, usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?)
+    copy(
+        file,
+        usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?,
+    )
 }
 
 /// The next `length` bytes in memory.
@@ -177,7 +202,9 @@ pub fn fetch(map: &Mmap, part: &Range<usize>) {
     /// What a system reads at once when it is asked to, at least.
     const READ: usize = 1 << 17;
     // Without being asked, Linux reads a page at a time where it was told that single rows are read.
-    part.clone().step_by(READ).for_each(|from| ask_for(map, &(from..part.end.min(from + READ))));
+    part.clone()
+        .step_by(READ)
+        .for_each(|from| ask_for(map, &(from..part.end.min(from + READ))));
     #[cfg(target_os = "linux")]
     let _ = map.advise_range(Advice::PopulateRead, part.start, part.len());
 }
@@ -197,7 +224,9 @@ pub fn let_go(map: &Mmap, part: &Range<usize>) {
     {
         let _ = map.advise_range(Advice::Random, part.start, part.len());
         // SAFETY: the mapping is shared with its file and never written, so the same bytes come back.
-        let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len()) };
+        let _ = unsafe {
+            map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len())
+        };
     }
     #[cfg(not(unix))]
     let _ = (map, part);

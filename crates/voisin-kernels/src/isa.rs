@@ -140,7 +140,10 @@ impl fmt::Display for IsaError {
             }
         };
         let available = available.join(" or ");
-        write!(f, ": expected {available}; unset it to use the best this machine has")
+        write!(
+            f,
+            ": expected {available}; unset it to use the best this machine has"
+        )
     }
 }
 
@@ -159,7 +162,10 @@ impl FromStr for Isa {
         let available = all.iter().map(|isa| isa.name()).collect();
         Err(match NAMES.into_iter().find(|name| *name == wanted) {
             Some(found) => IsaError::Missing { found, available },
-            None => IsaError::Unknown { found: text.to_owned(), available },
+            None => IsaError::Unknown {
+                found: text.to_owned(),
+                available,
+            },
         })
     }
 }
@@ -236,9 +242,19 @@ mod tests {
     #[test]
     fn choosing_an_absent_instruction_set_names_those_present() {
         let error = "sse9".parse::<Isa>().unwrap_err().to_string();
-        assert!(error.contains("\"sse9\"") && error.contains("portable"), "{error}");
-        let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+        assert!(
+            error.contains("\"sse9\"") && error.contains("portable"),
+            "{error}"
+        );
+        let foreign = if cfg!(target_arch = "aarch64") {
+            "avx2"
+        } else {
+            "neon"
+        };
         let error = foreign.parse::<Isa>().unwrap_err();
-        assert!(matches!(error, IsaError::Missing { found, .. } if found == foreign), "{error}");
+        assert!(
+            matches!(error, IsaError::Missing { found, .. } if found == foreign),
+            "{error}"
+        );
     }
 }

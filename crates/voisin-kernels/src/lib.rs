@@ -5,14 +5,20 @@
 //! One kernel source is compiled for every instruction set (`simd`) and chosen at run time ([`Isa`]). Not here: what
 //! the numbers mean. Networks are put together in `voisin-encoder`, vectors compared in `voisin-index`.
 
-#![allow(unsafe_code, reason = "vector instructions, memory shared by threads, mapped files, the allocator")]
+#![allow(
+    unsafe_code,
+    reason = "vector instructions, memory shared by threads, mapped files, the allocator"
+)]
 #![allow(
     clippy::inline_always,
     reason = "kernels must be inlined into the function that enables their features"
 )]
 
 pub mod allocator;
-#[cfg_attr(not(feature = "networks"), expect(dead_code, reason = "an index maps files alone"))]
+#[cfg_attr(
+    not(feature = "networks"),
+    expect(dead_code, reason = "an index maps files alone")
+)]
 pub mod buffer;
 pub mod dot;
 mod isa;

@@ -35,10 +35,15 @@ pub const UNKNOWN: &str = "unknown";
 /// The probability from which on a run's answers were right as often as is asked, on the tracks that it was judged on and
 /// had not learnt from; more than 1 where not even its surest were.
 pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
-    let judged: Vec<(f64, bool)> =
-        answers_of(run)?.into_values().map(|(truth, said, p)| (p, truth == said)).collect();
+    let judged: Vec<(f64, bool)> = answers_of(run)?
+        .into_values()
+        .map(|(truth, said, p)| (p, truth == said))
+        .collect();
     let steps = risk_coverage(&judged);
-    let enough = steps.iter().rev().find(|step| 1.0 - step.risk >= f64::from(precision));
+    let enough = steps
+        .iter()
+        .rev()
+        .find(|step| 1.0 - step.risk >= f64::from(precision));
     // predictions are kept with six digits
     Ok(enough.map_or(2.0, |step| step.threshold as f32 - 1e-6))
 }
@@ -75,9 +80,16 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     let model = Model::read(&path)?;
     if model.columns != matrix.columns {
         let (n, m) = (model.columns.len(), matrix.columns.len());
-        let first = model.columns.iter().zip(&matrix.columns).find(|(a, b)| a != b);
+        let first = model
+            .columns
+            .iter()
+            .zip(&matrix.columns)
+            .find(|(a, b)| a != b);
         let found = first.map_or_else(String::new, |(a, b)| format!(": {b} where {a} is expected"));
-        return Err(LabError::run(&path, format!("expects {n} columns, the data gives {m}{found}")));
+        return Err(LabError::run(
+            &path,
+            format!("expects {n} columns, the data gives {m}{found}"),
+        ));
     }
     Ok(Answered {
         classes: model.classes.clone(),
@@ -101,29 +113,60 @@ pub fn write_submission(
     let (wanted, header, separator): (Vec<String>, [String; 2], u8) = match like {
         Some(sample) => {
             let (pairs, header, separator) = pairs_of(sample)?;
-            (pairs.into_iter().map(|(key, _)| key).collect(), header, separator)
+            (
+                pairs.into_iter().map(|(key, _)| key).collect(),
+                header,
+                separator,
+            )
         }
-        None => (keys.to_vec(), [report.data.key_name.clone(), report.data.label_name.clone()], b','),
+        None => (
+            keys.to_vec(),
+            [report.data.key_name.clone(), report.data.label_name.clone()],
+            b',',
+        ),
     };
-    let said: HashMap<&str, &str> =
-        answered.keys.iter().enumerate().map(|(row, key)| (key.as_str(), answered.best(row).0)).collect();
+    let said: HashMap<&str, &str> = answered
+        .keys
+        .iter()
+        .enumerate()
+        .map(|(row, key)| (key.as_str(), answered.best(row).0))
+        .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    wanted.iter().for_each(|key| *counts.entry(key).or_default() += 1);
-    let twice: Vec<&str> = counts.iter().filter(|(_, n)| **n > 1).map(|(key, _)| *key).collect();
+    wanted
+        .iter()
+        .for_each(|key| *counts.entry(key).or_default() += 1);
+    let twice: Vec<&str> = counts
+        .iter()
+        .filter(|(_, n)| **n > 1)
+        .map(|(key, _)| *key)
+        .collect();
     let known: std::collections::HashSet<&str> = keys.iter().map(String::as_str).collect();
-    let strange: Vec<&str> = wanted.iter().map(String::as_str).filter(|key| !known.contains(key)).collect();
-    for (found, word) in [(&twice, "wanted twice"), (&strange, "wanted and in no row of the data")] {
+    let strange: Vec<&str> = wanted
+        .iter()
+        .map(String::as_str)
+        .filter(|key| !known.contains(key))
+        .collect();
+    for (found, word) in [
+        (&twice, "wanted twice"),
+        (&strange, "wanted and in no row of the data"),
+    ] {
         if !found.is_empty() {
             let first = found.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             let where_from = like.unwrap_or(output.path());
-            let problem = format!("{} titles are {word}: {first}; nothing is written", found.len());
+            let problem = format!(
+                "{} titles are {word}: {first}; nothing is written",
+                found.len()
+            );
             return Err(LabError::run(where_from, problem));
         }
     }
     let commonest = argmax(report.data.sizes.iter().copied());
     let commonest = report.classes.get(commonest).map_or("", String::as_str);
-    let unheard: Vec<String> =
-        wanted.iter().filter(|key| !said.contains_key(key.as_str())).cloned().collect();
+    let unheard: Vec<String> = wanted
+        .iter()
+        .filter(|key| !said.contains_key(key.as_str()))
+        .cloned()
+        .collect();
     let rows = wanted.iter().map(|key| {
         let answer = said.get(key.as_str()).copied().unwrap_or(commonest);
         [key.clone(), answer.to_owned()]

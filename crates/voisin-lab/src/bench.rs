@@ -59,7 +59,10 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
     let mut sum = vec![0.0; p.first().map_or(0, Vec::len)];
     for round in 1..=ROUNDS {
         let gain = |own: &Vec<f64>| -> f64 {
-            sum.iter().zip(own).map(|(sum, p)| ((sum + p) / round as f64).max(1e-6).ln()).sum()
+            sum.iter()
+                .zip(own)
+                .map(|(sum, p)| ((sum + p) / round as f64).max(1e-6).ln())
+                .sum()
         };
         let best = argmax(p.iter().map(gain));
         sum.iter_mut().zip(&p[best]).for_each(|(sum, p)| *sum += p);
@@ -72,9 +75,13 @@ impl<'a> Bench<'a> {
     pub(super) fn new(config: &'a Config, mut matrix: Matrix) -> Result<Self, LabError> {
         let aside = &config.data.left_out;
         let of = |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<Row>, Array2<f32>) {
-            let is_of_it = |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
+            let is_of_it =
+                |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
             let rows: Vec<usize> = (0..matrix.rows.len()).filter(is_of_it).collect();
-            (rows.iter().map(|&row| matrix.rows[row].clone()).collect(), matrix.values.select(Axis(0), &rows))
+            (
+                rows.iter().map(|&row| matrix.rows[row].clone()).collect(),
+                matrix.values.select(Axis(0), &rows),
+            )
         };
         let left_out = of(&|label| !aside.is_empty() && label == aside);
         if !aside.is_empty() && left_out.0.is_empty() {
@@ -85,13 +92,21 @@ impl<'a> Bench<'a> {
         (matrix.rows, matrix.values) = of(&|label| aside.is_empty() || label != aside);
         let classes = class_names(matrix.rows.iter().map(|row| &row.item));
         if classes.len() < 2 {
-            let found = classes.first().map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
+            let found = classes
+                .first()
+                .map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
             return Err(LabError::Asked(format!(
                 "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN)"
             )));
         }
         let class_of = class_of(&matrix.rows, &classes);
-        let mut split = deal(&matrix.rows, &class_of, classes.len(), &config.data.split, config.seed)?;
+        let mut split = deal(
+            &matrix.rows,
+            &class_of,
+            classes.len(),
+            &config.data.split,
+            config.seed,
+        )?;
         if config.data.folds > 0 {
             let groups: BTreeSet<usize> = split.groups.iter().copied().collect();
             if groups.len() < config.data.folds {
@@ -116,38 +131,68 @@ impl<'a> Bench<'a> {
                 }
             );
         }
-        Ok(Self { config, matrix, classes, class_of, split, left_out })
+        Ok(Self {
+            config,
+            matrix,
+            classes,
+            class_of,
+            split,
+            left_out,
+        })
     }
 
     /// Whether the final model learns from a row.
     pub(super) fn learns(&self, row: usize) -> bool {
-        matches!(self.split.parts[row], Some(Part::Training | Part::Validation))
+        matches!(
+            self.split.parts[row],
+            Some(Part::Training | Part::Validation)
+        )
     }
 
     /// Rows that judge the final model; none of a trial.
     pub(super) fn test(&self, chosen_among: usize) -> Vec<usize> {
-        if chosen_among == TRIAL { Vec::new() } else { self.split.rows(Part::Test) }
+        if chosen_among == TRIAL {
+            Vec::new()
+        } else {
+            self.split.rows(Part::Test)
+        }
     }
 
     /// The folds that algorithms are judged on; without any, the validation part is the only one.
     pub(super) fn folds(&self) -> Vec<Fold> {
         let data = &self.config.data;
         if data.folds == 0 {
-            let (rest, held) = (self.split.rows(Part::Training), self.split.rows(Part::Validation));
-            return vec![Fold { repeat: 0, number: 0, rest, held }];
+            let (rest, held) = (
+                self.split.rows(Part::Training),
+                self.split.rows(Part::Validation),
+            );
+            return vec![Fold {
+                repeat: 0,
+                number: 0,
+                rest,
+                held,
+            }];
         }
-        let rows: Vec<usize> = (0..self.class_of.len()).filter(|&row| self.learns(row)).collect();
+        let rows: Vec<usize> = (0..self.class_of.len())
+            .filter(|&row| self.learns(row))
+            .collect();
         let (own, groups) = self.classes_and_groups(&rows);
-        let seeds = (0..data.repeats as u64).map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
+        let seeds =
+            (0..data.repeats as u64).map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
         let mut folds = deal_folds(&own, self.classes.len(), &groups, data.folds, seeds);
-        for at in folds.iter_mut().flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held)) {
+        for at in folds
+            .iter_mut()
+            .flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held))
+        {
             *at = rows[*at];
         }
         folds
     }
 
     fn classes_and_groups(&self, rows: &[usize]) -> (Vec<Vec<usize>>, Vec<usize>) {
-        rows.iter().map(|&row| (vec![self.class_of[row]], self.split.groups[row])).unzip()
+        rows.iter()
+            .map(|&row| (vec![self.class_of[row]], self.split.groups[row]))
+            .unzip()
     }
 
     /// Weights of the algorithms in a joint answer, and what such answers say of each fold's rows, where the weights
@@ -168,8 +213,10 @@ impl<'a> Bench<'a> {
             let of = |one: &Judged| -> Vec<f64> {
                 let at = |at: usize| -> Vec<f64> {
                     let held = folds[at].held.iter().enumerate();
-                    let held = held.filter(|(place, _)| wanted(folds[at].repeat, parts[at][*place]));
-                    held.map(|(place, &row)| f64::from(one.p[at][[place, self.class_of[row]]])).collect()
+                    let held =
+                        held.filter(|(place, _)| wanted(folds[at].repeat, parts[at][*place]));
+                    held.map(|(place, &row)| f64::from(one.p[at][[place, self.class_of[row]]]))
+                        .collect()
                 };
                 (0..folds.len()).flat_map(at).collect()
             };
@@ -184,7 +231,8 @@ impl<'a> Bench<'a> {
                     let own = weights(&|repeat, other| repeat == fold.repeat && other != part);
                     for place in (0..fold.held.len()).filter(|&place| parts[at][place] == part) {
                         for (one, weight) in judged.iter().zip(&own) {
-                            all.row_mut(place).scaled_add(*weight as f32, &one.p[at].row(place));
+                            all.row_mut(place)
+                                .scaled_add(*weight as f32, &one.p[at].row(place));
                         }
                     }
                 }
@@ -202,25 +250,40 @@ impl<'a> Bench<'a> {
 
     /// Whether each of some rows is of the fifth that a network chooses its epoch by, groups whole.
     pub(super) fn fifth(&self, rows: &[usize]) -> Vec<bool> {
-        let (own, groups): (Vec<usize>, Vec<usize>) =
-            rows.iter().map(|&row| (self.class_of[row], self.split.groups[row])).unzip();
-        let held = hold_out(&own, self.classes.len(), &groups, 1, INNER, self.config.seed);
+        let (own, groups): (Vec<usize>, Vec<usize>) = rows
+            .iter()
+            .map(|&row| (self.class_of[row], self.split.groups[row]))
+            .unzip();
+        let held = hold_out(
+            &own,
+            self.classes.len(),
+            &groups,
+            1,
+            INNER,
+            self.config.seed,
+        );
         held.into_iter().map(|part| part > 0).collect()
     }
 
-    pub(super) fn fit_all(&self, algorithms: &[(Algorithm, f64)], rows: &[usize]) -> Result<Model, LabError> {
+    pub(super) fn fit_all(
+        &self,
+        algorithms: &[(Algorithm, f64)],
+        rows: &[usize],
+    ) -> Result<Model, LabError> {
         let mut models = Vec::new();
         for &(algorithm, weight) in algorithms {
             models.push((weight, self.fit(algorithm, rows)?));
         }
-        Model::joined(models).ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
+        Model::joined(models)
+            .ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
     }
 
     /// The share of some rows that is learnt from: the same of each class, and a row at least.
     pub(super) fn shared(&self, rows: &[usize]) -> Vec<usize> {
         let mut left: Vec<usize> = vec![0; self.classes.len()];
         rows.iter().for_each(|&row| left[self.class_of[row]] += 1);
-        left.iter_mut().for_each(|n| *n = (self.config.data.share * *n as f64).ceil() as usize);
+        left.iter_mut()
+            .for_each(|n| *n = (self.config.data.share * *n as f64).ceil() as usize);
         let mut order: Vec<usize> = (0..rows.len()).collect();
         if self.config.data.share < 1.0 {
             Random::stream(self.config.seed, 0x5a7e).shuffle(&mut order);
@@ -247,7 +310,13 @@ impl<'a> Bench<'a> {
             folds: &folds,
             seed: self.config.seed,
         };
-        Model::fit(algorithm, &self.config.settings, &data, &self.classes, &self.matrix.columns)
+        Model::fit(
+            algorithm,
+            &self.config.settings,
+            &data,
+            &self.classes,
+            &self.matrix.columns,
+        )
     }
 
     /// What a model says of some rows.
@@ -257,7 +326,10 @@ impl<'a> Bench<'a> {
 
     /// How many of some rows are named rightly.
     fn right(&self, rows: &[usize], said: &Array2<f32>) -> usize {
-        rows.iter().zip(said.outer_iter()).filter(|(row, p)| argmax(p) == self.class_of[**row]).count()
+        rows.iter()
+            .zip(said.outer_iter())
+            .filter(|(row, p)| argmax(p) == self.class_of[**row])
+            .count()
     }
 
     /// Judges logistic regression on five folds dealt three times, once with groups kept together and once with tracks
@@ -269,17 +341,26 @@ impl<'a> Bench<'a> {
             let seeds = (0..3).map(|repeat| self.config.seed.wrapping_add(repeat));
             let mut right = 0;
             for Fold { rest, held, .. } in deal_folds(&own, self.classes.len(), groups, 5, seeds) {
-                right += self.right(&held, &self.said(&self.fit(Algorithm::Logistic, &rest)?, &held));
+                right += self.right(
+                    &held,
+                    &self.said(&self.fit(Algorithm::Logistic, &rest)?, &held),
+                );
             }
             Ok(right as f64 / (3 * all.len()) as f64)
         };
-        Ok(RandomFolds { grouped: accuracy(&groups)?, random: accuracy(&all)? })
+        Ok(RandomFolds {
+            grouped: accuracy(&groups)?,
+            random: accuracy(&all)?,
+        })
     }
 
     pub(super) fn answers(&self, rows: &[usize], probabilities: Array2<f32>) -> Answers<'_> {
         Answers {
             classes: &self.classes,
-            keys: rows.iter().map(|&row| self.matrix.rows[row].item.key.as_str()).collect(),
+            keys: rows
+                .iter()
+                .map(|&row| self.matrix.rows[row].item.key.as_str())
+                .collect(),
             truth: rows.iter().map(|&row| vec![self.class_of[row]]).collect(),
             probabilities,
             groups: rows.iter().map(|&row| self.split.groups[row]).collect(),
@@ -308,8 +389,12 @@ impl<'a> Bench<'a> {
                 groups.push(self.split.groups[row]);
             }
         }
-        let shares: Vec<f64> = dealings.values().map(|(right, all)| *right as f64 / *all as f64).collect();
-        let [accuracy, balanced_accuracy, macro_f1] = intervals(&truth, &said, &groups, self.classes.len());
+        let shares: Vec<f64> = dealings
+            .values()
+            .map(|(right, all)| *right as f64 / *all as f64)
+            .collect();
+        let [accuracy, balanced_accuracy, macro_f1] =
+            intervals(&truth, &said, &groups, self.classes.len());
         Method {
             name: name.to_owned(),
             accuracy,
@@ -330,9 +415,17 @@ impl<'a> Bench<'a> {
         answering: &[(Algorithm, f64)],
         test: &[usize],
     ) -> Result<Vec<Importance>, LabError> {
-        let own_fit = if test.is_empty() { Some(self.fit_all(answering, &fold.rest)?) } else { None };
+        let own_fit = if test.is_empty() {
+            Some(self.fit_all(answering, &fold.rest)?)
+        } else {
+            None
+        };
         let model = own_fit.as_ref().unwrap_or(model);
-        let mut rows = if test.is_empty() { fold.held.clone() } else { test.to_vec() };
+        let mut rows = if test.is_empty() {
+            fold.held.clone()
+        } else {
+            test.to_vec()
+        };
         Random::stream(self.config.seed, 0x1a9).shuffle(&mut rows);
         rows.truncate(LOOKED_AT);
         let x = self.matrix.values.select(Axis(0), &rows);
@@ -346,18 +439,30 @@ impl<'a> Bench<'a> {
             }
         }
         let members = |name: &String| {
-            (0..self.matrix.groups.len()).filter(|&c| self.matrix.groups[c] == *name).collect()
+            (0..self.matrix.groups.len())
+                .filter(|&c| self.matrix.groups[c] == *name)
+                .collect()
         };
-        let mut groups: Vec<(String, Vec<usize>)> = if names.len() < 2 && self.matrix.columns.len() > 1 {
-            Vec::new()
-        } else {
-            names.into_iter().map(|name| (name.clone(), members(name))).collect()
-        };
+        let mut groups: Vec<(String, Vec<usize>)> =
+            if names.len() < 2 && self.matrix.columns.len() > 1 {
+                Vec::new()
+            } else {
+                names
+                    .into_iter()
+                    .map(|name| (name.clone(), members(name)))
+                    .collect()
+            };
         // and the single columns that tell classes apart best
         let together = groups.len();
-        let mut single: Vec<(f64, usize)> = self.separation(&fold.rest).into_iter().zip(0..).collect();
+        let mut single: Vec<(f64, usize)> =
+            self.separation(&fold.rest).into_iter().zip(0..).collect();
         single.sort_by(|a, b| b.0.total_cmp(&a.0));
-        groups.extend(single.iter().take(SINGLE).map(|&(_, at)| (self.matrix.columns[at].clone(), vec![at])));
+        groups.extend(
+            single
+                .iter()
+                .take(SINGLE)
+                .map(|&(_, at)| (self.matrix.columns[at].clone(), vec![at])),
+        );
         let before = accuracy(&x);
         let own = model.importances();
         let mut found = Vec::new();
@@ -368,13 +473,17 @@ impl<'a> Bench<'a> {
                     Random::stream(self.config.seed ^ shuffle, number as u64).shuffle(&mut order);
                     let mut shuffled = x.clone();
                     for (to, &from) in order.iter().enumerate() {
-                        columns.iter().for_each(|&column| shuffled[[to, column]] = x[[from, column]]);
+                        columns
+                            .iter()
+                            .for_each(|&column| shuffled[[to, column]] = x[[from, column]]);
                     }
                     before - accuracy(&shuffled)
                 })
                 .collect();
             let spread = Spread::of(&drops);
-            let own = own.as_ref().map(|own| columns.iter().map(|&column| own[column]).sum());
+            let own = own
+                .as_ref()
+                .map(|own| columns.iter().map(|&column| own[column]).sum());
             found.push(Importance {
                 columns: name,
                 drop: spread.mean,
@@ -396,11 +505,15 @@ impl<'a> Bench<'a> {
                 let (x, own) = (f64::from(column[row]), &mut sums[self.class_of[row]]);
                 *own = [own[0] + 1.0, own[1] + x, own[2] + x * x];
             }
-            let [n, sum, square] =
-                sums.iter().fold([0.0; 3], |all, own| [all[0] + own[0], all[1] + own[1], all[2] + own[2]]);
-            let between =
-                sums.iter().filter(|own| own[0] > 0.0).map(|own| own[1] * own[1] / own[0]).sum::<f64>()
-                    - sum * sum / f64::max(n, 1.0);
+            let [n, sum, square] = sums.iter().fold([0.0; 3], |all, own| {
+                [all[0] + own[0], all[1] + own[1], all[2] + own[2]]
+            });
+            let between = sums
+                .iter()
+                .filter(|own| own[0] > 0.0)
+                .map(|own| own[1] * own[1] / own[0])
+                .sum::<f64>()
+                - sum * sum / f64::max(n, 1.0);
             let within = square - sum * sum / f64::max(n, 1.0) - between;
             if within > 0.0 { between / within } else { 0.0 }
         };
@@ -415,9 +528,16 @@ mod tests {
     #[test]
     fn selection_joins_members_that_help_and_leaves_out_others() {
         // two that are sure of different halves, one that knows nothing
-        let half = |first: bool| (0..40).map(|i| if (i < 20) == first { 0.9 } else { 0.3 }).collect();
+        let half = |first: bool| {
+            (0..40)
+                .map(|i| if (i < 20) == first { 0.9 } else { 0.3 })
+                .collect()
+        };
         let weights = greedy(&[half(true), half(false), vec![0.25; 40]]);
-        assert!((weights[0] - 0.5).abs() < 0.05 && (weights[1] - 0.5).abs() < 0.05, "{weights:?}");
+        assert!(
+            (weights[0] - 0.5).abs() < 0.05 && (weights[1] - 0.5).abs() < 0.05,
+            "{weights:?}"
+        );
         assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9 && weights[2] == 0.0);
     }
 }

@@ -20,16 +20,34 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
     let cells = read_cells(&path)?;
     let column = |name: &str| {
         let at = cells.column(&[name]);
-        at.ok_or_else(|| LabError::run(&path, format!("expected the column {name}: this is no run's file")))
+        at.ok_or_else(|| {
+            LabError::run(
+                &path,
+                format!("expected the column {name}: this is no run's file"),
+            )
+        })
     };
-    let [key, genre, split, said] =
-        [column("path")?, column("genre")?, column("split")?, column("predicted")?];
+    let [key, genre, split, said] = [
+        column("path")?,
+        column("genre")?,
+        column("split")?,
+        column("predicted")?,
+    ];
     let has_test = cells.rows.iter().any(|(_, row)| row[split] == "test");
-    let judged = cells.rows.iter().filter(|(_, row)| !has_test || row[split] == "test");
-    let surest =
-        |row: &[String]| row.iter().skip(said + 1).filter_map(|p| p.parse().ok()).fold(0.0, f64::max);
+    let judged = cells
+        .rows
+        .iter()
+        .filter(|(_, row)| !has_test || row[split] == "test");
+    let surest = |row: &[String]| {
+        row.iter()
+            .skip(said + 1)
+            .filter_map(|p| p.parse().ok())
+            .fold(0.0, f64::max)
+    };
     let answer = |row: &Vec<String>| (row[genre].clone(), row[said].clone(), surest(row));
-    Ok(judged.map(|(_, row)| (row[key].clone(), answer(row))).collect())
+    Ok(judged
+        .map(|(_, row)| (row[key].clone(), answer(row)))
+        .collect())
 }
 
 /// The group of each track of a run.
@@ -37,9 +55,16 @@ fn groups_of(run: &Path) -> Result<BTreeMap<String, String>, LabError> {
     let path = run.join("data.csv");
     let cells = read_cells(&path)?;
     let (Some(key), Some(group)) = (cells.column(&["path"]), cells.column(&["group"])) else {
-        return Err(LabError::run(&path, "expected the columns path and group: this is no run's file"));
+        return Err(LabError::run(
+            &path,
+            "expected the columns path and group: this is no run's file",
+        ));
     };
-    Ok(cells.rows.iter().map(|(_, row)| (row[key].clone(), row[group].clone())).collect())
+    Ok(cells
+        .rows
+        .iter()
+        .map(|(_, row)| (row[key].clone(), row[group].clone()))
+        .collect())
 }
 
 /// Two runs on the same tracks.
@@ -86,7 +111,11 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
         warnings.push("some tracks have other labels".to_owned());
     }
     if both.is_empty() || (!warnings.is_empty() && !anyway) {
-        let ask = if both.is_empty() { "" } else { "; --anyway compares what they share" };
+        let ask = if both.is_empty() {
+            ""
+        } else {
+            "; --anyway compares what they share"
+        };
         return Err(LabError::Asked(format!(
             "{} and {} cannot be compared: {}{ask}",
             first.display(),
@@ -100,27 +129,43 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     for key in &both {
         let (truth, said, _) = &a[*key];
         let right = (truth == said, *truth == b[*key].1);
-        drawn.entry(groups.get(*key).map_or(key.as_str(), String::as_str)).or_default().push(right);
+        drawn
+            .entry(groups.get(*key).map_or(key.as_str(), String::as_str))
+            .or_default()
+            .push(right);
         let counts = recall.entry(truth).or_default();
-        *counts = (counts.0 + 1, counts.1 + usize::from(right.0), counts.2 + usize::from(right.1));
+        *counts = (
+            counts.0 + 1,
+            counts.1 + usize::from(right.0),
+            counts.2 + usize::from(right.1),
+        );
     }
     let sums: Vec<(f64, f64)> = drawn
         .values()
         .map(|rows| {
-            let points: i64 = rows.iter().map(|(a, b)| i64::from(*b) - i64::from(*a)).sum();
+            let points: i64 = rows
+                .iter()
+                .map(|(a, b)| i64::from(*b) - i64::from(*a))
+                .sum();
             (points as f64, rows.len() as f64)
         })
         .collect();
     let share = |picked: &mut dyn Iterator<Item = usize>| {
-        let (points, rows) = picked.fold((0.0, 0.0), |sum, at| (sum.0 + sums[at].0, sum.1 + sums[at].1));
+        let (points, rows) = picked.fold((0.0, 0.0), |sum, at| {
+            (sum.0 + sums[at].0, sum.1 + sums[at].1)
+        });
         if rows > 0.0 { points / rows } else { 0.0 }
     };
     let mut random = Random::new(1);
-    let mut draws: Vec<f64> =
-        (0..DRAWS).map(|_| share(&mut (0..sums.len()).map(|_| random.below(sums.len())))).collect();
+    let mut draws: Vec<f64> = (0..DRAWS)
+        .map(|_| share(&mut (0..sums.len()).map(|_| random.below(sums.len()))))
+        .collect();
     draws.sort_unstable_by(f64::total_cmp);
     let pairs = || drawn.values().flatten();
-    let only = [pairs().filter(|(a, b)| *a && !b).count(), pairs().filter(|(a, b)| *b && !a).count()];
+    let only = [
+        pairs().filter(|(a, b)| *a && !b).count(),
+        pairs().filter(|(a, b)| *b && !a).count(),
+    ];
     let n = both.len() as f64;
     Ok(Comparison {
         first: first.display().to_string(),
@@ -186,18 +231,30 @@ type Pairs = (Vec<(String, String)>, [String; 2], u8);
 /// A table's titles and labels, in order.
 pub(super) fn pairs_of(path: &Path) -> Result<Pairs, LabError> {
     let cells = read_cells(path)?;
-    let key =
-        cells.column(&["path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id"]);
+    let key = cells.column(&[
+        "path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id",
+    ]);
     let label = cells.column(&["genre", "id genre", "label", "class", "classe", "predicted"]);
-    let (Some(key), Some(label)) = (key, label.or_else(|| (cells.header.len() == 2).then_some(1))) else {
+    let (Some(key), Some(label)) = (
+        key,
+        label.or_else(|| (cells.header.len() == 2).then_some(1)),
+    ) else {
         let found = cells.header.join(", ");
         return Err(LabError::run(
             path,
             format!("expected a column of titles and one of labels, found {found}"),
         ));
     };
-    let pairs = cells.rows.iter().map(|(_, row)| (row[key].clone(), row[label].clone())).collect();
-    Ok((pairs, [cells.header[key].clone(), cells.header[label].clone()], cells.separator))
+    let pairs = cells
+        .rows
+        .iter()
+        .map(|(_, row)| (row[key].clone(), row[label].clone()))
+        .collect();
+    Ok((
+        pairs,
+        [cells.header[key].clone(), cells.header[label].clone()],
+        cells.separator,
+    ))
 }
 
 /// Scores a submission.
@@ -207,18 +264,26 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     let (said, _, _) = pairs_of(submission)?;
     let said: BTreeMap<String, String> = said.into_iter().collect();
     let known: BTreeSet<&String> = wanted.iter().map(|(key, _)| key).collect();
-    let missing: Vec<String> =
-        wanted.iter().filter(|(key, _)| !said.contains_key(key)).map(|(key, _)| key.clone()).collect();
-    let names: BTreeSet<String> =
-        wanted.iter().map(|(_, label)| label.clone()).chain(said.values().cloned()).collect();
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(|(key, _)| !said.contains_key(key))
+        .map(|(key, _)| key.clone())
+        .collect();
+    let names: BTreeSet<String> = wanted
+        .iter()
+        .map(|(_, label)| label.clone())
+        .chain(said.values().cloned())
+        .collect();
     let mut classes: Vec<String> = names.into_iter().collect();
     if !missing.is_empty() {
         classes.push(MISSING.to_owned());
     }
     let class = |name: &str| classes.iter().position(|other| other == name).unwrap_or(0);
     let truths: Vec<usize> = wanted.iter().map(|(_, label)| class(label)).collect();
-    let answers: Vec<usize> =
-        wanted.iter().map(|(key, _)| class(said.get(key).map_or(MISSING, String::as_str))).collect();
+    let answers: Vec<usize> = wanted
+        .iter()
+        .map(|(key, _)| class(said.get(key).map_or(MISSING, String::as_str)))
+        .collect();
     let matrix = confusion(&truths, &answers, classes.len());
     let single: Vec<usize> = (0..truths.len()).collect();
     let [accuracy, balanced, f1] = intervals(&truths, &answers, &single, classes.len());
@@ -228,7 +293,11 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
         balanced_accuracy: balanced.value,
         macro_f1: f1.value,
         f1: per_class(&matrix).iter().map(|class| class.f1).collect(),
-        unknown: said.keys().filter(|key| !known.contains(key)).cloned().collect(),
+        unknown: said
+            .keys()
+            .filter(|key| !known.contains(key))
+            .cloned()
+            .collect(),
         confusion: matrix,
         classes,
         missing,
@@ -254,7 +323,10 @@ mod tests {
         std::fs::write(&said, "titre;id_genre\nb;2\na;1\nc;2\nx;1\n").unwrap();
         let score = score(&said, &truth).unwrap();
         assert_eq!((score.rows, score.accuracy.value), (4, 0.5));
-        assert_eq!((score.missing, score.unknown), (vec!["d".to_owned()], vec!["x".to_owned()]));
+        assert_eq!(
+            (score.missing, score.unknown),
+            (vec!["d".to_owned()], vec!["x".to_owned()])
+        );
         assert_eq!(score.classes, ["1", "2", "(missing)"]);
     }
 }

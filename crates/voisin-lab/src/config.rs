@@ -103,7 +103,10 @@ impl Default for Config {
             seed: 1,
             data,
             features: Features { sets: Vec::new() },
-            algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None },
+            algorithms: Algorithms {
+                names: vec![Algorithm::Logistic],
+                combine: Combine::None,
+            },
             settings: AlgorithmSettings::default(),
             network: None,
         }
@@ -113,10 +116,20 @@ impl Default for Config {
 impl Config {
     /// The usual settings, changed by a file and then by `KEY=VALUE` pairs.
     pub fn changed(file: Option<&Path>, pairs: &[(String, String)]) -> Result<Self, LabError> {
-        let file = file.map(|path| read_table(path).map(|table| (path, table))).transpose()?;
-        let held = file.as_ref().and_then(|(_, table)| table.get("recipe")?.as_str().map(str::to_owned));
-        let asked = pairs.iter().rev().find(|(key, _)| key == "recipe").map(|(_, value)| value);
-        let recipe = asked.or(held.as_ref()).map_or("features", |recipe| recipe.trim_matches('"'));
+        let file = file
+            .map(|path| read_table(path).map(|table| (path, table)))
+            .transpose()?;
+        let held = file
+            .as_ref()
+            .and_then(|(_, table)| table.get("recipe")?.as_str().map(str::to_owned));
+        let asked = pairs
+            .iter()
+            .rev()
+            .find(|(key, _)| key == "recipe")
+            .map(|(_, value)| value);
+        let recipe = asked
+            .or(held.as_ref())
+            .map_or("features", |recipe| recipe.trim_matches('"'));
         let mut table = Self::of_recipe(recipe).table();
         if let Some((path, file)) = file {
             merge(&mut table, &file, "").map_err(|problem| LabError::run(path, problem))?;
@@ -135,10 +148,16 @@ impl Config {
     /// What is taken where nobody wants to choose: algorithms of several kinds, the cheapest first, judged in folds and
     /// joined.
     pub fn auto() -> Self {
-        let mut config = Self { recipe: "auto".to_owned(), ..Self::default() };
+        let mut config = Self {
+            recipe: "auto".to_owned(),
+            ..Self::default()
+        };
         config.data.folds = 5;
         config.algorithms = Algorithms {
-            names: Algorithm::ALL[2..9].iter().map(|(_, algorithm)| *algorithm).collect(),
+            names: Algorithm::ALL[2..9]
+                .iter()
+                .map(|(_, algorithm)| *algorithm)
+                .collect(),
             combine: Combine::Select,
         };
         config
@@ -148,9 +167,17 @@ impl Config {
     fn of_recipe(recipe: &str) -> Self {
         if let Some(network) = NetworkRecipe::named(recipe) {
             let network = Some(NetworkSettings::of(&network));
-            return Self { recipe: recipe.to_owned(), network, ..Self::default() };
+            return Self {
+                recipe: recipe.to_owned(),
+                network,
+                ..Self::default()
+            };
         }
-        if recipe == "auto" { Self::auto() } else { Self::default() }
+        if recipe == "auto" {
+            Self::auto()
+        } else {
+            Self::default()
+        }
     }
 
     fn table(&self) -> Table {
@@ -178,7 +205,10 @@ impl Config {
     /// The configuration of a run.
     pub fn of_run(run: &Path) -> Result<Self, LabError> {
         if !run.is_dir() {
-            return Err(LabError::run(run, "no such folder; voisin train classifier makes one"));
+            return Err(LabError::run(
+                run,
+                "no such folder; voisin train classifier makes one",
+            ));
         }
         let path = run.join("config.toml");
         let table = read_table(&path)?;
@@ -194,7 +224,10 @@ impl Config {
         let (mut mine, mut theirs) = (Vec::new(), Vec::new());
         flatten(&self.table(), "", &mut mine);
         flatten(&other.table(), "", &mut theirs);
-        mine.into_iter().zip(theirs).find(|(a, b)| a != b).map(|((key, a), (_, b))| (key, a, b))
+        mine.into_iter()
+            .zip(theirs)
+            .find(|(a, b)| a != b)
+            .map(|((key, a), (_, b))| (key, a, b))
     }
 
     fn check(self) -> Result<Self, LabError> {
@@ -205,14 +238,37 @@ impl Config {
     }
 
     fn problem(&self) -> Result<(), String> {
-        let Data { folds, repeats, share, .. } = self.data;
+        let Data {
+            folds,
+            repeats,
+            share,
+            ..
+        } = self.data;
         for (fits, expected) in [
-            (self.format == 1, "format: expected 1: it is of a later voisin"),
-            (folds != 1 && folds <= 100, "data.folds: expected 0 or 2 to 100"),
-            ((1..=100).contains(&repeats), "data.repeats: expected 1 to 100"),
-            (folds > 0 || repeats == 1, "data.folds: expected 2 to 100: repeats deal them again"),
-            (share > 0.0 && share <= 1.0, "data.share: expected more than 0, at most 1"),
-            (!self.algorithms.names.is_empty(), "algorithms.names: expected at least one algorithm"),
+            (
+                self.format == 1,
+                "format: expected 1: it is of a later voisin",
+            ),
+            (
+                folds != 1 && folds <= 100,
+                "data.folds: expected 0 or 2 to 100",
+            ),
+            (
+                (1..=100).contains(&repeats),
+                "data.repeats: expected 1 to 100",
+            ),
+            (
+                folds > 0 || repeats == 1,
+                "data.folds: expected 2 to 100: repeats deal them again",
+            ),
+            (
+                share > 0.0 && share <= 1.0,
+                "data.share: expected more than 0, at most 1",
+            ),
+            (
+                !self.algorithms.names.is_empty(),
+                "algorithms.names: expected at least one algorithm",
+            ),
         ] {
             if !fits {
                 return Err(expected.to_owned());
@@ -224,19 +280,30 @@ impl Config {
 
     /// A complaint "KEY: expected …" with the value that was found there, before what explains it.
     fn with_value(&self, text: String) -> String {
-        let Some((key, expected)) = text.split_once(": expected ") else { return text };
+        let Some((key, expected)) = text.split_once(": expected ") else {
+            return text;
+        };
         let mut all = Vec::new();
         flatten(&self.table(), "", &mut all);
-        let Some((_, found)) = all.iter().find(|(name, _)| name == key) else { return text };
+        let Some((_, found)) = all.iter().find(|(name, _)| name == key) else {
+            return text;
+        };
         let (expected, why) = expected.split_once(": ").unwrap_or((expected, ""));
-        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(": {why}")
+        };
         format!("{key}: expected {expected}, found {found}{why}")
     }
 
     /// Whether there is such a recipe, and its network can be made.
     fn check_recipe(&self) -> Result<(), String> {
         if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
-            let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
+            let network = self
+                .network
+                .as_ref()
+                .ok_or("network: expected the table of its settings")?;
             return network.check(&recipe);
         }
         if self.network.is_some() {
@@ -246,7 +313,11 @@ impl Config {
         if known.contains(&self.recipe.as_str()) {
             Ok(())
         } else {
-            Err(format!("there is no recipe \"{}\": expected one of {}", self.recipe, known.join(", ")))
+            Err(format!(
+                "there is no recipe \"{}\": expected one of {}",
+                self.recipe,
+                known.join(", ")
+            ))
         }
     }
 }
@@ -265,8 +336,9 @@ fn value_of(text: &str) -> Value {
 
 fn read_table(path: &Path) -> Result<Table, LabError> {
     let text = regular_file::read_text(path, LARGEST).map_err(LabError::io(path))?;
-    text.parse()
-        .map_err(|error: toml::de::Error| LabError::run(path, error.to_string().trim_end().to_owned()))
+    text.parse().map_err(|error: toml::de::Error| {
+        LabError::run(path, error.to_string().trim_end().to_owned())
+    })
 }
 
 fn flatten(table: &Table, before: &str, out: &mut Vec<(String, String)>) {
@@ -297,14 +369,20 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     // `svm.c` is enough where one key ends so; of several that of the network, where there is one
     let ending = format!(".{key}");
     let ends = |name: &&str| *name == key || name.ends_with(&ending);
-    let mut meant: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).filter(ends).collect();
+    let mut meant: Vec<&str> = known
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(ends)
+        .collect();
     if meant.len() > 1 && meant.iter().any(|name| name.starts_with("network.")) {
         meant.retain(|name| name.starts_with("network."));
     }
     let [name] = meant[..] else {
         if meant.len() > 1 {
             let (n, names) = (meant.len(), meant.join(" and "));
-            return Err(format!("{n} keys end so, {names}: write more of the one that is meant"));
+            return Err(format!(
+                "{n} keys end so, {names}: write more of the one that is meant"
+            ));
         }
         let mut of_networks = Vec::new();
         flatten(&Config::of_recipe("space").table(), "", &mut of_networks);
@@ -312,13 +390,22 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
             return Err(format!("only networks have {key}: name one with --recipe"));
         }
         // as it may be written: whole, or without the tables that it is in
-        let endings = |name: &'_ str| name.match_indices('.').map(|(at, _)| at + 1).collect::<Vec<_>>();
+        let endings = |name: &'_ str| {
+            name.match_indices('.')
+                .map(|(at, _)| at + 1)
+                .collect::<Vec<_>>()
+        };
         let names = known.iter().map(|(name, _)| name.as_str());
-        let names = names.flat_map(|name| endings(name).into_iter().chain([0]).map(|at| &name[at..]));
+        let names =
+            names.flat_map(|name| endings(name).into_iter().chain([0]).map(|at| &name[at..]));
         let near = spelt_alike(key, names);
         return Err(format!(
             "there is no key \"{key}\"; {}",
-            if near.is_empty() { "a run's config.toml has them all".to_owned() } else { did_you_mean(&near) }
+            if near.is_empty() {
+                "a run's config.toml has them all".to_owned()
+            } else {
+                did_you_mean(&near)
+            }
         )
         .trim_end()
         .to_owned());
@@ -328,7 +415,9 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     let last = parts.pop().unwrap_or_default();
     let mut at = &mut *table;
     for part in parts {
-        let Some(Value::Table(inner)) = at.get_mut(part) else { return Err(format!("no table {part}")) };
+        let Some(Value::Table(inner)) = at.get_mut(part) else {
+            return Err(format!("no table {part}"));
+        };
         at = inner;
     }
     // a whole number where a fraction is expected
@@ -342,7 +431,10 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     let fitting: Result<Config, _> = Value::Table(table.clone()).try_into();
     fitting.map(|_| ()).map_err(|error: toml::de::Error| {
         let said = error.message();
-        let kind = match said.strip_prefix("invalid ").and_then(|said| said.rsplit_once(", expected ")) {
+        let kind = match said
+            .strip_prefix("invalid ")
+            .and_then(|said| said.rsplit_once(", expected "))
+        {
             Some((_, "f64")) => "a number",
             Some((_, "usize" | "u64" | "u32")) => "a whole number, 0 or more",
             Some((_, "a boolean")) => "true or false",
@@ -359,29 +451,49 @@ mod tests {
     use super::*;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        list.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn settings_go_to_a_file_and_back() {
-        let config = Config::changed(None, &pairs(&[("svm.c", "3"), ("data.source", "folder:a b")])).unwrap();
-        assert_eq!((config.settings.svm.c, config.data.source.as_str()), (3.0, "folder:a b"));
+        let config = Config::changed(
+            None,
+            &pairs(&[("svm.c", "3"), ("data.source", "folder:a b")]),
+        )
+        .unwrap();
+        assert_eq!(
+            (config.settings.svm.c, config.data.source.as_str()),
+            (3.0, "folder:a b")
+        );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), config.text()).unwrap();
         assert_eq!(Config::of_run(folder.path()).unwrap(), config);
         let again = Config::changed(Some(&folder.path().join("config.toml")), &[]).unwrap();
         assert_eq!(again, config);
-        let other = Config::changed(None, &pairs(&[("svm.c", "3"), ("data.source", "folder:b")])).unwrap();
+        let other =
+            Config::changed(None, &pairs(&[("svm.c", "3"), ("data.source", "folder:b")])).unwrap();
         let (key, mine, theirs) = config.first_difference(&other).unwrap();
-        assert_eq!([key.as_str(), &mine, &theirs], ["data.source", "\"folder:a b\"", "\"folder:b\""]);
+        assert_eq!(
+            [key.as_str(), &mine, &theirs],
+            ["data.source", "\"folder:a b\"", "\"folder:b\""]
+        );
         assert_eq!(config.first_difference(&config), None);
     }
 
     #[test]
     fn keys_that_are_not_known_are_errors_with_the_nearest_one() {
-        let said =
-            |key: &str, value: &str| Config::changed(None, &pairs(&[(key, value)])).unwrap_err().to_string();
-        assert!(said("data.splt", "x").contains("did you mean data.split"), "{}", said("data.splt", "x"));
+        let said = |key: &str, value: &str| {
+            Config::changed(None, &pairs(&[(key, value)]))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            said("data.splt", "x").contains("did you mean data.split"),
+            "{}",
+            said("data.splt", "x")
+        );
         assert!(
             said("forest.tree", "9").contains("did you mean forest.trees"),
             "{}",
@@ -393,14 +505,22 @@ mod tests {
                 .ends_with("data.folds: expected 2 to 100, found 0: repeats deal them again")
         );
         let text = said("seed", "\"x\"");
-        assert!(text.ends_with("seed: expected a whole number, 0 or more, found \"x\""), "{text}");
+        assert!(
+            text.ends_with("seed: expected a whole number, 0 or more, found \"x\""),
+            "{text}"
+        );
         assert!(said("svm.c", "x").ends_with("settings.svm.c: expected a number, found \"x\""));
         assert!(said("epochs", "3").contains("only networks have epochs: name one with --recipe"));
         let text = said("columns", "3");
-        let expected = "2 keys end so, settings.boost.columns and settings.forest.columns: write more";
+        let expected =
+            "2 keys end so, settings.boost.columns and settings.forest.columns: write more";
         assert!(text.contains(expected), "{text}");
         assert!(Config::changed(None, &pairs(&[("patience", "3")])).is_ok());
-        let network = [("recipe", "baseline-cnn"), ("patience", "3"), ("rate", "0.5")];
+        let network = [
+            ("recipe", "baseline-cnn"),
+            ("patience", "3"),
+            ("rate", "0.5"),
+        ];
         let config = Config::changed(None, &pairs(&network)).unwrap();
         let training = config.network.unwrap().training;
         assert_eq!((training.patience, training.rate), (3, 0.5));

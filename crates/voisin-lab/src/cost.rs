@@ -15,12 +15,18 @@ pub struct Clock {
 impl Clock {
     /// From now on.
     pub fn start() -> Self {
-        Self { start: Instant::now(), processor: processor_seconds() }
+        Self {
+            start: Instant::now(),
+            processor: processor_seconds(),
+        }
     }
 
     /// What it took.
     pub fn cost(&self, phase: &str) -> Cost {
-        let processor = self.processor.zip(processor_seconds()).map(|(before, now)| now - before);
+        let processor = self
+            .processor
+            .zip(processor_seconds())
+            .map(|(before, now)| now - before);
         Cost {
             phase: phase.to_owned(),
             seconds: self.start.elapsed().as_secs_f64(),
@@ -41,15 +47,25 @@ fn processor_seconds() -> Option<f64> {
 
 fn peak_kilobytes() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+    text.lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Writes what each phase took into a run's folder.
 pub(super) fn write_cost(run: &Path, cost: &[Cost]) -> Result<(), LabError> {
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
-    let rows = cost
-        .iter()
-        .map(|c| [c.phase.clone(), format!("{:.2}", c.seconds), number(c.processor), number(c.memory)]);
+    let rows = cost.iter().map(|c| {
+        [
+            c.phase.clone(),
+            format!("{:.2}", c.seconds),
+            number(c.processor),
+            number(c.memory),
+        ]
+    });
     let header = ["phase", "seconds", "processor_seconds", "memory_mb"].map(str::to_owned);
     write(&run.join("cost.csv"), csv_bytes(&header, b',', rows))
 }

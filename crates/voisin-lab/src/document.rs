@@ -56,7 +56,10 @@ pub struct Document {
 impl Document {
     /// An empty one.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), parts: Vec::new() }
+        Self {
+            title: title.into(),
+            parts: Vec::new(),
+        }
     }
 
     /// Begins a section.
@@ -84,16 +87,31 @@ impl Document {
         self.put(header, rows, None, false);
     }
 
-    fn put(&mut self, header: &[&str], rows: Vec<Vec<String>>, best: Option<usize>, is_brief: bool) {
+    fn put(
+        &mut self,
+        header: &[&str],
+        rows: Vec<Vec<String>>,
+        best: Option<usize>,
+        is_brief: bool,
+    ) {
         if !rows.is_empty() {
             let header = header.iter().map(|&name| name.to_owned()).collect();
-            self.parts.push(DocumentPart::Table { header, rows, best, is_brief });
+            self.parts.push(DocumentPart::Table {
+                header,
+                rows,
+                best,
+                is_brief,
+            });
         }
     }
 
     /// Adds a drawing.
     pub fn picture(&mut self, name: &'static str, title: impl Into<String>, scene: Scene) {
-        self.parts.push(DocumentPart::Picture { name, title: title.into(), scene });
+        self.parts.push(DocumentPart::Picture {
+            name,
+            title: title.into(),
+            scene,
+        });
     }
 
     /// One page of HTML: no scripts, nothing from outside; names from tags are text.
@@ -101,22 +119,36 @@ impl Document {
         let title = xml(&self.title);
         let mut out = format!("{HEAD}<title>{title}</title></head><body><h1>{title}</h1>");
         let cells = |tag: &str, row: &[String]| -> String {
-            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", xml(cell))).collect()
+            row.iter()
+                .map(|cell| format!("<{tag}>{}</{tag}>", xml(cell)))
+                .collect()
         };
         for part in &self.parts {
             out += &match part {
                 DocumentPart::Heading(text) => format!("<h2>{}</h2>", xml(text)),
                 DocumentPart::Text(text) => format!("<p>{}</p>", xml(text)),
                 DocumentPart::Hint(text) => format!("<p class=\"note\">{}</p>", xml(text)),
-                DocumentPart::Table { header, rows, best, .. } => {
-                    let class = |at| if *best == Some(at) { " class=\"best\"" } else { "" };
+                DocumentPart::Table {
+                    header, rows, best, ..
+                } => {
+                    let class = |at| {
+                        if *best == Some(at) {
+                            " class=\"best\""
+                        } else {
+                            ""
+                        }
+                    };
                     let rows = rows.iter().enumerate();
-                    let rows = rows.map(|(at, row)| format!("<tr{}>{}</tr>", class(at), cells("td", row)));
+                    let rows =
+                        rows.map(|(at, row)| format!("<tr{}>{}</tr>", class(at), cells("td", row)));
                     let (header, rows) = (cells("th", header), rows.collect::<String>());
                     format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
                 }
                 DocumentPart::Picture { scene, .. } => {
-                    format!("<div class=\"wide\"><div class=\"picture\">{}</div></div>", scene.svg())
+                    format!(
+                        "<div class=\"wide\"><div class=\"picture\">{}</div></div>",
+                        scene.svg()
+                    )
                 }
             };
         }
@@ -130,12 +162,21 @@ impl Document {
         let mut pictures = Vec::new();
         let mut out = format!("# {}\n\n", plain(&self.title));
         let line = |cells: &[String]| -> String {
-            format!("| {} |\n", cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join(" | "))
+            format!(
+                "| {} |\n",
+                cells
+                    .iter()
+                    .map(|cell| plain(cell))
+                    .collect::<Vec<_>>()
+                    .join(" | ")
+            )
         };
         for part in &self.parts {
             out += &match part {
                 DocumentPart::Heading(text) => format!("## {}\n\n", plain(text)),
-                DocumentPart::Text(text) | DocumentPart::Hint(text) => format!("{}\n\n", plain(text)),
+                DocumentPart::Text(text) | DocumentPart::Hint(text) => {
+                    format!("{}\n\n", plain(text))
+                }
                 DocumentPart::Table { header, rows, .. } => {
                     let rules = "---:|".repeat(header.len().saturating_sub(1));
                     let rows: String = rows.iter().map(|row| line(row)).collect();
@@ -157,7 +198,10 @@ impl Document {
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars().filter(|c| !c.is_control()) {
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '!' | '~' | '&') {
+        if matches!(
+            c,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '!' | '~' | '&'
+        ) {
             out.push('\\');
         }
         out.push(c);
@@ -174,14 +218,27 @@ mod tests {
     fn names_stay_text_in_every_format() {
         let mut page = Document::new("r & b");
         page.text("a|b <x>\u{7}[c](d)");
-        page.table(&["genre", "share"], vec![vec!["r|b".to_owned(), "1".to_owned()]], Some(0));
+        page.table(
+            &["genre", "share"],
+            vec![vec!["r|b".to_owned(), "1".to_owned()]],
+            Some(0),
+        );
         page.picture("bars", "T", bars("T", &[]));
         let (text, pictures) = page.markdown("r");
         let table = "| genre | share |\n|---|---:|\n| r\\|b | 1 |\n\n";
-        assert_eq!(text, format!("# r \\& b\n\na\\|b \\<x\\>\\[c\\](d)\n\n{table}![T](<r-bars.svg>)\n\n"));
+        assert_eq!(
+            text,
+            format!("# r \\& b\n\na\\|b \\<x\\>\\[c\\](d)\n\n{table}![T](<r-bars.svg>)\n\n")
+        );
         assert_eq!(pictures[0].0, "r-bars.svg");
         let html = page.html();
-        assert!(html.contains("<h1>r &amp; b</h1><p>a|b &lt;x&gt;[c](d)</p>"), "{html}");
-        assert!(html.contains("<tr class=\"best\"><td>r|b</td><td>1</td></tr>"), "{html}");
+        assert!(
+            html.contains("<h1>r &amp; b</h1><p>a|b &lt;x&gt;[c](d)</p>"),
+            "{html}"
+        );
+        assert!(
+            html.contains("<tr class=\"best\"><td>r|b</td><td>1</td></tr>"),
+            "{html}"
+        );
     }
 }

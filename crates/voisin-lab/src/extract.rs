@@ -22,15 +22,31 @@ fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
     let columns = matrix.rows.iter().map(|row| {
         let item = &row.item;
         let part = item.part.map(Part::name).map(str::to_owned);
-        [item.label.clone(), item.artist.clone(), item.album.clone(), part, item.licence.clone()]
+        [
+            item.label.clone(),
+            item.artist.clone(),
+            item.album.clone(),
+            part,
+            item.licence.clone(),
+        ]
     });
     let columns: Vec<[Option<String>; 5]> = columns.collect();
-    let names = [set.label_name.as_str(), "artist", "album", "split", "licence"];
-    let known: Vec<usize> =
-        (0..names.len()).filter(|&at| columns.iter().any(|row| row[at].is_some())).collect();
-    let header = std::iter::once(set.key_name.clone()).chain(known.iter().map(|&at| names[at].to_owned()));
+    let names = [
+        set.label_name.as_str(),
+        "artist",
+        "album",
+        "split",
+        "licence",
+    ];
+    let known: Vec<usize> = (0..names.len())
+        .filter(|&at| columns.iter().any(|row| row[at].is_some()))
+        .collect();
+    let header =
+        std::iter::once(set.key_name.clone()).chain(known.iter().map(|&at| names[at].to_owned()));
     let rows = matrix.rows.iter().zip(&columns).map(|(row, columns)| {
-        let own = known.iter().map(|&at| columns[at].clone().unwrap_or_default());
+        let own = known
+            .iter()
+            .map(|&at| columns[at].clone().unwrap_or_default());
         std::iter::once(row.item.key.clone()).chain(own).collect()
     });
     (header.collect(), rows.collect())
@@ -41,8 +57,11 @@ pub fn feature_table(set: &Dataset, matrix: &Matrix) -> Vec<u8> {
     let (mut header, rows) = facts(set, matrix);
     header.extend(matrix.columns.iter().cloned());
     let rows = rows.into_iter().zip(matrix.values.outer_iter());
-    let rows =
-        rows.map(|(facts, row)| facts.into_iter().chain(row.iter().map(f32::to_string).collect::<Vec<_>>()));
+    let rows = rows.map(|(facts, row)| {
+        facts
+            .into_iter()
+            .chain(row.iter().map(f32::to_string).collect::<Vec<_>>())
+    });
     csv_bytes(&header, b',', rows)
 }
 
@@ -53,21 +72,29 @@ pub fn track_table(set: &Dataset, matrix: &Matrix, files: Option<&[String]>) -> 
     let (mut header, mut rows) = facts(set, matrix);
     if let Some(files) = files {
         header.push("array".to_owned());
-        rows.iter_mut().zip(files).for_each(|(row, file)| row.push(file.clone()));
+        rows.iter_mut()
+            .zip(files)
+            .for_each(|(row, file)| row.push(file.clone()));
     }
     csv_bytes(&header, b',', rows)
 }
 
 /// Names of columns as a CSV file.
 pub fn column_table(names: &[String]) -> Vec<u8> {
-    let rows = names.iter().enumerate().map(|(at, name)| [at.to_string(), name.clone()]);
+    let rows = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| [at.to_string(), name.clone()]);
     csv_bytes(&["column", "name"].map(str::to_owned), b',', rows)
 }
 
 /// Writes an array, whole or not at all, in the place of one that is there.
 pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Result<(), String> {
     let write = |mut file: OutputFile| {
-        values.as_standard_layout().write_npy(&mut file).map_err(std::io::Error::other)?;
+        values
+            .as_standard_layout()
+            .write_npy(&mut file)
+            .map_err(std::io::Error::other)?;
         file.commit()
     };
     OutputTarget::whole(path, true)
@@ -76,7 +103,8 @@ pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Resu
 }
 
 /// Computes the array of a file, or says why there is none.
-pub type HearArray = Box<dyn Fn(&Path, &AudioInfo, &AtomicBool) -> Result<ArrayD<f32>, String> + Send + Sync>;
+pub type HearArray =
+    Box<dyn Fn(&Path, &AudioInfo, &AtomicBool) -> Result<ArrayD<f32>, String> + Send + Sync>;
 
 /// Writes an array of every track. As a set of features it has one column: whether the file is new.
 pub struct ArrayWriter {
@@ -98,7 +126,10 @@ impl FeatureSet for ArrayWriter {
     }
 
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let target = self.targets.get(file.path).ok_or("has no place to be written to")?;
+        let target = self
+            .targets
+            .get(file.path)
+            .ok_or("has no place to be written to")?;
         if target.exists() && !self.force {
             return Ok(vec![0.0]);
         }
@@ -107,7 +138,8 @@ impl FeatureSet for ArrayWriter {
             return Err("gave what is no number".to_owned());
         }
         if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         write_array(target, array.view())?;
         Ok(vec![1.0])
@@ -116,7 +148,9 @@ impl FeatureSet for ArrayWriter {
 
 /// Names of the columns of [`frames`].
 pub fn frame_columns() -> Vec<String> {
-    std::iter::once("seconds".to_owned()).chain(DescriptorSet::Fma.rows_over_time()).collect()
+    std::iter::once("seconds".to_owned())
+        .chain(DescriptorSet::Fma.rows_over_time())
+        .collect()
 }
 
 /// Descriptors of a file frame by frame, `[frames, columns]`: when the frame's middle is, and the rows that the statistics
@@ -125,9 +159,15 @@ pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
     SoundFile::new(path, info).middle(DescriptorSet::Fma, |samples, rate, start| {
         let rows = DescriptorSet::Fma.over_time(samples, rate);
         let mut found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
-        found.slice_mut(s![.., 1..]).assign(&rows.t().mapv(|value| value as f32));
+        found
+            .slice_mut(s![.., 1..])
+            .assign(&rows.t().mapv(|value| value as f32));
         let hop = DESCRIPTOR_HOP as f64 / f64::from(rate);
-        found.column_mut(0).iter_mut().enumerate().for_each(|(at, x)| *x = (start + at as f64 * hop) as f32);
+        found
+            .column_mut(0)
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, x)| *x = (start + at as f64 * hop) as f32);
         found.into_dyn()
     })
 }
@@ -135,21 +175,29 @@ pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
 /// A picture of a file: wave, spectrum, spectrograms, cepstral coefficients and pitch classes.
 pub fn picture(path: &Path) -> Result<Scene, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    SoundFile::new(path, &info)
-        .middle(DescriptorSet::Fma, |samples, rate, start| drawn(path, &info, samples, rate, start))
+    SoundFile::new(path, &info).middle(DescriptorSet::Fma, |samples, rate, start| {
+        drawn(path, &info, samples, rate, start)
+    })
 }
 
 fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) -> Scene {
     const PITCHES: [&str; 12] = ["C", "", "D", "", "E", "F", "", "G", "", "A", "", "B"];
     let views = ClipViews::new(samples, rate);
     let row_of = |hz: f64| {
-        let above = views.mel_hz.partition_point(|centre| *centre < hz).clamp(1, views.mel_hz.len() - 1);
+        let above = views
+            .mel_hz
+            .partition_point(|centre| *centre < hz)
+            .clamp(1, views.mel_hz.len() - 1);
         let (low, high) = (views.mel_hz[above - 1], views.mel_hz[above]);
         (above - 1) as f64 + (hz - low) / (high - low)
     };
     let half = f64::from(rate) / 2.0;
-    let linear = [0.0, 5e3, 1e4, 15e3, 20e3].into_iter().filter(|hz| *hz <= half);
-    let mel = [125.0, 500.0, 1e3, 2e3, 4e3, 8e3, 16e3].into_iter().filter(|hz| *hz <= half);
+    let linear = [0.0, 5e3, 1e4, 15e3, 20e3]
+        .into_iter()
+        .filter(|hz| *hz <= half);
+    let mel = [125.0, 500.0, 1e3, 2e3, 4e3, 8e3, 16e3]
+        .into_iter()
+        .filter(|hz| *hz <= half);
     let pitches = (0..12).filter(|at| !PITCHES[*at].is_empty());
     let scaled = standardised(&views.mfcc);
     let loudness = |title, values, marks| Panel {
@@ -177,7 +225,9 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
             values: scaled.view(),
             range: (-3.0, 3.0),
             ramp: Ramp::Signed,
-            marks: [1, 5, 10, 15, 20].map(|at| (f64::from(at - 1), at.to_string())).to_vec(),
+            marks: [1, 5, 10, 15, 20]
+                .map(|at| (f64::from(at - 1), at.to_string()))
+                .to_vec(),
         },
         Panel {
             title: "Chroma (energy of each pitch class, the strongest of each frame 1)",
@@ -185,14 +235,27 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
             values: views.chroma.view(),
             range: (0.0, 1.0),
             ramp: Ramp::Heat,
-            marks: pitches.map(|at| (at as f64, PITCHES[at].to_owned())).collect(),
+            marks: pitches
+                .map(|at| (at as f64, PITCHES[at].to_owned()))
+                .collect(),
         },
     ];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let seconds = samples.len() as f64 / f64::from(rate);
-    let part = if info.seconds() > LONGEST as f64 + 1.0 { " of its middle" } else { "" };
+    let part = if info.seconds() > LONGEST as f64 + 1.0 {
+        " of its middle"
+    } else {
+        ""
+    };
     let title = format!("{name}: {seconds:.1} s{part}, {} Hz", info.sample_rate);
-    sound(&title, start..start + seconds, samples, &views.spectrum, views.bin_hz, &panels)
+    sound(
+        &title,
+        start..start + seconds,
+        samples,
+        &views.spectrum,
+        views.bin_hz,
+        &panels,
+    )
 }
 
 /// Rows of mean 0 and deviation 1; one that does not vary becomes 0.
@@ -200,7 +263,13 @@ fn standardised(rows: &Array2<f64>) -> Array2<f64> {
     let mut rows = rows.clone();
     for mut row in rows.rows_mut() {
         let (mean, deviation) = (row.mean().unwrap_or(0.0), row.std(0.0));
-        row.mapv_inplace(|v| if deviation > 1e-9 { (v - mean) / deviation } else { 0.0 });
+        row.mapv_inplace(|v| {
+            if deviation > 1e-9 {
+                (v - mean) / deviation
+            } else {
+                0.0
+            }
+        });
     }
     rows
 }

@@ -10,7 +10,9 @@ use super::{LabError, csv_bytes};
 use crate::dataset::{DatasetError, read_cells};
 use voisin_base::output::OutputTarget;
 use voisin_base::regular_file;
-use voisin_learn::genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
+use voisin_learn::genre::{
+    FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors,
+};
 
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;
@@ -32,18 +34,24 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
         Some([0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..]) => {
             10 + usize::from(u16::from_le_bytes([*low, *high]))
         }
-        Some([0x93, b'N', b'U', b'M', b'P', b'Y', _, _, size @ ..]) => {
-            12_usize.saturating_add(u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize)
-        }
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', _, _, size @ ..]) => 12_usize
+            .saturating_add(u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize),
         _ => return Err("a file that does not begin like one".to_owned()),
     };
     let header = bytes.get(..length).filter(|_| length <= LONGEST_HEADER);
     let mut header = header.ok_or_else(|| format!("a header of {length} bytes"))?;
     // A shape is one bracket within another; a parser follows them as deep as they go.
-    if header[10..].iter().filter(|byte| b"([{".contains(byte)).count() > 2 {
+    if header[10..]
+        .iter()
+        .filter(|byte| b"([{".contains(byte))
+        .count()
+        > 2
+    {
         return Err("a header of nested values".to_owned());
     }
-    let shape = Header::from_reader(&mut header).map_err(|error| error.to_string())?.shape;
+    let shape = Header::from_reader(&mut header)
+        .map_err(|error| error.to_string())?
+        .shape;
     let [rows, columns] = shape[..] else {
         return Err(format!("an array of {} dimensions", shape.len()));
     };
@@ -52,8 +60,13 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     }
     let values = (bytes.len() - length) as u128;
     let expected = rows as u128 * columns as u128;
-    if ![4, 8].iter().any(|&bytes| expected.checked_mul(bytes) == Some(values)) {
-        return Err(format!("a header of {rows} x {columns} numbers and {values} bytes of them"));
+    if ![4, 8]
+        .iter()
+        .any(|&bytes| expected.checked_mul(bytes) == Some(values))
+    {
+        return Err(format!(
+            "a header of {rows} x {columns} numbers and {values} bytes of them"
+        ));
     }
     Array2::<f32>::read_npy(bytes)
         .or_else(|_| Array2::<f64>::read_npy(bytes).map(|m| m.mapv(|v| v as f32)))
@@ -61,7 +74,11 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
 }
 
 /// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and the line it is on.
-fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, String, u64)>, DatasetError> {
+fn read_column(
+    path: &Path,
+    column: &str,
+    rows: usize,
+) -> Result<Vec<(usize, String, u64)>, DatasetError> {
     let cells = read_cells(path)?;
     let (Some(row_at), Some(value_at)) = (cells.column(&["row"]), cells.column(&[column])) else {
         let found = cells.header.join(",");
@@ -89,7 +106,11 @@ fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, Str
 pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, DatasetError> {
     let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); rows];
     for (row, text, _) in read_column(path, "genre", rows)? {
-        for name in text.split([';', '|']).map(str::trim).filter(|name| !name.is_empty()) {
+        for name in text
+            .split([';', '|'])
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
             let genre = Genre::from_parts(name, name);
             if !labels[row].contains(&genre) {
                 labels[row].push(genre);
@@ -132,8 +153,16 @@ pub fn predict_files(
     let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
     let header = ["row", "genre", "probability", "unknown"].map(str::to_owned);
     let rows = answers.iter().enumerate().map(|(row, answer)| {
-        let (name, unknown) = (answer.best.name().to_owned(), answer.unknown.is_some().to_string());
-        [row.to_string(), name, format!("{:.6}", answer.probability), unknown]
+        let (name, unknown) = (
+            answer.best.name().to_owned(),
+            answer.unknown.is_some().to_string(),
+        );
+        [
+            row.to_string(),
+            name,
+            format!("{:.6}", answer.probability),
+            unknown,
+        ]
     });
     out.write(csv_bytes(&header, b',', rows))?;
     Ok((model, answers.len()))
@@ -147,28 +176,46 @@ mod tests {
 
     fn npy(header: &str) -> Vec<u8> {
         let header = format!("{header:<117}\n");
-        [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+        [
+            b"\x93NUMPY\x01\0",
+            &(header.len() as u16).to_le_bytes()[..],
+            header.as_bytes(),
+        ]
+        .concat()
     }
 
     /// The first of these asked for 800 GB, the second never came to an end.
     #[test]
     fn a_header_is_held_against_the_file_before_anything_is_allocated() {
-        let of =
-            |shape: &str| npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}"));
+        let of = |shape: &str| {
+            npy(&format!(
+                "{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}"
+            ))
+        };
         for (shape, words) in [
             ("100000000, 2000", "100000000 x 2000 numbers and 0 bytes"),
             ("1000000000, 0", "vectors of no numbers"),
-            ("18446744073709551615, 18446744073709551615", "bytes of them"),
+            (
+                "18446744073709551615, 18446744073709551615",
+                "bytes of them",
+            ),
             ("5,", "1 dimensions"),
             ("5, 5, 5", "3 dimensions"),
         ] {
             let found = parse_vectors(&of(shape)).unwrap_err();
             assert!(found.contains(words), "{shape}: {found}");
         }
-        let deep = npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {}", "(".repeat(9000)));
+        let deep = npy(&format!(
+            "{{'descr': '<f4', 'fortran_order': False, 'shape': {}",
+            "(".repeat(9000)
+        ));
         assert!(parse_vectors(&deep).unwrap_err().contains("nested"));
         let long = [&b"\x93NUMPY\x02\0\xff\xff\xff\xff"[..], &[0; 100]].concat();
-        assert!(parse_vectors(&long).unwrap_err().contains("4294967307 bytes"));
+        assert!(
+            parse_vectors(&long)
+                .unwrap_err()
+                .contains("4294967307 bytes")
+        );
         assert!(parse_vectors(b"").is_err() && parse_vectors(b"\x93NUMPY\x01\0").is_err());
     }
 

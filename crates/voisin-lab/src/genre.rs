@@ -12,7 +12,8 @@ use super::pages;
 use super::report::{Answers, FEW, Figures, by_class};
 use voisin_base::text::count;
 use voisin_learn::genre::{
-    FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings, deal_folds,
+    FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
+    deal_folds,
 };
 use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
 use voisin_learn::{Centroid, Standardiser, Svm};
@@ -37,7 +38,14 @@ pub struct EvalOptions {
 impl Default for EvalOptions {
     fn default() -> Self {
         let (fit, group) = (FitOptions::default(), "artist".to_owned());
-        Self { folds: 5, repeats: 2, seed: 1, fit, rivals: true, group }
+        Self {
+            folds: 5,
+            repeats: 2,
+            seed: 1,
+            fit,
+            rivals: true,
+            group,
+        }
     }
 }
 
@@ -47,7 +55,10 @@ const METHODS: [(&str, &str); 6] = [
     ("head", "the trained head alone"),
     ("vote", "the vote of neighbours alone"),
     ("rbf svm", "rival: support vector machine"),
-    ("nearest centroid", "rival: the genre whose average is nearest"),
+    (
+        "nearest centroid",
+        "rival: the genre whose average is nearest",
+    ),
     ("majority", "always the commonest genre"),
 ];
 
@@ -92,12 +103,22 @@ pub struct GenreReport {
 ///
 /// Tracks without labels are left out. A track of several genres counts in each, and is right in all of them when the
 /// answer is one of them.
-pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, LabError> {
-    let labelled: Vec<usize> = (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
+pub fn evaluate_genre(
+    set: &LabelledVectors,
+    options: &EvalOptions,
+) -> Result<GenreReport, LabError> {
+    let labelled: Vec<usize> = (0..set.labels.len())
+        .filter(|&row| !set.labels[row].is_empty())
+        .collect();
     let data = set.select(&labelled);
     let genres = Spellings::count(data.labels.iter().flatten()).genres();
     let (n, k, folds) = (labelled.len(), genres.len(), options.folds.max(2));
-    let own = |labels: &Vec<Genre>| labels.iter().filter_map(|g| genres.binary_search(g).ok()).collect();
+    let own = |labels: &Vec<Genre>| {
+        labels
+            .iter()
+            .filter_map(|g| genres.binary_search(g).ok())
+            .collect()
+    };
     let classes: Vec<Vec<usize>> = data.labels.iter().map(own).collect();
     let groups = data.groups.iter().collect::<BTreeSet<_>>().len();
     if groups < folds {
@@ -108,7 +129,10 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
         )));
     }
     let mut sizes = vec![0; k];
-    classes.iter().flatten().for_each(|&class| sizes[class] += 1);
+    classes
+        .iter()
+        .flatten()
+        .for_each(|&class| sizes[class] += 1);
     // What is found of one or two tracks is chance, and would weigh as much as a genre of hundreds.
     let some_have_enough = sizes.iter().any(|&size| size >= FEW);
     let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
@@ -118,15 +142,27 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
     let mut has_head = false;
     let seed = |repeat: usize| options.seed.wrapping_add(1000 + repeat as u64);
-    for fold in deal_folds(&classes, k, &data.groups, folds, (0..options.repeats.max(1)).map(&seed)) {
-        let (train, held) = (data.set().select(&fold.rest), data.vectors.select(Axis(0), &fold.held));
+    for fold in deal_folds(
+        &classes,
+        k,
+        &data.groups,
+        folds,
+        (0..options.repeats.max(1)).map(&seed),
+    ) {
+        let (train, held) = (
+            data.set().select(&fold.rest),
+            data.vectors.select(Axis(0), &fold.held),
+        );
         let (model, _) = GenreModel::fit(&train.set(), &options.fit)?;
         let said = model.probabilities(&QueryVectors::of(held.view()))?;
         // columns of the model to columns of the whole
         let [fused, head, vote] = [said.fused, said.head, said.vote].map(|p| {
             let mut wide = Array2::zeros((held.nrows(), k));
             for (genre, column) in model.genres().iter().zip(p.columns()) {
-                genres.binary_search(genre).into_iter().for_each(|to| wide.column_mut(to).assign(&column));
+                genres
+                    .binary_search(genre)
+                    .into_iter()
+                    .for_each(|to| wide.column_mut(to).assign(&column));
             }
             wide
         });
@@ -137,8 +173,13 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
             answers.extend(rivals(&train, &of, &held, k, seed(fold.repeat)));
         }
         for (shares, answers) in shares.iter_mut().zip(&answers) {
-            let truth: Vec<Vec<usize>> = fold.held.iter().map(|&row| classes[row].clone()).collect();
-            let hits = truth.iter().zip(answers).filter(|(own, a)| own.contains(a)).count();
+            let truth: Vec<Vec<usize>> =
+                fold.held.iter().map(|&row| classes[row].clone()).collect();
+            let hits = truth
+                .iter()
+                .zip(answers)
+                .filter(|(own, a)| own.contains(a))
+                .count();
             let (expected, found, _) = by_class(&truth, answers);
             let m = confusion(&expected, &found, k);
             shares[0].push(hits as f64 / truth.len() as f64);
@@ -160,9 +201,15 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
     let answers = Answers {
         classes: &names,
         keys: Vec::new(),
-        truth: order.iter().map(|&at| classes[first_rows[at]].clone()).collect(),
+        truth: order
+            .iter()
+            .map(|&at| classes[first_rows[at]].clone())
+            .collect(),
         probabilities: first.select(Axis(0), &order),
-        groups: order.iter().map(|&at| data.groups[first_rows[at]]).collect(),
+        groups: order
+            .iter()
+            .map(|&at| data.groups[first_rows[at]])
+            .collect(),
     };
     let method = |((name, _), [a, b, c]): (&(&str, &str), &[Vec<f64>; 3])| MethodReport {
         method: (*name).to_owned(),
@@ -176,9 +223,17 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
         group: options.group.clone(),
         folds,
         repeats: options.repeats.max(1),
-        methods: judged.iter().zip(&shares).map(method).filter(|m| has_head || m.method != "head").collect(),
+        methods: judged
+            .iter()
+            .zip(&shares)
+            .map(method)
+            .filter(|m| has_head || m.method != "head")
+            .collect(),
         figures: Figures::of("folds", &answers, 0),
-        too_few: (0..k).filter(|&class| !counts(class)).map(|class| genres[class].clone()).collect(),
+        too_few: (0..k)
+            .filter(|&class| !counts(class))
+            .map(|class| genres[class].clone())
+            .collect(),
         without_head: without_head.into_iter().collect(),
     })
 }
@@ -202,7 +257,12 @@ fn rivals(
         let [x, q] = [&fold.rest, &fold.held].map(|rows| train.vectors.select(Axis(0), rows));
         for (right, cost) in right.iter_mut().zip(COSTS) {
             let said = Svm::fit(x.view(), &known, k, cost).predict(q.view());
-            *right += fold.held.iter().zip(&said).filter(|(row, said)| classes[**row].contains(said)).count();
+            *right += fold
+                .held
+                .iter()
+                .zip(&said)
+                .filter(|(row, said)| classes[**row].contains(said))
+                .count();
         }
     }
     let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(right)]);
@@ -262,13 +322,22 @@ impl GenreReport {
         let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
         let row = |m: &MethodReport| {
             let [a, b, c] = [m.accuracy, m.balanced_accuracy, m.macro_f1].map(cell);
-            let what = METHODS.iter().find(|(name, _)| *name == m.method).map_or("", |(_, what)| what);
+            let what = METHODS
+                .iter()
+                .find(|(name, _)| *name == m.method)
+                .map_or("", |(_, what)| what);
             vec![m.method.clone(), a, b, c, what.to_owned()]
         };
         let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
         let header = ["method", "accuracy", "balanced", "macro F1", "what it is"];
         page.table(&header, self.methods.iter().map(row).collect(), Some(best));
-        let list = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join(", ");
+        let list = |genres: &[Genre]| {
+            genres
+                .iter()
+                .map(Genre::name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         if !self.too_few.is_empty() {
             page.text(format!(
                 "balanced and macro F1 leave out genres of fewer than {FEW} tracks, whose figures are chance: {}",
@@ -277,7 +346,12 @@ impl GenreReport {
         }
         pages::figures(&mut page, METHODS[0].0, f);
         for target in [0.95, 0.9, 0.8] {
-            if let Some(step) = f.risk_coverage.iter().rev().find(|step| 1.0 - step.risk >= target) {
+            if let Some(step) = f
+                .risk_coverage
+                .iter()
+                .rev()
+                .find(|step| 1.0 - step.risk >= target)
+            {
                 page.text(format!(
                     "answered {:.0} % of tracks at {:.0} % precision (probability {:.2} and up), the rest \"unknown\"",
                     100.0 * step.coverage,
@@ -288,7 +362,9 @@ impl GenreReport {
         }
         if !self.without_head.is_empty() {
             let names = list(&self.without_head);
-            page.text(format!("too few tracks for a trained head, by neighbours alone: {names}"));
+            page.text(format!(
+                "too few tracks for a trained head, by neighbours alone: {names}"
+            ));
         }
         page
     }

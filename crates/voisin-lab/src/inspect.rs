@@ -61,7 +61,10 @@ pub struct Inspection {
 
 fn hear(path: &Path) -> Result<Heard, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    let starts: Vec<i64> = (0..info.n_frames).step_by(BLOCK).map(|start| start as i64).collect();
+    let starts: Vec<i64> = (0..info.n_frames)
+        .step_by(BLOCK)
+        .map(|start| start as i64)
+        .collect();
     let (mut square, mut clipped, mut silent) = (0.0f64, 0usize, 0usize);
     let mut sink = |_: usize, block: &[f32]| {
         let own: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
@@ -79,7 +82,11 @@ fn hear(path: &Path) -> Result<Heard, String> {
         silent: silent as f64 / starts.len().max(1) as f64,
         info,
     };
-    if heard.silent >= 1.0 { Err("silent from beginning to end".to_owned()) } else { Ok(heard) }
+    if heard.silent >= 1.0 {
+        Err("silent from beginning to end".to_owned())
+    } else {
+        Ok(heard)
+    }
 }
 
 /// Opens and decodes every file.
@@ -120,24 +127,36 @@ pub fn inspect(
         match heard {
             Ok(heard) => {
                 let (heard, likeness) = heard.unzip();
-                let (content, seconds) =
-                    heard.as_ref().map(|heard| (heard.info.content, heard.info.seconds())).unzip();
+                let (content, seconds) = heard
+                    .as_ref()
+                    .map(|heard| (heard.info.content, heard.info.seconds()))
+                    .unzip();
                 found.rows.push(match &set.columns {
                     Some(own) if content.is_none() => Row::of_numbers(item, own.values.row(at)),
-                    _ => Row { item: item.clone(), content, seconds },
+                    _ => Row {
+                        item: item.clone(),
+                        content,
+                        seconds,
+                    },
                 });
                 found.heard.push(heard);
                 let likeness = likeness.unwrap_or_else(|| vec![0.0; found.likeness.ncols()]);
                 // rows are of one length
                 let _ = found.likeness.push_row(ArrayView1::from(&likeness));
             }
-            Err(reason) => found.faults.push(Fault { key: item.key.clone(), reason }),
+            Err(reason) => found.faults.push(Fault {
+                key: item.key.clone(),
+                reason,
+            }),
         }
     }
     let mut lengths: Vec<f64> = found.rows.iter().filter_map(|row| row.seconds).collect();
     lengths.sort_unstable_by(f64::total_cmp);
     if let Some(&median) = lengths.get(lengths.len() / 2) {
-        let alike = lengths.iter().filter(|seconds| (**seconds - median).abs() < 0.05 * median).count();
+        let alike = lengths
+            .iter()
+            .filter(|seconds| (**seconds - median).abs() < 0.05 * median)
+            .count();
         // clips of one length: the others stand out
         if alike * 10 >= lengths.len() * 8 {
             found.short = found
@@ -230,10 +249,24 @@ pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabe
     let groups = deal(rows, &class_of(rows, &names), names.len(), how, seed)?.groups;
     let ids: Vec<TrackId> = (0..rows.len() as i64).map(TrackId).collect();
     let genre = |name: &String| Genre::from_parts(name.as_str(), name.as_str());
-    let labels: Vec<Vec<Genre>> = rows.iter().map(|row| row.item.label.iter().map(genre).collect()).collect();
+    let labels: Vec<Vec<Genre>> = rows
+        .iter()
+        .map(|row| row.item.label.iter().map(genre).collect())
+        .collect();
     let vectors = Preparation::fit(matrix.values.view()).1;
-    let set = LabelledVectors { ids: &ids, vectors: vectors.view(), labels: &labels, groups: &groups };
-    let found = voisin_learn::genre::suspects(&set, &FitOptions { seed, ..FitOptions::default() })?;
+    let set = LabelledVectors {
+        ids: &ids,
+        vectors: vectors.view(),
+        labels: &labels,
+        groups: &groups,
+    };
+    let found = voisin_learn::genre::suspects(
+        &set,
+        &FitOptions {
+            seed,
+            ..FitOptions::default()
+        },
+    )?;
     let confident = found.into_iter().filter(|one| one.confident);
     Ok(confident
         .map(|one| SuspectLabel {
@@ -253,9 +286,13 @@ pub fn overview(
     seed: u64,
     stop: &AtomicBool,
 ) -> Result<Overview, LabError> {
-    let labelled: Vec<usize> =
-        (0..found.rows.len()).filter(|&row| found.rows[row].item.label.is_some()).collect();
-    let rows: Vec<Row> = labelled.iter().map(|&row| found.rows[row].clone()).collect();
+    let labelled: Vec<usize> = (0..found.rows.len())
+        .filter(|&row| found.rows[row].item.label.is_some())
+        .collect();
+    let rows: Vec<Row> = labelled
+        .iter()
+        .map(|&row| found.rows[row].clone())
+        .collect();
     let names = set.classes();
     let class_of = class_of(&rows, &names);
     let mut notes = set.notes.clone();
@@ -272,15 +309,21 @@ pub fn overview(
         .iter()
         .enumerate()
         .map(|(class, name)| {
-            let own: Vec<usize> = (0..rows.len()).filter(|&row| class_of[row] == class).collect();
+            let own: Vec<usize> = (0..rows.len())
+                .filter(|&row| class_of[row] == class)
+                .collect();
             let mut artists: BTreeMap<String, usize> = BTreeMap::new();
-            own.iter().filter_map(|&row| rows[row].item.artist.as_deref()).for_each(|name| {
-                *artists.entry(fold(name)).or_default() += 1;
-            });
+            own.iter()
+                .filter_map(|&row| rows[row].item.artist.as_deref())
+                .for_each(|name| {
+                    *artists.entry(fold(name)).or_default() += 1;
+                });
             let largest = artists.values().max().copied().unwrap_or(0);
             let parts = Part::ALL.map(|part| {
                 let split = split.as_ref();
-                own.iter().filter(|&&row| split.is_some_and(|split| split.parts[row] == Some(part))).count()
+                own.iter()
+                    .filter(|&&row| split.is_some_and(|split| split.parts[row] == Some(part)))
+                    .count()
             });
             ClassCounts {
                 name: name.clone(),
@@ -295,8 +338,12 @@ pub fn overview(
     let mut formats: BTreeMap<String, usize> = BTreeMap::new();
     for one in &heard {
         let info = &one.info;
-        *formats.entry(format!("{}/{} {} Hz", info.container, info.codec, info.sample_rate)).or_default() +=
-            1;
+        *formats
+            .entry(format!(
+                "{}/{} {} Hz",
+                info.container, info.codec, info.sample_rate
+            ))
+            .or_default() += 1;
     }
     let seconds = found.rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0;
     let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
@@ -309,10 +356,20 @@ pub fn overview(
         seconds,
         formats,
         licences: licences(&found.rows),
-        kbit: if seconds > 0.0 { bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 },
+        kbit: if seconds > 0.0 {
+            bytes as f64 * 8.0 / 1000.0 / seconds
+        } else {
+            0.0
+        },
         leak: split.as_ref().map_or_else(Leak::default, |split| {
             let mut leak = look(&rows, split);
-            listen(&mut leak, &rows, found.likeness.select(Axis(0), &labelled).view(), split, stop);
+            listen(
+                &mut leak,
+                &rows,
+                found.likeness.select(Axis(0), &labelled).view(),
+                split,
+                stop,
+            );
             leak
         }),
         split: split.map(|split| split.said),
@@ -320,7 +377,11 @@ pub fn overview(
         clipped: heard.iter().filter(|one| one.clipped > 1e-3).count(),
         mostly_silent: heard.iter().filter(|one| one.silent > 0.5).count(),
         short: found.short.clone(),
-        failures: found.faults.iter().map(|fault| (fault.key.clone(), fault.reason.clone())).collect(),
+        failures: found
+            .faults
+            .iter()
+            .map(|fault| (fault.key.clone(), fault.reason.clone()))
+            .collect(),
         notes,
         suspects: Vec::new(),
     })
@@ -328,12 +389,16 @@ pub fn overview(
 
 /// The canonical table: what any data set is after reading, and what `table:` reads.
 pub fn canonical_table(found: &Inspection) -> Vec<u8> {
-    let header = ["path", "genre", "artist", "album", "split", "licence", "seconds", "content", "status"];
+    let header = [
+        "path", "genre", "artist", "album", "split", "licence", "seconds", "content", "status",
+    ];
     let text = |value: Option<&String>| value.cloned().unwrap_or_default();
     let good = found.rows.iter().map(|row| {
         let item = &row.item;
-        let path =
-            item.path.as_ref().map_or_else(|| item.key.clone(), |path| path.to_string_lossy().into_owned());
+        let path = item.path.as_ref().map_or_else(
+            || item.key.clone(),
+            |path| path.to_string_lossy().into_owned(),
+        );
         [
             path,
             text(item.label.as_ref()),
@@ -341,8 +406,10 @@ pub fn canonical_table(found: &Inspection) -> Vec<u8> {
             text(item.album.as_ref()),
             item.part.map_or("", Part::name).to_owned(),
             text(item.licence.as_ref()),
-            row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}")),
-            row.audio().map_or_else(String::new, |content| content.to_string()),
+            row.seconds
+                .map_or_else(String::new, |seconds| format!("{seconds:.3}")),
+            row.audio()
+                .map_or_else(String::new, |content| content.to_string()),
             "ok".to_owned(),
         ]
     });

@@ -119,12 +119,17 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
             let training: Vec<usize> = (0..rows.len())
                 .filter(|&row| {
                     let own = split.parts[row];
-                    own == Some(Part::Training) || (part == Part::Test && own == Some(Part::Validation))
+                    own == Some(Part::Training)
+                        || (part == Part::Test && own == Some(Part::Validation))
                 })
                 .collect();
             let common = |name: &dyn Fn(&Row) -> Option<String>| -> Vec<String> {
-                let mine: BTreeSet<String> = training.iter().filter_map(|&row| name(&rows[row])).collect();
-                let theirs: BTreeSet<String> = other.iter().filter_map(|&row| name(&rows[row])).collect();
+                let mine: BTreeSet<String> = training
+                    .iter()
+                    .filter_map(|&row| name(&rows[row]))
+                    .collect();
+                let theirs: BTreeSet<String> =
+                    other.iter().filter_map(|&row| name(&rows[row])).collect();
                 mine.intersection(&theirs).cloned().collect()
             };
             let mut by_content = BTreeMap::new();
@@ -143,7 +148,10 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
             // an album's name says little without its artist: every artist has a "Greatest Hits"
             let album = |row: &Row| {
                 let artist = row.item.artist.as_deref().map(fold).unwrap_or_default();
-                row.item.album.as_deref().map(|album| format!("{artist} {}", fold(album)).trim().to_owned())
+                row.item
+                    .album
+                    .as_deref()
+                    .map(|album| format!("{artist} {}", fold(album)).trim().to_owned())
             };
             SharedTracks {
                 with: part,
@@ -159,28 +167,52 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
         let Some(content) = row.content else { continue };
         let before = *first.entry(content).or_insert(at);
         if before != at {
-            let why = if row.seconds.is_some() { Likeness::Audio } else { Likeness::Numbers };
+            let why = if row.seconds.is_some() {
+                Likeness::Audio
+            } else {
+                Likeness::Numbers
+            };
             doubles.push(double(rows, split, [before, at], why));
         }
         if rows[before].item.label != row.item.label {
             contradictions.push((rows[before].item.key.clone(), row.item.key.clone()));
         }
     }
-    let kind = if rows.iter().any(|row| row.seconds.is_some()) { "equal audio" } else { "equal numbers" };
+    let kind = if rows.iter().any(|row| row.seconds.is_some()) {
+        "equal audio"
+    } else {
+        "equal numbers"
+    };
     let looked_for = format!("Copies were looked for by {kind}");
-    Leak { shared, contradictions, doubles, looked_for, random_folds: None }
+    Leak {
+        shared,
+        contradictions,
+        doubles,
+        looked_for,
+        random_folds: None,
+    }
 }
 
 fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Double {
     let [first, second] = pair.map(|row| rows[row].item.key.clone());
-    Double { first, second, why, apart: apart(split, pair) }
+    Double {
+        first,
+        second,
+        why,
+        apart: apart(split, pair),
+    }
 }
 
 /// Whether two rows are in two parts, or where folds judge in two groups.
 fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
     let (own, other) = (split.parts[a], split.parts[b]);
-    let in_folds = split.parts.iter().all(|part| matches!(part, None | Some(Part::Training)));
-    own.is_some() && other.is_some() && (own != other || (in_folds && split.groups[a] != split.groups[b]))
+    let in_folds = split
+        .parts
+        .iter()
+        .all(|part| matches!(part, None | Some(Part::Training)));
+    own.is_some()
+        && other.is_some()
+        && (own != other || (in_folds && split.groups[a] != split.groups[b]))
 }
 
 /// Most tracks whose nearest ones are searched for near copies, pairs that are listened to, and neighbours of a track.
@@ -192,9 +224,17 @@ const NEIGHBOURS: usize = 5;
 /// other's nearest by their numbers, the most alike first.
 ///
 /// - `values`: `[rows, columns]`
-pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Split, stop: &AtomicBool) {
-    let paths: Vec<Option<&PathBuf>> =
-        rows.iter().map(|row| row.item.path.as_ref().filter(|_| row.audio().is_some())).collect();
+pub fn listen(
+    leak: &mut Leak,
+    rows: &[Row],
+    values: ArrayView2<f32>,
+    split: &Split,
+    stop: &AtomicBool,
+) {
+    let paths: Vec<Option<&PathBuf>> = rows
+        .iter()
+        .map(|row| row.item.path.as_ref().filter(|_| row.audio().is_some()))
+        .collect();
     if paths.iter().all(Option::is_none) || rows.len() > MOST_SEARCHED {
         leak.looked_for += " alone.";
         return;
@@ -202,11 +242,21 @@ pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Sp
     let mut units = Preparation::fit(values).1;
     for mut row in units.outer_iter_mut() {
         let length = row.dot(&row).sqrt();
-        if length > 1e-6 { row /= length } else { row.iter_mut().take(1).for_each(|x| *x = 1.0) }
+        if length > 1e-6 {
+            row /= length
+        } else {
+            row.iter_mut().take(1).for_each(|x| *x = 1.0)
+        }
     }
-    let Ok(graph) = KnnGraph::exact(units.view(), NEIGHBOURS) else { return };
+    let Ok(graph) = KnnGraph::exact(units.view(), NEIGHBOURS) else {
+        return;
+    };
     let mut pairs: Vec<(f32, [usize; 2])> = (0..rows.len())
-        .flat_map(|a| graph.row(a).map(move |(b, similarity)| (similarity, [a, b])))
+        .flat_map(|a| {
+            graph
+                .row(a)
+                .map(move |(b, similarity)| (similarity, [a, b]))
+        })
         .filter(|(_, [a, b])| a < b && graph.row(*b).any(|(other, _)| other == *a))
         .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
         .collect();
@@ -217,19 +267,30 @@ pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Sp
     let stopped = || stop.load(Ordering::Relaxed);
     let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
         pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
-            let [Some(a), Some(b)] = pair.map(|row| paths[row]) else { return false };
+            let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {
+                return false;
+            };
             !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
         });
     let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
     let heard = alone.into_par_iter().filter(|_| !stopped());
-    let heard: BTreeMap<usize, _> = heard.filter_map(|row| Some((row, chords(paths[row]?)?))).collect();
+    let heard: BTreeMap<usize, _> = heard
+        .filter_map(|row| Some((row, chords(paths[row]?)?)))
+        .collect();
     let played_again = others.into_par_iter().filter(|[a, b]| {
-        let likeness = heard.get(a).zip(heard.get(b)).and_then(|(a, b)| versions::likeness(a, b));
+        let likeness = heard
+            .get(a)
+            .zip(heard.get(b))
+            .and_then(|(a, b)| versions::likeness(a, b));
         likeness.is_some_and(|likeness| likeness >= versions::ALONE)
     });
     let played_again: Vec<[usize; 2]> = played_again.collect();
-    for (found, why) in [(recordings, Likeness::Recording), (played_again, Likeness::Chords)] {
-        leak.doubles.extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
+    for (found, why) in [
+        (recordings, Likeness::Recording),
+        (played_again, Likeness::Chords),
+    ] {
+        leak.doubles
+            .extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
     }
     leak.looked_for += &format!(
         ", and by listening to {} of {candidates} pairs on two sides that are nearest to each other: what was encoded \
@@ -251,7 +312,11 @@ mod tests {
             label: Some(label.to_owned()),
             ..Item::default()
         };
-        Row { item, content: Some(ContentId([content; 32])), seconds: Some(1.0) }
+        Row {
+            item,
+            content: Some(ContentId([content; 32])),
+            seconds: Some(1.0),
+        }
     }
 
     #[test]
@@ -273,7 +338,10 @@ mod tests {
         let found = look(&rows, &split([t, t, e, e]));
         assert_eq!(found.shared.len(), 1);
         assert_eq!(found.shared[0].artists, ["bjork"]);
-        assert_eq!(found.shared[0].same_audio, [("a".to_owned(), "a again, retagged".to_owned())]);
+        assert_eq!(
+            found.shared[0].same_audio,
+            [("a".to_owned(), "a again, retagged".to_owned())]
+        );
         assert_eq!(found.contradictions.len(), 1);
         let expected = Double {
             first: "a".to_owned(),

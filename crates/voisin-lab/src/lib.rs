@@ -85,7 +85,10 @@ pub enum LabError {
 
 impl LabError {
     fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Io { path: path.to_owned(), source }
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// What helps.
@@ -97,7 +100,10 @@ impl LabError {
     }
 
     fn run(path: &Path, problem: impl Into<String>) -> Self {
-        Self::Run { path: path.to_owned(), problem: problem.into() }
+        Self::Run {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -107,7 +113,10 @@ fn csv_bytes<R: IntoIterator<Item = String>>(
     separator: u8,
     rows: impl IntoIterator<Item = R>,
 ) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new().delimiter(separator).flexible(true).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .delimiter(separator)
+        .flexible(true)
+        .from_writer(Vec::new());
     // Writing into memory cannot fail.
     let _ = writer.write_record(header);
     for row in rows {

@@ -34,7 +34,12 @@ pub struct SoundFile<'a> {
 impl<'a> SoundFile<'a> {
     /// For one set.
     pub fn new(path: &'a Path, info: &'a AudioInfo) -> Self {
-        Self { path, info, is_shared: false, middles: RefCell::default() }
+        Self {
+            path,
+            info,
+            is_shared: false,
+            middles: RefCell::default(),
+        }
     }
 
     /// Reads what a set of descriptors is computed from: the whole file, or the middle of one longer than [`LONGEST`].
@@ -63,8 +68,15 @@ impl<'a> SoundFile<'a> {
                 middles.push((rate, samples.to_vec(), seconds));
             }
         };
-        voisin_audio::read_windows(self.path, self.info, rate, &[start as i64], length as usize, &mut hear)
-            .map_err(|error| with_causes(&error))?;
+        voisin_audio::read_windows(
+            self.path,
+            self.info,
+            rate,
+            &[start as i64],
+            length as usize,
+            &mut hear,
+        )
+        .map_err(|error| with_causes(&error))?;
         found.ok_or_else(|| "holds no sound".to_owned())
     }
 }
@@ -101,7 +113,10 @@ pub struct ModelSet {
 impl ModelSet {
     /// - `name`: as the command line names it, `model:NAME`
     pub fn new(name: &str, embedder: Arc<Embedder>) -> Self {
-        Self { name: name.to_owned(), embedder }
+        Self {
+            name: name.to_owned(),
+            embedder,
+        }
     }
 }
 
@@ -111,17 +126,29 @@ impl FeatureSet for ModelSet {
     }
 
     fn fingerprint(&self) -> String {
-        format!("model-{}-{WINDOWS}", self.embedder.encoder().manifest().fingerprint())
+        format!(
+            "model-{}-{WINDOWS}",
+            self.embedder.encoder().manifest().fingerprint()
+        )
     }
 
     fn columns(&self) -> Vec<String> {
         let manifest = self.embedder.encoder().manifest();
-        (0..manifest.dimension).map(|i| format!("{}_{i:03}", manifest.name)).collect()
+        (0..manifest.dimension)
+            .map(|i| format!("{}_{i:03}", manifest.name))
+            .collect()
     }
 
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let found = self.embedder.embed(file.path, file.info, WindowPlan::Spread(WINDOWS), Some(stop));
-        found.map(|found| found.vector.into_vec()).map_err(|error| with_causes(&error))
+        let found = self.embedder.embed(
+            file.path,
+            file.info,
+            WindowPlan::Spread(WINDOWS),
+            Some(stop),
+        );
+        found
+            .map(|found| found.vector.into_vec())
+            .map_err(|error| with_causes(&error))
     }
 }
 
@@ -167,7 +194,10 @@ pub(crate) fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
 /// Keeps numbers behind their digest.
 pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> std::io::Result<()> {
     path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    atomic_file::write(path, [blake3::hash(numbers).as_bytes().as_slice(), numbers].concat())
+    atomic_file::write(
+        path,
+        [blake3::hash(numbers).as_bytes().as_slice(), numbers].concat(),
+    )
 }
 
 /// Features that are kept, a file for each track: safe to delete.
@@ -183,7 +213,11 @@ pub struct Cache {
 impl Cache {
     /// In a folder, which is made when there is something to keep.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, broken: OnceLock::new(), swept: OnceLock::new() }
+        Self {
+            folder,
+            broken: OnceLock::new(),
+            swept: OnceLock::new(),
+        }
     }
 
     fn path(&self, fingerprint: &str, content: ContentId) -> PathBuf {
@@ -193,8 +227,17 @@ impl Cache {
     /// What is kept of a track; a file that is not whole counts as none.
     fn read(&self, fingerprint: &str, content: ContentId, columns: usize) -> Option<Vec<f32>> {
         let numbers = read_whole(&self.path(fingerprint, content), 4 * columns as u64)?;
-        let numbers = numbers.get(DIGEST..).filter(|numbers| numbers.len() == 4 * columns)?;
-        Some(numbers.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        let numbers = numbers
+            .get(DIGEST..)
+            .filter(|numbers| numbers.len() == 4 * columns)?;
+        Some(
+            numbers
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect(),
+        )
     }
 
     /// Keeps the features of a track. The first failure is remembered and nothing is tried after it.
@@ -203,7 +246,10 @@ impl Cache {
             return;
         }
         self.swept.get_or_init(|| self.sweep());
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let bytes: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
         if let Err(error) = write_whole(&self.path(fingerprint, content), &bytes) {
             let _ = self.broken.set(format!(
                 "features are no longer kept in {}: {error}; nothing else is lost",
@@ -214,8 +260,13 @@ impl Cache {
 
     /// Removes what killed runs left half-written, before this one writes.
     fn sweep(&self) {
-        let folders =
-            |of: &Path| std::fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
+        let folders = |of: &Path| {
+            std::fs::read_dir(of)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+        };
         for folder in folders(&self.folder).flat_map(|features| folders(&features)) {
             atomic_file::remove_abandoned(&folder.join("features"));
         }
@@ -248,7 +299,11 @@ impl Row {
         let tells = finite().count() >= TELLING && finite().any(|x| x.fract() != 0.0);
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         let content = tells.then(|| ContentId(*blake3::hash(&bytes).as_bytes()));
-        Self { item: item.clone(), content, seconds: None }
+        Self {
+            item: item.clone(),
+            content,
+            seconds: None,
+        }
     }
 
     /// Its audio's digest, where it was listened to.
@@ -259,22 +314,30 @@ impl Row {
 
 /// The class of each row by its number among `names`; of a row without one 0.
 pub(crate) fn class_of(rows: &[Row], names: &[String]) -> Vec<usize> {
-    let class = |row: &Row| names.iter().position(|name| Some(name) == row.item.label.as_ref());
+    let class = |row: &Row| {
+        names
+            .iter()
+            .position(|name| Some(name) == row.item.label.as_ref())
+    };
     rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
 /// How many tracks each licence has.
 pub(crate) fn licences(rows: &[Row]) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
-        *found.entry(licence).or_default() += 1;
-    });
+    rows.iter()
+        .filter_map(|row| row.item.licence.clone())
+        .for_each(|licence| {
+            *found.entry(licence).or_default() += 1;
+        });
     found
 }
 
 /// How many artists are known.
 pub(crate) fn artists(rows: &[Row]) -> usize {
-    let names = rows.iter().filter_map(|row| row.item.artist.as_deref().map(fold));
+    let names = rows
+        .iter()
+        .filter_map(|row| row.item.artist.as_deref().map(fold));
     names.collect::<BTreeSet<String>>().len()
 }
 
@@ -296,16 +359,26 @@ pub struct Matrix {
 /// Reads a data set of any kind.
 ///
 /// - `engine`: opens the library, which only the kind `library` asks for
-pub fn open(source: &Source, engine: impl FnOnce() -> Result<Engine, LabError>) -> Result<Dataset, LabError> {
+pub fn open(
+    source: &Source,
+    engine: impl FnOnce() -> Result<Engine, LabError>,
+) -> Result<Dataset, LabError> {
     let mut set = match source.kind {
         Kind::Library => of_library(source, &engine()?)?,
         Kind::Vectors => of_vectors(source)?,
         _ => crate::dataset::read(source)?,
     };
     if set.items.is_empty() {
-        let why = set.faults.first().map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
+        let why = set
+            .faults
+            .first()
+            .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
         let problem = format!("expected tracks, found none that can be used{why}");
-        return Err(DatasetError::Source { text: source.to_string(), problem }.into());
+        return Err(DatasetError::Source {
+            text: source.to_string(),
+            problem,
+        }
+        .into());
     }
     if set.keys.is_empty() {
         set.keys = set.items.iter().map(|item| item.key.clone()).collect();
@@ -326,8 +399,13 @@ fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
             ..Item::default()
         });
     }
-    let names = (0..tracks.vectors.ncols()).map(|i| format!("vector_{i:03}")).collect();
-    set.columns = Some(Columns { names, values: tracks.vectors });
+    let names = (0..tracks.vectors.ncols())
+        .map(|i| format!("vector_{i:03}"))
+        .collect();
+    set.columns = Some(Columns {
+        names,
+        values: tracks.vectors,
+    });
     Ok(set)
 }
 
@@ -339,16 +417,23 @@ fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
         Some(path) => read_labels(&path, values.nrows())?,
         None => vec![Vec::new(); values.nrows()],
     };
-    let groups = source.path_option("groups").map(|path| read_groups(&path, values.nrows())).transpose()?;
+    let groups = source
+        .path_option("groups")
+        .map(|path| read_groups(&path, values.nrows()))
+        .transpose()?;
     for (row, genres) in labels.iter().enumerate() {
         set.items.push(Item {
             key: row.to_string(),
             label: genres.first().map(|genre| genre.name().to_owned()),
-            artist: groups.as_ref().map(|groups| format!("group {}", groups[row])),
+            artist: groups
+                .as_ref()
+                .map(|groups| format!("group {}", groups[row])),
             ..Item::default()
         });
     }
-    let names = (0..values.ncols()).map(|i| format!("column_{i:03}")).collect();
+    let names = (0..values.ncols())
+        .map(|i| format!("column_{i:03}"))
+        .collect();
     set.columns = Some(Columns { names, values });
     Ok(set)
 }
@@ -375,12 +460,20 @@ pub fn compute(
     let own = set.columns.as_ref().filter(|_| own);
     if let Some(own) = own {
         matrix.columns.clone_from(&own.names);
-        matrix.groups = own.names.iter().map(|name| group_of(name).to_owned()).collect();
+        matrix.groups = own
+            .names
+            .iter()
+            .map(|name| group_of(name).to_owned())
+            .collect();
     }
     let widths: Vec<usize> = sets.iter().map(|set| set.columns().len()).collect();
     for one in sets {
         for column in one.columns() {
-            let group = if one.name().starts_with("model:") { one.name() } else { group_of(&column) };
+            let group = if one.name().starts_with("model:") {
+                one.name()
+            } else {
+                group_of(&column)
+            };
             matrix.groups.push(group.to_owned());
             matrix.columns.push(column);
         }
@@ -418,10 +511,17 @@ pub fn compute(
                 flat.extend(numbers);
                 matrix.rows.push(match own {
                     Some(own) if content.is_none() => Row::of_numbers(item, own.values.row(at)),
-                    _ => Row { item: item.clone(), content, seconds },
+                    _ => Row {
+                        item: item.clone(),
+                        content,
+                        seconds,
+                    },
                 });
             }
-            Err(reason) => matrix.faults.push(Fault { key: item.key.clone(), reason }),
+            Err(reason) => matrix.faults.push(Fault {
+                key: item.key.clone(),
+                reason,
+            }),
         }
     }
     let listened = Array2::from_shape_vec((kept.len(), widths.iter().sum()), flat);
@@ -451,9 +551,15 @@ fn listen(
     cache: Option<&Cache>,
     stop: &AtomicBool,
 ) -> Result<FileNumbers, String> {
-    let path = item.path.as_deref().ok_or("the data set names no audio of it")?;
+    let path = item
+        .path
+        .as_deref()
+        .ok_or("the data set names no audio of it")?;
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    let file = SoundFile { is_shared: sets.len() > 1, ..SoundFile::new(path, &info) };
+    let file = SoundFile {
+        is_shared: sets.len() > 1,
+        ..SoundFile::new(path, &info)
+    };
     let mut numbers = Vec::with_capacity(widths.iter().sum());
     for ((set, print), &width) in sets.iter().zip(prints).zip(widths) {
         let kept = cache.and_then(|cache| cache.read(print, info.content, width));
@@ -486,12 +592,18 @@ mod tests {
         std::fs::copy(&path, &copy).unwrap();
         let info = voisin_audio::probe(&path).unwrap();
         let stop = AtomicBool::new(false);
-        let file = SoundFile { is_shared: true, ..SoundFile::new(&copy, &info) };
+        let file = SoundFile {
+            is_shared: true,
+            ..SoundFile::new(&copy, &info)
+        };
         let first = DescriptorSet::Mfcc.compute(&file, &stop).unwrap();
         std::fs::remove_file(&copy).unwrap();
         let second = DescriptorSet::Mfcc40Mean.compute(&file, &stop).unwrap();
         let alone = |set: DescriptorSet| set.compute(&SoundFile::new(&path, &info), &stop).unwrap();
-        assert_eq!((first, second), (alone(DescriptorSet::Mfcc), alone(DescriptorSet::Mfcc40Mean)));
+        assert_eq!(
+            (first, second),
+            (alone(DescriptorSet::Mfcc), alone(DescriptorSet::Mfcc40Mean))
+        );
         // its own 44.1 kHz would have to be read
         assert!(DescriptorSet::Fma.compute(&file, &stop).is_err());
     }
@@ -522,7 +634,12 @@ mod tests {
         std::fs::write(&left, "half").unwrap();
         // What nobody holds any more, by its age where locks do not tell.
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
-        std::fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&left)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
         let next = Cache::new(folder.path().join("cache"));
         assert_eq!(next.read("x", ContentId([7; 32]), 1), Some(vec![1.0]));
         assert!(left.exists(), "reading changes nothing");

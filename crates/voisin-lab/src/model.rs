@@ -11,9 +11,9 @@ use super::LabError;
 use voisin_base::regular_file;
 use voisin_learn::genre::{FusionClassifier, FusionPart};
 use voisin_learn::{
-    Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings, Knn,
-    KnnSettings, Lda, Logistic, Majority, Penalty, Preparation, SvmProbabilities, SvmSettings, Tensors,
-    Training,
+    Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings,
+    Knn, KnnSettings, Lda, Logistic, Majority, Penalty, Preparation, SvmProbabilities, SvmSettings,
+    Tensors, Training,
 };
 
 /// A way to learn.
@@ -65,7 +65,10 @@ impl Algorithm {
 
     /// As it is written.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, other)| *other == self).map_or("", |(name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(_, other)| *other == self)
+            .map_or("", |(name, _)| name)
     }
 }
 
@@ -73,10 +76,17 @@ impl FromStr for Algorithm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, algorithm)| *algorithm).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            format!("there is no algorithm \"{text}\": expected {}", names.join(", "))
-        })
+        Self::ALL
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, algorithm)| *algorithm)
+            .ok_or_else(|| {
+                let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "there is no algorithm \"{text}\": expected {}",
+                    names.join(", ")
+                )
+            })
     }
 }
 
@@ -92,7 +102,10 @@ pub struct LogisticSettings {
 
 impl Default for LogisticSettings {
     fn default() -> Self {
-        Self { c: 1.0, penalty: Penalty::L2 }
+        Self {
+            c: 1.0,
+            penalty: Penalty::L2,
+        }
     }
 }
 
@@ -122,21 +135,51 @@ impl AlgorithmSettings {
         let boost = self.boost;
         let checks = [
             (self.knn.k >= 1, "knn.k", "1 or more"),
-            ((0.0..=1e6).contains(&self.knn.smoothing), "knn.smoothing", "0 or more"),
+            (
+                (0.0..=1e6).contains(&self.knn.smoothing),
+                "knn.smoothing",
+                "0 or more",
+            ),
             (above(self.logistic.c), "logistic.c", "more than 0"),
-            ((0.0..=1.0).contains(&self.bayes.var_smoothing), "bayes.var_smoothing", "0 to 1"),
+            (
+                (0.0..=1.0).contains(&self.bayes.var_smoothing),
+                "bayes.var_smoothing",
+                "0 to 1",
+            ),
             (above(self.svm.c), "svm.c", "more than 0"),
-            ((1..=100_000).contains(&self.forest.trees), "forest.trees", "1 to 100000"),
-            ((1..=100_000).contains(&boost.rounds), "boost.rounds", "1 to 100000"),
+            (
+                (1..=100_000).contains(&self.forest.trees),
+                "forest.trees",
+                "1 to 100000",
+            ),
+            (
+                (1..=100_000).contains(&boost.rounds),
+                "boost.rounds",
+                "1 to 100000",
+            ),
             ((1..=16).contains(&boost.depth), "boost.depth", "1 to 16"),
             (share(boost.rate), "boost.rate", "more than 0, at most 1"),
             (share(boost.rows), "boost.rows", "more than 0, at most 1"),
-            (share(boost.columns), "boost.columns", "more than 0, at most 1"),
-            ((0.0..=1e9).contains(&boost.lambda), "boost.lambda", "0 or more"),
-            ((0.0..=1e9).contains(&boost.least), "boost.least", "0 or more"),
+            (
+                share(boost.columns),
+                "boost.columns",
+                "more than 0, at most 1",
+            ),
+            (
+                (0.0..=1e9).contains(&boost.lambda),
+                "boost.lambda",
+                "0 or more",
+            ),
+            (
+                (0.0..=1e9).contains(&boost.least),
+                "boost.least",
+                "0 or more",
+            ),
         ];
         let unmet = checks.into_iter().find(|(fits, ..)| !fits);
-        unmet.map_or(Ok(()), |(_, key, expected)| Err(format!("settings.{key}: expected {expected}")))
+        unmet.map_or(Ok(()), |(_, key, expected)| {
+            Err(format!("settings.{key}: expected {expected}"))
+        })
     }
 }
 
@@ -173,7 +216,10 @@ impl Model {
         columns: &[String],
     ) -> Result<Self, LabError> {
         let (preparation, rows) = Preparation::fit(data.x);
-        let data = &Training { x: rows.view(), ..*data };
+        let data = &Training {
+            x: rows.view(),
+            ..*data
+        };
         let mut sizes = vec![0; data.classes];
         data.class_of.iter().for_each(|&class| sizes[class] += 1);
         sizes.sort_unstable();
@@ -189,7 +235,12 @@ impl Model {
             Algorithm::Knn => Box::new(Knn::fit(data, settings.knn)),
             Algorithm::Logistic => {
                 let LogisticSettings { c, penalty } = settings.logistic;
-                Box::new(Logistic::of_classes(data.x, data.class_of, data.classes, (c, penalty)))
+                Box::new(Logistic::of_classes(
+                    data.x,
+                    data.class_of,
+                    data.classes,
+                    (c, penalty),
+                ))
             }
             Algorithm::Lda => Box::new(Lda::fit(data)),
             Algorithm::Bayes => Box::new(Bayes::fit(data, settings.bayes)),
@@ -200,8 +251,17 @@ impl Model {
             Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
             Algorithm::Fused => Box::new(FusionClassifier::fit(data, FusionPart::Fused)?),
         };
-        let members = vec![Member { algorithm, weight: 1.0, preparation, classifier }];
-        Ok(Self { classes: classes.to_vec(), columns: columns.to_vec(), members })
+        let members = vec![Member {
+            algorithm,
+            weight: 1.0,
+            preparation,
+            classifier,
+        }];
+        Ok(Self {
+            classes: classes.to_vec(),
+            columns: columns.to_vec(),
+            members,
+        })
     }
 
     /// Several models of the same rows as one, whose answers count by their weights.
@@ -209,18 +269,26 @@ impl Model {
         let mut members = Vec::new();
         let mut names = None;
         for (weight, model) in models {
-            members
-                .extend(model.members.into_iter().map(|one| Member { weight: weight * one.weight, ..one }));
+            members.extend(model.members.into_iter().map(|one| Member {
+                weight: weight * one.weight,
+                ..one
+            }));
             names = Some((model.classes, model.columns));
         }
-        names.map(|(classes, columns)| Self { classes, columns, members })
+        names.map(|(classes, columns)| Self {
+            classes,
+            columns,
+            members,
+        })
     }
 
     /// Probability of each class for raw rows, `[n, classes]`.
     pub fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut all = Array2::zeros((x.nrows(), self.classes.len()));
         for one in &self.members {
-            let said = one.classifier.probabilities(one.preparation.apply(x).view());
+            let said = one
+                .classifier
+                .probabilities(one.preparation.apply(x).view());
             all.scaled_add(one.weight as f32, &said);
         }
         all
@@ -231,21 +299,31 @@ impl Model {
         let mut all = vec![0.0; self.columns.len()];
         for one in &self.members {
             let own = one.classifier.importances()?;
-            all.iter_mut().zip(own).for_each(|(sum, own)| *sum += one.weight * own);
+            all.iter_mut()
+                .zip(own)
+                .for_each(|(sum, own)| *sum += one.weight * own);
         }
         Some(all)
     }
 
     /// What fitting told besides, of a single algorithm.
     pub fn note(&self) -> Option<String> {
-        if let [only] = self.members.as_slice() { only.classifier.note() } else { None }
+        if let [only] = self.members.as_slice() {
+            only.classifier.note()
+        } else {
+            None
+        }
     }
 
     /// As a safetensors file.
     pub fn to_bytes(&self, settings: &AlgorithmSettings) -> Result<Vec<u8>, String> {
         let head = Head {
             format: 1,
-            algorithms: self.members.iter().map(|one| (one.algorithm, one.weight)).collect(),
+            algorithms: self
+                .members
+                .iter()
+                .map(|one| (one.algorithm, one.weight))
+                .collect(),
             classes: self.classes.clone(),
             columns: self.columns.clone(),
             settings: settings.clone(),
@@ -268,21 +346,34 @@ impl Model {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let (tensors, header) = Tensors::from_bytes(bytes).map_err(|error| format!("damaged ({error})"))?;
-        let text = header.get(KEY).ok_or("not a model of a run: its header says nothing of one")?;
-        let head: Head = serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))?;
+        let (tensors, header) =
+            Tensors::from_bytes(bytes).map_err(|error| format!("damaged ({error})"))?;
+        let text = header
+            .get(KEY)
+            .ok_or("not a model of a run: its header says nothing of one")?;
+        let head: Head =
+            serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))?;
         if head.format != 1 {
-            return Err(format!("expected format 1, found {}: it is of a later voisin", head.format));
+            return Err(format!(
+                "expected format 1, found {}: it is of a later voisin",
+                head.format
+            ));
         }
         head.settings.check()?;
         let members: Option<Vec<Member>> = head
             .algorithms
             .iter()
             .enumerate()
-            .map(|(number, &(algorithm, weight))| head.member(algorithm, weight, &tensors.all_of(number)))
+            .map(|(number, &(algorithm, weight))| {
+                head.member(algorithm, weight, &tensors.all_of(number))
+            })
             .collect();
         match members.filter(|members| !members.is_empty() && !head.classes.is_empty()) {
-            Some(members) => Ok(Self { classes: head.classes, columns: head.columns, members }),
+            Some(members) => Ok(Self {
+                classes: head.classes,
+                columns: head.columns,
+                members,
+            }),
             None => Err("damaged (its parts do not fit together)".to_owned()),
         }
     }
@@ -314,8 +405,14 @@ impl Head {
             Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
             Algorithm::Fused => boxed(FusionClassifier::load(from, FusionPart::Fused, k, d)),
         }?;
-        let preparation = Preparation::load(from).filter(|preparation| preparation.columns() == d)?;
-        Some(Member { algorithm, weight, preparation, classifier })
+        let preparation =
+            Preparation::load(from).filter(|preparation| preparation.columns() == d)?;
+        Some(Member {
+            algorithm,
+            weight,
+            preparation,
+            classifier,
+        })
     }
 }
 
@@ -338,7 +435,11 @@ mod tests {
         let mut random = Random::new(seed);
         let class_of: Vec<usize> = (0..90).map(|row| row % 3).collect();
         let x = Array2::from_shape_fn((90, 6), |(row, column)| {
-            let centre = if column % 3 == class_of[row] { 1.5 } else { 0.0 };
+            let centre = if column % 3 == class_of[row] {
+                1.5
+            } else {
+                0.0
+            };
             (centre + random.normal()) as f32
         });
         (x, class_of)
@@ -348,7 +449,13 @@ mod tests {
     fn every_algorithm_learns_and_is_the_same_after_a_file_and_on_other_threads() {
         let ((x, class_of), (queries, truth)) = (blobs(1), blobs(2));
         let folds: Vec<usize> = (0..90).map(|row| row / 3 % 5).collect();
-        let data = Training { x: x.view(), class_of: &class_of, classes: 3, folds: &folds, seed: 7 };
+        let data = Training {
+            x: x.view(),
+            class_of: &class_of,
+            classes: 3,
+            folds: &folds,
+            seed: 7,
+        };
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
         let columns: Vec<String> = (0..6).map(|c| c.to_string()).collect();
         let mut settings = AlgorithmSettings::default();
@@ -357,20 +464,44 @@ mod tests {
             let fit = || Model::fit(algorithm, &settings, &data, &names, &columns).unwrap();
             let model = fit();
             let p = model.probabilities(queries.view());
-            assert!(p.outer_iter().all(|row| (row.sum() - 1.0).abs() < 1e-4), "{name}");
-            let right =
-                p.outer_iter().zip(&truth).filter(|(p, t)| voisin_learn::metrics::argmax(*p) == **t).count();
-            let least = if algorithm == Algorithm::Majority { 30 } else { 65 };
+            assert!(
+                p.outer_iter().all(|row| (row.sum() - 1.0).abs() < 1e-4),
+                "{name}"
+            );
+            let right = p
+                .outer_iter()
+                .zip(&truth)
+                .filter(|(p, t)| voisin_learn::metrics::argmax(*p) == **t)
+                .count();
+            let least = if algorithm == Algorithm::Majority {
+                30
+            } else {
+                65
+            };
             assert!(right >= least, "{name}: {right} of 90");
             let bytes = model.to_bytes(&settings).unwrap();
             let again = Model::from_bytes(&bytes).unwrap();
             assert_eq!(again.probabilities(queries.view()), p, "{name}");
-            let pair =
-                Model::joined(vec![(0.25, fit()), (0.75, fit())]).unwrap().to_bytes(&settings).unwrap();
-            let pair = Model::from_bytes(&pair).unwrap().probabilities(queries.view());
-            assert!((&pair - &p).iter().all(|apart| apart.abs() < 1e-6), "{name}");
-            let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            assert_eq!(alone.install(|| fit().to_bytes(&settings)).unwrap(), bytes, "{name}");
+            let pair = Model::joined(vec![(0.25, fit()), (0.75, fit())])
+                .unwrap()
+                .to_bytes(&settings)
+                .unwrap();
+            let pair = Model::from_bytes(&pair)
+                .unwrap()
+                .probabilities(queries.view());
+            assert!(
+                (&pair - &p).iter().all(|apart| apart.abs() < 1e-6),
+                "{name}"
+            );
+            let alone = rayon::ThreadPoolBuilder::new()
+                .num_threads(1)
+                .build()
+                .unwrap();
+            assert_eq!(
+                alone.install(|| fit().to_bytes(&settings)).unwrap(),
+                bytes,
+                "{name}"
+            );
             for cut in (0..bytes.len()).step_by(bytes.len() / 40 + 1) {
                 assert!(Model::from_bytes(&bytes[..cut]).is_err());
                 let mut flipped = bytes.clone();

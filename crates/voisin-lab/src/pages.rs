@@ -20,7 +20,12 @@ pub(super) fn percent(value: f64) -> String {
 
 /// A share in per cent with its interval.
 pub fn between(interval: Interval) -> String {
-    format!("{} ({:.1} to {:.1})", percent(interval.value), 100.0 * interval.low, 100.0 * interval.high)
+    format!(
+        "{} ({:.1} to {:.1})",
+        percent(interval.value),
+        100.0 * interval.low,
+        100.0 * interval.high
+    )
 }
 
 fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
@@ -31,7 +36,11 @@ fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
 pub fn run(report: &Report) -> Document {
     let mut page = Document::new(format!("How well {} is recognised", report.data.label_name));
     let figures = &report.figures;
-    let chosen = report.methods.iter().find(|method| method.chosen).map_or("", |method| &method.name);
+    let chosen = report
+        .methods
+        .iter()
+        .find(|method| method.chosen)
+        .map_or("", |method| &method.name);
     let seconds: f64 = report.cost.iter().map(|cost| cost.seconds).sum();
     page.text(format!(
         "{chosen} names the {} of {} of {} rightly, on {}, that it was not trained on (95 % interval over groups). It took \
@@ -51,7 +60,8 @@ pub fn run(report: &Report) -> Document {
         page.heading("Most confidently wrong");
         page.hint("The labels themselves may be at fault.");
         let wrong = figures.wrong.iter();
-        let rows = wrong.map(|w| strings([&w.path, &w.genre, &w.predicted, &percent(w.probability)]));
+        let rows =
+            wrong.map(|w| strings([&w.path, &w.genre, &w.predicted, &percent(w.probability)]));
         page.detail(&["track", "label", "answer", "probability"], rows.collect());
     }
     cost(&mut page, report);
@@ -67,19 +77,32 @@ fn data_card(page: &mut Document, report: &Report) {
         count(data.tracks as u64, "track"),
         count_with(report.classes.len() as u64, "class", "classes"),
         count(data.artists as u64, "artist"),
-        if data.seconds > 0.0 { format!(", {:.1} hours", data.seconds / 3600.0) } else { String::new() },
+        if data.seconds > 0.0 {
+            format!(", {:.1} hours", data.seconds / 3600.0)
+        } else {
+            String::new()
+        },
         report.columns,
         report.features.join(" + ")
     ));
     if !report.constant.is_empty() {
         let names: Vec<&str> = report.constant.iter().take(5).map(String::as_str).collect();
-        let more = if report.constant.len() > 5 { " …" } else { "" };
+        let more = if report.constant.len() > 5 {
+            " …"
+        } else {
+            ""
+        };
         let (n, names) = (report.constant.len(), names.join(", "));
-        page.hint(format!("{n} columns never vary and are not used: {names}{more}."));
+        page.hint(format!(
+            "{n} columns never vary and are not used: {names}{more}."
+        ));
     }
     data.notes.iter().for_each(|note| page.hint(note));
     if !data.licences.is_empty() {
-        let rows = data.licences.iter().map(|(name, n)| strings([name, &n.to_string()]));
+        let rows = data
+            .licences
+            .iter()
+            .map(|(name, n)| strings([name, &n.to_string()]));
         page.detail(&["licence", "tracks"], rows.collect());
     }
     if data.failed > 0 {
@@ -87,7 +110,10 @@ fn data_card(page: &mut Document, report: &Report) {
             "{} could not be used:",
             count_with(data.failed as u64, "track or file", "tracks or files")
         ));
-        let rows = data.first_failures.iter().map(|(key, why)| strings([key, why]));
+        let rows = data
+            .first_failures
+            .iter()
+            .map(|(key, why)| strings([key, why]));
         page.detail(&["track", "why"], rows.collect());
     }
 }
@@ -96,32 +122,54 @@ fn leak_card(page: &mut Document, report: &Report) {
     page.heading("Leakage: what is on both sides of the split");
     page.text(&report.split);
     for shared in &report.leak.shared {
-        let pairs: Vec<String> =
-            shared.same_audio.iter().take(5).map(|(a, b)| format!("{a} = {b}")).collect();
+        let pairs: Vec<String> = shared
+            .same_audio
+            .iter()
+            .take(5)
+            .map(|(a, b)| format!("{a} = {b}"))
+            .collect();
         let text = format!(
             "leak: training and {} share {}, {}, {} of the same audio{}",
             shared.with.name(),
             count(shared.artists.len() as u64, "artist"),
             count(shared.albums.len() as u64, "album"),
             count(shared.same_audio.len() as u64, "pair"),
-            if pairs.is_empty() { String::new() } else { format!(" ({})", pairs.join("; ")) }
+            if pairs.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", pairs.join("; "))
+            }
         );
-        if shared.is_clean() { page.hint(text) } else { page.text(text) }
+        if shared.is_clean() {
+            page.hint(text)
+        } else {
+            page.text(text)
+        }
     }
     if !report.leak.contradictions.is_empty() {
         let n = report.leak.contradictions.len() as u64;
-        page.hint(format!("{} of the same audio or numbers have different labels.", count(n, "pair")));
+        page.hint(format!(
+            "{} of the same audio or numbers have different labels.",
+            count(n, "pair")
+        ));
     }
     let named = |one: &&Double| format!("{} and {} {}", one.first, one.second, one.why.words());
     // the same audio in two parts was told above
     let (apart, together): (Vec<&Double>, Vec<&Double>) =
         report.leak.doubles.iter().partition(|one| one.apart);
-    let apart = apart.iter().filter(|one| one.why != Likeness::Audio || report.leak.shared.is_empty());
-    apart.take(20).for_each(|one| page.text(format!("leak: {}, on two sides", named(one))));
+    let apart = apart
+        .iter()
+        .filter(|one| one.why != Likeness::Audio || report.leak.shared.is_empty());
+    apart
+        .take(20)
+        .for_each(|one| page.text(format!("leak: {}, on two sides", named(one))));
     if !together.is_empty() {
         let first: Vec<String> = together.iter().take(5).map(named).collect();
         let pairs = count(together.len() as u64, "pair");
-        page.hint(format!("{pairs} of copies on one side: {}.", first.join("; ")));
+        page.hint(format!(
+            "{pairs} of copies on one side: {}.",
+            first.join("; ")
+        ));
     }
     if !report.leak.looked_for.is_empty() {
         page.hint(&report.leak.looked_for);
@@ -142,7 +190,9 @@ fn leak_card(page: &mut Document, report: &Report) {
 }
 
 fn learning(page: &mut Document, report: &Report) {
-    let Some(learning) = &report.learning else { return };
+    let Some(learning) = &report.learning else {
+        return;
+    };
     page.heading("How it learnt");
     learning.notes.iter().for_each(|note| page.hint(note));
     if !learning.layers.is_empty() {
@@ -150,16 +200,27 @@ fn learning(page: &mut Document, report: &Report) {
     }
     if !learning.decisions.is_empty() {
         page.heading("Windows against tracks");
-        page.hint("What is heard of single windows or crops, and what they come to together (--decide).");
-        let rows = learning.decisions.iter().map(|(name, share)| strings([name, &percent(*share)]));
+        page.hint(
+            "What is heard of single windows or crops, and what they come to together (--decide).",
+        );
+        let rows = learning
+            .decisions
+            .iter()
+            .map(|(name, share)| strings([name, &percent(*share)]));
         page.detail(&["decided", "named rightly"], rows.collect());
     }
     for (name, title, parts) in [
         ("loss", "Loss after each epoch", &learning.loss),
-        ("accuracy", "Share named rightly after each epoch", &learning.accuracy),
+        (
+            "accuracy",
+            "Share named rightly after each epoch",
+            &learning.accuracy,
+        ),
     ] {
         let curves = ["training", "validation"].iter().zip(parts);
-        let curves: Vec<_> = curves.map(|(name, part)| ((*name).to_owned(), by_epoch(part))).collect();
+        let curves: Vec<_> = curves
+            .map(|(name, part)| ((*name).to_owned(), by_epoch(part)))
+            .collect();
         page.picture(name, title, chart(title, "epoch", "", &curves));
     }
     if let Some(own) = &learning.forming {
@@ -188,10 +249,21 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     if last >= MAPS {
         shown = (0..MAPS).map(|at| at * last / (MAPS - 1)).collect();
     }
-    let title = |epoch: usize| if epoch == 0 { "before".to_owned() } else { format!("after epoch {epoch}") };
+    let title = |epoch: usize| {
+        if epoch == 0 {
+            "before".to_owned()
+        } else {
+            format!("after epoch {epoch}")
+        }
+    };
     let panel = |&at: &usize| {
-        let [points, means] = [&forming.epochs, &forming.means].map(|all| all.get(at).map(Vec::as_slice));
-        Some(MapPanel { title: title(at), points: points?, means: means? })
+        let [points, means] =
+            [&forming.epochs, &forming.means].map(|all| all.get(at).map(Vec::as_slice));
+        Some(MapPanel {
+            title: title(at),
+            points: points?,
+            means: means?,
+        })
     };
     let panels: Vec<MapPanel> = shown.iter().filter_map(panel).collect();
     let apart = place(&forming.left_out);
@@ -204,10 +276,18 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     page.text(format!("nearest to their own class: {after} of the tracks that it has not learnt from (before training {before})"));
     if !forming.left_out.is_empty() {
         let nearest = forming.nearest.iter().map(|(name, [before, after])| {
-            format!("{name} {} (before training {})", percent(*after), percent(*before))
+            format!(
+                "{name} {} (before training {})",
+                percent(*after),
+                percent(*before)
+            )
         });
         let nearest: Vec<String> = nearest.collect();
-        page.text(format!("{}, which was left out, is nearest to {}", forming.left_out, nearest.join(", ")));
+        page.text(format!(
+            "{}, which was left out, is nearest to {}",
+            forming.left_out,
+            nearest.join(", ")
+        ));
     }
 }
 
@@ -219,8 +299,11 @@ fn by_epoch(numbers: &[f64]) -> Vec<(f64, f64)> {
 /// A network's layers as a table, and all that they learn.
 pub fn layer_table(layers: &[(String, String, usize)]) -> Vec<Vec<String>> {
     let all: usize = layers.iter().map(|(.., learnt)| learnt).sum();
-    let rows = layers.iter().map(|(layer, shape, learnt)| strings([layer, shape, &learnt.to_string()]));
-    rows.chain([strings(["all", "", &all.to_string()])]).collect()
+    let rows = layers
+        .iter()
+        .map(|(layer, shape, learnt)| strings([layer, shape, &learnt.to_string()]));
+    rows.chain([strings(["all", "", &all.to_string()])])
+        .collect()
 }
 
 /// Header of [`layer_table`].
@@ -233,14 +316,26 @@ fn methods(page: &mut Document, report: &Report) {
         strings([
             &m.name,
             &between(m.accuracy),
-            &if m.deviation > 0.0 { format!("± {:.1}", 100.0 * m.deviation) } else { String::new() },
+            &if m.deviation > 0.0 {
+                format!("± {:.1}", 100.0 * m.deviation)
+            } else {
+                String::new()
+            },
             &percent(m.balanced_accuracy.value),
             &percent(m.macro_f1.value),
             &format!("{:.1}", m.seconds),
             m.note.as_deref().unwrap_or_default(),
         ])
     };
-    let header = ["algorithm", "accuracy", "dealings", "balanced", "macro F1", "seconds", "note"];
+    let header = [
+        "algorithm",
+        "accuracy",
+        "dealings",
+        "balanced",
+        "macro F1",
+        "seconds",
+        "note",
+    ];
     let chosen = report.methods.iter().position(|method| method.chosen);
     page.table(&header, report.methods.iter().map(row).collect(), chosen);
     if report.methods.len() > 1 {
@@ -276,7 +371,9 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     ));
     if f.accuracy_with_failures < f.accuracy.value {
         let with = percent(f.accuracy_with_failures);
-        page.hint(format!("With tracks that could not be listened to counted as wrong: {with}."));
+        page.hint(format!(
+            "With tracks that could not be listened to counted as wrong: {with}."
+        ));
     }
     // the largest classes, so that a page of 200 classes stays readable
     let mut order: Vec<usize> = (0..f.per_class.len()).collect();
@@ -284,39 +381,78 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     let mut drawn: Vec<usize> = order.iter().copied().take(DRAWN).collect();
     drawn.sort_unstable();
     let names: Vec<String> = drawn.iter().map(|&c| f.per_class[c].name.clone()).collect();
-    let cells: Vec<Vec<usize>> =
-        drawn.iter().map(|&t| drawn.iter().map(|&a| f.confusion[t][a]).collect()).collect();
+    let cells: Vec<Vec<usize>> = drawn
+        .iter()
+        .map(|&t| drawn.iter().map(|&a| f.confusion[t][a]).collect())
+        .collect();
     page.heading("Which are taken for which");
-    page.hint("Each row is a class as labelled, each column an answer; the darker, the more of the row.");
+    page.hint(
+        "Each row is a class as labelled, each column an answer; the darker, the more of the row.",
+    );
     if drawn.len() < order.len() {
         page.hint(format!("The {DRAWN} largest of {} classes.", order.len()));
     }
-    page.picture("confusion", "Which are taken for which", confusion_map(&names, &cells));
+    page.picture(
+        "confusion",
+        "Which are taken for which",
+        confusion_map(&names, &cells),
+    );
     for (name, answered, support, from) in f.attractors() {
         page.text(format!(
             "{name} attracts: answered {answered} times, true {support} times, mostly for {}",
             from.join(", ")
         ));
     }
-    let pairs = f.confused(10).into_iter().map(|(t, a, n)| strings([t, a, &n.to_string()]));
+    let pairs = f
+        .confused(10)
+        .into_iter()
+        .map(|(t, a, n)| strings([t, a, &n.to_string()]));
     page.detail(&["true", "answered", "tracks"], pairs.collect());
     classes(page, f);
-    let has_curve = |c: &usize| !f.per_class[*c].roc.is_empty() && f.per_class[*c].measures.support >= FEW;
+    let has_curve =
+        |c: &usize| !f.per_class[*c].roc.is_empty() && f.per_class[*c].measures.support >= FEW;
     let largest: Vec<usize> = order.into_iter().filter(has_curve).take(CURVES).collect();
     if !largest.is_empty() {
         page.heading("Finding each class");
-        let more = if f.per_class.len() > CURVES { " The largest classes." } else { "" };
-        page.hint(format!("The nearer a curve comes to the upper left corner, the better.{more}"));
+        let more = if f.per_class.len() > CURVES {
+            " The largest classes."
+        } else {
+            ""
+        };
+        page.hint(format!(
+            "The nearer a curve comes to the upper left corner, the better.{more}"
+        ));
         let series = |points: &dyn Fn(usize) -> Vec<(f64, f64)>| -> Vec<Series> {
-            let one = |&c: &usize| Series { name: &f.per_class[c].name, points: points(c), dots: false };
+            let one = |&c: &usize| Series {
+                name: &f.per_class[c].name,
+                points: points(c),
+                dots: false,
+            };
             largest.iter().map(one).collect()
         };
-        let roc = |c: usize| f.per_class[c].roc.iter().map(|p| (p.false_positive, p.true_positive)).collect();
+        let roc = |c: usize| {
+            f.per_class[c]
+                .roc
+                .iter()
+                .map(|p| (p.false_positive, p.true_positive))
+                .collect()
+        };
         let pr = |c: usize| f.per_class[c].pr.clone();
-        let scene = curves("ROC", "others taken for it", "its own found", &series(&roc), true, 1.0);
+        let scene = curves(
+            "ROC",
+            "others taken for it",
+            "its own found",
+            &series(&roc),
+            true,
+            1.0,
+        );
         page.picture("roc", "ROC", scene);
         let title = "Precision and recall";
-        page.picture("recall", title, curves(title, "recall", "precision", &series(&pr), false, 1.0));
+        page.picture(
+            "recall",
+            title,
+            curves(title, "recall", "precision", &series(&pr), false, 1.0),
+        );
     }
     page.heading("Can the probabilities be believed?");
     page.hint(format!(
@@ -324,19 +460,48 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
          calibration error): {:.3}.",
         f.calibration_error
     ));
-    let bins = f.reliability.iter().filter(|b| b.count > 0).map(|b| (b.probability, b.accuracy)).collect();
-    let one = |points, dots| [Series { name: "", points, dots }];
+    let bins = f
+        .reliability
+        .iter()
+        .filter(|b| b.count > 0)
+        .map(|b| (b.probability, b.accuracy))
+        .collect();
+    let one = |points, dots| {
+        [Series {
+            name: "",
+            points,
+            dots,
+        }]
+    };
     let title = "Said and true";
-    let scene = curves(title, "probability said", "share that was right", &one(bins, true), true, 1.0);
+    let scene = curves(
+        title,
+        "probability said",
+        "share that was right",
+        &one(bins, true),
+        true,
+        1.0,
+    );
     page.picture("calibration", title, scene);
     page.heading("How much can be answered safely?");
-    let risk: Vec<(f64, f64)> = f.risk_coverage.iter().map(|s| (s.coverage, s.risk)).collect();
+    let risk: Vec<(f64, f64)> = f
+        .risk_coverage
+        .iter()
+        .map(|s| (s.coverage, s.risk))
+        .collect();
     let top = (risk.iter().map(|point| point.1).fold(0.05, f64::max) * 10.0).ceil() / 10.0;
     let title = "Wrong answers when only the surest are given";
     page.picture(
         "risk",
         title,
-        curves(title, "share answered", "share wrong", &one(risk, false), false, top),
+        curves(
+            title,
+            "share answered",
+            "share wrong",
+            &one(risk, false),
+            false,
+            top,
+        ),
     );
 }
 
@@ -349,16 +514,35 @@ fn classes(page: &mut Document, f: &Figures) {
     let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
     let row = |at: usize| {
         let (class, m) = (&f.per_class[at], f.per_class[at].measures);
-        let others = (0..f.per_class.len()).filter(|&other| other != at && f.confusion[at][other] > 0);
+        let others =
+            (0..f.per_class.len()).filter(|&other| other != at && f.confusion[at][other] > 0);
         let taken = others.max_by_key(|&other| (f.confusion[at][other], std::cmp::Reverse(other)));
-        let taken = taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
+        let taken =
+            taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
         let [precision, recall, f1] = [m.precision, m.recall, m.f1].map(|v| format!("{v:.3}"));
         let (auc, average) = (number(class.auc), number(class.average_precision));
         let (tracks, taken) = (m.support.to_string(), taken.unwrap_or_default());
-        strings([&class.name, &tracks, &precision, &recall, &f1, &auc, &average, &taken])
+        strings([
+            &class.name,
+            &tracks,
+            &precision,
+            &recall,
+            &f1,
+            &auc,
+            &average,
+            &taken,
+        ])
     };
-    let header =
-        ["class", "tracks", "precision", "recall", "F1", "AUC", "average precision", "most often taken for"];
+    let header = [
+        "class",
+        "tracks",
+        "precision",
+        "recall",
+        "F1",
+        "AUC",
+        "average precision",
+        "most often taken for",
+    ];
     page.table(&header, (0..f.per_class.len()).map(row).collect(), None);
 }
 
@@ -375,19 +559,34 @@ fn importance(page: &mut Document, report: &Report) {
         "Points of accuracy lost when columns are shuffled between the judged tracks, mean and deviation of ten shuffles; \
          beside it the algorithm's own measure."
     });
-    let titles = if is_network { ["bands", "time"] } else { ["columns", "single column"] };
+    let titles = if is_network {
+        ["bands", "time"]
+    } else {
+        ["columns", "single column"]
+    };
     for (single, most, title) in [(false, DRAWN, titles[0]), (true, SINGLE, titles[1])] {
-        let own = report.importance.iter().filter(|i| i.single == single).take(most);
+        let own = report
+            .importance
+            .iter()
+            .filter(|i| i.single == single)
+            .take(most);
         let rows = own.map(|i| {
             let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
             let own = i.own.map(percent);
-            [i.columns.clone(), lost].into_iter().chain(own).collect::<Vec<_>>()
+            [i.columns.clone(), lost]
+                .into_iter()
+                .chain(own)
+                .collect::<Vec<_>>()
         });
         let rows: Vec<Vec<String>> = rows.collect();
         let wide = rows.first().map_or(0, Vec::len);
         page.detail(&[title, "points lost", "own measure"][..wide], rows);
     }
-    if let Some(own) = report.learning.as_ref().and_then(|learning| learning.occlusion.as_ref()) {
+    if let Some(own) = report
+        .learning
+        .as_ref()
+        .and_then(|learning| learning.occlusion.as_ref())
+    {
         page.picture("occlusion", "Where it listens", occlusion_map(own));
     }
 }
@@ -396,31 +595,60 @@ fn importance(page: &mut Document, report: &Report) {
 fn occlusion_map(found: &Occlusion) -> Scene {
     let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
     let bands: Vec<String> = found.bands.iter().rev().cloned().collect();
-    grid([&bands, &found.times], "Points lost where bands are blanked for a time", |i, j| {
-        let row = found.lost.iter().rev().nth(i);
-        let lost = row.and_then(|row| row.get(j)).copied().unwrap_or(0.0);
-        // of what is next to nothing it is -0
-        let label = format!("{:.1}", (1000.0 * lost).round() / 10.0 + 0.0);
-        (Some((lost / most).max(0.0)), label.clone(), format!("{}, {}: {label}", bands[i], found.times[j]))
-    })
+    grid(
+        [&bands, &found.times],
+        "Points lost where bands are blanked for a time",
+        |i, j| {
+            let row = found.lost.iter().rev().nth(i);
+            let lost = row.and_then(|row| row.get(j)).copied().unwrap_or(0.0);
+            // of what is next to nothing it is -0
+            let label = format!("{:.1}", (1000.0 * lost).round() / 10.0 + 0.0);
+            (
+                Some((lost / most).max(0.0)),
+                label.clone(),
+                format!("{}, {}: {label}", bands[i], found.times[j]),
+            )
+        },
+    )
 }
 
 fn cost(page: &mut Document, report: &Report) {
     page.heading("What it took");
     let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"));
-    let rows = report
-        .cost
-        .iter()
-        .map(|c| strings([&c.phase, &format!("{:.1}", c.seconds), &number(c.processor), &number(c.memory)]));
-    page.detail(&["phase", "seconds", "processor seconds", "memory at most, MB"], rows.collect());
+    let rows = report.cost.iter().map(|c| {
+        strings([
+            &c.phase,
+            &format!("{:.1}", c.seconds),
+            &number(c.processor),
+            &number(c.memory),
+        ])
+    });
+    page.detail(
+        &[
+            "phase",
+            "seconds",
+            "processor seconds",
+            "memory at most, MB",
+        ],
+        rows.collect(),
+    );
     page.heading("How to repeat it");
     page.hint(&report.command);
-    report.digests.iter().for_each(|(name, digest)| page.text(format!("{name} {digest}")));
+    report
+        .digests
+        .iter()
+        .for_each(|(name, digest)| page.text(format!("{name} {digest}")));
 }
 
 /// Names of pictures of what each run takes for which.
-const CONFUSIONS: [&str; 6] =
-    ["confusion-1", "confusion-2", "confusion-3", "confusion-4", "confusion-5", "confusion-6"];
+const CONFUSIONS: [&str; 6] = [
+    "confusion-1",
+    "confusion-2",
+    "confusion-3",
+    "confusion-4",
+    "confusion-5",
+    "confusion-6",
+];
 
 /// Runs beside the first.
 ///
@@ -429,8 +657,11 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
     let mut page = Document::new("Runs side by side");
     for one in compared {
         let d = one.difference;
-        let sure =
-            if d.low > 0.0 || d.high < 0.0 { "" } else { ": no difference that 95 % of draws agree on" };
+        let sure = if d.low > 0.0 || d.high < 0.0 {
+            ""
+        } else {
+            ": no difference that 95 % of draws agree on"
+        };
         page.heading(format!("{} and {}", one.first, one.second));
         page.text(format!(
             "{} {}, {} {} on {}: {:+.1} points ({:+.1} to {:+.1}), McNemar p {:.3}{sure}",
@@ -445,16 +676,27 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
             one.p_value
         ));
         let [first, second] = one.only;
-        page.hint(format!("{first} only the first has right, {second} only the second."));
+        page.hint(format!(
+            "{first} only the first has right, {second} only the second."
+        ));
         one.warnings.iter().for_each(|warning| page.hint(warning));
         let recall = one.recall.iter();
-        let rows = recall.map(|(name, n, a, b)| strings([name, &n.to_string(), &percent(*a), &percent(*b)]));
-        page.table(&["class", "tracks", "first", "second"], rows.collect(), None);
+        let rows = recall
+            .map(|(name, n, a, b)| strings([name, &n.to_string(), &percent(*a), &percent(*b)]));
+        page.table(
+            &["class", "tracks", "first", "second"],
+            rows.collect(),
+            None,
+        );
     }
-    let learning = || runs.iter().filter_map(|(name, report)| Some((name, report.learning.as_ref()?)));
-    for (picture, title, is_loss) in
-        [("accuracy", "Share named rightly after each epoch", false), ("loss", "Loss after each epoch", true)]
-    {
+    let learning = || {
+        runs.iter()
+            .filter_map(|(name, report)| Some((name, report.learning.as_ref()?)))
+    };
+    for (picture, title, is_loss) in [
+        ("accuracy", "Share named rightly after each epoch", false),
+        ("loss", "Loss after each epoch", true),
+    ] {
         let curves = learning().flat_map(|(name, own)| {
             let [training, validation] = if is_loss { &own.loss } else { &own.accuracy };
             [("training", training), ("validation", validation)]
@@ -468,7 +710,10 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
     page.heading("What each took");
     let sum = |report: &Report| -> [f64; 2] {
         let of = |part: &dyn Fn(&Cost) -> f64| report.cost.iter().map(part).sum::<f64>();
-        [of(&|cost| cost.seconds), of(&|cost| cost.processor.unwrap_or(0.0))]
+        [
+            of(&|cost| cost.seconds),
+            of(&|cost| cost.processor.unwrap_or(0.0)),
+        ]
     };
     let rows = runs.iter().map(|(name, report)| {
         let [seconds, processor] = sum(report).map(|seconds| format!("{seconds:.1}"));
@@ -480,7 +725,11 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         if f.per_class.len() <= DRAWN {
             page.heading(format!("What {name} takes for which"));
             let names: Vec<String> = f.per_class.iter().map(|class| class.name.clone()).collect();
-            page.picture(picture, "Which are taken for which", confusion_map(&names, &f.confusion));
+            page.picture(
+                picture,
+                "Which are taken for which",
+                confusion_map(&names, &f.confusion),
+            );
         }
     }
     page

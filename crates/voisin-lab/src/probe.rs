@@ -26,7 +26,12 @@ pub struct ProbeOptions {
 
 impl Default for ProbeOptions {
     fn default() -> Self {
-        Self { folds: 5, seeds: 3, svm_c: 3.0, linear_c: 0.1 }
+        Self {
+            folds: 5,
+            seeds: 3,
+            svm_c: 3.0,
+            linear_c: 0.1,
+        }
     }
 }
 
@@ -63,29 +68,56 @@ pub fn probes(
 ) -> Result<Probes, RetrievalError> {
     let n = vectors.nrows();
     if labels.len() != n || artists.len() != n {
-        return Err(RetrievalError::Lengths { vectors: n, labels: labels.len(), artists: artists.len() });
+        return Err(RetrievalError::Lengths {
+            vectors: n,
+            labels: labels.len(),
+            artists: artists.len(),
+        });
     }
     let named = artists.iter().flatten().max().map_or(0, |most| most + 1);
-    let groups: Vec<usize> =
-        artists.iter().enumerate().map(|(row, artist)| artist.unwrap_or(named + row)).collect();
-    let count = groups.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let groups: Vec<usize> = artists
+        .iter()
+        .enumerate()
+        .map(|(row, artist)| artist.unwrap_or(named + row))
+        .collect();
+    let count = groups
+        .iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
     let classes = labels.iter().max().map_or(0, |most| most + 1);
     let mut sizes = vec![0usize; classes];
     labels.iter().for_each(|&label| sizes[label] += 1);
     if count < options.folds.max(2) || sizes.iter().filter(|&&size| size > 0).count() < 2 {
-        return Err(RetrievalError::TooFewGroups { groups: count, folds: options.folds.max(2) });
+        return Err(RetrievalError::TooFewGroups {
+            groups: count,
+            folds: options.folds.max(2),
+        });
     }
     let classes_of: Vec<Vec<usize>> = labels.iter().map(|&label| vec![label]).collect();
     let seeds = options.seeds.max(1);
     let [mut linear, mut svm] = [(); 2].map(|()| vec![0.0; seeds as usize]);
     let mut right_by_label = vec![0usize; classes];
-    for Fold { repeat, rest, held, .. } in
-        deal_folds(&classes_of, classes, &groups, options.folds.max(2), 0..seeds)
-    {
-        let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
+    for Fold {
+        repeat, rest, held, ..
+    } in deal_folds(
+        &classes_of,
+        classes,
+        &groups,
+        options.folds.max(2),
+        0..seeds,
+    ) {
+        let (train, test) = (
+            vectors.select(Axis(0), &rest),
+            vectors.select(Axis(0), &held),
+        );
         let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
-        let probe = Logistic::of_classes(train.view(), &known, classes, (options.linear_c, Penalty::L2))
-            .predict(test.view());
+        let probe = Logistic::of_classes(
+            train.view(),
+            &known,
+            classes,
+            (options.linear_c, Penalty::L2),
+        )
+        .predict(test.view());
         let machine = Svm::fit(train.view(), &known, classes, options.svm_c).predict(test.view());
         for (at, label) in held.iter().map(|&row| labels[row]).enumerate() {
             linear[repeat] += f64::from(u8::from(probe[at] == label));
@@ -93,13 +125,19 @@ pub fn probes(
             right_by_label[label] += usize::from(machine[at] == label);
         }
     }
-    linear.iter_mut().chain(&mut svm).for_each(|right| *right /= n as f64);
+    linear
+        .iter_mut()
+        .chain(&mut svm)
+        .for_each(|right| *right /= n as f64);
     Ok(Probes {
         tracks: n,
         groups: count,
         folds: options.folds.max(2),
         seeds,
-        majority: sizes.iter().max().map_or(0.0, |&most| most as f64 / n as f64),
+        majority: sizes
+            .iter()
+            .max()
+            .map_or(0.0, |&most| most as f64 / n as f64),
         linear: Spread::of(&linear),
         svm: Spread::of(&svm),
         svm_by_label: right_by_label

@@ -12,9 +12,9 @@ use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_learn::metrics::{
     ClassMeasures, ReliabilityBin, RiskStep, RocPoint, accuracy, argmax, auc, average_precision,
-    balanced_accuracy, brier, cohen_kappa, confusion, expected_calibration_error, log_loss, macro_f1,
-    matthews, per_class, precision_recall_curve, reliability, risk_coverage, roc_curve, top_k_accuracy,
-    weighted_f1,
+    balanced_accuracy, brier, cohen_kappa, confusion, expected_calibration_error, log_loss,
+    macro_f1, matthews, per_class, precision_recall_curve, reliability, risk_coverage, roc_curve,
+    top_k_accuracy, weighted_f1,
 };
 
 /// A figure and where it lies in 95 of 100 draws of the groups.
@@ -276,12 +276,19 @@ impl Report {
     pub fn read(run: &Path) -> Result<Self, LabError> {
         let path = run.join("report.json");
         if !path.is_file() {
-            let what =
-                if run.is_dir() { "a finished run has report.json, this has none" } else { "no such folder" };
-            return Err(LabError::run(run, format!("{what}; voisin train classifier makes one")));
+            let what = if run.is_dir() {
+                "a finished run has report.json, this has none"
+            } else {
+                "no such folder"
+            };
+            return Err(LabError::run(
+                run,
+                format!("{what}; voisin train classifier makes one"),
+            ));
         }
         let bytes = regular_file::read(&path, 64 << 20).map_err(LabError::io(&path))?;
-        serde_json::from_slice(&bytes).map_err(|error| LabError::run(&path, format!("damaged ({error})")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| LabError::run(&path, format!("damaged ({error})")))
     }
 }
 
@@ -309,7 +316,10 @@ pub(super) const FEW: usize = 3;
 
 /// Truths and answers, one for each class of each track, and of which track they are: an answer that is one of a track's
 /// classes finds all of them, and any other misses all.
-pub(super) fn by_class(truth: &[Vec<usize>], answers: &[usize]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+pub(super) fn by_class(
+    truth: &[Vec<usize>],
+    answers: &[usize],
+) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
     let (mut expected, mut said, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for (row, (own, &answer)) in truth.iter().zip(answers).enumerate() {
         for &class in own {
@@ -322,7 +332,12 @@ pub(super) fn by_class(truth: &[Vec<usize>], answers: &[usize]) -> (Vec<usize>, 
 }
 
 /// Accuracy, balanced accuracy and macro F1, with intervals by drawing whole groups (Efron, 1979).
-pub fn intervals(truth: &[usize], answers: &[usize], groups: &[usize], classes: usize) -> [Interval; 3] {
+pub fn intervals(
+    truth: &[usize],
+    answers: &[usize],
+    groups: &[usize],
+    classes: usize,
+) -> [Interval; 3] {
     let measure = |m: &[Vec<usize>]| [accuracy(m), balanced_accuracy(m), macro_f1(m)];
     let whole = measure(&confusion(truth, answers, classes));
     let mut members: BTreeMap<usize, BTreeMap<(usize, usize), usize>> = BTreeMap::new();
@@ -348,7 +363,11 @@ pub fn intervals(truth: &[usize], answers: &[usize], groups: &[usize], classes: 
         values.sort_unstable_by(f64::total_cmp);
         let value = whole[at];
         at += 1;
-        Interval { value, low: values[DRAWS / 40], high: values[DRAWS - 1 - DRAWS / 40] }
+        Interval {
+            value,
+            low: values[DRAWS / 40],
+            high: values[DRAWS - 1 - DRAWS / 40],
+        }
     })
 }
 
@@ -365,15 +384,23 @@ impl Figures {
     /// - `failed`: tracks that should have been judged and could not be listened to
     pub fn of(on: &str, said: &Answers, failed: usize) -> Self {
         let k = said.classes.len();
-        let p: Vec<Vec<f64>> =
-            said.probabilities.outer_iter().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
+        let p: Vec<Vec<f64>> = said
+            .probabilities
+            .outer_iter()
+            .map(|row| row.iter().map(|v| f64::from(*v)).collect())
+            .collect();
         let answers: Vec<usize> = p.iter().map(argmax).collect();
         // the answer where it is one of the track's classes, else its first class
         let truth = said.truth.iter().zip(&answers);
-        let truth: Vec<usize> = truth.map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect();
+        let truth: Vec<usize> = truth
+            .map(|(own, a)| if own.contains(a) { *a } else { own[0] })
+            .collect();
         // the best ranked of a track's classes stands for it where only probabilities count
         let likeliest = |(own, p): (&Vec<usize>, &Vec<f64>)| {
-            own.iter().copied().max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0)
+            own.iter()
+                .copied()
+                .max_by(|a, b| p[*a].total_cmp(&p[*b]))
+                .unwrap_or(0)
         };
         let ranked: Vec<usize> = said.truth.iter().zip(&p).map(likeliest).collect();
         let (expected, found, rows) = by_class(&said.truth, &answers);
@@ -383,8 +410,12 @@ impl Figures {
             let groups: Vec<usize> = rows.iter().map(|&row| said.groups[row]).collect();
             [_, balanced, f1] = intervals(&expected, &found, &groups, k);
         }
-        let sure: Vec<(f64, bool)> =
-            p.iter().zip(&answers).zip(&truth).map(|((p, a), t)| (p[*a], a == t)).collect();
+        let sure: Vec<(f64, bool)> = p
+            .iter()
+            .zip(&answers)
+            .zip(&truth)
+            .map(|((p, a), t)| (p[*a], a == t))
+            .collect();
         let by_class = per_class(&matrix)
             .into_iter()
             .enumerate()
@@ -402,7 +433,9 @@ impl Figures {
                 }
             })
             .collect();
-        let mut wrong: Vec<usize> = (0..said.keys.len()).filter(|&row| answers[row] != truth[row]).collect();
+        let mut wrong: Vec<usize> = (0..said.keys.len())
+            .filter(|&row| answers[row] != truth[row])
+            .collect();
         wrong.sort_by(|&a, &b| p[b][answers[b]].total_cmp(&p[a][answers[a]]));
         wrong.truncate(WRONG);
         let groups: std::collections::BTreeSet<usize> = said.groups.iter().copied().collect();
@@ -447,10 +480,15 @@ impl Figures {
             if class.answered * 2 < support * 3 || class.answered < support + 3 {
                 continue;
             }
-            let mut from: Vec<usize> =
-                (0..self.per_class.len()).filter(|&t| t != c && self.confusion[t][c] > 0).collect();
+            let mut from: Vec<usize> = (0..self.per_class.len())
+                .filter(|&t| t != c && self.confusion[t][c] > 0)
+                .collect();
             from.sort_by_key(|&t| std::cmp::Reverse(self.confusion[t][c]));
-            let from = from.into_iter().take(2).map(|t| self.per_class[t].name.as_str()).collect();
+            let from = from
+                .into_iter()
+                .take(2)
+                .map(|t| self.per_class[t].name.as_str())
+                .collect();
             found.push((&class.name, class.answered, support, from));
         }
         found.sort_by(|a, b| (b.1 * a.2.max(1)).cmp(&(a.1 * b.2.max(1))));
@@ -461,7 +499,11 @@ impl Figures {
     pub fn confused(&self, most: usize) -> Vec<(&str, &str, usize)> {
         let mut pairs: Vec<(&str, &str, usize)> = Vec::new();
         for (t, row) in self.confusion.iter().enumerate() {
-            for (a, &count) in row.iter().enumerate().filter(|(a, count)| *a != t && **count > 0) {
+            for (a, &count) in row
+                .iter()
+                .enumerate()
+                .filter(|(a, count)| *a != t && **count > 0)
+            {
                 pairs.push((&self.per_class[t].name, &self.per_class[a].name, count));
             }
         }
@@ -477,7 +519,9 @@ pub(super) fn thinned<T: Copy>(points: Vec<T>) -> Vec<T> {
     if points.len() <= MOST {
         return points;
     }
-    (0..MOST).map(|i| points[i * (points.len() - 1) / (MOST - 1)]).collect()
+    (0..MOST)
+        .map(|i| points[i * (points.len() - 1) / (MOST - 1)])
+        .collect()
 }
 
 #[cfg(test)]
@@ -488,14 +532,19 @@ mod tests {
     fn intervals_widen_where_tracks_hang_together() {
         let truth: Vec<usize> = (0..200).map(|i| i % 2).collect();
         // groups of ten, right or wrong as a whole
-        let answers: Vec<usize> = (0..200).map(|i| if i / 10 % 4 == 0 { 1 - i % 2 } else { i % 2 }).collect();
+        let answers: Vec<usize> = (0..200)
+            .map(|i| if i / 10 % 4 == 0 { 1 - i % 2 } else { i % 2 })
+            .collect();
         let single: Vec<usize> = (0..200).collect();
         let tens: Vec<usize> = (0..200).map(|i| i / 10).collect();
         let [narrow, ..] = intervals(&truth, &answers, &single, 2);
         let [wide, ..] = intervals(&truth, &answers, &tens, 2);
         assert_eq!((narrow.value, wide.value), (0.75, 0.75));
         assert!(narrow.low > 0.68 && narrow.high < 0.82, "{narrow:?}");
-        assert!(wide.high - wide.low > 2.0 * (narrow.high - narrow.low), "{wide:?} {narrow:?}");
+        assert!(
+            wide.high - wide.low > 2.0 * (narrow.high - narrow.low),
+            "{wide:?} {narrow:?}"
+        );
     }
 
     #[test]
@@ -505,11 +554,23 @@ mod tests {
         // b is always taken for c
         let answer = |t: usize| if t == 1 { 2 } else { t };
         let probabilities =
-            Array2::from_shape_fn((30, 3), |(i, c)| if c == answer(truth[i][0]) { 0.8 } else { 0.1 });
+            Array2::from_shape_fn(
+                (30, 3),
+                |(i, c)| if c == answer(truth[i][0]) { 0.8 } else { 0.1 },
+            );
         let keys = vec!["x"; 30];
         let groups = (0..30).collect();
-        let figures =
-            Figures::of("test", &Answers { classes: &classes, keys, truth, probabilities, groups }, 10);
+        let figures = Figures::of(
+            "test",
+            &Answers {
+                classes: &classes,
+                keys,
+                truth,
+                probabilities,
+                groups,
+            },
+            10,
+        );
         assert_eq!(figures.attractors(), [("c", 20, 10, vec!["b"])]);
         assert_eq!(figures.confused(5), [("b", "c", 10)]);
         assert!((figures.accuracy.value - 2.0 / 3.0).abs() < 1e-12);

@@ -149,17 +149,32 @@ pub fn train(
     let judged = bench.judge(&folds, &work, progress, stop)?;
     let mut methods: Vec<Method> = judged
         .iter()
-        .map(|one| bench.method(one.algorithm.name(), &folds, &one.p, one.seconds, one.note.clone()))
+        .map(|one| {
+            bench.method(
+                one.algorithm.name(),
+                &folds,
+                &one.p,
+                one.seconds,
+                one.note.clone(),
+            )
+        })
         .collect();
     let best = argmax(methods.iter().map(|method| method.accuracy.value));
-    let (mut answering, mut answers) = (vec![(judged[best].algorithm, 1.0)], judged[best].p.clone());
+    let (mut answering, mut answers) =
+        (vec![(judged[best].algorithm, 1.0)], judged[best].p.clone());
     let mut chosen = best;
     if config.algorithms.combine == Combine::Select && judged.len() > 1 {
         let (weights, p) = bench.select(&folds, &judged);
         let of = |(one, weight): (&Judged, &f64)| (one.algorithm, *weight);
-        let joined: Vec<(Algorithm, f64)> =
-            judged.iter().zip(&weights).map(of).filter(|(_, weight)| *weight > 0.0).collect();
-        let words = joined.iter().map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
+        let joined: Vec<(Algorithm, f64)> = judged
+            .iter()
+            .zip(&weights)
+            .map(of)
+            .filter(|(_, weight)| *weight > 0.0)
+            .collect();
+        let words = joined
+            .iter()
+            .map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
         let note = words.collect::<Vec<_>>().join(", ");
         methods.push(bench.method("select", &folds, &p, 0.0, Some(note)));
         // Where nothing is gained, one algorithm answers.
@@ -171,11 +186,19 @@ pub fn train(
     cost.push(clock.cost("judging the algorithms"));
 
     let clock = Clock::start();
-    progress(&Progress { share: 0.95, doing: "the answer's own fit".to_owned(), seconds_left: 0.0 });
+    progress(&Progress {
+        share: 0.95,
+        doing: "the answer's own fit".to_owned(),
+        seconds_left: 0.0,
+    });
     let test = bench.test(given.chosen_among);
-    let learnt: Vec<usize> = (0..bench.class_of.len()).filter(|&row| bench.learns(row)).collect();
+    let learnt: Vec<usize> = (0..bench.class_of.len())
+        .filter(|&row| bench.learns(row))
+        .collect();
     let model = bench.fit_all(&answering, &learnt)?;
-    let bytes = model.to_bytes(&config.settings).map_err(|error| LabError::run(run, error))?;
+    let bytes = model
+        .to_bytes(&config.settings)
+        .map_err(|error| LabError::run(run, error))?;
     write(&run.join("model.safetensors"), &bytes)?;
     cost.push(clock.cost("the answer's own fit"));
 
@@ -185,7 +208,13 @@ pub fn train(
     let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
     if given.chosen_among != TRIAL {
-        leak::listen(&mut found, &bench.matrix.rows, bench.matrix.values.view(), &bench.split, stop);
+        leak::listen(
+            &mut found,
+            &bench.matrix.rows,
+            bench.matrix.values.view(),
+            &bench.split,
+            stop,
+        );
     }
     if given.random_folds {
         found.random_folds = Some(bench.random_folds()?);
@@ -193,16 +222,31 @@ pub fn train(
     cost.push(clock.cost("figures"));
 
     let digests = digests(config, digest, &bytes);
-    let mut report =
-        bench.report(given.set, methods, figures, importance, found, cost, digests, given.command);
+    let mut report = bench.report(
+        given.set,
+        methods,
+        figures,
+        importance,
+        found,
+        cost,
+        digests,
+        given.command,
+    );
     report.judged_by += &among(given.chosen_among);
     if !bench.left_out.0.is_empty() {
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
         for p in model.probabilities(bench.left_out.1.view()).outer_iter() {
             *taken.entry(&bench.classes[argmax(p)]).or_default() += 1;
         }
-        let taken: Vec<String> = taken.iter().map(|(name, n)| format!("{name} {n}")).collect();
-        report.data.notes.push(format!("{} is taken for {}", config.data.left_out, taken.join(", ")));
+        let taken: Vec<String> = taken
+            .iter()
+            .map(|(name, n)| format!("{name} {n}"))
+            .collect();
+        report.data.notes.push(format!(
+            "{} is taken for {}",
+            config.data.left_out,
+            taken.join(", ")
+        ));
     }
     publish(run, &report, &work)?;
     Ok(report)
@@ -220,7 +264,8 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
     write_cost(run, &report.cost)?;
     write(&run.join("environment.toml"), environment())?;
     OutputTarget::page(&run.join("report.html"), true)?.write(pages::run(report).html())?;
-    let json = serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
+    let json =
+        serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
     // Last: a folder with a report is a finished run.
     write(&run.join("report.json"), json)?;
     let _ = std::fs::remove_dir_all(work);
@@ -240,7 +285,12 @@ impl Bench<'_> {
         let (all, begun) = ((names.len() * folds.len() + 1) as f64, Instant::now());
         let (mut done, mut fitted, mut judged) = (0.0, 0.0, Vec::new());
         for &algorithm in names {
-            let mut one = Judged { algorithm, p: Vec::new(), note: None, seconds: 0.0 };
+            let mut one = Judged {
+                algorithm,
+                p: Vec::new(),
+                note: None,
+                seconds: 0.0,
+            };
             for fold in folds {
                 if stop.load(Ordering::Relaxed) {
                     return Err(LabError::Interrupted);
@@ -250,7 +300,11 @@ impl Bench<'_> {
                 progress(&Progress {
                     share: done / all,
                     doing: format!("{}, fold {number} of dealing {dealing}", algorithm.name()),
-                    seconds_left: if fitted > 0.0 { spent / fitted * (all - done) } else { 0.0 },
+                    seconds_left: if fitted > 0.0 {
+                        spent / fitted * (all - done)
+                    } else {
+                        0.0
+                    },
                 });
                 let name = format!("{}-{dealing}-{number}.safetensors", algorithm.name());
                 let path = work.join(name);
@@ -266,7 +320,11 @@ impl Bench<'_> {
                     fitted += 1.0;
                     (p, note, seconds)
                 };
-                one = Judged { note, seconds: one.seconds + seconds, ..one };
+                one = Judged {
+                    note,
+                    seconds: one.seconds + seconds,
+                    ..one
+                };
                 one.p.push(p);
                 done += 1.0;
             }
@@ -286,7 +344,8 @@ impl Bench<'_> {
         let both = format!("{digest}\n{}\n", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
             Ok(held) if held != both.as_bytes() => {
-                let problem = "the data changed since this run was begun: name another folder for it";
+                let problem =
+                    "the data changed since this run was begun: name another folder for it";
                 return Err(LabError::run(run, problem));
             }
             Ok(_) => {}
@@ -299,11 +358,19 @@ impl Bench<'_> {
     /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; the key stands for audio that there is none of.
     fn digest(&self) -> String {
         let line = |(row, part): (&Row, &Option<Part>)| {
-            let content = row.audio().map_or_else(|| row.item.key.clone(), |content| content.to_string());
+            let content = row
+                .audio()
+                .map_or_else(|| row.item.key.clone(), |content| content.to_string());
             let label = row.item.label.as_deref().unwrap_or_default();
             format!("{content}\0{label}\0{}\n", part.map_or("", Part::name))
         };
-        let mut lines: Vec<String> = self.matrix.rows.iter().zip(&self.split.parts).map(line).collect();
+        let mut lines: Vec<String> = self
+            .matrix
+            .rows
+            .iter()
+            .zip(&self.split.parts)
+            .map(line)
+            .collect();
         lines.sort_unstable();
         blake3::hash(lines.concat().as_bytes()).to_hex().to_string()
     }
@@ -318,25 +385,40 @@ impl Bench<'_> {
     }
 
     fn write_data(&self, run: &Path, set: &Dataset) -> Result<(), LabError> {
-        let header =
-            ["path", "content", "genre", "artist", "split", "group", "seconds", "status"].map(str::to_owned);
+        let header = [
+            "path", "content", "genre", "artist", "split", "group", "seconds", "status",
+        ]
+        .map(str::to_owned);
         let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
             [
                 row.item.key.clone(),
-                row.audio().map_or_else(String::new, |content| content.to_string()),
+                row.audio()
+                    .map_or_else(String::new, |content| content.to_string()),
                 row.item.label.clone().unwrap_or_default(),
                 row.item.artist.clone().unwrap_or_default(),
                 self.split.parts[at].map_or("", Part::name).to_owned(),
                 self.split.groups[at].to_string(),
-                row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}")),
+                row.seconds
+                    .map_or_else(String::new, |seconds| format!("{seconds:.3}")),
                 "ok".to_owned(),
             ]
         });
         write(&run.join("data.csv"), csv_bytes(&header, b',', rows))?;
-        let rows = self.matrix.faults.iter().map(|fault| [fault.key.clone(), fault.reason.clone()]);
-        write(&run.join("failed.csv"), csv_bytes(&["path", "reason"].map(str::to_owned), b',', rows))?;
+        let rows = self
+            .matrix
+            .faults
+            .iter()
+            .map(|fault| [fault.key.clone(), fault.reason.clone()]);
+        write(
+            &run.join("failed.csv"),
+            csv_bytes(&["path", "reason"].map(str::to_owned), b',', rows),
+        )?;
         let notes = set.notes.join("\n");
-        if notes.is_empty() { Ok(()) } else { write(&run.join("notes.txt"), notes + "\n") }
+        if notes.is_empty() {
+            Ok(())
+        } else {
+            write(&run.join("notes.txt"), notes + "\n")
+        }
     }
 
     /// Figures of a run's answers to the test part, else to the folds of the first dealing; all answers are written.
@@ -350,12 +432,18 @@ impl Bench<'_> {
         (test, said): (&[usize], Option<Array2<f32>>),
         otherwise: &str,
     ) -> Result<Figures, LabError> {
-        let first: Vec<(&Fold, &Array2<f32>)> =
-            folds.iter().zip(answers).filter(|(fold, _)| fold.repeat == 0).collect();
-        let held: Vec<usize> = first.iter().flat_map(|(fold, _)| fold.held.clone()).collect();
+        let first: Vec<(&Fold, &Array2<f32>)> = folds
+            .iter()
+            .zip(answers)
+            .filter(|(fold, _)| fold.repeat == 0)
+            .collect();
+        let held: Vec<usize> = first
+            .iter()
+            .flat_map(|(fold, _)| fold.held.clone())
+            .collect();
         let parts: Vec<_> = first.iter().map(|(_, p)| p.view()).collect();
-        let out_of_fold =
-            ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, self.classes.len())));
+        let out_of_fold = ndarray::concatenate(Axis(0), &parts)
+            .unwrap_or_else(|_| Array2::zeros((0, self.classes.len())));
         self.write_predictions(run, &first, said.as_ref().map(|said| (test, said)))?;
         let (name, on, p) = match said {
             Some(said) => ("test", test, said),
@@ -378,31 +466,47 @@ impl Bench<'_> {
         folds: &[(&Fold, &Array2<f32>)],
         test: Option<(&[usize], &Array2<f32>)>,
     ) -> Result<(), LabError> {
-        let mut header: Vec<String> =
-            ["path", "genre", "split", "fold", "predicted"].map(str::to_owned).into();
+        let mut header: Vec<String> = ["path", "genre", "split", "fold", "predicted"]
+            .map(str::to_owned)
+            .into();
         header.extend(self.classes.iter().map(|class| format!("p_{class}")));
         let line = |row: usize, part: &str, fold: String, p: ndarray::ArrayView1<f32>| {
             let label = self.classes[self.class_of[row]].clone();
             let said = self.classes[argmax(p)].clone();
-            let mut cells = vec![self.matrix.rows[row].item.key.clone(), label, part.to_owned(), fold, said];
+            let mut cells = vec![
+                self.matrix.rows[row].item.key.clone(),
+                label,
+                part.to_owned(),
+                fold,
+                said,
+            ];
             cells.extend(p.iter().map(|p| format!("{p:.6}")));
             cells
         };
         let mut rows = Vec::new();
-        let part = if self.config.data.folds > 0 { "fold" } else { "validation" };
+        let part = if self.config.data.folds > 0 {
+            "fold"
+        } else {
+            "validation"
+        };
         for (fold, said) in folds {
             let held = fold.held.iter().zip(said.outer_iter());
             rows.extend(held.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
         }
         if let Some((test, said)) = test {
             rows.extend(
-                test.iter().zip(said.outer_iter()).map(|(&row, p)| line(row, "test", String::new(), p)),
+                test.iter()
+                    .zip(said.outer_iter())
+                    .map(|(&row, p)| line(row, "test", String::new(), p)),
             );
         }
         write(&run.join("predictions.csv"), csv_bytes(&header, b',', rows))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of a report, each made elsewhere")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a report, each made elsewhere"
+    )]
     pub(super) fn report(
         &self,
         set: &Dataset,
@@ -424,18 +528,25 @@ impl Bench<'_> {
             notes.push(format!("{tracks} of {} are left out", data.left_out));
         }
         let mut groups = vec![BTreeSet::new(); self.classes.len()];
-        self.class_of.iter().zip(&self.split.groups).for_each(|(&class, &group)| {
-            groups[class].insert(group);
-        });
+        self.class_of
+            .iter()
+            .zip(&self.split.groups)
+            .for_each(|(&class, &group)| {
+                groups[class].insert(group);
+            });
         for ((class, size), groups) in self.classes.iter().zip(&sizes).zip(&groups) {
             let one = match (size, groups.len()) {
                 (1, _) => "track",
                 (_, 1) if data.folds > 0 => "group",
                 _ => continue,
             };
-            notes.push(format!("class {class} has one {one}, which cannot be both learnt from and judged"));
+            notes.push(format!(
+                "class {class} has one {one}, which cannot be both learnt from and judged"
+            ));
         }
-        let constant = voisin_learn::Preparation::fit(self.matrix.values.view()).0.constant();
+        let constant = voisin_learn::Preparation::fit(self.matrix.values.view())
+            .0
+            .constant();
         let judged_by = if data.folds > 0 {
             format!(
                 "{} folds, {}; no group on two sides of a fold",
@@ -472,10 +583,16 @@ impl Bench<'_> {
             classes: self.classes.clone(),
             features: self.config.features.sets.clone(),
             columns: self.matrix.columns.len(),
-            constant: constant.into_iter().map(|column| self.matrix.columns[column].clone()).collect(),
+            constant: constant
+                .into_iter()
+                .map(|column| self.matrix.columns[column].clone())
+                .collect(),
             judged_by,
             methods,
-            figures: Figures { risk_coverage: thinned(figures.risk_coverage), ..figures },
+            figures: Figures {
+                risk_coverage: thinned(figures.risk_coverage),
+                ..figures
+            },
             importance,
             leak,
             cost,
@@ -487,17 +604,38 @@ impl Bench<'_> {
 }
 
 /// A finished fit's answers, what it told, and how long it took; nothing where the file is not whole.
-fn read_unit(path: &Path, rows: usize, classes: usize) -> Option<(Array2<f32>, Option<String>, f64)> {
+fn read_unit(
+    path: &Path,
+    rows: usize,
+    classes: usize,
+) -> Option<(Array2<f32>, Option<String>, f64)> {
     let bytes = regular_file::read(path, 1 << 32).ok()?;
     let (tensors, header) = Tensors::from_bytes(&bytes).ok()?;
     let p = tensors.matrix("p").filter(|p| p.dim() == (rows, classes))?;
-    Some((p, header.get("note").cloned(), header.get("seconds")?.parse().ok()?))
+    Some((
+        p,
+        header.get("note").cloned(),
+        header.get("seconds")?.parse().ok()?,
+    ))
 }
 
-fn write_unit(path: &Path, p: &Array2<f32>, note: Option<&str>, seconds: f64) -> Result<(), LabError> {
+fn write_unit(
+    path: &Path,
+    p: &Array2<f32>,
+    note: Option<&str>,
+    seconds: f64,
+) -> Result<(), LabError> {
     let mut tensors = Tensors::default();
     tensors.put_matrix("p", p);
     let note = note.map(|note| ("note".to_owned(), note.to_owned()));
-    let header = note.into_iter().chain([("seconds".to_owned(), seconds.to_string())]).collect();
-    write(path, tensors.to_bytes(header).map_err(|error| LabError::run(path, error))?)
+    let header = note
+        .into_iter()
+        .chain([("seconds".to_owned(), seconds.to_string())])
+        .collect();
+    write(
+        path,
+        tensors
+            .to_bytes(header)
+            .map_err(|error| LabError::run(path, error))?,
+    )
 }

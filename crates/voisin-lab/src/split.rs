@@ -42,7 +42,9 @@ pub struct Split {
 impl Split {
     /// Rows of a part.
     pub fn rows(&self, part: Part) -> Vec<usize> {
-        (0..self.parts.len()).filter(|&row| self.parts[row] == Some(part)).collect()
+        (0..self.parts.len())
+            .filter(|&row| self.parts[row] == Some(part))
+            .collect()
     }
 }
 
@@ -56,7 +58,8 @@ pub fn deal(
     how: &str,
     seed: u64,
 ) -> Result<Split, LabError> {
-    let has = |value: fn(&Row) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
+    let has =
+        |value: fn(&Row) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
     let is_given = rows.iter().all(|row| row.item.part.is_some());
     let chosen = match how {
         "auto" if is_given => "given",
@@ -84,26 +87,42 @@ pub fn deal(
         "given" => {
             if let Some(row) = rows.iter().find(|row| row.item.part.is_none()) {
                 let key = &row.item.key;
-                let text = format!("--split given: the data set gives {key} to no part; use --split artist");
+                let text = format!(
+                    "--split given: the data set gives {key} to no part; use --split artist"
+                );
                 return Err(LabError::Asked(text));
             }
             split.parts = rows.iter().map(|row| row.item.part).collect();
         }
-        "artist" | "album" | "folder" | "track" => deal_tenths(&mut split, class_of, classes, seed)?,
+        "artist" | "album" | "folder" | "track" => {
+            deal_tenths(&mut split, class_of, classes, seed)?
+        }
         _ => {
             let parts = match chosen.strip_prefix("lists:") {
                 Some(folder) => of_lists(Path::new(folder))?,
                 None => of_table(Path::new(chosen))?,
             };
-            if chosen.starts_with("lists:") { "lists" } else { "table" }.clone_into(&mut split.how);
-            split.parts = rows.iter().map(|row| parts.get(&stem(&row.item.key)).copied()).collect();
+            if chosen.starts_with("lists:") {
+                "lists"
+            } else {
+                "table"
+            }
+            .clone_into(&mut split.how);
+            split.parts = rows
+                .iter()
+                .map(|row| parts.get(&stem(&row.item.key)).copied())
+                .collect();
             if split.parts.iter().all(Option::is_none) {
-                return Err(LabError::Asked(format!("--split {chosen}: names no track of the data set")));
+                return Err(LabError::Asked(format!(
+                    "--split {chosen}: names no track of the data set"
+                )));
             }
         }
     }
     if split.rows(Part::Training).is_empty() {
-        return Err(LabError::Asked(format!("--split {chosen}: no track is left for training")));
+        return Err(LabError::Asked(format!(
+            "--split {chosen}: no track is left for training"
+        )));
     }
     fill_validation(&mut split, class_of, classes, seed);
     split.said = sentence(&split, by, rows);
@@ -114,7 +133,11 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
     let sizes = Part::ALL.map(|part| split.rows(part).len());
     let numbers = format!("{} / {} / {}", sizes[0], sizes[1], sizes[2]);
     let left = split.parts.iter().filter(|part| part.is_none()).count();
-    let left = if left > 0 { format!(", {} in no part", count(left as u64, "track")) } else { String::new() };
+    let left = if left > 0 {
+        format!(", {} in no part", count(left as u64, "track"))
+    } else {
+        String::new()
+    };
     let how = match split.how.as_str() {
         "given" => "split by the data set".to_owned(),
         "lists" | "table" => format!("split by {}", split.how),
@@ -134,7 +157,8 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
     }
     let largest = Part::ALL.map(|part| {
         let (rows, mut sizes) = (split.rows(part), HashMap::<usize, usize>::new());
-        rows.iter().for_each(|&row| *sizes.entry(split.groups[row]).or_default() += 1);
+        rows.iter()
+            .for_each(|&row| *sizes.entry(split.groups[row]).or_default() += 1);
         let most = sizes.into_values().max().unwrap_or(0);
         format!("{:.0}", 100.0 * most as f64 / rows.len().max(1) as f64)
     });
@@ -154,8 +178,12 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
         .map(|row| {
             let item = &row.item;
             let folder = || {
-                let path = item.path.clone().unwrap_or_else(|| PathBuf::from(&item.key));
-                path.parent().map(|parent| parent.to_string_lossy().into_owned())
+                let path = item
+                    .path
+                    .clone()
+                    .unwrap_or_else(|| PathBuf::from(&item.key));
+                path.parent()
+                    .map(|parent| parent.to_string_lossy().into_owned())
             };
             let name = match by {
                 "artist" => item.artist.as_deref().map(fold),
@@ -166,7 +194,10 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
             let next = numbers.len();
             let name = name.unwrap_or_else(|| format!("\0{}", item.key));
             if by == "track"
-                && let Some(&same) = row.content.as_ref().and_then(|content| contents.get(content))
+                && let Some(&same) = row
+                    .content
+                    .as_ref()
+                    .and_then(|content| contents.get(content))
             {
                 return same;
             }
@@ -180,7 +211,12 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
 }
 
 /// A tenth for judging, one for choosing, the others to learn from.
-fn deal_tenths(split: &mut Split, class_of: &[usize], classes: usize, seed: u64) -> Result<(), LabError> {
+fn deal_tenths(
+    split: &mut Split,
+    class_of: &[usize],
+    classes: usize,
+    seed: u64,
+) -> Result<(), LabError> {
     let known = split.groups.iter().collect::<BTreeSet<_>>().len();
     if known < 3 {
         let (what, next) = match split.how.as_str() {
@@ -204,8 +240,10 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
         return;
     }
     let rows = split.rows(Part::Training);
-    let (own, groups): (Vec<usize>, Vec<usize>) =
-        rows.iter().map(|&row| (class_of[row], split.groups[row])).unzip();
+    let (own, groups): (Vec<usize>, Vec<usize>) = rows
+        .iter()
+        .map(|&row| (class_of[row], split.groups[row]))
+        .unzip();
     let held = hold_out(&own, classes, &groups, 1, TENTH, seed);
     if held.contains(&0) {
         for (row, _) in rows.iter().zip(held).filter(|(_, part)| *part > 0) {
@@ -248,7 +286,9 @@ pub(super) fn hold_out(
     if small.len() < parts {
         small = sizes.keys().copied().collect();
     }
-    let rows: Vec<usize> = (0..groups.len()).filter(|&row| small.contains(&groups[row])).collect();
+    let rows: Vec<usize> = (0..groups.len())
+        .filter(|&row| small.contains(&groups[row]))
+        .collect();
     let own: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
     let own_groups: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
     let folds = (rows.len() * share / groups.len().max(1)).max(parts);
@@ -270,10 +310,15 @@ pub(super) fn hold_out(
                 let too_few = (wanted_groups - found_groups.len() as f64).max(0.0);
                 (found - wanted).powi(2) / wanted + too_few.powi(2) / wanted_groups
             };
-            (0..classes).filter(|&class| rows_of_class[class] > 0.0).map(of).sum()
+            (0..classes)
+                .filter(|&class| rows_of_class[class] > 0.0)
+                .map(of)
+                .sum()
         };
-        let mut order: Vec<(f64, usize)> =
-            (0..folds).filter(|fold| fold_of.contains(fold)).map(|fold| (unevenness(fold), fold)).collect();
+        let mut order: Vec<(f64, usize)> = (0..folds)
+            .filter(|fold| fold_of.contains(fold))
+            .map(|fold| (unevenness(fold), fold))
+            .collect();
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
         order.truncate(parts);
         let untaught = (0..classes).filter(|&class| {
@@ -281,11 +326,15 @@ pub(super) fn hold_out(
             held > 0.0 && held >= rows_of_class[class]
         });
         let worst = classes as f64 * groups.len() as f64;
-        let cost = order.iter().map(|(cost, _)| cost).sum::<f64>() + worst * untaught.count() as f64;
+        let cost =
+            order.iter().map(|(cost, _)| cost).sum::<f64>() + worst * untaught.count() as f64;
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             let mut held = vec![0; groups.len()];
             for (&row, fold) in rows.iter().zip(&fold_of) {
-                held[row] = order.iter().position(|(_, taken)| taken == fold).map_or(0, |at| at + 1);
+                held[row] = order
+                    .iter()
+                    .position(|(_, taken)| taken == fold)
+                    .map_or(0, |at| at + 1);
             }
             best = Some((cost, held));
         }
@@ -297,28 +346,48 @@ pub(super) fn hold_out(
 fn stem(name: &str) -> String {
     let name = name.replace('\\', "/");
     let name = name.rsplit('/').next().unwrap_or_default();
-    name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name, |(stem, _)| stem).to_owned()
+    name.rsplit_once('.')
+        .filter(|(stem, _)| !stem.is_empty())
+        .map_or(name, |(stem, _)| stem)
+        .to_owned()
 }
 
 /// Files whose names begin with train, valid and test, a path on each line.
 fn of_lists(folder: &Path) -> Result<HashMap<String, Part>, LabError> {
     let mut parts = HashMap::new();
     let entries = std::fs::read_dir(folder).map_err(LabError::io(folder))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     files.sort();
     for file in files {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let part = [("train", Part::Training), ("valid", Part::Validation), ("test", Part::Test)]
-            .into_iter()
-            .find(|(start, _)| name.starts_with(start));
+        let name = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_ascii_lowercase();
+        let part = [
+            ("train", Part::Training),
+            ("valid", Part::Validation),
+            ("test", Part::Test),
+        ]
+        .into_iter()
+        .find(|(start, _)| name.starts_with(start));
         let Some((_, part)) = part else { continue };
         let text = voisin_base::regular_file::read(&file, 64 << 20).map_err(LabError::io(&file))?;
-        for line in String::from_utf8_lossy(&text).lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for line in String::from_utf8_lossy(&text)
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
             parts.insert(stem(line), part);
         }
     }
     if parts.is_empty() {
-        return Err(LabError::run(folder, "expected files called train…, valid… and test…, found none"));
+        return Err(LabError::run(
+            folder,
+            "expected files called train…, valid… and test…, found none",
+        ));
     }
     Ok(parts)
 }
@@ -332,11 +401,16 @@ fn of_table(path: &Path) -> Result<HashMap<String, Part>, LabError> {
         )));
     }
     let cells = read_cells(path)?;
-    let columns =
-        (cells.column(&["path", "file", "titre", "title", "track", "id"]), cells.column(&["split"]));
+    let columns = (
+        cells.column(&["path", "file", "titre", "title", "track", "id"]),
+        cells.column(&["split"]),
+    );
     let (Some(key), Some(part)) = columns else {
         let found = cells.header.join(", ");
-        return Err(LabError::run(path, format!("expected the columns path and split, found {found}")));
+        return Err(LabError::run(
+            path,
+            format!("expected the columns path and split, found {found}"),
+        ));
     };
     cells
         .rows
@@ -345,7 +419,10 @@ fn of_table(path: &Path) -> Result<HashMap<String, Part>, LabError> {
             Some(part) => Ok((stem(&row[key]), part)),
             None => Err(LabError::run(
                 path,
-                format!("line {line}: expected training, validation or test, found {}", row[part]),
+                format!(
+                    "line {line}: expected training, validation or test, found {}",
+                    row[part]
+                ),
             )),
         })
         .collect()
@@ -363,7 +440,12 @@ mod tests {
             ..Item::default()
         };
         let all = artists.iter().copied().enumerate().map(item);
-        all.map(|item| Row { item, content: None, seconds: None }).collect()
+        all.map(|item| Row {
+            item,
+            content: None,
+            seconds: None,
+        })
+        .collect()
     }
 
     #[test]
@@ -380,7 +462,12 @@ mod tests {
             assert_eq!(split.parts[i], split.parts[i / 3 * 3]);
         }
         let unknown = deal(&rows(&[None; 40]), &class_of[..40], 4, "auto", 3).unwrap();
-        assert!(unknown.at_random && unknown.said.contains("figures are too good if tracks share a maker"));
+        assert!(
+            unknown.at_random
+                && unknown
+                    .said
+                    .contains("figures are too good if tracks share a maker")
+        );
     }
 
     #[test]
@@ -398,7 +485,9 @@ mod tests {
         }
         let artists: Vec<Option<&str>> = artists.iter().map(|name| Some(name.as_str())).collect();
         let rows = rows(&artists);
-        let deals: Vec<Split> = (1..6).map(|seed| deal(&rows, &class_of, 4, "auto", seed).unwrap()).collect();
+        let deals: Vec<Split> = (1..6)
+            .map(|seed| deal(&rows, &class_of, 4, "auto", seed).unwrap())
+            .collect();
         for split in &deals {
             for part in [Part::Validation, Part::Test] {
                 let held = split.rows(part);
@@ -419,7 +508,14 @@ mod tests {
         let class_of = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
         let split = deal(&rows(&names), &class_of, 3, "auto", 1).unwrap();
         for class in 0..3 {
-            assert!(split.rows(Part::Training).iter().any(|&row| class_of[row] == class), "{}", split.said);
+            assert!(
+                split
+                    .rows(Part::Training)
+                    .iter()
+                    .any(|&row| class_of[row] == class),
+                "{}",
+                split.said
+            );
         }
         assert!(!split.rows(Part::Test).is_empty() && !split.rows(Part::Validation).is_empty());
         let (one_each, folders) = (["a", "b", "c"].map(Some), [0, 1, 2]);
@@ -437,7 +533,11 @@ mod tests {
         let split = deal(&rows(&[None; 5]), &[0, 1, 0, 1, 0], 2, &how, 1).unwrap();
         let [t, v, e] = Part::ALL.map(Some);
         assert_eq!(split.parts, [t, t, v, e, None]);
-        assert!(split.said.contains("2 / 1 / 1, 1 track in no part"), "{}", split.said);
+        assert!(
+            split.said.contains("2 / 1 / 1, 1 track in no part"),
+            "{}",
+            split.said
+        );
         assert!(
             deal(&rows(&[None; 5]), &[0; 5], 1, "nowhere", 1)
                 .unwrap_err()

@@ -26,7 +26,10 @@ impl Centroid {
         for (mut mean, count) in means.outer_iter_mut().zip(&counts) {
             mean /= count.max(1.0);
         }
-        Self { means, known: counts.iter().map(|&count| count > 0.0).collect() }
+        Self {
+            means,
+            known: counts.iter().map(|&count| count > 0.0).collect(),
+        }
     }
 
     /// Minus the square of the distance to each mean, `[n, classes]`; of a class without rows minus infinity.
@@ -47,8 +50,13 @@ impl Centroid {
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &super::Tensors, classes: usize, columns: usize) -> Option<Self> {
         let means = from.matrix("centroid.means")?;
-        let known: Vec<bool> = from.u32("centroid.known")?.iter().map(|&known| known != 0).collect();
-        (means.dim() == (classes, columns) && known.len() == classes).then_some(Self { means, known })
+        let known: Vec<bool> = from
+            .u32("centroid.known")?
+            .iter()
+            .map(|&known| known != 0)
+            .collect();
+        (means.dim() == (classes, columns) && known.len() == classes)
+            .then_some(Self { means, known })
     }
 }
 
@@ -61,6 +69,9 @@ impl super::FittedClassifier for Centroid {
 
     fn save(&self, out: &mut super::Tensors) {
         out.put_matrix("centroid.means", &self.means);
-        out.put_u32("centroid.known", self.known.iter().map(|&known| u32::from(known)).collect());
+        out.put_u32(
+            "centroid.known",
+            self.known.iter().map(|&known| u32::from(known)).collect(),
+        );
     }
 }

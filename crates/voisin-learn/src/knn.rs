@@ -42,7 +42,12 @@ pub struct KnnSettings {
 
 impl Default for KnnSettings {
     fn default() -> Self {
-        Self { k: 10, metric: Metric::Cosine, weights: Weighting::Uniform, smoothing: 0.5 }
+        Self {
+            k: 10,
+            metric: Metric::Cosine,
+            weights: Weighting::Uniform,
+            smoothing: 0.5,
+        }
     }
 }
 
@@ -63,15 +68,34 @@ const BLOCK: usize = 64;
 impl Knn {
     /// Keeps the rows.
     pub fn fit(data: &Training, settings: KnnSettings) -> Self {
-        Self::new(data.x.to_owned(), data.class_of.to_vec(), data.classes, settings)
+        Self::new(
+            data.x.to_owned(),
+            data.class_of.to_vec(),
+            data.classes,
+            settings,
+        )
     }
 
-    fn new(mut rows: Array2<f32>, class_of: Vec<usize>, classes: usize, settings: KnnSettings) -> Self {
+    fn new(
+        mut rows: Array2<f32>,
+        class_of: Vec<usize>,
+        classes: usize,
+        settings: KnnSettings,
+    ) -> Self {
         if settings.metric == Metric::Cosine {
             to_unit(&mut rows);
         }
-        let squares = rows.outer_iter().map(|row| row.iter().map(|v| f64::from(*v).powi(2)).sum()).collect();
-        Self { settings, rows, squares, class_of, classes }
+        let squares = rows
+            .outer_iter()
+            .map(|row| row.iter().map(|v| f64::from(*v).powi(2)).sum())
+            .collect();
+        Self {
+            settings,
+            rows,
+            squares,
+            class_of,
+            classes,
+        }
     }
 
     /// The nearest rows of each query with their distances, nearest first; of equally near ones the lower row.
@@ -96,12 +120,18 @@ impl Knn {
                         let distance = |row: usize| {
                             let square = (own + self.squares[row] - 2.0 * products[row]).max(0.0);
                             // of unit vectors, half the square is 1 - cosine
-                            if self.settings.metric == Metric::Cosine { square / 2.0 } else { square.sqrt() }
+                            if self.settings.metric == Metric::Cosine {
+                                square / 2.0
+                            } else {
+                                square.sqrt()
+                            }
                         };
-                        let mut all: Vec<(usize, f64)> =
-                            (0..self.rows.nrows()).map(|row| (row, distance(row))).collect();
-                        let order =
-                            |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+                        let mut all: Vec<(usize, f64)> = (0..self.rows.nrows())
+                            .map(|row| (row, distance(row)))
+                            .collect();
+                        let order = |a: &(usize, f64), b: &(usize, f64)| {
+                            a.1.total_cmp(&b.1).then(a.0.cmp(&b.0))
+                        };
                         if k < all.len() {
                             all.select_nth_unstable_by(k - 1, order);
                             all.truncate(k);
@@ -116,9 +146,18 @@ impl Knn {
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
-    pub fn load(from: &Tensors, settings: KnnSettings, classes: usize, columns: usize) -> Option<Self> {
+    pub fn load(
+        from: &Tensors,
+        settings: KnnSettings,
+        classes: usize,
+        columns: usize,
+    ) -> Option<Self> {
         let rows = from.matrix("knn.rows")?;
-        let class_of: Vec<usize> = from.u32("knn.classes")?.iter().map(|&class| class as usize).collect();
+        let class_of: Vec<usize> = from
+            .u32("knn.classes")?
+            .iter()
+            .map(|&class| class as usize)
+            .collect();
         let fits = [rows.nrows(), rows.ncols()] == [class_of.len(), columns]
             && class_of.iter().all(|&class| class < classes);
         fits.then(|| Self::new(rows, class_of, classes, settings))
@@ -127,7 +166,11 @@ impl Knn {
 
 fn to_unit(rows: &mut Array2<f32>) {
     for mut row in rows.outer_iter_mut() {
-        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let norm = row
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
         if norm > 0.0 {
             row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
         }
@@ -157,6 +200,9 @@ impl FittedClassifier for Knn {
 
     fn save(&self, out: &mut Tensors) {
         out.put_matrix("knn.rows", &self.rows);
-        out.put_u32("knn.classes", self.class_of.iter().map(|&class| class as u32).collect());
+        out.put_u32(
+            "knn.classes",
+            self.class_of.iter().map(|&class| class as u32).collect(),
+        );
     }
 }

@@ -55,7 +55,10 @@ pub struct Training<'a> {
 impl Training<'_> {
     /// The rows of a list, in its order, with their classes.
     fn rows(&self, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
-        (self.x.select(Axis(0), rows), rows.iter().map(|&row| self.class_of[row]).collect())
+        (
+            self.x.select(Axis(0), rows),
+            rows.iter().map(|&row| self.class_of[row]).collect(),
+        )
     }
 }
 
@@ -84,7 +87,9 @@ fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
     for (row, mut out) in logits.outer_iter().zip(out.outer_iter_mut()) {
         let most = row.fold(f64::NEG_INFINITY, |most, &value| most.max(value));
         let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
-        out.iter_mut().zip(row).for_each(|(out, value)| *out = ((value - most).exp() / sum) as f32);
+        out.iter_mut()
+            .zip(row)
+            .for_each(|(out, value)| *out = ((value - most).exp() / sum) as f32);
     }
     out
 }

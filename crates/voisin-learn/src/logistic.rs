@@ -55,7 +55,10 @@ impl Logistic {
         (c, penalty): (f64, Penalty),
     ) -> Self {
         let mut targets = Array2::zeros((class_of.len(), classes));
-        targets.outer_iter_mut().zip(class_of).for_each(|(mut row, &class)| row[class] = 1.0);
+        targets
+            .outer_iter_mut()
+            .zip(class_of)
+            .for_each(|(mut row, &class)| row[class] = 1.0);
         let regression = Regression::new(x, targets.view());
         match penalty {
             Penalty::L1 => regression.sparse_at(1.0 / c),
@@ -66,9 +69,16 @@ impl Logistic {
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let standard = Standardiser::load(from, "logistic", columns)?;
-        let (weight, bias) = (from.matrix("logistic.weight")?, from.f32("logistic.bias")?.to_vec());
+        let (weight, bias) = (
+            from.matrix("logistic.weight")?,
+            from.f32("logistic.bias")?.to_vec(),
+        );
         let fits = weight.dim() == (classes, columns) && bias.len() == classes;
-        fits.then(|| Self { standard, weight, bias: bias.into() })
+        fits.then(|| Self {
+            standard,
+            weight,
+            bias: bias.into(),
+        })
     }
 
     /// The class of each row: the largest logit, the first of equals.
@@ -106,8 +116,17 @@ impl FittedClassifier for Logistic {
     }
 
     fn note(&self) -> Option<String> {
-        let used = self.weight.axis_iter(Axis(1)).filter(|column| column.iter().any(|w| *w != 0.0)).count();
-        let all = self.standard.scale.iter().filter(|scale| **scale > 0.0).count();
+        let used = self
+            .weight
+            .axis_iter(Axis(1))
+            .filter(|column| column.iter().any(|w| *w != 0.0))
+            .count();
+        let all = self
+            .standard
+            .scale
+            .iter()
+            .filter(|scale| **scale > 0.0)
+            .count();
         (used < all).then(|| format!("{used} of {all} columns have weights"))
     }
 
@@ -150,7 +169,13 @@ impl<'a> Regression<'a> {
             rows.slice_mut(s![.., ..columns]).assign(&close);
             rows
         };
-        Self { standard, rows, columns, targets, isa: isa().unwrap_or(Isa::PORTABLE) }
+        Self {
+            standard,
+            rows,
+            columns,
+            targets,
+            isa: isa().unwrap_or(Isa::PORTABLE),
+        }
     }
 
     /// Minimises `Σ -ln p(target) + penalty · |W|² / 2` (biases are free) by L-BFGS, as scikit-learn does with
@@ -160,9 +185,18 @@ impl<'a> Regression<'a> {
     pub(crate) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
         let begin = start.map_or_else(
             || vec![0.0; self.numbers()],
-            |start| start.weight.iter().chain(&start.bias).map(|&v| f64::from(v)).collect(),
+            |start| {
+                start
+                    .weight
+                    .iter()
+                    .chain(&start.bias)
+                    .map(|&v| f64::from(v))
+                    .collect()
+            },
         );
-        self.fitted(&lbfgs(begin, MOST_STEPS, |values| self.loss(penalty, values)))
+        self.fitted(&lbfgs(begin, MOST_STEPS, |values| {
+            self.loss(penalty, values)
+        }))
     }
 
     /// Minimises `Σ -ln p(target) + penalty · Σ|W|` (biases are free), as scikit-learn does with `penalty="l1"`.
@@ -170,7 +204,9 @@ impl<'a> Regression<'a> {
         let weights = self.numbers() - self.targets.ncols();
         let penalised = (weights, penalty / self.rows.nrows().max(1) as f64);
         let begin = vec![0.0; self.numbers()];
-        self.fitted(&fista(begin, penalised, MOST_SPARSE_STEPS, |values| self.loss(0.0, values)))
+        self.fitted(&fista(begin, penalised, MOST_SPARSE_STEPS, |values| {
+            self.loss(0.0, values)
+        }))
     }
 
     fn numbers(&self) -> usize {
@@ -181,13 +217,18 @@ impl<'a> Regression<'a> {
         let (classes, d) = (self.targets.ncols(), self.columns);
         let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
         let (weight, bias) = values.split_at(classes * d);
-        let weight = Array2::from_shape_vec((classes, d), narrow(weight)).expect("classes × d values");
+        let weight =
+            Array2::from_shape_vec((classes, d), narrow(weight)).expect("classes × d values");
         (weight, Array1::from_vec(narrow(bias)))
     }
 
     fn fitted(&self, values: &[f64]) -> Logistic {
         let (weight, bias) = self.parts(values);
-        Logistic { standard: self.standard.clone(), weight, bias }
+        Logistic {
+            standard: self.standard.clone(),
+            weight,
+            bias,
+        }
     }
 
     /// Mean loss with `penalty` for half the weights' squares, and its gradient. Divided by the number of rows, so that
@@ -197,18 +238,25 @@ impl<'a> Regression<'a> {
         let (classes, d, wide) = (self.targets.ncols(), self.columns, self.rows.ncols());
         let (weight, bias) = self.parts(values);
         let panels = Panels::new(self.isa, d, classes, |from, to| weight[[to, from]]);
-        let (mut logits, mut slopes) = (vec![0.0; TOGETHER * panels.width()], vec![0.0; classes * TOGETHER]);
+        let (mut logits, mut slopes) = (
+            vec![0.0; TOGETHER * panels.width()],
+            vec![0.0; classes * TOGETHER],
+        );
         let mut pulled = vec![0.0; classes * wide];
         let (mut loss, mut gradient) = (0.0f64, vec![0.0f64; values.len()]);
         let rows = self.rows.as_slice().expect("rows as they were made");
-        let blocks = rows.chunks(TOGETHER * wide).zip(self.targets.axis_chunks_iter(Axis(0), TOGETHER));
+        let blocks = rows
+            .chunks(TOGETHER * wide)
+            .zip(self.targets.axis_chunks_iter(Axis(0), TOGETHER));
         for (block, targets) in blocks {
             let together = targets.nrows();
             let logits = &mut logits[..together * panels.width()];
             panels.multiply(block, wide, logits);
             let slopes = &mut slopes[..classes * together];
-            for (at, (row, target)) in
-                logits.chunks_exact_mut(panels.width()).zip(targets.outer_iter()).enumerate()
+            for (at, (row, target)) in logits
+                .chunks_exact_mut(panels.width())
+                .zip(targets.outer_iter())
+                .enumerate()
             {
                 let row = &mut row[..classes];
                 row.iter_mut().zip(&bias).for_each(|(v, bias)| *v += bias);
@@ -223,13 +271,21 @@ impl<'a> Regression<'a> {
                 }
             }
             rows::multiply(self.isa, slopes, block, wide, &mut pulled);
-            for (sums, pulled) in gradient.chunks_exact_mut(d.max(1)).zip(pulled.chunks_exact(wide)) {
-                sums.iter_mut().zip(pulled).for_each(|(sum, &g)| *sum += f64::from(g));
+            for (sums, pulled) in gradient
+                .chunks_exact_mut(d.max(1))
+                .zip(pulled.chunks_exact(wide))
+            {
+                sums.iter_mut()
+                    .zip(pulled)
+                    .for_each(|(sum, &g)| *sum += f64::from(g));
             }
         }
         let weights = &values[..weight.len()];
         let squares: f64 = weights.iter().map(|w| w * w).sum();
-        gradient.iter_mut().zip(weights).for_each(|(g, w)| *g += penalty * w);
+        gradient
+            .iter_mut()
+            .zip(weights)
+            .for_each(|(g, w)| *g += penalty * w);
         gradient.iter_mut().for_each(|g| *g /= n);
         ((loss + 0.5 * penalty * squares) / n, gradient)
     }
@@ -248,14 +304,27 @@ mod tests {
             let centre = if j % 3 == i % 3 { 1.0 } else { 0.0 };
             centre + (random.random::<f32>() - 0.5) * 3.0
         });
-        (x, Array2::from_shape_fn((n, 3), |(i, c)| if i % 3 == c { 1.0 } else { 0.0 }))
+        (
+            x,
+            Array2::from_shape_fn((n, 3), |(i, c)| if i % 3 == c { 1.0 } else { 0.0 }),
+        )
     }
 
     /// The objective in double precision, written down plainly.
     fn objective(fit: &Logistic, x: &Array2<f32>, t: &Array2<f32>, penalty: f64) -> f64 {
         let p = fit.log_probabilities(x.view());
-        let loss: f64 = -p.iter().zip(t).map(|(p, t)| f64::from(*p) * f64::from(*t)).sum::<f64>();
-        loss + 0.5 * penalty * fit.weight.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>()
+        let loss: f64 = -p
+            .iter()
+            .zip(t)
+            .map(|(p, t)| f64::from(*p) * f64::from(*t))
+            .sum::<f64>();
+        loss + 0.5
+            * penalty
+            * fit
+                .weight
+                .iter()
+                .map(|w| f64::from(*w).powi(2))
+                .sum::<f64>()
     }
 
     #[test]
@@ -272,7 +341,10 @@ mod tests {
                     let mut moved = fit.clone();
                     let mut all = moved.weight.iter_mut().chain(&mut moved.bias);
                     *all.nth(i).unwrap() += step;
-                    assert!(objective(&moved, &x, &t, penalty) > least, "{penalty}: {i}, {step}");
+                    assert!(
+                        objective(&moved, &x, &t, penalty) > least,
+                        "{penalty}: {i}, {step}"
+                    );
                 }
             }
             // wherever it begins
@@ -314,23 +386,54 @@ mod tests {
         let regression = Regression::new(x.view(), t.view());
         for penalty in [2.0, 10.0] {
             let fit = Logistic::of_classes(x.view(), &class_of, 3, (1.0 / penalty, Penalty::L1));
-            let values: Vec<f64> = fit.weight.iter().chain(&fit.bias).map(|w| f64::from(*w)).collect();
+            let values: Vec<f64> = fit
+                .weight
+                .iter()
+                .chain(&fit.bias)
+                .map(|w| f64::from(*w))
+                .collect();
             let slopes = regression.loss(0.0, &values).1;
-            for (weight, slope) in fit.weight.iter().zip(slopes.iter().map(|slope| slope * 90.0)) {
-                let kept = if *weight == 0.0 { slope.abs() - penalty } else { 0.0 };
+            for (weight, slope) in fit
+                .weight
+                .iter()
+                .zip(slopes.iter().map(|slope| slope * 90.0))
+            {
+                let kept = if *weight == 0.0 {
+                    slope.abs() - penalty
+                } else {
+                    0.0
+                };
                 let pulled = (slope + penalty * f64::from(weight.signum())).abs();
-                assert!(kept < 1e-2 && (*weight == 0.0 || pulled < 2e-2), "{penalty}: {weight} {slope}");
+                assert!(
+                    kept < 1e-2 && (*weight == 0.0 || pulled < 2e-2),
+                    "{penalty}: {weight} {slope}"
+                );
             }
-            assert!(slopes[30..].iter().all(|slope| slope.abs() < 1e-4), "biases are free");
+            assert!(
+                slopes[30..].iter().all(|slope| slope.abs() < 1e-4),
+                "biases are free"
+            );
         }
         let strong = Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L1));
-        let used: Vec<bool> =
-            strong.weight.axis_iter(Axis(1)).map(|column| column.iter().any(|w| *w != 0.0)).collect();
+        let used: Vec<bool> = strong
+            .weight
+            .axis_iter(Axis(1))
+            .map(|column| column.iter().any(|w| *w != 0.0))
+            .collect();
         assert!(
-            used[..6].iter().filter(|used| **used).count() > used[6..].iter().filter(|used| **used).count()
+            used[..6].iter().filter(|used| **used).count()
+                > used[6..].iter().filter(|used| **used).count()
         );
-        assert!(strong.note().unwrap().ends_with(" of 10 columns have weights"));
-        assert_eq!(Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L2)).note(), None);
+        assert!(
+            strong
+                .note()
+                .unwrap()
+                .ends_with(" of 10 columns have weights")
+        );
+        assert_eq!(
+            Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L2)).note(),
+            None
+        );
     }
 
     #[test]
@@ -339,13 +442,28 @@ mod tests {
         let right = |fit: &Logistic| {
             let p = fit.log_probabilities(y.view());
             let best = |row: ndarray::ArrayView1<f32>| crate::metrics::argmax(row);
-            p.outer_iter().zip(u.outer_iter()).filter(|(p, u)| best(p.view()) == best(u.view())).count()
+            p.outer_iter()
+                .zip(u.outer_iter())
+                .filter(|(p, u)| best(p.view()) == best(u.view()))
+                .count()
         };
-        let (weak, strong) = (Logistic::fit(x.view(), t.view(), 1.0), Logistic::fit(x.view(), t.view(), 1e4));
+        let (weak, strong) = (
+            Logistic::fit(x.view(), t.view(), 1.0),
+            Logistic::fit(x.view(), t.view(), 1e4),
+        );
         assert!(right(&weak) > 100, "{} of 150", right(&weak));
         let surest = |fit: &Logistic| {
-            fit.log_probabilities(y.view()).iter().copied().fold(f32::NEG_INFINITY, f32::max).exp()
+            fit.log_probabilities(y.view())
+                .iter()
+                .copied()
+                .fold(f32::NEG_INFINITY, f32::max)
+                .exp()
         };
-        assert!(surest(&strong) < 0.4 && surest(&weak) > 0.8, "{} {}", surest(&strong), surest(&weak));
+        assert!(
+            surest(&strong) < 0.4 && surest(&weak) > 0.8,
+            "{} {}",
+            surest(&strong),
+            surest(&weak)
+        );
     }
 }

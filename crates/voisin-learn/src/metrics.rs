@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// The place of the largest value, the first of equals; 0 where there is none.
 pub fn argmax<T: PartialOrd>(values: impl IntoIterator<Item = T>) -> usize {
-    let largest =
-        values.into_iter().enumerate().reduce(|best, here| if here.1 > best.1 { here } else { best });
+    let largest = values
+        .into_iter()
+        .enumerate()
+        .reduce(|best, here| if here.1 > best.1 { here } else { best });
     largest.map_or(0, |(place, _)| place)
 }
 
@@ -26,7 +28,14 @@ impl Spread {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n.max(1.0);
         let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-        Self { mean, deviation: if values.len() > 1 { (square / (n - 1.0)).sqrt() } else { 0.0 } }
+        Self {
+            mean,
+            deviation: if values.len() > 1 {
+                (square / (n - 1.0)).sqrt()
+            } else {
+                0.0
+            },
+        }
     }
 }
 
@@ -58,8 +67,10 @@ pub fn macro_f1(confusion: &[Vec<usize>]) -> f64 {
 /// [`balanced_accuracy`], of some of the classes.
 pub fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
     let classes = per_class(confusion).into_iter().enumerate();
-    let recalls: Vec<f64> =
-        classes.filter(|(c, m)| m.support > 0 && counts(*c)).map(|(_, m)| m.recall).collect();
+    let recalls: Vec<f64> = classes
+        .filter(|(c, m)| m.support > 0 && counts(*c))
+        .map(|(_, m)| m.recall)
+        .collect();
     recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
 }
 
@@ -78,14 +89,21 @@ pub fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> 
 pub fn weighted_f1(confusion: &[Vec<usize>]) -> f64 {
     let classes = per_class(confusion);
     let total: usize = classes.iter().map(|class| class.support).sum();
-    classes.iter().map(|class| ratio(class.support, total) * class.f1).sum()
+    classes
+        .iter()
+        .map(|class| ratio(class.support, total) * class.f1)
+        .sum()
 }
 
 /// Tracks of each class, answers of each class, all tracks, right ones.
 fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
-    let truth: Vec<f64> = confusion.iter().map(|row| row.iter().sum::<usize>() as f64).collect();
-    let said: Vec<f64> =
-        (0..confusion.len()).map(|c| confusion.iter().map(|row| row[c]).sum::<usize>() as f64).collect();
+    let truth: Vec<f64> = confusion
+        .iter()
+        .map(|row| row.iter().sum::<usize>() as f64)
+        .collect();
+    let said: Vec<f64> = (0..confusion.len())
+        .map(|c| confusion.iter().map(|row| row[c]).sum::<usize>() as f64)
+        .collect();
     let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
     let all = truth.iter().sum();
     (truth, said, all, right as f64)
@@ -96,20 +114,31 @@ pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
     let (truth, said, all, right) = margins(confusion);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let spread = (all * all - dot(&said, &said)) * (all * all - dot(&truth, &truth));
-    if spread > 0.0 { (right * all - dot(&truth, &said)) / spread.sqrt() } else { 0.0 }
+    if spread > 0.0 {
+        (right * all - dot(&truth, &said)) / spread.sqrt()
+    } else {
+        0.0
+    }
 }
 
 /// Cohen's kappa: agreement beyond chance, at most 1; 0 where it is not defined.
 pub fn cohen_kappa(confusion: &[Vec<usize>]) -> f64 {
     let (truth, said, all, right) = margins(confusion);
     let chance = truth.iter().zip(&said).map(|(t, s)| t * s).sum::<f64>() / (all * all).max(1.0);
-    if all > 0.0 && chance < 1.0 { (right / all - chance) / (1.0 - chance) } else { 0.0 }
+    if all > 0.0 && chance < 1.0 {
+        (right / all - chance) / (1.0 - chance)
+    } else {
+        0.0
+    }
 }
 
 /// Mean over rows of the summed squares of what probabilities are off by (Brier, 1950); 0 is best.
 pub fn brier(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
     let off = |(t, p): (&usize, &Vec<f64>)| -> f64 {
-        p.iter().enumerate().map(|(c, p)| (p - f64::from(u8::from(c == *t))).powi(2)).sum()
+        p.iter()
+            .enumerate()
+            .map(|(c, p)| (p - f64::from(u8::from(c == *t))).powi(2))
+            .sum()
     };
     truth.iter().zip(probabilities).map(off).sum::<f64>() / truth.len().max(1) as f64
 }
@@ -123,7 +152,10 @@ pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f6
     let (mut found, mut points) = (0, Vec::new());
     for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
         found += usize::from(positive[i]);
-        if order.get(at + 1).is_none_or(|&next| scores[next] != scores[i]) {
+        if order
+            .get(at + 1)
+            .is_none_or(|&next| scores[next] != scores[i])
+        {
             points.push((ratio(found, positives), ratio(found, at + 1)));
         }
     }
@@ -161,7 +193,11 @@ pub fn per_class(confusion: &[Vec<usize>]) -> Vec<ClassMeasures> {
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 /// Share of rows whose true class has one of the `k` largest scores; of equal scores the last columns count as
@@ -172,7 +208,11 @@ pub fn top_k_accuracy(truth: &[usize], scores: &[Vec<f64>], k: usize) -> f64 {
         .zip(scores)
         .filter(|(t, row)| {
             let mine = row[**t];
-            row.iter().enumerate().filter(|(c, s)| **s > mine || (**s == mine && c > *t)).count() < k
+            row.iter()
+                .enumerate()
+                .filter(|(c, s)| **s > mine || (**s == mine && c > *t))
+                .count()
+                < k
         })
         .count();
     ratio(hits, truth.len())
@@ -205,7 +245,10 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
         } else {
             f += 1;
         }
-        if order.get(at + 1).is_none_or(|&next| scores[next] != scores[i]) {
+        if order
+            .get(at + 1)
+            .is_none_or(|&next| scores[next] != scores[i])
+        {
             // a point in line with the two before it says nothing new
             while let [.., a, b] = counts[..] {
                 if (b.0 - a.0) * (t - b.1) != (f - b.0) * (b.1 - a.1) {
@@ -218,7 +261,10 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
     }
     counts
         .into_iter()
-        .map(|(f, t)| RocPoint { false_positive: ratio(f, negatives), true_positive: ratio(t, positives) })
+        .map(|(f, t)| RocPoint {
+            false_positive: ratio(f, negatives),
+            true_positive: ratio(t, positives),
+        })
         .collect()
 }
 
@@ -244,7 +290,10 @@ pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
         rank_sum += rank * order[at..end].iter().filter(|&&i| positive[i]).count() as f64;
         at = end;
     }
-    Some((rank_sum - (positives * (positives + 1)) as f64 / 2.0) / (positives as f64 * negatives as f64))
+    Some(
+        (rank_sum - (positives * (positives + 1)) as f64 / 2.0)
+            / (positives as f64 * negatives as f64),
+    )
 }
 
 /// Average precision of a ranking: mean over the positives of the precision at their place.
@@ -274,7 +323,11 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
 
 /// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15 from 0.
 pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
-    let sum: f64 = truth.iter().zip(probabilities).map(|(t, p)| -p[*t].max(1e-15).ln()).sum();
+    let sum: f64 = truth
+        .iter()
+        .zip(probabilities)
+        .map(|(t, p)| -p[*t].max(1e-15).ln())
+        .sum();
     // of certain answers it is -0
     sum / truth.len().max(1) as f64 + 0.0
 }
@@ -363,7 +416,9 @@ mod tests {
         assert!((balanced_accuracy(&m) - 0.75).abs() < 1e-12);
         assert!((macro_f1(&m) - 2.0 / 3.0).abs() < 1e-12);
         assert!(accuracy(&[]).abs() < 1e-12 && auc(&[1.0], &[true]).is_none());
-        assert!(roc_curve(&[1.0], &[false]).is_empty() && average_precision(&[1.0], &[false]).is_none());
+        assert!(
+            roc_curve(&[1.0], &[false]).is_empty() && average_precision(&[1.0], &[false]).is_none()
+        );
     }
 
     #[test]
@@ -371,7 +426,10 @@ mod tests {
         let positive = [true, true, false, false];
         assert_eq!(auc(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
         assert_eq!(auc(&[1.0; 4], &positive), Some(0.5));
-        assert_eq!(average_precision(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
+        assert_eq!(
+            average_precision(&[4.0, 3.0, 2.0, 1.0], &positive),
+            Some(1.0)
+        );
         assert_eq!(average_precision(&[1.0; 4], &positive), Some(0.5));
         let curve = roc_curve(&[4.0, 3.0, 2.0, 1.0], &positive);
         assert_eq!(curve.len(), 3);
@@ -379,7 +437,10 @@ mod tests {
 
     #[test]
     fn bins_are_open_below_and_closed_above() {
-        let bins = reliability(&[(0.1, true), (0.100_001, false), (1.0, true), (0.0, false)], 10);
+        let bins = reliability(
+            &[(0.1, true), (0.100_001, false), (1.0, true), (0.0, false)],
+            10,
+        );
         assert_eq!(bins[0].count, 2);
         assert_eq!(bins[1].count, 1);
         assert_eq!(bins[9].count, 1);

@@ -29,10 +29,18 @@ pub(crate) fn lbfgs(
             direction = gradient.iter().map(|g| -g).collect();
             slope = -slope_norm * slope_norm;
         }
-        let mut step = if memory.is_empty() { (1.0 / slope_norm).min(1.0) } else { 1.0 };
+        let mut step = if memory.is_empty() {
+            (1.0 / slope_norm).min(1.0)
+        } else {
+            1.0
+        };
         let mut taken = None;
         for _ in 0..20 {
-            let candidate: Vec<f64> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+            let candidate: Vec<f64> = x
+                .iter()
+                .zip(&direction)
+                .map(|(x, d)| x + step * d)
+                .collect();
             let (v, g) = f(&candidate);
             if v.is_finite() && v <= value + 1e-4 * step * slope {
                 taken = Some((candidate, v, g));
@@ -40,7 +48,9 @@ pub(crate) fn lbfgs(
             }
             step *= 0.5;
         }
-        let Some((candidate, v, g)) = taken else { break };
+        let Some((candidate, v, g)) = taken else {
+            break;
+        };
         let s: Vec<f64> = candidate.iter().zip(&x).map(|(a, b)| a - b).collect();
         let y: Vec<f64> = g.iter().zip(&gradient).map(|(a, b)| a - b).collect();
         let curvature = dot(&s, &y);
@@ -71,13 +81,18 @@ pub(crate) fn fista(
     max_iterations: usize,
     mut f: impl FnMut(&[f64]) -> (f64, Vec<f64>),
 ) -> Vec<f64> {
-    let minus = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
+    let minus =
+        |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
     let (mut x, mut ahead) = (start.clone(), start);
     let (mut step, mut speed) = (1.0, 1.0f64);
     for _ in 0..max_iterations {
         let (value, gradient) = f(&ahead);
         let next = loop {
-            let mut next: Vec<f64> = ahead.iter().zip(&gradient).map(|(x, g)| x - step * g).collect();
+            let mut next: Vec<f64> = ahead
+                .iter()
+                .zip(&gradient)
+                .map(|(x, g)| x - step * g)
+                .collect();
             for x in &mut next[..penalised] {
                 *x = x.signum() * (x.abs() - step * penalty).max(0.0);
             }
@@ -90,9 +105,21 @@ pub(crate) fn fista(
         };
         let moved = minus(&next, &x);
         let is_uphill = dot(&minus(&ahead, &next), &moved) > 0.0;
-        let faster = if is_uphill { 1.0 } else { f64::midpoint(1.0, (1.0 + 4.0 * speed * speed).sqrt()) };
-        let momentum = if is_uphill { 0.0 } else { (speed - 1.0) / faster };
-        ahead = next.iter().zip(&moved).map(|(x, moved)| x + momentum * moved).collect();
+        let faster = if is_uphill {
+            1.0
+        } else {
+            f64::midpoint(1.0, (1.0 + 4.0 * speed * speed).sqrt())
+        };
+        let momentum = if is_uphill {
+            0.0
+        } else {
+            (speed - 1.0) / faster
+        };
+        ahead = next
+            .iter()
+            .zip(&moved)
+            .map(|(x, moved)| x + momentum * moved)
+            .collect();
         (x, speed) = (next, faster);
         if dot(&moved, &moved) <= 1e-14 * dot(&x, &x).max(1e-3) {
             break;
@@ -161,11 +188,18 @@ mod tests {
     fn absolute_values_keep_what_tells_little_at_nothing() {
         // (x - 3)² + (y - 0.2)² + (z - 5)², x and y penalised by 1 each: a half less each, and not below 0
         let f = |x: &[f64]| {
-            let apart: Vec<f64> = x.iter().zip([3.0, 0.2, 5.0]).map(|(x, to)| x - to).collect();
+            let apart: Vec<f64> = x
+                .iter()
+                .zip([3.0, 0.2, 5.0])
+                .map(|(x, to)| x - to)
+                .collect();
             (dot(&apart, &apart), apart.iter().map(|x| 2.0 * x).collect())
         };
         let x = fista(vec![0.0; 3], (2, 1.0), 500, f);
-        assert!((x[0] - 2.5).abs() < 1e-5 && x[1] == 0.0 && (x[2] - 5.0).abs() < 1e-5, "{x:?}");
+        assert!(
+            (x[0] - 2.5).abs() < 1e-5 && x[1] == 0.0 && (x[2] - 5.0).abs() < 1e-5,
+            "{x:?}"
+        );
     }
 
     #[test]
@@ -174,11 +208,20 @@ mod tests {
         let mut f = |x: &[f64]| {
             asked += 1;
             let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
-            (a * a + 100.0 * b * b, vec![-2.0 * a - 400.0 * x[0] * b, 200.0 * b])
+            (
+                a * a + 100.0 * b * b,
+                vec![-2.0 * a - 400.0 * x[0] * b, 200.0 * b],
+            )
         };
         let x = lbfgs(vec![-1.2, 1.0], 200, &mut f);
-        assert!((x[0] - 1.0).abs() < 1e-3 && (x[1] - 1.0).abs() < 1e-3, "{x:?}");
+        assert!(
+            (x[0] - 1.0).abs() < 1e-3 && (x[1] - 1.0).abs() < 1e-3,
+            "{x:?}"
+        );
         let early = lbfgs(vec![-1.2, 1.0], 3, &mut f);
-        assert!((early[0] - 1.0).abs() > 0.1 && asked < 150, "{early:?}, {asked}");
+        assert!(
+            (early[0] - 1.0).abs() > 0.1 && asked < 150,
+            "{early:?}, {asked}"
+        );
     }
 }

@@ -40,7 +40,8 @@ impl SvmProbabilities {
         let pairs = svm.pairs();
         let mut points: Vec<Vec<(f64, bool)>> = vec![Vec::new(); pairs.len()];
         for fold in 0..data.folds.iter().max().map_or(0, |last| last + 1) {
-            let (held, rest): (Vec<usize>, Vec<usize>) = (0..n).partition(|&row| data.folds[row] == fold);
+            let (held, rest): (Vec<usize>, Vec<usize>) =
+                (0..n).partition(|&row| data.folds[row] == fold);
             if held.is_empty() || rest.is_empty() {
                 continue;
             }
@@ -49,15 +50,24 @@ impl SvmProbabilities {
             let (known, values) =
                 Svm::fit(x.view(), &class_of, data.classes, settings.c).decisions(queries.view());
             for (at, pair) in pairs.iter().enumerate() {
-                let Some(column) = known.iter().position(|other| other == pair) else { continue };
-                for (row, &class) in truth.iter().enumerate().filter(|(_, c)| **c == pair.0 || **c == pair.1)
+                let Some(column) = known.iter().position(|other| other == pair) else {
+                    continue;
+                };
+                for (row, &class) in truth
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, c)| **c == pair.0 || **c == pair.1)
                 {
                     points[at].push((values[[row, column]], class == pair.0));
                 }
             }
         }
         let sigmoids = points.iter().map(|points| sigmoid(points)).collect();
-        Self { svm, sigmoids, classes: data.classes }
+        Self {
+            svm,
+            sigmoids,
+            classes: data.classes,
+        }
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
@@ -65,7 +75,11 @@ impl SvmProbabilities {
         let svm = Svm::load(from, classes, columns)?;
         let (sigmoids, _) = from.f64("svm.sigmoids")?.as_chunks::<2>();
         let sigmoids: Vec<(f64, f64)> = sigmoids.iter().map(|&[a, b]| (a, b)).collect();
-        (sigmoids.len() == svm.pairs().len()).then_some(Self { svm, sigmoids, classes })
+        (sigmoids.len() == svm.pairs().len()).then_some(Self {
+            svm,
+            sigmoids,
+            classes,
+        })
     }
 }
 
@@ -76,19 +90,27 @@ impl FittedClassifier for SvmProbabilities {
         let mut out = Array2::zeros((x.nrows(), self.classes));
         for (values, mut out) in values.outer_iter().zip(out.outer_iter_mut()) {
             let mut p = Array2::from_elem((self.classes, self.classes), f64::NAN);
-            for ((&(first, second), &value), &(a, b)) in pairs.iter().zip(values).zip(&self.sigmoids) {
+            for ((&(first, second), &value), &(a, b)) in
+                pairs.iter().zip(values).zip(&self.sigmoids)
+            {
                 let share = (1.0 / (1.0 + (a * value + b).exp())).clamp(LEAST, 1.0 - LEAST);
                 p[[first, second]] = share;
                 p[[second, first]] = 1.0 - share;
             }
-            couple(&p).iter().zip(out.iter_mut()).for_each(|(p, out)| *out = *p as f32);
+            couple(&p)
+                .iter()
+                .zip(out.iter_mut())
+                .for_each(|(p, out)| *out = *p as f32);
         }
         out
     }
 
     fn save(&self, out: &mut Tensors) {
         self.svm.save(out);
-        out.put_f64("svm.sigmoids", self.sigmoids.iter().flat_map(|&(a, b)| [a, b]).collect());
+        out.put_f64(
+            "svm.sigmoids",
+            self.sigmoids.iter().flat_map(|&(a, b)| [a, b]).collect(),
+        );
     }
 }
 
@@ -97,7 +119,10 @@ impl FittedClassifier for SvmProbabilities {
 fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let positives = points.iter().filter(|(_, first)| *first).count() as f64;
     let negatives = points.len() as f64 - positives;
-    let (high, low) = ((positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0));
+    let (high, low) = (
+        (positives + 1.0) / (positives + 2.0),
+        1.0 / (negatives + 2.0),
+    );
     let target = |first: bool| if first { high } else { low };
     let (mut a, mut b) = (0.0, ((negatives + 1.0) / (positives + 1.0)).ln());
     // -ln p = ln(1 + e^z) - (1 - t) z, with z = a f + b; without overflow for either sign
@@ -105,7 +130,11 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
         let of = |&(f, first): &(f64, bool)| {
             let z: f64 = a * f + b;
             let t = target(first);
-            if z >= 0.0 { t * z + (-z).exp().ln_1p() } else { (t - 1.0) * z + z.exp().ln_1p() }
+            if z >= 0.0 {
+                t * z + (-z).exp().ln_1p()
+            } else {
+                (t - 1.0) * z + z.exp().ln_1p()
+            }
         };
         points.iter().map(of).sum()
     };
@@ -114,7 +143,11 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
         let (mut h11, mut h22, mut h21, mut g1, mut g2) = (1e-12, 1e-12, 0.0, 0.0, 0.0);
         for &(f, first) in points {
             let z = a * f + b;
-            let p = if z >= 0.0 { (-z).exp() / (1.0 + (-z).exp()) } else { 1.0 / (1.0 + z.exp()) };
+            let p = if z >= 0.0 {
+                (-z).exp() / (1.0 + (-z).exp())
+            } else {
+                1.0 / (1.0 + z.exp())
+            };
             let curvature = p * (1.0 - p);
             h11 += f * f * curvature;
             h22 += curvature;
@@ -126,7 +159,10 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
             break;
         }
         let determinant = h11 * h22 - h21 * h21;
-        let (da, db) = (-(h22 * g1 - h21 * g2) / determinant, -(h11 * g2 - h21 * g1) / determinant);
+        let (da, db) = (
+            -(h22 * g1 - h21 * g2) / determinant,
+            -(h11 * g2 - h21 * g1) / determinant,
+        );
         let slope = g1 * da + g2 * db;
         let mut step = 1.0;
         loop {
@@ -150,8 +186,9 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
 /// Minimises `Σ (p[j, i] · x[i] - p[i, j] · x[j])²` over distributions `x`, by the authors' fixed-point steps.
 pub fn couple(p: &Array2<f64>) -> Vec<f64> {
     let classes = p.nrows();
-    let known: Vec<usize> =
-        (0..classes).filter(|&i| (0..classes).any(|j| i != j && !p[[i, j]].is_nan())).collect();
+    let known: Vec<usize> = (0..classes)
+        .filter(|&i| (0..classes).any(|j| i != j && !p[[i, j]].is_nan()))
+        .collect();
     let mut whole = vec![0.0; classes];
     let k = known.len();
     if k == 0 {
@@ -167,7 +204,9 @@ pub fn couple(p: &Array2<f64>) -> Vec<f64> {
     }
     let mut x = vec![1.0 / k as f64; k];
     for _ in 0..(100 * k).max(1000) {
-        let mut qx: Vec<f64> = (0..k).map(|i| (0..k).map(|j| q[[i, j]] * x[j]).sum()).collect();
+        let mut qx: Vec<f64> = (0..k)
+            .map(|i| (0..k).map(|j| q[[i, j]] * x[j]).sum())
+            .collect();
         let mut xqx: f64 = x.iter().zip(&qx).map(|(x, qx)| x * qx).sum();
         if qx.iter().all(|qx| (qx - xqx).abs() < 1e-12 / k as f64) {
             break;

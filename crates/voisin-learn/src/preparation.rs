@@ -18,7 +18,8 @@ impl Preparation {
         let medians: Vec<f32> = x
             .axis_iter(Axis(1))
             .map(|column| {
-                let mut there: Vec<f32> = column.iter().copied().filter(|v| v.is_finite()).collect();
+                let mut there: Vec<f32> =
+                    column.iter().copied().filter(|v| v.is_finite()).collect();
                 there.sort_unstable_by(f32::total_cmp);
                 let middle = there.len() / 2;
                 match there.len() {
@@ -44,7 +45,9 @@ impl Preparation {
 
     /// Columns that never vary among the training rows.
     pub fn constant(&self) -> Vec<usize> {
-        (0..self.medians.len()).filter(|&column| self.standard.scale[column] == 0.0).collect()
+        (0..self.medians.len())
+            .filter(|&column| self.standard.scale[column] == 0.0)
+            .collect()
     }
 
     /// Puts the columns' fillings, means and deviations into tensors.
@@ -81,11 +84,20 @@ mod tests {
 
     #[test]
     fn missing_numbers_are_the_median_and_constants_are_named() {
-        let x = array![[1.0, 5.0, f32::NAN], [f32::NAN, 5.0, f32::NAN], [3.0, 5.0, f32::INFINITY]];
+        let x = array![
+            [1.0, 5.0, f32::NAN],
+            [f32::NAN, 5.0, f32::NAN],
+            [3.0, 5.0, f32::INFINITY]
+        ];
         let (preparation, rows) = Preparation::fit(x.view());
         assert_eq!(preparation.constant(), [1, 2]);
         assert_eq!(rows.column(0).to_vec(), [-1.224_744_9, 0.0, 1.224_744_9]);
-        assert!(rows.column(1).iter().chain(rows.column(2)).all(|v| *v == 0.0));
+        assert!(
+            rows.column(1)
+                .iter()
+                .chain(rows.column(2))
+                .all(|v| *v == 0.0)
+        );
         let mut tensors = Tensors::default();
         preparation.save(&mut tensors);
         let again = Preparation::load(&tensors).unwrap();

@@ -14,7 +14,9 @@ pub struct Majority {
 impl Majority {
     /// Counts.
     pub fn fit(data: &Training) -> Self {
-        Self { shares: priors(data).iter().map(|&share| share as f32).collect() }
+        Self {
+            shares: priors(data).iter().map(|&share| share as f32).collect(),
+        }
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
@@ -26,7 +28,9 @@ impl Majority {
 
 impl FittedClassifier for Majority {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        Array2::from_shape_fn((x.nrows(), self.shares.len()), |(_, class)| self.shares[class])
+        Array2::from_shape_fn((x.nrows(), self.shares.len()), |(_, class)| {
+            self.shares[class]
+        })
     }
 
     fn save(&self, out: &mut Tensors) {
@@ -38,14 +42,19 @@ impl FittedClassifier for Majority {
 fn priors(data: &Training) -> Vec<f64> {
     let mut counts = vec![0.0; data.classes];
     data.class_of.iter().for_each(|&class| counts[class] += 1.0);
-    counts.iter().map(|count| count / data.class_of.len().max(1) as f64).collect()
+    counts
+        .iter()
+        .map(|count| count / data.class_of.len().max(1) as f64)
+        .collect()
 }
 
 /// Rows of each class, in f64.
 fn by_class(data: &Training) -> Vec<Array2<f64>> {
     (0..data.classes)
         .map(|class| {
-            let rows: Vec<usize> = (0..data.class_of.len()).filter(|&i| data.class_of[i] == class).collect();
+            let rows: Vec<usize> = (0..data.class_of.len())
+                .filter(|&i| data.class_of[i] == class)
+                .collect();
             data.x.select(Axis(0), &rows).mapv(f64::from)
         })
         .collect()
@@ -65,7 +74,9 @@ pub struct BayesSettings {
 
 impl Default for BayesSettings {
     fn default() -> Self {
-        Self { var_smoothing: 1e-9 }
+        Self {
+            var_smoothing: 1e-9,
+        }
     }
 }
 
@@ -82,24 +93,45 @@ impl Bayes {
     /// Means and variances of each class, as scikit-learn's `GaussianNB`.
     pub fn fit(data: &Training, settings: BayesSettings) -> Self {
         let all = data.x.mapv(f64::from);
-        let largest = all.var_axis(Axis(0), 0.0).fold(0.0, |most: f64, &v| most.max(v));
+        let largest = all
+            .var_axis(Axis(0), 0.0)
+            .fold(0.0, |most: f64, &v| most.max(v));
         let added = (settings.var_smoothing * largest).max(f64::MIN_POSITIVE);
-        let (mut means, mut variances) =
-            (Array2::zeros((data.classes, all.ncols())), Array2::ones((data.classes, all.ncols())));
-        for (class, rows) in by_class(data).iter().enumerate().filter(|(_, rows)| rows.nrows() > 0) {
+        let (mut means, mut variances) = (
+            Array2::zeros((data.classes, all.ncols())),
+            Array2::ones((data.classes, all.ncols())),
+        );
+        for (class, rows) in by_class(data)
+            .iter()
+            .enumerate()
+            .filter(|(_, rows)| rows.nrows() > 0)
+        {
             means.row_mut(class).assign(&mean_of(rows));
-            variances.row_mut(class).assign(&(rows.var_axis(Axis(0), 0.0) + added));
+            variances
+                .row_mut(class)
+                .assign(&(rows.var_axis(Axis(0), 0.0) + added));
         }
-        Self { means, variances, shares: priors(data) }
+        Self {
+            means,
+            variances,
+            shares: priors(data),
+        }
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let (means, variances) = (from.matrix_f64("bayes.means")?, from.matrix_f64("bayes.variances")?);
+        let (means, variances) = (
+            from.matrix_f64("bayes.means")?,
+            from.matrix_f64("bayes.variances")?,
+        );
         let shares = from.f64("bayes.shares")?.to_vec();
         let fits = means.dim() == (classes, columns) && variances.dim() == means.dim();
         let is_sound = shares.len() == classes && variances.iter().all(|v| *v > 0.0);
-        (fits && is_sound).then_some(Self { means, variances, shares })
+        (fits && is_sound).then_some(Self {
+            means,
+            variances,
+            shares,
+        })
     }
 }
 
@@ -110,9 +142,12 @@ impl FittedClassifier for Bayes {
                 return f64::NEG_INFINITY;
             }
             let columns = x.row(row).to_owned().into_iter().zip(self.means.row(class));
-            let terms = columns.zip(self.variances.row(class)).map(|((x, mean), variance)| {
-                (std::f64::consts::TAU * variance).ln() + (f64::from(x) - mean).powi(2) / variance
-            });
+            let terms = columns
+                .zip(self.variances.row(class))
+                .map(|((x, mean), variance)| {
+                    (std::f64::consts::TAU * variance).ln()
+                        + (f64::from(x) - mean).powi(2) / variance
+                });
             self.shares[class].ln() - 0.5 * terms.sum::<f64>()
         });
         softmax(logits.view())
@@ -140,7 +175,11 @@ impl Lda {
         let d = data.x.ncols();
         let mut covariance = Array2::<f64>::zeros((d, d));
         let mut means = Array2::<f64>::zeros((data.classes, d));
-        for (class, rows) in by_class(data).iter().enumerate().filter(|(_, rows)| rows.nrows() > 0) {
+        for (class, rows) in by_class(data)
+            .iter()
+            .enumerate()
+            .filter(|(_, rows)| rows.nrows() > 0)
+        {
             means.row_mut(class).assign(&mean_of(rows));
             covariance.scaled_add(shares[class], &shrunk_covariance(rows));
         }
@@ -157,8 +196,12 @@ impl Lda {
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let (weight, bias) = (from.matrix_f64("lda.weight")?, from.f64("lda.bias")?.to_vec());
-        (weight.dim() == (classes, columns) && bias.len() == classes).then_some(Self { weight, bias })
+        let (weight, bias) = (
+            from.matrix_f64("lda.weight")?,
+            from.f64("lda.bias")?.to_vec(),
+        );
+        (weight.dim() == (classes, columns) && bias.len() == classes)
+            .then_some(Self { weight, bias })
     }
 
     /// `[n, classes]`
@@ -186,7 +229,9 @@ impl FittedClassifier for Lda {
 /// Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004, say.
 fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     let (n, p) = (rows.nrows() as f64, rows.ncols() as f64);
-    let scale = rows.var_axis(Axis(0), 0.0).mapv(|v| if v > 0.0 { v.sqrt() } else { 1.0 });
+    let scale = rows
+        .var_axis(Axis(0), 0.0)
+        .mapv(|v| if v > 0.0 { v.sqrt() } else { 1.0 });
     let x = (rows - &mean_of(rows)) / &scale;
     let squares = x.mapv(|v| v * v);
     let mut covariance = x.t().dot(&x) / n;
@@ -198,9 +243,16 @@ fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     let beta = (fourth / n - delta_sum) / (p * n);
     let delta = (delta_sum - 2.0 * mu * trace + p * mu * mu) / p;
     let beta = beta.min(delta);
-    let shrinkage = if beta == 0.0 || delta == 0.0 { 0.0 } else { beta / delta };
+    let shrinkage = if beta == 0.0 || delta == 0.0 {
+        0.0
+    } else {
+        beta / delta
+    };
     covariance *= 1.0 - shrinkage;
-    covariance.diag_mut().iter_mut().for_each(|v| *v += shrinkage * mu);
+    covariance
+        .diag_mut()
+        .iter_mut()
+        .for_each(|v| *v += shrinkage * mu);
     for ((i, j), value) in covariance.indexed_iter_mut() {
         *value *= scale[i] * scale[j];
     }

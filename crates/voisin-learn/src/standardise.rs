@@ -29,10 +29,20 @@ impl Standardiser {
             let mean = sum / n;
             let deviation = (squares / n - mean * mean).max(0.0).sqrt();
             let varies = deviation > 1e-6 * mean.abs().max(1e-3);
-            (mean as f32, if varies { deviation.recip() as f32 } else { 0.0 })
+            (
+                mean as f32,
+                if varies {
+                    deviation.recip() as f32
+                } else {
+                    0.0
+                },
+            )
         };
         let (mean, scale): (Vec<f32>, Vec<f32>) = sums.iter().map(moments).unzip();
-        let standard = Self { mean: mean.into(), scale: scale.into() };
+        let standard = Self {
+            mean: mean.into(),
+            scale: scale.into(),
+        };
         let rows = standard.apply(x);
         (standard, rows)
     }
@@ -48,8 +58,14 @@ impl Standardiser {
     }
 
     pub(super) fn load(from: &Tensors, name: &str, columns: usize) -> Option<Self> {
-        let read = |part: &str| from.f32(&format!("{name}.{part}")).filter(|values| values.len() == columns);
-        Some(Self { mean: read("mean")?.to_vec().into(), scale: read("scale")?.to_vec().into() })
+        let read = |part: &str| {
+            from.f32(&format!("{name}.{part}"))
+                .filter(|values| values.len() == columns)
+        };
+        Some(Self {
+            mean: read("mean")?.to_vec().into(),
+            scale: read("scale")?.to_vec().into(),
+        })
     }
 }
 
@@ -63,6 +79,9 @@ mod tests {
     fn columns_get_mean_zero_and_deviation_one() {
         let (standard, rows) = Standardiser::fit(array![[1.0, 5.0], [3.0, 5.0]].view());
         assert_eq!(rows, array![[-1.0, 0.0], [1.0, 0.0]]);
-        assert_eq!(standard.apply(array![[4.0, 9.0]].view()), array![[2.0, 0.0]]);
+        assert_eq!(
+            standard.apply(array![[4.0, 9.0]].view()),
+            array![[2.0, 0.0]]
+        );
     }
 }

@@ -38,10 +38,15 @@ impl Svm {
         // "scale": 1 / (d · variance of all numbers)
         let all = rows.len().max(1) as f64;
         let average = rows.iter().map(|v| f64::from(*v)).sum::<f64>() / all;
-        let variance = rows.iter().map(|v| (f64::from(*v) - average).powi(2)).sum::<f64>() / all;
+        let variance = rows
+            .iter()
+            .map(|v| (f64::from(*v) - average).powi(2))
+            .sum::<f64>()
+            / all;
         let gamma = 1.0 / (rows.ncols().max(1) as f64 * variance.max(1e-12));
-        let members: Vec<Vec<usize>> =
-            (0..classes).map(|k| (0..class_of.len()).filter(|&i| class_of[i] == k).collect()).collect();
+        let members: Vec<Vec<usize>> = (0..classes)
+            .map(|k| (0..class_of.len()).filter(|&i| class_of[i] == k).collect())
+            .collect();
         let jobs: Vec<(usize, usize)> = (0..classes)
             .flat_map(|a| (a + 1..classes).map(move |b| (a, b)))
             .filter(|&(a, b)| !members[a].is_empty() && !members[b].is_empty())
@@ -49,9 +54,14 @@ impl Svm {
         let pairs = jobs
             .into_par_iter()
             .map(|(first, second)| {
-                let used: Vec<usize> = members[first].iter().chain(&members[second]).copied().collect();
-                let y: Vec<f64> =
-                    (0..used.len()).map(|i| if i < members[first].len() { 1.0 } else { -1.0 }).collect();
+                let used: Vec<usize> = members[first]
+                    .iter()
+                    .chain(&members[second])
+                    .copied()
+                    .collect();
+                let y: Vec<f64> = (0..used.len())
+                    .map(|i| if i < members[first].len() { 1.0 } else { -1.0 })
+                    .collect();
                 let part = rows.select(Axis(0), &used);
                 let kernel = rbf(part.view(), part.view(), gamma);
                 let (alpha, offset) = smo(&kernel, &y, c);
@@ -62,10 +72,21 @@ impl Svm {
                     .filter(|((_, a), _)| **a > 0.0)
                     .map(|((&row, a), y)| (row, a * y))
                     .collect();
-                Pair { first, second, support, offset }
+                Pair {
+                    first,
+                    second,
+                    support,
+                    offset,
+                }
             })
             .collect();
-        Self { standard, gamma, rows, pairs, classes }
+        Self {
+            standard,
+            gamma,
+            rows,
+            pairs,
+            classes,
+        }
     }
 
     /// Value of each pair `(first, second)` for each row, `[m, pairs]`: positive speaks for the first.
@@ -78,7 +99,10 @@ impl Svm {
                 *value = pair.support.iter().map(|&(i, w)| w * row[i]).sum::<f64>() + pair.offset;
             }
         }
-        (self.pairs.iter().map(|p| (p.first, p.second)).collect(), out)
+        (
+            self.pairs.iter().map(|p| (p.first, p.second)).collect(),
+            out,
+        )
     }
 
     /// The pairs of classes, in the order of the decisions' columns.
@@ -89,31 +113,57 @@ impl Svm {
     pub(super) fn save(&self, out: &mut super::Tensors) {
         self.standard.save(out, "svm");
         out.put_matrix("svm.rows", &self.rows);
-        let of = |pair: &Pair| [pair.first as u32, pair.second as u32, pair.support.len() as u32];
+        let of = |pair: &Pair| {
+            [
+                pair.first as u32,
+                pair.second as u32,
+                pair.support.len() as u32,
+            ]
+        };
         out.put_u32("svm.pairs", self.pairs.iter().flat_map(of).collect());
         let support = || self.pairs.iter().flat_map(|pair| &pair.support);
-        out.put_u32("svm.support", support().map(|(row, _)| *row as u32).collect());
-        out.put_f64("svm.weights", support().map(|(_, weight)| *weight).collect());
+        out.put_u32(
+            "svm.support",
+            support().map(|(row, _)| *row as u32).collect(),
+        );
+        out.put_f64(
+            "svm.weights",
+            support().map(|(_, weight)| *weight).collect(),
+        );
         let offsets = self.pairs.iter().map(|pair| pair.offset);
-        out.put_f64("svm.offsets", std::iter::once(self.gamma).chain(offsets).collect());
+        out.put_f64(
+            "svm.offsets",
+            std::iter::once(self.gamma).chain(offsets).collect(),
+        );
     }
 
     pub(super) fn load(from: &super::Tensors, classes: usize, columns: usize) -> Option<Self> {
         let standard = Standardiser::load(from, "svm", columns)?;
         let rows = from.matrix("svm.rows")?;
         let (heads, _) = from.u32("svm.pairs")?.as_chunks::<3>();
-        let mut support = from.u32("svm.support")?.iter().zip(from.f64("svm.weights")?);
+        let mut support = from
+            .u32("svm.support")?
+            .iter()
+            .zip(from.f64("svm.weights")?);
         let (gamma, offsets) = from.f64("svm.offsets")?.split_first()?;
         let mut pairs = Vec::new();
         for (&[first, second, count], &offset) in heads.iter().zip(offsets) {
             let (first, second) = (first as usize, second as usize);
-            let own: Vec<(usize, f64)> =
-                support.by_ref().take(count as usize).map(|(&row, &weight)| (row as usize, weight)).collect();
+            let own: Vec<(usize, f64)> = support
+                .by_ref()
+                .take(count as usize)
+                .map(|(&row, &weight)| (row as usize, weight))
+                .collect();
             let fits = first < classes && second < classes && own.len() == count as usize;
             if !fits || own.iter().any(|(row, _)| *row >= rows.nrows()) {
                 return None;
             }
-            pairs.push(Pair { first, second, support: own, offset });
+            pairs.push(Pair {
+                first,
+                second,
+                support: own,
+                offset,
+            });
         }
         (rows.ncols() == columns && pairs.len() == heads.len()).then_some(Self {
             standard,
@@ -142,7 +192,9 @@ impl Svm {
 
 fn rbf(a: ArrayView2<f32>, b: ArrayView2<f32>, gamma: f64) -> Array2<f64> {
     let square = |m: ArrayView2<f32>| -> Vec<f64> {
-        m.outer_iter().map(|r| r.iter().map(|v| f64::from(*v).powi(2)).sum()).collect()
+        m.outer_iter()
+            .map(|r| r.iter().map(|v| f64::from(*v).powi(2)).sum())
+            .collect()
     };
     let (na, nb) = (square(a), square(b));
     let product = a.mapv(f64::from).dot(&b.mapv(f64::from).t());
@@ -157,8 +209,10 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
     let n = y.len();
     let mut alpha = vec![0.0f64; n];
     let mut gradient = vec![-1.0f64; n];
-    let up = |alpha: &[f64], i: usize| (y[i] > 0.0 && alpha[i] < c) || (y[i] < 0.0 && alpha[i] > 0.0);
-    let low = |alpha: &[f64], i: usize| (y[i] < 0.0 && alpha[i] < c) || (y[i] > 0.0 && alpha[i] > 0.0);
+    let up =
+        |alpha: &[f64], i: usize| (y[i] > 0.0 && alpha[i] < c) || (y[i] < 0.0 && alpha[i] > 0.0);
+    let low =
+        |alpha: &[f64], i: usize| (y[i] < 0.0 && alpha[i] < c) || (y[i] > 0.0 && alpha[i] > 0.0);
     for _ in 0..(100 * n).max(10_000) {
         let Some(i) = (0..n)
             .filter(|&i| up(&alpha, i))
@@ -210,6 +264,10 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
             high = high.min(value);
         }
     }
-    let offset = if free > 0 { sum / free as f64 } else { f64::midpoint(high, floor) };
+    let offset = if free > 0 {
+        sum / free as f64
+    } else {
+        f64::midpoint(high, floor)
+    };
     (alpha, if offset.is_finite() { offset } else { 0.0 })
 }

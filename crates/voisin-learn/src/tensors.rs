@@ -19,26 +19,35 @@ enum Numbers {
 
 impl Tensors {
     pub(crate) fn put_f32(&mut self, name: &str, values: Vec<f32>) {
-        self.0.insert(name.to_owned(), (vec![values.len()], Numbers::F32(values)));
+        self.0
+            .insert(name.to_owned(), (vec![values.len()], Numbers::F32(values)));
     }
 
     pub(crate) fn put_f64(&mut self, name: &str, values: Vec<f64>) {
-        self.0.insert(name.to_owned(), (vec![values.len()], Numbers::F64(values)));
+        self.0
+            .insert(name.to_owned(), (vec![values.len()], Numbers::F64(values)));
     }
 
     pub(crate) fn put_u32(&mut self, name: &str, values: Vec<u32>) {
-        self.0.insert(name.to_owned(), (vec![values.len()], Numbers::U32(values)));
+        self.0
+            .insert(name.to_owned(), (vec![values.len()], Numbers::U32(values)));
     }
 
     /// Stores a matrix as `[rows, columns]`.
     pub fn put_matrix(&mut self, name: &str, values: &Array2<f32>) {
         let shape = values.shape().to_vec();
-        self.0.insert(name.to_owned(), (shape, Numbers::F32(values.iter().copied().collect())));
+        self.0.insert(
+            name.to_owned(),
+            (shape, Numbers::F32(values.iter().copied().collect())),
+        );
     }
 
     pub(crate) fn put_matrix_f64(&mut self, name: &str, values: &Array2<f64>) {
         let shape = values.shape().to_vec();
-        self.0.insert(name.to_owned(), (shape, Numbers::F64(values.iter().copied().collect())));
+        self.0.insert(
+            name.to_owned(),
+            (shape, Numbers::F64(values.iter().copied().collect())),
+        );
     }
 
     pub(crate) fn f32(&self, name: &str) -> Option<&[f32]> {
@@ -65,29 +74,37 @@ impl Tensors {
     /// The matrix of that name; `None` where there is none or it has not two dimensions.
     pub fn matrix(&self, name: &str) -> Option<Array2<f32>> {
         let (shape, _) = self.0.get(name)?;
-        let &[rows, columns] = shape.as_slice() else { return None };
+        let &[rows, columns] = shape.as_slice() else {
+            return None;
+        };
         Array2::from_shape_vec((rows, columns), self.f32(name)?.to_vec()).ok()
     }
 
     pub(crate) fn matrix_f64(&self, name: &str) -> Option<Array2<f64>> {
         let (shape, _) = self.0.get(name)?;
-        let &[rows, columns] = shape.as_slice() else { return None };
+        let &[rows, columns] = shape.as_slice() else {
+            return None;
+        };
         Array2::from_shape_vec((rows, columns), self.f64(name)?.to_vec()).ok()
     }
 
     /// Takes over all of a part, under its number.
     pub fn put_all(&mut self, part: usize, other: Self) {
-        self.0.extend(other.0.into_iter().map(|(name, numbers)| (format!("{part}.{name}"), numbers)));
+        self.0.extend(
+            other
+                .0
+                .into_iter()
+                .map(|(name, numbers)| (format!("{part}.{name}"), numbers)),
+        );
     }
 
     /// What a part was before [`put_all`](Self::put_all).
     #[must_use]
     pub fn all_of(&self, part: usize) -> Self {
         let start = format!("{part}.");
-        let own = self
-            .0
-            .iter()
-            .filter_map(|(name, numbers)| Some((name.strip_prefix(&start)?.to_owned(), numbers.clone())));
+        let own = self.0.iter().filter_map(|(name, numbers)| {
+            Some((name.strip_prefix(&start)?.to_owned(), numbers.clone()))
+        });
         Self(own.collect())
     }
 
@@ -98,9 +115,15 @@ impl Tensors {
             .iter()
             .map(|(name, (shape, numbers))| {
                 let (kind, bytes) = match numbers {
-                    Numbers::F32(v) => (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
-                    Numbers::F64(v) => (Dtype::F64, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
-                    Numbers::U32(v) => (Dtype::U32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                    Numbers::F32(v) => {
+                        (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect())
+                    }
+                    Numbers::F64(v) => {
+                        (Dtype::F64, v.iter().flat_map(|v| v.to_le_bytes()).collect())
+                    }
+                    Numbers::U32(v) => {
+                        (Dtype::U32, v.iter().flat_map(|v| v.to_le_bytes()).collect())
+                    }
                 };
                 (name, shape, kind, bytes)
             })
@@ -108,7 +131,10 @@ impl Tensors {
         let views = bytes
             .iter()
             .map(|(name, shape, kind, data)| {
-                Ok((name.as_str(), TensorView::new(*kind, (*shape).clone(), data)?))
+                Ok((
+                    name.as_str(),
+                    TensorView::new(*kind, (*shape).clone(), data)?,
+                ))
             })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
             .map_err(|error| error.to_string())?;
@@ -124,16 +150,32 @@ impl Tensors {
         for (name, view) in file.tensors() {
             let data = view.data();
             let numbers = match view.dtype() {
-                Dtype::F32 => {
-                    Numbers::F32(data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+                Dtype::F32 => Numbers::F32(
+                    data.as_chunks::<4>()
+                        .0
+                        .iter()
+                        .map(|b| f32::from_le_bytes(*b))
+                        .collect(),
+                ),
+                Dtype::F64 => Numbers::F64(
+                    data.as_chunks::<8>()
+                        .0
+                        .iter()
+                        .map(|b| f64::from_le_bytes(*b))
+                        .collect(),
+                ),
+                Dtype::U32 => Numbers::U32(
+                    data.as_chunks::<4>()
+                        .0
+                        .iter()
+                        .map(|b| u32::from_le_bytes(*b))
+                        .collect(),
+                ),
+                other => {
+                    return Err(format!(
+                        "tensor {name} holds {other:?}, expected F32, F64 or U32"
+                    ));
                 }
-                Dtype::F64 => {
-                    Numbers::F64(data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect())
-                }
-                Dtype::U32 => {
-                    Numbers::U32(data.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
-                }
-                other => return Err(format!("tensor {name} holds {other:?}, expected F32, F64 or U32")),
             };
             let finite = match &numbers {
                 Numbers::F32(values) => values.iter().all(|v| v.is_finite()),

@@ -86,26 +86,40 @@ const OF_FILE: &str = "(SELECT track FROM files WHERE id = file)";
 impl SealedTable {
     /// The rows that are not as they were written: a condition.
     pub(super) fn is_damaged(&self) -> String {
-        format!("{0}.checksum IS NOT row_checksum({1})", self.name, self.columns)
+        format!(
+            "{0}.checksum IS NOT row_checksum({1})",
+            self.name, self.columns
+        )
     }
 
     /// The tracks of these rows; `NULL` where the library has none.
     pub(super) fn damaged_tracks(&self) -> String {
-        format!("SELECT {} FROM {} WHERE {} ORDER BY 1", self.track, self.name, self.is_damaged())
+        format!(
+            "SELECT {} FROM {} WHERE {} ORDER BY 1",
+            self.track,
+            self.name,
+            self.is_damaged()
+        )
     }
 }
 
 /// Gives a connection the SQL function `row_checksum`: that of its arguments, in their order and with their types.
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
-    let flags =
-        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function("row_checksum", -1, flags, |row: &Context<'_>| Ok(of_row(row)))
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("row_checksum", -1, flags, |row: &Context<'_>| {
+        Ok(of_row(row))
+    })
 }
 
 fn of_row(row: &Context<'_>) -> [u8; LENGTH] {
     let mut hasher = blake3::Hasher::new();
     let mut add = |kind: u8, bytes: &[u8]| {
-        hasher.update(&[kind]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        hasher
+            .update(&[kind])
+            .update(&(bytes.len() as u64).to_le_bytes())
+            .update(bytes);
     };
     for at in 0..row.len() {
         match row.get_raw(at) {
@@ -122,8 +136,15 @@ fn of_row(row: &Context<'_>) -> [u8; LENGTH] {
 /// From now on, whatever this connection writes into sealed tables has its checksum, by whatever way it is written. The
 /// triggers are the connection's own: a program without the function can write into the database, too.
 pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<()> {
-    for SealedTable { name, key, columns, .. } in &SEALED {
-        let row = key.split(", ").map(|key| format!("{key} = new.{key}")).collect::<Vec<_>>().join(" AND ");
+    for SealedTable {
+        name, key, columns, ..
+    } in &SEALED
+    {
+        let row = key
+            .split(", ")
+            .map(|key| format!("{key} = new.{key}"))
+            .collect::<Vec<_>>()
+            .join(" AND ");
         for (event, trigger) in [("INSERT", "added"), ("UPDATE OF", "changed")] {
             let of = if trigger == "added" { "" } else { columns };
             connection.execute_batch(&format!(
@@ -145,7 +166,10 @@ pub(super) fn seal_all(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         if !there(name)? {
             continue;
         }
-        tx.execute(&format!("UPDATE {name} SET checksum = row_checksum({columns})"), [])?;
+        tx.execute(
+            &format!("UPDATE {name} SET checksum = row_checksum({columns})"),
+            [],
+        )?;
     }
     Ok(())
 }
@@ -169,9 +193,14 @@ fn cut(hasher: &blake3::Hasher) -> [u8; LENGTH] {
 /// Gives every vector and window of a library that had no checksums its own.
 pub(super) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     for (table, starts) in [("vectors", "x''"), ("windows", "starts")] {
-        let column = if table == "vectors" { "vector" } else { "vectors" };
-        let mut select =
-            tx.prepare(&format!("SELECT track, {starts}, {column} FROM {table} WHERE id = ?1"))?;
+        let column = if table == "vectors" {
+            "vector"
+        } else {
+            "vectors"
+        };
+        let mut select = tx.prepare(&format!(
+            "SELECT track, {starts}, {column} FROM {table} WHERE id = ?1"
+        ))?;
         let mut update = tx.prepare(&format!("UPDATE {table} SET checksum = ?2 WHERE id = ?1"))?;
         let ids: Vec<i64> = tx
             .prepare(&format!("SELECT id FROM {table}"))?
@@ -179,7 +208,10 @@ pub(super) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
             .collect::<rusqlite::Result<_>>()?;
         for id in ids {
             let checksum = select.query_row([id], |row| {
-                Ok(of(row.get(0)?, &[row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?]))
+                Ok(of(
+                    row.get(0)?,
+                    &[row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?],
+                ))
             })?;
             update.execute((id, checksum))?;
         }
@@ -198,7 +230,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let library = library(dir.path(), 4);
         for SealedTable { name, columns, .. } in &SEALED {
-            let mut select = library.connection.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
+            let mut select = library
+                .connection
+                .prepare("SELECT name FROM pragma_table_info(?1)")
+                .unwrap();
             let all = select.query_map([name], |row| row.get(0)).unwrap();
             let mut all: Vec<String> = all.collect::<Result<_, _>>().unwrap();
             all.retain(|column| !matches!(column.as_str(), "checksum" | "seen_at" | "last_path"));
@@ -215,9 +250,14 @@ mod tests {
         register(&connection).unwrap();
         let of = |values: &str| {
             let sql = format!("SELECT row_checksum({values})");
-            connection.query_row(&sql, [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+            connection
+                .query_row(&sql, [], |row| row.get::<_, Vec<u8>>(0))
+                .unwrap()
         };
-        let all = ["1", "1.0", "'1'", "x'31'", "NULL", "'1', ''", "'', '1'", "1, NULL", "'11'"].map(of);
+        let all = [
+            "1", "1.0", "'1'", "x'31'", "NULL", "'1', ''", "'', '1'", "1, NULL", "'11'",
+        ]
+        .map(of);
         let different: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!((different.len(), all[0].len()), (all.len(), LENGTH));
         assert_eq!(of("1, 'a', NULL"), of("1, 'a', NULL"));

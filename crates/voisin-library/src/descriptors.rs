@@ -34,7 +34,9 @@ fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
         Descriptors {
             version: row.get(1)?,
             tempo: row.get(2)?,
-            key: row.get::<_, Option<u8>>(3)?.and_then(MusicalKey::from_number),
+            key: row
+                .get::<_, Option<u8>>(3)?
+                .and_then(MusicalKey::from_number),
             loudness: row.get(4)?,
             loudness_is_exact: row.get::<_, Option<bool>>(5)?.unwrap_or(false),
         },
@@ -42,7 +44,11 @@ fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
 }
 
 /// A recording that is gone by now keeps nothing.
-pub(super) fn put(tx: &Transaction<'_>, track: TrackId, measured: &Descriptors) -> rusqlite::Result<()> {
+pub(super) fn put(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    measured: &Descriptors,
+) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO descriptors (track, version, tempo, key, loudness, loudness_is_exact)
          SELECT id, ?2, ?3, ?4, ?5, ?6 FROM audio WHERE id = ?1

@@ -282,19 +282,32 @@ impl LibraryError {
         use rusqlite::ErrorCode as Code;
         let path = path.to_path_buf();
         let Some(code) = error.sqlite_error_code() else {
-            return Self::Sql { path, source: error };
+            return Self::Sql {
+                path,
+                source: error,
+            };
         };
         match code {
             Code::DiskFull => Self::DiskFull { path },
             Code::ReadOnly => Self::ReadOnly { path },
             Code::DatabaseBusy | Code::DatabaseLocked => Self::Locked { path },
-            Code::DatabaseCorrupt => Self::Damaged { path, detail: error.to_string() },
-            Code::NotADatabase => Self::NotALibrary { path, found: error.to_string() },
+            Code::DatabaseCorrupt => Self::Damaged {
+                path,
+                detail: error.to_string(),
+            },
+            Code::NotADatabase => Self::NotALibrary {
+                path,
+                found: error.to_string(),
+            },
             Code::SystemIoFailure | Code::CannotOpen if is_no_space() => Self::DiskFull { path },
-            Code::SystemIoFailure if is_short_read(&error) => {
-                Self::Damaged { path, detail: error.to_string() }
-            }
-            _ => Self::Sql { path, source: error },
+            Code::SystemIoFailure if is_short_read(&error) => Self::Damaged {
+                path,
+                detail: error.to_string(),
+            },
+            _ => Self::Sql {
+                path,
+                source: error,
+            },
         }
     }
 }

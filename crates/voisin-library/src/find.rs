@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path};
+use super::{
+    Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
+};
 use voisin_base::artists::artists;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{meant, spelt_alike};
@@ -28,7 +30,11 @@ pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
 
 /// Those whom a text names; an album's name is one.
 fn parts(of: NameOf, text: &str) -> Vec<&str> {
-    if of == NameOf::Album { Vec::new() } else { artists(text) }
+    if of == NameOf::Album {
+        Vec::new()
+    } else {
+        artists(text)
+    }
 }
 
 impl Library {
@@ -47,19 +53,34 @@ impl Library {
         known.sort_unstable();
         known.dedup();
         let names = || known.iter().copied();
-        let mut found: BTreeSet<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
+        let mut found: BTreeSet<String> = meant(name, names())
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         let named: HashSet<String> = found.iter().map(|name| fold(name)).collect();
         let names_one = |parts: &[&str]| parts.iter().any(|part| named.contains(&fold(part)));
-        found
-            .extend(several.iter().filter(|(_, parts)| names_one(parts)).map(|(text, _)| (*text).to_owned()));
+        found.extend(
+            several
+                .iter()
+                .filter(|(_, parts)| names_one(parts))
+                .map(|(text, _)| (*text).to_owned()),
+        );
         if found.is_empty() {
             let (what, remedy) = match of {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
                 NameOf::Composer => ("composer", "see the tags of your files".into()),
                 NameOf::Album => ("album", "see the tags of your files".into()),
             };
-            let suggestions = spelt_alike(name, names()).into_iter().map(str::to_owned).collect();
-            return Err(LibraryError::UnknownName { what, name: name.to_owned(), suggestions, remedy });
+            let suggestions = spelt_alike(name, names())
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            return Err(LibraryError::UnknownName {
+                what,
+                name: name.to_owned(),
+                suggestions,
+                remedy,
+            });
         }
         Ok(found.into_iter().collect())
     }
@@ -68,11 +89,19 @@ impl Library {
     #[doc(hidden)]
     pub fn folder_meant(&self, folder: &Path) -> Result<PathBuf> {
         let stored = stored_path(folder);
-        let below = TrackFilter { folders: vec![stored.clone()], ..TrackFilter::default() };
+        let below = TrackFilter {
+            folders: vec![stored.clone()],
+            ..TrackFilter::default()
+        };
         if self.matching(&below)?.is_empty() {
             let (what, name) = ("folder of this library", stored.display().to_string());
             let (suggestions, remedy) = (Vec::new(), Remedy::SeeFolders);
-            return Err(LibraryError::UnknownName { what, name, suggestions, remedy });
+            return Err(LibraryError::UnknownName {
+                what,
+                name,
+                suggestions,
+                remedy,
+            });
         }
         Ok(stored)
     }
@@ -124,7 +153,12 @@ impl Library {
     /// best first: whole titles, then whole words, then parts of words. At most `limit`.
     #[doc(hidden)]
     pub fn search_words(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
-        Ok(self.rank(text)?.into_iter().take(limit).map(|(_, id)| id).collect())
+        Ok(self
+            .rank(text)?
+            .into_iter()
+            .take(limit)
+            .map(|(_, id)| id)
+            .collect())
     }
 
     /// The words of all files, to look for some of them often.
@@ -207,7 +241,10 @@ impl Library {
         // Each word's nearest; a track is as alike as its worst word.
         let likeness = |search: &str| {
             let nearest = |word: &&str| {
-                search.split(' ').map(|known| strsim::jaro_winkler(word, known)).fold(0.0, f64::max)
+                search
+                    .split(' ')
+                    .map(|known| strsim::jaro_winkler(word, known))
+                    .fold(0.0, f64::max)
             };
             words.iter().map(nearest).fold(1.0, f64::min)
         };
@@ -241,8 +278,10 @@ impl Library {
         if words.is_empty() || words.len() > MOST_WORDS {
             return Ok(Vec::new());
         }
-        let conditions =
-            (1..=words.len()).map(|n| format!("instr(t.search, ?{n}) > 0")).collect::<Vec<_>>().join(" AND ");
+        let conditions = (1..=words.len())
+            .map(|n| format!("instr(t.search, ?{n}) > 0"))
+            .collect::<Vec<_>>()
+            .join(" AND ");
         let sql = format!(
             "SELECT f.track, t.search, t.title, t.artist_key FROM tags t JOIN files f ON f.id = t.file WHERE {conditions}"
         );
@@ -250,10 +289,17 @@ impl Library {
             let mut rows = statement.query(rusqlite::params_from_iter(&words))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                let title = row.get_ref(2)?.as_str_or_null()?.map(fold).unwrap_or_default();
+                let title = row
+                    .get_ref(2)?
+                    .as_str_or_null()?
+                    .map(fold)
+                    .unwrap_or_default();
                 let artist = row.get_ref(3)?.as_str_or_null()?.unwrap_or_default();
                 let search = row.get_ref(1)?.as_str()?;
-                found.push((score(&query, &words, &title, artist, search), TrackId(row.get(0)?)));
+                found.push((
+                    score(&query, &words, &title, artist, search),
+                    TrackId(row.get(0)?),
+                ));
             }
             Ok(found)
         });
@@ -288,12 +334,22 @@ impl SearchTexts {
         for word in words {
             let (mut line, mut has_it) = (0, vec![false; self.lines.len()]);
             for (at, _) in self.text.match_indices(word) {
-                line += self.lines[line..].iter().take_while(|(end, _)| *end <= at).count();
+                line += self.lines[line..]
+                    .iter()
+                    .take_while(|(end, _)| *end <= at)
+                    .count();
                 has_it[line] = true;
             }
-            has_all.iter_mut().zip(has_it).for_each(|(all, one)| *all &= one);
+            has_all
+                .iter_mut()
+                .zip(has_it)
+                .for_each(|(all, one)| *all &= one);
         }
-        let found = self.lines.iter().zip(has_all).filter(|(_, has_all)| *has_all);
+        let found = self
+            .lines
+            .iter()
+            .zip(has_all)
+            .filter(|(_, has_all)| *has_all);
         found.map(|((_, track), _)| *track).collect()
     }
 }
@@ -315,7 +371,10 @@ fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -
         4
     } else if query == title {
         EXACT
-    } else if words.iter().all(|word| search.split(' ').any(|known| known == *word)) {
+    } else if words
+        .iter()
+        .all(|word| search.split(' ').any(|known| known == *word))
+    {
         2
     } else {
         1

@@ -71,14 +71,20 @@ impl std::fmt::Display for LibraryFault {
             Self::Definition(name) => write!(f, "the definition of {name} is damaged"),
             Self::Dangling { table, rows } => write!(f, "{rows} rows of {table} belong to nothing"),
             Self::Checksum(track) => {
-                write!(f, "the vector of track {track} is damaged: its checksum differs")
+                write!(
+                    f,
+                    "the vector of track {track} is damaged: its checksum differs"
+                )
             }
             Self::NotFinite(track) => write!(f, "the vector of track {track} is not finite"),
             Self::NotUnit { track, norm } => {
                 write!(f, "the vector of track {track} has norm {norm}, expected 1")
             }
             Self::WrongDimension { track, found } => {
-                write!(f, "the vector of track {track} has dimension {found}, not the model's")
+                write!(
+                    f,
+                    "the vector of track {track} has dimension {found}, not the model's"
+                )
             }
             Self::BadWindows(track) => write!(f, "the window vectors of track {track} are damaged"),
             Self::Row { table, track } => {
@@ -95,7 +101,11 @@ impl std::fmt::Display for LibraryFault {
                     _ => "",
                 })
             }
-            Self::Counter { name, stored, actual } => {
+            Self::Counter {
+                name,
+                stored,
+                actual,
+            } => {
                 write!(f, "the count of {name} is {stored}, there are {actual}")
             }
         }
@@ -143,8 +153,14 @@ pub struct RepairReport {
 const COUNTERS: [(&str, &str); 5] = [
     ("tracks", "SELECT count(*) FROM audio"),
     ("files", "SELECT count(*) FROM files"),
-    ("vectors", "SELECT count(*) FROM vectors WHERE model = (SELECT model FROM state)"),
-    ("windows", "SELECT coalesce(sum(count), 0) FROM windows WHERE model = (SELECT model FROM state)"),
+    (
+        "vectors",
+        "SELECT count(*) FROM vectors WHERE model = (SELECT model FROM state)",
+    ),
+    (
+        "windows",
+        "SELECT coalesce(sum(count), 0) FROM windows WHERE model = (SELECT model FROM state)",
+    ),
     ("failures", "SELECT count(*) FROM failures"),
 ];
 
@@ -153,8 +169,14 @@ const CHILDREN: [(&str, &str); 6] = [
     ("genres", "file NOT IN (SELECT id FROM files)"),
     ("credits", "file NOT IN (SELECT id FROM files)"),
     ("tags", "file NOT IN (SELECT id FROM files)"),
-    ("windows", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
-    ("vectors", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
+    (
+        "windows",
+        "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)",
+    ),
+    (
+        "vectors",
+        "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)",
+    ),
     ("files", "track NOT IN (SELECT id FROM audio)"),
 ];
 
@@ -187,12 +209,23 @@ impl Library {
         let path = self.path.clone();
         let report = self.write(|tx| {
             let report = repair(tx, dimension, &on_disk)?;
-            match report.remaining.iter().find(|finding| matches!(finding, LibraryFault::Database(_))) {
-                Some(broken) => Err(LibraryError::Damaged { path, detail: broken.to_string() }.into()),
+            match report
+                .remaining
+                .iter()
+                .find(|finding| matches!(finding, LibraryFault::Database(_)))
+            {
+                Some(broken) => Err(LibraryError::Damaged {
+                    path,
+                    detail: broken.to_string(),
+                }
+                .into()),
                 None => Ok(report),
             }
         })?;
-        Ok(RepairReport { definitions, ..report })
+        Ok(RepairReport {
+            definitions,
+            ..report
+        })
     }
 }
 
@@ -209,7 +242,10 @@ fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
 /// The definitions that are not as a new library has them, with what they should be.
 fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
     let mut new = Connection::open_in_memory()?;
-    if Migrations::from_slice(&migrations()).to_latest(&mut new).is_err() {
+    if Migrations::from_slice(&migrations())
+        .to_latest(&mut new)
+        .is_err()
+    {
         return Ok(Definitions::new());
     }
     let (found, mut expected) = (definitions(connection)?, definitions(&new)?);
@@ -236,27 +272,48 @@ fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
 fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     let mut health = Health::default();
     let damaged = damaged_definitions(connection)?;
-    health
-        .findings
-        .extend(damaged.into_keys().map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))));
-    let pragma = if thorough { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
-    let messages: Vec<String> =
-        connection.prepare(pragma)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    health
-        .findings
-        .extend(messages.into_iter().filter(|message| message != "ok").map(LibraryFault::Database));
+    health.findings.extend(
+        damaged
+            .into_keys()
+            .map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))),
+    );
+    let pragma = if thorough {
+        "PRAGMA integrity_check(20)"
+    } else {
+        "PRAGMA quick_check(20)"
+    };
+    let messages: Vec<String> = connection
+        .prepare(pragma)?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    health.findings.extend(
+        messages
+            .into_iter()
+            .filter(|message| message != "ok")
+            .map(LibraryFault::Database),
+    );
 
     for (table, condition) in CHILDREN {
-        let rows = count(connection, &format!("SELECT count(*) FROM {table} WHERE {condition}"))?;
+        let rows = count(
+            connection,
+            &format!("SELECT count(*) FROM {table} WHERE {condition}"),
+        )?;
         if rows > 0 {
-            health.findings.push(LibraryFault::Dangling { table: table.to_owned(), rows });
+            health.findings.push(LibraryFault::Dangling {
+                table: table.to_owned(),
+                rows,
+            });
         }
     }
     for (name, sql) in COUNTERS {
         let stored = count(connection, &format!("SELECT {name} FROM state"))?;
         let actual = count(connection, sql)?;
         if stored != actual {
-            health.findings.push(LibraryFault::Counter { name, stored, actual });
+            health.findings.push(LibraryFault::Counter {
+                name,
+                stored,
+                actual,
+            });
         }
     }
 
@@ -264,8 +321,8 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         .prepare("SELECT id, dimension FROM models")?
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut statement =
-        connection.prepare("SELECT track, model, vector, checksum FROM vectors ORDER BY track, model")?;
+    let mut statement = connection
+        .prepare("SELECT track, model, vector, checksum FROM vectors ORDER BY track, model")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         health.vectors += 1;
@@ -273,7 +330,9 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         let dimension = dimensions.get(&row.get(1)?).copied();
         let vector = row.get_ref(2)?.as_blob()?;
         if row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]) {
-            health.findings.extend(vector_finding(track, &read::f32_values(vector), dimension));
+            health
+                .findings
+                .extend(vector_finding(track, &read::f32_values(vector), dimension));
         } else {
             health.findings.push(LibraryFault::Checksum(track));
         }
@@ -285,32 +344,48 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     while let Some(row) = rows.next()? {
         let dimension = dimensions.get(&row.get(5)?).copied();
         if window_mean(row, dimension)?.is_none() {
-            health.findings.push(LibraryFault::BadWindows(TrackId(row.get(0)?)));
+            health
+                .findings
+                .push(LibraryFault::BadWindows(TrackId(row.get(0)?)));
         }
     }
     for sealed in &checksum::SEALED {
         let mut statement = connection.prepare(&sealed.damaged_tracks())?;
         let tracks = statement.query_map([], |row| row.get::<_, Option<i64>>(0))?;
         for track in tracks {
-            health.findings.push(LibraryFault::Row { table: sealed.name, track: track?.map(TrackId) });
+            health.findings.push(LibraryFault::Row {
+                table: sealed.name,
+                track: track?.map(TrackId),
+            });
         }
     }
     health.without_vector = count(
         connection,
         "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors WHERE model = (SELECT model FROM state))",
     )?;
-    health.without_file =
-        count(connection, "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM files)")?;
+    health.without_file = count(
+        connection,
+        "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM files)",
+    )?;
     Ok(health)
 }
 
 fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
-    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64)
+    connection
+        .query_row(sql, [], |row| row.get::<_, i64>(0))
+        .map(|n| n as u64)
 }
 
-fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<LibraryFault> {
+fn vector_finding(
+    track: TrackId,
+    vector: &[f32],
+    dimension: Option<usize>,
+) -> Option<LibraryFault> {
     if Some(vector.len()) != dimension {
-        return Some(LibraryFault::WrongDimension { track, found: vector.len() });
+        return Some(LibraryFault::WrongDimension {
+            track,
+            found: vector.len(),
+        });
     }
     if !vector.iter().all(|value| value.is_finite()) {
         return Some(LibraryFault::NotFinite(track));
@@ -321,14 +396,25 @@ fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> O
 
 /// Mean of the windows of a row (track, count, starts, vectors, checksum); `None` if they are damaged, empty if there are
 /// none.
-fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::Result<Option<Vec<f32>>> {
-    let (count, starts, vectors) =
-        (row.get::<_, i64>(1)?, row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
+fn window_mean(
+    row: &rusqlite::Row<'_>,
+    dimension: Option<usize>,
+) -> rusqlite::Result<Option<Vec<f32>>> {
+    let (count, starts, vectors) = (
+        row.get::<_, i64>(1)?,
+        row.get_ref(2)?.as_blob()?,
+        row.get_ref(3)?.as_blob()?,
+    );
     if row.get_ref(4)?.as_blob()? != checksum::of(row.get(0)?, &[starts, vectors]) {
         return Ok(None);
     }
-    let Some(dimension) = dimension else { return Ok((count == 0).then(Vec::new)) };
-    if count < 0 || starts.len() as i64 != count * 4 || vectors.len() as i64 != count * dimension as i64 * 2 {
+    let Some(dimension) = dimension else {
+        return Ok((count == 0).then(Vec::new));
+    };
+    if count < 0
+        || starts.len() as i64 != count * 4
+        || vectors.len() as i64 != count * dimension as i64 * 2
+    {
         return Ok(None);
     }
     if count == 0 {
@@ -340,9 +426,13 @@ fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::R
             *sum += half::f16::from_le_bytes(*bytes).to_f64();
         }
     }
-    let finite =
-        sum.iter().all(|value| value.is_finite()) && read::f32_values(starts).iter().all(|s| s.is_finite());
-    Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
+    let finite = sum.iter().all(|value| value.is_finite())
+        && read::f32_values(starts).iter().all(|s| s.is_finite());
+    Ok(finite.then(|| {
+        sum.into_iter()
+            .map(|sum| (sum / count as f64) as f32)
+            .collect()
+    }))
 }
 
 /// Tracks that something is wrong with and that have a file on disk.
@@ -355,9 +445,9 @@ fn on_disk(connection: &Connection) -> rusqlite::Result<HashSet<TrackId>> {
             | LibraryFault::NotFinite(track)
             | LibraryFault::WrongDimension { track, .. }
             | LibraryFault::BadWindows(track)
-            | LibraryFault::Row { track: Some(track), .. }
-                if has_file(connection, track)? =>
-            {
+            | LibraryFault::Row {
+                track: Some(track), ..
+            } if has_file(connection, track)? => {
                 found.insert(track);
             }
             _ => {}
@@ -373,19 +463,25 @@ fn repair(
 ) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
     let health = check(tx, true)?;
-    if health.findings.iter().any(|finding| matches!(finding, LibraryFault::Database(_))) {
+    if health
+        .findings
+        .iter()
+        .any(|finding| matches!(finding, LibraryFault::Database(_)))
+    {
         tx.execute_batch("REINDEX")?;
         report.reindexed = true;
     }
     // Files first: their tags and genres become dangling with them.
     for (table, condition) in CHILDREN.iter().rev() {
-        report.dangling_rows += tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), [])? as u64;
+        report.dangling_rows +=
+            tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), [])? as u64;
     }
     for finding in &health.findings {
         match *finding {
             // Where the file is there, what it gives is better than anything made of what is left.
             LibraryFault::Checksum(track) if on_disk.contains(&track) => {
-                report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+                report.to_embed +=
+                    tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }
             LibraryFault::Checksum(track) => {
                 pool_again(tx, track, dimension, &mut report)?;
@@ -397,7 +493,8 @@ fn repair(
             }
             LibraryFault::BadWindows(track) if on_disk.contains(&track) => {
                 tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
-                report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+                report.to_embed +=
+                    tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }
             LibraryFault::Row { table, track } => {
                 let there = track.filter(|track| on_disk.contains(track));
@@ -407,8 +504,10 @@ fn repair(
         }
     }
     for (name, sql) in COUNTERS {
-        let changed =
-            tx.execute(&format!("UPDATE state SET {name} = ({sql}) WHERE {name} <> ({sql})"), [])?;
+        let changed = tx.execute(
+            &format!("UPDATE state SET {name} = ({sql}) WHERE {name} <> ({sql})"),
+            [],
+        )?;
         report.counters += changed as u64;
     }
     report.remaining = check(tx, true)?.findings;
@@ -439,7 +538,8 @@ fn mend_row(
             report.to_read += tx.execute(sql, [track.0])? as u64;
         }
         ("descriptors", _, Some(track)) => {
-            report.to_measure += tx.execute("DELETE FROM descriptors WHERE track = ?1", [track.0])? as u64;
+            report.to_measure +=
+                tx.execute("DELETE FROM descriptors WHERE track = ?1", [track.0])? as u64;
         }
         // Made again of the windows when they are asked for.
         ("logits", Some(track), _) => {
@@ -447,9 +547,12 @@ fn mend_row(
         }
         ("labels", None, _) => {
             let sealed = checksum::SEALED.iter().find(|sealed| sealed.name == table);
-            let Some(damaged) = sealed.map(checksum::SealedTable::is_damaged) else { return Ok(()) };
-            let sql =
-                format!("DELETE FROM labels WHERE content NOT IN (SELECT content FROM audio) AND {damaged}");
+            let Some(damaged) = sealed.map(checksum::SealedTable::is_damaged) else {
+                return Ok(());
+            };
+            let sql = format!(
+                "DELETE FROM labels WHERE content NOT IN (SELECT content FROM audio) AND {damaged}"
+            );
             report.dangling_rows += tx.execute(&sql, [])? as u64;
         }
         _ => {}
@@ -474,10 +577,14 @@ fn pool_again(
     )?;
     let mut rows = statement.query([track.0])?;
     let pooled = match rows.next()? {
-        Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()).and_then(unit),
+        Some(row) => window_mean(row, dimension)?
+            .filter(|mean| !mean.is_empty())
+            .and_then(unit),
         None => None,
     };
-    let Some(pooled) = pooled else { return Ok(false) };
+    let Some(pooled) = pooled else {
+        return Ok(false);
+    };
     report.repooled += 1;
     put(tx, track, &pooled).map(|()| true)
 }
@@ -485,7 +592,8 @@ fn pool_again(
 fn put(tx: &Transaction<'_>, track: TrackId, vector: &[f32]) -> rusqlite::Result<()> {
     let vector = f32_bytes(vector);
     let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1 AND model = (SELECT model FROM state)";
-    tx.execute(sql, (track.0, &vector, checksum::of(track.0, &[&vector]))).map(drop)
+    tx.execute(sql, (track.0, &vector, checksum::of(track.0, &[&vector])))
+        .map(drop)
 }
 
 fn mend_vector(
@@ -496,15 +604,20 @@ fn mend_vector(
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
     let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
-    let held =
-        tx.query_row(sql, [track.0], |row| Ok(read::f32_values(row.get_ref(0)?.as_blob()?))).optional()?;
+    let held = tx
+        .query_row(sql, [track.0], |row| {
+            Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
+        })
+        .optional()?;
     // It belonged to nothing and is gone already.
     let Some(held) = held else { return Ok(()) };
     // Windows are half precision, but a norm that is off says that some component is, too.
     if pool_again(tx, track, dimension, report)? {
         return Ok(());
     }
-    let scaled = (Some(held.len()) == dimension).then_some(held).and_then(unit);
+    let scaled = (Some(held.len()) == dimension)
+        .then_some(held)
+        .and_then(unit);
     if let Some(scaled) = scaled {
         report.renormalised += 1;
         return put(tx, track, &scaled);

@@ -35,7 +35,10 @@ impl Listened {
     /// How much something is liked that was heard so often, and of which nobody says more.
     pub fn of_plays(plays: u64) -> Self {
         let often = (plays as f32).ln_1p() / OFTEN.ln_1p();
-        Self { last: None, opinion: LIKED_BY_PLAYS * often.min(1.0) }
+        Self {
+            last: None,
+            opinion: LIKED_BY_PLAYS * often.min(1.0),
+        }
     }
 }
 
@@ -80,24 +83,37 @@ impl Library {
         let list = serde_json::json!(tracks).to_string();
         let sql = "SELECT a.id, max(h.at), count(*) FROM audio a JOIN heard h USING (content)
                    WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR h.listener = ?2) GROUP BY a.id";
-        let heard: rusqlite::Result<Vec<(i64, i64, i64)>> =
-            self.connection.prepare_cached(sql).and_then(|mut statement| {
-                let rows = statement
-                    .query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let heard: rusqlite::Result<Vec<(i64, i64, i64)>> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let rows = statement.query_map((&list, listener), |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
                 rows.collect()
             });
         let mut all: HashMap<TrackId, Listened> = HashMap::new();
         for (track, last, plays) in self.sql(heard)? {
-            all.insert(TrackId(track), Listened { last: Some(last), ..Listened::of_plays(plays as u64) });
+            all.insert(
+                TrackId(track),
+                Listened {
+                    last: Some(last),
+                    ..Listened::of_plays(plays as u64)
+                },
+            );
         }
         // Likes go before stars, stars before plays; where several listeners differ, in the middle.
         let sql = "SELECT a.id, avg(coalesce(o.liked, (o.rating - 3) / 2.0)) FROM audio a JOIN opinions o USING (content)
                    WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR o.listener = ?2)
                        AND (o.liked IS NOT NULL OR o.rating IS NOT NULL) GROUP BY a.id";
         let said: rusqlite::Result<Vec<(i64, f64)>> =
-            self.connection.prepare_cached(sql).and_then(|mut statement| {
-                statement.query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-            });
+            self.connection
+                .prepare_cached(sql)
+                .and_then(|mut statement| {
+                    statement
+                        .query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?)))?
+                        .collect()
+                });
         for (track, said) in self.sql(said)? {
             all.entry(TrackId(track)).or_default().opinion = said as f32;
         }
@@ -107,12 +123,20 @@ impl Library {
     /// Whether a listener said that they like a track, or dislike it.
     #[doc(hidden)]
     pub fn liked(&self, listener: &str, track: TrackId) -> Result<Option<bool>> {
-        let sql = "SELECT liked FROM opinions JOIN audio USING (content) WHERE id = ?1 AND listener = ?2";
+        let sql =
+            "SELECT liked FROM opinions JOIN audio USING (content) WHERE id = ?1 AND listener = ?2";
         let said = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row((track.0, listener), |row| row.get(0)).optional());
-        Ok(self.sql::<Option<Option<i64>>>(said)?.flatten().map(|liked| liked > 0))
+            .and_then(|mut statement| {
+                statement
+                    .query_row((track.0, listener), |row| row.get(0))
+                    .optional()
+            });
+        Ok(self
+            .sql::<Option<Option<i64>>>(said)?
+            .flatten()
+            .map(|liked| liked > 0))
     }
 
     /// The listeners that anything is known of: how often each heard something, and of how many tracks each said what they
@@ -123,12 +147,19 @@ impl Library {
                        SELECT listener, count(*) AS plays, 0 AS opinions FROM heard GROUP BY listener
                        UNION ALL SELECT listener, 0, count(*) FROM opinions GROUP BY listener)
                    GROUP BY listener ORDER BY listener";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            let one = |row: &rusqlite::Row<'_>| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64))
-            };
-            statement.query_map([], one)?.collect()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let one = |row: &rusqlite::Row<'_>| {
+                    Ok((
+                        row.get(0)?,
+                        row.get::<_, i64>(1)? as u64,
+                        row.get::<_, i64>(2)? as u64,
+                    ))
+                };
+                statement.query_map([], one)?.collect()
+            });
         self.sql(found)
     }
 
@@ -137,7 +168,10 @@ impl Library {
     pub fn forget_listener(&mut self, listener: &str) -> Result<u64> {
         self.write(|tx| {
             let plays = tx.execute("DELETE FROM heard WHERE listener = ?1", [listener])?;
-            Ok((plays + tx.execute("DELETE FROM opinions WHERE listener = ?1", [listener])?) as u64)
+            Ok(
+                (plays + tx.execute("DELETE FROM opinions WHERE listener = ?1", [listener])?)
+                    as u64,
+            )
         })
     }
 }
@@ -152,7 +186,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         let add = |library: &mut Library| -> Vec<TrackId> {
-            (0..4).map(|seed| library.insert_track(&track(seed, vec![1.0, 0.0], 0)).unwrap()).collect()
+            (0..4)
+                .map(|seed| {
+                    library
+                        .insert_track(&track(seed, vec![1.0, 0.0], 0))
+                        .unwrap()
+                })
+                .collect()
         };
         let ids = add(&mut library);
         let told = [
@@ -165,27 +205,51 @@ mod tests {
         ];
         library.note_listening("ann", &told).unwrap();
         library
-            .note_listening("ben", &[(ids[2], Told::Liked(Some(true))), (ids[3], Told::Heard(9))])
+            .note_listening(
+                "ben",
+                &[(ids[2], Told::Liked(Some(true))), (ids[3], Told::Heard(9))],
+            )
             .unwrap();
-        assert_eq!(library.listeners().unwrap(), [("ann".into(), 2, 2), ("ben".into(), 1, 1)]);
+        assert_eq!(
+            library.listeners().unwrap(),
+            [("ann".into(), 2, 2), ("ben".into(), 1, 1)]
+        );
         let ann = library.listening(Some("ann"), &ids).unwrap();
-        assert_eq!((ann[&ids[0]].last, ann[&ids[1]].last, ann.len()), (Some(100), Some(50), 3));
+        assert_eq!(
+            (ann[&ids[0]].last, ann[&ids[1]].last, ann.len()),
+            (Some(100), Some(50), 3)
+        );
         assert_eq!((ann[&ids[1]].opinion, ann[&ids[2]].opinion), (-1.0, -1.0));
         assert!((0.05..0.2).contains(&ann[&ids[0]].opinion), "{ann:?}");
         let all = library.listening(None, &ids).unwrap();
-        assert_eq!((all[&ids[2]].opinion, all[&ids[3]].last, all.len()), (0.0, Some(9), 4));
+        assert_eq!(
+            (all[&ids[2]].opinion, all[&ids[3]].last, all.len()),
+            (0.0, Some(9), 4)
+        );
         let liked = |library: &Library, listener| library.liked(listener, ids[2]).unwrap();
-        assert_eq!((liked(&library, "ann"), liked(&library, "ben")), (Some(false), Some(true)));
+        assert_eq!(
+            (liked(&library, "ann"), liked(&library, "ben")),
+            (Some(false), Some(true))
+        );
         assert_eq!(library.liked("ann", ids[1]).unwrap(), None, "stars alone");
-        library.note_listening("ann", &[(ids[2], Told::Liked(None))]).unwrap();
+        library
+            .note_listening("ann", &[(ids[2], Told::Liked(None))])
+            .unwrap();
         assert_eq!(liked(&library, "ann"), None);
         let ann = library.listening(Some("ann"), &ids[2..]).unwrap();
-        assert_eq!((ann[&ids[2]].opinion, ann.len()), (1.0, 1), "the stars are left");
+        assert_eq!(
+            (ann[&ids[2]].opinion, ann.len()),
+            (1.0, 1),
+            "the stars are left"
+        );
         // The same audio comes again, under another number.
         library.remove_tracks(&ids).unwrap();
         assert_eq!(library.listening(None, &ids).unwrap(), HashMap::new());
         let again = add(&mut library);
-        assert_eq!(library.listening(Some("ann"), &again).unwrap()[&again[0]].last, Some(100));
+        assert_eq!(
+            library.listening(Some("ann"), &again).unwrap()[&again[0]].last,
+            Some(100)
+        );
         assert_eq!(library.forget_listener("ann").unwrap(), 4);
         assert_eq!(library.listeners().unwrap(), [("ben".into(), 1, 1)]);
     }

@@ -36,7 +36,9 @@ impl Home {
 
 impl Library {
     fn home(&self) -> Result<Option<Home>> {
-        Ok(self.setting(HOME)?.and_then(|text| serde_json::from_str(&text).ok()))
+        Ok(self
+            .setting(HOME)?
+            .and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// Notes where the library is, if nobody has yet; that it cannot be noted is no fault.
@@ -55,9 +57,13 @@ impl Library {
     /// put back in its place, is its own.
     #[doc(hidden)]
     pub fn copied_from(&self) -> Result<Option<PathBuf>> {
-        let (Some(home), Some(here)) = (self.home()?, Home::of(&self.path)) else { return Ok(None) };
+        let (Some(home), Some(here)) = (self.home()?, Home::of(&self.path)) else {
+            return Ok(None);
+        };
         let is_own = home.path == here.path || home.file.is_some() && home.file == here.file;
-        let Some(dir) = home.path.parent().filter(|_| !is_own) else { return Ok(None) };
+        let Some(dir) = home.path.parent().filter(|_| !is_own) else {
+            return Ok(None);
+        };
         let other = Self::open(dir, OpenMode::ReadOnly).and_then(|other| other.identity());
         let is_there = other.is_ok_and(|other| self.identity().is_ok_and(|own| own == other));
         Ok(is_there.then(|| dir.to_owned()))
@@ -70,11 +76,18 @@ impl Library {
     pub fn settle(&mut self, renew: bool) -> Result<()> {
         if renew {
             self.write(|tx| {
-                tx.execute("UPDATE state SET library_id = lower(hex(randomblob(16)))", [])?;
+                tx.execute(
+                    "UPDATE state SET library_id = lower(hex(randomblob(16)))",
+                    [],
+                )?;
                 Ok(())
             })?;
         }
-        if self.home()? == Home::of(&self.path) { Ok(()) } else { self.note_home() }
+        if self.home()? == Home::of(&self.path) {
+            Ok(())
+        } else {
+            self.note_home()
+        }
     }
 }
 
@@ -94,16 +107,25 @@ mod tests {
     #[test]
     fn a_copy_is_told_from_a_library_that_was_moved() {
         let folder = tempfile::tempdir().unwrap();
-        let [first, second, moved] = ["first", "second", "moved"].map(|name| folder.path().join(name));
+        let [first, second, moved] =
+            ["first", "second", "moved"].map(|name| folder.path().join(name));
         drop(Library::open(&first, OpenMode::Create).unwrap());
         copy(&first, &second);
         let there = std::fs::canonicalize(&first).unwrap();
         assert_eq!(open(&first).copied_from().unwrap(), None);
-        assert_eq!(open(&second).copied_from().unwrap(), Some(there), "it was opened for writing, too");
+        assert_eq!(
+            open(&second).copied_from().unwrap(),
+            Some(there),
+            "it was opened for writing, too"
+        );
         // Elsewhere on the disk, and from another one: a copy whose origin is gone.
         std::fs::rename(&first, &moved).unwrap();
         assert_eq!(open(&moved).copied_from().unwrap(), None);
-        assert_eq!(open(&second).copied_from().unwrap(), None, "nobody else is it any more");
+        assert_eq!(
+            open(&second).copied_from().unwrap(),
+            None,
+            "nobody else is it any more"
+        );
         // The moved one says where it is; then the other one is a copy of that, as far as it knows.
         let mut library = open(&moved);
         library.settle(false).unwrap();
@@ -115,7 +137,10 @@ mod tests {
         library.settle(true).unwrap();
         assert_ne!(library.identity().unwrap(), identity);
         assert_eq!(
-            (library.copied_from().unwrap(), library.identity().unwrap().len()),
+            (
+                library.copied_from().unwrap(),
+                library.identity().unwrap().len()
+            ),
             (None, identity.len())
         );
         // One that was put back in its place.

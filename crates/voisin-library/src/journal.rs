@@ -37,7 +37,9 @@ impl JournalKind {
 
 /// Whether a file of this name is a journal.
 pub(super) fn is_journal(name: &str) -> bool {
-    [JournalKind::Reading, JournalKind::Writing].iter().any(|kind| name.starts_with(kind.prefix()))
+    [JournalKind::Reading, JournalKind::Writing]
+        .iter()
+        .any(|kind| name.starts_with(kind.prefix()))
 }
 
 /// The files that this process has in hand.
@@ -48,20 +50,28 @@ pub struct Journal {
 
 impl Journal {
     fn create(dir: &Path, kind: JournalKind) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix(kind.prefix()).tempfile_in(dir)?;
+        let file = tempfile::Builder::new()
+            .prefix(kind.prefix())
+            .tempfile_in(dir)?;
         abandoned::hold(file.as_file());
-        Ok(Self { file: Mutex::new(file) })
+        Ok(Self {
+            file: Mutex::new(file),
+        })
     }
 
     /// Notes which file is in hand in this slot (one for each thread), or that there is none any more.
     ///
     /// On a full disk nothing is noted, and the work goes on.
     pub fn note(&self, slot: usize, path: Option<&Path>) {
-        let path = path.and_then(|path| paths::to_bytes(path).ok()).filter(|path| path.len() <= SLOT - 2);
+        let path = path
+            .and_then(|path| paths::to_bytes(path).ok())
+            .filter(|path| path.len() <= SLOT - 2);
         let path = path.unwrap_or_default();
         let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = file.seek(SeekFrom::Start((slot * SLOT) as u64)).and_then(|_| file.write_all(&entry));
+        let _ = file
+            .seek(SeekFrom::Start((slot * SLOT) as u64))
+            .and_then(|_| file.write_all(&entry));
     }
 }
 
@@ -70,7 +80,9 @@ fn read(journal: &Path) -> Vec<PathBuf> {
     let bytes = std::fs::read(journal).unwrap_or_default();
     let entry = |slot: &[u8]| {
         let length = u16::from_le_bytes([*slot.first()?, *slot.get(1)?]);
-        let path = slot.get(2..2 + usize::from(length)).filter(|path| !path.is_empty())?;
+        let path = slot
+            .get(2..2 + usize::from(length))
+            .filter(|path| !path.is_empty())?;
         Some(paths::from_bytes(path))
     };
     bytes.chunks(SLOT).filter_map(entry).collect()
@@ -100,7 +112,11 @@ impl Library {
     #[doc(hidden)]
     pub fn leftovers(&self) -> Leftovers {
         let files = |prefix| abandoned::files_in(&self.dir, prefix);
-        let named = |kind: JournalKind| files(kind.prefix()).into_iter().flat_map(|path| read(&path));
+        let named = |kind: JournalKind| {
+            files(kind.prefix())
+                .into_iter()
+                .flat_map(|path| read(&path))
+        };
         let copies = named(JournalKind::Writing).filter(|copy| is_copy(copy));
         Leftovers {
             temporary: files(PREFIX).into_iter().chain(copies).collect(),
@@ -126,7 +142,10 @@ impl Library {
     /// lock makes them.
     pub(super) fn remove_staging(&self) {
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+            let is_ours = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(PREFIX.as_bytes());
             if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
@@ -144,7 +163,8 @@ impl Library {
 
 /// Whether a path of a journal is a temporary copy that is there: whatever the journal says, nothing else is touched.
 fn is_copy(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
         && std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
@@ -183,17 +203,27 @@ mod tests {
         let in_hand: Vec<PathBuf> = vec!["/m/b.mp3".into(), "/m/d.mp3".into()];
         assert_eq!(library.leftovers().in_hand, in_hand);
         library.remove_leftovers();
-        assert_eq!(library.leftovers().in_hand, in_hand, "nobody has looked at them yet");
+        assert_eq!(
+            library.leftovers().in_hand,
+            in_hand,
+            "nobody has looked at them yet"
+        );
         library.forget_in_hand();
         drop(library.journal(JournalKind::Reading));
         assert_eq!(library.leftovers(), Leftovers::default());
 
         // Copies beside audio files, and a journal that names what is no copy.
-        let (copy, song) = (music.path().join(".voisin-0a.mp3"), music.path().join("song.mp3"));
+        let (copy, song) = (
+            music.path().join(".voisin-0a.mp3"),
+            music.path().join("song.mp3"),
+        );
         std::fs::write(&copy, "half").unwrap();
         std::fs::write(&song, "whole").unwrap();
         let journal = library.journal(JournalKind::Writing).unwrap();
-        for (slot, path) in [&copy, &song, &music.path().join(".voisin-gone")].into_iter().enumerate() {
+        for (slot, path) in [&copy, &song, &music.path().join(".voisin-gone")]
+            .into_iter()
+            .enumerate()
+        {
             journal.note(slot, Some(path));
         }
         killed(journal);
@@ -201,7 +231,9 @@ mod tests {
         std::fs::write(&half, "half").unwrap();
         // Where locks do not tell, its age does.
         let written = std::fs::File::options().write(true).open(&half).unwrap();
-        written.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2)).unwrap();
+        written
+            .set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2))
+            .unwrap();
         drop(written);
         std::fs::create_dir_all(dir.path().join(".voisin-0c/inside")).unwrap();
         let mut found = library.leftovers().temporary;
@@ -212,16 +244,28 @@ mod tests {
         drop(library.lock_for_writing().unwrap());
         assert_eq!(library.leftovers(), Leftovers::default());
         assert!(song.exists() && !copy.exists());
-        let left = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         let is_left = |name: &str| name.starts_with(PREFIX) || is_journal(name);
-        assert!(!left.into_iter().any(|name| is_left(&name.to_string_lossy())));
+        assert!(
+            !left
+                .into_iter()
+                .any(|name| is_left(&name.to_string_lossy()))
+        );
     }
 
     #[test]
     fn any_bytes_are_a_journal() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("voisin.reading-x");
-        for bytes in [vec![], vec![1], vec![0xff; SLOT], vec![0xff; SLOT + 1], b"\x03\0a/b\0rest".to_vec()] {
+        for bytes in [
+            vec![],
+            vec![1],
+            vec![0xff; SLOT],
+            vec![0xff; SLOT + 1],
+            b"\x03\0a/b\0rest".to_vec(),
+        ] {
             std::fs::write(&path, bytes).unwrap();
             let _ = read(&path);
         }

@@ -34,9 +34,16 @@ impl LabelTotals {
     pub fn changes(&self, other: &Self) -> u64 {
         let of = |totals: &Self, key: &String| totals.tagged.get(key).copied().unwrap_or(0);
         let fewer = |a: &Self, b: &Self| -> u64 {
-            a.tagged.iter().map(|(key, count)| count.saturating_sub(of(b, key))).sum()
+            a.tagged
+                .iter()
+                .map(|(key, count)| count.saturating_sub(of(b, key)))
+                .sum()
         };
-        let by_hand = self.by_hand.0.abs_diff(other.by_hand.0).max(self.by_hand.1.abs_diff(other.by_hand.1));
+        let by_hand = self
+            .by_hand
+            .0
+            .abs_diff(other.by_hand.0)
+            .max(self.by_hand.1.abs_diff(other.by_hand.1));
         by_hand + fewer(self, other).max(fewer(other, self))
     }
 }
@@ -53,10 +60,14 @@ impl Library {
                 |row| Ok((count(row.get(0)?), count(row.get(1)?))),
             )?;
             // Along the index, which holds nothing else.
-            let mut statement =
-                self.connection.prepare("SELECT genre_key, count(*) FROM genres GROUP BY genre_key")?;
+            let mut statement = self
+                .connection
+                .prepare("SELECT genre_key, count(*) FROM genres GROUP BY genre_key")?;
             let tagged = statement.query_map([], |row| Ok((row.get(0)?, count(row.get(1)?))))?;
-            Ok(LabelTotals { by_hand, tagged: tagged.collect::<rusqlite::Result<_>>()? })
+            Ok(LabelTotals {
+                by_hand,
+                tagged: tagged.collect::<rusqlite::Result<_>>()?,
+            })
         })();
         self.sql(found)
     }
@@ -64,9 +75,13 @@ impl Library {
     /// All labels that were given by hand.
     #[doc(hidden)]
     pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {
-        let found =
-            self.connection.prepare_cached("SELECT content, genre FROM labels").and_then(|mut statement| {
-                statement.query_map([], |row| Ok((ContentId(row.get(0)?), row.get(1)?)))?.collect()
+        let found = self
+            .connection
+            .prepare_cached("SELECT content, genre FROM labels")
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((ContentId(row.get(0)?), row.get(1)?)))?
+                    .collect()
             });
         self.sql(found)
     }
@@ -110,7 +125,9 @@ impl Library {
                     },
                 )
                 .optional()?;
-            let Some((id, change)) = last else { return Ok(None) };
+            let Some((id, change)) = last else {
+                return Ok(None);
+            };
             put(tx, change.content, change.before.as_deref())?;
             tx.execute("DELETE FROM label_changes WHERE id = ?1", [id])?;
             Ok(Some(change))

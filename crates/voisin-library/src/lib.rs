@@ -84,9 +84,9 @@ pub use salvage::{SalvageReport, salvage};
 pub use songs::SongSet;
 pub use track_set::TrackSet;
 pub use types::{
-    AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
-    OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackWindows,
-    Upgrade, Vectors, WordBound, mtime_ns,
+    AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,
+    NewTrack, OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track,
+    TrackFilter, TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::key::MusicalKey;
 pub use voisin_base::tags::TrackTags;
@@ -146,7 +146,9 @@ impl Library {
 
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
-        let generation = self.row("SELECT generation FROM state", [], |row| row.get::<_, i64>(0));
+        let generation = self.row("SELECT generation FROM state", [], |row| {
+            row.get::<_, i64>(0)
+        });
         self.sql(generation).map(|generation| generation as u64)
     }
 
@@ -173,7 +175,10 @@ impl Library {
     /// Keeps at most so many KiB of the database's pages in this connection's own memory.
     #[doc(hidden)]
     pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
-        self.sql(self.connection.pragma_update(None, "cache_size", -i64::from(kibibytes)))
+        self.sql(
+            self.connection
+                .pragma_update(None, "cache_size", -i64::from(kibibytes)),
+        )
     }
 
     /// In case that a statement fails, SQLite keeps copies of the pages that it changes, by default in a file once there are
@@ -214,13 +219,18 @@ impl Library {
         let schema = self.pragma("user_version")? as u32;
         let bytes = (self.pragma("page_count")? * self.pragma("page_size")?) as u64;
         drop(snapshot);
-        Ok(Status { model, upgrade, schema, bytes, ..status })
+        Ok(Status {
+            model,
+            upgrade,
+            schema,
+            bytes,
+            ..status
+        })
     }
 
     /// The model whose vectors are here, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
-        let sql =
-            "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
+        let sql = "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
         self.sql(self.row(sql, [], store::stored_model).optional())
     }
 
@@ -269,12 +279,17 @@ impl Library {
     #[doc(hidden)]
     pub fn content_kind(&self) -> Result<ContentKind> {
         let held: Option<i64> = self.sql(
-            self.connection.query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0)).optional(),
+            self.connection
+                .query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0))
+                .optional(),
         )?;
         Ok(match held {
             Some(0) => ContentKind::Full,
             Some(_) => ContentKind::Quick,
-            None => self.setting(IDENTITY)?.and_then(|name| name.parse().ok()).unwrap_or_default(),
+            None => self
+                .setting(IDENTITY)?
+                .and_then(|name| name.parse().ok())
+                .unwrap_or_default(),
         })
     }
 
@@ -286,7 +301,10 @@ impl Library {
             return Ok(());
         }
         if self.status()?.tracks > 0 {
-            return Err(LibraryError::OtherIdentity { held, offered: kind });
+            return Err(LibraryError::OtherIdentity {
+                held,
+                offered: kind,
+            });
         }
         self.set_setting(IDENTITY, Some(kind.name()))
     }
@@ -294,7 +312,10 @@ impl Library {
     /// Whom tracks count as by.
     #[doc(hidden)]
     pub fn person(&self) -> Result<Person> {
-        Ok(self.setting(PERSON)?.and_then(|name| name.parse().ok()).unwrap_or_default())
+        Ok(self
+            .setting(PERSON)?
+            .and_then(|name| name.parse().ok())
+            .unwrap_or_default())
     }
 
     /// Sets whom tracks count as by, from now on.
@@ -305,7 +326,11 @@ impl Library {
 
     /// A setting of this library, such as the number of windows a track.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        let value = self.row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0));
+        let value = self.row(
+            "SELECT value FROM settings WHERE name = ?1",
+            [name],
+            |row| row.get(0),
+        );
         self.sql(value.optional())
     }
 
@@ -345,7 +370,8 @@ impl Library {
         if !self.connection.is_autocommit() {
             return Ok(Snapshot::nested());
         }
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred);
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred);
         self.sql(transaction).map(Snapshot::new)
     }
 
@@ -357,11 +383,18 @@ impl Library {
 
     /// Runs one write transaction. It takes the write lock at its start, so that two writers queue and
     /// none has to give up half-way. Nothing is changed where the work ends with an error.
-    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, WorkError>) -> Result<T> {
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, WorkError>,
+    ) -> Result<T> {
         if self.mode == OpenMode::ReadOnly {
-            return Err(LibraryError::ReadOnly { path: self.path.clone() });
+            return Err(LibraryError::ReadOnly {
+                path: self.path.clone(),
+            });
         }
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
         let result = transaction.map_err(WorkError::Sql).and_then(|tx| {
             let value = work(&tx)?;
             tx.commit()?;
@@ -380,11 +413,16 @@ impl Library {
         parameters: impl rusqlite::Params,
         read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        self.connection.prepare_cached(sql)?.query_row(parameters, read)
+        self.connection
+            .prepare_cached(sql)?
+            .query_row(parameters, read)
     }
 
     fn pragma(&self, name: &str) -> Result<i64> {
-        self.sql(self.connection.pragma_query_value(None, name, |row| row.get(0)))
+        self.sql(
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0)),
+        )
     }
 
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {

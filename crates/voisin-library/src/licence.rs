@@ -14,8 +14,10 @@ pub fn licence_fits(text: &str, wanted: &str) -> bool {
     let (wanted, Some(id)) = (licence_id(wanted).to_lowercase(), creative_commons(text)) else {
         return fold(text).contains(&fold(wanted));
     };
-    let with_version =
-        |rest: &str| rest.strip_prefix('-').is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+    let with_version = |rest: &str| {
+        rest.strip_prefix('-')
+            .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()))
+    };
     match id.strip_prefix(&wanted) {
         Some("") => true,
         Some(rest) => wanted == "cc" || with_version(rest),
@@ -25,10 +27,16 @@ pub fn licence_fits(text: &str, wanted: &str) -> bool {
 
 fn creative_commons(text: &str) -> Option<String> {
     let text = text.to_lowercase();
-    let parts: Vec<&str> =
-        text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .collect();
     let is = |at: usize, word: &str| parts.get(at) == Some(&word);
-    if let Some(at) = parts.iter().position(|&part| part == "cc0").map(|at| at + 1) {
+    if let Some(at) = parts
+        .iter()
+        .position(|&part| part == "cc0")
+        .map(|at| at + 1)
+    {
         return Some(versioned("cc0", &parts[at..]));
     }
     let named = (0..parts.len()).find_map(|at| match parts[at] {
@@ -42,14 +50,16 @@ fn creative_commons(text: &str) -> Option<String> {
             match part {
                 "by" | "attribution" => by = true,
                 "nc" | "noncommercial" | "commercial" => nc = true,
-                "nd" | "noderivatives" | "noderivs" | "derivatives" | "derivs" | "derivative" | "works" => {
+                "nd" | "noderivatives" | "noderivs" | "derivatives" | "derivs" | "derivative"
+                | "works" => {
                     nd = true;
                 }
                 "sa" | "sharealike" | "alike" => sa = true,
                 "zero" => return Some(versioned("cc0", &parts[at + 1..])),
                 "mark" => return Some("public-domain".to_owned()),
-                "org" | "licenses" | "license" | "licence" | "publicdomain" | "public" | "domain" | "non"
-                | "no" | "share" | "unported" | "international" | "the" | "www" | "legalcode" => {}
+                "org" | "licenses" | "license" | "licence" | "publicdomain" | "public"
+                | "domain" | "non" | "no" | "share" | "unported" | "international" | "the"
+                | "www" | "legalcode" => {}
                 _ if by => break,
                 _ => {}
             }
@@ -59,17 +69,23 @@ fn creative_commons(text: &str) -> Option<String> {
             for (is_in, code) in [(nc, "-nc"), (nd, "-nd"), (sa && !nd, "-sa")] {
                 id.push_str(if is_in { code } else { "" });
             }
-            let version =
-                (start..parts.len()).find(|&at| parts[at].parse::<u8>().is_ok_and(|n| (1..=4).contains(&n)));
+            let version = (start..parts.len())
+                .find(|&at| parts[at].parse::<u8>().is_ok_and(|n| (1..=4).contains(&n)));
             return Some(versioned(&id, version.map_or(&[][..], |at| &parts[at..])));
         }
     }
-    text.replace(['-', '_'], " ").contains("public domain").then(|| "public-domain".to_owned())
+    text.replace(['-', '_'], " ")
+        .contains("public domain")
+        .then(|| "public-domain".to_owned())
 }
 
 /// `id` with the version that comes next, if one does: `4 0` is 4.0, and so is `4`.
 fn versioned(id: &str, next: &[&str]) -> String {
-    let number = |at: usize| next.get(at).and_then(|part| part.parse::<u8>().ok()).filter(|&n| n < 10);
+    let number = |at: usize| {
+        next.get(at)
+            .and_then(|part| part.parse::<u8>().ok())
+            .filter(|&n| n < 10)
+    };
     match (number(0), number(1)) {
         (Some(major), minor) => format!("{id}-{major}.{}", minor.unwrap_or(0)),
         (None, _) => id.to_owned(),
@@ -83,18 +99,36 @@ mod tests {
     #[test]
     fn every_spelling_of_creative_commons_has_one_name() {
         for (text, id) in [
-            ("https://creativecommons.org/licenses/by-sa/4.0/", "cc-by-sa-4.0"),
-            ("http://creativecommons.org/licenses/by-nc-nd/3.0/us/", "cc-by-nc-nd-3.0"),
+            (
+                "https://creativecommons.org/licenses/by-sa/4.0/",
+                "cc-by-sa-4.0",
+            ),
+            (
+                "http://creativecommons.org/licenses/by-nc-nd/3.0/us/",
+                "cc-by-nc-nd-3.0",
+            ),
             ("CC BY-SA 4.0", "cc-by-sa-4.0"),
             ("cc-by", "cc-by"),
             ("2019 Someone. Licensed under CC BY 4.0", "cc-by-4.0"),
-            ("Creative Commons Attribution-NonCommercial-ShareAlike 2.5 Generic", "cc-by-nc-sa-2.5"),
-            ("Creative Commons Attribution-No Derivative Works 3.0", "cc-by-nd-3.0"),
+            (
+                "Creative Commons Attribution-NonCommercial-ShareAlike 2.5 Generic",
+                "cc-by-nc-sa-2.5",
+            ),
+            (
+                "Creative Commons Attribution-No Derivative Works 3.0",
+                "cc-by-nd-3.0",
+            ),
             ("Creative Commons: Attribution (3.0)", "cc-by-3.0"),
-            ("https://creativecommons.org/publicdomain/zero/1.0/", "cc0-1.0"),
+            (
+                "https://creativecommons.org/publicdomain/zero/1.0/",
+                "cc0-1.0",
+            ),
             ("CC0", "cc0"),
             ("CC0 1.0 Universal", "cc0-1.0"),
-            ("https://creativecommons.org/publicdomain/mark/1.0/", "public-domain"),
+            (
+                "https://creativecommons.org/publicdomain/mark/1.0/",
+                "public-domain",
+            ),
             ("Public Domain", "public-domain"),
             ("GPL-2+", "GPL-2+"),
             (" Free Art License 1.3 ", "Free Art License 1.3"),

@@ -40,9 +40,14 @@ impl Library {
     #[doc(hidden)]
     pub fn linked_track(&self, server: &str, item: &str) -> Result<Option<TrackId>> {
         let sql = "SELECT track FROM links WHERE server = ?1 AND item = ?2";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_row([server, item], |row| row.get(0).map(TrackId)).optional()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_row([server, item], |row| row.get(0).map(TrackId))
+                    .optional()
+            });
         self.sql(found)
     }
 
@@ -53,14 +58,19 @@ impl Library {
         let found = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row([server, item], |row| row.get(0)).optional());
+            .and_then(|mut statement| {
+                statement
+                    .query_row([server, item], |row| row.get(0))
+                    .optional()
+            });
         self.sql(found)
     }
 
     /// The id of an artist at a server; the first one where it has several.
     #[doc(hidden)]
     pub fn item_of_artist(&self, server: &str, name: &str) -> Result<Option<String>> {
-        let sql = "SELECT min(item) FROM linked_artists WHERE server = ?1 AND name = ?2 COLLATE NOCASE";
+        let sql =
+            "SELECT min(item) FROM linked_artists WHERE server = ?1 AND name = ?2 COLLATE NOCASE";
         let found = self
             .connection
             .prepare_cached(sql)
@@ -72,9 +82,14 @@ impl Library {
     #[doc(hidden)]
     pub fn linked_tracks(&self, server: &str) -> Result<TrackSet> {
         let sql = "SELECT track FROM links WHERE server = ?1";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_map([server], |row| row.get(0).map(TrackId))?.collect()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map([server], |row| row.get(0).map(TrackId))?
+                    .collect()
+            });
         self.sql(found)
     }
 
@@ -84,9 +99,16 @@ impl Library {
         let list = serde_json::json!(tracks).to_string();
         let sql = "SELECT track, min(item) FROM links
              WHERE server = ?1 AND track IN (SELECT value FROM json_each(?2)) GROUP BY track";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_map([server, &list], |row| Ok((TrackId(row.get(0)?), row.get(1)?)))?.collect()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map([server, &list], |row| {
+                        Ok((TrackId(row.get(0)?), row.get(1)?))
+                    })?
+                    .collect()
+            });
         self.sql(found)
     }
 
@@ -94,20 +116,29 @@ impl Library {
     #[doc(hidden)]
     pub fn linked_servers(&self) -> Result<Vec<(String, u64)>> {
         let sql = "SELECT server, count(*) FROM links GROUP BY server ORDER BY server";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            rows.collect()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let rows = statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+                rows.collect()
+            });
         self.sql(found)
     }
 
     /// Every file with its track.
     #[doc(hidden)]
     pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
-        let found =
-            self.connection.prepare_cached("SELECT path, track FROM files").and_then(|mut statement| {
+        let found = self
+            .connection
+            .prepare_cached("SELECT path, track FROM files")
+            .and_then(|mut statement| {
                 let read = |row: &rusqlite::Row<'_>| {
-                    Ok((paths::from_bytes(row.get_ref(0)?.as_blob()?), TrackId(row.get(1)?)))
+                    Ok((
+                        paths::from_bytes(row.get_ref(0)?.as_blob()?),
+                        TrackId(row.get(1)?),
+                    ))
                 };
                 statement.query_map([], read)?.collect()
             });
@@ -123,14 +154,19 @@ impl Library {
             return Ok(Vec::new());
         }
         let below = [b"/", name].concat();
-        let sql =
-            "SELECT path, track FROM files WHERE path = ?1 OR substr(path, -length(?2)) = ?2 ORDER BY id";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            let read = |row: &rusqlite::Row<'_>| {
-                Ok((paths::from_bytes(row.get_ref(0)?.as_blob()?), TrackId(row.get(1)?)))
-            };
-            statement.query_map((bytes, &below), read)?.collect()
-        });
+        let sql = "SELECT path, track FROM files WHERE path = ?1 OR substr(path, -length(?2)) = ?2 ORDER BY id";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let read = |row: &rusqlite::Row<'_>| {
+                    Ok((
+                        paths::from_bytes(row.get_ref(0)?.as_blob()?),
+                        TrackId(row.get(1)?),
+                    ))
+                };
+                statement.query_map((bytes, &below), read)?.collect()
+            });
         self.sql(found)
     }
 }

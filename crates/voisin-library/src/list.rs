@@ -68,11 +68,32 @@ impl SortBy {
         const ARTIST: &str = "coalesce(t.artist_key, t.album_artist_key)";
         match self {
             Self::Id => &[],
-            Self::Artist => &[ARTIST, "t.album", "t.disc_number", "t.track_number", "t.title"],
-            Self::Album => &["t.album", ARTIST, "t.disc_number", "t.track_number", "t.title"],
+            Self::Artist => &[
+                ARTIST,
+                "t.album",
+                "t.disc_number",
+                "t.track_number",
+                "t.title",
+            ],
+            Self::Album => &[
+                "t.album",
+                ARTIST,
+                "t.disc_number",
+                "t.track_number",
+                "t.title",
+            ],
             Self::Title => &["t.title", ARTIST],
-            Self::Genre => &["(SELECT genre_key FROM genres WHERE file = f.id AND position = 0)", ARTIST],
-            Self::Year => &["t.year", ARTIST, "t.album", "t.disc_number", "t.track_number"],
+            Self::Genre => &[
+                "(SELECT genre_key FROM genres WHERE file = f.id AND position = 0)",
+                ARTIST,
+            ],
+            Self::Year => &[
+                "t.year",
+                ARTIST,
+                "t.album",
+                "t.disc_number",
+                "t.track_number",
+            ],
             Self::Time => &["a.seconds"],
             Self::Added => &["a.added_at"],
             Self::Path => &["coalesce(f.path, a.last_path)"],
@@ -90,10 +111,14 @@ impl std::str::FromStr for SortBy {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, sort)| *sort).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            format!("expected one of {}, found \"{text}\"", names.join(", "))
-        })
+        Self::ALL
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, sort)| *sort)
+            .ok_or_else(|| {
+                let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+                format!("expected one of {}, found \"{text}\"", names.join(", "))
+            })
     }
 }
 
@@ -142,13 +167,24 @@ struct Sortable {
 impl Sortable {
     fn read(row: &Row<'_>, by: SortBy) -> rusqlite::Result<Self> {
         let keys = (1..=by.columns().len()).map(|at| Key::read(row, at));
-        Ok(Self { id: TrackId(row.get(0)?), keys: keys.collect::<rusqlite::Result<_>>()? })
+        Ok(Self {
+            id: TrackId(row.get(0)?),
+            keys: keys.collect::<rusqlite::Result<_>>()?,
+        })
     }
 
     fn compare(&self, other: &Self, by: SortBy, descending: bool) -> Ordering {
-        let keys = self.keys.iter().zip(&other.keys).map(|(a, b)| a.compare(b, descending));
+        let keys = self
+            .keys
+            .iter()
+            .zip(&other.keys)
+            .map(|(a, b)| a.compare(b, descending));
         let ids = self.id.cmp(&other.id);
-        let ids = if by == SortBy::Id && descending { ids.reverse() } else { ids };
+        let ids = if by == SortBy::Id && descending {
+            ids.reverse()
+        } else {
+            ids
+        };
         keys.fold(Ordering::Equal, Ordering::then).then(ids)
     }
 }
@@ -157,8 +193,14 @@ impl Library {
     /// Every track of the library in order; equal ones by id. Names compare without regard to case and accents.
     #[doc(hidden)]
     pub fn sorted(&self, by: SortBy, descending: bool) -> Result<Vec<TrackId>> {
-        let columns: String = by.columns().iter().map(|column| format!(", {column}")).collect();
-        let rows = self.connection.prepare(&format!("SELECT a.id{columns} {SORTED_FROM}"));
+        let columns: String = by
+            .columns()
+            .iter()
+            .map(|column| format!(", {column}"))
+            .collect();
+        let rows = self
+            .connection
+            .prepare(&format!("SELECT a.id{columns} {SORTED_FROM}"));
         let rows = rows.and_then(|mut statement| {
             let rows = statement.query_map([], |row| Sortable::read(row, by))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
@@ -188,7 +230,10 @@ impl Library {
         };
         let columns = by.columns().join(", ");
         let sql = format!("SELECT a.id, {columns} {SORTED_FROM} WHERE a.id = ?1");
-        let last = self.connection.query_row(&sql, [id.0], |row| Sortable::read(row, by)).optional();
+        let last = self
+            .connection
+            .query_row(&sql, [id.0], |row| Sortable::read(row, by))
+            .optional();
         match self.sql(last)? {
             Some(last) if !matches!(last.keys[0], Key::Missing) => {
                 self.sql(self.along_artists(descending, Some(&last), count, fits))
@@ -205,7 +250,9 @@ impl Library {
         fits: impl Fn(TrackId) -> bool,
     ) -> rusqlite::Result<Option<Vec<TrackId>>> {
         let by = SortBy::Artist;
-        let mut statement = self.connection.prepare(&by_artist(descending, after.is_some()))?;
+        let mut statement = self
+            .connection
+            .prepare(&by_artist(descending, after.is_some()))?;
         let start = after.and_then(|after| match &after.keys[0] {
             Key::Text(text) => Some(String::from_utf8_lossy(text)),
             Key::Missing | Key::Number(_) => None,
@@ -213,9 +260,14 @@ impl Library {
         let mut rows = statement.query(rusqlite::params_from_iter(start))?;
         let (mut found, mut of_one) = (Vec::new(), Vec::<Sortable>::new());
         loop {
-            let next = rows.next()?.map(|row| Sortable::read(row, by)).transpose()?;
+            let next = rows
+                .next()?
+                .map(|row| Sortable::read(row, by))
+                .transpose()?;
             let goes_on = next.as_ref().is_some_and(|next| {
-                of_one.first().is_none_or(|one| one.keys[0].compare(&next.keys[0], false).is_eq())
+                of_one
+                    .first()
+                    .is_none_or(|one| one.keys[0].compare(&next.keys[0], false).is_eq())
             });
             if !goes_on {
                 // All of one artist are there: what else they are sorted by is not in the index.
@@ -239,8 +291,16 @@ impl Library {
 fn by_artist(descending: bool, from_one: bool) -> String {
     let columns = SortBy::Artist.columns().join(", ");
     let artist = SortBy::Artist.columns()[0];
-    let (at_least, order) = if descending { ("<=", "DESC") } else { (">=", "ASC") };
-    let from = if from_one { format!("AND {artist} {at_least} ?1") } else { String::new() };
+    let (at_least, order) = if descending {
+        ("<=", "DESC")
+    } else {
+        (">=", "ASC")
+    };
+    let from = if from_one {
+        format!("AND {artist} {at_least} ?1")
+    } else {
+        String::new()
+    };
     // A cross join reads its tables in this order.
     format!(
         "SELECT f.track, {columns} FROM tags t CROSS JOIN files f ON f.id = t.file
@@ -281,7 +341,9 @@ mod tests {
         let mut second = track(3, vec![0.6, 0.8], 0);
         second.file.path = "/m/other.ogg".into();
         second.tags.artist = Some("AAA".into());
-        library.attach_file(TrackId(3), &second.file, &second.tags).unwrap();
+        library
+            .attach_file(TrackId(3), &second.file, &second.tags)
+            .unwrap();
         let mut compared = 0;
         for descending in [false, true] {
             let all = library.sorted(SortBy::Artist, descending).unwrap();
@@ -290,10 +352,16 @@ mod tests {
                 let rest = &all[after.map_or(0, |at| at + 1)..];
                 for count in [1, 4, 17] {
                     let fits = |id: TrackId| id.0 % 4 != 1;
-                    let expected: Vec<TrackId> =
-                        rest.iter().copied().filter(|id| fits(*id)).take(count).collect();
+                    let expected: Vec<TrackId> = rest
+                        .iter()
+                        .copied()
+                        .filter(|id| fits(*id))
+                        .take(count)
+                        .collect();
                     let after = after.map(|at| all[at]);
-                    let found = library.first_sorted(SortBy::Artist, descending, after, count, fits).unwrap();
+                    let found = library
+                        .first_sorted(SortBy::Artist, descending, after, count, fits)
+                        .unwrap();
                     compared += usize::from(found.is_some());
                     if let Some(found) = found {
                         assert_eq!(found, expected, "{descending} {after:?} {count}");
@@ -308,15 +376,27 @@ mod tests {
             let sql = format!("EXPLAIN QUERY PLAN {}", by_artist(descending, from_one));
             let mut statement = library.connection.prepare(&sql).unwrap();
             let start = from_one.then_some("abba");
-            let rows = statement.query_map(rusqlite::params_from_iter(start), |row| row.get(3)).unwrap();
+            let rows = statement
+                .query_map(rusqlite::params_from_iter(start), |row| row.get(3))
+                .unwrap();
             let plan: Vec<String> = rows.collect::<rusqlite::Result<_>>().unwrap();
             assert!(plan[0].contains("USING INDEX tags_by_artist"), "{plan:?}");
-            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+            assert!(
+                !plan.iter().any(|step| step.contains("TEMP B-TREE")),
+                "{plan:?}"
+            );
         }
         assert_eq!(
-            library.first_sorted(SortBy::Artist, false, Some(TrackId(99)), 1, |_| true).unwrap(),
+            library
+                .first_sorted(SortBy::Artist, false, Some(TrackId(99)), 1, |_| true)
+                .unwrap(),
             None
         );
-        assert_eq!(library.first_sorted(SortBy::Title, false, None, 1, |_| true).unwrap(), None);
+        assert_eq!(
+            library
+                .first_sorted(SortBy::Title, false, None, 1, |_| true)
+                .unwrap(),
+            None
+        );
     }
 }

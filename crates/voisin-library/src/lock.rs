@@ -19,7 +19,12 @@ impl WriterLock {
     /// Takes the lock of `dir`, or says who has it.
     pub(super) fn try_take(dir: &Path) -> Result<Self, LibraryError> {
         let path = dir.join(LOCK_FILE);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let mut file = opened.map_err(|source| match source.kind() {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                 LibraryError::ReadOnly { path: path.clone() }
@@ -27,25 +32,40 @@ impl WriterLock {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 LibraryError::DiskFull { path: path.clone() }
             }
-            _ => LibraryError::Io { action: "open", path: path.clone(), source },
+            _ => LibraryError::Io {
+                action: "open",
+                path: path.clone(),
+                source,
+            },
         })?;
         match file.try_lock() {
             Ok(()) => {
                 // The process id only helps people to see who holds the lock: where the disk is too full to write it, tracks can
                 // still be removed.
-                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                let _ = file
+                    .set_len(0)
+                    .and_then(|()| writeln!(file, "{}", std::process::id()));
                 Ok(Self { _file: Some(file) })
             }
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                let _ = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
-                Err(LibraryError::WriterBusy { dir: dir.to_path_buf(), pid: text.trim().parse().ok() })
+                let _ = file
+                    .rewind()
+                    .and_then(|()| file.take(32).read_to_string(&mut text));
+                Err(LibraryError::WriterBusy {
+                    dir: dir.to_path_buf(),
+                    pid: text.trim().parse().ok(),
+                })
             }
             // A file system without locks: SQLite's own remain.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
                 Ok(Self { _file: None })
             }
-            Err(TryLockError::Error(source)) => Err(LibraryError::Io { action: "lock", path, source }),
+            Err(TryLockError::Error(source)) => Err(LibraryError::Io {
+                action: "lock",
+                path,
+                source,
+            }),
         }
     }
 

@@ -13,13 +13,20 @@ impl Library {
     #[doc(hidden)]
     pub fn logits(&self, among: Option<&[TrackId]>) -> Result<Vec<(TrackId, Vec<f32>)>> {
         let list = among.map(|ids| serde_json::json!(ids).to_string());
-        let those = if list.is_some() { "AND track IN (SELECT value FROM json_each(?1))" } else { "" };
+        let those = if list.is_some() {
+            "AND track IN (SELECT value FROM json_each(?1))"
+        } else {
+            ""
+        };
         let sql = format!(
             "SELECT track, logits FROM logits WHERE model = (SELECT model FROM state) {those} ORDER BY track"
         );
         let rows = self.connection.prepare(&sql).and_then(|mut statement| {
             let rows = statement.query_map(rusqlite::params_from_iter(list), |row| {
-                Ok((TrackId(row.get(0)?), read::f32_values(row.get_ref(1)?.as_blob()?)))
+                Ok((
+                    TrackId(row.get(0)?),
+                    read::f32_values(row.get_ref(1)?.as_blob()?),
+                ))
             })?;
             rows.collect()
         });

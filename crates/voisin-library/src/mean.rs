@@ -29,7 +29,9 @@ impl Library {
     /// What is taken off the current model's vectors, if it was ever taken; one that cannot be read counts as none.
     #[doc(hidden)]
     pub fn mean(&self) -> Result<Option<StoredMean>> {
-        let Some(model) = self.model()? else { return Ok(None) };
+        let Some(model) = self.model()? else {
+            return Ok(None);
+        };
         let text = self.setting(&format!("{PREFIX}{}", model.fingerprint))?;
         Ok(text.and_then(|text| read(&text, model.dimension)))
     }
@@ -44,13 +46,20 @@ impl Library {
     pub fn set_mean(&mut self, mean: &StoredMean) -> Result<u64> {
         let model = self.model()?.ok_or(LibraryError::NoModel)?;
         if mean.values.len() != model.dimension {
-            return Err(LibraryError::Dimension { expected: model.dimension, found: mean.values.len() });
+            return Err(LibraryError::Dimension {
+                expected: model.dimension,
+                found: mean.values.len(),
+            });
         }
         let name = format!("{PREFIX}{}", model.fingerprint);
         let text = serde_json::to_string(mean).unwrap_or_default();
         self.write(|tx| {
             let held: Option<String> = tx
-                .query_row("SELECT value FROM settings WHERE name = ?1", [&name], |row| row.get(0))
+                .query_row(
+                    "SELECT value FROM settings WHERE name = ?1",
+                    [&name],
+                    |row| row.get(0),
+                )
                 .optional()?;
             tx.execute(
                 "INSERT INTO settings (name, value) VALUES (?1, ?2)
@@ -63,9 +72,16 @@ impl Library {
                 return Ok(mean.generation);
             }
             tx.execute("UPDATE state SET generation = generation + 1", [])?;
-            tx.execute("INSERT INTO changes SELECT generation, 0, ?1 FROM state", [CHANGE])?;
+            tx.execute(
+                "INSERT INTO changes SELECT generation, 0, ?1 FROM state",
+                [CHANGE],
+            )?;
             // Vectors that changed meanwhile are still to be put into the index.
-            Ok(if before as u64 == mean.generation { mean.generation + 1 } else { mean.generation })
+            Ok(if before as u64 == mean.generation {
+                mean.generation + 1
+            } else {
+                mean.generation
+            })
         })
     }
 }
@@ -81,19 +97,28 @@ pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
 
 fn read(text: &str, dimension: usize) -> Option<StoredMean> {
     let mean: StoredMean = serde_json::from_str(text).ok()?;
-    (mean.values.len() == dimension && mean.values.iter().all(|value| value.is_finite())).then_some(mean)
+    (mean.values.len() == dimension && mean.values.iter().all(|value| value.is_finite()))
+        .then_some(mean)
 }
 
 /// Numbers as their bits, so that not the last one of them is lost in writing.
 mod bits {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(values: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        values: &[f32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(values.iter().map(|value| value.to_bits()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
-        Ok(Vec::<u32>::deserialize(deserializer)?.into_iter().map(f32::from_bits).collect())
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<f32>, D::Error> {
+        Ok(Vec::<u32>::deserialize(deserializer)?
+            .into_iter()
+            .map(f32::from_bits)
+            .collect())
     }
 }
 
@@ -103,7 +128,12 @@ mod tests {
     use crate::testing::{library, track};
 
     fn mean(values: &[f32], generation: u64) -> StoredMean {
-        StoredMean { values: values.to_vec(), tracks: 2, generation, is_fixed: false }
+        StoredMean {
+            values: values.to_vec(),
+            tracks: 2,
+            generation,
+            is_fixed: false,
+        }
     }
 
     #[test]
@@ -114,12 +144,32 @@ mod tests {
         let first = library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
         let one = mean(&[0.1, f32::MIN_POSITIVE], 1);
         assert_eq!(library.set_mean(&one).unwrap(), 2);
-        assert_eq!((library.mean().unwrap(), library.generation().unwrap()), (Some(one.clone()), 2));
+        assert_eq!(
+            (library.mean().unwrap(), library.generation().unwrap()),
+            (Some(one.clone()), 2)
+        );
         // The same values, looked at again, are no news.
-        assert_eq!(library.set_mean(&StoredMean { tracks: 9, ..one.clone() }).unwrap(), 1);
-        assert_eq!((library.mean().unwrap().unwrap().tracks, library.generation().unwrap()), (9, 2));
+        assert_eq!(
+            library
+                .set_mean(&StoredMean {
+                    tracks: 9,
+                    ..one.clone()
+                })
+                .unwrap(),
+            1
+        );
+        assert_eq!(
+            (
+                library.mean().unwrap().unwrap().tracks,
+                library.generation().unwrap()
+            ),
+            (9, 2)
+        );
         let changes = library.changes_since(0).unwrap().unwrap();
-        assert_eq!((changes.generation, changes.added, changes.removed), (2, vec![first], vec![]));
+        assert_eq!(
+            (changes.generation, changes.added, changes.removed),
+            (2, vec![first], vec![])
+        );
         // A track that came meanwhile is still to be put into the index.
         library.insert_track(&track(2, vec![1.0, 0.0], 0)).unwrap();
         assert_eq!(library.set_mean(&mean(&[0.2, 0.2], 2)).unwrap(), 2);
@@ -134,7 +184,10 @@ mod tests {
         library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
         assert!(matches!(
             library.set_mean(&mean(&[0.1], 1)),
-            Err(LibraryError::Dimension { expected: 2, found: 1 })
+            Err(LibraryError::Dimension {
+                expected: 2,
+                found: 1
+            })
         ));
         let name = format!("{PREFIX}{}", library.model().unwrap().unwrap().fingerprint);
         let nan = serde_json::to_string(&mean(&[0.1, f32::NAN], 1)).unwrap();

@@ -7,7 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
-use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths};
+use super::{
+    DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths,
+};
 use voisin_base::abandoned::PREFIX;
 use voisin_base::atomic_file::{self, StagingFolder};
 
@@ -22,9 +24,13 @@ pub const SCHEMA_VERSION: u32 = 10;
 pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
     [
         M::up(include_str!("schema/1.sql")),
-        M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| Ok(checksum::fill(tx)?)),
+        M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| {
+            Ok(checksum::fill(tx)?)
+        }),
         M::up(include_str!("schema/3.sql")),
-        M::up_with_hook(include_str!("schema/4.sql"), |tx: &Transaction<'_>| Ok(checksum::seal_all(tx)?)),
+        M::up_with_hook(include_str!("schema/4.sql"), |tx: &Transaction<'_>| {
+            Ok(checksum::seal_all(tx)?)
+        }),
         M::up(include_str!("schema/5.sql")),
         M::up(include_str!("schema/6.sql")),
         M::up(include_str!("schema/7.sql")),
@@ -78,42 +84,78 @@ impl Library {
     ) -> Result<Self> {
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
             let found = "not a folder".into();
-            return Err(LibraryError::NotALibrary { path: dir.to_path_buf(), found });
+            return Err(LibraryError::NotALibrary {
+                path: dir.to_path_buf(),
+                found,
+            });
         }
         if mode == OpenMode::Create {
             std::fs::create_dir_all(dir).map_err(|source| match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    LibraryError::ReadOnly { path: dir.to_path_buf() }
+                    LibraryError::ReadOnly {
+                        path: dir.to_path_buf(),
+                    }
                 }
-                std::io::ErrorKind::StorageFull => LibraryError::DiskFull { path: dir.to_path_buf() },
-                _ => LibraryError::Io { action: "create", path: dir.to_path_buf(), source },
+                std::io::ErrorKind::StorageFull => LibraryError::DiskFull {
+                    path: dir.to_path_buf(),
+                },
+                _ => LibraryError::Io {
+                    action: "create",
+                    path: dir.to_path_buf(),
+                    source,
+                },
             })?;
         }
         let path = dir.join(DATABASE);
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(LibraryError::NotALibrary { path, found: "not a regular file".into() }),
+            Ok(_) => {
+                return Err(LibraryError::NotALibrary {
+                    path,
+                    found: "not a regular file".into(),
+                });
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if mode != OpenMode::Create {
-                    return Err(LibraryError::NotFound { dir: dir.to_path_buf() });
+                    return Err(LibraryError::NotFound {
+                        dir: dir.to_path_buf(),
+                    });
                 }
             }
-            Err(source) => return Err(LibraryError::Io { action: "open", path, source }),
+            Err(source) => {
+                return Err(LibraryError::Io {
+                    action: "open",
+                    path,
+                    source,
+                });
+            }
         }
 
         let (connection, version) = connect(&path, mode)?;
-        let mut library = Self { connection, dir: dir.to_path_buf(), path, mode, names: Mutex::default() };
+        let mut library = Self {
+            connection,
+            dir: dir.to_path_buf(),
+            path,
+            mode,
+            names: Mutex::default(),
+        };
         library.refuse_cut_file()?;
         let newest = migrations.len() as i64;
         if version > newest {
-            return Err(LibraryError::Newer { path: library.path, found: version, expected: newest });
+            return Err(LibraryError::Newer {
+                path: library.path,
+                found: version,
+                expected: newest,
+            });
         }
         if version < newest {
             if version == 0 && mode != OpenMode::Create {
                 return Err(if has_other_files(dir) {
                     LibraryError::Emptied { path: library.path }
                 } else {
-                    LibraryError::NotFound { dir: dir.to_path_buf() }
+                    LibraryError::NotFound {
+                        dir: dir.to_path_buf(),
+                    }
                 });
             }
             if mode == OpenMode::ReadOnly {
@@ -127,7 +169,9 @@ impl Library {
         }
         if mode != OpenMode::ReadOnly {
             library.sql(
-                library.connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"),
+                library
+                    .connection
+                    .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"),
             )?;
         }
         Ok(library)
@@ -157,7 +201,10 @@ impl Library {
         let mut backup = None;
         if from == 0 {
             self.sql(self.connection.pragma_update(None, "page_size", page_size))?;
-            self.sql(self.connection.pragma_update(None, "application_id", APPLICATION_ID))?;
+            self.sql(
+                self.connection
+                    .pragma_update(None, "application_id", APPLICATION_ID),
+            )?;
             self.sql(self.connection.pragma_update(None, "journal_mode", "WAL"))?;
         } else if from < migrations.len() as i64 {
             let target = free_name(&self.path, from);
@@ -165,8 +212,12 @@ impl Library {
             backup = Some(target);
         }
         // Tables are rebuilt by some migrations, which must not cascade.
-        self.sql(self.connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL"))?;
-        self.connection.set_transaction_behavior(TransactionBehavior::Immediate);
+        self.sql(
+            self.connection
+                .execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL"),
+        )?;
+        self.connection
+            .set_transaction_behavior(TransactionBehavior::Immediate);
         let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection).map_err(|error| {
             match error {
                 rusqlite_migration::Error::RusqliteError { err, .. }
@@ -180,10 +231,16 @@ impl Library {
         // Each attempt would leave a backup, on a disk that may be full. Of a database that can no longer be
         // read, the backup is kept.
         if let (
-            Err(LibraryError::Migration { .. } | LibraryError::DiskFull { .. } | LibraryError::Locked { .. }),
+            Err(
+                LibraryError::Migration { .. }
+                | LibraryError::DiskFull { .. }
+                | LibraryError::Locked { .. },
+            ),
             Some(backup),
         ) = (&migrated, backup)
-            && self.pragma("user_version").is_ok_and(|version| version == from)
+            && self
+                .pragma("user_version")
+                .is_ok_and(|version| version == from)
         {
             let _ = std::fs::remove_file(backup);
         }
@@ -225,9 +282,11 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
         // A folder that cannot be written has no place for the shared memory of write-ahead mode. If the
         // log is empty as well, the file is all there is and nobody can change it.
         Err(error) if mode == OpenMode::ReadOnly && is_unwritable(&error) && log_is_empty(path) => {
-            let connection =
-                Connection::open_with_flags(immutable_uri(path)?, flags | OpenFlags::SQLITE_OPEN_URI)
-                    .map_err(fault)?;
+            let connection = Connection::open_with_flags(
+                immutable_uri(path)?,
+                flags | OpenFlags::SQLITE_OPEN_URI,
+            )
+            .map_err(fault)?;
             let version = prepare(&connection).map_err(fault)?;
             (connection, version)
         }
@@ -247,8 +306,9 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
         }
     };
 
-    let application: i32 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(fault)?;
+    let application: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(fault)?;
     if application != APPLICATION_ID {
         let tables: i64 = connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -256,12 +316,16 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
         if application != 0 || tables != 0 || version != 0 {
             return Err(LibraryError::NotALibrary {
                 path: path.to_path_buf(),
-                found: format!("a SQLite database of another program, application id {application:#010x}"),
+                found: format!(
+                    "a SQLite database of another program, application id {application:#010x}"
+                ),
             });
         }
     }
     if mode != OpenMode::ReadOnly && connection.is_readonly("main").map_err(fault)? {
-        return Err(LibraryError::ReadOnly { path: path.to_path_buf() });
+        return Err(LibraryError::ReadOnly {
+            path: path.to_path_buf(),
+        });
     }
     Ok((connection, version))
 }
@@ -282,12 +346,17 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn is_unwritable(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+    )
 }
 
 fn log_is_empty(path: &Path) -> bool {
-    std::fs::metadata(paths::with_suffix(path, "-wal"))
-        .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |log| log.len() == 0)
+    std::fs::metadata(paths::with_suffix(path, "-wal")).map_or_else(
+        |error| error.kind() == std::io::ErrorKind::NotFound,
+        |log| log.len() == 0,
+    )
 }
 
 /// `file:` URI that opens a database without locks and log.
@@ -318,18 +387,30 @@ pub fn free_name(path: &Path, version: i64) -> PathBuf {
 /// A consistent copy, written under another name, flushed and renamed: `target` is whole or not there.
 pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Result<()> {
     let io = |action, at: &Path, source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::StorageFull => LibraryError::DiskFull { path: at.to_path_buf() },
+        std::io::ErrorKind::StorageFull => LibraryError::DiskFull {
+            path: at.to_path_buf(),
+        },
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            LibraryError::ReadOnly { path: at.to_path_buf() }
+            LibraryError::ReadOnly {
+                path: at.to_path_buf(),
+            }
         }
-        _ => LibraryError::Io { action, path: at.to_path_buf(), source },
+        _ => LibraryError::Io {
+            action,
+            path: at.to_path_buf(),
+            source,
+        },
     };
     if target.exists() {
-        return Err(io("write", target, std::io::ErrorKind::AlreadyExists.into()));
+        return Err(io(
+            "write",
+            target,
+            std::io::ErrorKind::AlreadyExists.into(),
+        ));
     }
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging =
-        StagingFolder::beside(target, PREFIX).map_err(|source| io("write beside", target, source))?;
+    let staging = StagingFolder::beside(target, PREFIX)
+        .map_err(|source| io("write beside", target, source))?;
     let copy = staging.path().join("copy.db");
     connection
         .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])

@@ -36,7 +36,9 @@ pub fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {
     {
         path.to_str()
             .map(str::as_bytes)
-            .ok_or_else(|| LibraryError::PathEncoding { path: path.to_path_buf() })
+            .ok_or_else(|| LibraryError::PathEncoding {
+                path: path.to_path_buf(),
+            })
     }
 }
 
@@ -85,7 +87,11 @@ pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
         }
         _ => (false, |_| false),
     };
-    if is_absolute && !bytes.contains(&0) && !bytes.split(is_split).any(|step| step == b".." || step == b".")
+    if is_absolute
+        && !bytes.contains(&0)
+        && !bytes
+            .split(is_split)
+            .any(|step| step == b".." || step == b".")
     {
         return Ok(());
     }
@@ -129,8 +135,14 @@ mod tests {
         std::fs::write(real.join("a.mp3"), b"a").unwrap();
         std::os::unix::fs::symlink(real.join("a.mp3"), real.join("named.mp3")).unwrap();
         std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
-        assert_eq!(stored_path(&dir.path().join("link/named.mp3")), real.join("named.mp3"));
-        assert_eq!(stored_path(&dir.path().join("link/../real/./a.mp3")), real.join("a.mp3"));
+        assert_eq!(
+            stored_path(&dir.path().join("link/named.mp3")),
+            real.join("named.mp3")
+        );
+        assert_eq!(
+            stored_path(&dir.path().join("link/../real/./a.mp3")),
+            real.join("a.mp3")
+        );
         let gone = real.join("no/such/../folder/x.mp3");
         assert_eq!(stored_path(&gone), real.join("no/folder/x.mp3"));
     }
@@ -142,7 +154,10 @@ mod tests {
         std::fs::write(dir.path().join("a.mp3"), b"a").unwrap();
         let stored = stored_path(&dir.path().join(".").join("A.mp3"));
         let text = stored.to_str().unwrap();
-        assert!(text.as_bytes()[1] == b':' && text.ends_with(r"\A.mp3"), "{text}");
+        assert!(
+            text.as_bytes()[1] == b':' && text.ends_with(r"\A.mp3"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -172,7 +187,10 @@ mod tests {
             "s3://bucket/../a.mp3",
         ] {
             let said = check(Path::new(bad)).expect_err(bad).to_string();
-            assert!(said.starts_with(&format!("path {bad:?}: expected an absolute one")), "{said}");
+            assert!(
+                said.starts_with(&format!("path {bad:?}: expected an absolute one")),
+                "{said}"
+            );
         }
     }
 

@@ -29,20 +29,28 @@ impl TagPattern {
     /// What was expected, in words: the expression cannot be read or would take more than a megabyte, or there is no such
     /// field.
     pub fn new(text: &str) -> Result<Self, String> {
-        let is_name =
-            |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
         let (field, expression) = match text.split_once(':').filter(|(name, _)| is_name(name)) {
             None => (None, text),
             Some((name, expression)) => match FIELDS.iter().position(|field| *field == name) {
                 Some(field) => (Some(field), expression),
                 None => {
-                    return Err(format!("{} before the colon ([:] is a colon as such)", FIELDS.join(", ")));
+                    return Err(format!(
+                        "{} before the colon ([:] is a colon as such)",
+                        FIELDS.join(", ")
+                    ));
                 }
             },
         };
         let regex = RegexBuilder::new(expression).size_limit(MOST_BYTES).build();
         let regex = regex.map_err(|error| format!("a regular expression ({})", reason(&error)))?;
-        Ok(Self { text: text.to_owned(), field, regex })
+        Ok(Self {
+            text: text.to_owned(),
+            field,
+            regex,
+        })
     }
 
     /// As it was written.
@@ -54,10 +62,20 @@ impl TagPattern {
     ///
     /// - `artists`: artist and album artist
     pub(super) fn fits(&self, artists: [&str; 2], title: &str, album: &str, path: &[u8]) -> bool {
-        let fields: [&[&[u8]]; FIELDS.len()] =
-            [&artists.map(str::as_bytes), &[title.as_bytes()], &[album.as_bytes()], &[path]];
-        let asked = self.field.map_or(&fields[..], |field| &fields[field..=field]);
-        asked.iter().copied().flatten().any(|text| self.regex.is_match(text))
+        let fields: [&[&[u8]]; FIELDS.len()] = [
+            &artists.map(str::as_bytes),
+            &[title.as_bytes()],
+            &[album.as_bytes()],
+            &[path],
+        ];
+        let asked = self
+            .field
+            .map_or(&fields[..], |field| &fields[field..=field]);
+        asked
+            .iter()
+            .copied()
+            .flatten()
+            .any(|text| self.regex.is_match(text))
     }
 }
 
@@ -76,7 +94,12 @@ mod tests {
     fn a_pattern_looks_at_the_field_that_it_names() {
         let fits = |text: &str| {
             let pattern = TagPattern::new(text).unwrap();
-            pattern.fits(["Sigur Rós", "Various"], "Ágætis byrjun", "The Best: Live", b"/m/\xff/01.mp3")
+            pattern.fits(
+                ["Sigur Rós", "Various"],
+                "Ágætis byrjun",
+                "The Best: Live",
+                b"/m/\xff/01.mp3",
+            )
         };
         for yes in [
             "^The ",
@@ -90,7 +113,14 @@ mod tests {
         ] {
             assert!(fits(yes), "{yes}");
         }
-        for no in ["^best", "title:^The", "artist:Live", "path:Sigur", "album:mp3", "^Best$"] {
+        for no in [
+            "^best",
+            "title:^The",
+            "artist:Live",
+            "path:Sigur",
+            "album:mp3",
+            "^Best$",
+        ] {
             assert!(!fits(no), "{no}");
         }
     }
@@ -100,6 +130,10 @@ mod tests {
         let refused = |text: &str| TagPattern::new(text).unwrap_err();
         assert_eq!(refused("title:(a"), "a regular expression (unclosed group)");
         assert!(refused("genre:rock").starts_with("artist, title, album, path before the colon"));
-        assert!(refused(r"(\w{1000}){1000}").contains("size limit"), "{}", refused(r"(\w{1000}){1000}"));
+        assert!(
+            refused(r"(\w{1000}){1000}").contains("size limit"),
+            "{}",
+            refused(r"(\w{1000}){1000}")
+        );
     }
 }

@@ -7,7 +7,9 @@ use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
-use super::{Library, Result, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path};
+use super::{
+    Library, Result, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path,
+};
 use voisin_base::track::TrackId;
 
 /// A value that a condition names by its number.
@@ -34,9 +36,9 @@ impl ToSql for FilterValue {
             Self::Real(number) => number.to_sql(),
             Self::Text(text) => text.to_sql(),
             Self::Path(bytes) => bytes.to_sql(),
-            Self::Texts(_) | Self::Keys(_) => {
-                Err(rusqlite::Error::ToSqlConversionFailure("SQLite has no lists".into()))
-            }
+            Self::Texts(_) | Self::Keys(_) => Err(rusqlite::Error::ToSqlConversionFailure(
+                "SQLite has no lists".into(),
+            )),
         }
     }
 }
@@ -72,7 +74,12 @@ impl FilterSql {
     ///
     /// - `first`: the number of the first value
     pub fn new(dialect: FilterDialect, first: usize) -> Self {
-        Self { dialect, sql: "true".to_owned(), values: Vec::new(), first }
+        Self {
+            dialect,
+            sql: "true".to_owned(),
+            values: Vec::new(),
+            first,
+        }
     }
 
     /// Adds a condition, in which each `{}` is the value.
@@ -87,7 +94,11 @@ impl FilterSql {
     }
 
     fn bind(&mut self, value: FilterValue) -> String {
-        let sign = if matches!(self.dialect, FilterDialect::Sqlite) { '?' } else { '$' };
+        let sign = if matches!(self.dialect, FilterDialect::Sqlite) {
+            '?'
+        } else {
+            '$'
+        };
         self.values.push(value);
         format!("{sign}{}", self.first + self.values.len() - 1)
     }
@@ -99,13 +110,19 @@ impl FilterSql {
             _ if names.is_empty() => {}
             FilterDialect::Sqlite => self.texts(folded.collect(), sqlite),
             FilterDialect::Postgres { key } => {
-                self.and(postgres, FilterValue::Keys(folded.map(|name| key(name.as_bytes())).collect()));
+                self.and(
+                    postgres,
+                    FilterValue::Keys(folded.map(|name| key(name.as_bytes())).collect()),
+                );
             }
         }
     }
 
     fn texts(&mut self, texts: Vec<String>, condition: &str) {
-        let named: Vec<String> = texts.into_iter().map(|text| self.bind(FilterValue::Text(text))).collect();
+        let named: Vec<String> = texts
+            .into_iter()
+            .map(|text| self.bind(FilterValue::Text(text)))
+            .collect();
         self.also(&condition.replace("{}", &named.join(", ")));
     }
 
@@ -145,8 +162,13 @@ impl FilterSql {
             (_, true) => self.texts(licences, "t.licence in ({})"),
             (_, false) => self.and("licences && {}", FilterValue::Texts(licences)),
         }
-        let column = |sqlite: &'static str, postgres: &'static str| if is_sqlite { sqlite } else { postgres };
-        let (seconds, loudness) = (column("a.seconds", "seconds"), column("d.loudness", "loudness"));
+        let column = |sqlite: &'static str, postgres: &'static str| {
+            if is_sqlite { sqlite } else { postgres }
+        };
+        let (seconds, loudness) = (
+            column("a.seconds", "seconds"),
+            column("d.loudness", "loudness"),
+        );
         let (tempo, key) = (column("d.tempo", "tempo"), column("d.key", "key"));
         let (year_least, year_most) = (column("t.year", "year_max"), column("t.year", "year_min"));
         for (column, comparison, bound) in [
@@ -162,27 +184,44 @@ impl FilterSql {
             }
         }
         if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
-            let (from, to) = (filter.tempo_from.unwrap_or(0.0), filter.tempo_to.unwrap_or(f64::MAX));
+            let (from, to) = (
+                filter.tempo_from.unwrap_or(0.0),
+                filter.tempo_to.unwrap_or(f64::MAX),
+            );
             // The column stands alone, so that an index of it serves.
-            let octaves: &[f64] = if filter.tempo_octaves { &[1.0, 0.5, 2.0] } else { &[1.0] };
+            let octaves: &[f64] = if filter.tempo_octaves {
+                &[1.0, 0.5, 2.0]
+            } else {
+                &[1.0]
+            };
             let spans = octaves.iter().map(|octave| {
-                let [from, to] =
-                    [from, to].map(|bound| self.bind(FilterValue::Real((bound * octave).min(f64::MAX))));
+                let [from, to] = [from, to]
+                    .map(|bound| self.bind(FilterValue::Real((bound * octave).min(f64::MAX))));
                 format!("{tempo} between {from} and {to}")
             });
             let spans = spans.collect::<Vec<_>>().join(" or ");
             self.also(&format!("({spans})"));
         }
         if !filter.keys.is_empty() {
-            let keys: Vec<String> = filter.keys.iter().map(|key| key.number().to_string()).collect();
+            let keys: Vec<String> = filter
+                .keys
+                .iter()
+                .map(|key| key.number().to_string())
+                .collect();
             self.also(&format!("{key} in ({})", keys.join(", ")));
         }
-        let (below, paths) =
-            ("(f.path = {} or (f.path >= {} and f.path < {}))", "(folders && {} or paths && {})");
+        let (below, paths) = (
+            "(f.path = {} or (f.path >= {} and f.path < {}))",
+            "(folders && {} or paths && {})",
+        );
         self.folders(&filter.folders, ("", below, ""), paths)?;
         self.folders(
             &filter.exclude_folders,
-            ("f.track not in (select f.track from files f where ", below, ")"),
+            (
+                "f.track not in (select f.track from files f where ",
+                below,
+                ")",
+            ),
             &format!("not {paths}"),
         )
     }
@@ -190,22 +229,35 @@ impl FilterSql {
     /// One of these folders.
     ///
     /// - `sqlite`: what stands before the folders, each of them, and behind
-    fn folders(&mut self, folders: &[PathBuf], sqlite: (&str, &str, &str), postgres: &str) -> Result<()> {
+    fn folders(
+        &mut self,
+        folders: &[PathBuf],
+        sqlite: (&str, &str, &str),
+        postgres: &str,
+    ) -> Result<()> {
         let (mut ranges, mut keys) = (Vec::new(), Vec::new());
         for folder in folders {
             match self.dialect {
                 FilterDialect::Sqlite => {
                     let (exact, from, to) = store::below(folder)?;
                     let bound = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
-                    let each =
-                        bound.iter().fold(sqlite.1.to_owned(), |text, name| text.replacen("{}", name, 1));
+                    let each = bound.iter().fold(sqlite.1.to_owned(), |text, name| {
+                        text.replacen("{}", name, 1)
+                    });
                     ranges.push(each);
                 }
-                FilterDialect::Postgres { key } => keys.push(key(path_to_bytes(&stored_path(folder))?)),
+                FilterDialect::Postgres { key } => {
+                    keys.push(key(path_to_bytes(&stored_path(folder))?))
+                }
             }
         }
         if !ranges.is_empty() {
-            self.also(&format!("{}({}){}", sqlite.0, ranges.join(" or "), sqlite.2));
+            self.also(&format!(
+                "{}({}){}",
+                sqlite.0,
+                ranges.join(" or "),
+                sqlite.2
+            ));
         }
         if !keys.is_empty() {
             // A folder's name may also be a file's.
@@ -219,10 +271,14 @@ impl FilterSql {
 const PATTERN_COLUMNS: &str = ", t.artist, t.album_artist, t.title, t.album, f.path";
 
 fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::Result<bool> {
-    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.unwrap_or_default());
+    let text = |column| {
+        Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.unwrap_or_default())
+    };
     let (artists, title, album) = ([text(1)?, text(2)?], text(3)?, text(4)?);
     let path = row.get_ref(5)?.as_bytes()?;
-    Ok(patterns.iter().all(|pattern| pattern.fits(artists, title, album, path)))
+    Ok(patterns
+        .iter()
+        .all(|pattern| pattern.fits(artists, title, album, path)))
 }
 
 impl Library {
@@ -231,7 +287,9 @@ impl Library {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let known = self.connection.prepare("SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL");
+        let known = self
+            .connection
+            .prepare("SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL");
         let known = known.and_then(|mut statement| {
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
@@ -245,7 +303,11 @@ impl Library {
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
         let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
         fitting.add(filter, self.licences_like(&filter.licences)?)?;
-        let columns = if filter.patterns.is_empty() { "" } else { PATTERN_COLUMNS };
+        let columns = if filter.patterns.is_empty() {
+            ""
+        } else {
+            PATTERN_COLUMNS
+        };
         // A table that nothing speaks of is not read.
         let joined: String = [
             ("a.", " JOIN audio a ON a.id = f.track"),
@@ -257,7 +319,10 @@ impl Library {
             (fitting.sql.contains(column) || columns.contains(column)).then_some(join)
         })
         .collect();
-        let sql = format!("SELECT f.track{columns} FROM files f{joined} WHERE {}", fitting.sql);
+        let sql = format!(
+            "SELECT f.track{columns} FROM files f{joined} WHERE {}",
+            fitting.sql
+        );
         let set = self.connection.prepare(&sql).and_then(|mut statement| {
             let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
             let mut found = Vec::new();
@@ -298,11 +363,15 @@ impl Library {
         let sql = "SELECT f.track FROM genres g JOIN files f ON f.id = g.file
              WHERE g.genre_key IN (SELECT value FROM json_each(?1)) AND g.genre IN (SELECT value FROM json_each(?2))
              AND NOT EXISTS (SELECT 1 FROM files o WHERE o.track = f.track AND o.id < f.id)";
-        let lists = (serde_json::json!(keys).to_string(), serde_json::json!(texts).to_string());
-        let set = self
-            .connection
-            .prepare(sql)
-            .and_then(|mut statement| statement.query_map(lists, |row| row.get(0).map(TrackId))?.collect());
+        let lists = (
+            serde_json::json!(keys).to_string(),
+            serde_json::json!(texts).to_string(),
+        );
+        let set = self.connection.prepare(sql).and_then(|mut statement| {
+            statement
+                .query_map(lists, |row| row.get(0).map(TrackId))?
+                .collect()
+        });
         self.sql(set)
     }
 }
@@ -313,7 +382,12 @@ mod tests {
 
     #[test]
     fn a_filter_asks_both_databases_the_same() {
-        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
         let filter = TrackFilter {
             genres: names(&["Trip-Hop", "JAZZ"]),
             exclude_artists: names(&["Björk"]),
@@ -337,7 +411,10 @@ mod tests {
             sql.contains(" and t.year >= ?4 and t.year <= ?5 and (d.tempo between ?6 and ?7 or"),
             "{sql}"
         );
-        assert_eq!(values[..3], ["trip hop", "jazz", "bjork"].map(|name| FilterValue::Text(name.to_owned())));
+        assert_eq!(
+            values[..3],
+            ["trip hop", "jazz", "bjork"].map(|name| FilterValue::Text(name.to_owned()))
+        );
         let key = |bytes: &[u8]| bytes.len() as i64;
         let (sql, values) = of(FilterDialect::Postgres { key }, 2);
         assert_eq!(
@@ -345,10 +422,20 @@ mod tests {
             "true and genre_keys && $2 and not artist_keys && $3 and year_max >= $4 and year_min <= $5 \
              and (tempo between $6 and $7 or tempo between $8 and $9 or tempo between $10 and $11)"
         );
-        let bounds = [FilterValue::Year(1990), FilterValue::Year(1999), FilterValue::Real(0.0)];
-        assert_eq!(values[..2], [FilterValue::Keys(vec![8, 4]), FilterValue::Keys(vec![5])]);
+        let bounds = [
+            FilterValue::Year(1990),
+            FilterValue::Year(1999),
+            FilterValue::Real(0.0),
+        ];
+        assert_eq!(
+            values[..2],
+            [FilterValue::Keys(vec![8, 4]), FilterValue::Keys(vec![5])]
+        );
         assert_eq!(values[2..5], bounds);
         // Each octave has its own bounds, so that the column stands alone.
-        assert_eq!(values[5..], [90.0, 0.0, 45.0, 0.0, 180.0].map(FilterValue::Real));
+        assert_eq!(
+            values[5..],
+            [90.0, 0.0, 45.0, 0.0, 180.0].map(FilterValue::Real)
+        );
     }
 }

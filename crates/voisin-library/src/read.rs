@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{
-    AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile, Track,
-    TrackTags, TrackWindows, Vectors, checksum, mean, paths,
+    AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
+    Track, TrackTags, TrackWindows, Vectors, checksum, mean, paths,
 };
 use voisin_base::track::{ContentId, TrackId};
 
@@ -21,7 +21,9 @@ pub struct Snapshot<'a> {
 
 impl<'a> Snapshot<'a> {
     pub(super) fn new(transaction: Transaction<'a>) -> Self {
-        Self { _transaction: Some(transaction) }
+        Self {
+            _transaction: Some(transaction),
+        }
     }
 
     pub(super) fn nested() -> Self {
@@ -119,13 +121,19 @@ impl Library {
     /// The track of the file under this path, which is brought into the stored form first.
     pub fn find_by_path(&self, path: &Path) -> Result<Option<TrackId>> {
         let stored = super::stored_path(path);
-        self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(&stored)?)
+        self.lookup(
+            "SELECT track FROM files WHERE path = ?1",
+            paths::to_bytes(&stored)?,
+        )
     }
 
     /// The track of the file under this path as it is stored; the disk is not asked.
     #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
-        self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(path)?)
+        self.lookup(
+            "SELECT track FROM files WHERE path = ?1",
+            paths::to_bytes(path)?,
+        )
     }
 
     /// Tracks of which some file has this `MusicBrainz` id, or this ISRC, ascending.
@@ -133,9 +141,14 @@ impl Library {
     pub fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
         let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
             WHERE t.mbid = ?1 COLLATE NOCASE OR t.isrc = ?2 COLLATE NOCASE ORDER BY f.track";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_map((mbid, isrc), |row| row.get(0).map(TrackId))?.collect()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map((mbid, isrc), |row| row.get(0).map(TrackId))?
+                    .collect()
+            });
         self.sql(found)
     }
 
@@ -143,17 +156,25 @@ impl Library {
         let found = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row([key], |row| row.get(0).map(TrackId)).optional());
+            .and_then(|mut statement| {
+                statement
+                    .query_row([key], |row| row.get(0).map(TrackId))
+                    .optional()
+            });
         self.sql(found)
     }
 
     /// One track with its files and tags.
     pub fn track(&self, id: TrackId) -> Result<Track> {
         let mut found = None;
-        self.read_tracks(&format!("{TRACK_QUERY} WHERE a.id = ?1 ORDER BY f.id"), [id.0], |track| {
-            found = Some(track);
-            Ok(())
-        })?;
+        self.read_tracks(
+            &format!("{TRACK_QUERY} WHERE a.id = ?1 ORDER BY f.id"),
+            [id.0],
+            |track| {
+                found = Some(track);
+                Ok(())
+            },
+        )?;
         found.ok_or(LibraryError::UnknownTrack(id))
     }
 
@@ -161,13 +182,21 @@ impl Library {
     pub fn tracks_by_id(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
         let list = serde_json::json!(ids).to_string();
         let mut found = HashMap::with_capacity(ids.len());
-        let sql =
-            format!("{TRACK_QUERY} WHERE a.id IN (SELECT value FROM json_each(?1)) ORDER BY a.id, f.id");
+        let sql = format!(
+            "{TRACK_QUERY} WHERE a.id IN (SELECT value FROM json_each(?1)) ORDER BY a.id, f.id"
+        );
         self.read_tracks(&sql, [list], |track| {
             found.insert(track.id, track);
             Ok(())
         })?;
-        ids.iter().map(|id| found.get(id).cloned().ok_or(LibraryError::UnknownTrack(*id))).collect()
+        ids.iter()
+            .map(|id| {
+                found
+                    .get(id)
+                    .cloned()
+                    .ok_or(LibraryError::UnknownTrack(*id))
+            })
+            .collect()
     }
 
     /// The tags of the file under this path as it is stored; empty where it has none.
@@ -178,10 +207,13 @@ impl Library {
             " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
         );
         let path = paths::to_bytes(path)?;
-        let found = self.connection.prepare_cached(SQL).and_then(|mut statement| {
-            let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
-            statement.query_row([path], read).optional()
-        });
+        let found = self
+            .connection
+            .prepare_cached(SQL)
+            .and_then(|mut statement| {
+                let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
+                statement.query_row([path], read).optional()
+            });
         Ok(self.sql(found)?.unwrap_or_default())
     }
 
@@ -196,10 +228,13 @@ impl Library {
 
     /// The ids of all tracks, ascending.
     pub fn track_ids(&self) -> Result<Vec<TrackId>> {
-        let ids = self.connection.prepare("SELECT id FROM audio ORDER BY id").and_then(|mut statement| {
-            let rows = statement.query_map([], |row| row.get(0).map(TrackId))?;
-            rows.collect()
-        });
+        let ids = self
+            .connection
+            .prepare("SELECT id FROM audio ORDER BY id")
+            .and_then(|mut statement| {
+                let rows = statement.query_map([], |row| row.get(0).map(TrackId))?;
+                rows.collect()
+            });
         self.sql(ids)
     }
 
@@ -263,18 +298,23 @@ impl Library {
     ///
     /// A vector that is not as it was written is [`LibraryError::DamagedTrack`].
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
-        let sql =
-            "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            let checked = |row: &Row<'_>| {
-                let blob = row.get_ref(0)?.as_blob()?;
-                let whole = row.get_ref(1)?.as_blob()? == checksum::of(id.0, &[blob]);
-                Ok(whole.then(|| f32_values(blob)))
-            };
-            statement.query_row([id.0], checked).optional()
-        });
+        let sql = "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let checked = |row: &Row<'_>| {
+                    let blob = row.get_ref(0)?.as_blob()?;
+                    let whole = row.get_ref(1)?.as_blob()? == checksum::of(id.0, &[blob]);
+                    Ok(whole.then(|| f32_values(blob)))
+                };
+                statement.query_row([id.0], checked).optional()
+            });
         match self.sql(found)? {
-            Some(None) => Err(LibraryError::DamagedTrack { track: id, what: "vector" }),
+            Some(None) => Err(LibraryError::DamagedTrack {
+                track: id,
+                what: "vector",
+            }),
             found => Ok(found.flatten()),
         }
     }
@@ -294,7 +334,9 @@ impl Library {
         let dimension = self.model()?.map_or(0, |model| model.dimension);
         let (mut ids, mut values) = (Vec::new(), Vec::new());
         let read = (|| -> rusqlite::Result<_> {
-            let count: i64 = self.connection.query_row("SELECT vectors FROM state", [], |row| row.get(0))?;
+            let count: i64 = self
+                .connection
+                .query_row("SELECT vectors FROM state", [], |row| row.get(0))?;
             // The counter is only a hint here: a damaged one must not ask for all the memory.
             let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
             ids.reserve(count);
@@ -307,13 +349,24 @@ impl Library {
                 let (track, blob) = (row.get(0)?, row.get_ref(1)?.as_blob()?);
                 if row.get_ref(2)?.as_blob()? != checksum::of(track, &[blob]) {
                     let track = TrackId(track);
-                    return Ok(Some(LibraryError::DamagedTrack { track, what: "vector" }));
+                    return Ok(Some(LibraryError::DamagedTrack {
+                        track,
+                        what: "vector",
+                    }));
                 }
                 if blob.len() != dimension * 4 {
-                    return Ok(Some(LibraryError::Dimension { expected: dimension, found: blob.len() / 4 }));
+                    return Ok(Some(LibraryError::Dimension {
+                        expected: dimension,
+                        found: blob.len() / 4,
+                    }));
                 }
                 ids.push(TrackId(track));
-                values.extend(blob.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+                values.extend(
+                    blob.as_chunks::<4>()
+                        .0
+                        .iter()
+                        .map(|bytes| f32::from_le_bytes(*bytes)),
+                );
             }
             Ok(None)
         })();
@@ -321,9 +374,16 @@ impl Library {
             return Err(error);
         }
         let shape = (ids.len(), dimension);
-        let values = Array2::from_shape_vec(shape, values)
-            .map_err(|_| LibraryError::Dimension { expected: dimension, found: 0 })?;
-        Ok(Vectors { generation, ids, values })
+        let values =
+            Array2::from_shape_vec(shape, values).map_err(|_| LibraryError::Dimension {
+                expected: dimension,
+                found: 0,
+            })?;
+        Ok(Vectors {
+            generation,
+            ids,
+            values,
+        })
     }
 
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
@@ -333,26 +393,48 @@ impl Library {
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
         let sql = "SELECT starts, vectors, checksum FROM windows
             WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            let checked = |row: &Row<'_>| {
-                let (starts, vectors) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-                let whole = row.get_ref(2)?.as_blob()? == checksum::of(id.0, &[starts, vectors]);
-                let values =
-                    || vectors.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
-                Ok(whole.then(|| (f32_values(starts), values())))
-            };
-            statement.query_row([id.0], checked).optional()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let checked = |row: &Row<'_>| {
+                    let (starts, vectors) =
+                        (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                    let whole =
+                        row.get_ref(2)?.as_blob()? == checksum::of(id.0, &[starts, vectors]);
+                    let values = || {
+                        vectors
+                            .as_chunks::<2>()
+                            .0
+                            .iter()
+                            .map(|bytes| f16::from_le_bytes(*bytes))
+                            .collect()
+                    };
+                    Ok(whole.then(|| (f32_values(starts), values())))
+                };
+                statement.query_row([id.0], checked).optional()
+            });
         let found: Option<(Vec<f32>, Vec<f16>)> = match self.sql(found)? {
-            Some(None) => return Err(LibraryError::DamagedTrack { track: id, what: "windows" }),
+            Some(None) => {
+                return Err(LibraryError::DamagedTrack {
+                    track: id,
+                    what: "windows",
+                });
+            }
             found => found.flatten(),
         };
-        let Some((starts, values)) = found else { return Ok(None) };
+        let Some((starts, values)) = found else {
+            return Ok(None);
+        };
         let rows = starts.len();
         let columns = values.len().checked_div(rows).unwrap_or(0);
         let found = values.len();
-        let vectors = Array2::from_shape_vec((rows, columns), values)
-            .map_err(|_| LibraryError::Dimension { expected: rows * columns, found })?;
+        let vectors = Array2::from_shape_vec((rows, columns), values).map_err(|_| {
+            LibraryError::Dimension {
+                expected: rows * columns,
+                found,
+            }
+        })?;
         Ok(Some(TrackWindows { vectors, starts }))
     }
 
@@ -362,13 +444,18 @@ impl Library {
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;
         let now = self.generation()?;
-        let Some(expected) = now.checked_sub(generation) else { return Ok(None) };
+        let Some(expected) = now.checked_sub(generation) else {
+            return Ok(None);
+        };
         let log = self
             .connection
-            .prepare_cached("SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation")
+            .prepare_cached(
+                "SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation",
+            )
             .and_then(|mut statement| {
-                let rows = statement
-                    .query_map([generation as i64], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+                let rows = statement.query_map([generation as i64], |row| {
+                    Ok((row.get(0)?, row.get::<_, i64>(1)?))
+                })?;
                 rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>()
             });
         let log = self.sql(log)?;
@@ -378,21 +465,31 @@ impl Library {
         }
         // Per track: whether it had a vector before, and whether it has one now.
         let mut tracks: BTreeMap<i64, (bool, bool)> = BTreeMap::new();
-        for (track, change) in log.into_iter().filter(|(_, change)| *change != mean::CHANGE) {
+        for (track, change) in log
+            .into_iter()
+            .filter(|(_, change)| *change != mean::CHANGE)
+        {
             let entry = tracks.entry(track).or_insert((change != 0, false));
             entry.1 = change != 2;
         }
         let pick = |of: fn(&(bool, bool)) -> bool| {
-            tracks.iter().filter(|(_, state)| of(state)).map(|(&track, _)| TrackId(track)).collect()
+            tracks
+                .iter()
+                .filter(|(_, state)| of(state))
+                .map(|(&track, _)| TrackId(track))
+                .collect()
         };
-        Ok(Some(Changes { generation: now, added: pick(|state| state.1), removed: pick(|state| state.0) }))
+        Ok(Some(Changes {
+            generation: now,
+            added: pick(|state| state.1),
+            removed: pick(|state| state.0),
+        }))
     }
 
     /// Files that failed, by path.
     #[doc(hidden)]
     pub fn failures(&self) -> Result<Vec<Failure>> {
-        let sql =
-            "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
+        let sql = "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
         let failures = self.connection.prepare(sql).and_then(|mut statement| {
             let rows = statement.query_map([], |row| {
                 Ok(Failure {
@@ -412,10 +509,9 @@ impl Library {
 }
 
 fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> {
-    let content =
-        row.get_ref(1)?.as_blob()?.try_into().map_err(|_| {
-            rusqlite::Error::InvalidColumnType(1, "content".into(), rusqlite::types::Type::Blob)
-        })?;
+    let content = row.get_ref(1)?.as_blob()?.try_into().map_err(|_| {
+        rusqlite::Error::InvalidColumnType(1, "content".into(), rusqlite::types::Type::Blob)
+    })?;
     let audio = AudioFacts {
         content: ContentId(content),
         seconds: row.get(2)?,
@@ -436,11 +532,24 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
     };
     let composers = text(row, 31)?;
     let (id, added_at) = (TrackId(row.get(0)?), row.get(9)?);
-    Ok(Track { id, audio, added_at, files: Vec::new(), tags, composers, path })
+    Ok(Track {
+        id,
+        audio,
+        added_at,
+        files: Vec::new(),
+        tags,
+        composers,
+        path,
+    })
 }
 
 /// The tags of a file, whose columns begin at this one.
-fn tags_at(connection: &Connection, row: &Row<'_>, file: i64, at: usize) -> rusqlite::Result<TrackTags> {
+fn tags_at(
+    connection: &Connection,
+    row: &Row<'_>,
+    file: i64,
+    at: usize,
+) -> rusqlite::Result<TrackTags> {
     Ok(TrackTags {
         title: text(row, at)?,
         artist: text(row, at + 1)?,
@@ -464,7 +573,12 @@ fn tags_at(connection: &Connection, row: &Row<'_>, file: i64, at: usize) -> rusq
 }
 
 pub(super) fn f32_values(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
 }
 
 /// Text of a row. A flipped bit in a title must not hide the whole library.
@@ -472,6 +586,10 @@ fn text(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<String>> {
     match row.get_ref(at)? {
         ValueRef::Null => Ok(None),
         ValueRef::Text(bytes) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
-        other => Err(rusqlite::Error::InvalidColumnType(at, "text".into(), other.data_type())),
+        other => Err(rusqlite::Error::InvalidColumnType(
+            at,
+            "text".into(),
+            other.data_type(),
+        )),
     }
 }

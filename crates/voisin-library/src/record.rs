@@ -118,7 +118,10 @@ impl Library {
     /// The id of this library, by which others know it again; a copy has the same until it is [settled](Self::settle).
     #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
-        self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))
+        self.sql(
+            self.connection
+                .query_row("SELECT library_id FROM state", [], |row| row.get(0)),
+        )
     }
 
     /// All that is known of a track but its vectors.
@@ -129,19 +132,47 @@ impl Library {
         let label = self
             .connection
             .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
-            .and_then(|mut select| select.query_row([track.audio.content.0], |row| row.get(0)).optional());
+            .and_then(|mut select| {
+                select
+                    .query_row([track.audio.content.0], |row| row.get(0))
+                    .optional()
+            });
         let label = self.sql(label)?;
-        let Track { audio, added_at, files, tags, path, .. } = track;
+        let Track {
+            audio,
+            added_at,
+            files,
+            tags,
+            path,
+            ..
+        } = track;
         let mut tagged = Vec::with_capacity(files.len().max(1));
         for (i, file) in files.into_iter().enumerate() {
-            let tags = if i == 0 { tags.clone() } else { self.tags_of_file(&file.record.path)? };
-            tagged.push(TaggedFile { record: file.record, tags });
+            let tags = if i == 0 {
+                tags.clone()
+            } else {
+                self.tags_of_file(&file.record.path)?
+            };
+            tagged.push(TaggedFile {
+                record: file.record,
+                tags,
+            });
         }
         if tagged.is_empty() {
-            let record = FileRecord { path, size: 0, mtime_ns: 0 };
+            let record = FileRecord {
+                path,
+                size: 0,
+                mtime_ns: 0,
+            };
             tagged.push(TaggedFile { record, tags });
         }
-        Ok(TrackFacts { audio, added_at, files: tagged, descriptors, label })
+        Ok(TrackFacts {
+            audio,
+            added_at,
+            files: tagged,
+            descriptors,
+            label,
+        })
     }
 
     /// A track with all that is known of it; `None` where a repair took out its vector.
@@ -149,10 +180,16 @@ impl Library {
     /// - `windows`: read its window vectors too
     #[doc(hidden)]
     pub fn record(&self, id: TrackId, windows: bool) -> Result<Option<TrackRecord>> {
-        let Some(vector) = self.vector(id)? else { return Ok(None) };
+        let Some(vector) = self.vector(id)? else {
+            return Ok(None);
+        };
         let windows = if windows { self.windows(id)? } else { None };
         let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
-        Ok(Some(TrackRecord { facts: self.facts(id)?, vector, windows }))
+        Ok(Some(TrackRecord {
+            facts: self.facts(id)?,
+            vector,
+            windows,
+        }))
     }
 
     /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
@@ -161,8 +198,9 @@ impl Library {
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
         // Asked before the transaction, and once a sheet, not once a part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
-        let mut sheets: HashSet<&Path> =
-            files.filter_map(|file| store::sheet_of(&file.record.path)).collect();
+        let mut sheets: HashSet<&Path> = files
+            .filter_map(|file| store::sheet_of(&file.record.path))
+            .collect();
         sheets.retain(|sheet| store::is_whole(sheet));
         self.write(|tx| {
             let mut taken = MergeOutcome::default();
@@ -170,7 +208,9 @@ impl Library {
                 let checked = record.check().map_err(WorkError::Refused);
                 match checked.and_then(|()| take_in(tx, *id, record, &sheets)) {
                     Ok(counted) => taken += counted,
-                    Err(error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel))) => {
+                    Err(
+                        error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel)),
+                    ) => {
                         return Err(error);
                     }
                     Err(WorkError::Refused(error)) => {
@@ -196,7 +236,9 @@ impl Library {
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome> {
         let _snapshot = other.snapshot()?;
-        let Some(model) = other.model()? else { return Ok(MergeOutcome::default()) };
+        let Some(model) = other.model()? else {
+            return Ok(MergeOutcome::default());
+        };
         self.set_model(&model)?;
         if other.status()?.tracks > 0 {
             self.set_content_kind(other.content_kind()?)?;
@@ -206,7 +248,9 @@ impl Library {
             match other.record(id, true) {
                 Ok(Some(record)) => intake.add(record)?,
                 Ok(None) => {}
-                Err(error @ LibraryError::DamagedTrack { .. }) => intake.taken.refuse(|| error.to_string()),
+                Err(error @ LibraryError::DamagedTrack { .. }) => {
+                    intake.taken.refuse(|| error.to_string())
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -228,13 +272,30 @@ fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<
     )?;
     let mut taken = 0;
     for failure in failures {
-        let Ok(path) = paths::to_bytes(&failure.path) else { continue };
-        if paths::check(&failure.path).is_err() || path.len().max(failure.reason.len()) > LONGEST_TEXT {
+        let Ok(path) = paths::to_bytes(&failure.path) else {
+            continue;
+        };
+        if paths::check(&failure.path).is_err()
+            || path.len().max(failure.reason.len()) > LONGEST_TEXT
+        {
             continue;
         }
-        let Failure { size, mtime_ns, reason, transient, .. } = failure;
+        let Failure {
+            size,
+            mtime_ns,
+            reason,
+            transient,
+            ..
+        } = failure;
         let size = size.map(|size| size as i64);
-        taken += insert.execute(params![path, size, mtime_ns, reason, transient, super::now()])? as u64;
+        taken += insert.execute(params![
+            path,
+            size,
+            mtime_ns,
+            reason,
+            transient,
+            super::now()
+        ])? as u64;
     }
     Ok(taken)
 }
@@ -243,26 +304,45 @@ impl TrackRecord {
     /// Refuses what no file's tags can hold, which would only fill the library, and paths of no file.
     fn check(&self) -> Result<()> {
         let facts = &self.facts;
-        facts.files.iter().try_for_each(|file| paths::check(&file.record.path))?;
+        facts
+            .files
+            .iter()
+            .try_for_each(|file| paths::check(&file.record.path))?;
         let of_files = facts.files.iter().flat_map(TaggedFile::texts);
         let of_audio = [&facts.audio.container, &facts.audio.codec].map(String::len);
-        match of_files.chain(of_audio).chain(facts.label.as_ref().map(String::len)).max() {
-            Some(found) if found > LONGEST_TEXT => Err(LibraryError::TooLong { found, most: LONGEST_TEXT }),
+        match of_files
+            .chain(of_audio)
+            .chain(facts.label.as_ref().map(String::len))
+            .max()
+        {
+            Some(found) if found > LONGEST_TEXT => Err(LibraryError::TooLong {
+                found,
+                most: LONGEST_TEXT,
+            }),
             _ => Ok(()),
         }
     }
 
     /// Why it is not here, for people.
     fn refusal(&self, error: &LibraryError) -> String {
-        let path =
-            self.facts.files.first().map(|file| file.record.path.to_string_lossy()).unwrap_or_default();
-        format!("{}: {error}", path.chars().take(MOST_OF_A_PATH).collect::<String>())
+        let path = self
+            .facts
+            .files
+            .first()
+            .map(|file| file.record.path.to_string_lossy())
+            .unwrap_or_default();
+        format!(
+            "{}: {error}",
+            path.chars().take(MOST_OF_A_PATH).collect::<String>()
+        )
     }
 
     /// Why its files are not here.
     fn failures(&self, error: &LibraryError) -> Vec<Failure> {
         let paths = self.facts.files.iter().map(|file| file.record.path.clone());
-        paths.map(|path| Failure::refused(path, error.to_string())).collect()
+        paths
+            .map(|path| Failure::refused(path, error.to_string()))
+            .collect()
     }
 
     /// What it takes in memory, about (bytes).
@@ -287,9 +367,16 @@ impl TaggedFile {
             &tags.licence,
             &tags.musical_key,
         ];
-        let genres = tags.genres.iter().map(|genre| genre.len() + size_of::<String>()).sum();
+        let genres = tags
+            .genres
+            .iter()
+            .map(|genre| genre.len() + size_of::<String>())
+            .sum();
         let path = self.record.path.as_os_str().len();
-        texts.map(|text| text.as_ref().map_or(0, String::len)).into_iter().chain([genres, path])
+        texts
+            .map(|text| text.as_ref().map_or(0, String::len))
+            .into_iter()
+            .chain([genres, path])
     }
 }
 
@@ -316,14 +403,23 @@ impl<'a> Intake<'a> {
     pub fn new(library: &'a mut Library) -> Result<Self> {
         library.limit_page_cache(Self::PAGES)?;
         library.keep_statements_in_memory()?;
-        Ok(Self { library, waiting: Vec::new(), bytes: 0, taken: MergeOutcome::default() })
+        Ok(Self {
+            library,
+            waiting: Vec::new(),
+            bytes: 0,
+            taken: MergeOutcome::default(),
+        })
     }
 
     /// Takes in one track; it is committed with others once enough wait.
     pub fn add(&mut self, record: TrackRecord) -> Result<()> {
         self.bytes += record.size();
         self.waiting.push((None, record));
-        if self.bytes >= Self::TRANSACTION { self.write() } else { Ok(()) }
+        if self.bytes >= Self::TRANSACTION {
+            self.write()
+        } else {
+            Ok(())
+        }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -348,7 +444,13 @@ fn take_in(
     whole_sheets: &HashSet<&Path>,
 ) -> Result<MergeOutcome, WorkError> {
     let model = store::current_model(tx, &record.vector, &record.windows)?;
-    let TrackFacts { audio, added_at, files, descriptors, label } = &record.facts;
+    let TrackFacts {
+        audio,
+        added_at,
+        files,
+        descriptors,
+        label,
+    } = &record.facts;
     let known: Option<i64> = tx
         .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
         .query_row([&audio.content.0[..]], |row| row.get(0))
@@ -357,7 +459,9 @@ fn take_in(
     let mut new_files = Vec::new();
     let mut seen = HashSet::new();
     for file in files {
-        let Ok(path) = paths::to_bytes(&file.record.path) else { continue };
+        let Ok(path) = paths::to_bytes(&file.record.path) else {
+            continue;
+        };
         let taken: bool = tx
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE path = ?1)")?
             .query_row([path], |row| row.get(0))?;
@@ -379,7 +483,10 @@ fn take_in(
         track
     } else {
         let Some((path, _)) = new_files.first() else {
-            return Ok(MergeOutcome { conflicts: 1, ..MergeOutcome::default() });
+            return Ok(MergeOutcome {
+                conflicts: 1,
+                ..MergeOutcome::default()
+            });
         };
         let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
         store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
@@ -400,7 +507,9 @@ fn take_in(
     }
     if let Some(label) = label {
         let added = tx
-            .prepare_cached("INSERT OR IGNORE INTO labels (content, genre, set_at) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO labels (content, genre, set_at) VALUES (?1, ?2, ?3)",
+            )?
             .execute(params![&audio.content.0[..], label, super::now()])?;
         changed |= added > 0;
     }

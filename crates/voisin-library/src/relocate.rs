@@ -28,16 +28,25 @@ impl Library {
         let (_, first, last) = below(&old)?;
         let moved = |path: PathBuf| {
             let rest = path.strip_prefix(&old).unwrap_or(Path::new(""));
-            let target = if rest.as_os_str().is_empty() { new.clone() } else { new.join(rest) };
+            let target = if rest.as_os_str().is_empty() {
+                new.clone()
+            } else {
+                new.join(rest)
+            };
             (path, target)
         };
-        let files: Vec<(PathBuf, PathBuf)> = self.paths_below(&old)?.into_iter().map(moved).collect();
+        let files: Vec<(PathBuf, PathBuf)> =
+            self.paths_below(&old)?.into_iter().map(moved).collect();
         if files.is_empty() {
             let moved_before = self.paths_below(&new)?.len();
             if moved_before == 0 {
                 return Err(LibraryError::NothingBelow { folder: old });
             }
-            return Ok(Relocation { files, found: 0, moved_before });
+            return Ok(Relocation {
+                files,
+                found: 0,
+                moved_before,
+            });
         }
         for (_, target) in &files {
             let bytes = paths::to_bytes(target)?;
@@ -45,14 +54,26 @@ impl Library {
                 continue;
             }
             if self.find_by_path(target)?.is_some() {
-                return Err(LibraryError::Taken { path: target.clone() });
+                return Err(LibraryError::Taken {
+                    path: target.clone(),
+                });
             }
         }
-        let found = files.iter().filter(|(_, target)| Place::exists(target)).count();
+        let found = files
+            .iter()
+            .filter(|(_, target)| Place::exists(target))
+            .count();
         if found == 0 {
-            return Err(LibraryError::NotMoved { files: files.len() as u64, new });
+            return Err(LibraryError::NotMoved {
+                files: files.len() as u64,
+                new,
+            });
         }
-        Ok(Relocation { files, found, moved_before: 0 })
+        Ok(Relocation {
+            files,
+            found,
+            moved_before: 0,
+        })
     }
 
     /// The files that are or lie below this path, by their paths.
@@ -87,7 +108,11 @@ impl Library {
         let target = paths::to_bytes(&new)?;
         let target = target.strip_suffix(&separator).unwrap_or(target).to_vec();
         self.write(|tx| {
-            for (table, column) in [("files", "path"), ("failures", "path"), ("audio", "last_path")] {
+            for (table, column) in [
+                ("files", "path"),
+                ("failures", "path"),
+                ("audio", "last_path"),
+            ] {
                 // Text functions would take bytes for characters: concatenated blobs are cast back to blobs.
                 tx.execute(
                     &format!(

@@ -61,8 +61,13 @@ const UNKNOWN_LIMIT: i64 = 1_000_000;
 pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
     let _lock = WriterLock::try_take(dir)?;
-    let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
-    let staging = StagingFolder::beside(&path, PREFIX).map_err(|source| io("write into", dir, source))?;
+    let io = |action, at: &Path, source| LibraryError::Io {
+        action,
+        path: at.to_path_buf(),
+        source,
+    };
+    let staging =
+        StagingFolder::beside(&path, PREFIX).map_err(|source| io("write into", dir, source))?;
 
     let mut report = SalvageReport {
         damaged: paths::free_name(&path, ".damaged"),
@@ -75,8 +80,12 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        let damaged = |detail: &str| LibraryError::Damaged { path: path.clone(), detail: detail.to_owned() };
-        let old = Connection::open_with_flags(&path, flags).map_err(|e| LibraryError::from_sql(&path, e))?;
+        let damaged = |detail: &str| LibraryError::Damaged {
+            path: path.clone(),
+            detail: detail.to_owned(),
+        };
+        let old = Connection::open_with_flags(&path, flags)
+            .map_err(|e| LibraryError::from_sql(&path, e))?;
         // With a writable schema SQLite accepts a file that is shorter than its header says.
         old.execute_batch(
             "PRAGMA writable_schema = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
@@ -90,7 +99,9 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         let known = usize::try_from(version).ok().filter(|version| *version > 0);
         let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
             let newest = migrations.len();
-            return Err(damaged(&format!("its schema is {version}, only 1 to {newest} can be salvaged")));
+            return Err(damaged(&format!(
+                "its schema is {version}, only 1 to {newest} can be salvaged"
+            )));
         };
         let new = Library::open_with(staging.path(), OpenMode::Create, migrations, PAGE_SIZE)?;
         copy(&old, &new, &mut report)?;
@@ -103,16 +114,25 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
 fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Result<()> {
     let new = &library.connection;
     let fail = |error| LibraryError::from_sql(&library.path, error);
-    new.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").map_err(fail)?;
+    new.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")
+        .map_err(fail)?;
     for (table, is_keyed) in TABLES {
         let columns = columns_of(new, table).map_err(fail)?;
         // A table of another schema.
-        let Some(first) = columns.first() else { continue };
+        let Some(first) = columns.first() else {
+            continue;
+        };
         let key = if is_keyed { first.as_str() } else { "" };
-        let places = (1..=columns.len()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
+        let places = (1..=columns.len())
+            .map(|n| format!("?{n}"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let all = columns.join(", ");
-        let mut insert =
-            new.prepare(&format!("INSERT OR IGNORE INTO {table} ({all}) VALUES ({places})")).map_err(fail)?;
+        let mut insert = new
+            .prepare(&format!(
+                "INSERT OR IGNORE INTO {table} ({all}) VALUES ({places})"
+            ))
+            .map_err(fail)?;
         let (mut read, mut rows) = (0, 0);
         let whole = read_table(old, table, key, &all, |values| {
             read += 1;
@@ -128,7 +148,10 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
 
     // An index of the damaged library must not take this one for its own.
     let old_state = |column: &str| -> Option<Value> {
-        old.query_row(&format!("SELECT {column} FROM state"), [], |row| value(row, 0)).ok()
+        old.query_row(&format!("SELECT {column} FROM state"), [], |row| {
+            value(row, 0)
+        })
+        .ok()
     };
     report.tracks = match old_state("tracks") {
         Some(Value::Integer(tracks)) => u64::try_from(tracks).ok(),
@@ -145,8 +168,13 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
             (SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1), (SELECT min(id) FROM models))";
         new.execute(sql, [model]).map_err(fail)?;
     }
-    new.execute("UPDATE state SET generation = generation + ?1 + 1", [generation]).map_err(fail)?;
-    new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(fail)
+    new.execute(
+        "UPDATE state SET generation = generation + ?1 + 1",
+        [generation],
+    )
+    .map_err(fail)?;
+    new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+        .map_err(fail)
 }
 
 /// The columns of a table, in their order; none where there is no such table.
@@ -160,7 +188,10 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Stri
 impl SalvageReport {
     /// Rows read of a table.
     pub fn rows_of(&self, table: &str) -> u64 {
-        self.rows.iter().find(|(name, _)| *name == table).map_or(0, |(_, rows)| *rows)
+        self.rows
+            .iter()
+            .find(|(name, _)| *name == table)
+            .map_or(0, |(_, rows)| *rows)
     }
 
     fn note(&mut self, table: &'static str, rows: u64, whole: bool) {
@@ -209,8 +240,14 @@ fn read_table(
 
 /// A key that no row is likely to be above: tracks are numbered on, and have few files each.
 fn greatest_key(old: &Connection) -> i64 {
-    let newest = old.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'audio'", [], |row| row.get(0));
-    newest.map_or(UNKNOWN_LIMIT, |newest: i64| newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000)
+    let newest = old.query_row(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'audio'",
+        [],
+        |row| row.get(0),
+    );
+    newest.map_or(UNKNOWN_LIMIT, |newest: i64| {
+        newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000
+    })
 }
 
 struct RowProgress {
@@ -224,14 +261,23 @@ fn read_rows(
     key: Option<i64>,
     put: &mut impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<RowProgress> {
-    let mut progress = RowProgress { whole: false, last: None };
-    let Ok(mut statement) = old.prepare_cached(sql) else { return Ok(progress) };
+    let mut progress = RowProgress {
+        whole: false,
+        last: None,
+    };
+    let Ok(mut statement) = old.prepare_cached(sql) else {
+        return Ok(progress);
+    };
     let columns = statement.column_count();
-    let Ok(mut rows) = statement.query(rusqlite::params_from_iter(key)) else { return Ok(progress) };
+    let Ok(mut rows) = statement.query(rusqlite::params_from_iter(key)) else {
+        return Ok(progress);
+    };
     loop {
         match rows.next() {
             Ok(Some(row)) => {
-                let Ok(values) = (0..columns).map(|at| value(row, at)).collect::<rusqlite::Result<Vec<_>>>()
+                let Ok(values) = (0..columns)
+                    .map(|at| value(row, at))
+                    .collect::<rusqlite::Result<Vec<_>>>()
                 else {
                     return Ok(progress);
                 };
@@ -241,7 +287,8 @@ fn read_rows(
                 match put(values) {
                     // A row that the schema refuses is as lost as one that cannot be read.
                     Err(error)
-                        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::ConstraintViolation) =>
+                        if error.sqlite_error_code()
+                            != Some(rusqlite::ErrorCode::ConstraintViolation) =>
                     {
                         return Err(error);
                     }
@@ -266,7 +313,9 @@ fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, boo
     let columns = columns_of(new, "genres")?;
     let places = vec!["?"; columns.len()].join(", ");
     let all = columns.join(", ");
-    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO genres ({all}) VALUES ({places})"))?;
+    let mut insert = new.prepare(&format!(
+        "INSERT OR IGNORE INTO genres ({all}) VALUES ({places})"
+    ))?;
     let select = format!("SELECT {all} FROM genres WHERE file = ?1");
     let (mut count, mut whole) = (0, true);
     for file in files {
@@ -275,8 +324,11 @@ fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, boo
             let mut rows = statement.query([file])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found
-                    .push((0..columns.len()).map(|at| value(row, at)).collect::<rusqlite::Result<Vec<_>>>()?);
+                found.push(
+                    (0..columns.len())
+                        .map(|at| value(row, at))
+                        .collect::<rusqlite::Result<Vec<_>>>()?,
+                );
             }
             Ok(found)
         })();

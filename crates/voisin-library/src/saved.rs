@@ -9,10 +9,16 @@ impl Library {
     /// The names of what is kept, and its text, by name.
     #[doc(hidden)]
     pub fn saved_lists(&self) -> Result<Vec<(String, String)>> {
-        let sql = "SELECT substr(name, 6), value FROM settings WHERE name GLOB 'list.*' ORDER BY name";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        });
+        let sql =
+            "SELECT substr(name, 6), value FROM settings WHERE name GLOB 'list.*' ORDER BY name";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect()
+            });
         self.sql(found)
     }
 
@@ -41,10 +47,22 @@ mod tests {
         for (name, text) in [("b", "1"), ("a * ü", "2"), ("b", "3")] {
             library.save_list(name, Some(text)).unwrap();
         }
-        let expected = [("a * ü".to_owned(), "2".to_owned()), ("b".to_owned(), "3".to_owned())];
+        let expected = [
+            ("a * ü".to_owned(), "2".to_owned()),
+            ("b".to_owned(), "3".to_owned()),
+        ];
         assert_eq!(library.saved_lists().unwrap(), expected);
         library.save_list("b", None).unwrap();
-        assert_eq!((library.saved_list("b").unwrap(), library.saved_lists().unwrap().len()), (None, 1));
-        assert_eq!(library.setting("listing").unwrap().as_deref(), Some("no list"));
+        assert_eq!(
+            (
+                library.saved_list("b").unwrap(),
+                library.saved_lists().unwrap().len()
+            ),
+            (None, 1)
+        );
+        assert_eq!(
+            library.setting("listing").unwrap().as_deref(),
+            Some("no list")
+        );
     }
 }

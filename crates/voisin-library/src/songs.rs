@@ -11,9 +11,16 @@ impl Library {
     pub fn known_songs(&self, tracks: &[TrackId]) -> Result<HashMap<TrackId, TrackId>> {
         let list = serde_json::json!(tracks).to_string();
         let sql = "SELECT track, song FROM songs WHERE track IN (SELECT value FROM json_each(?1))";
-        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_map([list], |row| Ok((TrackId(row.get(0)?), TrackId(row.get(1)?))))?.collect()
-        });
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map([list], |row| {
+                        Ok((TrackId(row.get(0)?), TrackId(row.get(1)?)))
+                    })?
+                    .collect()
+            });
         self.sql(found)
     }
 
@@ -22,8 +29,9 @@ impl Library {
     pub fn remember_songs(&mut self, songs: &BTreeMap<TrackId, TrackId>) -> Result<()> {
         self.write(|tx| {
             tx.execute("DELETE FROM songs", [])?;
-            let mut statement =
-                tx.prepare("INSERT INTO songs (track, song) SELECT id, ?2 FROM audio WHERE id = ?1")?;
+            let mut statement = tx.prepare(
+                "INSERT INTO songs (track, song) SELECT id, ?2 FROM audio WHERE id = ?1",
+            )?;
             for (track, song) in songs {
                 statement.execute((track.0, song.0))?;
             }
@@ -58,7 +66,8 @@ impl SongSet {
         self.0.extend(codes(track));
         self.0.extend(song.map(SongName::Compared));
         self.0.extend(title.clone().map(SongName::Title));
-        self.0.extend(title.filter(|_| song.is_none()).map(SongName::TitleAlone));
+        self.0
+            .extend(title.filter(|_| song.is_none()).map(SongName::TitleAlone));
     }
 
     /// Whether a track is a recording of one of these songs.
@@ -66,15 +75,24 @@ impl SongSet {
     /// - `song`: what [`Library::known_songs`] says of it
     pub fn contains(&self, track: &Track, song: Option<TrackId>) -> bool {
         let has = |name: SongName| self.0.contains(&name);
-        let title = track.song().map(if song.is_some() { SongName::TitleAlone } else { SongName::Title });
-        codes(track).any(has) || song.map(SongName::Compared).is_some_and(has) || title.is_some_and(has)
+        let title = track.song().map(if song.is_some() {
+            SongName::TitleAlone
+        } else {
+            SongName::Title
+        });
+        codes(track).any(has)
+            || song.map(SongName::Compared).is_some_and(has)
+            || title.is_some_and(has)
     }
 }
 
 fn codes(track: &Track) -> impl Iterator<Item = SongName> {
     let kinds = [("mbid", &track.tags.mbid), ("isrc", &track.tags.isrc)];
     kinds.into_iter().filter_map(|(kind, code)| {
-        Some(SongName::Code(format!("{kind} {}", code.as_deref()?.to_ascii_lowercase())))
+        Some(SongName::Code(format!(
+            "{kind} {}",
+            code.as_deref()?.to_ascii_lowercase()
+        )))
     })
 }
 
@@ -87,7 +105,14 @@ mod tests {
     fn comparing_outweighs_titles_and_goes_with_its_track() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        let titles = ["Hurt", "Hurt (Live)", "Hurt (Demo)", "Wounded, at last", "Hurt (Take 2)", "Other"];
+        let titles = [
+            "Hurt",
+            "Hurt (Live)",
+            "Hurt (Demo)",
+            "Wounded, at last",
+            "Hurt (Take 2)",
+            "Other",
+        ];
         for (seed, title) in (0..).zip(titles) {
             let mut new = track(seed, vec![1.0, 0.0], 0);
             (new.tags.artist, new.tags.title) = (Some("Alpha".into()), Some(title.into()));
@@ -101,16 +126,34 @@ mod tests {
             let known = library.known_songs(&ids).unwrap();
             let mut songs = SongSet::default();
             songs.insert(&tracks[of], known.get(&ids[of]).copied());
-            let is_again = |i: &usize| *i != of && songs.contains(&tracks[*i], known.get(&ids[*i]).copied());
-            (0..titles.len()).filter(is_again).map(|i| titles[i]).collect()
+            let is_again =
+                |i: &usize| *i != of && songs.contains(&tracks[*i], known.get(&ids[*i]).copied());
+            (0..titles.len())
+                .filter(is_again)
+                .map(|i| titles[i])
+                .collect()
         };
-        assert_eq!(again(&library, 0), ["Hurt (Live)", "Hurt (Demo)", "Hurt (Take 2)"]);
-        assert_eq!(again(&library, 1), ["Hurt", "Hurt (Demo)", "Hurt (Take 2)", "Other"], "one ISRC");
+        assert_eq!(
+            again(&library, 0),
+            ["Hurt (Live)", "Hurt (Demo)", "Hurt (Take 2)"]
+        );
+        assert_eq!(
+            again(&library, 1),
+            ["Hurt", "Hurt (Demo)", "Hurt (Take 2)", "Other"],
+            "one ISRC"
+        );
         // The demo is of another song, and one with a title of its own is of this one; the second take came later.
         let of = |pairs: &[(usize, usize)]| pairs.iter().map(|&(a, b)| (ids[a], ids[b])).collect();
-        library.remember_songs(&of(&[(0, 0), (1, 0), (2, 2), (3, 0), (4, 2)])).unwrap();
-        library.remember_songs(&of(&[(0, 0), (1, 0), (2, 2), (3, 0)])).unwrap();
-        assert_eq!(again(&library, 0), ["Hurt (Live)", "Wounded, at last", "Hurt (Take 2)"]);
+        library
+            .remember_songs(&of(&[(0, 0), (1, 0), (2, 2), (3, 0), (4, 2)]))
+            .unwrap();
+        library
+            .remember_songs(&of(&[(0, 0), (1, 0), (2, 2), (3, 0)]))
+            .unwrap();
+        assert_eq!(
+            again(&library, 0),
+            ["Hurt (Live)", "Wounded, at last", "Hurt (Take 2)"]
+        );
         assert_eq!(again(&library, 2), ["Hurt (Take 2)"]);
         assert_eq!(again(&library, 4), ["Hurt", "Hurt (Live)", "Hurt (Demo)"]);
         library.remove_tracks(&ids[..1]).unwrap();

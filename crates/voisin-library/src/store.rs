@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
 use super::{
-    AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
-    Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError, checksum, descriptors,
-    fold, now, paths, read,
+    AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack,
+    OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError,
+    checksum, descriptors, fold, now, paths, read,
 };
 use voisin_base::address;
 use voisin_base::cue::{self, Place};
@@ -80,9 +80,13 @@ impl Library {
             let attached = if others.iter().any(|(_, other)| other == path) {
                 AttachOutcome::Retagged
             } else if let Some((id, from)) = others.iter().find(|other| gone.contains(other)) {
-                tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])?;
-                tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?.execute((id, path))?;
-                AttachOutcome::Moved { from: paths::from_bytes(from) }
+                tx.prepare_cached("DELETE FROM files WHERE path = ?1")?
+                    .execute([path])?;
+                tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?
+                    .execute((id, path))?;
+                AttachOutcome::Moved {
+                    from: paths::from_bytes(from),
+                }
             } else {
                 AttachOutcome::Duplicate
             };
@@ -93,13 +97,19 @@ impl Library {
 
     /// Replaces the vectors of a track, as when it was embedded again.
     #[doc(hidden)]
-    pub fn replace_vectors(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
+    pub fn replace_vectors(
+        &mut self,
+        track: TrackId,
+        vector: &[f32],
+        windows: &TrackWindows,
+    ) -> Result<()> {
         self.write(|tx| {
             let model = current_model(tx, vector, windows)?;
-            let known: bool =
-                tx.query_row("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)", [track.0], |row| {
-                    row.get(0)
-                })?;
+            let known: bool = tx.query_row(
+                "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)",
+                [track.0],
+                |row| row.get(0),
+            )?;
             if !known {
                 return Err(LibraryError::UnknownTrack(track).into());
             }
@@ -136,8 +146,14 @@ impl Library {
     /// Returns how many.
     #[doc(hidden)]
     pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
-        let ranges =
-            only.map(|paths| paths.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()).transpose()?;
+        let ranges = only
+            .map(|paths| {
+                paths
+                    .iter()
+                    .map(|path| below(path))
+                    .collect::<Result<Vec<_>>>()
+            })
+            .transpose()?;
         self.write(|tx| {
             Ok(match ranges {
                 None => tx.execute("DELETE FROM failures", [])? as u64,
@@ -149,7 +165,10 @@ impl Library {
     /// Takes files, or whole folders, out of the catalogue, and the tracks whose last file goes with
     /// their vectors. Nothing on disk is touched.
     pub fn remove_paths(&mut self, given: &[PathBuf]) -> Result<Removed> {
-        let ranges = given.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()?;
+        let ranges = given
+            .iter()
+            .map(|path| below(path))
+            .collect::<Result<Vec<_>>>()?;
         self.write(|tx| {
             Ok(Removed {
                 files: delete_below(tx, "files", &ranges)?,
@@ -165,8 +184,14 @@ impl Library {
     pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
-            let files = tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
-            Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
+            let files = tx
+                .prepare_cached("DELETE FROM files WHERE path = ?1")?
+                .execute([path])? as u64;
+            Ok(Removed {
+                files,
+                tracks: delete_orphans(tx)?,
+                failures: 0,
+            })
         })
     }
 
@@ -175,8 +200,9 @@ impl Library {
         self.write(|tx| {
             let mut removed = Removed::default();
             for track in tracks {
-                removed.files +=
-                    tx.prepare_cached("DELETE FROM files WHERE track = ?1")?.execute([track.0])? as u64;
+                removed.files += tx
+                    .prepare_cached("DELETE FROM files WHERE track = ?1")?
+                    .execute([track.0])? as u64;
                 removed.tracks += delete_track(tx, *track)?;
             }
             Ok(removed)
@@ -188,14 +214,23 @@ impl Library {
     /// `missing` comes from [`Library::missing_files`]; each is looked at again.
     #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
-        let paths = missing.iter().map(|entry| &*entry.file.record.path).filter(|path| is_gone(path));
+        let paths = missing
+            .iter()
+            .map(|entry| &*entry.file.record.path)
+            .filter(|path| is_gone(path));
         let gone: Vec<&[u8]> = paths.flat_map(paths::to_bytes).collect();
         self.write(|tx| {
             let mut files = 0;
             for path in gone {
-                files += tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
+                files += tx
+                    .prepare_cached("DELETE FROM files WHERE path = ?1")?
+                    .execute([path])? as u64;
             }
-            Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
+            Ok(Removed {
+                files,
+                tracks: delete_orphans(tx)?,
+                failures: 0,
+            })
         })
     }
 
@@ -219,10 +254,16 @@ impl Library {
             // A link that is there was not taken away: it is what it leads to that cannot be reached.
             let absent_folder = is_gone(path).then(|| match cue::folder(path) {
                 Some(_) if path.is_symlink() => Some(path.clone()),
-                Some(folder) => looked_at.entry(folder.to_owned()).or_insert_with(|| absent(folder)).clone(),
+                Some(folder) => looked_at
+                    .entry(folder.to_owned())
+                    .or_insert_with(|| absent(folder))
+                    .clone(),
                 None => None,
             })?;
-            Some(MissingFile { file, absent_folder })
+            Some(MissingFile {
+                file,
+                absent_folder,
+            })
         };
         let (exact, from, to) = match folder {
             Some(folder) => below(folder)?,
@@ -232,8 +273,12 @@ impl Library {
             "SELECT {FILE_COLUMNS} FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3) OR ?4 ORDER BY path"
         );
         let rows = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map(params![exact, from, to, folder.is_none()], read::stored_file)?;
-            rows.filter_map(|file| file.map(&mut missing).transpose()).collect()
+            let rows = statement.query_map(
+                params![exact, from, to, folder.is_none()],
+                read::stored_file,
+            )?;
+            rows.filter_map(|file| file.map(&mut missing).transpose())
+                .collect()
         });
         self.sql(rows)
     }
@@ -283,7 +328,11 @@ fn absent(folder: &Path) -> Option<PathBuf> {
         match std::fs::read_dir(above) {
             Ok(entries) => {
                 let is_empty = entries.flatten().all(|entry| is_hidden(&entry.file_name()));
-                return if is_empty { Some(above.to_owned()) } else { absent };
+                return if is_empty {
+                    Some(above.to_owned())
+                } else {
+                    absent
+                };
             }
             // What cannot be looked into cannot be told from an empty folder.
             Err(_) if above.is_dir() => return Some(above.to_owned()),
@@ -300,28 +349,40 @@ fn delete_below(
 ) -> rusqlite::Result<u64> {
     let sql = format!("DELETE FROM {table} WHERE path = ?1 OR (path >= ?2 AND path < ?3)");
     let mut delete = tx.prepare_cached(&sql)?;
-    ranges.iter().try_fold(0, |n, range| Ok(n + delete.execute((&range.0, &range.1, &range.2))? as u64))
+    ranges.iter().try_fold(0, |n, range| {
+        Ok(n + delete.execute((&range.0, &range.1, &range.2))? as u64)
+    })
 }
 
-const ORPHANS: &str = "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM files WHERE track = audio.id)";
+const ORPHANS: &str =
+    "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM files WHERE track = audio.id)";
 
 fn has_orphans(connection: &rusqlite::Connection) -> rusqlite::Result<bool> {
     connection.query_row(&format!("SELECT EXISTS ({ORPHANS})"), [], |row| row.get(0))
 }
 
 fn delete_orphans(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
-    let orphans: Vec<i64> =
-        tx.prepare(ORPHANS)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    orphans.into_iter().try_fold(0, |n, id| Ok(n + delete_track(tx, TrackId(id))?))
+    let orphans: Vec<i64> = tx
+        .prepare(ORPHANS)?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    orphans
+        .into_iter()
+        .try_fold(0, |n, id| Ok(n + delete_track(tx, TrackId(id))?))
 }
 
 /// Deletes a track that has no files. Vectors and windows go with it, and their triggers count.
 fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
-    tx.prepare_cached("DELETE FROM audio WHERE id = ?1")?.execute([track.0]).map(|n| n as u64)
+    tx.prepare_cached("DELETE FROM audio WHERE id = ?1")?
+        .execute([track.0])
+        .map(|n| n as u64)
 }
 
 /// The files of a track, in the order in which they came.
-pub(super) fn files_of(connection: &Connection, track: TrackId) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+pub(super) fn files_of(
+    connection: &Connection,
+    track: TrackId,
+) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
     connection
         .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
         .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -355,19 +416,31 @@ pub(super) fn put_file(
              ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
              mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
         )?
-        .query_row(params![track.0, path, file.size as i64, file.mtime_ns, now()], |row| row.get(0))?;
+        .query_row(
+            params![track.0, path, file.size as i64, file.mtime_ns, now()],
+            |row| row.get(0),
+        )?;
     tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?
         .execute((track.0, path))?;
-    tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([path])?;
+    tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?
+        .execute([path])?;
     if let Some(Ok(sheet)) = sheet.map(paths::to_bytes) {
-        tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([sheet])?;
+        tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?
+            .execute([sheet])?;
     }
 
     let key = |text: &Option<String>| text.as_deref().map(fold);
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
     let mut search = String::from(" ");
-    for text in
-        [&tags.artist, &tags.title, &tags.album, &tags.album_artist, &tags.composer].into_iter().flatten()
+    for text in [
+        &tags.artist,
+        &tags.title,
+        &tags.album,
+        &tags.album_artist,
+        &tags.composer,
+    ]
+    .into_iter()
+    .flatten()
     {
         search.push_str(&fold(text));
         search.push(' ');
@@ -411,9 +484,11 @@ pub(super) fn put_file(
          ON CONFLICT (file) DO UPDATE SET composer = excluded.composer, composer_key = excluded.composer_key",
     )?
     .execute((id, &tags.composer, key(&tags.composer)))?;
-    tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?.execute([id])?;
-    let mut insert =
-        tx.prepare_cached("INSERT INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)")?;
+    tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?
+        .execute([id])?;
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)",
+    )?;
     for (position, genre) in tags.genres.iter().enumerate() {
         insert.execute(params![id, position as i64, genre, fold(genre)])?;
     }
@@ -430,7 +505,10 @@ pub(super) struct ModelRow {
 impl ModelRow {
     /// Of the columns id and dimension.
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { id: row.get(0)?, dimension: row.get::<_, i64>(1)? as usize })
+        Ok(Self {
+            id: row.get(0)?,
+            dimension: row.get::<_, i64>(1)? as usize,
+        })
     }
 }
 
@@ -498,7 +576,8 @@ pub(super) fn put_vectors(
     )?
     .execute((track.0, model.id, &vector, checksum::of(track.0, &[&vector])))?;
     // What was read off the former windows.
-    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?.execute((track.0, model.id))?;
+    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?
+        .execute((track.0, model.id))?;
     let (starts, vectors) = (f32_bytes(&windows.starts), f16_bytes(windows));
     tx.prepare_cached(
         "INSERT INTO windows (track, model, count, starts, vectors, checksum)
@@ -518,11 +597,19 @@ pub(super) fn put_vectors(
 }
 
 pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
-    windows.vectors.iter().copied().flat_map(f16::to_le_bytes).collect()
+    windows
+        .vectors
+        .iter()
+        .copied()
+        .flat_map(f16::to_le_bytes)
+        .collect()
 }
 
 /// The current model, if these vectors can be of it.
@@ -544,11 +631,16 @@ pub(super) fn check_vectors(
     vector: &[f32],
     windows: &TrackWindows,
 ) -> Result<ModelRow> {
-    let Some(model) = model else { return Err(LibraryError::NoModel) };
+    let Some(model) = model else {
+        return Err(LibraryError::NoModel);
+    };
     let expected = model.dimension;
     let refused = |reason: String| Err(LibraryError::BadVector { reason });
     if vector.len() != expected {
-        return Err(LibraryError::Dimension { expected, found: vector.len() });
+        return Err(LibraryError::Dimension {
+            expected,
+            found: vector.len(),
+        });
     }
     let norm = norm(vector);
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
@@ -556,10 +648,16 @@ pub(super) fn check_vectors(
     }
     let (rows, columns) = windows.vectors.dim();
     if rows != windows.starts.len() {
-        return refused(format!("{rows} windows with {} starts", windows.starts.len()));
+        return refused(format!(
+            "{rows} windows with {} starts",
+            windows.starts.len()
+        ));
     }
     if rows > 0 && columns != expected {
-        return Err(LibraryError::Dimension { expected, found: columns });
+        return Err(LibraryError::Dimension {
+            expected,
+            found: columns,
+        });
     }
     if !windows.vectors.iter().all(|value| value.is_finite())
         || !windows.starts.iter().all(|start| start.is_finite())

@@ -12,7 +12,10 @@ impl Library {
     #[doc(hidden)]
     pub fn is_gone(&self, track: TrackId) -> Result<bool> {
         let files = self.sql(files_of(&self.connection, track))?;
-        Ok(!files.is_empty() && files.iter().all(|(_, path)| is_gone(&paths::from_bytes(path))))
+        Ok(!files.is_empty()
+            && files
+                .iter()
+                .all(|(_, path)| is_gone(&paths::from_bytes(path))))
     }
 
     /// Gives a track whose files are gone the files, audio, vectors and measurements of another one, which is no more. Its
@@ -24,7 +27,10 @@ impl Library {
     pub fn take_over(&mut self, gone: TrackId, by: TrackId) -> Result<()> {
         // The file system is asked before the transaction: others must not wait for a disk that is slow to answer.
         let lost = self.sql(files_of(&self.connection, gone))?;
-        let found = lost.iter().map(|(_, path)| paths::from_bytes(path)).find(|path| !is_gone(path));
+        let found = lost
+            .iter()
+            .map(|(_, path)| paths::from_bytes(path))
+            .find(|path| !is_gone(path));
         if let Some(path) = found {
             return Err(LibraryError::StillThere { path });
         }
@@ -64,7 +70,9 @@ impl Library {
 }
 
 fn is_known(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
-    let found = tx.query_row("SELECT 1 FROM audio WHERE id = ?1", [track.0], |_| Ok(())).optional()?;
+    let found = tx
+        .query_row("SELECT 1 FROM audio WHERE id = ?1", [track.0], |_| Ok(()))
+        .optional()?;
     Ok(found.is_some())
 }
 
@@ -83,7 +91,9 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
     }
     let windows: Vec<(i64, i64, Vec<u8>, Vec<u8>)> = tx
         .prepare("SELECT model, count, starts, vectors FROM windows WHERE track = ?1")?
-        .query_map([by.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .query_map([by.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
     for (model, count, starts, vectors) in windows {
         tx.execute(
@@ -99,16 +109,21 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
 /// What decoding told; when it was added stays.
 fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let content: Vec<u8> =
-        tx.query_row("SELECT content FROM audio WHERE id = ?1", [by.0], |row| row.get(0))?;
+        tx.query_row("SELECT content FROM audio WHERE id = ?1", [by.0], |row| {
+            row.get(0)
+        })?;
     // Two tracks cannot have one content, and the row is read once more.
-    tx.execute("UPDATE audio SET content = randomblob(32) WHERE id = ?1", [by.0])?;
-    let columns =
-        "seconds, sample_rate, channels, container, codec, packets, damaged_packets, last_path, identity";
+    tx.execute(
+        "UPDATE audio SET content = randomblob(32) WHERE id = ?1",
+        [by.0],
+    )?;
+    let columns = "seconds, sample_rate, channels, container, codec, packets, damaged_packets, last_path, identity";
     let sql = format!(
         "UPDATE audio SET content = ?3, ({columns}) = (SELECT {columns} FROM audio WHERE id = ?2) WHERE id = ?1"
     );
     tx.execute(&sql, (gone.0, by.0, content))?;
-    tx.execute("DELETE FROM audio WHERE id = ?1", [by.0]).map(drop)
+    tx.execute("DELETE FROM audio WHERE id = ?1", [by.0])
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -131,7 +146,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
         let (old, mut new) = (track(1, vector(1), 2), track(2, vector(2), 3));
-        new.tags = TrackTags { title: Some("the same".into()), ..TrackTags::default() };
+        new.tags = TrackTags {
+            title: Some("the same".into()),
+            ..TrackTags::default()
+        };
         let there = dir.path().join("new.opus");
         std::fs::write(&there, "x").unwrap();
         new.file.path.clone_from(&there);
@@ -139,7 +157,9 @@ mod tests {
         let other = library.insert_track(&track(3, vector(3), 1)).unwrap();
         let by = library.insert_track(&new).unwrap();
         let before = library.track(gone).unwrap();
-        library.set_labels(&[old.audio.content], Some("My genre")).unwrap();
+        library
+            .set_labels(&[old.audio.content], Some("My genre"))
+            .unwrap();
         library
             .set_links(
                 "server",
@@ -152,21 +172,36 @@ mod tests {
 
         library.take_over(gone, by).unwrap();
         let after = library.track(gone).unwrap();
-        assert_eq!((after.audio.content, after.added_at), (new.audio.content, before.added_at));
-        assert_eq!((after.path.as_path(), after.tags.title.as_deref()), (there.as_path(), Some("the same")));
+        assert_eq!(
+            (after.audio.content, after.added_at),
+            (new.audio.content, before.added_at)
+        );
+        assert_eq!(
+            (after.path.as_path(), after.tags.title.as_deref()),
+            (there.as_path(), Some("the same"))
+        );
         assert_eq!(library.vector(gone).unwrap().unwrap(), vector(2));
         assert_eq!(library.windows(gone).unwrap().unwrap().starts.len(), 3);
-        assert_eq!(library.hand_labels().unwrap()[&new.audio.content], "My genre");
+        assert_eq!(
+            library.hand_labels().unwrap()[&new.audio.content],
+            "My genre"
+        );
         assert_eq!(library.linked_track("server", "a").unwrap(), Some(gone));
         assert_eq!(library.linked_track("server", "b").unwrap(), Some(gone));
-        assert!(matches!(library.track(by), Err(LibraryError::UnknownTrack(_))));
+        assert!(matches!(
+            library.track(by),
+            Err(LibraryError::UnknownTrack(_))
+        ));
         let status = library.status().unwrap();
         assert_eq!((status.tracks, status.files, status.vectors), (2, 2, 2));
         assert!(status.generation > generation, "an index has to follow");
         assert_eq!(library.check(true).unwrap().findings, vec![]);
         drop(library);
         let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        assert_eq!(library.find_by_content(&new.audio.content).unwrap(), Some(gone));
+        assert_eq!(
+            library.find_by_content(&new.audio.content).unwrap(),
+            Some(gone)
+        );
     }
 
     #[test]
@@ -180,11 +215,20 @@ mod tests {
         let new = track(2, vector(2), 0);
         let by = library.insert_track(&new).unwrap();
         let refused = library.take_over(gone, by).unwrap_err();
-        assert!(matches!(&refused, LibraryError::StillThere { path } if *path == old.file.path), "{refused}");
+        assert!(
+            matches!(&refused, LibraryError::StillThere { path } if *path == old.file.path),
+            "{refused}"
+        );
         assert_eq!(library.track(by).unwrap().audio.content, new.audio.content);
         std::fs::remove_file(&old.file.path).unwrap();
-        assert!(matches!(library.take_over(gone, TrackId(99)), Err(LibraryError::UnknownTrack(TrackId(99)))));
-        assert_eq!(library.track(gone).unwrap().audio.content, old.audio.content);
+        assert!(matches!(
+            library.take_over(gone, TrackId(99)),
+            Err(LibraryError::UnknownTrack(TrackId(99)))
+        ));
+        assert_eq!(
+            library.track(gone).unwrap().audio.content,
+            old.audio.content
+        );
         library.set_labels(&[old.audio.content], Some("A")).unwrap();
         library.set_labels(&[new.audio.content], Some("B")).unwrap();
         library.take_over(gone, by).unwrap();

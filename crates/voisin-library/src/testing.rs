@@ -1,18 +1,29 @@
 //! Made libraries for tests and fuzz targets: tracks of which no audio exists.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot be made ends the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what cannot be made ends the test"
+)]
 
 use std::path::Path;
 
 use half::f16;
 use ndarray::Array2;
 
-use super::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows};
+use super::{
+    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+};
 use voisin_base::track::ContentId;
 
 /// A model whose vectors have `dimension` numbers.
 pub fn model(dimension: usize) -> StoredModel {
-    StoredModel { name: "m".into(), fingerprint: "f".into(), dimension, manifest_json: "{}".into() }
+    StoredModel {
+        name: "m".into(),
+        fingerprint: "f".into(),
+        dimension,
+        manifest_json: "{}".into(),
+    }
 }
 
 /// A new library of that model.
@@ -37,8 +48,15 @@ pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
             packets: 1,
             damaged_packets: 0,
         },
-        file: FileRecord { path: format!("/m/{seed}.ogg").into(), size: 1, mtime_ns: 1 },
-        tags: TrackTags { title: Some(format!("Title {seed}")), ..TrackTags::default() },
+        file: FileRecord {
+            path: format!("/m/{seed}.ogg").into(),
+            size: 1,
+            mtime_ns: 1,
+        },
+        tags: TrackTags {
+            title: Some(format!("Title {seed}")),
+            ..TrackTags::default()
+        },
         windows: TrackWindows {
             vectors: Array2::from_elem((windows, vector.len()), f16::from_f32(0.25)),
             starts: (0..windows).map(|n| n as f32).collect(),

@@ -22,7 +22,9 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
 
 #[test]
 fn migrations_are_well_formed() {
-    rusqlite_migration::Migrations::from_slice(&migrations()).validate().unwrap();
+    rusqlite_migration::Migrations::from_slice(&migrations())
+        .validate()
+        .unwrap();
 }
 
 #[test]
@@ -31,11 +33,14 @@ fn a_migration_keeps_a_copy_and_all_rows() {
     let mut library = open(dir.path(), 8);
     let id = library.insert_track(&track(1, 8, 2)).unwrap();
     drop(library);
-    let future: Vec<M<'_>> =
-        migrations().into_iter().chain([M::up("ALTER TABLE audio ADD COLUMN mood TEXT;")]).collect();
+    let future: Vec<M<'_>> = migrations()
+        .into_iter()
+        .chain([M::up("ALTER TABLE audio ADD COLUMN mood TEXT;")])
+        .collect();
     let (now, next) = (i64::from(SCHEMA_VERSION), i64::from(SCHEMA_VERSION) + 1);
 
-    let refused = Library::open_with(dir.path(), OpenMode::ReadOnly, &future, PAGE_SIZE).unwrap_err();
+    let refused =
+        Library::open_with(dir.path(), OpenMode::ReadOnly, &future, PAGE_SIZE).unwrap_err();
     assert!(
         matches!(refused, LibraryError::NeedsMigration { found, expected, .. } if (found, expected) == (now, next)),
         "{refused:?}"
@@ -44,7 +49,10 @@ fn a_migration_keeps_a_copy_and_all_rows() {
     let library = Library::open_with(dir.path(), OpenMode::ReadWrite, &future, PAGE_SIZE).unwrap();
     assert_eq!(library.status().unwrap().schema, SCHEMA_VERSION + 1);
     assert_eq!(library.vector(id).unwrap().unwrap(), unit_vector(1, 8));
-    library.connection.execute("UPDATE audio SET mood = 'calm'", []).unwrap();
+    library
+        .connection
+        .execute("UPDATE audio SET mood = 'calm'", [])
+        .unwrap();
     drop(library);
 
     // The copy is the library as it was, and this voisin opens it.
@@ -61,9 +69,16 @@ fn a_migration_keeps_a_copy_and_all_rows() {
         matches!(newer, LibraryError::Newer { found, expected, .. } if (found, expected) == (next, now)),
         "{newer:?}"
     );
-    let left: Vec<_> =
-        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".voisin-")), "{left:?}");
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().starts_with(".voisin-")),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -78,8 +93,14 @@ fn changes_to_files_tags_and_labels_are_counted() {
     assert!(last > 0);
     let content = new.audio.content;
     let file = new.file.clone();
-    let moved = FileRecord { path: "/m/copy.ogg".into(), ..file.clone() };
-    let retagged = TrackTags { genres: vec!["Jazz".into()], ..new.tags.clone() };
+    let moved = FileRecord {
+        path: "/m/copy.ogg".into(),
+        ..file.clone()
+    };
+    let retagged = TrackTags {
+        genres: vec!["Jazz".into()],
+        ..new.tags.clone()
+    };
     let sql = |library: &mut Library, sql: &str| {
         assert!(library.connection.execute(sql, []).unwrap() > 0, "{sql}");
     };
@@ -104,7 +125,12 @@ fn changes_to_files_tags_and_labels_are_counted() {
         },
         &|library| sql(library, "UPDATE tags SET artist = 'A'"),
         &|library| sql(library, "UPDATE credits SET composer = 'C'"),
-        &|library| sql(library, "UPDATE genres SET genre = 'Folk', genre_key = 'folk'"),
+        &|library| {
+            sql(
+                library,
+                "UPDATE genres SET genre = 'Folk', genre_key = 'folk'",
+            )
+        },
         &|library| sql(library, "DELETE FROM genres"),
         &|library| {
             sql(
@@ -123,7 +149,13 @@ fn changes_to_files_tags_and_labels_are_counted() {
     }
     assert_eq!(library.generation().unwrap(), generation);
     drop(library);
-    assert_eq!(Library::open(dir.path(), OpenMode::ReadOnly).unwrap().metadata_generation().unwrap(), last);
+    assert_eq!(
+        Library::open(dir.path(), OpenMode::ReadOnly)
+            .unwrap()
+            .metadata_generation()
+            .unwrap(),
+        last
+    );
 }
 
 #[test]
@@ -134,16 +166,21 @@ fn a_migration_that_fails_changes_nothing() {
     drop(library);
     let broken: Vec<M<'_>> = migrations()
         .into_iter()
-        .chain([M::up("DELETE FROM vectors; ALTER TABLE no_such_table ADD COLUMN x TEXT;")])
+        .chain([M::up(
+            "DELETE FROM vectors; ALTER TABLE no_such_table ADD COLUMN x TEXT;",
+        )])
         .collect();
     // Nor do backups pile up.
     for _ in 0..2 {
-        let error = Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
+        let error =
+            Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
         assert!(
             matches!(error, LibraryError::Migration { from, .. } if from == i64::from(SCHEMA_VERSION)),
             "{error:?}"
         );
-        let mut entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut entries = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         assert!(!entries.any(|name| name.to_string_lossy().contains("backup")));
     }
     let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
@@ -190,7 +227,10 @@ fn a_database_that_may_not_grow_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 64);
     let pages = library.pragma("page_count").unwrap();
-    library.connection.pragma_update(None, "max_page_count", pages + 40).unwrap();
+    library
+        .connection
+        .pragma_update(None, "max_page_count", pages + 40)
+        .unwrap();
     let mut held = Vec::new();
     let error = loop {
         match library.insert_track(&track(held.len() as u64, 64, 20)) {
@@ -203,8 +243,13 @@ fn a_database_that_may_not_grow_loses_nothing() {
     assert_eq!(library.vectors().unwrap().ids, held);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
     // Once there is room, the same connection goes on.
-    library.connection.pragma_update(None, "max_page_count", pages + 400).unwrap();
-    library.insert_track(&track(held.len() as u64, 64, 20)).unwrap();
+    library
+        .connection
+        .pragma_update(None, "max_page_count", pages + 400)
+        .unwrap();
+    library
+        .insert_track(&track(held.len() as u64, 64, 20))
+        .unwrap();
     assert_eq!(library.status().unwrap().tracks as usize, held.len() + 1);
 }
 
@@ -212,17 +257,28 @@ fn a_database_that_may_not_grow_loses_nothing() {
 fn the_log_of_changes_is_pruned() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 8);
-    library.connection.execute("UPDATE state SET generation = 200000", []).unwrap();
     library
         .connection
-        .execute("INSERT INTO changes VALUES (1, 1, 0), (68929, 1, 0), (68930, 1, 0)", [])
+        .execute("UPDATE state SET generation = 200000", [])
+        .unwrap();
+    library
+        .connection
+        .execute(
+            "INSERT INTO changes VALUES (1, 1, 0), (68929, 1, 0), (68930, 1, 0)",
+            [],
+        )
         .unwrap();
     library.insert_track(&track(1, 8, 0)).unwrap();
-    let oldest: i64 =
-        library.connection.query_row("SELECT min(generation) FROM changes", [], |row| row.get(0)).unwrap();
+    let oldest: i64 = library
+        .connection
+        .query_row("SELECT min(generation) FROM changes", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(oldest, 200_001 - 131_072 + 1);
     assert!(library.changes_since(68_929).unwrap().is_none());
-    assert_eq!(library.changes_since(200_000).unwrap().unwrap().added, vec![TrackId(1)]);
+    assert_eq!(
+        library.changes_since(200_000).unwrap().unwrap().added,
+        vec![TrackId(1)]
+    );
 }
 
 #[test]
@@ -234,18 +290,33 @@ fn a_snapshot_stays_as_it_was() {
     let snapshot = reader.snapshot().unwrap();
     assert_eq!(reader.generation().unwrap(), 1);
     writer.insert_track(&track(2, 8, 1)).unwrap();
-    assert_eq!((reader.generation().unwrap(), reader.tracks().unwrap().len()), (1, 1));
+    assert_eq!(
+        (reader.generation().unwrap(), reader.tracks().unwrap().len()),
+        (1, 1)
+    );
     drop(snapshot);
-    assert_eq!((reader.generation().unwrap(), reader.tracks().unwrap().len()), (2, 2));
+    assert_eq!(
+        (reader.generation().unwrap(), reader.tracks().unwrap().len()),
+        (2, 2)
+    );
 }
 
 #[test]
 fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 4);
-    let ids: Vec<TrackId> = (1..=3).map(|seed| library.insert_track(&track(seed, 4, 2)).unwrap()).collect();
-    let other = |name: &str| StoredModel { name: name.into(), fingerprint: name.into(), ..model(6) };
-    assert!(matches!(library.begin_upgrade(&model(4)), Err(LibraryError::SameModel { .. })));
+    let ids: Vec<TrackId> = (1..=3)
+        .map(|seed| library.insert_track(&track(seed, 4, 2)).unwrap())
+        .collect();
+    let other = |name: &str| StoredModel {
+        name: name.into(),
+        fingerprint: name.into(),
+        ..model(6)
+    };
+    assert!(matches!(
+        library.begin_upgrade(&model(4)),
+        Err(LibraryError::SameModel { .. })
+    ));
     let new = track(1, 6, 2);
     let early = library.put_upgraded(ids[0], &new.vector, &new.windows);
     assert!(matches!(early, Err(LibraryError::NoUpgrade)), "{early:?}");
@@ -253,56 +324,120 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
     library.begin_upgrade(&other("next")).unwrap();
     let generation = library.generation().unwrap();
     for id in &ids[..2] {
-        library.put_upgraded(*id, &new.vector, &new.windows).unwrap();
+        library
+            .put_upgraded(*id, &new.vector, &new.windows)
+            .unwrap();
     }
     let wrong = track(1, 4, 2);
     let wrong = library.put_upgraded(ids[2], &wrong.vector, &wrong.windows);
-    assert!(matches!(wrong, Err(LibraryError::Dimension { expected: 6, found: 4 })), "{wrong:?}");
+    assert!(
+        matches!(
+            wrong,
+            Err(LibraryError::Dimension {
+                expected: 6,
+                found: 4
+            })
+        ),
+        "{wrong:?}"
+    );
     let second = library.begin_upgrade(&other("third"));
-    assert!(matches!(second, Err(LibraryError::OtherUpgrade { done: 2, tracks: 3, .. })), "{second:?}");
+    assert!(
+        matches!(
+            second,
+            Err(LibraryError::OtherUpgrade {
+                done: 2,
+                tracks: 3,
+                ..
+            })
+        ),
+        "{second:?}"
+    );
     assert_eq!(library.tracks_to_upgrade().unwrap(), ids[2..]);
     // Nothing of it is seen but by who asks for it.
     let status = library.status().unwrap();
-    assert_eq!((status.generation, status.vectors, status.windows), (generation, 3, 6));
-    assert_eq!((library.model().unwrap(), status.upgrade.unwrap().done), (Some(model(4)), 2));
+    assert_eq!(
+        (status.generation, status.vectors, status.windows),
+        (generation, 3, 6)
+    );
+    assert_eq!(
+        (library.model().unwrap(), status.upgrade.unwrap().done),
+        (Some(model(4)), 2)
+    );
     assert_eq!(library.vector(ids[0]).unwrap().unwrap(), unit_vector(1, 4));
     assert_eq!(library.finish_upgrade(false).unwrap(), 1);
-    assert_eq!(library.model().unwrap(), Some(model(4)), "one track is missing");
-    library.put_upgraded(TrackId(99), &new.vector, &new.windows).unwrap();
-    library.put_upgraded(ids[2], &new.vector, &new.windows).unwrap();
+    assert_eq!(
+        library.model().unwrap(),
+        Some(model(4)),
+        "one track is missing"
+    );
+    library
+        .put_upgraded(TrackId(99), &new.vector, &new.windows)
+        .unwrap();
+    library
+        .put_upgraded(ids[2], &new.vector, &new.windows)
+        .unwrap();
     assert_eq!(library.finish_upgrade(false).unwrap(), 0);
     let status = library.status().unwrap();
     assert_eq!((status.model, status.upgrade), (Some(other("next")), None));
     assert_eq!((status.vectors, status.windows), (3, 6));
-    assert_eq!(library.changes_since(generation).unwrap(), None, "no index of before can be caught up");
+    assert_eq!(
+        library.changes_since(generation).unwrap(),
+        None,
+        "no index of before can be caught up"
+    );
     let rows = |library: &Library| -> i64 {
-        library.connection.query_row("SELECT count(*) FROM vectors", [], |row| row.get(0)).unwrap()
+        library
+            .connection
+            .query_row("SELECT count(*) FROM vectors", [], |row| row.get(0))
+            .unwrap()
     };
-    assert_eq!(rows(&library), 6, "a kill here leaves the old vectors, which the next upgrade clears away");
+    assert_eq!(
+        rows(&library),
+        6,
+        "a kill here leaves the old vectors, which the next upgrade clears away"
+    );
     library.forget_other_models().unwrap();
     assert_eq!(rows(&library), 3);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
 
     library.begin_upgrade(&other("third")).unwrap();
-    library.put_upgraded(ids[0], &new.vector, &new.windows).unwrap();
+    library
+        .put_upgraded(ids[0], &new.vector, &new.windows)
+        .unwrap();
     assert!(library.abandon_upgrade().unwrap() && !library.abandon_upgrade().unwrap());
-    assert_eq!((rows(&library), library.model().unwrap()), (3, Some(other("next"))));
+    assert_eq!(
+        (rows(&library), library.model().unwrap()),
+        (3, Some(other("next")))
+    );
     library.begin_upgrade(&other("third")).unwrap();
     assert_eq!(library.finish_upgrade(true).unwrap(), 3);
-    assert_eq!((library.status().unwrap().vectors, library.status().unwrap().tracks), (0, 3));
+    assert_eq!(
+        (
+            library.status().unwrap().vectors,
+            library.status().unwrap().tracks
+        ),
+        (0, 3)
+    );
 }
 
 #[test]
 fn a_refusal_takes_back_what_its_transaction_wrote() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 4);
-    let add =
-        |tx: &Transaction<'_>| tx.execute("INSERT INTO settings (name, value) VALUES ('mood', 'calm')", []);
+    let add = |tx: &Transaction<'_>| {
+        tx.execute(
+            "INSERT INTO settings (name, value) VALUES ('mood', 'calm')",
+            [],
+        )
+    };
     let refused = library.write(|tx| -> Result<(), WorkError> {
         add(tx)?;
         Err(LibraryError::NoUpgrade.into())
     });
-    assert!(matches!(refused, Err(LibraryError::NoUpgrade)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(LibraryError::NoUpgrade)),
+        "{refused:?}"
+    );
     assert_eq!(library.setting("mood").unwrap(), None);
     // The connection is free for the next one.
     assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);
@@ -321,7 +456,10 @@ fn names_are_those_of_now_whoever_changed_them() {
     };
     let names = |library: &Library| library.names(NameOf::Artist).unwrap().to_vec();
     library.insert_track(&by(1, "Alpha feat. Beta")).unwrap();
-    assert_eq!(library.names_meant(NameOf::Artist, "beta").unwrap(), ["Alpha feat. Beta", "Beta"]);
+    assert_eq!(
+        library.names_meant(NameOf::Artist, "beta").unwrap(),
+        ["Alpha feat. Beta", "Beta"]
+    );
     other.insert_track(&by(2, "Gamma")).unwrap();
     assert_eq!(names(&library), ["Alpha feat. Beta", "Gamma"]);
     library.insert_track(&by(3, "Delta")).unwrap();

@@ -19,8 +19,10 @@ impl TrackSet {
     /// Whether `track` is in the set.
     pub fn contains(&self, track: TrackId) -> bool {
         match &self.form {
-            SetForm::Bits(bits) => usize::try_from(track.0)
-                .is_ok_and(|id| bits.get(id / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)),
+            SetForm::Bits(bits) => usize::try_from(track.0).is_ok_and(|id| {
+                bits.get(id / 64)
+                    .is_some_and(|word| word >> (id % 64) & 1 == 1)
+            }),
             SetForm::Sorted(ids) => ids.binary_search(&track).is_ok(),
         }
     }
@@ -61,7 +63,9 @@ impl FromIterator<TrackId> for TrackSet {
         ids.dedup();
         let len = ids.len();
         let dense = match (ids.first(), ids.last()) {
-            (Some(first), Some(last)) => first.0 >= 0 && last.0 as u64 <= (len as u64 * 512).max(1 << 20),
+            (Some(first), Some(last)) => {
+                first.0 >= 0 && last.0 as u64 <= (len as u64 * 512).max(1 << 20)
+            }
             _ => true,
         };
         let form = if dense {

@@ -69,7 +69,11 @@ impl FileRecord {
             Place::Part(part) => Self::of_part(&part),
             Place::File(path) => {
                 let metadata = std::fs::metadata(path)?;
-                Ok(Self { path: path.to_path_buf(), size: metadata.len(), mtime_ns: mtime_ns(&metadata) })
+                Ok(Self {
+                    path: path.to_path_buf(),
+                    size: metadata.len(),
+                    mtime_ns: mtime_ns(&metadata),
+                })
             }
         }
     }
@@ -78,7 +82,11 @@ impl FileRecord {
         let (sheet, audio) = part.metadata()?;
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
         // It has no bytes of its own: whoever deletes it wins none.
-        Ok(Self { path: part.path(), size: 0, mtime_ns })
+        Ok(Self {
+            path: part.path(),
+            size: 0,
+            mtime_ns,
+        })
     }
 }
 
@@ -94,7 +102,10 @@ pub struct TrackWindows {
 impl TrackWindows {
     /// No windows, of vectors of this dimension.
     pub fn none(dimension: usize) -> Self {
-        Self { vectors: Array2::default((0, dimension)), starts: Vec::new() }
+        Self {
+            vectors: Array2::default((0, dimension)),
+            starts: Vec::new(),
+        }
     }
 }
 
@@ -155,7 +166,10 @@ pub struct Track {
 impl Track {
     /// The artist, or the album's artist where no other is named.
     pub fn main_artist(&self) -> Option<&str> {
-        self.tags.artist.as_deref().or(self.tags.album_artist.as_deref())
+        self.tags
+            .artist
+            .as_deref()
+            .or(self.tags.album_artist.as_deref())
     }
 
     /// Everybody whom the artist names, or the album's artist where no other is named; the first leads.
@@ -166,7 +180,9 @@ impl Track {
     /// Whom it counts as by, where lists hold so many tracks of one person and folds keep a person's tracks together: its
     /// artists, or its composers where the library says so and a file names one.
     pub fn people(&self) -> Vec<&str> {
-        self.composers.as_deref().map_or_else(|| self.artists(), artists)
+        self.composers
+            .as_deref()
+            .map_or_else(|| self.artists(), artists)
     }
 
     /// Which song it is, where that can be told: tracks with the same text are versions of one song.
@@ -179,7 +195,12 @@ impl Track {
         match (self.tags.artist.as_deref(), self.tags.title.as_deref()) {
             (Some(artist), Some(title)) => format!("{artist} – {title}"),
             (None, Some(title)) => title.to_owned(),
-            _ => self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned(),
+            _ => self
+                .path
+                .file_name()
+                .unwrap_or(self.path.as_os_str())
+                .to_string_lossy()
+                .into_owned(),
         }
     }
 }
@@ -209,7 +230,9 @@ impl std::str::FromStr for Person {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let known = [Self::Artist, Self::Composer].into_iter().find(|person| person.name() == text);
+        let known = [Self::Artist, Self::Composer]
+            .into_iter()
+            .find(|person| person.name() == text);
         known.ok_or_else(|| format!("expected artist or composer, found \"{text}\""))
     }
 }
@@ -284,7 +307,15 @@ pub struct Failure {
 impl Failure {
     /// Of a file that was not taken over from elsewhere: the next `add` tries it.
     pub fn refused(path: PathBuf, reason: String) -> Self {
-        Self { path, size: None, mtime_ns: None, reason, transient: false, attempts: 0, failed_at: 0 }
+        Self {
+            path,
+            size: None,
+            mtime_ns: None,
+            reason,
+            transient: false,
+            attempts: 0,
+            failed_at: 0,
+        }
     }
 }
 

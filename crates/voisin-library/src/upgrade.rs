@@ -12,8 +12,7 @@ use voisin_base::track::TrackId;
 const SETTING: &str = "upgrade";
 
 /// The id of the model that is to come.
-const NEXT: &str =
-    "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
+const NEXT: &str = "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
 
 impl Library {
     /// The model that this library is on its way to, and how far it is.
@@ -23,16 +22,19 @@ impl Library {
             "SELECT name, fingerprint, dimension, manifest, (SELECT count(*) FROM vectors WHERE model = models.id),
              (SELECT count(*) FROM audio) FROM models WHERE id = {NEXT}"
         );
-        let found = self.connection.prepare_cached(&sql).and_then(|mut statement| {
-            let upgrade = |row: &rusqlite::Row<'_>| {
-                Ok(Upgrade {
-                    model: store::stored_model(row)?,
-                    done: row.get::<_, i64>(4)? as u64,
-                    tracks: row.get::<_, i64>(5)? as u64,
-                })
-            };
-            statement.query_row([], upgrade).optional()
-        });
+        let found = self
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| {
+                let upgrade = |row: &rusqlite::Row<'_>| {
+                    Ok(Upgrade {
+                        model: store::stored_model(row)?,
+                        done: row.get::<_, i64>(4)? as u64,
+                        tracks: row.get::<_, i64>(5)? as u64,
+                    })
+                };
+                statement.query_row([], upgrade).optional()
+            });
         self.sql(found)
     }
 
@@ -47,10 +49,18 @@ impl Library {
         if current.fingerprint == model.fingerprint {
             return Err(LibraryError::SameModel { name: current.name });
         }
-        if let Some(Upgrade { model: next, done, tracks }) = self.upgrade()?
+        if let Some(Upgrade {
+            model: next,
+            done,
+            tracks,
+        }) = self.upgrade()?
             && next.fingerprint != model.fingerprint
         {
-            return Err(LibraryError::OtherUpgrade { next: next.name, done, tracks });
+            return Err(LibraryError::OtherUpgrade {
+                next: next.name,
+                done,
+                tracks,
+            });
         }
         self.write(|tx| {
             store::put_model(tx, model)?;
@@ -66,7 +76,9 @@ impl Library {
              ORDER BY id"
         );
         let ids = self.connection.prepare(&sql).and_then(|mut statement| {
-            statement.query_map([], |row| row.get(0).map(TrackId))?.collect::<rusqlite::Result<_>>()
+            statement
+                .query_map([], |row| row.get(0).map(TrackId))?
+                .collect::<rusqlite::Result<_>>()
         });
         self.sql(ids)
     }
@@ -76,7 +88,12 @@ impl Library {
     /// # Errors
     /// [`LibraryError::NoUpgrade`] if none is under way any more.
     #[doc(hidden)]
-    pub fn put_upgraded(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
+    pub fn put_upgraded(
+        &mut self,
+        track: TrackId,
+        vector: &[f32],
+        windows: &TrackWindows,
+    ) -> Result<()> {
         self.write(|tx| {
             let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
             store::check_vectors(Some(model), vector, windows)?;
@@ -153,15 +170,20 @@ fn has_others(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn next(tx: &Transaction<'_>) -> rusqlite::Result<Option<ModelRow>> {
-    tx.prepare_cached(&format!("SELECT id, dimension FROM models WHERE id = {NEXT}"))?
-        .query_row([], ModelRow::read)
-        .optional()
+    tx.prepare_cached(&format!(
+        "SELECT id, dimension FROM models WHERE id = {NEXT}"
+    ))?
+    .query_row([], ModelRow::read)
+    .optional()
 }
 
 fn put_setting(tx: &Transaction<'_>, fingerprint: Option<&str>) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM settings WHERE name = ?1", [SETTING])?;
     if let Some(fingerprint) = fingerprint {
-        tx.execute("INSERT INTO settings (name, value) VALUES (?1, ?2)", (SETTING, fingerprint))?;
+        tx.execute(
+            "INSERT INTO settings (name, value) VALUES (?1, ?2)",
+            (SETTING, fingerprint),
+        )?;
     }
     Ok(())
 }

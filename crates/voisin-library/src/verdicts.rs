@@ -11,8 +11,9 @@ impl Library {
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
         let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
         let found = self.connection.prepare(sql).and_then(|mut statement| {
-            let pair =
-                |row: &rusqlite::Row<'_>| Ok(((TrackId(row.get(0)?), TrackId(row.get(1)?)), row.get(2)?));
+            let pair = |row: &rusqlite::Row<'_>| {
+                Ok(((TrackId(row.get(0)?), TrackId(row.get(1)?)), row.get(2)?))
+            };
             statement.query_map([version], pair)?.collect()
         });
         self.sql(found)
@@ -20,7 +21,13 @@ impl Library {
 
     /// Keeps what was heard of a pair, in place of what was known. It goes with either track.
     #[doc(hidden)]
-    pub fn remember_duplicate(&mut self, a: TrackId, b: TrackId, version: u32, same: bool) -> Result<()> {
+    pub fn remember_duplicate(
+        &mut self,
+        a: TrackId,
+        b: TrackId,
+        version: u32,
+        same: bool,
+    ) -> Result<()> {
         self.write(|tx| {
             tx.prepare_cached(
                 "INSERT INTO duplicate_verdicts (first, second, version, is_duplicate)

@@ -36,7 +36,10 @@ fn to_json(values: &TagValues) -> String {
 
 fn from_json(text: &str) -> serde_json::Result<TagValues> {
     if text.starts_with('[') {
-        return Ok(TagValues::from([(GENRE.to_owned(), serde_json::from_str(text)?)]));
+        return Ok(TagValues::from([(
+            GENRE.to_owned(),
+            serde_json::from_str(text)?,
+        )]));
     }
     serde_json::from_str(text)
 }
@@ -48,7 +51,12 @@ fn written(row: &rusqlite::Row<'_>) -> rusqlite::Result<WrittenTags> {
         })
     };
     let path = paths::from_bytes(row.get_ref(0)?.as_blob()?);
-    Ok(WrittenTags { path, before: list(1)?, after: list(2)?, patch: row.get(3)? })
+    Ok(WrittenTags {
+        path,
+        before: list(1)?,
+        after: list(2)?,
+        patch: row.get(3)?,
+    })
 }
 
 /// A run that wrote into files.
@@ -69,7 +77,11 @@ impl Library {
         let sql = "SELECT run, min(written_at), count(*) FROM written_tags GROUP BY run ORDER BY run DESC";
         let runs = self.connection.prepare(sql).and_then(|mut statement| {
             let run = |row: &rusqlite::Row<'_>| {
-                Ok(TagRun { run: row.get(0)?, at: row.get(1)?, files: row.get::<_, i64>(2)? as u64 })
+                Ok(TagRun {
+                    run: row.get(0)?,
+                    at: row.get(1)?,
+                    files: row.get::<_, i64>(2)? as u64,
+                })
             };
             statement.query_map([], run)?.collect()
         });
@@ -79,7 +91,8 @@ impl Library {
     /// What a run wrote, by path.
     #[doc(hidden)]
     pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
-        let sql = "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 ORDER BY path";
+        let sql =
+            "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 ORDER BY path";
         let written = self
             .connection
             .prepare(sql)
@@ -90,7 +103,8 @@ impl Library {
     /// What a run wrote into a file.
     #[doc(hidden)]
     pub fn written_into(&self, run: i64, path: &Path) -> Result<Option<WrittenTags>> {
-        let sql = "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 AND path = ?2";
+        let sql =
+            "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 AND path = ?2";
         let path = paths::to_bytes(path)?;
         let found = self
             .connection

@@ -41,16 +41,25 @@ pub fn export_changes(
     let (model, kind) = (engine.model()?, library.content_kind()?);
     make_folder(dir)?;
     let (last, mut known) = told_so_far(dir, &model, kind)?;
-    let mut summary = ChangesSummary { change: last, ..ChangesSummary::default() };
+    let mut summary = ChangesSummary {
+        change: last,
+        ..ChangesSummary::default()
+    };
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
     let mut next = || {
         for chunk in chunks.by_ref() {
             let mut records = Vec::new();
             for &id in chunk {
-                let Some(mut record) = library.record(id, windows)? else { continue };
-                let digests: Vec<RowDigest> =
-                    record.facts.files.iter().map(|file| digest(&record, file)).collect();
+                let Some(mut record) = library.record(id, windows)? else {
+                    continue;
+                };
+                let digests: Vec<RowDigest> = record
+                    .facts
+                    .files
+                    .iter()
+                    .map(|file| digest(&record, file))
+                    .collect();
                 let mut digests = digests.iter();
                 record.facts.files.retain(|file| {
                     let before = known.remove(&file.record.path).map(|(_, digest)| digest);
@@ -61,15 +70,25 @@ pub fn export_changes(
             }
             records.retain(|record| !record.facts.files.is_empty());
             if !records.is_empty() {
-                return Ok(Some(RowSet { records, ..RowSet::default() }));
+                return Ok(Some(RowSet {
+                    records,
+                    ..RowSet::default()
+                }));
             }
         }
         let gone = std::mem::take(&mut known).into_iter();
-        let removed: Vec<_> = gone.map(|(path, (content, _))| RemovedFile { path, content }).collect();
+        let removed: Vec<_> = gone
+            .map(|(path, (content, _))| RemovedFile { path, content })
+            .collect();
         summary.removed += removed.len() as u64;
-        Ok((!removed.is_empty()).then(|| RowSet { removed, ..RowSet::default() }))
+        Ok((!removed.is_empty()).then(|| RowSet {
+            removed,
+            ..RowSet::default()
+        }))
     };
-    let Some(first) = next()? else { return Ok(summary) };
+    let Some(first) = next()? else {
+        return Ok(summary);
+    };
     let mut first = Some(first);
     let target = dir.join(format!("changes-{:010}.parquet", last + 1));
     ParquetOutput::create(target, &model, kind, compression)?
@@ -81,7 +100,11 @@ pub fn export_changes(
 }
 
 /// The number of the last file of changes of a folder, and what all of them say of each path.
-fn told_so_far(dir: &Path, model: &StoredModel, kind: ContentKind) -> Result<(u64, ToldFiles), EngineError> {
+fn told_so_far(
+    dir: &Path,
+    model: &StoredModel,
+    kind: ContentKind,
+) -> Result<(u64, ToldFiles), EngineError> {
     let (mut last, mut known) = (0, ToldFiles::new());
     for path in parquet_files(dir)? {
         let input = ParquetInput::open(&path)?;
@@ -91,7 +114,15 @@ fn told_so_far(dir: &Path, model: &StoredModel, kind: ContentKind) -> Result<(u6
             return Err(input.gap(last + 1, change));
         }
         last = change;
-        let names = ["path", "path_bytes", "size", "mtime_ns", "content", "digest", "removed"];
+        let names = [
+            "path",
+            "path_bytes",
+            "size",
+            "mtime_ns",
+            "content",
+            "digest",
+            "removed",
+        ];
         input.each_batch(&names, |columns| {
             for row in 0..columns.batch.num_rows() {
                 let (path, told) = columns.told(row)?;

@@ -19,11 +19,14 @@ use arrow_array::Array as _;
 
 use objects::is_address;
 use read::ParquetInput;
-use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model};
+use voisin::{
+    AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,
+};
 use voisin_base::output::{OutputError, check_folder};
 use voisin_base::track::ContentKind;
 use voisin_library::{
-    Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord, path_to_bytes,
+    Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord,
+    path_to_bytes,
 };
 use write::{ParquetOutput, RowSet};
 
@@ -68,7 +71,11 @@ pub fn export_parquet(
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
     if is_address(dir) {
-        let mut there = if replaces { Vec::new() } else { parquet_files(dir)? };
+        let mut there = if replaces {
+            Vec::new()
+        } else {
+            parquet_files(dir)?
+        };
         there.retain(|file| [TRACKS, FAILURES].map(|name| dir.join(name)).contains(file));
         if let Some(taken) = there.pop() {
             return Err(OutputError::Taken(taken).into());
@@ -84,17 +91,29 @@ pub fn export_parquet(
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
     let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind, compression)?;
-    summary.tracks = tracks.relative_to(&LibrarySpace::of_library(library)?).fill(|| {
-        let Some(chunk) = chunks.next() else { return Ok(None) };
-        let mut records = Vec::with_capacity(chunk.len());
-        for &id in chunk {
-            records.extend(library.record(id, windows)?);
-        }
-        Ok(Some(RowSet { records, ..RowSet::default() }))
-    })?;
+    summary.tracks = tracks
+        .relative_to(&LibrarySpace::of_library(library)?)
+        .fill(|| {
+            let Some(chunk) = chunks.next() else {
+                return Ok(None);
+            };
+            let mut records = Vec::with_capacity(chunk.len());
+            for &id in chunk {
+                records.extend(library.record(id, windows)?);
+            }
+            Ok(Some(RowSet {
+                records,
+                ..RowSet::default()
+            }))
+        })?;
     let mut failures = Some(library.failures()?);
-    summary.failures = ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?
-        .fill(|| Ok(failures.take().map(|failures| RowSet { failures, ..RowSet::default() })))?;
+    summary.failures =
+        ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?.fill(|| {
+            Ok(failures.take().map(|failures| RowSet {
+                failures,
+                ..RowSet::default()
+            }))
+        })?;
     Ok(summary)
 }
 
@@ -126,14 +145,23 @@ pub fn embed_to_parquet(
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> Result<ParquetSummary, EngineError> {
-    let cannot_write = |path: &Path, source| EngineError::Write { path: path.to_owned(), source };
+    let cannot_write = |path: &Path, source| EngineError::Write {
+        path: path.to_owned(),
+        source,
+    };
     make_folder(dir)?;
     let model = stored_model(embedder)?;
-    let known = if options.add.force { HashMap::new() } else { known_files(dir, &model, options.kind)? };
+    let known = if options.add.force {
+        HashMap::new()
+    } else {
+        known_files(dir, &model, options.kind)?
+    };
     let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
     let todo: Vec<FileRecord> = files.iter().filter(is_new).cloned().collect();
-    let mut summary =
-        ParquetSummary { known: (files.len() - todo.len()) as u64, ..ParquetSummary::default() };
+    let mut summary = ParquetSummary {
+        known: (files.len() - todo.len()) as u64,
+        ..ParquetSummary::default()
+    };
     for chunk in todo.chunks(options.per_file.max(1)) {
         // A temporary library: files are analysed, and failures reported, as by `add`.
         let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
@@ -144,16 +172,36 @@ pub fn embed_to_parquet(
         for id in library.track_ids()? {
             records.extend(library.record(id, options.windows)?);
         }
-        records.sort_by(|a, b| a.facts.files[0].record.path.cmp(&b.facts.files[0].record.path));
+        records.sort_by(|a, b| {
+            a.facts.files[0]
+                .record
+                .path
+                .cmp(&b.facts.files[0].record.path)
+        });
         let failures = library.failures()?;
-        let (tracks, failures) =
-            (RowSet { records, ..RowSet::default() }, RowSet { failures, ..RowSet::default() });
+        let (tracks, failures) = (
+            RowSet {
+                records,
+                ..RowSet::default()
+            },
+            RowSet {
+                failures,
+                ..RowSet::default()
+            },
+        );
         for (kind, rows) in [("tracks", tracks), ("failures", failures)] {
-            let Some(name) = file_name(kind, &model, &rows) else { continue };
+            let Some(name) = file_name(kind, &model, &rows) else {
+                continue;
+            };
             let mut rows = Some(rows);
-            let written = ParquetOutput::create(dir.join(name), &model, options.kind, options.compression)?
-                .fill(|| Ok(rows.take()))?;
-            *(if kind == "tracks" { &mut summary.tracks } else { &mut summary.failures }) += written;
+            let written =
+                ParquetOutput::create(dir.join(name), &model, options.kind, options.compression)?
+                    .fill(|| Ok(rows.take()))?;
+            *(if kind == "tracks" {
+                &mut summary.tracks
+            } else {
+                &mut summary.failures
+            }) += written;
         }
         if added.interrupted {
             summary.interrupted = true;
@@ -165,18 +213,26 @@ pub fn embed_to_parquet(
 
 /// A name that two sets of files never share; `None` where there is nothing to write.
 fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
-    let RowSet { records, failures, .. } = rows;
+    let RowSet {
+        records, failures, ..
+    } = rows;
     if records.is_empty() && failures.is_empty() {
         return None;
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.fingerprint.as_bytes());
-    let files = records.iter().flat_map(|record| &record.facts.files).map(|file| &file.record.path);
+    let files = records
+        .iter()
+        .flat_map(|record| &record.facts.files)
+        .map(|file| &file.record.path);
     for path in files.chain(failures.iter().map(|failure| &failure.path)) {
         hasher.update(path_to_bytes(path).unwrap_or_default());
         hasher.update(&[0]);
     }
-    Some(format!("{kind}-{}.parquet", &hasher.finalize().to_hex()[..16]))
+    Some(format!(
+        "{kind}-{}.parquet",
+        &hasher.finalize().to_hex()[..16]
+    ))
 }
 
 /// Size and time of each file that some Parquet file of a folder has, but for those that are to be tried again.
@@ -189,17 +245,22 @@ fn known_files(
     for path in parquet_files(dir)? {
         let input = ParquetInput::open(&path)?;
         input.check(model, kind)?;
-        input.each_batch(&["path", "path_bytes", "size", "mtime_ns", "transient"], |columns| {
-            let transient = columns.booleans("transient")?;
-            for row in 0..columns.batch.num_rows() {
-                if (transient.is_valid(row) && transient.value(row)) || columns.text_size(row).is_err() {
-                    continue;
+        input.each_batch(
+            &["path", "path_bytes", "size", "mtime_ns", "transient"],
+            |columns| {
+                let transient = columns.booleans("transient")?;
+                for row in 0..columns.batch.num_rows() {
+                    if (transient.is_valid(row) && transient.value(row))
+                        || columns.text_size(row).is_err()
+                    {
+                        continue;
+                    }
+                    let file = columns.file(row)?;
+                    known.insert(file.path, (file.size, file.mtime_ns));
                 }
-                let file = columns.file(row)?;
-                known.insert(file.path, (file.size, file.mtime_ns));
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
     }
     Ok(known)
 }
@@ -209,13 +270,23 @@ pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
     if !is_address(dir) {
         check_folder(dir, &[], false)?;
     }
-    let made = if is_address(dir) { objects::check_folder(dir) } else { std::fs::create_dir_all(dir) };
-    made.map_err(|source| EngineError::Write { path: dir.to_owned(), source })
+    let made = if is_address(dir) {
+        objects::check_folder(dir)
+    } else {
+        std::fs::create_dir_all(dir)
+    };
+    made.map_err(|source| EngineError::Write {
+        path: dir.to_owned(),
+        source,
+    })
 }
 
 /// The Parquet files directly in a folder, by name; a file is itself.
 pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
-    let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
+    let failed = |source| EngineError::ReadTable {
+        path: path.to_owned(),
+        source,
+    };
     if is_address(path) {
         return objects::files(path, ".parquet").map_err(failed);
     }
@@ -225,7 +296,9 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
-        let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_hidden = file
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !is_hidden && file.extension().is_some_and(|ending| ending == "parquet") {
             files.push(file);
         }
@@ -306,5 +379,9 @@ pub fn add_from_parquet(
 
 /// A file that is not as it should be.
 fn wrong(path: &Path, problem: String) -> EngineError {
-    EngineError::Table { path: path.to_owned(), line: 0, problem }
+    EngineError::Table {
+        path: path.to_owned(),
+        line: 0,
+        problem,
+    }
 }

@@ -63,7 +63,9 @@ impl ChunkReader for PageFile {
 
 fn too_large(most: u64, found: u64) -> ParquetError {
     let (most, found) = (most >> 20, found.div_ceil(1 << 20));
-    ParquetError::General(format!("expected a page of at most {most} MB, found one of {found} MB"))
+    ParquetError::General(format!(
+        "expected a page of at most {most} MB, found one of {found} MB"
+    ))
 }
 
 /// The decompressed size in a page's header: the second of its fields, both numbers in Thrift's compact form.
@@ -91,18 +93,28 @@ fn page_size(header: &[u8]) -> Option<u64> {
 
 /// How many rows of a group, of these columns, are read at once, so that they fit into memory. Refuses groups whose pages
 /// hold other numbers of values than the file says, or more than their bytes can.
-pub(super) fn rows_at_once(file: &PageFile, group: &RowGroupMetaData, names: &[&str]) -> Result<usize> {
+pub(super) fn rows_at_once(
+    file: &PageFile,
+    group: &RowGroupMetaData,
+    names: &[&str],
+) -> Result<usize> {
     let file = Arc::new(file.clone());
     let rows = usize::try_from(group.num_rows())?;
     let (mut bytes, mut bytes_of_a_row) = (0, 0);
     for column in group.columns() {
         let path = column.column_path();
-        if !path.parts().first().is_some_and(|name| names.contains(&name.as_str())) {
+        if !path
+            .parts()
+            .first()
+            .is_some_and(|name| names.contains(&name.as_str()))
+        {
             continue;
         }
         match column.compression() {
-            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::LZ4_RAW | Compression::ZSTD(_) => {
-            }
+            Compression::UNCOMPRESSED
+            | Compression::SNAPPY
+            | Compression::LZ4_RAW
+            | Compression::ZSTD(_) => {}
             Compression::GZIP(_) => check_gzip(&file, column, rows)?,
             other => {
                 return Err(ParquetError::General(format!(
@@ -138,14 +150,23 @@ pub(super) fn rows_at_once(file: &PageFile, group: &RowGroupMetaData, names: &[&
 /// Refuses pages that unpack to more than a page may have, whatever their headers say: of this codec alone the reader takes
 /// all that comes.
 fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -> Result<()> {
-    let packed = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
+    let packed = column
+        .clone()
+        .into_builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .build()?;
     let mut pages = SerializedPageReader::new(Arc::clone(file), &packed, rows, None)?;
     while let Some(page) = pages.get_next_page()? {
         let levels = match page {
-            Page::DataPageV2 { is_compressed: false, .. } => continue,
-            Page::DataPageV2 { def_levels_byte_len, rep_levels_byte_len, .. } => {
-                def_levels_byte_len as usize + rep_levels_byte_len as usize
-            }
+            Page::DataPageV2 {
+                is_compressed: false,
+                ..
+            } => continue,
+            Page::DataPageV2 {
+                def_levels_byte_len,
+                rep_levels_byte_len,
+                ..
+            } => def_levels_byte_len as usize + rep_levels_byte_len as usize,
             _ => 0,
         };
         let values = page.buffer().get(levels..).unwrap_or_default();
@@ -160,7 +181,11 @@ fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -
 
 /// How many values the pages of a column hold, and the most bytes that one text may take of its own: texts that share
 /// their beginnings are not views into a page, but made anew.
-fn values(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -> Result<(usize, usize)> {
+fn values(
+    file: &Arc<PageFile>,
+    column: &ColumnChunkMetaData,
+    rows: usize,
+) -> Result<(usize, usize)> {
     let mut pages = SerializedPageReader::new(Arc::clone(file), column, rows, None)?;
     let (mut values, mut longest) = (0, 0);
     if column.column_type() == Type::BYTE_ARRAY {
@@ -212,7 +237,10 @@ mod tests {
         }
         // A size below 0, one beyond 32 bits, and another first field.
         assert_eq!(page_size(&[0x15, 0, 0x15, 1]), None);
-        assert_eq!(page_size(&[0x15, 0, 0x15, 0xff, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(
+            page_size(&[0x15, 0, 0x15, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            None
+        );
         assert_eq!(page_size(&[0x25, 0, 0x15, 2]), None);
     }
 }

@@ -56,29 +56,39 @@ impl ParquetInput {
         vectors: &VectorsOf,
         kind: Option<ContentKind>,
     ) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
+        let failed = |source| EngineError::ReadTable {
+            path: path.to_owned(),
+            source,
+        };
         let (file, copy) = open(path).map_err(failed)?;
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
             let options = ArrowReaderOptions::new().with_schema(Arc::new(as_read(found.schema())));
             ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options)
         };
-        let arrow =
-            guard(path, read)?.map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))?;
+        let arrow = guard(path, read)?
+            .map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))?;
         let metadata = arrow.schema().metadata().clone();
-        let version = metadata.get(SCHEMA_KEY).map_or(Ok(SCHEMA_VERSION), |version| version.parse());
-        if !version.as_ref().is_ok_and(|version| (1..=SCHEMA_VERSION).contains(version)) {
+        let version = metadata
+            .get(SCHEMA_KEY)
+            .map_or(Ok(SCHEMA_VERSION), |version| version.parse());
+        if !version
+            .as_ref()
+            .is_ok_and(|version| (1..=SCHEMA_VERSION).contains(version))
+        {
             let found = &metadata[SCHEMA_KEY];
             return Err(wrong(
                 path,
-                format!("expected schema {SCHEMA_VERSION} or older, found {found:.100?}: update voisin"),
+                format!(
+                    "expected schema {SCHEMA_VERSION} or older, found {found:.100?}: update voisin"
+                ),
             ));
         }
         let kind = match metadata.get(KIND_KEY) {
             None => kind.unwrap_or_default(),
-            Some(name) => {
-                name.parse().map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?
-            }
+            Some(name) => name
+                .parse()
+                .map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?,
         };
         let says_its_model = MODEL_KEYS.iter().any(|key| metadata.contains_key(key));
         let mut input = Self {
@@ -107,7 +117,8 @@ impl ParquetInput {
         input.check_columns()?;
         if let (true, VectorsOf::Elsewhere(name)) = (input.is_external, vectors) {
             let dimension = input.first_dimension()?;
-            input.model = external_model(name, dimension).map_err(|problem| wrong(path, problem))?;
+            input.model =
+                external_model(name, dimension).map_err(|problem| wrong(path, problem))?;
         } else if let VectorsOf::Elsewhere(name) = vectors
             && *name != input.model.name
         {
@@ -159,8 +170,8 @@ impl ParquetInput {
     fn check_columns(&self) -> Result<(), EngineError> {
         let asks_less = ["model_fingerprint", "dimension"];
         for field in schema(&self.model, self.kind).fields() {
-            let is_optional =
-                field.is_nullable() || self.is_external && asks_less.contains(&field.name().as_str());
+            let is_optional = field.is_nullable()
+                || self.is_external && asks_less.contains(&field.name().as_str());
             let found = self.metadata.schema().field_with_name(field.name()).ok();
             let fits = match found.map(Field::data_type) {
                 None | Some(DataType::Null) => is_optional,
@@ -190,10 +201,16 @@ impl ParquetInput {
             dimension = dimension.or(first.map(|row| vectors.value_length(row) as usize));
             Ok(())
         })?;
-        dimension.filter(|dimension| DIMENSIONS.contains(dimension)).ok_or_else(|| {
-            let found = dimension.map_or("none".to_owned(), |found| format!("one of {found} numbers"));
-            wrong(&self.path, format!("column \"vector\": expected a vector in some row, found {found}"))
-        })
+        dimension
+            .filter(|dimension| DIMENSIONS.contains(dimension))
+            .ok_or_else(|| {
+                let found =
+                    dimension.map_or("none".to_owned(), |found| format!("one of {found} numbers"));
+                wrong(
+                    &self.path,
+                    format!("column \"vector\": expected a vector in some row, found {found}"),
+                )
+            })
     }
 
     /// Refuses a file some of whose rows have vectors of another model than the file's.
@@ -231,7 +248,10 @@ impl ParquetInput {
         if self.kind != kind {
             return Err(wrong(
                 &self.path,
-                format!("its content ids are {}, expected {kind}: write into another folder", self.kind),
+                format!(
+                    "its content ids are {}, expected {kind}: write into another folder",
+                    self.kind
+                ),
             ));
         }
         if self.model.fingerprint == model.fingerprint {
@@ -251,7 +271,10 @@ impl ParquetInput {
         let number = self.metadata.schema().metadata().get(CHANGE_KEY);
         let parse = |text: &String| {
             text.parse().map_err(|_| {
-                wrong(&self.path, format!("expected a number as \"{CHANGE_KEY}\", found {text:.100?}"))
+                wrong(
+                    &self.path,
+                    format!("expected a number as \"{CHANGE_KEY}\", found {text:.100?}"),
+                )
             })
         };
         number.map(parse).transpose()
@@ -262,13 +285,13 @@ impl ParquetInput {
         if self.change()?.is_none() {
             return Ok(());
         }
-        let problem =
-            "expected the tracks of a library, found what changed in one: write them without --changes";
+        let problem = "expected the tracks of a library, found what changed in one: write them without --changes";
         Err(wrong(&self.path, problem.to_owned()))
     }
 
     pub(super) fn not_of_changes(&self) -> EngineError {
-        let problem = "expected a folder of nothing but changes, found this file: write into another folder";
+        let problem =
+            "expected a folder of nothing but changes, found this file: write into another folder";
         wrong(&self.path, problem.to_owned())
     }
 
@@ -300,11 +323,20 @@ impl ParquetInput {
     /// Some rows with these columns: those that the file has not, as older and other writers leave them out, are null.
     fn with_absent(&self, batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
         let schema = as_read(&schema(&self.model, self.kind));
-        let fields: Fields =
-            schema.fields().iter().filter(|field| names.contains(&field.name().as_str())).cloned().collect();
+        let fields: Fields = schema
+            .fields()
+            .iter()
+            .filter(|field| names.contains(&field.name().as_str()))
+            .cloned()
+            .collect();
         let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
             Some(column) if *column.data_type() != DataType::Null => (
-                Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())),
+                Arc::new(
+                    field
+                        .as_ref()
+                        .clone()
+                        .with_data_type(column.data_type().clone()),
+                ),
                 Arc::clone(column),
             ),
             _ => (
@@ -323,21 +355,34 @@ impl ParquetInput {
         mut visit: impl FnMut(&RecordColumns<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let schema = schema(&self.model, self.kind);
-        let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let all: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         let names = if names.is_empty() { &all[..] } else { names };
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
-        let broken = |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
+        let broken =
+            |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
         for (i, group) in self.metadata.metadata().row_groups().iter().enumerate() {
-            let builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
-                    .with_projection(mask.clone())
-                    .with_row_groups(vec![i]);
-            let open = || builder.with_batch_size(rows_at_once(&self.file, group, names)?).build();
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                self.file.clone(),
+                self.metadata.clone(),
+            )
+            .with_projection(mask.clone())
+            .with_row_groups(vec![i]);
+            let open = || {
+                builder
+                    .with_batch_size(rows_at_once(&self.file, group, names)?)
+                    .build()
+            };
             let mut reader = guard(&self.path, open)?.map_err(|error| broken(&error))?;
             // Some damaged files make the reader panic. It is not used after that.
             while let Some(batch) = guard(&self.path, || reader.next())? {
                 let batch = batch.map_err(|error| broken(&error))?;
-                let batch = self.with_absent(&batch, names).map_err(|error| broken(&error))?;
+                let batch = self
+                    .with_absent(&batch, names)
+                    .map_err(|error| broken(&error))?;
                 visit(&RecordColumns {
                     path: &self.path,
                     is_external: self.is_external,

@@ -17,8 +17,8 @@ use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_base::vector::make_unit;
 use voisin_library::{
-    AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, TaggedFile, TrackFacts, TrackRecord, TrackTags,
-    TrackWindows, mtime_ns, path_from_bytes,
+    AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, TaggedFile, TrackFacts, TrackRecord,
+    TrackTags, TrackWindows, mtime_ns, path_from_bytes,
 };
 
 /// Some rows of a file.
@@ -33,13 +33,24 @@ impl RecordColumns<'_> {
     /// One of the columns that were read; each has the type of the schema since the file was opened.
     pub(super) fn column(&self, name: &str) -> Result<&ArrayRef, EngineError> {
         let column = self.batch.column_by_name(name);
-        column.ok_or_else(|| wrong(self.path, format!("column \"{name}\": expected one, found none")))
+        column.ok_or_else(|| {
+            wrong(
+                self.path,
+                format!("column \"{name}\": expected one, found none"),
+            )
+        })
     }
 
     /// Bytes of all texts of a row, or what is wrong with one of them.
     pub(super) fn text_size(&self, row: usize) -> Result<usize, String> {
         let mut size = 0;
-        for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
+        for (field, column) in self
+            .batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(self.batch.columns())
+        {
             let length = text_length(column, row);
             if length > LONGEST_TEXT {
                 return Err(format!(
@@ -70,26 +81,43 @@ impl RecordColumns<'_> {
     }
 
     fn real(&self, name: &str, row: usize) -> Result<Option<f64>, EngineError> {
-        Ok(number_at(self.column(name)?, row).map(NumericValue::real).filter(|number| !number.is_nan()))
+        Ok(number_at(self.column(name)?, row)
+            .map(NumericValue::real)
+            .filter(|number| !number.is_nan()))
     }
 
     fn whole<T: TryFrom<i128>>(&self, name: &str, row: usize) -> Result<Option<T>, EngineError> {
-        let Some(number) = number_at(self.column(name)?, row) else { return Ok(None) };
+        let Some(number) = number_at(self.column(name)?, row) else {
+            return Ok(None);
+        };
         let fit = number.whole();
         let wrong = || {
             let kind = std::any::type_name::<T>();
-            wrong(self.path, format!("column \"{name}\": expected a {kind}, found {}", number.real()))
+            wrong(
+                self.path,
+                format!(
+                    "column \"{name}\": expected a {kind}, found {}",
+                    number.real()
+                ),
+            )
         };
         fit.map(Some).ok_or_else(wrong)
     }
 
     /// A number that every track has.
-    pub(super) fn needed<T: TryFrom<i128>>(&self, name: &str, row: usize) -> Result<T, EngineError> {
+    pub(super) fn needed<T: TryFrom<i128>>(
+        &self,
+        name: &str,
+        row: usize,
+    ) -> Result<T, EngineError> {
         self.whole(name, row)?.ok_or_else(|| self.lacks(name))
     }
 
     fn lacks(&self, name: &str) -> EngineError {
-        wrong(self.path, format!("column \"{name}\": expected a value for each track, found none"))
+        wrong(
+            self.path,
+            format!("column \"{name}\": expected a value for each track, found none"),
+        )
     }
 
     fn binary(&self, name: &str, row: usize) -> Result<Option<&[u8]>, EngineError> {
@@ -113,15 +141,28 @@ impl RecordColumns<'_> {
     }
 
     /// The path of a row of changes, and the recording that it has since then, with the row's digest; `None` where it is gone.
-    pub(super) fn told(&self, row: usize) -> Result<(PathBuf, Option<(ContentId, RowDigest)>), EngineError> {
+    pub(super) fn told(
+        &self,
+        row: usize,
+    ) -> Result<(PathBuf, Option<(ContentId, RowDigest)>), EngineError> {
         let path = self.file(row)?.path;
         if self.boolean("removed", row)? == Some(true) {
             return Ok((path, None));
         }
-        let content = self.binary("content", row)?.and_then(|bytes| bytes.try_into().ok());
-        let digest = self.binary("digest", row)?.and_then(|bytes| bytes.try_into().ok());
+        let content = self
+            .binary("content", row)?
+            .and_then(|bytes| bytes.try_into().ok());
+        let digest = self
+            .binary("digest", row)?
+            .and_then(|bytes| bytes.try_into().ok());
         let content = content.ok_or_else(|| self.lacks("content"))?;
-        Ok((path, Some((ContentId(content), digest.ok_or_else(|| self.lacks("digest"))?))))
+        Ok((
+            path,
+            Some((
+                ContentId(content),
+                digest.ok_or_else(|| self.lacks("digest"))?,
+            )),
+        ))
     }
 
     /// The recording of a row, or the failure that it tells of.
@@ -172,7 +213,11 @@ impl RecordColumns<'_> {
             label: self.text("label", row)?,
         };
         let (vector, windows) = self.vectors(row, dimension)?;
-        Ok(Ok(TrackRecord { facts, vector, windows }))
+        Ok(Ok(TrackRecord {
+            facts,
+            vector,
+            windows,
+        }))
     }
 
     /// What a row says of its recording. Of vectors that were made elsewhere it may say no more than the path: then the file
@@ -181,14 +226,21 @@ impl RecordColumns<'_> {
         let tags = self.tags(row)?;
         let content = match self.binary("content", row)? {
             None if self.is_external => return Ok(self.audio_of_file(path, tags)),
-            content => content.and_then(|bytes| bytes.try_into().ok()).map(ContentId),
+            content => content
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(ContentId),
         };
         let content = content.ok_or_else(|| {
-            wrong(self.path, "column \"content\": expected 32 bytes for each track, found none".to_owned())
+            wrong(
+                self.path,
+                "column \"content\": expected 32 bytes for each track, found none".to_owned(),
+            )
         })?;
         let audio = AudioFacts {
             content,
-            seconds: self.real("seconds", row)?.ok_or_else(|| self.lacks("seconds"))?,
+            seconds: self
+                .real("seconds", row)?
+                .ok_or_else(|| self.lacks("seconds"))?,
             sample_rate: self.needed("sample_rate", row)?,
             channels: self.needed("channels", row)?,
             container: self.text("container", row)?.unwrap_or_default(),
@@ -216,13 +268,26 @@ impl RecordColumns<'_> {
         };
         let audio = audio_facts(info, 0);
         let has_tags = tags != TrackTags::default();
-        (audio, if has_tags { tags } else { voisin_audio::tags::read_tags(path).unwrap_or_default() })
+        (
+            audio,
+            if has_tags {
+                tags
+            } else {
+                voisin_audio::tags::read_tags(path).unwrap_or_default()
+            },
+        )
     }
 
     fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {
         let genres = self.column("genres")?.as_list::<i32>();
         let genres = if genres.is_valid(row) {
-            genres.value(row).as_string_view().iter().flatten().map(str::to_owned).collect()
+            genres
+                .value(row)
+                .as_string_view()
+                .iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect()
         } else {
             Vec::new()
         };
@@ -245,15 +310,25 @@ impl RecordColumns<'_> {
         })
     }
 
-    fn vectors(&self, row: usize, dimension: usize) -> Result<(Vec<f32>, TrackWindows), EngineError> {
+    fn vectors(
+        &self,
+        row: usize,
+        dimension: usize,
+    ) -> Result<(Vec<f32>, TrackWindows), EngineError> {
         let is_whole = |length: usize| {
             if length == dimension {
                 return Ok(());
             }
-            Err(wrong(self.path, format!("expected vectors of {dimension} numbers, found one of {length}")))
+            Err(wrong(
+                self.path,
+                format!("expected vectors of {dimension} numbers, found one of {length}"),
+            ))
         };
         let vectors = self.column("vector")?.as_list::<i32>();
-        let vector = vectors.is_valid(row).then(|| reals(&vectors.value(row))).flatten();
+        let vector = vectors
+            .is_valid(row)
+            .then(|| reals(&vectors.value(row)))
+            .flatten();
         let mut vector = vector.ok_or_else(|| self.lacks("vector"))?;
         is_whole(vector.len())?;
         // Sixteen bits a number leave a norm of nearly 1. What is far from it is refused by the library; only the direction
@@ -280,8 +355,12 @@ impl RecordColumns<'_> {
             _ => reals(&values).map(|values| values.into_iter().map(f16::from_f32).collect()),
         };
         let values = values.ok_or_else(|| self.lacks("windows"))?;
-        let vectors = Array2::from_shape_vec((rows.len(), dimension), values)
-            .map_err(|_| wrong(self.path, "column \"windows\": expected whole vectors".to_owned()))?;
+        let vectors = Array2::from_shape_vec((rows.len(), dimension), values).map_err(|_| {
+            wrong(
+                self.path,
+                "column \"windows\": expected whole vectors".to_owned(),
+            )
+        })?;
         Ok((vector, TrackWindows { vectors, starts }))
     }
 }

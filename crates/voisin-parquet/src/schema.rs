@@ -7,9 +7,12 @@ use std::sync::Arc;
 use arrow_array::builder::{
     FixedSizeListBuilder, Float16Builder, Float32Builder, ListBuilder, StringBuilder,
 };
-use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::types::{
+    Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch,
+    StringArray,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use half::f16;
@@ -20,8 +23,12 @@ use voisin_library::{
 };
 
 /// Key of the model in a file's metadata, and of each of its fields.
-pub(super) const MODEL_KEYS: [&str; 4] =
-    ["voisin.model", "voisin.fingerprint", "voisin.dimension", "voisin.manifest"];
+pub(super) const MODEL_KEYS: [&str; 4] = [
+    "voisin.model",
+    "voisin.fingerprint",
+    "voisin.dimension",
+    "voisin.manifest",
+];
 
 /// Key of the version of the schema in a file's metadata; 1 where there is none.
 pub(super) const SCHEMA_KEY: &str = "voisin.schema";
@@ -71,8 +78,8 @@ impl ParquetRow<'_> {
 /// The one schema of all that is written here.
 pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
     use DataType::{
-        Binary, Boolean, FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, Int32, Int64, List,
-        UInt8, UInt16, UInt32, UInt64, Utf8,
+        Binary, Boolean, FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, Int32, Int64,
+        List, UInt8, UInt16, UInt32, UInt64, Utf8,
     };
     let item = |kind| Arc::new(Field::new("item", kind, true));
     let vector = FixedSizeList(item(Float16), model.dimension as i32);
@@ -124,10 +131,18 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
         maybe("removed", Boolean),
         maybe("digest", FixedSizeBinary(16)),
     ];
-    let values = [&model.name, &model.fingerprint, &model.dimension.to_string(), &model.manifest_json]
-        .map(String::clone);
-    let mut metadata: HashMap<String, String> =
-        MODEL_KEYS.into_iter().map(str::to_owned).zip(values).collect();
+    let values = [
+        &model.name,
+        &model.fingerprint,
+        &model.dimension.to_string(),
+        &model.manifest_json,
+    ]
+    .map(String::clone);
+    let mut metadata: HashMap<String, String> = MODEL_KEYS
+        .into_iter()
+        .map(str::to_owned)
+        .zip(values)
+        .collect();
     metadata.insert(KIND_KEY.to_owned(), kind.name().to_owned());
     metadata.insert(SCHEMA_KEY.to_owned(), SCHEMA_VERSION.to_string());
     Arc::new(Schema::new_with_metadata(fields, metadata))
@@ -146,11 +161,23 @@ pub(super) fn batch(
     let facts: Vec<Option<TrackFacts>> = rows.iter().map(facts).collect();
     let tags: Vec<Option<&TrackTags>> = rows
         .iter()
-        .map(|row| if let ParquetRow::Track(_, file) = row { Some(&file.tags) } else { None })
+        .map(|row| {
+            if let ParquetRow::Track(_, file) = row {
+                Some(&file.tags)
+            } else {
+                None
+            }
+        })
         .collect();
     let failed: Vec<Option<&Failure>> = rows
         .iter()
-        .map(|row| if let ParquetRow::Failed(failure) = row { Some(*failure) } else { None })
+        .map(|row| {
+            if let ParquetRow::Failed(failure) = row {
+                Some(*failure)
+            } else {
+                None
+            }
+        })
         .collect();
     let text = |values: &mut dyn Iterator<Item = Option<String>>| -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
@@ -184,7 +211,13 @@ pub(super) fn batch(
     let paths: Vec<&Path> = rows.iter().map(ParquetRow::path).collect();
     let bytes: Vec<Option<&[u8]>> = paths
         .iter()
-        .map(|path| if path.to_str().is_some() { None } else { path_to_bytes(path).ok() })
+        .map(|path| {
+            if path.to_str().is_some() {
+                None
+            } else {
+                path_to_bytes(path).ok()
+            }
+        })
         .collect();
     let contents = rows.iter().map(|row| match row {
         ParquetRow::Track(record, _) => Some(record.facts.audio.content.0),
@@ -205,9 +238,14 @@ pub(super) fn batch(
     }
     let (vectors, starts, windows) = vector_columns(model.dimension, rows);
     let columns: Vec<ArrayRef> = vec![
-        text(&mut paths.iter().map(|path| Some(path.to_string_lossy().into_owned()))),
+        text(
+            &mut paths
+                .iter()
+                .map(|path| Some(path.to_string_lossy().into_owned())),
+        ),
         Arc::new(BinaryArray::from(bytes)),
-        numbers!(UInt64Type, rows, |row| record_of(row).map(|record| record.0)),
+        numbers!(UInt64Type, rows, |row| record_of(row)
+            .map(|record| record.0)),
         numbers!(Int64Type, rows, |row| record_of(row).map(|record| record.1)),
         Arc::new(contents),
         of_tags(|tags| tags.title.clone()),
@@ -227,30 +265,57 @@ pub(super) fn batch(
         of_facts!(Float64Type, |facts| Some(facts.audio.seconds)),
         of_facts!(UInt32Type, |facts| Some(facts.audio.sample_rate)),
         of_facts!(UInt16Type, |facts| Some(facts.audio.channels)),
-        text(&mut facts.iter().map(|facts| facts.as_ref().map(|facts| facts.audio.container.clone()))),
-        text(&mut facts.iter().map(|facts| facts.as_ref().map(|facts| facts.audio.codec.clone()))),
+        text(
+            &mut facts
+                .iter()
+                .map(|facts| facts.as_ref().map(|facts| facts.audio.container.clone())),
+        ),
+        text(
+            &mut facts
+                .iter()
+                .map(|facts| facts.as_ref().map(|facts| facts.audio.codec.clone())),
+        ),
         of_facts!(UInt64Type, |facts| Some(facts.audio.packets)),
         of_facts!(UInt64Type, |facts| Some(facts.audio.damaged_packets)),
         of_facts!(Int64Type, |facts| Some(facts.added_at)),
-        of_facts!(UInt32Type, |facts| measured(facts).map(|known| known.version)),
+        of_facts!(UInt32Type, |facts| measured(facts)
+            .map(|known| known.version)),
         of_facts!(Float64Type, |facts| measured(facts)?.tempo),
-        of_facts!(UInt8Type, |facts| measured(facts)?.key.map(MusicalKey::number)),
+        of_facts!(UInt8Type, |facts| measured(facts)?
+            .key
+            .map(MusicalKey::number)),
         of_facts!(Float64Type, |facts| measured(facts)?.loudness),
         Arc::new(
             facts
                 .iter()
-                .map(|facts| facts.as_ref().and_then(measured).map(|known| known.loudness_is_exact))
+                .map(|facts| {
+                    facts
+                        .as_ref()
+                        .and_then(measured)
+                        .map(|known| known.loudness_is_exact)
+                })
                 .collect::<BooleanArray>(),
         ),
-        text(&mut facts.iter().map(|facts| facts.as_ref().and_then(|facts| facts.label.clone()))),
+        text(
+            &mut facts
+                .iter()
+                .map(|facts| facts.as_ref().and_then(|facts| facts.label.clone())),
+        ),
         text(&mut rows.iter().map(|_| Some(model.fingerprint.clone()))),
         numbers!(Int32Type, rows, |_| Some(model.dimension as i32)),
         vectors,
         starts,
         windows,
-        text(&mut failed.iter().map(|failed| failed.map(|failure| failure.reason.clone()))),
+        text(
+            &mut failed
+                .iter()
+                .map(|failed| failed.map(|failure| failure.reason.clone())),
+        ),
         Arc::new(
-            failed.iter().map(|failed| failed.map(|failure| failure.transient)).collect::<BooleanArray>(),
+            failed
+                .iter()
+                .map(|failed| failed.map(|failure| failure.transient))
+                .collect::<BooleanArray>(),
         ),
         of_tags(|tags| tags.composer.clone()),
         numbers!(Int64Type, rows, |_| change.map(|change| change as i64)),
@@ -292,13 +357,23 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
         }
         windows.append(true);
     }
-    (Arc::new(vectors.finish()), Arc::new(starts.finish()), Arc::new(windows.finish()))
+    (
+        Arc::new(vectors.finish()),
+        Arc::new(starts.finish()),
+        Arc::new(windows.finish()),
+    )
 }
 
 /// Of all that a row says of a file, but for the windows' vectors, which follow the track's.
 pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
     let facts = &record.facts;
-    let told = (&facts.audio, facts.added_at, &facts.descriptors, &facts.label, file);
+    let told = (
+        &facts.audio,
+        facts.added_at,
+        &facts.descriptors,
+        &facts.label,
+        file,
+    );
     let mut hasher = blake3::Hasher::new();
     // Such a structure becomes JSON whatever it holds, but for a path that cannot be told here: of such there is no row.
     hasher.update(&serde_json::to_vec(&told).unwrap_or_default());

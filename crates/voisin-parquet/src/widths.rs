@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow_array::Array;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
-    Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_schema::{DataType, Fields, Schema};
 
@@ -39,7 +39,8 @@ pub(super) fn stands_for(found: &DataType, expected: &DataType) -> bool {
     let is_number = |kind: &DataType| {
         kind.is_integer() || kind.is_floating() || matches!(kind, DataType::Decimal128(_, 0))
     };
-    let is_binary = |kind: &DataType| matches!(kind, DataType::BinaryView | DataType::FixedSizeBinary(_));
+    let is_binary =
+        |kind: &DataType| matches!(kind, DataType::BinaryView | DataType::FixedSizeBinary(_));
     match (found, expected) {
         (DataType::List(a), DataType::List(b)) => stands_for(a.data_type(), b.data_type()),
         (a, b) => a == b || is_number(a) && is_number(b) || is_binary(a) && is_binary(b),
@@ -104,11 +105,18 @@ pub(super) fn number_at(column: &dyn Array, row: usize) -> Option<NumericValue> 
 pub(super) fn reals(values: &dyn Array) -> Option<Vec<f32>> {
     match values.data_type() {
         _ if values.null_count() > 0 => None,
-        DataType::Float16 => {
-            Some(values.as_primitive::<Float16Type>().values().iter().map(|x| x.to_f32()).collect())
-        }
+        DataType::Float16 => Some(
+            values
+                .as_primitive::<Float16Type>()
+                .values()
+                .iter()
+                .map(|x| x.to_f32())
+                .collect(),
+        ),
         DataType::Float32 => Some(values.as_primitive::<Float32Type>().values().to_vec()),
-        _ => (0..values.len()).map(|i| number_at(values, i).map(|number| number.real() as f32)).collect(),
+        _ => (0..values.len())
+            .map(|i| number_at(values, i).map(|number| number.real() as f32))
+            .collect(),
     }
 }
 
@@ -123,7 +131,9 @@ pub(super) fn text_length(column: &dyn Array, row: usize) -> usize {
         DataType::List(item) if *item.data_type() == DataType::Utf8View => {
             let texts = column.as_list::<i32>().value(row);
             // Each text of a list takes room besides its bytes.
-            (0..texts.len()).map(|text| text_length(&texts, text) + size_of::<String>()).sum()
+            (0..texts.len())
+                .map(|text| text_length(&texts, text) + size_of::<String>())
+                .sum()
         }
         _ => 0,
     }

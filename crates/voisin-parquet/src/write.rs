@@ -39,7 +39,11 @@ impl ParquetCompression {
     /// By its name; `None` for another word.
     pub fn named(name: &str) -> Option<Self> {
         let all = [Self::None, Self::Snappy, Self::Lz4, Self::Gzip, Self::Zstd];
-        Self::NAMES.into_iter().zip(all).find(|(known, _)| *known == name).map(|(_, it)| it)
+        Self::NAMES
+            .into_iter()
+            .zip(all)
+            .find(|(known, _)| *known == name)
+            .map(|(_, it)| it)
     }
 
     fn codec(self) -> Compression {
@@ -83,8 +87,10 @@ impl ParquetOutput {
         } else {
             OutputTarget::whole(&target, true)?.target()?
         };
-        let file = AtomicFile::create(&place)
-            .map_err(|source| EngineError::Write { path: target.clone(), source })?;
+        let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
+            path: target.clone(),
+            source,
+        })?;
         Ok(Self {
             target,
             file,
@@ -99,7 +105,10 @@ impl ParquetOutput {
     pub(super) fn relative_to(self, space: &LibrarySpace) -> Self {
         let mut metadata = self.schema.metadata().clone();
         metadata.insert(MEAN_KEY.to_owned(), format!("{:?}", space.mean()));
-        Self { schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)), ..self }
+        Self {
+            schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)),
+            ..self
+        }
     }
 
     /// Notes that it is one of the files that tell what changed, and which.
@@ -107,7 +116,11 @@ impl ParquetOutput {
         let mut metadata = self.schema.metadata().clone();
         metadata.insert(CHANGE_KEY.to_owned(), change.to_string());
         let schema = Arc::new(self.schema.as_ref().clone().with_metadata(metadata));
-        Self { schema, change: Some(change), ..self }
+        Self {
+            schema,
+            change: Some(change),
+            ..self
+        }
     }
 
     /// Writes what `next` gives, some rows at a time, until it gives none; returns how many rows there were.
@@ -119,14 +132,23 @@ impl ParquetOutput {
             path: self.target.clone(),
             source: std::io::Error::other(problem),
         };
-        let properties = WriterProperties::builder().set_compression(self.compression.codec()).build();
-        let mut writer = ArrowWriter::try_new(self.file.file(), Arc::clone(&self.schema), Some(properties))
-            .map_err(|error| failed(error.to_string()))?;
+        let properties = WriterProperties::builder()
+            .set_compression(self.compression.codec())
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(self.file.file(), Arc::clone(&self.schema), Some(properties))
+                .map_err(|error| failed(error.to_string()))?;
         let mut count = 0;
         while let Some(set) = next()? {
             let mut rows: Vec<ParquetRow<'_>> = Vec::new();
             for record in &set.records {
-                rows.extend(record.facts.files.iter().map(|file| ParquetRow::Track(record, file)));
+                rows.extend(
+                    record
+                        .facts
+                        .files
+                        .iter()
+                        .map(|file| ParquetRow::Track(record, file)),
+                );
             }
             rows.extend(set.failures.iter().map(ParquetRow::Failed));
             rows.extend(set.removed.iter().map(ParquetRow::Removed));
@@ -136,9 +158,15 @@ impl ParquetOutput {
             written.map_err(|error| failed(error.to_string()))?;
         }
         writer.close().map_err(|error| failed(error.to_string()))?;
-        let whole =
-            if is_address(&self.target) { send(self.file.file(), &self.target) } else { self.file.commit() };
-        whole.map_err(|source| EngineError::Write { path: self.target, source })?;
+        let whole = if is_address(&self.target) {
+            send(self.file.file(), &self.target)
+        } else {
+            self.file.commit()
+        };
+        whole.map_err(|source| EngineError::Write {
+            path: self.target,
+            source,
+        })?;
         Ok(count)
     }
 }

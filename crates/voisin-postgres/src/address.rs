@@ -38,7 +38,10 @@ struct Notices(Arc<Mutex<Vec<String>>>);
 
 impl Notices {
     fn hear(&self, notice: &DbError) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(notice.message().to_owned());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(notice.message().to_owned());
     }
 }
 
@@ -63,7 +66,10 @@ impl PostgresAddress {
     /// - `is_public`: it stands on the command line, where a password is refused
     pub fn parse(text: &str, is_public: bool) -> Result<Self> {
         let shown = without_password(text);
-        let wrong = |problem: String| BackendError::Address { place: shown.clone(), problem };
+        let wrong = |problem: String| BackendError::Address {
+            place: shown.clone(),
+            problem,
+        };
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(wrong("not an address of PostgreSQL".to_owned()));
         }
@@ -79,11 +85,18 @@ impl PostgresAddress {
                 _ => kept.push((name.into_owned(), value.into_owned())),
             }
         }
-        let encoded: Vec<String> =
-            kept.iter().map(|(name, value)| format!("{}={}", percent(name), percent(value))).collect();
-        let joined =
-            if encoded.is_empty() { front.to_owned() } else { format!("{front}?{}", encoded.join("&")) };
-        let mut config: Config = joined.parse().map_err(|error: postgres::Error| wrong(causes(&error)))?;
+        let encoded: Vec<String> = kept
+            .iter()
+            .map(|(name, value)| format!("{}={}", percent(name), percent(value)))
+            .collect();
+        let joined = if encoded.is_empty() {
+            front.to_owned()
+        } else {
+            format!("{front}?{}", encoded.join("&"))
+        };
+        let mut config: Config = joined
+            .parse()
+            .map_err(|error: postgres::Error| wrong(causes(&error)))?;
         if is_public && config.get_password().is_some() {
             return Err(BackendError::Password);
         }
@@ -102,7 +115,9 @@ impl PostgresAddress {
             config.host("localhost");
         }
         if config.get_user().is_none() {
-            let user = ["PGUSER", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+            let user = ["PGUSER", "USER"]
+                .into_iter()
+                .find_map(|name| std::env::var(name).ok());
             config.user(user.as_deref().unwrap_or("postgres"));
         }
         if config.get_password().is_none()
@@ -118,14 +133,23 @@ impl PostgresAddress {
         let notices = Notices::default();
         let heard = notices.clone();
         config.notice_callback(move |notice| heard.hear(&notice));
-        Ok(Self { config, shown, root_certificates, notices })
+        Ok(Self {
+            config,
+            shown,
+            root_certificates,
+            notices,
+        })
     }
 
     /// Another server that this one names, with the same rights to be had: encrypted as this one is, and with a password that
     /// the file of passwords has for it, never with this one's.
     pub(super) fn beside(&self, host: &str, port: u16, database: &str, user: Option<&str>) -> Self {
         let mut config = Config::new();
-        config.host(host).port(port).dbname(database).ssl_mode(self.config.get_ssl_mode());
+        config
+            .host(host)
+            .port(port)
+            .dbname(database)
+            .ssl_mode(self.config.get_ssl_mode());
         config.user(user.or(self.config.get_user()).unwrap_or("postgres"));
         if let Some(options) = self.config.get_options() {
             config.options(options);
@@ -133,22 +157,39 @@ impl PostgresAddress {
         if let Some(password) = password_in_file(&config) {
             config.password(password);
         }
-        config.application_name("voisin").connect_timeout(SHARD_TIMEOUT);
+        config
+            .application_name("voisin")
+            .connect_timeout(SHARD_TIMEOUT);
         notice_absence(&mut config);
         let user = config.get_user().unwrap_or_default();
         let shown = format!("postgres://{user}@{host}:{port}/{database}");
         let root_certificates = self.root_certificates.clone();
-        Self { config, shown, root_certificates, notices: Notices::default() }
+        Self {
+            config,
+            shown,
+            root_certificates,
+            notices: Notices::default(),
+        }
     }
 
     /// What the server said beside its answers since this was asked last.
     pub(super) fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.notices.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(
+            &mut *self
+                .notices
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Connects, in no more time than the address gives (`connect_timeout`), whoever it is that listens there.
     pub(super) fn connect(&self) -> Result<Client> {
-        let patience = self.config.get_connect_timeout().copied().unwrap_or(PATIENCE);
+        let patience = self
+            .config
+            .get_connect_timeout()
+            .copied()
+            .unwrap_or(PATIENCE);
         let (answer, answered) = std::sync::mpsc::channel();
         let place = self.clone();
         // A server that takes the connection and says nothing leaves this thread behind until it is gone.
@@ -157,21 +198,32 @@ impl PostgresAddress {
         });
         answered.recv_timeout(patience).unwrap_or_else(|_| {
             let problem = format!("no answer within {} s", patience.as_secs_f64());
-            Err(BackendError::Connect { place: self.shown.clone(), problem })
+            Err(BackendError::Connect {
+                place: self.shown.clone(),
+                problem,
+            })
         })
     }
 
     fn connect_patiently(&self) -> Result<Client> {
-        let failed = |problem: String| BackendError::Connect { place: self.shown.clone(), problem };
+        let failed = |problem: String| BackendError::Connect {
+            place: self.shown.clone(),
+            problem,
+        };
         let connected = if self.config.get_ssl_mode() == SslMode::Disable {
             self.config.connect(NoTls)
         } else {
-            self.config.connect(MakeRustlsConnect::new(self.encryption().map_err(failed)?))
+            self.config
+                .connect(MakeRustlsConnect::new(self.encryption().map_err(failed)?))
         };
         connected.map_err(|error| {
             let problem = causes(&error);
             let is_refused = problem.contains("unsupported startup parameter");
-            failed(if is_refused { format!("{problem} ({NO_OPTIONS})") } else { problem })
+            failed(if is_refused {
+                format!("{problem} ({NO_OPTIONS})")
+            } else {
+                problem
+            })
         })
     }
 
@@ -181,7 +233,8 @@ impl PostgresAddress {
             let problem = |error: &dyn std::fmt::Display| {
                 format!("{}: expected certificates (PEM): {error}", file.display())
             };
-            let certificates = CertificateDer::pem_file_iter(file).map_err(|error| problem(&error))?;
+            let certificates =
+                CertificateDer::pem_file_iter(file).map_err(|error| problem(&error))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|error| problem(&error))?;
                 roots.add(certificate).map_err(|error| problem(&error))?;
@@ -220,12 +273,17 @@ fn notice_absence(config: &mut Config) {
     }
     // As they are where nobody says: two hours, which is as good as never.
     if config.get_keepalives_idle() > ABSENT {
-        config.keepalives_idle(ABSENT / 2).keepalives_interval(ABSENT / 6).keepalives_retries(3);
+        config
+            .keepalives_idle(ABSENT / 2)
+            .keepalives_interval(ABSENT / 6)
+            .keepalives_retries(3);
     }
 }
 
 fn percent(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }
 
 /// The address without `:password` before the `@`, and without one among its options.
@@ -235,20 +293,31 @@ fn without_password(text: &str) -> String {
         // A password may have an @ in it that nobody has encoded.
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((user, host)) => {
-                format!("{scheme}://{}@{host}", user.split(':').next().unwrap_or_default())
+                format!(
+                    "{scheme}://{}@{host}",
+                    user.split(':').next().unwrap_or_default()
+                )
             }
             None => front.to_owned(),
         },
         None => front.to_owned(),
     };
-    let kept: Vec<&str> =
-        query.split('&').filter(|part| !part.is_empty() && !part.starts_with("password")).collect();
-    if kept.is_empty() { front } else { format!("{front}?{}", kept.join("&")) }
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|part| !part.is_empty() && !part.starts_with("password"))
+        .collect();
+    if kept.is_empty() {
+        front
+    } else {
+        format!("{front}?{}", kept.join("&"))
+    }
 }
 
 /// The password that the environment has for an address: PGPASSWORD, else that of the file of passwords.
 fn password_for(config: &Config) -> Option<String> {
-    std::env::var("PGPASSWORD").ok().or_else(|| password_in_file(config))
+    std::env::var("PGPASSWORD")
+        .ok()
+        .or_else(|| password_in_file(config))
 }
 
 /// The password that the file which PGPASSFILE names, else `~/.pgpass`, has for an address.
@@ -261,10 +330,20 @@ fn password_in_file(config: &Config) -> Option<String> {
         #[cfg(unix)]
         Host::Unix(_) => "localhost".to_owned(),
     });
-    let port = config.get_ports().first().copied().unwrap_or(5432).to_string();
+    let port = config
+        .get_ports()
+        .first()
+        .copied()
+        .unwrap_or(5432)
+        .to_string();
     let user = config.get_user().unwrap_or_default();
     let database = config.get_dbname().unwrap_or(user);
-    let wanted = [host.as_deref().unwrap_or("localhost"), port.as_str(), database, user];
+    let wanted = [
+        host.as_deref().unwrap_or("localhost"),
+        port.as_str(),
+        database,
+        user,
+    ];
     let text = read_private(&file)?;
     text.lines().find_map(|line| password_of_line(line, wanted))
 }
@@ -297,7 +376,10 @@ fn password_of_line(line: &str, wanted: [&str; 4]) -> Option<String> {
         }
     }
     let password = fields.get(4)?.clone();
-    let fits = fields.iter().zip(wanted).all(|(field, wanted)| field == "*" || field == wanted);
+    let fits = fields
+        .iter()
+        .zip(wanted)
+        .all(|(field, wanted)| field == "*" || field == wanted);
     fits.then_some(password)
 }
 
@@ -308,27 +390,42 @@ mod tests {
     #[test]
     fn passwords_are_refused_in_public_and_never_shown() {
         let secret = "postgres://me:s3cret@db.example:5433/music?sslmode=verify-full";
-        assert!(matches!(PostgresAddress::parse(secret, true), Err(BackendError::Password)));
+        assert!(matches!(
+            PostgresAddress::parse(secret, true),
+            Err(BackendError::Password)
+        ));
         assert!(matches!(
             PostgresAddress::parse("postgres://me@db/music?password=s3cret", true),
             Err(BackendError::Password)
         ));
-        for text in
-            [secret, "postgres://me:s3@cret:x@db.example/music", "postgres://db/music?password=s3cret"]
-        {
-            let place = PostgresAddress::parse(text, false).map(|place| format!("{place} {place:?}"));
+        for text in [
+            secret,
+            "postgres://me:s3@cret:x@db.example/music",
+            "postgres://db/music?password=s3cret",
+        ] {
+            let place =
+                PostgresAddress::parse(text, false).map(|place| format!("{place} {place:?}"));
             let shown = place.unwrap_or_else(|error| error.to_string());
             assert!(!shown.contains("cret"), "{shown}");
         }
         let place = PostgresAddress::parse(secret, false).unwrap();
-        assert_eq!(place.to_string(), "postgres://me@db.example:5433/music?sslmode=verify-full");
+        assert_eq!(
+            place.to_string(),
+            "postgres://me@db.example:5433/music?sslmode=verify-full"
+        );
         assert_eq!(place.config.get_ssl_mode(), SslMode::Require);
         assert_eq!(place.config.get_ports(), [5433]);
     }
 
     #[test]
     fn addresses_that_make_no_sense_are_told() {
-        for text in ["mysql://x/y", "music", "", "postgres://h/d?sslmode=maybe", "postgres://h:port/d"] {
+        for text in [
+            "mysql://x/y",
+            "music",
+            "",
+            "postgres://h/d?sslmode=maybe",
+            "postgres://h:port/d",
+        ] {
             let error = PostgresAddress::parse(text, true).unwrap_err().to_string();
             assert!(error.contains("expected postgres://"), "{error}");
         }
@@ -336,9 +433,11 @@ mod tests {
 
     #[test]
     fn options_reach_the_server() {
-        let place =
-            PostgresAddress::parse("postgres://u@h/d?options=-csearch_path%3Dmine&sslmode=disable", true)
-                .unwrap();
+        let place = PostgresAddress::parse(
+            "postgres://u@h/d?options=-csearch_path%3Dmine&sslmode=disable",
+            true,
+        )
+        .unwrap();
         assert_eq!(place.config.get_options(), Some("-csearch_path=mine"));
         assert_eq!(place.config.get_ssl_mode(), SslMode::Disable);
     }

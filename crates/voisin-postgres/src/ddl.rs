@@ -33,8 +33,16 @@ pub enum IndexCodes {
 /// Columns of the table of tracks, in the order in which they are sent: name, type, what it holds. `$N` stands for the
 /// length of a vector.
 const TRACK: [(&str, &str, &str); 28] = [
-    ("id", "bigint not null", "the first 63 bits of the content id"),
-    ("content", "bytea not null", "content id: BLAKE3 of the compressed packets of the audio"),
+    (
+        "id",
+        "bigint not null",
+        "the first 63 bits of the content id",
+    ),
+    (
+        "content",
+        "bytea not null",
+        "content id: BLAKE3 of the compressed packets of the audio",
+    ),
     (
         "source",
         "text not null",
@@ -49,20 +57,60 @@ const TRACK: [(&str, &str, &str); 28] = [
     ("artist", "text", "tag of that file"),
     ("album", "text", "tag of that file"),
     ("album_artist", "text", "tag of that file"),
-    ("genres", "text[] not null", "genres by the label source of the library that sent it"),
+    (
+        "genres",
+        "text[] not null",
+        "genres by the label source of the library that sent it",
+    ),
     ("year", "integer", "tag of that file"),
-    ("seconds", "double precision not null", "length of the audio, s"),
-    ("tempo", "double precision", "beats per minute; null: not measured"),
-    ("key", "smallint", "musical key, 0 to 11 C to B major, 12 to 23 C to B minor; null: not measured"),
-    ("loudness", "double precision", "integrated loudness by EBU R 128, LUFS; null: not measured"),
+    (
+        "seconds",
+        "double precision not null",
+        "length of the audio, s",
+    ),
+    (
+        "tempo",
+        "double precision",
+        "beats per minute; null: not measured",
+    ),
+    (
+        "key",
+        "smallint",
+        "musical key, 0 to 11 C to B major, 12 to 23 C to B minor; null: not measured",
+    ),
+    (
+        "loudness",
+        "double precision",
+        "integrated loudness by EBU R 128, LUFS; null: not measured",
+    ),
     ("licences", "text[] not null", "licences of all files"),
     ("year_min", "integer", "earliest year of all files"),
     ("year_max", "integer", "latest year of all files"),
-    ("paths", "bigint[] not null", "for filters: the first 8 bytes of BLAKE3, little-endian, of each path"),
-    ("folders", "bigint[] not null", "as paths, of all folders above the files"),
-    ("artist_keys", "bigint[] not null", "as paths, of the folded names of artists and album artists"),
-    ("album_keys", "bigint[] not null", "as paths, of the folded names of albums"),
-    ("genre_keys", "bigint[] not null", "as paths, of the folded names of genres"),
+    (
+        "paths",
+        "bigint[] not null",
+        "for filters: the first 8 bytes of BLAKE3, little-endian, of each path",
+    ),
+    (
+        "folders",
+        "bigint[] not null",
+        "as paths, of all folders above the files",
+    ),
+    (
+        "artist_keys",
+        "bigint[] not null",
+        "as paths, of the folded names of artists and album artists",
+    ),
+    (
+        "album_keys",
+        "bigint[] not null",
+        "as paths, of the folded names of albums",
+    ),
+    (
+        "genre_keys",
+        "bigint[] not null",
+        "as paths, of the folded names of genres",
+    ),
     (
         "words",
         "text not null",
@@ -78,8 +126,16 @@ const TRACK: [(&str, &str, &str); 28] = [
         "bytea",
         "window vectors, if they were sent: count (u32), starts in s (f32), vectors (f16), little-endian",
     ),
-    ("digest", "bytea not null", "of facts and vectors: what need not be sent again"),
-    ("changed", "bigint not null", "generation that this row came with"),
+    (
+        "digest",
+        "bytea not null",
+        "of facts and vectors: what need not be sent again",
+    ),
+    (
+        "changed",
+        "bigint not null",
+        "generation that this row came with",
+    ),
     (
         "embedding",
         "halfvec($N) not null",
@@ -101,8 +157,9 @@ fn track_columns(dimension: usize) -> String {
 /// What the columns of the table of tracks hold, for the database's own catalogue.
 fn comments(table: &str, dimension: usize) -> String {
     let n = dimension.to_string();
-    let mut sql =
-        format!("comment on table {table} is 'voisin: recordings, and what of them is searched';\n");
+    let mut sql = format!(
+        "comment on table {table} is 'voisin: recordings, and what of them is searched';\n"
+    );
     for (column, _, text) in TRACK {
         let text = text.replace("$N", &n);
         let _ = writeln!(sql, "comment on column {table}.{column} is '{text}';");
@@ -149,7 +206,11 @@ pub(super) const SORTED_BY: [(&str, &str, &str); 17] = [
     ("number", "bigint", "number on the disc"),
     ("year", "bigint", ""),
     ("seconds", "double precision", ""),
-    ("added", "bigint", "when its library took it in, seconds since 1970"),
+    (
+        "added",
+        "bigint",
+        "when its library took it in, seconds since 1970",
+    ),
     ("path", "bytea", ""),
     ("size", "bigint", "of the file, bytes"),
     ("codec", "text", ""),
@@ -169,7 +230,10 @@ fn order() -> String {
         format!("  {name} {kind}{how}")
     };
     let columns: Vec<String> = SORTED_BY.map(column).into();
-    let mut sql = format!("create table voisin_order (\n{},\n  primary key (id)\n);\n", columns.join(",\n"));
+    let mut sql = format!(
+        "create table voisin_order (\n{},\n  primary key (id)\n);\n",
+        columns.join(",\n")
+    );
     for column in SORTED_BY_INDEX {
         let _ = writeln!(sql, "create index on voisin_order ({column});");
     }
@@ -360,12 +424,17 @@ pub(super) fn vector_index(table: &str, codes: IndexCodes, dimension: usize) -> 
         IndexCodes::Halves => "embedding halfvec_ip_ops".to_owned(),
         IndexCodes::Signs => format!("({}) bit_hamming_ops", signs(dimension)),
     };
-    format!("create index concurrently on {table} using hnsw ({of}) with (m = 16, ef_construction = 128)")
+    format!(
+        "create index concurrently on {table} using hnsw ({of}) with (m = 16, ef_construction = 128)"
+    )
 }
 
 /// What the first server has beside the tables of tracks and vectors, in every form.
 fn beside_tracks(dimension: usize) -> String {
-    let [tracks, vectors] = [comments("voisin_track", dimension), vector_comments(dimension)];
+    let [tracks, vectors] = [
+        comments("voisin_track", dimension),
+        vector_comments(dimension),
+    ];
     format!("{tracks}{vectors}{STATE_COMMENTS}{}", order())
 }
 
@@ -404,7 +473,9 @@ pub fn print(form: Form, dimension: usize, codes: IndexCodes) -> String {
             beside_tracks(dimension),
             index("voisin_track"),
         ),
-        Form::Partitioned(shards) => partitioned(&header, extension, &state, dimension, shards, &index),
+        Form::Partitioned(shards) => {
+            partitioned(&header, extension, &state, dimension, shards, &index)
+        }
     }
 }
 

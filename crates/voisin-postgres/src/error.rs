@@ -98,7 +98,9 @@ pub enum BackendError {
         expected: i32,
     },
     /// A mean that cannot be one.
-    #[error("the mean in voisin_mean of {place} has {found} numbers, expected {expected} that are finite")]
+    #[error(
+        "the mean in voisin_mean of {place} has {found} numbers, expected {expected} that are finite"
+    )]
     Mean {
         /// The address, without a password.
         place: String,

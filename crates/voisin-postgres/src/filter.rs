@@ -33,13 +33,34 @@ pub(super) fn conditions(
     if !filter.patterns.is_empty() {
         return Err(BackendError::Unsupported("a regular expression"));
     }
-    let genres =
-        |names: &[String]| taxonomy.named(names).iter().map(|genre| genre.key().to_owned()).collect();
+    let genres = |names: &[String]| {
+        taxonomy
+            .named(names)
+            .iter()
+            .map(|genre| genre.key().to_owned())
+            .collect()
+    };
     let (genres, exclude_genres) = (genres(&filter.genres), genres(&filter.exclude_genres));
-    let mut fitting = if filter.licences.is_empty() { Vec::new() } else { licences()? };
-    fitting.retain(|licence| filter.licences.iter().any(|wanted| licence_fits(licence, wanted)));
+    let mut fitting = if filter.licences.is_empty() {
+        Vec::new()
+    } else {
+        licences()?
+    };
+    fitting.retain(|licence| {
+        filter
+            .licences
+            .iter()
+            .any(|wanted| licence_fits(licence, wanted))
+    });
     let mut conditions = no_conditions(first);
-    conditions.add(&TrackFilter { genres, exclude_genres, ..filter.clone() }, fitting)?;
+    conditions.add(
+        &TrackFilter {
+            genres,
+            exclude_genres,
+            ..filter.clone()
+        },
+        fitting,
+    )?;
     Ok(conditions)
 }
 

@@ -29,8 +29,7 @@ create unique index if not exists voisin_job_path on voisin_job (md5(path));
 create index if not exists voisin_job_open on voisin_job (attempts, id) where done_at is null;";
 
 /// Of the same files, what older tables lack: size and time as they were when a file was listened to.
-const COLUMNS: &str =
-    "alter table voisin_job add column if not exists size bigint, add column if not exists mtime_ns bigint";
+const COLUMNS: &str = "alter table voisin_job add column if not exists size bigint, add column if not exists mtime_ns bigint";
 /// Whether the table is there, and has these columns.
 const STATE: &str = "select to_regclass('voisin_job') is not null, exists (select from pg_attribute
     where attrelid = to_regclass('voisin_job') and attname = 'mtime_ns' and not attisdropped)";
@@ -146,13 +145,21 @@ impl Jobs {
                 || gen_random_uuid()";
             Ok(tx.query_one(sql, &[&process])?.get(0))
         })?;
-        Ok(Self { connection, worker, lease })
+        Ok(Self {
+            connection,
+            worker,
+            lease,
+        })
     }
 
     /// Another connection of the same worker.
     pub fn again(&self) -> Result<Self> {
         let connection = Connection::open(self.connection.place())?;
-        Ok(Self { connection, worker: self.worker.clone(), lease: self.lease })
+        Ok(Self {
+            connection,
+            worker: self.worker.clone(),
+            lease: self.lease,
+        })
     }
 
     /// Puts files in. Those that were listened to when they had another size or time, or could not be looked at, are to be
@@ -160,7 +167,10 @@ impl Jobs {
     pub fn add(&mut self, files: &[FileRecord]) -> Result<JobsAdded> {
         let mut added = JobsAdded::default();
         for some in files.chunks(ROWS) {
-            let paths = some.iter().map(|file| path_to_bytes(&file.path)).collect::<Result<Vec<_>, _>>()?;
+            let paths = some
+                .iter()
+                .map(|file| path_to_bytes(&file.path))
+                .collect::<Result<Vec<_>, _>>()?;
             let sizes: Vec<i64> = some.iter().map(|file| file.size as i64).collect();
             let times: Vec<i64> = some.iter().map(|file| file.mtime_ns).collect();
             let (new, changed) = self.connection.run(|tx| {
@@ -246,11 +256,15 @@ impl Jobs {
         let times: Vec<Option<i64>> = files().map(|file| Some(file?.mtime_ns)).collect();
         let reason = |judged: &JobOutcome| match judged {
             JobOutcome::Done => None,
-            JobOutcome::Failed(reason) | JobOutcome::Later(reason) => Some(reason.replace('\0', "\u{fffd}")),
+            JobOutcome::Failed(reason) | JobOutcome::Later(reason) => {
+                Some(reason.replace('\0', "\u{fffd}"))
+            }
         };
         let reasons: Vec<Option<String>> = jobs.iter().map(|(.., judged)| reason(judged)).collect();
-        let later: Vec<bool> =
-            jobs.iter().map(|(.., judged)| matches!(judged, JobOutcome::Later(_))).collect();
+        let later: Vec<bool> = jobs
+            .iter()
+            .map(|(.., judged)| matches!(judged, JobOutcome::Later(_)))
+            .collect();
         self.connection.run(|tx| {
             tx.execute(
                 "update voisin_job j set leased_until = null, failure = f.reason, size = f.size, mtime_ns = f.mtime_ns,
@@ -340,5 +354,10 @@ fn counts(tx: &mut Transaction<'_>) -> std::result::Result<JobCounts, postgres::
         &[],
     )?;
     let number = |i| row.get::<_, i64>(i) as u64;
-    Ok(JobCounts { jobs: number(0), done: number(1), failed: number(2), leased: number(3) })
+    Ok(JobCounts {
+        jobs: number(0),
+        done: number(1),
+        failed: number(2),
+        leased: number(3),
+    })
 }

@@ -23,7 +23,9 @@ mod server;
 
 pub use address::PostgresAddress;
 pub use error::BackendError;
-pub use jobs::{Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, job_status};
+pub use jobs::{
+    Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, job_status,
+};
 pub use mirror::Mirror;
 pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, TrackSample, TracksNeeded};

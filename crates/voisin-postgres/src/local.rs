@@ -18,7 +18,11 @@ impl TrackStore for Engine {
         filter: &TrackFilter,
         effort: Effort,
     ) -> Result<Vec<Neighbor>> {
-        let mode = if effort == Effort::Exact { SearchMode::Exact } else { SearchMode::Auto };
+        let mode = if effort == Effort::Exact {
+            SearchMode::Exact
+        } else {
+            SearchMode::Auto
+        };
         Ok(self.nearest_to(query, limit, filter, mode)?)
     }
 
@@ -27,9 +31,11 @@ impl TrackStore for Engine {
         for StoredTrack { record, .. } in tracks {
             let content = &record.facts.audio.content;
             if let Some(track) = self.library().find_by_content(content)? {
-                self.library_mut().replace_vectors(track, &record.vector, &record.windows)?;
+                self.library_mut()
+                    .replace_vectors(track, &record.vector, &record.windows)?;
                 for file in &record.facts.files {
-                    self.library_mut().attach_file(track, &file.record, &file.tags)?;
+                    self.library_mut()
+                        .attach_file(track, &file.record, &file.tags)?;
                 }
                 if let Some(measured) = &record.facts.descriptors {
                     self.library_mut().set_descriptors(track, measured)?;
@@ -43,7 +49,9 @@ impl TrackStore for Engine {
     }
 
     fn remove(&mut self, contents: &[ContentId]) -> Result<u64> {
-        let found = contents.iter().filter_map(|content| self.library().find_by_content(content).transpose());
+        let found = contents
+            .iter()
+            .filter_map(|content| self.library().find_by_content(content).transpose());
         let found = found.collect::<Result<Vec<_>, _>>()?;
         Ok(self.library_mut().remove_tracks(&found)?.tracks)
     }

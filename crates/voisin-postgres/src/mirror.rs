@@ -39,20 +39,32 @@ impl Mirror {
     /// - `dir`: a folder that is empty or has a copy of before, which is gone on with at the first [`follow`](Self::follow)
     pub fn open(store: Postgres, dir: &Path) -> Result<Self> {
         let mut library = Library::open(dir, OpenMode::Create)?;
-        let seen: Option<Seen> = library.setting(COPIED)?.and_then(|text| serde_json::from_str(&text).ok());
+        let seen: Option<Seen> = library
+            .setting(COPIED)?
+            .and_then(|text| serde_json::from_str(&text).ok());
         // A library that somebody made is nobody's copy, and would lose its tracks.
         if seen.is_none() && library.status()?.tracks > 0 {
-            return Err(BackendError::NoCopy { dir: dir.to_owned() });
+            return Err(BackendError::NoCopy {
+                dir: dir.to_owned(),
+            });
         }
         library.set_model(store.model())?;
-        Ok(Self { store, library, seen })
+        Ok(Self {
+            store,
+            library,
+            seen,
+        })
     }
 
     /// Brings the copy up to date, some tracks at a time; asks for one row where nothing has changed. Returns whether
     /// something had. One that was broken off goes on where it was.
     ///
     /// - `progress`: is told how many of the tracks that are to be brought are there, and how many these are
-    pub fn follow(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(u64, u64)) -> Result<bool> {
+    pub fn follow(
+        &mut self,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<bool> {
         let now = self.now()?;
         if self.seen.as_ref() == Some(&now) {
             return Ok(false);
@@ -76,17 +88,25 @@ impl Mirror {
                 && seen.generation <= now.generation
         });
         // Of another database, or of one that was put back from a copy of its own: nothing tells what went.
-        let is_other = |seen: &Seen| seen.identity != now.identity || seen.generation > now.generation;
+        let is_other =
+            |seen: &Seen| seen.identity != now.identity || seen.generation > now.generation;
         if self.seen.as_ref().is_some_and(is_other) {
             let all = self.library.track_ids()?;
             self.library.remove_tracks(&all)?;
         }
         let since = before.as_ref().map_or(0, |seen| seen.generation);
-        let Some(mut changes) = self.store.changes(since)? else { return Ok(false) };
+        let Some(mut changes) = self.store.changes(since)? else {
+            return Ok(false);
+        };
         if let Some(after) = before.as_ref().and_then(|seen| seen.after) {
             // Of those before that place only what has changed is missing.
-            let rest = self.store.changes(0)?.map_or_else(Vec::new, |all| all.added);
-            changes.added.extend(rest.into_iter().filter(|id| id.0 > after));
+            let rest = self
+                .store
+                .changes(0)?
+                .map_or_else(Vec::new, |all| all.added);
+            changes
+                .added
+                .extend(rest.into_iter().filter(|id| id.0 > after));
             changes.added.sort_unstable();
             changes.added.dedup();
         }
@@ -110,7 +130,10 @@ impl Mirror {
             // A place in the middle of changes says nothing of what is behind it, unless all is being brought.
             if before.as_ref().is_none_or(|seen| seen.after.is_some()) && again.is_empty() {
                 let after = ids.last().map(|id| id.0);
-                self.note(Seen { after, ..now.clone() })?;
+                self.note(Seen {
+                    after,
+                    ..now.clone()
+                })?;
             }
         }
         for ids in again.chunks(BATCH) {
@@ -149,7 +172,13 @@ impl Mirror {
     /// Puts tracks in the place of what is known of them, under the ids that they have here. Returns how many found their
     /// paths taken.
     fn take(&mut self, ids: &[TrackId]) -> Result<u64> {
-        let (fetched, _) = self.store.fetch(ids, WantedVectors { windows: true, exact: true })?;
+        let (fetched, _) = self.store.fetch(
+            ids,
+            WantedVectors {
+                windows: true,
+                exact: true,
+            },
+        )?;
         let mut records = Vec::with_capacity(fetched.len());
         let mut labels = Vec::new();
         let mut known = Vec::new();

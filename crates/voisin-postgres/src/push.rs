@@ -12,7 +12,8 @@ use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use voisin::{Engine, LibrarySpace};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_library::{
-    FilterValue, Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord, path_to_bytes,
+    FilterValue, Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord,
+    path_to_bytes,
 };
 
 /// Rows of one transaction.
@@ -148,7 +149,10 @@ pub fn push(
     let mut to_hold: Vec<i64> = Vec::new();
     for ids in library.track_ids()?.chunks(BATCH) {
         let tracks = library.tracks_by_id(ids)?;
-        let names: Vec<i64> = tracks.iter().map(|track| id_of(&track.audio.content).0).collect();
+        let names: Vec<i64> = tracks
+            .iter()
+            .map(|track| id_of(&track.audio.content).0)
+            .collect();
         let there = known(to, &source, &names)?;
         for ((track, genres), id) in tracks.iter().zip(engine.genres_of(&tracks)?).zip(names) {
             if !library.has_vector(track.id)? {
@@ -169,7 +173,8 @@ pub fn push(
                 }
                 Some((_, Some(digest))) => {
                     let facts = facts_bytes(&library.facts(track.id)?)?;
-                    let same_facts = digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
+                    let same_facts =
+                        digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
                     let same = same_facts
                         && match &changed {
                             Some(changed) => !changed.contains(&track.id),
@@ -198,7 +203,10 @@ pub fn push(
         let known = some.iter().filter(|(_, known)| *known).count() as u64;
         summary.updated += known;
         summary.added += some.len() as u64 - known;
-        progress(PushEvent::Sent { done: (batch * BATCH + some.len()) as u64, of });
+        progress(PushEvent::Sent {
+            done: (batch * BATCH + some.len()) as u64,
+            of,
+        });
     }
     to.hold(&to_hold, &source)?;
     summary.removed = to.release(&gone, &source)?;
@@ -242,17 +250,28 @@ fn known(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, Th
 /// The recordings that this library is known to hold there, and does not hold any more.
 ///
 /// - `seen`: those that it holds
-fn no_longer_here(to: &mut Postgres, source: &str, seen: &HashMap<i64, ContentId>) -> Result<Vec<i64>> {
+fn no_longer_here(
+    to: &mut Postgres,
+    source: &str,
+    seen: &HashMap<i64, ContentId>,
+) -> Result<Vec<i64>> {
     const ROWS: i64 = 100_000;
     let (mut gone, mut after) = (Vec::new(), -1_i64);
     loop {
         let rows = to.run(|tx| {
-            let sql = "select id from voisin_held where library = $1 and id > $2 order by id limit $3";
+            let sql =
+                "select id from voisin_held where library = $1 and id > $2 order by id limit $3";
             tx.query(sql, &[&source, &after, &ROWS])
         })?;
-        let Some(last) = rows.last() else { return Ok(gone) };
+        let Some(last) = rows.last() else {
+            return Ok(gone);
+        };
         after = last.get(0);
-        gone.extend(rows.iter().map(|row| row.get::<_, i64>(0)).filter(|id| !seen.contains_key(id)));
+        gone.extend(
+            rows.iter()
+                .map(|row| row.get::<_, i64>(0))
+                .filter(|id| !seen.contains_key(id)),
+        );
     }
 }
 
@@ -266,16 +285,30 @@ fn space_for(engine: &Engine, to: &mut Postgres) -> Result<LibrarySpace> {
 
 /// A database's mean, for a library that answers for it.
 pub(super) fn fixed_mean(from: &Postgres) -> StoredMean {
-    StoredMean { values: from.held_space().mean().to_vec(), tracks: 0, generation: 0, is_fixed: true }
+    StoredMean {
+        values: from.held_space().mean().to_vec(),
+        tracks: 0,
+        generation: 0,
+        is_fixed: true,
+    }
 }
 
-fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool, space: &LibrarySpace) -> Result<Vec<TrackRow>> {
+fn rows_of(
+    engine: &Engine,
+    ids: &[TrackId],
+    windows: bool,
+    space: &LibrarySpace,
+) -> Result<Vec<TrackRow>> {
     let library = engine.library();
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
     for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
         if let Some(record) = library.record(track.id, windows)? {
-            rows.push(TrackRow::new(&StoredTrack { record, genres }, windows, space)?);
+            rows.push(TrackRow::new(
+                &StoredTrack { record, genres },
+                windows,
+                space,
+            )?);
         }
     }
     Ok(rows)
@@ -284,7 +317,9 @@ fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool, space: &LibrarySpace
 /// How the content ids of a database are made.
 fn kind_of(to: &mut Postgres) -> Result<ContentKind> {
     let name = to.settings()?.remove(IDENTITY);
-    Ok(name.and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok()).unwrap_or_default())
+    Ok(name
+        .and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok())
+        .unwrap_or_default())
 }
 
 /// Refuses content ids of another kind than those that are there.
@@ -299,7 +334,10 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
     let name = offered.name().as_bytes();
     to.run(|tx| {
         tx.execute("delete from voisin_setting where name = $1", &[&IDENTITY])?;
-        tx.execute("insert into voisin_setting (name, value) values ($1, $2)", &[&IDENTITY, &name])
+        tx.execute(
+            "insert into voisin_setting (name, value) values ($1, $2)",
+            &[&IDENTITY, &name],
+        )
     })?;
     Ok(())
 }
@@ -330,20 +368,45 @@ fn put_some(
     windows: bool,
     space: &LibrarySpace,
 ) -> Result<u64> {
-    let ids: Vec<TrackId> = tracks.iter().map(|track| id_of(&track.audio.content)).collect();
-    let (there, _) = to.fetch(&ids, WantedVectors { windows: false, exact: false })?;
-    let mut there: HashMap<ContentId, _> =
-        there.into_iter().map(|(_, record, _)| (record.facts.audio.content, record.facts.files)).collect();
+    let ids: Vec<TrackId> = tracks
+        .iter()
+        .map(|track| id_of(&track.audio.content))
+        .collect();
+    let (there, _) = to.fetch(
+        &ids,
+        WantedVectors {
+            windows: false,
+            exact: false,
+        },
+    )?;
+    let mut there: HashMap<ContentId, _> = there
+        .into_iter()
+        .map(|(_, record, _)| (record.facts.audio.content, record.facts.files))
+        .collect();
     let mut rows = Vec::with_capacity(tracks.len());
     for (track, genres) in tracks.iter().zip(engine.genres_of(tracks)?) {
-        let Some(mut record) = engine.library().record(track.id, windows)? else { continue };
+        let Some(mut record) = engine.library().record(track.id, windows)? else {
+            continue;
+        };
         for file in there.remove(&track.audio.content).unwrap_or_default() {
-            if record.facts.files.iter().all(|known| known.record.path != file.record.path) {
+            if record
+                .facts
+                .files
+                .iter()
+                .all(|known| known.record.path != file.record.path)
+            {
                 record.facts.files.push(file);
             }
         }
-        record.facts.files.sort_by(|a, b| a.record.path.cmp(&b.record.path));
-        rows.push(TrackRow::new(&StoredTrack { record, genres }, windows, space)?);
+        record
+            .facts
+            .files
+            .sort_by(|a, b| a.record.path.cmp(&b.record.path));
+        rows.push(TrackRow::new(
+            &StoredTrack { record, genres },
+            windows,
+            space,
+        )?);
     }
     to.send(&rows, "")?;
     Ok(rows.len() as u64)
@@ -351,8 +414,18 @@ fn put_some(
 
 /// Takes files from the recordings that they were of before these tracks were heard in them. A recording whose last file that
 /// was goes, unless a library holds it.
-fn leave_former(engine: &Engine, tracks: &[Track], to: &mut Postgres, space: &LibrarySpace) -> Result<()> {
-    let files = || tracks.iter().flat_map(|track| &track.files).map(|file| &file.record.path);
+fn leave_former(
+    engine: &Engine,
+    tracks: &[Track],
+    to: &mut Postgres,
+    space: &LibrarySpace,
+) -> Result<()> {
+    let files = || {
+        tracks
+            .iter()
+            .flat_map(|track| &track.files)
+            .map(|file| &file.record.path)
+    };
     let heard: HashSet<&PathBuf> = files().collect();
     let mut keys = Vec::with_capacity(heard.len());
     for path in &heard {
@@ -360,12 +433,29 @@ fn leave_former(engine: &Engine, tracks: &[Track], to: &mut Postgres, space: &Li
     }
     let mut conditions = no_conditions(1);
     conditions.and("paths && {}", FilterValue::Keys(keys));
-    let now: HashSet<TrackId> = tracks.iter().map(|track| id_of(&track.audio.content)).collect();
+    let now: HashSet<TrackId> = tracks
+        .iter()
+        .map(|track| id_of(&track.audio.content))
+        .collect();
     let mut ids = to.ids(&conditions, usize::MAX >> 1)?;
     ids.retain(|id| !now.contains(id));
     let (mut gone, mut fewer) = (Vec::new(), Vec::new());
-    for (id, record, _) in to.fetch(&ids, WantedVectors { windows: false, exact: false })?.0 {
-        let left = record.facts.files.iter().filter(|file| !heard.contains(&file.record.path)).count();
+    for (id, record, _) in to
+        .fetch(
+            &ids,
+            WantedVectors {
+                windows: false,
+                exact: false,
+            },
+        )?
+        .0
+    {
+        let left = record
+            .facts
+            .files
+            .iter()
+            .filter(|file| !heard.contains(&file.record.path))
+            .count();
         if left == 0 {
             gone.push(id.0);
         } else if left < record.facts.files.len() {
@@ -380,27 +470,51 @@ fn leave_former(engine: &Engine, tracks: &[Track], to: &mut Postgres, space: &Li
     }
     let taxonomy = engine.taxonomy()?;
     let mut rows = Vec::with_capacity(fewer.len());
-    for (_, mut record, genres) in to.fetch(&fewer, WantedVectors { windows: true, exact: true })?.0 {
-        record.facts.files.retain(|file| !heard.contains(&file.record.path));
+    for (_, mut record, genres) in to
+        .fetch(
+            &fewer,
+            WantedVectors {
+                windows: true,
+                exact: true,
+            },
+        )?
+        .0
+    {
+        record
+            .facts
+            .files
+            .retain(|file| !heard.contains(&file.record.path));
         let genres = taxonomy.named(&genres);
         rows.push(TrackRow::new(&StoredTrack { record, genres }, true, space)?);
     }
     to.send(&rows, "").map(drop)
 }
 
-fn row_of(engine: &Engine, id: TrackId, windows: bool, space: &LibrarySpace) -> Result<Option<TrackRow>> {
+fn row_of(
+    engine: &Engine,
+    id: TrackId,
+    windows: bool,
+    space: &LibrarySpace,
+) -> Result<Option<TrackRow>> {
     Ok(rows_of(engine, &[id], windows, space)?.pop())
 }
 
 /// The name under which a push is noted: one with windows says more than one without.
 fn push_name(source: &str, windows: bool) -> String {
-    if windows { format!("{source} with windows") } else { source.to_owned() }
+    if windows {
+        format!("{source} with windows")
+    } else {
+        source.to_owned()
+    }
 }
 
 fn last_push(to: &mut Postgres, source: &str, windows: bool) -> Result<Option<u64>> {
     let name = push_name(source, windows);
     to.run(|tx| {
-        let row = tx.query_opt("select generation from voisin_source where library = $1", &[&name])?;
+        let row = tx.query_opt(
+            "select generation from voisin_source where library = $1",
+            &[&name],
+        )?;
         Ok(row.map(|row| row.get::<_, i64>(0) as u64))
     })
 }
@@ -436,7 +550,10 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
         for (name, value) in &values {
             tx.execute("delete from voisin_setting where name = $1", &[name])?;
             if let Some(value) = value {
-                tx.execute("insert into voisin_setting (name, value) values ($1, $2)", &[name, value])?;
+                tx.execute(
+                    "insert into voisin_setting (name, value) values ($1, $2)",
+                    &[name, value],
+                )?;
             }
         }
         Ok(())
@@ -452,7 +569,11 @@ fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
     rows * (of_vector as u64 + 790)
 }
 
-fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut(PushEvent)) -> Result<f64> {
+fn make_index(
+    to: &mut Postgres,
+    options: &PushOptions,
+    progress: &mut dyn FnMut(PushEvent),
+) -> Result<f64> {
     let start = std::time::Instant::now();
     if let Some(megabytes) = options.index_memory {
         to.execute(&format!("set maintenance_work_mem = '{megabytes}MB'"))?;
@@ -463,7 +584,10 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
     })?;
     let codes = options.codes.unwrap_or(to.codes());
     let needed = index_memory(to.size()?.0, to.model().dimension, codes);
-    progress(PushEvent::Indexing { needed, given: given.parse().unwrap_or_default() });
+    progress(PushEvent::Indexing {
+        needed,
+        given: given.parse().unwrap_or_default(),
+    });
     let own = ddl::vector_index("voisin_track", codes, to.model().dimension);
     // One that was not finished serves nobody and costs every writer; one that serves goes when the new one does.
     let unfinished = to.vector_indexes(false)?;
@@ -471,7 +595,10 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
     let former = to.vector_indexes(true)?;
     to.place().take_notices();
     to.execute(options.index_sql.as_deref().unwrap_or(&own))?;
-    to.place().take_notices().into_iter().for_each(|notice| progress(PushEvent::Notice(notice)));
+    to.place()
+        .take_notices()
+        .into_iter()
+        .for_each(|notice| progress(PushEvent::Notice(notice)));
     to.drop_indexes(&former)?;
     to.index_made()?;
     // The planner and the filters' counts go by what it knows of the table.
@@ -482,10 +609,16 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
 /// Puts the settings and files that came with a library into another one.
 ///
 /// - `replace`: also in the place of those that it has
-pub(super) fn restore_settings(from: &mut Postgres, library: &mut Library, replace: bool) -> Result<()> {
+pub(super) fn restore_settings(
+    from: &mut Postgres,
+    library: &mut Library,
+    replace: bool,
+) -> Result<()> {
     let values = from.settings()?;
     for name in SETTINGS {
-        let value = values.get(name).and_then(|value| std::str::from_utf8(value).ok());
+        let value = values
+            .get(name)
+            .and_then(|value| std::str::from_utf8(value).ok());
         if value.is_some() || replace {
             library.set_setting(name, value)?;
         }
@@ -502,8 +635,15 @@ pub(super) fn restore_settings(from: &mut Postgres, library: &mut Library, repla
 }
 
 /// A recording whose genres came from a table of paths, with them as if given by hand: the table is where the library is.
-pub(super) fn labelled(library: &Library, mut record: TrackRecord, genres: &[String]) -> Result<TrackRecord> {
-    let by_table = !matches!(library.setting("labels")?.as_deref(), None | Some("tags" | "folder"));
+pub(super) fn labelled(
+    library: &Library,
+    mut record: TrackRecord,
+    genres: &[String],
+) -> Result<TrackRecord> {
+    let by_table = !matches!(
+        library.setting("labels")?.as_deref(),
+        None | Some("tags" | "folder")
+    );
     if by_table && !genres.is_empty() {
         record.facts.label = Some(genres.join("; "));
     }
@@ -513,13 +653,25 @@ pub(super) fn labelled(library: &Library, mut record: TrackRecord, genres: &[Str
 /// Recordings that were taken out since a generation.
 pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
     let since = since as i64;
-    let gone = from.run(|tx| tx.query("select content from voisin_gone where changed > $1", &[&since]))?;
-    Ok(gone.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId)).collect())
+    let gone = from.run(|tx| {
+        tx.query(
+            "select content from voisin_gone where changed > $1",
+            &[&since],
+        )
+    })?;
+    Ok(gone
+        .iter()
+        .filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId))
+        .collect())
 }
 
 /// Brings a database's tracks into a library on this disk: all, or what changed since the last time. Recordings that were
 /// taken out there since go here too. Returns what was taken in, and how many went.
-pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Result<(MergeOutcome, u64)> {
+pub fn pull(
+    from: &mut Postgres,
+    engine: &mut Engine,
+    stop: &AtomicBool,
+) -> Result<(MergeOutcome, u64)> {
     let identity = from.identity()?;
     let model = from.model().clone();
     let is_new = engine.library().status()?.tracks == 0;
@@ -528,21 +680,36 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
         // Answers are those of the database until the tracks are others.
-        engine.library_mut().set_mean(&StoredMean { is_fixed: false, ..fixed_mean(from) })?;
+        engine.library_mut().set_mean(&StoredMean {
+            is_fixed: false,
+            ..fixed_mean(from)
+        })?;
     }
     let last = engine.library().setting(PULLED)?;
     let last = last.as_deref().and_then(|text| text.split_once(' '));
-    let last = last.filter(|(of, _)| *of == identity).and_then(|(_, generation)| generation.parse().ok());
+    let last = last
+        .filter(|(of, _)| *of == identity)
+        .and_then(|(_, generation)| generation.parse().ok());
     let (_, generation) = from.size()?;
-    let since: u64 = last.filter(|&last| last <= generation && !is_new).unwrap_or(0);
-    let Some(changes) = from.changes(since)? else { return Ok((MergeOutcome::default(), 0)) };
+    let since: u64 = last
+        .filter(|&last| last <= generation && !is_new)
+        .unwrap_or(0);
+    let Some(changes) = from.changes(since)? else {
+        return Ok((MergeOutcome::default(), 0));
+    };
     let mut intake = Intake::new(engine.library_mut())?;
     for ids in changes.added.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
             intake.finish()?;
             return Err(BackendError::Interrupted);
         }
-        let (records, damaged) = from.fetch(ids, WantedVectors { windows: true, exact: true })?;
+        let (records, damaged) = from.fetch(
+            ids,
+            WantedVectors {
+                windows: true,
+                exact: true,
+            },
+        )?;
         for _ in 0..damaged {
             intake.taken.refuse(|| {
                 "what the database has of it is not a track: push it again from the library that has it"

@@ -11,13 +11,15 @@ use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::server::WantedVectors;
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
-use voisin::{Engine, MixOptions, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use voisin::{
+    Engine, MixOptions, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
+};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter, TrackSet, fold,
-    path_to_bytes, stored_path,
+    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter,
+    TrackSet, fold, path_to_bytes, stored_path,
 };
 
 /// Tracks that are fetched for one name at most.
@@ -64,7 +66,10 @@ impl fmt::Display for TrackSample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { near, drawn, all } = self;
         if let Some(near) = near {
-            write!(f, "the {near} nearest tracks of each and {drawn} of {all}, which stand for all")
+            write!(
+                f,
+                "the {near} nearest tracks of each and {drawn} of {all}, which stand for all"
+            )
         } else {
             write!(f, "{drawn} of {all} tracks, which stand for all")
         }
@@ -91,14 +96,27 @@ impl Remote {
         engine.library_mut().set_model(store.model())?;
         engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
-        let wanted = WantedVectors { windows, exact: false };
-        Ok(Self { store, engine, wanted, has_short_ids: false, is_whole: false, folder })
+        let wanted = WantedVectors {
+            windows,
+            exact: false,
+        };
+        Ok(Self {
+            store,
+            engine,
+            wanted,
+            has_short_ids: false,
+            is_whole: false,
+            folder,
+        })
     }
 
     /// With the [short ids](Postgres::short_id) of copies in the temporary library, which may not have been asked yet.
     #[must_use]
     pub fn with_short_ids(self) -> Self {
-        Self { has_short_ids: true, ..self }
+        Self {
+            has_short_ids: true,
+            ..self
+        }
     }
 
     /// The temporary library.
@@ -144,7 +162,12 @@ impl Remote {
         if fetched.is_empty() && damaged > 0 {
             let (place, of) = (self.store.place().to_string(), missing.len());
             let dimension = self.store.model().dimension;
-            return Err(BackendError::Damaged { place, damaged, of, dimension });
+            return Err(BackendError::Damaged {
+                place,
+                damaged,
+                of,
+                dimension,
+            });
         }
         let library = self.engine.library();
         let mut records = Vec::with_capacity(fetched.len());
@@ -157,12 +180,20 @@ impl Remote {
 
     /// The id that a track of the database has in the temporary library.
     fn local_id(&self, id: TrackId) -> TrackId {
-        if self.has_short_ids { Postgres::short_id(id) } else { id }
+        if self.has_short_ids {
+            Postgres::short_id(id)
+        } else {
+            id
+        }
     }
 
     /// The database's ids of tracks by those that they have here.
     fn of_local(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
-        if self.has_short_ids { self.store.of_short(ids) } else { Ok(ids.to_vec()) }
+        if self.has_short_ids {
+            self.store.of_short(ids)
+        } else {
+            Ok(ids.to_vec())
+        }
     }
 
     /// Fetches tracks by the ids that they have here.
@@ -232,7 +263,9 @@ impl Remote {
         let space = self.store.held_space();
         for seed in seeds {
             let (_, query) = space.query(std::slice::from_ref(seed))?;
-            let found = self.store.nearest(query.as_slice(), each, filter, Effort::Index)?;
+            let found = self
+                .store
+                .nearest(query.as_slice(), each, filter, Effort::Index)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch(&ids)?;
         }
@@ -245,13 +278,23 @@ impl Remote {
         let has_words = add_words(&mut conditions, &query.words, "");
         let is_all = query.filter.is_empty() && !has_words;
         let after = match query.after {
-            Some(after) => Some(self.of_local(&[after])?.pop().ok_or(LibraryError::UnknownTrack(after))?),
+            Some(after) => Some(
+                self.of_local(&[after])?
+                    .pop()
+                    .ok_or(LibraryError::UnknownTrack(after))?,
+            ),
             None => None,
         };
         // Few that fit are put in order alone: along all tracks they lie far apart.
-        let few = if is_all { None } else { self.few(&query.filter, &query.words)? };
+        let few = if is_all {
+            None
+        } else {
+            self.few(&query.filter, &query.words)?
+        };
         let is_tried = !is_all && few.is_none();
-        let mut walk = self.store.sorted(query.sort, query.descending, after, few)?;
+        let mut walk = self
+            .store
+            .sorted(query.sort, query.descending, after, few)?;
         // One more than the page holds, so that another page is known to follow.
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
         let (mut ids, mut step) = (Vec::new(), wanted.clamp(100, LONGEST_STEP));
@@ -272,9 +315,18 @@ impl Remote {
         }
         let is_last = ids.len() < wanted && query.after.is_none();
         ids.truncate(wanted);
-        let found = TrackQuery { limit: query.limit, ..TrackQuery::default() };
-        let page = self.engine.list_of(&found, &ids, &SearchTexts::default(), None)?;
-        let total = if is_last { ids.len() } else { self.count(&query.filter, &query.words)? };
+        let found = TrackQuery {
+            limit: query.limit,
+            ..TrackQuery::default()
+        };
+        let page = self
+            .engine
+            .list_of(&found, &ids, &SearchTexts::default(), None)?;
+        let total = if is_last {
+            ids.len()
+        } else {
+            self.count(&query.filter, &query.words)?
+        };
         Ok(TrackPage { total, ..page })
     }
 
@@ -296,15 +348,24 @@ impl Remote {
     }
 
     /// Fetches tracks and leaves those that fit: names and paths are compared by digests there.
-    fn that_fit(&mut self, ids: &[TrackId], query: &TrackQuery, has_words: bool) -> Result<Vec<TrackId>> {
+    fn that_fit(
+        &mut self,
+        ids: &[TrackId],
+        query: &TrackQuery,
+        has_words: bool,
+    ) -> Result<Vec<TrackId>> {
         self.fetch(ids)?;
         let library = self.engine.library();
         let matching = self.engine.matching(&query.filter)?;
-        let with_words = has_words.then(|| Ok::<_, LibraryError>(library.search_texts()?.with(&query.words)));
+        let with_words =
+            has_words.then(|| Ok::<_, LibraryError>(library.search_texts()?.with(&query.words)));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
         for id in ids.iter().map(|&id| self.local_id(id)) {
-            let fits = [&matching, &with_words].into_iter().flatten().all(|set| set.contains(id));
+            let fits = [&matching, &with_words]
+                .into_iter()
+                .flatten()
+                .all(|set| set.contains(id));
             // What was taken out meanwhile, or is damaged, is not there.
             if fits && library.contains(id)? {
                 fitting.push(id);
@@ -327,7 +388,10 @@ impl Remote {
                     self.fetch_paths(&paths)?;
                 }
                 SeedName::Folder(path) | SeedName::Sheet(path) => {
-                    let filter = TrackFilter { folders: vec![stored_path(path)], ..TrackFilter::default() };
+                    let filter = TrackFilter {
+                        folders: vec![stored_path(path)],
+                        ..TrackFilter::default()
+                    };
                     let conditions = self.store.conditions(&filter, 1)?;
                     let ids = self.store.ids(&conditions, MOST_NAMED)?;
                     self.fetch(&ids)?;
@@ -370,7 +434,10 @@ impl Remote {
         let paths: Vec<PathBuf> = paths.iter().map(|path| stored_path(path)).collect();
         let mut found = ids.to_vec();
         if !paths.is_empty() {
-            let filter = TrackFilter { folders: paths.clone(), ..TrackFilter::default() };
+            let filter = TrackFilter {
+                folders: paths.clone(),
+                ..TrackFilter::default()
+            };
             let conditions = self.store.conditions(&filter, 1)?;
             let fitting = self.store.ids(&conditions, usize::MAX >> 1)?;
             self.fetch(&fitting)?;
@@ -388,7 +455,10 @@ impl Remote {
         // Names are compared by digests there.
         tracks.retain(|track| {
             ids.contains(&track.id)
-                || track.files.iter().any(|file| paths.iter().any(|path| file.record.path.starts_with(path)))
+                || track
+                    .files
+                    .iter()
+                    .any(|file| paths.iter().any(|path| file.record.path.starts_with(path)))
         });
         Ok(tracks)
     }
@@ -423,7 +493,10 @@ impl Remote {
         let genres = self.engine.taxonomy()?.named(names);
         for genre in genres {
             let mut conditions = no_conditions(1);
-            conditions.and("genre_keys && {}", FilterValue::Keys(vec![hash(genre.key().as_bytes())]));
+            conditions.and(
+                "genre_keys && {}",
+                FilterValue::Keys(vec![hash(genre.key().as_bytes())]),
+            );
             let ids = self.store.ids(&conditions, 1)?;
             self.fetch(&ids)?;
         }
@@ -433,7 +506,10 @@ impl Remote {
     /// Fetches a track of each folder, so that it can be told which there are.
     fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
         for folder in folders {
-            let filter = TrackFilter { folders: vec![stored_path(folder)], ..TrackFilter::default() };
+            let filter = TrackFilter {
+                folders: vec![stored_path(folder)],
+                ..TrackFilter::default()
+            };
             let conditions = self.store.conditions(&filter, 1)?;
             let ids = self.store.ids(&conditions, 1)?;
             self.fetch(&ids)?;
@@ -490,17 +566,30 @@ impl Remote {
     }
 
     /// As [`Engine::similar`], from the whole database: the candidates are found there.
-    pub fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> Result<Vec<SimilarTrack>> {
+    pub fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Vec<SimilarTrack>> {
         if !options.unlike.is_empty() {
             return Err(BackendError::Unsupported("staying away from a track"));
         }
         let (_, query) = self.store.held_space().query(seeds)?;
-        let effort = if options.mode == SearchMode::Exact { Effort::Exact } else { Effort::Index };
+        let effort = if options.mode == SearchMode::Exact {
+            Effort::Exact
+        } else {
+            Effort::Index
+        };
         // What is fetched is few and has been chosen: it is compared in full.
-        let local = SimilarOptions { mode: SearchMode::Exact, ..options.clone() };
+        let local = SimilarOptions {
+            mode: SearchMode::Exact,
+            ..options.clone()
+        };
         let mut asked = options.limit.saturating_add(seeds.len()).saturating_add(10);
         loop {
-            let found = self.store.nearest(query.as_slice(), asked, &options.filter, effort)?;
+            let found = self
+                .store
+                .nearest(query.as_slice(), asked, &options.filter, effort)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch(&ids)?;
             // The furthest candidate says how near all that were not fetched can be at most.
@@ -509,7 +598,9 @@ impl Remote {
             let is_all = found.len() < asked
                 || options.min_similarity.is_some_and(|wanted| least < wanted)
                 || answer.len() >= options.limit
-                    && answer.last().is_none_or(|last| last.similarity >= least - 1e-5);
+                    && answer
+                        .last()
+                        .is_none_or(|last| last.similarity >= least - 1e-5);
             if is_all {
                 return Ok(answer);
             }
@@ -524,11 +615,16 @@ impl Remote {
         let known = seeds.len() + options.played.len();
         let mut asked = options.reach().saturating_mul(2).saturating_add(known);
         loop {
-            let found = self.store.nearest(&query, asked, &options.filter, Effort::Index)?;
+            let found = self
+                .store
+                .nearest(&query, asked, &options.filter, Effort::Index)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch(&ids)?;
             let among: TrackSet = ids.iter().map(|&id| self.local_id(id)).collect();
-            let options = MixOptions { among: Some(among), ..options.clone() };
+            let options = MixOptions {
+                among: Some(among),
+                ..options.clone()
+            };
             let (answer, is_full) = self.engine.mix_among(seeds, &options)?;
             if is_full || found.len() < asked || asked >= MOST_NAMED {
                 return Ok(answer);
@@ -546,8 +642,14 @@ fn add_words(conditions: &mut FilterSql, words: &str, around: &str) -> bool {
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         any = true;
-        let word = super::row::plain(word).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        conditions.and("words like {}", FilterValue::Text(format!("%{around}{word}{around}%")));
+        let word = super::row::plain(word)
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
+        conditions.and(
+            "words like {}",
+            FilterValue::Text(format!("%{around}{word}{around}%")),
+        );
     }
     any
 }

@@ -74,7 +74,12 @@ pub(super) const QUERY: &str = "$1::real[]::halfvec";
 impl FromSql<'_> for HalfVector {
     fn from_sql(_: &Type, bytes: &[u8]) -> Result<Self, Boxed> {
         let values = bytes.get(4..).unwrap_or_default().as_chunks::<2>().0;
-        Ok(Self(values.iter().map(|bytes| f16::from_bits(u16::from_be_bytes(*bytes))).collect()))
+        Ok(Self(
+            values
+                .iter()
+                .map(|bytes| f16::from_bits(u16::from_be_bytes(*bytes)))
+                .collect(),
+        ))
     }
 
     fn accepts(kind: &Type) -> bool {
@@ -151,7 +156,9 @@ fn to_jsonb(name: &str, value: &mut Value) {
             *value = serde_json::json!({ ESCAPE: hex(text.as_bytes()) });
         }
         Value::Array(values) => values.iter_mut().for_each(|value| to_jsonb("", value)),
-        Value::Object(members) => members.iter_mut().for_each(|(name, value)| to_jsonb(name, value)),
+        Value::Object(members) => members
+            .iter_mut()
+            .for_each(|(name, value)| to_jsonb(name, value)),
         _ => {}
     }
 }
@@ -167,7 +174,9 @@ fn from_jsonb(name: &str, value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(|value| from_jsonb("", value)),
         Value::Object(members) => match escaped(members).map(String::from_utf8) {
             Some(Ok(text)) => *value = text.into(),
-            _ => members.iter_mut().for_each(|(name, value)| from_jsonb(name, value)),
+            _ => members
+                .iter_mut()
+                .for_each(|(name, value)| from_jsonb(name, value)),
         },
         _ => {}
     }
@@ -175,22 +184,33 @@ fn from_jsonb(name: &str, value: &mut Value) {
 
 /// The bytes that an object stands for.
 fn escaped(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
-    bytes_of(members.get(ESCAPE).filter(|_| members.len() == 1)?.as_str()?)
+    bytes_of(
+        members
+            .get(ESCAPE)
+            .filter(|_| members.len() == 1)?
+            .as_str()?,
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Bytes that are written in hexadecimal.
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+    if rest.is_empty() {
+        pairs.iter().map(byte).collect()
+    } else {
+        None
+    }
 }
 
 /// What lists are sorted by of a track: as of a library on a disk, by the tags of its first file.
@@ -219,7 +239,9 @@ impl SortRow {
     pub(super) fn new(id: i64, facts: &TrackFacts) -> Self {
         let file = facts.files.first();
         let tags = file.map(|file| &file.tags);
-        let of = |tag: fn(&TrackTags) -> Option<&String>| tags.and_then(tag).map(|text| plain(&fold(text)));
+        let of = |tag: fn(&TrackTags) -> Option<&String>| {
+            tags.and_then(tag).map(|text| plain(&fold(text)))
+        };
         let measured = facts.descriptors.unwrap_or_default();
         Self {
             id,
@@ -232,7 +254,9 @@ impl SortRow {
             year: tags.and_then(|tags| tags.year).map(i64::from),
             seconds: facts.audio.seconds,
             added: facts.added_at,
-            path: file.and_then(|file| path_to_bytes(&file.record.path).ok()).map(<[u8]>::to_vec),
+            path: file
+                .and_then(|file| path_to_bytes(&file.record.path).ok())
+                .map(<[u8]>::to_vec),
             size: file.map(|file| file.record.size as i64),
             codec: plain(&fold(&facts.audio.codec)),
             licence: of(|tags| tags.licence.as_ref()),
@@ -296,7 +320,12 @@ pub(super) fn facts_digest(facts: &[u8], genre_keys: &[i64]) -> [u8; HALF_DIGEST
 }
 
 pub(super) fn genre_keys(genres: &[voisin_learn::genre::Genre]) -> Vec<i64> {
-    unique(genres.iter().map(|genre| hash(genre.key().as_bytes())).collect())
+    unique(
+        genres
+            .iter()
+            .map(|genre| hash(genre.key().as_bytes()))
+            .collect(),
+    )
 }
 
 /// What is known of a recording as it travels between libraries, by which a push tells what has changed.
@@ -306,8 +335,15 @@ pub(super) fn facts_bytes(facts: &TrackFacts) -> Result<Vec<u8>> {
 
 /// Everybody whom artist and album artist name, and these texts as they are.
 fn artist_keys<'a>(tags: impl Iterator<Item = &'a TrackTags>) -> Vec<i64> {
-    let texts = tags.flat_map(|tags| [tags.artist.as_deref(), tags.album_artist.as_deref()]).flatten();
-    unique(texts.flat_map(|text| artists(text).into_iter().chain([text])).map(name_hash).collect())
+    let texts = tags
+        .flat_map(|tags| [tags.artist.as_deref(), tags.album_artist.as_deref()])
+        .flatten();
+    unique(
+        texts
+            .flat_map(|text| artists(text).into_iter().chain([text]))
+            .map(name_hash)
+            .collect(),
+    )
 }
 
 fn unique(mut keys: Vec<i64>) -> Vec<i64> {
@@ -319,7 +355,11 @@ fn unique(mut keys: Vec<i64>) -> Vec<i64> {
 impl TrackRow {
     /// - `with_windows`: send the window vectors too
     /// - `space`: in which the database compares
-    pub(super) fn new(track: &StoredTrack, with_windows: bool, space: &LibrarySpace) -> Result<Self> {
+    pub(super) fn new(
+        track: &StoredTrack,
+        with_windows: bool,
+        space: &LibrarySpace,
+    ) -> Result<Self> {
         let StoredTrack { record, genres } = track;
         let facts = &record.facts;
         let first = facts.files.first();
@@ -333,8 +373,15 @@ impl TrackRow {
             for folder in path.ancestors().skip(1) {
                 folders.push(hash(path_to_bytes(folder)?));
             }
-            let texts = [&file.tags.artist, &file.tags.title, &file.tags.album, &file.tags.album_artist];
-            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let texts = [
+                &file.tags.artist,
+                &file.tags.title,
+                &file.tags.album,
+                &file.tags.album_artist,
+            ];
+            let stem = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned());
             for text in texts.into_iter().chain([&stem]).flatten() {
                 words.push_str(&plain(&fold(text)));
                 words.push(' ');
@@ -343,23 +390,31 @@ impl TrackRow {
         let years = || tags().filter_map(|tags| tags.year);
         let genre_keys = genre_keys(genres);
         let embedding = HalfVector::new(&space.centre(&record.vector));
-        let windows =
-            (with_windows && !record.windows.starts.is_empty()).then(|| windows_bytes(&record.windows));
+        let windows = (with_windows && !record.windows.starts.is_empty())
+            .then(|| windows_bytes(&record.windows));
         let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
         let mut hasher = blake3::Hasher::new();
-        let vector: Vec<u8> = record.vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let vector: Vec<u8> = record
+            .vector
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         hasher.update(&vector);
         hasher.update(windows.as_deref().unwrap_or_default());
         digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
         let measured = facts.descriptors.unwrap_or_default();
-        let mut licences: Vec<String> =
-            tags().filter_map(|tags| tags.licence.as_deref()).map(plain).collect();
+        let mut licences: Vec<String> = tags()
+            .filter_map(|tags| tags.licence.as_deref())
+            .map(plain)
+            .collect();
         licences.dedup();
         let text = |text: &Option<String>| text.as_deref().map(plain);
         Ok(Self {
             id: id_of(&facts.audio.content).0,
             content: facts.audio.content.0.to_vec(),
-            path: first.map(|file| plain(&file.record.path.to_string_lossy())).unwrap_or_default(),
+            path: first
+                .map(|file| plain(&file.record.path.to_string_lossy()))
+                .unwrap_or_default(),
             texts: [
                 text(&first_tags.title),
                 text(&first_tags.artist),
@@ -378,7 +433,10 @@ impl TrackRow {
             folders: unique(folders),
             artist_keys: artist_keys(tags()),
             album_keys: unique(
-                tags().filter_map(|tags| tags.album.as_ref()).map(|name| name_hash(name)).collect(),
+                tags()
+                    .filter_map(|tags| tags.album.as_ref())
+                    .map(|name| name_hash(name))
+                    .collect(),
             ),
             genre_keys,
             words,
@@ -436,8 +494,14 @@ impl TrackRow {
 /// How many windows, their starts, and their vectors.
 fn windows_bytes(windows: &TrackWindows) -> Vec<u8> {
     let mut bytes = (windows.starts.len() as u32).to_le_bytes().to_vec();
-    windows.starts.iter().for_each(|start| bytes.extend_from_slice(&start.to_le_bytes()));
-    windows.vectors.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    windows
+        .starts
+        .iter()
+        .for_each(|start| bytes.extend_from_slice(&start.to_le_bytes()));
+    windows
+        .vectors
+        .iter()
+        .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     bytes
 }
 
@@ -445,19 +509,32 @@ fn windows_of(bytes: &[u8], dimension: usize) -> Option<TrackWindows> {
     let (count, rest) = bytes.split_at_checked(4)?;
     let count = u32::from_le_bytes(count.try_into().ok()?) as usize;
     let (starts, vectors) = rest.split_at_checked(count.checked_mul(4)?)?;
-    let starts = starts.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let starts = starts
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
     let (values, left) = vectors.as_chunks::<2>();
     if !left.is_empty() {
         return None;
     }
-    let values = values.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
+    let values = values
+        .iter()
+        .map(|bytes| f16::from_le_bytes(*bytes))
+        .collect();
     let vectors = Array2::from_shape_vec((count, dimension), values).ok()?;
     Some(TrackWindows { vectors, starts })
 }
 
 /// A vector from its bytes.
 pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
 }
 
 /// What is known of a recording; `None` where another program has changed it beyond use.
@@ -476,7 +553,11 @@ pub(super) fn record(facts: &str, windows: Option<&[u8]>, vector: Vec<f32>) -> O
     let facts = facts_of(facts)?;
     let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
     let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
-    Some(TrackRecord { facts, vector, windows })
+    Some(TrackRecord {
+        facts,
+        vector,
+        windows,
+    })
 }
 
 #[cfg(test)]
@@ -500,7 +581,11 @@ mod tests {
             },
             added_at: i64::MIN,
             files: vec![TaggedFile {
-                record: FileRecord { path, size: u64::MAX, mtime_ns: i64::MAX },
+                record: FileRecord {
+                    path,
+                    size: u64::MAX,
+                    mtime_ns: i64::MAX,
+                },
                 tags: TrackTags {
                     title: Some(title.into()),
                     bpm: Some(bpm),
@@ -523,7 +608,13 @@ mod tests {
     fn facts_come_back_as_they_were() {
         let odd = PathBuf::from("/music/\u{fffd} \"seconds\":\"3\"");
         for numbers in [
-            [180.036_281_179_138_3, 119.999_999_999_999_99, -7.519_999_999_999_999, 120.0, 0.0],
+            [
+                180.036_281_179_138_3,
+                119.999_999_999_999_99,
+                -7.519_999_999_999_999,
+                120.0,
+                0.0,
+            ],
             [f64::MAX, f64::MIN_POSITIVE, -1e300, 5e-324, 1e-7],
             [0.1 + 0.2, 1.0 / 3.0, -0.0, 1e15 + 0.3, f64::EPSILON],
         ] {
@@ -532,11 +623,21 @@ mod tests {
                 let json = FactsJson::new(&facts).unwrap().0;
                 assert!(!json.contains("\\u0000"), "{json}");
                 let back = facts_of(&json).unwrap();
-                assert_eq!(facts_bytes(&back).unwrap(), facts_bytes(&facts).unwrap(), "{json}");
+                assert_eq!(
+                    facts_bytes(&back).unwrap(),
+                    facts_bytes(&facts).unwrap(),
+                    "{json}"
+                );
             }
         }
         let json: Value = serde_json::from_str(
-            &FactsJson::new(&facts([200.5, 120.0, -9.5, f64::NAN, 1.0], odd.clone(), "a")).unwrap().0,
+            &FactsJson::new(&facts(
+                [200.5, 120.0, -9.5, f64::NAN, 1.0],
+                odd.clone(),
+                "a",
+            ))
+            .unwrap()
+            .0,
         )
         .unwrap();
         assert_eq!(json["audio"]["content"], "ab".repeat(32));
@@ -544,7 +645,10 @@ mod tests {
             (&json["audio"]["seconds"], &json["descriptors"]["tempo"]),
             (&200.5.into(), &120.0.into())
         );
-        assert_eq!(json["files"][0]["tags"]["bpm"], "NaN", "what is no number stays as it is");
+        assert_eq!(
+            json["files"][0]["tags"]["bpm"], "NaN",
+            "what is no number stays as it is"
+        );
         assert_eq!(json["files"][0]["tags"]["musical_key"], "1");
         assert_eq!(json["label"], serde_json::json!({ "hex": "610062" }));
     }
@@ -554,9 +658,16 @@ mod tests {
         let old = facts_bytes(&facts([1.5; 5], PathBuf::from("/a"), "nul\0")).unwrap();
         let back = facts_of(&format!("{{\"hex\": \"{}\"}}", hex(&old))).unwrap();
         assert_eq!(facts_bytes(&back).unwrap(), old);
-        for damaged in
-            ["", "{", "{}", "[]", "null", "{\"hex\": \"7\"}", "{\"hex\": \"7b7d\"}", "{\"hex\": 7}"]
-        {
+        for damaged in [
+            "",
+            "{",
+            "{}",
+            "[]",
+            "null",
+            "{\"hex\": \"7\"}",
+            "{\"hex\": \"7b7d\"}",
+            "{\"hex\": 7}",
+        ] {
             assert!(facts_of(damaged).is_none(), "{damaged}");
         }
     }

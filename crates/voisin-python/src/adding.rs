@@ -65,7 +65,12 @@ impl Adding {
         let library = engine.library();
         let followed = library.followed_folders()?;
         let links = Links::Below(&followed);
-        let mut found = scan_without(&self.paths, &is_audio_candidate, &Exclusions::default(), links);
+        let mut found = scan_without(
+            &self.paths,
+            &is_audio_candidate,
+            &Exclusions::default(),
+            links,
+        );
         found.split_files(&|file| matches!(library.file_state(file), Ok(FileState::Unchanged(_))));
         if let Some(windows) = self.windows {
             engine.set_windows_setting(windows)?;
@@ -75,22 +80,34 @@ impl Adding {
             remember_model(engine.library_mut(), &model, &fingerprint)?;
             embedder
         } else {
-            let model =
-                if engine.library().model()?.is_some() { engine.model_ref()? } else { ModelRef::default() };
+            let model = if engine.library().model()?.is_some() {
+                engine.model_ref()?
+            } else {
+                ModelRef::default()
+            };
             let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
             Arc::new(on_threads(load)?)
         };
-        let options = AddOptions { windows: engine.windows_setting()?, ..self.options };
+        let options = AddOptions {
+            windows: engine.windows_setting()?,
+            ..self.options
+        };
         let (stop, mut raised) = (AtomicBool::new(false), None);
         let (mut done, mut jobs) = (0, 0);
         let problems = found.problems.iter();
         let mut failures: Vec<NotAdded> = problems
-            .map(|problem| NotAdded { path: lossy(&problem.path), reason: problem.reason.clone() })
+            .map(|problem| NotAdded {
+                path: lossy(&problem.path),
+                reason: problem.reason.clone(),
+            })
             .collect();
-        failures.extend(found.leading_out.iter().map(|link| NotAdded {
-            path: lossy(link),
-            reason:
-                "a link that leads out of its folder: \"voisin add --follow-links\" follows it".to_owned(),
+        failures.extend(found.leading_out.iter().map(|link| {
+            NotAdded {
+                path: lossy(link),
+                reason:
+                    "a link that leads out of its folder: \"voisin add --follow-links\" follows it"
+                        .to_owned(),
+            }
         }));
         let mut tell = |event: AddEvent<'_>| {
             match event {
@@ -98,20 +115,32 @@ impl Adding {
                 AddEvent::Done { path, outcome } => {
                     done += 1;
                     if let Outcome::Failed(error) = outcome {
-                        failures.push(NotAdded { path: lossy(path), reason: with_causes(error) });
+                        failures.push(NotAdded {
+                            path: lossy(path),
+                            reason: with_causes(error),
+                        });
                     }
                 }
             }
             let told = Python::attach(|py| {
                 py.check_signals()?;
-                progress.map_or(Ok(()), |progress| progress.call1(py, (done, jobs)).map(drop))
+                progress.map_or(Ok(()), |progress| {
+                    progress.call1(py, (done, jobs)).map(drop)
+                })
             });
             if let Err(error) = told {
                 stop.store(true, Ordering::Relaxed);
                 raised.get_or_insert(error);
             }
         };
-        let summary = add(engine.library_mut(), &embedder, &found.files, &options, &mut tell, &stop)?;
+        let summary = add(
+            engine.library_mut(),
+            &embedder,
+            &found.files,
+            &options,
+            &mut tell,
+            &stop,
+        )?;
         if raised.is_none() && engine.library().status()?.vectors > 0 {
             on_threads(|| engine.maintain_index())?;
         }
@@ -120,7 +149,14 @@ impl Adding {
             files: one.files,
             more: one.is_more,
         });
-        Ok((Added { summary, failures, left_out: left_out.collect() }, raised))
+        Ok((
+            Added {
+                summary,
+                failures,
+                left_out: left_out.collect(),
+            },
+            raised,
+        ))
     }
 }
 

@@ -14,8 +14,11 @@ use voisin_questions::SimilarAnswer;
 
 /// Says what is worth knowing about an answer to who listens to the logger "voisin".
 pub(super) fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
-    let logger = py.import("logging")?.call_method1("getLogger", ("voisin",))?;
-    news.iter().try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
+    let logger = py
+        .import("logging")?
+        .call_method1("getLogger", ("voisin",))?;
+    news.iter()
+        .try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
 }
 
 /// Tracks that were found, with what was measured of them.
@@ -27,11 +30,17 @@ pub(super) fn neighbors(
     let answers = AnswerClasses::new(py)?;
     let neighbor = |found: &SimilarTrack| {
         let track = answers.track(&found.track, &found.genres, measured)?;
-        let percentile = answer.standing.as_ref().and_then(|standing| standing.percentile(found.similarity));
+        let percentile = answer
+            .standing
+            .as_ref()
+            .and_then(|standing| standing.percentile(found.similarity));
         let neighbor = answers.make("Neighbor", |fields| {
             fields.set_item("track", track)?;
             fields.set_item("similarity", found.similarity)?;
-            fields.set_item("percentile", percentile.map(|percent| f64::from(percent) / 100.0))
+            fields.set_item(
+                "percentile",
+                percentile.map(|percent| f64::from(percent) / 100.0),
+            )
         });
         neighbor.map(Bound::unbind)
     };
@@ -74,7 +83,10 @@ impl<'py> AnswerClasses<'py> {
             fields.set_item("album", &tags.album)?;
             fields.set_item("album_artist", &tags.album_artist)?;
             fields.set_item("composer", &tags.composer)?;
-            fields.set_item("genres", PyTuple::new(self.0.py(), genres.iter().map(Genre::name))?)?;
+            fields.set_item(
+                "genres",
+                PyTuple::new(self.0.py(), genres.iter().map(Genre::name))?,
+            )?;
             fields.set_item("year", tags.year)?;
             fields.set_item("seconds", track.audio.seconds)?;
             fields.set_item("codec", &track.audio.codec)?;

@@ -25,11 +25,18 @@ pub(super) fn question<T: DeserializeOwned>(
         let value = json(&value, &name)?;
         fields.insert(name, value);
     }
-    fields.extend(said.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    fields.extend(
+        said.into_iter()
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
     from_arguments(fields).map_err(|refused| {
         let is_unknown = refused.field.is_empty() && refused.expected.starts_with("a field of");
         let text = refused.to_string();
-        if is_unknown { PyTypeError::new_err(text) } else { PyValueError::new_err(text) }
+        if is_unknown {
+            PyTypeError::new_err(text)
+        } else {
+            PyValueError::new_err(text)
+        }
     })
 }
 
@@ -43,9 +50,15 @@ pub(super) fn limit(limit: Option<i64>) -> PyResult<Limit> {
 /// - `none`: what `None` says
 pub(super) fn count(name: &str, none: &str, found: Option<i64>) -> PyResult<Option<usize>> {
     let Some(found) = found else { return Ok(None) };
-    usize::try_from(found).ok().filter(|&count| count > 0).map(Some).ok_or_else(|| {
-        PyValueError::new_err(format!("{name}: expected 1 or more, or None {none}, found {found}"))
-    })
+    usize::try_from(found)
+        .ok()
+        .filter(|&count| count > 0)
+        .map(Some)
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "{name}: expected 1 or more, or None {none}, found {found}"
+            ))
+        })
 }
 
 /// A value as JSON has it: text and paths, numbers, truth values, dictionaries, lists and whatever else can be gone through.
@@ -83,7 +96,9 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
             let value = json(&value, &format!("{name}.{key}"))?;
             Ok((key, value))
         };
-        return Ok(Value::Object(fields.iter().map(field).collect::<PyResult<_>>()?));
+        return Ok(Value::Object(
+            fields.iter().map(field).collect::<PyResult<_>>()?,
+        ));
     }
     let items = value.try_iter().map_err(|_| {
         let found = value.get_type();
@@ -96,7 +111,11 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
 }
 
 /// An answer as dictionaries and lists.
-pub(super) fn dictionaries<'py>(py: Python<'py>, answer: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
-    let text = serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
+pub(super) fn dictionaries<'py>(
+    py: Python<'py>,
+    answer: &impl Serialize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let text =
+        serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
     py.import("json")?.call_method1("loads", (text,))
 }

@@ -15,17 +15,31 @@ where
     PyArrayLikeDyn<'py, T, AllowTypeChange>: for<'a> FromPyObject<'a, 'py>,
 {
     value.extract().map_err(|_| {
-        let found =
-            value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!("{what}: expected an array of numbers, found {found}"))
+        let found = value
+            .get_type()
+            .name()
+            .map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!(
+            "{what}: expected an array of numbers, found {found}"
+        ))
     })
 }
 
 /// One row or many, as rows, and whether it was one.
-pub(super) fn rows<'a>(array: ArrayViewD<'a, f32>, what: &str) -> PyResult<(ArrayView2<'a, f32>, bool)> {
+pub(super) fn rows<'a>(
+    array: ArrayViewD<'a, f32>,
+    what: &str,
+) -> PyResult<(ArrayView2<'a, f32>, bool)> {
     let single = array.ndim() == 1;
-    let array = if single { array.insert_axis(Axis(0)) } else { array };
-    Ok((matrix_as(array, what, "[dimension] or [n, dimension]")?, single))
+    let array = if single {
+        array.insert_axis(Axis(0))
+    } else {
+        array
+    };
+    Ok((
+        matrix_as(array, what, "[dimension] or [n, dimension]")?,
+        single,
+    ))
 }
 
 /// Rows.
@@ -33,9 +47,15 @@ pub(super) fn matrix<'a>(array: ArrayViewD<'a, f32>, what: &str) -> PyResult<Arr
     matrix_as(array, what, "[n, dimension]")
 }
 
-fn matrix_as<'a>(array: ArrayViewD<'a, f32>, what: &str, expected: &str) -> PyResult<ArrayView2<'a, f32>> {
+fn matrix_as<'a>(
+    array: ArrayViewD<'a, f32>,
+    what: &str,
+    expected: &str,
+) -> PyResult<ArrayView2<'a, f32>> {
     let shape = array.shape().to_vec();
-    array
-        .into_dimensionality::<Ix2>()
-        .map_err(|_| PyValueError::new_err(format!("{what}: expected the shape {expected}, found {shape:?}")))
+    array.into_dimensionality::<Ix2>().map_err(|_| {
+        PyValueError::new_err(format!(
+            "{what}: expected the shape {expected}, found {shape:?}"
+        ))
+    })
 }

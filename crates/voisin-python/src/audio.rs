@@ -43,7 +43,9 @@ impl Audio {
         if let Some(file) = file {
             return match sr {
                 None => Ok(file),
-                Some(_) => Err(PyTypeError::new_err("sr: a file knows its sample rate: expected none")),
+                Some(_) => Err(PyTypeError::new_err(
+                    "sr: a file knows its sample rate: expected none",
+                )),
             };
         }
         match (sr, pair(value)) {
@@ -67,7 +69,9 @@ impl Audio {
             Self::Copy(copy, name) => {
                 embed(copy.path()).map_err(|error| error.of_file_known_as(copy.path(), name))
             }
-            Self::Samples(samples, rate) => embedder.embed_samples(samples, *rate, plan, Some(stop)),
+            Self::Samples(samples, rate) => {
+                embedder.embed_samples(samples, *rate, plan, Some(stop))
+            }
         }
     }
 
@@ -95,12 +99,17 @@ pub(super) fn is_many(value: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// What kind of numbers an array has, as NumPy calls it.
 fn kind(value: &Bound<'_, PyAny>) -> Option<char> {
-    value.getattr("dtype").and_then(|dtype| dtype.getattr("kind")?.extract()).ok()
+    value
+        .getattr("dtype")
+        .and_then(|dtype| dtype.getattr("kind")?.extract())
+        .ok()
 }
 
 fn is_bytes(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let name = value.get_type().name()?;
-    Ok(["bytes", "bytearray", "memoryview"].iter().any(|bytes| name == *bytes))
+    Ok(["bytes", "bytearray", "memoryview"]
+        .iter()
+        .any(|bytes| name == *bytes))
 }
 
 /// Samples and their rate.
@@ -120,7 +129,10 @@ fn read(file: &Bound<'_, PyAny>) -> PyResult<Audio> {
         })?;
         if bytes.as_bytes().is_empty() {
             let name = file.getattr("name").and_then(|name| name.extract());
-            return Ok(Audio::Copy(copy, name.unwrap_or_else(|_| "the file".to_owned())));
+            return Ok(Audio::Copy(
+                copy,
+                name.unwrap_or_else(|_| "the file".to_owned()),
+            ));
         }
         copy.write_all(bytes.as_bytes())?;
     }
@@ -147,7 +159,11 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
                 .into_dimensionality::<Ix2>()
                 .map_err(|error| PyValueError::new_err(error.to_string()))?;
             let n = channels.nrows().max(1) as f32;
-            channels.columns().into_iter().map(|frame| frame.sum() / n).collect()
+            channels
+                .columns()
+                .into_iter()
+                .map(|frame| frame.sum() / n)
+                .collect()
         }
         _ => {
             return Err(PyValueError::new_err(format!(
@@ -157,7 +173,9 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
         }
     };
     if samples.iter().any(|sample| !sample.is_finite()) {
-        return Err(PyValueError::new_err("audio: expected finite samples, found others"));
+        return Err(PyValueError::new_err(
+            "audio: expected finite samples, found others",
+        ));
     }
     Ok(Audio::Samples(samples, rate))
 }

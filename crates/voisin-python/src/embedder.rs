@@ -46,7 +46,10 @@ impl PyEmbedder {
 #[pyfunction]
 pub(super) fn models() -> Vec<String> {
     let all = voisin_encoder::models(models_dir().as_deref());
-    all.into_iter().filter_map(Result::ok).map(|entry| entry.manifest.name).collect()
+    all.into_iter()
+        .filter_map(Result::ok)
+        .map(|entry| entry.manifest.name)
+        .collect()
 }
 
 #[pymethods]
@@ -62,10 +65,16 @@ impl PyEmbedder {
         };
         let inner = py.detach(|| on_threads(load));
         // A copy in another process may have another working directory.
-        let place =
-            model.as_ref().filter(|model| model.exists()).and_then(|model| std::path::absolute(model).ok());
+        let place = model
+            .as_ref()
+            .filter(|model| model.exists())
+            .and_then(|model| std::path::absolute(model).ok());
         let model = place.or(model).map(PathBuf::into_os_string);
-        Ok(Self { inner: inner.map_err(raised)?, model, device: device.to_owned() })
+        Ok(Self {
+            inner: inner.map_err(raised)?,
+            model,
+            device: device.to_owned(),
+        })
     }
 
     /// The model's name.
@@ -148,7 +157,10 @@ impl PyEmbedder {
             |number, audio, heard| {
                 let heard = heard.unwrap_or_else(|| {
                     let message = "the thread that listened to it panicked".to_owned();
-                    Err(EngineError::Fault { path: audio.path().to_owned(), message })
+                    Err(EngineError::Fault {
+                        path: audio.path().to_owned(),
+                        message,
+                    })
                 });
                 let heard = match heard.map_err(raised) {
                     Ok(heard) => embedding(py, &answers, heard)?,
@@ -159,7 +171,9 @@ impl PyEmbedder {
                 };
                 all.push((number, heard));
                 ended += 1;
-                progress.as_ref().map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
+                progress
+                    .as_ref()
+                    .map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
             },
         )?;
         all.sort_by_key(|(number, _)| *number);
@@ -170,7 +184,10 @@ impl PyEmbedder {
         all.next().ok_or_else(|| raised(EngineError::Interrupted))
     }
 
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((Option<OsString>,), Bound<'py, PyDict>)> {
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<((Option<OsString>,), Bound<'py, PyDict>)> {
         let named = PyDict::new(py);
         named.set_item("device", &self.device)?;
         Ok(((self.model.clone(),), named))
@@ -183,7 +200,9 @@ impl PyEmbedder {
 
 fn model_ref(model: Option<&OsStr>) -> ModelRef {
     model.map_or_else(ModelRef::default, |name| {
-        name.to_string_lossy().parse().unwrap_or_else(|never| match never {})
+        name.to_string_lossy()
+            .parse()
+            .unwrap_or_else(|never| match never {})
     })
 }
 
@@ -192,12 +211,16 @@ pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     if let Ok(n) = windows.extract::<usize>() {
         return match n {
             1..=100_000 => Ok(WindowPlan::Spread(n)),
-            _ => Err(PyValueError::new_err(format!("windows: expected 1 to 100000, found {n}"))),
+            _ => Err(PyValueError::new_err(format!(
+                "windows: expected 1 to 100000, found {n}"
+            ))),
         };
     }
     match windows.extract::<String>() {
         Ok(text) if text == "all" => Ok(WindowPlan::All),
-        _ => Err(PyTypeError::new_err("windows: expected a number or \"all\"")),
+        _ => Err(PyTypeError::new_err(
+            "windows: expected a number or \"all\"",
+        )),
     }
 }
 
@@ -205,7 +228,9 @@ pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
 pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
     match threads {
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
-        Some(0) => Err(PyValueError::new_err("threads: expected 1 or more, found 0")),
+        Some(0) => Err(PyValueError::new_err(
+            "threads: expected 1 or more, found 0",
+        )),
         Some(threads) => Ok(threads),
     }
 }
@@ -213,7 +238,10 @@ pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
 /// Says of which of many an error is.
 fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
     let text = format!("audio[{number}]: {}", error.value(py));
-    error.get_type(py).call1((text,)).map_or(error, PyErr::from_value)
+    error
+        .get_type(py)
+        .call1((text,))
+        .map_or(error, PyErr::from_value)
 }
 
 fn embedding<'py>(
@@ -221,7 +249,12 @@ fn embedding<'py>(
     answers: &AnswerClasses<'py>,
     heard: FileEmbedding,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let FileEmbedding { vector, windows, starts, .. } = heard;
+    let FileEmbedding {
+        vector,
+        windows,
+        starts,
+        ..
+    } = heard;
     answers.make("Embedding", |fields| {
         fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
         fields.set_item("windows", windows.into_pyarray(py))?;

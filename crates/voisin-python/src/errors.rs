@@ -130,7 +130,9 @@ pub(super) fn of_database(text: impl Into<String>) -> PyErr {
 /// An exception of python/voisin/_answers.py.
 fn own(class: &str, text: String) -> PyErr {
     Python::attach(|py| {
-        let raised = py.import("voisin._answers").and_then(|module| module.getattr(class)?.call1((text,)));
+        let raised = py
+            .import("voisin._answers")
+            .and_then(|module| module.getattr(class)?.call1((text,)));
         raised.map_or_else(|error| error, PyErr::from_value)
     })
 }
@@ -147,7 +149,9 @@ fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
         | EngineError::Audio(AudioError::PermissionDenied { .. }) => {
             return Some(io::ErrorKind::PermissionDenied);
         }
-        EngineError::Library(LibraryError::DiskFull { .. }) => return Some(io::ErrorKind::StorageFull),
+        EngineError::Library(LibraryError::DiskFull { .. }) => {
+            return Some(io::ErrorKind::StorageFull);
+        }
         _ => {}
     }
     let mut cause = error.source();

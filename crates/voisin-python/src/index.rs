@@ -15,8 +15,8 @@ use super::process::{OfProcess, on_threads};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::track::TrackId;
 use voisin_index::{
-    IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, SharedIndex,
-    Subset, VectorIndex,
+    IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams,
+    SharedIndex, Subset, VectorIndex,
 };
 
 /// What an index of Python's is made of, as its file says.
@@ -89,12 +89,17 @@ impl PyVectorIndex {
 
     fn of(index: VectorIndex) -> Self {
         let options = index.options();
-        Self { inner: OfProcess::with(shared(index)), options }
+        Self {
+            inner: OfProcess::with(shared(index)),
+            options,
+        }
     }
 
     fn inner(&self) -> &SharedIndex {
         let take_over = |parents: Option<&SharedIndex>| {
-            parents.map(|parents| shared(VectorIndex::clone(&parents.snapshot()))).ok_or(())
+            parents
+                .map(|parents| shared(VectorIndex::clone(&parents.snapshot())))
+                .ok_or(())
         };
         match self.inner.get(take_over) {
             Ok(inner) => inner,
@@ -119,7 +124,14 @@ impl PyVectorIndex {
         let write = || {
             let index = self.inner().snapshot();
             let dimension = index.dimension();
-            write(&index, &IndexStamp { generation: 0, model_fingerprint: ORIGIN.to_owned(), dimension })
+            write(
+                &index,
+                &IndexStamp {
+                    generation: 0,
+                    model_fingerprint: ORIGIN.to_owned(),
+                    dimension,
+                },
+            )
         };
         py.detach(|| on_threads(write)).map_err(raised)
     }
@@ -134,7 +146,10 @@ impl PyVectorIndex {
         let index = self.inner().snapshot();
         let subset = pass.map(|pass| index.subset_of(pass));
         let most = subset.as_ref().map_or(index.len(), Subset::len);
-        let params = SearchParams { subset: subset.as_ref(), ..*params };
+        let params = SearchParams {
+            subset: subset.as_ref(),
+            ..*params
+        };
         let found = if let [row] = &rows.outer_iter().collect::<Vec<_>>()[..] {
             // Other threads take longer to begin with one query than it takes.
             vec![index.search(&row.to_vec(), k.min(most), &params)?]
@@ -171,7 +186,9 @@ impl PyVectorIndex {
             ..IndexOptions::default()
         };
         let none = Array2::zeros((0, 1));
-        let vectors = vectors.map(|vectors| numbers(vectors, "vectors")).transpose()?;
+        let vectors = vectors
+            .map(|vectors| numbers(vectors, "vectors"))
+            .transpose()?;
         let vectors = match &vectors {
             Some(vectors) => matrix(vectors.as_array(), "vectors")?,
             None => none.view(),
@@ -194,7 +211,9 @@ impl PyVectorIndex {
     #[pyo3(signature = (path, *, force = false))]
     fn save(&self, py: Python<'_>, path: PathBuf, force: bool) -> PyResult<()> {
         let refused = |error: OutputError| std::io::Error::new(error.kind(), error.to_string());
-        let target = OutputTarget::whole(&path, true).and_then(|output| output.target()).map_err(refused)?;
+        let target = OutputTarget::whole(&path, true)
+            .and_then(|output| output.target())
+            .map_err(refused)?;
         if !force && !VectorIndex::can_replace(&target) {
             let text = format!(
                 "{} is there already, and is no index: name another, or replace it with force=True",
@@ -240,8 +259,17 @@ impl PyVectorIndex {
             }
             Some(ids) => Some(track_ids(&ids, "filter")?),
         };
-        let mode = if exact { SearchMode::Exact } else { SearchMode::Auto };
-        let params = SearchParams { mode, ef: width, candidates, ..SearchParams::default() };
+        let mode = if exact {
+            SearchMode::Exact
+        } else {
+            SearchMode::Auto
+        };
+        let params = SearchParams {
+            mode,
+            ef: width,
+            candidates,
+            ..SearchParams::default()
+        };
         let found = py.detach(|| self.found(rows, k, &params, pass.as_deref()));
         let (ids, mut values) = found.map_err(raised)?;
         if self.options.metric == IndexMetric::Euclidean {
@@ -257,7 +285,12 @@ impl PyVectorIndex {
 
     /// Puts vectors in: one, an id and float32 [dimension], or many, int64 [n] and float32 [n, dimension]; all of them or none.
     /// Raises ValueError where an id is taken. Builds again where that makes searches cheaper.
-    fn add(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, vectors: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn add(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let vectors = numbers(vectors, "vectors")?;
         let (rows, _) = rows(vectors.as_array(), "vectors")?;
         let ids = track_ids(ids, "ids")?;
@@ -276,14 +309,19 @@ impl PyVectorIndex {
     /// KeyError where there is none.
     fn vector<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let vector = py.detach(|| self.inner().with(|index| index.vector(TrackId(id))));
-        vector.map(|vector| vector.into_pyarray(py)).ok_or_else(|| unknown(id))
+        vector
+            .map(|vector| vector.into_pyarray(py))
+            .ok_or_else(|| unknown(id))
     }
 
     /// All ids, ascending, int64 [n].
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let all = py.detach(|| self.inner().with(VectorIndex::tracks));
-        all.into_iter().map(|track| track.0).collect::<Vec<_>>().into_pyarray(py)
+        all.into_iter()
+            .map(|track| track.0)
+            .collect::<Vec<_>>()
+            .into_pyarray(py)
     }
 
     /// What the index was built with.

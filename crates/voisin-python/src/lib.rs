@@ -4,7 +4,10 @@
 //! Everything that computes lets go of the interpreter's lock. Not for: anything that another program could want; names,
 //! types are in python/voisin/_voisin.pyi, what answers are made of in python/voisin/_answers.py.
 
-#![allow(clippy::doc_markdown, reason = "what is told of classes and methods is told to Python")]
+#![allow(
+    clippy::doc_markdown,
+    reason = "what is told of classes and methods is told to Python"
+)]
 
 mod adding;
 mod answers;

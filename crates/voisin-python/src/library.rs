@@ -91,14 +91,19 @@ fn listed(
 type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 
 /// What was measured of tracks that were found.
-fn measured(engine: &Engine, answer: &SimilarAnswer) -> Result<HashMap<TrackId, Descriptors>, NoAnswer> {
+fn measured(
+    engine: &Engine,
+    answer: &SimilarAnswer,
+) -> Result<HashMap<TrackId, Descriptors>, NoAnswer> {
     let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
     Ok(engine.library().descriptors(&ids)?)
 }
 
 impl PyLibrary {
     fn lock(&self) -> Result<MutexGuard<'_, OpenLibrary>, NoAnswer> {
-        let library = self.library.get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
+        let library = self
+            .library
+            .get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
         Ok(library.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -122,7 +127,9 @@ impl PyLibrary {
 
     /// The space in which it compares.
     fn space(&self, py: Python<'_>) -> PyResult<LibrarySpace> {
-        self.with(py, |library| Ok(LibrarySpace::of_library(library.engine().library())?))
+        self.with(py, |library| {
+            Ok(LibrarySpace::of_library(library.engine().library())?)
+        })
     }
 
     /// Tracks with all that is known of them.
@@ -136,9 +143,21 @@ impl PyLibrary {
             let tracks = find(library)?;
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let engine = library.engine();
-            let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
-            let vectors = if vectors { Some(engine.library().vectors()?) } else { None };
-            Ok(KnownTracks { tracks, genres, measured, vectors })
+            let (genres, measured) = (
+                engine.genres_of(&tracks)?,
+                engine.library().descriptors(&ids)?,
+            );
+            let vectors = if vectors {
+                Some(engine.library().vectors()?)
+            } else {
+                None
+            };
+            Ok(KnownTracks {
+                tracks,
+                genres,
+                measured,
+                vectors,
+            })
         })
     }
 
@@ -160,7 +179,12 @@ impl PyLibrary {
 impl PyLibrary {
     #[new]
     #[pyo3(signature = (path = None, *, create = false, sample = None))]
-    fn new(py: Python<'_>, path: Option<PathBuf>, create: bool, sample: Option<i64>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        create: bool,
+        sample: Option<i64>,
+    ) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
         let sample = count("sample", "for as many as is usual", sample)?;
         let is_database = address::scheme(&place).is_some();
@@ -180,7 +204,10 @@ impl PyLibrary {
         };
         let opened = py.detach(|| on_threads(open)).map_err(refused)?;
         let place = opened.place()?;
-        Ok(Self { place, library: OfProcess::with(Mutex::new(opened)) })
+        Ok(Self {
+            place,
+            library: OfProcess::with(Mutex::new(opened)),
+        })
     }
 
     /// The folder; None: it is in a database.
@@ -243,13 +270,21 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let paths = match paths.extract::<PathBuf>() {
             Ok(path) => vec![path],
-            Err(_) => paths.try_iter()?.map(|path| path?.extract()).collect::<PyResult<_>>()?,
+            Err(_) => paths
+                .try_iter()?
+                .map(|path| path?.extract())
+                .collect::<PyResult<_>>()?,
         };
         let adding = Adding {
             paths,
             embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
             windows: windows.map(plan).transpose()?,
-            options: AddOptions { force, retry, threads: thread_count(threads)?, ..AddOptions::default() },
+            options: AddOptions {
+                force,
+                retry,
+                threads: thread_count(threads)?,
+                ..AddOptions::default()
+            },
         };
         let Some(dir) = self.path() else {
             return Err(of_database(
@@ -288,7 +323,9 @@ impl PyLibrary {
         asked.limit = self::limit(limit)?;
         asked.filters.of_this_disk();
         if asked.passage().is_some() {
-            return Err(PyValueError::new_err("from, to: expected none: passages are found by the program"));
+            return Err(PyValueError::new_err(
+                "from, to: expected none: passages are found by the program",
+            ));
         }
         let wanted = SeedArgument::all(seeds)?;
         let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
@@ -376,17 +413,27 @@ impl PyLibrary {
             asked.validate()?;
             // What was fetched for this question alone has no index.
             let has_index = library.is_folder();
-            library.around("a playlist", &wanted, embedder, &asked.filters, |engine, seeds| {
-                asked.filters.check_folders(engine)?;
-                let near = if has_index { asked.run_near(engine, &seeds, &[])? } else { None };
-                if let Some(found) = near {
-                    return Ok(found);
-                }
-                let mut collection = engine.collection()?;
-                collection.take_in(&seeds)?;
-                let list = asked.run(engine, &collection, None, &seeds, &[])?;
-                Ok((collection, list))
-            })
+            library.around(
+                "a playlist",
+                &wanted,
+                embedder,
+                &asked.filters,
+                |engine, seeds| {
+                    asked.filters.check_folders(engine)?;
+                    let near = if has_index {
+                        asked.run_near(engine, &seeds, &[])?
+                    } else {
+                        None
+                    };
+                    if let Some(found) = near {
+                        return Ok(found);
+                    }
+                    let mut collection = engine.collection()?;
+                    collection.take_in(&seeds)?;
+                    let list = asked.run(engine, &collection, None, &seeds, &[])?;
+                    Ok((collection, list))
+                },
+            )
         })?;
         if list.is_short {
             let tracks = list.rows.len();
@@ -421,13 +468,19 @@ impl PyLibrary {
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let ((collection, walk), news) = self.with(py, |library| {
-            library.around("a way between tracks", &stops, embedder, &Filters::default(), |engine, stops| {
-                let mut collection = engine.collection()?;
-                collection.take_in(&stops)?;
-                let graph = neighbour_graph(engine, &collection)?;
-                let walk = asked.run(&collection, &graph, &stops)?;
-                Ok((collection, walk))
-            })
+            library.around(
+                "a way between tracks",
+                &stops,
+                embedder,
+                &Filters::default(),
+                |engine, stops| {
+                    let mut collection = engine.collection()?;
+                    collection.take_in(&stops)?;
+                    let graph = neighbour_graph(engine, &collection)?;
+                    let walk = asked.run(&collection, &graph, &stops)?;
+                    Ok((collection, walk))
+                },
+            )
         })?;
         tell(py, &news)?;
         dictionaries(py, &WalkJson::new(&collection, &walk))
@@ -457,9 +510,16 @@ impl PyLibrary {
             engine.keep_tags()?;
             asked.filters.check_folders(engine)?;
             let answer = asked.run(engine, &engine.predicted_tags()?)?;
-            let tracks: Vec<Track> = answer.tracks.iter().map(|found| found.track.clone()).collect();
+            let tracks: Vec<Track> = answer
+                .tracks
+                .iter()
+                .map(|found| found.track.clone())
+                .collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
+            let (genres, measured) = (
+                engine.genres_of(&tracks)?,
+                engine.library().descriptors(&ids)?,
+            );
             Ok((answer, genres, measured))
         })?;
         tell(py, &answer.notes)?;
@@ -468,7 +528,10 @@ impl PyLibrary {
         let found = answer.tracks.iter().zip(&genres).map(|(found, genres)| {
             let track = answers.track(&found.track, genres, &measured)?;
             let terms = PyDict::new(py);
-            names.iter().zip(&found.terms).try_for_each(|(name, strength)| terms.set_item(name, strength))?;
+            names
+                .iter()
+                .zip(&found.terms)
+                .try_for_each(|(name, strength)| terms.set_item(name, strength))?;
             let found = answers.make("Found", |fields| {
                 fields.set_item("track", track)?;
                 fields.set_item("fit", found.fit)?;
@@ -499,12 +562,17 @@ impl PyLibrary {
             at_least_one("tracks", wanted.len())?;
             let mut told = Vec::new();
             let heard_by = embedder.as_deref();
-            let (answer, mut news) =
-                library.around("a vote", &wanted, heard_by, &Filters::default(), |engine, seeds| {
+            let (answer, mut news) = library.around(
+                "a vote",
+                &wanted,
+                heard_by,
+                &Filters::default(),
+                |engine, seeds| {
                     let why = "too few tracks have a genre for an answer by labels";
                     let ready = || embedder.clone().ok_or_else(|| no_embedder(why));
                     Ok(asked.run(engine, seeds, ready, |one| told.push(one.to_string()))?)
-                })?;
+                },
+            )?;
             news.extend(told);
             Ok((answer, news))
         })?;
@@ -531,7 +599,10 @@ impl PyLibrary {
             let members = members(&collection, &found);
             Ok((found, members))
         })?;
-        dictionaries(py, &ClustersJson::new(&found, &members, &(0..members.len())))
+        dictionaries(
+            py,
+            &ClustersJson::new(&found, &members, &(0..members.len())),
+        )
     }
 
     /// Recordings that are there several times: for each a dictionary, as `voisin duplicates --format json` has it, most bytes
@@ -621,12 +692,17 @@ impl PyLibrary {
                         return Err(LibraryError::UnknownTrack(id).into());
                     }
                     let dimension = engine.model()?.dimension;
-                    Ok(library.windows(id)?.unwrap_or_else(|| voisin_library::TrackWindows::none(dimension)))
+                    Ok(library
+                        .windows(id)?
+                        .unwrap_or_else(|| voisin_library::TrackWindows::none(dimension)))
                 },
             )
         })?;
         let values = windows.vectors.mapv(f32::from);
-        Ok((windows.starts.into_pyarray(py).unbind(), values.into_pyarray(py).unbind()))
+        Ok((
+            windows.starts.into_pyarray(py).unbind(),
+            values.into_pyarray(py).unbind(),
+        ))
     }
 
     /// Tracks that pass, with tags, tempo, key and loudness, ascending by id unless `sort` says otherwise.
@@ -669,7 +745,10 @@ impl PyLibrary {
             library.fetch(&[SeedArgument::Id(id)])?;
             Ok(vec![library.engine().library().track(id)?])
         })?;
-        track.into_iter().next().ok_or_else(|| raised(LibraryError::UnknownTrack(id)))
+        track
+            .into_iter()
+            .next()
+            .ok_or_else(|| raised(LibraryError::UnknownTrack(id)))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -677,10 +756,17 @@ impl PyLibrary {
             return Ok(format!("Library({address})"));
         }
         let dir = self.path().unwrap_or(Path::new(""));
-        Ok(format!("Library({}, {} tracks)", dir.display(), self.__len__(py)?))
+        Ok(format!(
+            "Library({}, {} tracks)",
+            dir.display(),
+            self.__len__(py)?
+        ))
     }
 
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let (place, sample) = match &self.place {
             LibraryPlace::Folder(dir) => (dir.clone().into_os_string(), None),
             LibraryPlace::Database(address, sample) => (address.to_string().into(), *sample),

@@ -34,7 +34,11 @@ impl<T> OfProcess<T> {
 
     /// With this process's value.
     pub(super) fn with(value: T) -> Self {
-        let made = Made { process: std::process::id(), value: Some(value), next: Self::new() };
+        let made = Made {
+            process: std::process::id(),
+            value: Some(value),
+            next: Self::new(),
+        };
         Self(OnceLock::from(Box::new(made)))
     }
 
@@ -57,7 +61,11 @@ impl<T> OfProcess<T> {
             } else if let Some(make) = make.take() {
                 let value = Some(make(inherited)?);
                 // Where another thread was quicker, its value serves both; the next round finds it.
-                let _ = place.0.set(Box::new(Made { process, value, next: Self::new() }));
+                let _ = place.0.set(Box::new(Made {
+                    process,
+                    value,
+                    next: Self::new(),
+                }));
             }
         }
     }

@@ -48,7 +48,10 @@ impl SeedArgument {
 
     /// The same, for lists and ways, in which seeds have places of their own: a vector has no name there.
     pub(super) fn all_with_names(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        Self::all(seeds)?.into_iter().map(Self::checked_name).collect()
+        Self::all(seeds)?
+            .into_iter()
+            .map(Self::checked_name)
+            .collect()
     }
 
     /// One value with a name.
@@ -58,7 +61,9 @@ impl SeedArgument {
 
     fn checked_name(self) -> PyResult<Self> {
         match self {
-            Self::Vector(_) => Err(PyTypeError::new_err("expected an id, a path or words, found a vector")),
+            Self::Vector(_) => Err(PyTypeError::new_err(
+                "expected an id, a path or words, found a vector",
+            )),
             named => Ok(named),
         }
     }
@@ -95,9 +100,9 @@ impl SeedArgument {
     fn seed(&self, engine: &Engine, embedder: Option<&Embedder>) -> Result<Seed, EngineError> {
         match self {
             Self::Id(id) => engine.seed_of(*id),
-            Self::Named(name) => {
-                engine.seed(name, || embedder.ok_or_else(|| no_embedder("this file is not in the library")))
-            }
+            Self::Named(name) => engine.seed(name, || {
+                embedder.ok_or_else(|| no_embedder("this file is not in the library"))
+            }),
             Self::Vector(vector) => {
                 let (expected, found) = (engine.model()?.dimension, vector.len());
                 if expected != found {
@@ -112,5 +117,7 @@ impl SeedArgument {
 }
 
 pub(super) fn no_embedder(why: &str) -> EngineError {
-    EngineError::Model { reason: format!("{why}: expected embedder= to listen to it") }
+    EngineError::Model {
+        reason: format!("{why}: expected embedder= to listen to it"),
+    }
 }

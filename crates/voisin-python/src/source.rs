@@ -53,7 +53,12 @@ impl DatabaseLibrary {
     fn open(address: PostgresAddress, sample: Option<usize>) -> Result<Self, NoAnswer> {
         let mut remote = Remote::open(Postgres::open(&address)?, false)?;
         let generation = remote.store().generation()?;
-        Ok(Self { address, sample, remote, generation })
+        Ok(Self {
+            address,
+            sample,
+            remote,
+            generation,
+        })
     }
 
     fn tracks(&mut self) -> Result<usize, NoAnswer> {
@@ -68,7 +73,11 @@ impl DatabaseLibrary {
 
 impl OpenLibrary {
     pub(super) fn in_folder(dir: &Path, create: bool) -> Result<Self, NoAnswer> {
-        let mode = if create { OpenMode::Create } else { OpenMode::ReadWrite };
+        let mode = if create {
+            OpenMode::Create
+        } else {
+            OpenMode::ReadWrite
+        };
         let engine = match Engine::open(dir, mode) {
             Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
                 Engine::open(dir, OpenMode::ReadOnly)?
@@ -83,7 +92,9 @@ impl OpenLibrary {
     }
 
     fn database(address: PostgresAddress, sample: Option<usize>) -> Result<Self, NoAnswer> {
-        Ok(Self::Database(Box::new(DatabaseLibrary::open(address, sample)?)))
+        Ok(Self::Database(Box::new(DatabaseLibrary::open(
+            address, sample,
+        )?)))
     }
 
     /// Whether it is in a folder.
@@ -94,8 +105,12 @@ impl OpenLibrary {
     /// Where it is.
     pub(super) fn place(&self) -> io::Result<LibraryPlace> {
         Ok(match self {
-            Self::Folder(engine) => LibraryPlace::Folder(std::path::absolute(engine.library().dir())?),
-            Self::Database(there) => LibraryPlace::Database(Box::new(there.address.clone()), there.sample),
+            Self::Folder(engine) => {
+                LibraryPlace::Folder(std::path::absolute(engine.library().dir())?)
+            }
+            Self::Database(there) => {
+                LibraryPlace::Database(Box::new(there.address.clone()), there.sample)
+            }
         })
     }
 
@@ -176,7 +191,11 @@ impl OpenLibrary {
         let options = asked.options(there.remote.engine(), seeds, unlike, tracks)?;
         let mut found = there.remote.similar(seeds, &options)?;
         asked.sort(there.remote.engine(), &mut found)?;
-        Ok(SimilarAnswer { found, standing: None, steered: None })
+        Ok(SimilarAnswer {
+            found,
+            standing: None,
+            steered: None,
+        })
     }
 
     /// As [`Mix::run`].
@@ -191,9 +210,14 @@ impl OpenLibrary {
             Self::Folder(engine) => Ok(asked.run(engine, seeds, played, &usual)?),
             Self::Database(there) => {
                 let tracks = asked.limit.of_counted(|| there.tracks())?;
-                let options = asked.options(there.remote.engine(), seeds, played, &usual, tracks)?;
+                let options =
+                    asked.options(there.remote.engine(), seeds, played, &usual, tracks)?;
                 let found = there.remote.mix(seeds, &options)?;
-                Ok(SimilarAnswer { found, standing: None, steered: None })
+                Ok(SimilarAnswer {
+                    found,
+                    standing: None,
+                    steered: None,
+                })
             }
         }
     }
@@ -243,7 +267,8 @@ impl OpenLibrary {
         let seeds = SeedArgument::seeds(named, remote.engine(), embedder)?;
         let filter = filters.filter(remote.engine(), &seeds)?;
         let fetched = remote.fetch_around(&seeds, &filter, there.sample)?;
-        let news = fetched.map(|fetched| format!("{what} works on {fetched}: Library(sample=N) takes more"));
+        let news = fetched
+            .map(|fetched| format!("{what} works on {fetched}: Library(sample=N) takes more"));
         Ok((work(remote.engine(), seeds)?, news.into_iter().collect()))
     }
 }

@@ -7,7 +7,8 @@ use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{
-    ArrayRef, FixedSizeListArray, Float32Array, PrimitiveArray, RecordBatch, RecordBatchIterator, StringArray,
+    ArrayRef, FixedSizeListArray, Float32Array, PrimitiveArray, RecordBatch, RecordBatchIterator,
+    StringArray,
 };
 use arrow_schema::{ArrowError, DataType, Field};
 use pyo3::exceptions::PyValueError;
@@ -48,32 +49,68 @@ impl PyTable {
         }
         let mut columns = vec![
             ("id", numbers!(Int64Type, |track| Some(track.id.0))),
-            ("path", text(&|track| Some(track.path.to_string_lossy().into_owned()))),
+            (
+                "path",
+                text(&|track| Some(track.path.to_string_lossy().into_owned())),
+            ),
             ("title", text(&|track| track.tags.title.clone())),
             ("artist", text(&|track| track.tags.artist.clone())),
             ("album", text(&|track| track.tags.album.clone())),
-            ("album_artist", text(&|track| track.tags.album_artist.clone())),
+            (
+                "album_artist",
+                text(&|track| track.tags.album_artist.clone()),
+            ),
             ("composer", text(&|track| track.tags.composer.clone())),
             ("genres", Arc::new(of_genres.finish()) as ArrayRef),
             ("year", numbers!(Int32Type, |track| track.tags.year)),
-            ("seconds", numbers!(Float64Type, |track| Some(track.audio.seconds))),
+            (
+                "seconds",
+                numbers!(Float64Type, |track| Some(track.audio.seconds)),
+            ),
             ("codec", text(&|track| Some(track.audio.codec.clone()))),
-            ("content", text(&|track| Some(track.audio.content.to_string()))),
-            ("licence", text(&|track| track.tags.licence.as_deref().map(licence_id))),
+            (
+                "content",
+                text(&|track| Some(track.audio.content.to_string())),
+            ),
+            (
+                "licence",
+                text(&|track| track.tags.licence.as_deref().map(licence_id)),
+            ),
             ("mbid", text(&|track| track.tags.mbid.clone())),
             ("isrc", text(&|track| track.tags.isrc.clone())),
-            ("replay_gain", numbers!(Float64Type, |track| track.tags.replay_gain)),
-            ("tempo", numbers!(Float64Type, |track| descriptors(track)?.tempo)),
-            ("key", text(&|track| descriptors(track)?.key.map(|key| MusicalKey::name(key).to_owned()))),
-            ("camelot", text(&|track| descriptors(track)?.key.map(MusicalKey::camelot))),
-            ("loudness", numbers!(Float64Type, |track| descriptors(track)?.loudness)),
+            (
+                "replay_gain",
+                numbers!(Float64Type, |track| track.tags.replay_gain),
+            ),
+            (
+                "tempo",
+                numbers!(Float64Type, |track| descriptors(track)?.tempo),
+            ),
+            (
+                "key",
+                text(&|track| {
+                    descriptors(track)?
+                        .key
+                        .map(|key| MusicalKey::name(key).to_owned())
+                }),
+            ),
+            (
+                "camelot",
+                text(&|track| descriptors(track)?.key.map(MusicalKey::camelot)),
+            ),
+            (
+                "loudness",
+                numbers!(Float64Type, |track| descriptors(track)?.loudness),
+            ),
             ("added", numbers!(Int64Type, |track| Some(track.added_at))),
         ];
         if let Some(vectors) = vectors {
             columns.push(("vector", vector_column(tracks, vectors).map_err(refused)?));
         }
         RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, column)| (name, column, true)),
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
         )
         .map(Self)
         .map_err(refused)
@@ -93,11 +130,20 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
         FixedSizeListArray::try_new(Arc::clone(&item), dimension as i32, values, known)
     };
     let is_all = tracks.len() == vectors.ids.len()
-        && tracks.iter().zip(&vectors.ids).all(|(track, id)| track.id == *id);
+        && tracks
+            .iter()
+            .zip(&vectors.ids)
+            .all(|(track, id)| track.id == *id);
     if is_all && vectors.values.is_standard_layout() {
-        return Ok(Arc::new(of(vectors.values.into_raw_vec_and_offset().0, None)?));
+        return Ok(Arc::new(of(
+            vectors.values.into_raw_vec_and_offset().0,
+            None,
+        )?));
     }
-    let rows: Vec<_> = tracks.iter().map(|track| vectors.ids.binary_search(&track.id).ok()).collect();
+    let rows: Vec<_> = tracks
+        .iter()
+        .map(|track| vectors.ids.binary_search(&track.id).ok())
+        .collect();
     let mut values = Vec::with_capacity(rows.len() * dimension);
     for row in &rows {
         match row {
@@ -114,7 +160,12 @@ impl PyTable {
     /// The names of its columns.
     #[getter]
     fn columns(&self) -> Vec<String> {
-        self.0.schema().fields().iter().map(|field| field.name().clone()).collect()
+        self.0
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
     }
 
     /// The table as a stream of one batch, for those who know Arrow's C interface; the schema asked for plays no part.
@@ -135,6 +186,10 @@ impl PyTable {
     }
 
     fn __repr__(&self) -> String {
-        format!("Table({} tracks, {} columns)", self.0.num_rows(), self.0.num_columns())
+        format!(
+            "Table({} tracks, {} columns)",
+            self.0.num_rows(),
+            self.0.num_columns()
+        )
     }
 }

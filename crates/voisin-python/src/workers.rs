@@ -35,8 +35,10 @@ pub(super) fn each<J: Send, R: Send>(
             let (sender, queue, work, stop) = (sender.clone(), &queue, &work, &stop);
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
-                let _pool =
-                    rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                let _pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads_each)
+                    .use_current_thread()
+                    .build();
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((number, job)) = next else { return };
@@ -62,8 +64,12 @@ pub(super) fn each<J: Send, R: Send>(
             if missing == 0 {
                 return Ok(());
             }
-            let next =
-                py.detach(|| ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(GLANCE));
+            let next = py.detach(|| {
+                ended
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .recv_timeout(GLANCE)
+            });
             match next {
                 Ok((number, job, result)) => {
                     missing -= 1;

@@ -13,10 +13,12 @@ use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_m
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{
-    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates, remembered_clusters,
+    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates,
+    remembered_clusters,
 };
 use voisin::{
-    Collection, Engine, EngineError, FileListener, GraphUse, KeptAnswer, ListenEvent, Seed, window_set,
+    Collection, Engine, EngineError, FileListener, GraphUse, KeptAnswer, ListenEvent, Seed,
+    window_set,
 };
 use voisin_base::track::TrackId;
 use voisin_explore::artists::{Makers, artists, near_artists};
@@ -60,7 +62,12 @@ impl Clusters {
             collection,
             graph,
             rows,
-            &ClusterOptions { detail: self.detail.0, count, seed, ..usual },
+            &ClusterOptions {
+                detail: self.detail.0,
+                count,
+                seed,
+                ..usual
+            },
         )
     }
 
@@ -82,7 +89,8 @@ impl Clusters {
             let (source, question) = (engine.label_source(), format!("{self:?} {seed:?}"));
             let kept = engine.kept("clusters", &question, &source, &mut work)?;
             let remembered = remembered_clusters(engine, self.detail.0)?;
-            if engine.library().mode() == OpenMode::ReadOnly || remembered.as_ref() == Some(&kept.0.identity)
+            if engine.library().mode() == OpenMode::ReadOnly
+                || remembered.as_ref() == Some(&kept.0.identity)
             {
                 kept
             } else {
@@ -140,13 +148,19 @@ impl NearArtists {
         makers: Makers,
         limit: usize,
     ) -> Result<FoundArtists, QuestionError> {
-        let work =
-            |engine: &mut Engine| Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?);
+        let work = |engine: &mut Engine| {
+            Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?)
+        };
         if self.name.is_some() {
             return work(engine);
         }
         let source = engine.label_source();
-        engine.kept(&format!("{makers:?}").to_lowercase(), &limit.to_string(), &source, work)
+        engine.kept(
+            &format!("{makers:?}").to_lowercase(),
+            &limit.to_string(),
+            &source,
+            work,
+        )
     }
 }
 
@@ -174,9 +188,15 @@ fn ten() -> Limit {
 
 impl NearSongs {
     pub(super) fn validate(&self) -> Result<(), Refused> {
-        let refused =
-            || Refused { field: "name".into(), ..Refused::text("an artist or an album", &self.name) };
-        if self.name.is_empty() { Err(refused()) } else { Ok(()) }
+        let refused = || Refused {
+            field: "name".into(),
+            ..Refused::text("an artist or an album", &self.name)
+        };
+        if self.name.is_empty() {
+            Err(refused())
+        } else {
+            Ok(())
+        }
     }
 
     /// The songs, those of the nearest first; each once. An album's come in its own order, an artist's nearest first.
@@ -190,7 +210,13 @@ impl NearSongs {
         makers: Makers,
     ) -> Result<Vec<Track>, QuestionError> {
         let limit = self.limit.of(MOST as usize);
-        let near = near_artists(collection.vectors.view(), &collection.meta, makers, &self.name, limit)?;
+        let near = near_artists(
+            collection.vectors.view(),
+            &collection.meta,
+            makers,
+            &self.name,
+            limit,
+        )?;
         let each = match (self.each, makers) {
             (Some(each), _) => each.get(),
             (None, Makers::Artists) => 3,
@@ -198,8 +224,12 @@ impl NearSongs {
         };
         let (mut all, mut known) = (Vec::new(), HashSet::new());
         for one in near {
-            let songs: Vec<TrackId> =
-                one.songs.into_iter().filter(|song| !known.contains(song)).take(each).collect();
+            let songs: Vec<TrackId> = one
+                .songs
+                .into_iter()
+                .filter(|song| !known.contains(song))
+                .take(each)
+                .collect();
             known.extend(songs.iter().copied());
             let mut songs = engine.library().tracks_by_id(&songs)?;
             if makers == Makers::Albums {
@@ -272,8 +302,13 @@ impl Duplicates {
     ) -> Result<Vec<GroupJson>, EngineError> {
         let listener = FileListener::new(engine.library(), tell)?;
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);
-        let similar =
-            duplicate_groups(engine, graph, &collection.meta, listener, &DuplicateOptions::default())?;
+        let similar = duplicate_groups(
+            engine,
+            graph,
+            &collection.meta,
+            listener,
+            &DuplicateOptions::default(),
+        )?;
         with_exact_copies(engine, collection, similar)
     }
 }
@@ -298,7 +333,12 @@ impl Outliers {
         let (library, parts) = (engine.library(), engine.parts()?);
         let mut source = |track: TrackId| window_set(library, &parts, track);
         let threshold = self.threshold.map_or(THRESHOLD, Within::get);
-        Ok(outliers(graph, &collection.meta, Some(&mut source), threshold)?)
+        Ok(outliers(
+            graph,
+            &collection.meta,
+            Some(&mut source),
+            threshold,
+        )?)
     }
 }
 
@@ -331,7 +371,11 @@ pub struct PathBetween {
 impl PathBetween {
     /// The tracks that are named: both ends, then those on the way.
     pub fn stops(&self) -> Vec<NamedSeed> {
-        [&self.from, &self.to].into_iter().chain(&self.via).cloned().collect()
+        [&self.from, &self.to]
+            .into_iter()
+            .chain(&self.via)
+            .cloned()
+            .collect()
     }
 
     /// The way.
@@ -343,13 +387,23 @@ impl PathBetween {
         graph: &KnnGraph,
         stops: &[Seed],
     ) -> Result<Walk, QuestionError> {
-        let mut rows = stops.iter().map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
+        let mut rows = stops
+            .iter()
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
         let via = rows.split_off(2);
         let options = PathOptions {
             via,
             tracks: self.steps.map(|steps| steps.get() + 1),
             max_per_artist: self.max_per_artist.map(Count::get),
         };
-        Ok(path(collection.vectors.view(), graph, &collection.meta, rows[0], rows[1], &options)?)
+        Ok(path(
+            collection.vectors.view(),
+            graph,
+            &collection.meta,
+            rows[0],
+            rows[1],
+            &options,
+        )?)
     }
 }

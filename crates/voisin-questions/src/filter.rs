@@ -84,7 +84,11 @@ pub struct Filters {
     #[schemars(length(max = 10))]
     pub(crate) regex: Vec<TagRegex>,
     /// Only tracks at least this long: seconds
-    #[arg(long, value_name = "TIME", help = "Only tracks at least this long: 90 (seconds), 1:30 or 2m")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "Only tracks at least this long: 90 (seconds), 1:30 or 2m"
+    )]
     pub(crate) min_duration: Option<Seconds>,
     /// Only tracks at most this long
     #[arg(long, value_name = "TIME")]
@@ -94,7 +98,11 @@ pub struct Filters {
     #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
     pub(crate) bpm: Option<TempoSpan>,
     /// Not half or twice that tempo
-    #[arg(long, requires = "bpm", help = "With --bpm: not half or twice that tempo")]
+    #[arg(
+        long,
+        requires = "bpm",
+        help = "With --bpm: not half or twice that tempo"
+    )]
     pub(crate) bpm_exact: bool,
     /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or `compatible`: those that mix
     /// with the seeds' keys
@@ -152,7 +160,8 @@ impl Filters {
     /// which is meant.
     pub(crate) fn has_octaves(&self) -> bool {
         let tempo = self.bpm.unwrap_or_default().0;
-        !self.bpm_exact && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from)
+        !self.bpm_exact
+            && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from)
     }
 
     /// The filter, with names as the library has them.
@@ -173,7 +182,10 @@ impl Filters {
             }
             keys.extend(compatible);
         }
-        let (tempo, loudness) = (self.bpm.unwrap_or_default().0, self.loudness.unwrap_or_default().0);
+        let (tempo, loudness) = (
+            self.bpm.unwrap_or_default().0,
+            self.loudness.unwrap_or_default().0,
+        );
         Ok(TrackFilter {
             genres: self.genre.clone(),
             exclude_genres: self.exclude_genre.clone(),
@@ -206,10 +218,38 @@ impl Filters {
     pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
         let any = TrackFilter::default;
         let asked = [
-            ("year", self.year.is_some(), TrackFilter { year_from: Some(i32::MIN), ..any() }),
-            ("tempo", self.bpm.is_some(), TrackFilter { tempo_from: Some(0.0), ..any() }),
-            ("key", !self.key.is_empty(), TrackFilter { keys: MusicalKey::all().collect(), ..any() }),
-            ("loudness", self.loudness.is_some(), TrackFilter { loudness_from: Some(f64::MIN), ..any() }),
+            (
+                "year",
+                self.year.is_some(),
+                TrackFilter {
+                    year_from: Some(i32::MIN),
+                    ..any()
+                },
+            ),
+            (
+                "tempo",
+                self.bpm.is_some(),
+                TrackFilter {
+                    tempo_from: Some(0.0),
+                    ..any()
+                },
+            ),
+            (
+                "key",
+                !self.key.is_empty(),
+                TrackFilter {
+                    keys: MusicalKey::all().collect(),
+                    ..any()
+                },
+            ),
+            (
+                "loudness",
+                self.loudness.is_some(),
+                TrackFilter {
+                    loudness_from: Some(f64::MIN),
+                    ..any()
+                },
+            ),
         ];
         if library.status()?.tracks == 0 {
             return Ok(None);
@@ -246,6 +286,7 @@ impl Filters {
 
     /// Refuses folders without a track, for somebody who can see which there are.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
-        self.folders().try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
+        self.folders()
+            .try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
     }
 }

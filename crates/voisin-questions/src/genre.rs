@@ -12,8 +12,8 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{Fraction, SearchArgs, WholeNumber, at_most};
 use voisin::{
-    Classifier, ClassifyOptions, Embedder, Engine, EngineError, FoundSuspects, GenreAnswer, GenreNews,
-    LabelSource, Seed, TrackDisplay,
+    Classifier, ClassifyOptions, Embedder, Engine, EngineError, FoundSuspects, GenreAnswer,
+    GenreNews, LabelSource, Seed, TrackDisplay,
 };
 use voisin_base::track::TrackId;
 use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect};
@@ -30,7 +30,9 @@ pub struct LabelArgs {
 impl LabelArgs {
     /// Where its labels come from.
     pub fn source(&self, engine: &Engine) -> LabelSource {
-        self.label_from.clone().unwrap_or_else(|| engine.label_source())
+        self.label_from
+            .clone()
+            .unwrap_or_else(|| engine.label_source())
     }
 }
 
@@ -52,9 +54,16 @@ impl<'de> Deserialize<'de> for LabelArgs {
         let label_from = match text.as_str() {
             "tags" => LabelSource::Tags,
             "folder" => LabelSource::Folder,
-            _ => return Err(D::Error::invalid_value(Unexpected::Str(&text), &"tags or folder")),
+            _ => {
+                return Err(D::Error::invalid_value(
+                    Unexpected::Str(&text),
+                    &"tags or folder",
+                ));
+            }
         };
-        Ok(Self { label_from: Some(label_from) })
+        Ok(Self {
+            label_from: Some(label_from),
+        })
     }
 }
 
@@ -113,7 +122,10 @@ pub struct Classify {
 
 /// A share that is worth asking for.
 pub fn precision(text: &str) -> Result<Fraction, Refused> {
-    let read = text.parse().ok().filter(|read: &Fraction| read.get() >= 0.5);
+    let read = text
+        .parse()
+        .ok()
+        .filter(|read: &Fraction| read.get() >= 0.5);
     read.ok_or_else(|| Refused::text("a share from 0.5 to 1", text))
 }
 
@@ -145,7 +157,10 @@ impl Classify {
     ) -> Result<Vec<GenreAnswer>, EngineError> {
         match Classifier::open(Some(engine), &self.options(), |_| embedder(), tell)? {
             Classifier::Labelled(labelled) => labelled.classify(engine, tracks),
-            Classifier::FirstGuess(guess) => tracks.iter().map(|track| guess.listen(&track.path)).collect(),
+            Classifier::FirstGuess(guess) => tracks
+                .iter()
+                .map(|track| guess.listen(&track.path))
+                .collect(),
         }
     }
 }
@@ -164,7 +179,9 @@ impl GenreRelations {
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
         let options = KinshipOptions::default();
-        engine.kept("genres", &format!("{options:?}"), &source, |engine| engine.kinship(&source, &options))
+        engine.kept("genres", &format!("{options:?}"), &source, |engine| {
+            engine.kinship(&source, &options)
+        })
     }
 }
 
@@ -187,9 +204,14 @@ impl Suspects {
         let options = FitOptions::default();
         let mut found = engine.kept("suspects", &format!("{options:?}"), &source, |engine| {
             let suspects = engine.suspects(&source, &options)?;
-            Ok::<_, EngineError>(FoundSuspects { judged: suspects.len(), suspects })
+            Ok::<_, EngineError>(FoundSuspects {
+                judged: suspects.len(),
+                suspects,
+            })
         })?;
-        found.suspects.retain(|suspect| self.all || suspect.confident);
+        found
+            .suspects
+            .retain(|suspect| self.all || suspect.confident);
         Ok(found)
     }
 
@@ -200,6 +222,9 @@ impl Suspects {
     ) -> Result<HashMap<TrackId, TrackDisplay>, EngineError> {
         let ids: Vec<TrackId> = suspects.iter().map(|suspect| suspect.track).collect();
         let tracks = engine.library().tracks_by_id(&ids)?;
-        Ok(tracks.iter().map(|track| (track.id, TrackDisplay::of(track))).collect())
+        Ok(tracks
+            .iter()
+            .map(|track| (track.id, TrackDisplay::of(track)))
+            .collect())
     }
 }

@@ -109,9 +109,17 @@ impl Find {
     /// The tracks that fit best.
     ///
     /// - `heard`: what the model hears in all tracks
-    pub fn run(&self, engine: &Engine, heard: &PredictedTags) -> Result<PhraseAnswer, QuestionError> {
+    pub fn run(
+        &self,
+        engine: &Engine,
+        heard: &PredictedTags,
+    ) -> Result<PhraseAnswer, QuestionError> {
         let filter = self.filters.filter(engine, &[])?;
-        let limit = if self.length.is_some() { usize::MAX } else { self.limit.of(usize::MAX) };
+        let limit = if self.length.is_some() {
+            usize::MAX
+        } else {
+            self.limit.of(usize::MAX)
+        };
         let most = self.max_per_artist.map(Count::get);
         let mut found = engine.find(heard, &self.query.join(" "), &filter, limit, most)?;
         if let Some(Playtime(length)) = self.length {

@@ -112,20 +112,35 @@ impl Mixing {
     /// Reads what `--mix` of a server says: the options of a mix as the command line has them, without dashes, with commas
     /// or blanks between them: `max-per-artist=2,near-only`.
     pub fn read(text: &str) -> Result<Self, String> {
-        let parts = text.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split([',', ' '])
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         let options = parts.map(|part| format!("--{}", part.trim_start_matches('-')));
-        let command = Self::augment_args(Command::new("mix").no_binary_name(true).disable_help_flag(true));
-        let read = command.try_get_matches_from(options).and_then(|found| Self::from_arg_matches(&found));
+        let command = Self::augment_args(
+            Command::new("mix")
+                .no_binary_name(true)
+                .disable_help_flag(true),
+        );
+        let read = command
+            .try_get_matches_from(options)
+            .and_then(|found| Self::from_arg_matches(&found));
         read.map_err(|error| {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
-            format!("{}: see voisin mix --help", first.trim_start_matches("error: "))
+            format!(
+                "{}: see voisin mix --help",
+                first.trim_start_matches("error: ")
+            )
         })
     }
 
     /// As this listener wants it.
     pub fn of_listener(name: String) -> Self {
-        Self { listener: Some(name), ..Self::default() }
+        Self {
+            listener: Some(name),
+            ..Self::default()
+        }
     }
 
     /// These wishes, and where they say nothing, others.
@@ -144,9 +159,13 @@ impl Mixing {
     /// For the engine; which tracks, and how many, is for the caller.
     pub fn options(&self) -> MixOptions {
         let usual = MixOptions::default();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() as i64);
         let not_heard = self.not_heard.map_or(DAY, |time| time.0);
-        let most = |said: Option<u32>, usual| said.map_or(usual, |most| (most > 0).then_some(most as usize));
+        let most = |said: Option<u32>, usual| {
+            said.map_or(usual, |most| (most > 0).then_some(most as usize))
+        };
         MixOptions {
             max_per_artist: most(self.max_per_artist, usual.max_per_artist),
             max_per_album: most(self.max_per_album, usual.max_per_album),
@@ -161,7 +180,9 @@ impl Mixing {
             taste: self.taste.map_or(usual.taste, Fraction::get),
             listener: self.listener.clone(),
             variety: self.variety.map_or(usual.variety, Fraction::get),
-            random: self.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
+            random: self
+                .random_seed
+                .unwrap_or_else(|| RandomState::new().hash_one(0)),
             drift: self.drift.map_or(DRIFT, Fraction::get),
             ..usual
         }
@@ -210,8 +231,18 @@ impl Mix {
         let options = self.options(engine, seeds, played, usual, tracks)?;
         let found = engine.mix(seeds, &options)?;
         let filter = options.filter;
-        let standing = engine.standing(seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
-        Ok(SimilarAnswer { found, standing, steered: None })
+        let standing = engine.standing(
+            seeds,
+            &SimilarOptions {
+                filter,
+                ..SimilarOptions::default()
+            },
+        )?;
+        Ok(SimilarAnswer {
+            found,
+            standing,
+            steered: None,
+        })
     }
 }
 
@@ -221,7 +252,8 @@ mod tests {
 
     #[test]
     fn a_servers_wishes_are_written_as_the_command_line_has_them() {
-        let wishes = Mixing::read("max-per-artist=2, near-only longest=20m,--variety=0.25").unwrap();
+        let wishes =
+            Mixing::read("max-per-artist=2, near-only longest=20m,--variety=0.25").unwrap();
         let expected = Mixing {
             max_per_artist: Some(2),
             near_only: Some(true),
@@ -232,12 +264,29 @@ mod tests {
         assert_eq!(wishes, expected);
         assert_eq!(Mixing::read("").unwrap(), Mixing::default());
         let wrong = Mixing::read("variety=2").unwrap_err();
-        assert!(wrong.contains("0 to 1") && wrong.contains("--variety"), "{wrong}");
-        assert!(Mixing::read("loudness=2").unwrap_err().contains("--loudness"));
+        assert!(
+            wrong.contains("0 to 1") && wrong.contains("--variety"),
+            "{wrong}"
+        );
+        assert!(
+            Mixing::read("loudness=2")
+                .unwrap_err()
+                .contains("--loudness")
+        );
         // A question's own wishes go first, then those of the server.
-        let asked = Mixing { max_per_artist: Some(0), near_only: Some(false), ..Mixing::default() };
+        let asked = Mixing {
+            max_per_artist: Some(0),
+            near_only: Some(false),
+            ..Mixing::default()
+        };
         let both = asked.over(&wishes).options();
-        assert_eq!((both.max_per_artist, both.max_per_album, both.is_near_only), (None, Some(3), false));
-        assert_eq!((both.longest, both.shortest, both.variety), (1200.0, 60.0, 0.25));
+        assert_eq!(
+            (both.max_per_artist, both.max_per_album, both.is_near_only),
+            (None, Some(3), false)
+        );
+        assert_eq!(
+            (both.longest, both.shortest, both.variety),
+            (1200.0, 60.0, 0.25)
+        );
     }
 }

@@ -59,14 +59,25 @@ pub struct Playlist {
     )]
     pub(crate) length: Option<Playtime>,
     /// How many tracks [default: 20]
-    #[arg(long, short, visible_alias = "tracks", value_name = "N|all", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        short,
+        visible_alias = "tracks",
+        value_name = "N|all",
+        allow_negative_numbers = true
+    )]
     pub limit: Option<Limit>,
     /// At most this many tracks of one artist; 0: as many as fit
     #[arg(long, default_value_t = two(), value_name = "N")]
     #[serde(default = "two")]
     pub(crate) max_per_artist: u32,
     /// 0: nearest only; 1: as varied as the neighbourhood allows
-    #[arg(long, default_value_t, value_name = "0..1", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        allow_negative_numbers = true
+    )]
     #[serde(default)]
     pub(crate) diversity: Fraction,
     /// Shuffle instead of ordering by small steps: where the random numbers start
@@ -117,7 +128,10 @@ pub(crate) struct ShuffleArgs {
 impl<'de> Deserialize<'de> for ShuffleArgs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let random_seed = Option::deserialize(deserializer)?;
-        Ok(Self { shuffle: random_seed.is_some(), random_seed })
+        Ok(Self {
+            shuffle: random_seed.is_some(),
+            random_seed,
+        })
     }
 }
 
@@ -143,8 +157,13 @@ impl Playlist {
 
     /// Refuses what makes no sense together.
     pub fn validate(&self) -> Result<(), Refused> {
-        let one_of =
-            |field: &str, other: &str| Err(Refused::new(field, format!("it without \"{other}\""), "both"));
+        let one_of = |field: &str, other: &str| {
+            Err(Refused::new(
+                field,
+                format!("it without \"{other}\""),
+                "both",
+            ))
+        };
         if self.length.is_some() && self.limit.is_some() {
             return one_of("length", "limit");
         }
@@ -152,7 +171,14 @@ impl Playlist {
             return one_of("keep_duplicates", "no_duplicates");
         }
         if self.shuffle.shuffle && (self.harmonic || self.max_bpm_step.is_some()) {
-            return one_of("shuffle", if self.harmonic { "harmonic" } else { "max_bpm_step" });
+            return one_of(
+                "shuffle",
+                if self.harmonic {
+                    "harmonic"
+                } else {
+                    "max_bpm_step"
+                },
+            );
         }
         Ok(())
     }
@@ -171,14 +197,26 @@ impl Playlist {
         of_lists: &[Seed],
     ) -> Result<PlaylistRows, QuestionError> {
         let seeds = named.iter().chain(of_lists);
-        let mut rows = seeds.map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
+        let mut rows = seeds
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
         if let Some(cluster) = self.cluster {
-            let made = if graph.is_none() { Some(neighbour_graph(engine, collection)?) } else { None };
-            let graph = graph.or(made.as_ref()).ok_or(QuestionError::NoCluster(cluster))?;
+            let made = if graph.is_none() {
+                Some(neighbour_graph(engine, collection)?)
+            } else {
+                None
+            };
+            let graph = graph
+                .or(made.as_ref())
+                .ok_or(QuestionError::NoCluster(cluster))?;
             let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
             let found = found.clusters.into_iter().find(|one| one.id == cluster);
             let members = found.ok_or(QuestionError::NoCluster(cluster))?.members;
-            rows.extend(members.into_iter().filter_map(|track| collection.row(track)));
+            rows.extend(
+                members
+                    .into_iter()
+                    .filter_map(|track| collection.row(track)),
+            );
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = engine.matching(&filter)?;
@@ -189,17 +227,27 @@ impl Playlist {
             }
         }
         if rows.is_empty() {
-            return Err(Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into());
+            return Err(
+                Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
+            );
         }
         let all = HashMap::new();
-        let (options, wanted) =
-            (self.list_options(collection.total(), named.len()), self.wanted(allowed.as_ref(), &all));
+        let (options, wanted) = (
+            self.list_options(collection.total(), named.len()),
+            self.wanted(allowed.as_ref(), &all),
+        );
         // Nothing is missing where all tracks are there.
-        let mut list = listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
+        let mut list =
+            listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
         let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
         if !seeds.is_empty() {
-            list.standing =
-                engine.standing(&seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
+            list.standing = engine.standing(
+                &seeds,
+                &SimilarOptions {
+                    filter,
+                    ..SimilarOptions::default()
+                },
+            )?;
         }
         Ok(list)
     }
@@ -212,12 +260,20 @@ impl Playlist {
         of_lists: &[Seed],
     ) -> Result<Option<(Collection, PlaylistRows)>, QuestionError> {
         let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
-        if self.cluster.is_some() || self.no_duplicates || seeds.is_empty() || seeds.len() > MOST_NEAR_SEEDS {
+        if self.cluster.is_some()
+            || self.no_duplicates
+            || seeds.is_empty()
+            || seeds.len() > MOST_NEAR_SEEDS
+        {
             return Ok(None);
         }
         let total = engine.library().status()?.vectors as usize;
         let options = self.list_options(total, named.len());
-        let length = options.length.asked().saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
+        let length =
+            options
+                .length
+                .asked()
+                .saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
         let most = length.saturating_mul(NEAR_ROOM).max(LEAST_NEAR);
         if total < most.saturating_mul(FROM_NEAR) {
             return Ok(None);
@@ -229,14 +285,24 @@ impl Playlist {
             return Ok(None);
         }
         collection.take_in(&seeds)?;
-        let rows = seeds.iter().map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
+        let rows = seeds
+            .iter()
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
         let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
         let wanted = self.wanted(allowed.as_ref(), &least);
         let options = self.list_options(collection.total(), named.len());
-        let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)? else {
+        let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)?
+        else {
             return Ok(None);
         };
-        list.standing = engine.standing(&seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
+        list.standing = engine.standing(
+            &seeds,
+            &SimilarOptions {
+                filter,
+                ..SimilarOptions::default()
+            },
+        )?;
         Ok(Some((collection, list)))
     }
 
@@ -254,10 +320,11 @@ impl Playlist {
             },
             max_per_artist: (self.max_per_artist > 0).then_some(self.max_per_artist as usize),
             diversity: self.diversity.get(),
-            shuffle: self
-                .shuffle
-                .shuffle
-                .then(|| self.shuffle.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
+            shuffle: self.shuffle.shuffle.then(|| {
+                self.shuffle
+                    .random_seed
+                    .unwrap_or_else(|| RandomState::new().hash_one(0))
+            }),
             seeds: SeedUse::Open(named),
             min_similarity: self.min_similarity.map(Cosine::get),
         }

@@ -16,11 +16,15 @@ use crate::{Filters, Mix, Similar};
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that methods take as arguments of their own, or that are for other doors.
-const APART: [&str; 10] =
-    ["seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query"];
+const APART: [&str; 10] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
+];
 
 fn fields(schema: &Value) -> Map<String, Value> {
-    schema["properties"].as_object().cloned().unwrap_or_default()
+    schema["properties"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// What a checker of types knows of a field.
@@ -46,7 +50,9 @@ fn kind(name: &str, schema: &Value) -> String {
 
 fn class_of(name: &str) -> String {
     let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// Text in lines, each but the first indented.
@@ -87,7 +93,12 @@ from os import PathLike
 from typing import Literal, TypedDict
 "
     .to_owned();
-    text += &class("Filters", "TypedDict", "Which tracks may be in an answer.", &filters);
+    text += &class(
+        "Filters",
+        "TypedDict",
+        "Which tracks may be in an answer.",
+        &filters,
+    );
     for (name, method, schema) in [
         ("SimilarOptions", "similar", of_query::<Similar>()),
         ("MixOptions", "mix", of_query::<Mix>()),
@@ -110,7 +121,12 @@ from typing import Literal, TypedDict
         let own: Map<String, Value> = all.into_iter().filter(|(field, _)| is_own(field)).collect();
         for (field, schema) in own.iter().filter(|(_, schema)| schema["type"] == "object") {
             let about = schema["description"].as_str().unwrap_or_default();
-            text += &class(&class_of(field), "TypedDict", &format!("{about}."), &fields(schema));
+            text += &class(
+                &class_of(field),
+                "TypedDict",
+                &format!("{about}."),
+                &fields(schema),
+            );
         }
         let base = if has_filters { "Filters" } else { "TypedDict" };
         text += &class(name, base, &format!("Of `Library.{method}`."), &own);

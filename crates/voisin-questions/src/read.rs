@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, IntoDeserializer as _, MapAccess,
-    SeqAccess, Unexpected, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, IntoDeserializer as _,
+    MapAccess, SeqAccess, Unexpected, Visitor,
 };
 use serde_json::{Map, Value};
 
@@ -26,17 +26,29 @@ impl Refused {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        Self { field: field.into(), expected: expected.into(), found: found.into() }
+        Self {
+            field: field.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
     }
 
     /// Of a value that is written as text.
     pub(crate) fn text(expected: impl Into<String>, found: &str) -> Self {
-        Self::new("", expected, format!("\"{}\"", found.chars().take(100).collect::<String>()))
+        Self::new(
+            "",
+            expected,
+            format!("\"{}\"", found.chars().take(100).collect::<String>()),
+        )
     }
 
     /// The same, of something inside a field.
     fn inside(mut self, field: &str) -> Self {
-        let dot = if self.field.is_empty() || self.field.starts_with('[') { "" } else { "." };
+        let dot = if self.field.is_empty() || self.field.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
         self.field = format!("{field}{dot}{}", self.field);
         self
     }
@@ -45,7 +57,11 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let colon = if self.field.is_empty() { "" } else { ": " };
-        write!(f, "{}{colon}expected {}, found {}", self.field, self.expected, self.found)
+        write!(
+            f,
+            "{}{colon}expected {}, found {}",
+            self.field, self.expected, self.found
+        )
     }
 }
 
@@ -66,9 +82,9 @@ impl Error for Refused {
             "i32" | "i64" | "u8" | "u32" | "u64" | "usize" => "a whole number".to_owned(),
             "f32" | "f64" => "a number".to_owned(),
             "a sequence" => "a list".to_owned(),
-            words => {
-                words.strip_prefix("struct ").map_or_else(|| words.to_owned(), |_| "an object".to_owned())
-            }
+            words => words
+                .strip_prefix("struct ")
+                .map_or_else(|| words.to_owned(), |_| "an object".to_owned()),
         };
         match found {
             Unexpected::Str(text) => Self::text(expected, text),
@@ -83,7 +99,11 @@ impl Error for Refused {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let names = if expected.is_empty() { "nothing".to_owned() } else { expected.join(", ") };
+        let names = if expected.is_empty() {
+            "nothing".to_owned()
+        } else {
+            expected.join(", ")
+        };
         Self::text(format!("a field of {names}"), field)
     }
 
@@ -100,7 +120,10 @@ impl Error for Refused {
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let value = serde_json::from_slice(bytes)
         .map_err(|error| Refused::new("", "a JSON object", format!("none: {error}")))?;
-    T::deserialize(Reader { value, is_query: false })
+    T::deserialize(Reader {
+        value,
+        is_query: false,
+    })
 }
 
 /// A question from the names and values of a query: `?genre=Jazz&genre=Soul&limit=5`.
@@ -111,18 +134,26 @@ pub fn from_query<T: DeserializeOwned>(
 ) -> Result<T, Refused> {
     let mut object = Map::new();
     for (name, value) in pairs {
-        let values = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+        let values = object
+            .entry(name)
+            .or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(values) = values {
             values.push(Value::String(value));
         }
     }
-    T::deserialize(Reader { value: Value::Object(object), is_query: true })
+    T::deserialize(Reader {
+        value: Value::Object(object),
+        is_query: true,
+    })
 }
 
 /// A question from the names and values of a program's arguments: written as a query is, but each value as JSON has it, alone
 /// or in a list. What is null is not said.
 pub fn from_arguments<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Refused> {
-    T::deserialize(Reader { value: Value::Object(lists(arguments)), is_query: true })
+    T::deserialize(Reader {
+        value: Value::Object(lists(arguments)),
+        is_query: true,
+    })
 }
 
 /// Values as a query has them, in lists.
@@ -162,8 +193,13 @@ impl Reader {
     fn plain(self) -> Result<Value, Refused> {
         let is_query = self.is_query;
         let value = self.single()?;
-        let read = value.as_str().filter(|_| is_query).and_then(|text| serde_json::from_str(text).ok());
-        Ok(read.filter(|read: &Value| read.is_number() || read.is_boolean()).unwrap_or(value))
+        let read = value
+            .as_str()
+            .filter(|_| is_query)
+            .and_then(|text| serde_json::from_str(text).ok());
+        Ok(read
+            .filter(|read: &Value| read.is_number() || read.is_boolean())
+            .unwrap_or(value))
     }
 }
 
@@ -189,12 +225,15 @@ impl<'de> Deserializer<'de> for Reader {
                 _ => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => visitor.visit_string(text),
-            Value::Array(items) => {
-                visitor.visit_seq(Items { items: items.into_iter().enumerate(), is_query })
-            }
-            Value::Object(fields) => {
-                visitor.visit_map(Fields { rest: fields.into_iter(), next: None, is_query })
-            }
+            Value::Array(items) => visitor.visit_seq(Items {
+                items: items.into_iter().enumerate(),
+                is_query,
+            }),
+            Value::Object(fields) => visitor.visit_map(Fields {
+                rest: fields.into_iter(),
+                next: None,
+                is_query,
+            }),
         }
     }
 
@@ -208,7 +247,11 @@ impl<'de> Deserializer<'de> for Reader {
         match self.single()? {
             // A year, say, which a query writes as text.
             Value::Number(number) if is_query => visitor.visit_string(number.to_string()),
-            value => Reader { value, is_query: false }.deserialize_any(visitor),
+            value => Reader {
+                value,
+                is_query: false,
+            }
+            .deserialize_any(visitor),
         }
     }
 
@@ -217,7 +260,11 @@ impl<'de> Deserializer<'de> for Reader {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.value.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -239,7 +286,10 @@ impl<'de> Deserializer<'de> for Reader {
                 Value::Object(fields) => Value::Object(lists(fields)),
                 value => value,
             };
-            self = Self { value, is_query: true };
+            self = Self {
+                value,
+                is_query: true,
+            };
         }
         // serde's own structures would take a list for their fields in order.
         if self.value.is_array() {
@@ -247,11 +297,14 @@ impl<'de> Deserializer<'de> for Reader {
         }
         if let (true, Value::Object(given)) = (self.is_query, &mut self.value) {
             for name in SENT.into_iter().filter(|name| fields.contains(name)) {
-                given.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+                given
+                    .entry(name)
+                    .or_insert_with(|| Value::Array(Vec::new()));
             }
         }
         let spread = SPREAD.into_iter().find(|name| fields.contains(name));
-        if let (true, Some(spread), Value::Object(given)) = (self.is_query, spread, &mut self.value) {
+        if let (true, Some(spread), Value::Object(given)) = (self.is_query, spread, &mut self.value)
+        {
             let is_own = |name: &str| name != spread && fields.contains(&name);
             let all = std::mem::take(given);
             let (mut own, others): (Map<_, _>, Map<_, _>) =
@@ -271,12 +324,22 @@ impl<'de> Deserializer<'de> for Reader {
         match self.single()? {
             Value::String(text) => visitor.visit_enum(text.into_deserializer()),
             Value::Object(fields) if fields.len() == 1 => {
-                let fields = Fields { rest: fields.into_iter(), next: None, is_query: false };
+                let fields = Fields {
+                    rest: fields.into_iter(),
+                    next: None,
+                    is_query: false,
+                };
                 visitor.visit_enum(MapAccessDeserializer::new(fields))
             }
-            Value::Object(fields) if fields.is_empty() => Err(Refused::new("", "one field", "none")),
+            Value::Object(fields) if fields.is_empty() => {
+                Err(Refused::new("", "one field", "none"))
+            }
             Value::Object(_) => Err(Refused::new("", "one field", "several")),
-            value => Reader { value, is_query: false }.deserialize_any(visitor),
+            value => Reader {
+                value,
+                is_query: false,
+            }
+            .deserialize_any(visitor),
         }
     }
 
@@ -293,10 +356,19 @@ struct Items {
 impl<'de> SeqAccess<'de> for Items {
     type Error = Refused;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refused> {
-        let Some((place, value)) = self.items.next() else { return Ok(None) };
-        let read = seed.deserialize(Reader { value, is_query: self.is_query });
-        read.map(Some).map_err(|refused| refused.inside(&format!("[{place}]")))
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Refused> {
+        let Some((place, value)) = self.items.next() else {
+            return Ok(None);
+        };
+        let read = seed.deserialize(Reader {
+            value,
+            is_query: self.is_query,
+        });
+        read.map(Some)
+            .map_err(|refused| refused.inside(&format!("[{place}]")))
     }
 }
 
@@ -309,17 +381,32 @@ struct Fields {
 impl<'de> MapAccess<'de> for Fields {
     type Error = Refused;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Refused> {
         self.next = self.rest.next();
-        let Some((name, _)) = &self.next else { return Ok(None) };
-        seed.deserialize(StringDeserializer::new(name.clone())).map(Some)
+        let Some((name, _)) = &self.next else {
+            return Ok(None);
+        };
+        seed.deserialize(StringDeserializer::new(name.clone()))
+            .map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
         let (name, value) = self.next.take().unwrap_or_default();
         let is_spread = self.is_query && SPREAD.contains(&name.as_str());
-        let read = seed.deserialize(Reader { value, is_query: self.is_query });
-        read.map_err(|refused| if is_spread { refused } else { refused.inside(&name) })
+        let read = seed.deserialize(Reader {
+            value,
+            is_query: self.is_query,
+        });
+        read.map_err(|refused| {
+            if is_spread {
+                refused
+            } else {
+                refused.inside(&name)
+            }
+        })
     }
 }
 
@@ -369,15 +456,31 @@ mod tests {
         }));
         let body = br#"{"query": "1999", "limit": 5, "exact": true, "filters": {"genre": ["Jazz", "Soul"], "least": 0.5}}"#;
         assert_eq!(asked.unwrap(), from_json(body).unwrap());
-        let one = arguments(json!({"genre": "Jazz", "limit": null, "inner": {"genre": "Soul"}})).unwrap();
+        let one =
+            arguments(json!({"genre": "Jazz", "limit": null, "inner": {"genre": "Soul"}})).unwrap();
         let body = br#"{"filters": {"genre": ["Jazz"], "inner": {"genre": ["Soul"]}}}"#;
         assert_eq!(one, from_json(body).unwrap());
         for (wrong, expected) in [
-            (json!({"limit": -1}), "limit: expected a whole number, found -1"),
-            (json!({"limit": [1, 2]}), "limit: expected one value, found several"),
-            (json!({"genre": ["Jazz", true]}), "genre[1]: expected a string, found true"),
-            (json!({"least": {}}), "least: expected a number, found an object"),
-            (json!({"gener": 1}), "expected a field of inner, genre, least, found \"gener\""),
+            (
+                json!({"limit": -1}),
+                "limit: expected a whole number, found -1",
+            ),
+            (
+                json!({"limit": [1, 2]}),
+                "limit: expected one value, found several",
+            ),
+            (
+                json!({"genre": ["Jazz", true]}),
+                "genre[1]: expected a string, found true",
+            ),
+            (
+                json!({"least": {}}),
+                "least: expected a number, found an object",
+            ),
+            (
+                json!({"gener": 1}),
+                "expected a field of inner, genre, least, found \"gener\"",
+            ),
             (json!({"inner": 1}), "inner: expected an object, found 1"),
         ] {
             assert_eq!(arguments(wrong).unwrap_err().to_string(), expected);
@@ -390,13 +493,20 @@ mod tests {
             ("limit=-1", ("limit", "a whole number", "-1")),
             ("limit=x", ("limit", "a whole number", "\"x\"")),
             ("limit=1&limit=2", ("limit", "one value", "several")),
-            ("nonsense=1", ("", "a field of inner, genre, least", "\"nonsense\"")),
+            (
+                "nonsense=1",
+                ("", "a field of inner, genre, least", "\"nonsense\""),
+            ),
             ("limit=1e99", ("limit", "a whole number", "1e99")),
             ("least=much", ("least", "a number", "\"much\"")),
             ("exact=1", ("exact", "a boolean", "1")),
         ] {
             let refused = query(text).unwrap_err();
-            let found = (refused.field.as_str(), refused.expected.as_str(), refused.found.as_str());
+            let found = (
+                refused.field.as_str(),
+                refused.expected.as_str(),
+                refused.found.as_str(),
+            );
             assert_eq!(found, expected, "{text}");
         }
         for (body, field) in [
@@ -406,7 +516,11 @@ mod tests {
             ("[1]", ""),
             ("{", ""),
         ] {
-            assert_eq!(from_json::<Asked>(body.as_bytes()).unwrap_err().field, field, "{body}");
+            assert_eq!(
+                from_json::<Asked>(body.as_bytes()).unwrap_err().field,
+                field,
+                "{body}"
+            );
         }
     }
 }

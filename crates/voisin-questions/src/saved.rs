@@ -97,7 +97,14 @@ pub fn check_name(name: &str) -> Result<(), Refused> {
     let expected = format!(
         "a name of 1 to {LONGEST_NAME} bytes that begins with no dot and has no blank at an end, nor any of / \\ : * ? \" < > |"
     );
-    if fits { Ok(()) } else { Err(Refused { field: "name".into(), ..Refused::text(expected, name) }) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Refused {
+            field: "name".into(),
+            ..Refused::text(expected, name)
+        })
+    }
 }
 
 /// Without what says nothing.
@@ -203,7 +210,8 @@ impl SavedQuestion {
         random: u64,
         known: KnownParts<'_>,
     ) -> Result<Vec<Track>, QuestionError> {
-        let tracks = |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
+        let tracks =
+            |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
         match self {
             Self::Similar(asked) => {
                 let named = seeds(&asked.seeds, engine)?;
@@ -221,11 +229,17 @@ impl SavedQuestion {
                 Ok(found.map(|found| found.track).collect())
             }
             Self::List(asked) => {
-                let query = asked.question.query(engine, asked.limit.of(MOST as usize), None)?;
+                let query = asked
+                    .question
+                    .query(engine, asked.limit.of(MOST as usize), None)?;
                 Ok(engine.list(&query)?.tracks)
             }
             Self::Artists(asked) | Self::Albums(asked) => {
-                let makers = if matches!(self, Self::Albums(_)) { Makers::Albums } else { Makers::Artists };
+                let makers = if matches!(self, Self::Albums(_)) {
+                    Makers::Albums
+                } else {
+                    Makers::Artists
+                };
                 match known.explored {
                     Some((collection, _)) => asked.run(engine, collection, makers),
                     None => asked.run(engine, &engine.collection()?, makers),
@@ -246,8 +260,15 @@ impl SavedQuestion {
                 way(engine, &collection, &graph)
             }
             Self::Mix(asked) => {
-                let played: Vec<Seed> = asked.played.iter().filter_map(|one| one.seed(engine).ok()).collect();
-                let usual = Mixing { random_seed: usual.random_seed.or(Some(random)), ..usual.clone() };
+                let played: Vec<Seed> = asked
+                    .played
+                    .iter()
+                    .filter_map(|one| one.seed(engine).ok())
+                    .collect();
+                let usual = Mixing {
+                    random_seed: usual.random_seed.or(Some(random)),
+                    ..usual.clone()
+                };
                 if !asked.seeds.is_empty() {
                     let named = seeds(&asked.seeds, engine)?;
                     return Ok(tracks(asked.run(engine, &named, played, &usual)?.found));
@@ -255,9 +276,17 @@ impl SavedQuestion {
                 let mixing = asked.mixing.clone().over(&usual);
                 let first = drawn(engine, &asked.filters.filter(engine, &[])?, &mixing)?;
                 let most = asked.limit.of(MOST as usize);
-                let rest = Mix { limit: Limit::from((most - 1).max(1)), ..asked.clone() };
-                let found = rest.run(engine, &[engine.seed_of(first.id)?], played, &usual)?.found;
-                Ok(std::iter::once(first).chain(tracks(found)).take(most).collect())
+                let rest = Mix {
+                    limit: Limit::from((most - 1).max(1)),
+                    ..asked.clone()
+                };
+                let found = rest
+                    .run(engine, &[engine.seed_of(first.id)?], played, &usual)?
+                    .found;
+                Ok(std::iter::once(first)
+                    .chain(tracks(found))
+                    .take(most)
+                    .collect())
             }
         }
     }
@@ -269,7 +298,8 @@ fn drawn(engine: &Engine, filter: &TrackFilter, mixing: &Mixing) -> Result<Track
     let options = mixing.options();
     let fitting = TrackFilter {
         seconds_from: Some(filter.seconds_from.unwrap_or(options.shortest)),
-        seconds_to: Some(filter.seconds_to.unwrap_or(options.longest)).filter(|most| most.is_finite()),
+        seconds_to: Some(filter.seconds_to.unwrap_or(options.longest))
+            .filter(|most| most.is_finite()),
         ..filter.clone()
     };
     let of = |filter: &TrackFilter| {
@@ -283,16 +313,24 @@ fn drawn(engine: &Engine, filter: &TrackFilter, mixing: &Mixing) -> Result<Track
         tracks = of(filter)?;
     }
     if options.taste > 0.0 {
-        let known = engine.library().listening(options.listener.as_deref(), &tracks)?;
+        let known = engine
+            .library()
+            .listening(options.listener.as_deref(), &tracks)?;
         let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
-        let least = if tracks.iter().any(|track| opinion(track) > 0.0) { f32::MIN_POSITIVE } else { 0.0 };
+        let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
+            f32::MIN_POSITIVE
+        } else {
+            0.0
+        };
         tracks.retain(|track| opinion(track) >= least);
     }
     if tracks.is_empty() {
         return Err(QuestionError::NothingFits);
     }
     let place = (Random::new(options.random).f64() * tracks.len() as f64) as usize;
-    Ok(engine.library().track(tracks[place.min(tracks.len() - 1)])?)
+    Ok(engine
+        .library()
+        .track(tracks[place.min(tracks.len() - 1)])?)
 }
 
 #[cfg(test)]
@@ -367,21 +405,32 @@ mod tests {
             let json = match &question {
                 SavedQuestion::Similar(asked) => {
                     let seeds = vec![NamedSeed::Id(4)];
-                    SavedQuestion::Similar(Similar { seeds, ..asked.clone() })
+                    SavedQuestion::Similar(Similar {
+                        seeds,
+                        ..asked.clone()
+                    })
                 }
                 other => other.clone(),
             }
             .as_json();
-            let again =
-                SavedQuestion::read(json.to_string().as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
+            let again = SavedQuestion::read(json.to_string().as_bytes())
+                .unwrap_or_else(|e| panic!("{json}: {e}"));
             assert_eq!(again.as_json(), json);
             let debugged = |question: &SavedQuestion| {
                 let text = format!("{question:?}");
-                text.split_once("filters").unwrap().1.split_once("loudness").unwrap().0.to_owned()
+                text.split_once("filters")
+                    .unwrap()
+                    .1
+                    .split_once("loudness")
+                    .unwrap()
+                    .0
+                    .to_owned()
             };
             assert_eq!(debugged(&again), debugged(&question), "{json}");
             let asked = &json[question.kind()];
-            let filters = asked.get("filters").unwrap_or(&asked["question"]["filters"]);
+            let filters = asked
+                .get("filters")
+                .unwrap_or(&asked["question"]["filters"]);
             assert_eq!(filters["year"], "1990-");
             assert_eq!(filters["not_tag"][0], "voice:80.5");
             assert_eq!(filters["bpm"], "119.5..128");
@@ -396,7 +445,10 @@ mod tests {
     fn questions_that_cannot_be_kept_are_refused() {
         for (json, field) in [
             (r#"{"similar": {"seeds": []}}"#, "seeds"),
-            (r#"{"similar": {"seeds": [{"id": 1}], "from": 1, "to": 2}}"#, "from"),
+            (
+                r#"{"similar": {"seeds": [{"id": 1}], "from": 1, "to": 2}}"#,
+                "from",
+            ),
             (r#"{"mix": {"seeds": [], "limit": 0}}"#, "limit"),
             (r#"{"mix": {}, "list": {}}"#, ""),
             (r#"{"map": {}}"#, ""),
@@ -411,7 +463,11 @@ mod tests {
     }
     #[test]
     fn a_list_near_nobody_is_refused() {
-        let refused = |json: &str| SavedQuestion::read(json.as_bytes()).unwrap_err().to_string();
+        let refused = |json: &str| {
+            SavedQuestion::read(json.as_bytes())
+                .unwrap_err()
+                .to_string()
+        };
         assert!(SavedQuestion::read(br#"{"albums": {"name": "x", "each": 2}}"#).is_ok());
         assert!(refused(r#"{"albums": {"name": ""}}"#).contains("an artist or an album"));
         assert!(refused(r#"{"artists": {"name": "x", "each": null}}"#).contains("each"));

@@ -12,7 +12,10 @@ pub fn of_body<T: JsonSchema>() -> Value {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
     });
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
     tidy(&mut schema);
     schema
 }
@@ -22,7 +25,9 @@ pub fn of_body<T: JsonSchema>() -> Value {
 pub fn of_query<T: JsonSchema>() -> Value {
     let mut schema = of_body::<T>();
     for name in SPREAD {
-        let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { continue };
+        let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+            continue;
+        };
         let inner = properties
             .remove(name)
             .and_then(|mut inner| inner["properties"].as_object_mut().map(std::mem::take));
@@ -31,10 +36,17 @@ pub fn of_query<T: JsonSchema>() -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.retain(|_, field| field["items"]["type"] != "object");
     }
-    let names: Vec<String> =
-        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    let names: Vec<String> = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect();
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        required.retain(|name| name.as_str().is_some_and(|name| names.iter().any(|known| known == name)));
+        required.retain(|name| {
+            name.as_str()
+                .is_some_and(|name| names.iter().any(|known| known == name))
+        });
     }
     schema
 }

@@ -79,7 +79,11 @@ impl NamedSeed {
                 let path = PathBuf::from(path);
                 let track = library.find_by_stored_path(&path)?;
                 let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
-                Ok(Seed { path, is_named_file: true, ..engine.seed_of(track)? })
+                Ok(Seed {
+                    path,
+                    is_named_file: true,
+                    ..engine.seed_of(track)?
+                })
             }
             Self::Words(_) | Self::Written(_) => {
                 let text = self.written().to_string_lossy().into_owned();
@@ -87,11 +91,19 @@ impl NamedSeed {
                     Resolution::One(track) => engine.seed_of(track),
                     Resolution::Ambiguous(tracks) => {
                         let count = library.search_words(&text, usize::MAX)?.len();
-                        let line = |track: &Track| format!("id:{}  {}", track.id, track.display_name());
+                        let line =
+                            |track: &Track| format!("id:{}  {}", track.id, track.display_name());
                         let candidates = tracks.iter().map(line).collect();
-                        Err(EngineError::Ambiguous { text, count, candidates })
+                        Err(EngineError::Ambiguous {
+                            text,
+                            count,
+                            candidates,
+                        })
                     }
-                    Resolution::Nothing => Err(EngineError::NoSuchTrack { text, candidates: Vec::new() }),
+                    Resolution::Nothing => Err(EngineError::NoSuchTrack {
+                        text,
+                        candidates: Vec::new(),
+                    }),
                 }
             }
         }
@@ -102,7 +114,15 @@ impl NamedSeed {
 ///
 /// - `count`: how many tracks are named
 pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
-    if count > 0 { Ok(()) } else { Err(Refused::new(field, format!("1 to {MOST_SEEDS} tracks"), "0")) }
+    if count > 0 {
+        Ok(())
+    } else {
+        Err(Refused::new(
+            field,
+            format!("1 to {MOST_SEEDS} tracks"),
+            "0",
+        ))
+    }
 }
 
 /// The tracks of the library that these name.

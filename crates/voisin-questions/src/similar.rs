@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
-use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most};
+use super::values::{
+    Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most,
+};
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin::{
-    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, Steering,
+    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
+    Steering,
 };
 
 /// What sounds like these tracks, or like a passage of one
@@ -145,9 +148,16 @@ impl Steer {
             (self.louder, "louder"),
             (self.quieter, "quieter"),
         ];
-        let said = said.iter().filter(|(is_said, _)| *is_said).map(|(_, word)| (*word).to_owned());
+        let said = said
+            .iter()
+            .filter(|(is_said, _)| *is_said)
+            .map(|(_, word)| (*word).to_owned());
         let more: Vec<String> = self.more.iter().cloned().chain(said).collect();
-        let steering = Steering { more, less: self.less.clone(), keep: self.keep.get() };
+        let steering = Steering {
+            more,
+            less: self.less.clone(),
+            keep: self.keep.get(),
+        };
         (!steering.more.is_empty() || !steering.less.is_empty()).then_some(steering)
     }
 }
@@ -171,8 +181,16 @@ impl Similar {
     pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
         at_least_one("seeds", seeds)?;
         if self.from.is_some() != self.to.is_some() {
-            let (given, missing) = if self.from.is_some() { ("from", "to") } else { ("to", "from") };
-            return Err(Refused::new(missing, format!("a time, with \"{given}\""), "none"));
+            let (given, missing) = if self.from.is_some() {
+                ("from", "to")
+            } else {
+                ("to", "from")
+            };
+            return Err(Refused::new(
+                missing,
+                format!("a time, with \"{given}\""),
+                "none",
+            ));
         }
         let steers = self.steer.steering().is_some();
         for (one, other, name) in [
@@ -189,7 +207,11 @@ impl Similar {
             return Ok(());
         }
         let wrong = |expected: &str, found: String| {
-            Err(Refused::new("from", format!("for a passage {expected}"), found))
+            Err(Refused::new(
+                "from",
+                format!("for a passage {expected}"),
+                found,
+            ))
         };
         if seeds > 1 {
             return wrong("one seed", seeds.to_string());
@@ -239,7 +261,9 @@ impl Similar {
 
     /// Brings an answer into the order that is asked for.
     pub fn sort(&self, engine: &Engine, found: &mut [SimilarTrack]) -> Result<(), EngineError> {
-        self.sort.0.map_or(Ok(()), |by| engine.sort_by_sound(found, by))
+        self.sort
+            .0
+            .map_or(Ok(()), |by| engine.sort_by_sound(found, by))
     }
 
     /// Whether there is to be more of one thing, or less of another.
@@ -264,7 +288,11 @@ impl Similar {
             None => (engine.similar(seeds, &options)?, None),
         };
         self.sort(engine, &mut found)?;
-        Ok(SimilarAnswer { found, standing: engine.standing(seeds, &options)?, steered })
+        Ok(SimilarAnswer {
+            found,
+            standing: engine.standing(seeds, &options)?,
+            steered,
+        })
     }
 
     /// The answer where a passage is looked for.
@@ -276,9 +304,19 @@ impl Similar {
     ) -> Result<(Passage, Vec<SimilarPassage>), QuestionError> {
         let (from, to) = self.passage().unwrap_or_default();
         let passage = engine.passage_of(seed, from, to, embedder)?;
-        let options = self.options(engine, &[], Vec::new(), engine.library().status()?.vectors as usize)?;
+        let options = self.options(
+            engine,
+            &[],
+            Vec::new(),
+            engine.library().status()?.vectors as usize,
+        )?;
         let places = self.places.map_or(1, WholeNumber::get);
-        let found = engine.similar_passages(&passage, (!self.rough).then_some(embedder), &options, places)?;
+        let found = engine.similar_passages(
+            &passage,
+            (!self.rough).then_some(embedder),
+            &options,
+            places,
+        )?;
         Ok((passage, found))
     }
 }

@@ -46,18 +46,29 @@ impl FromStr for Seconds {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let seconds = if text.contains(':') { clock(text.trim()) } else { units(text.trim()) };
+        let seconds = if text.contains(':') {
+            clock(text.trim())
+        } else {
+            units(text.trim())
+        };
         seconds
             .filter(|seconds| (0.0..LONGEST).contains(seconds))
             .map(Self)
-            .ok_or_else(|| Refused::text("a time such as 90 (seconds), 1:30, 1:02:03, 90m or 1h30m", text))
+            .ok_or_else(|| {
+                Refused::text(
+                    "a time such as 90 (seconds), 1:30, 1:02:03, 90m or 1h30m",
+                    text,
+                )
+            })
     }
 }
 
 /// A number without sign and exponent.
 fn decimal(text: &str) -> Option<f64> {
     let plain = text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|_| plain)
 }
 
@@ -73,7 +84,9 @@ fn clock(text: &str) -> Option<f64> {
         }
         total = (total + number) * 60.0;
     }
-    decimal(last).filter(|&seconds| seconds < 60.0).map(|seconds| total + seconds)
+    decimal(last)
+        .filter(|&seconds| seconds < 60.0)
+        .map(|seconds| total + seconds)
 }
 
 /// `90`, `90m`, `1h30m`, `45s`: each unit once, the largest first.
@@ -94,7 +107,9 @@ fn units(text: &str) -> Option<f64> {
 /// A [`Seconds`] above 0.
 pub fn length(text: &str) -> Result<Seconds, Refused> {
     let read: Seconds = text.parse()?;
-    Some(read).filter(|read| read.0 > 0.0).ok_or_else(|| Refused::text("more than 0 seconds", text))
+    Some(read)
+        .filter(|read| read.0 > 0.0)
+        .ok_or_else(|| Refused::text("more than 0 seconds", text))
 }
 
 /// How long a list is to be, in seconds, over a network up to ten days.
@@ -119,8 +134,12 @@ impl<'de> Deserialize<'de> for Playtime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         let fits = seconds > 0.0 && seconds <= 864_000.0;
-        let refused =
-            || D::Error::invalid_value(Unexpected::Float(seconds), &"more than 0 and up to 864000 seconds");
+        let refused = || {
+            D::Error::invalid_value(
+                Unexpected::Float(seconds),
+                &"more than 0 and up to 864000 seconds",
+            )
+        };
         fits.then_some(Self(seconds)).ok_or_else(refused)
     }
 }
@@ -159,7 +178,9 @@ impl FromStr for TagRegex {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        TagPattern::new(text).map(Self).map_err(|expected| Refused::text(expected, text))
+        TagPattern::new(text)
+            .map(Self)
+            .map_err(|expected| Refused::text(expected, text))
     }
 }
 
@@ -198,7 +219,11 @@ fn word_bound(text: &str, usual: f32, not: bool) -> Result<WordBound, Refused> {
             (word, number.ok_or_else(wrong)?)
         }
     };
-    Ok(WordBound { word: word.trim().to_owned(), percentile: percent / 100.0, not })
+    Ok(WordBound {
+        word: word.trim().to_owned(),
+        percentile: percent / 100.0,
+        not,
+    })
 }
 
 /// An inclusive span of years.
@@ -223,7 +248,8 @@ impl fmt::Display for YearSpan {
         match (self.from(), self.to()) {
             (Some(first), Some(last)) if first == last => first.fmt(f),
             (first, last) => {
-                let text = |year: Option<i32>| year.map_or_else(String::new, |year| year.to_string());
+                let text =
+                    |year: Option<i32>| year.map_or_else(String::new, |year| year.to_string());
                 write!(f, "{}-{}", text(first), text(last))
             }
         }
@@ -268,9 +294,16 @@ impl Span {
         let wrong = || Refused::text(example, text);
         let bound = |part: &str| match part.trim() {
             "" => Ok(None),
-            part => part.parse().ok().filter(|x: &f64| x.is_finite()).map(Some).ok_or_else(wrong),
+            part => part
+                .parse()
+                .ok()
+                .filter(|x: &f64| x.is_finite())
+                .map(Some)
+                .ok_or_else(wrong),
         };
-        let parts = text.split_once("..").or_else(|| text.split_once('-').filter(|_| hyphen));
+        let parts = text
+            .split_once("..")
+            .or_else(|| text.split_once('-').filter(|_| hyphen));
         let (from, to) = match parts {
             Some((from, to)) => (bound(from)?, bound(to)?),
             None => (bound(text)?, bound(text)?),
@@ -284,7 +317,10 @@ impl Span {
                     text,
                 ))
             }
-            _ => Ok(Self { from: from.map(|x| x - half), to: to.map(|x| x + half) }),
+            _ => Ok(Self {
+                from: from.map(|x| x - half),
+                to: to.map(|x| x + half),
+            }),
         }
     }
 }
@@ -314,7 +350,13 @@ impl FromStr for TempoSpan {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        Span::read(text, true, 0.5, "a tempo or a span such as 120-128, 120- or -90").map(Self)
+        Span::read(
+            text,
+            true,
+            0.5,
+            "a tempo or a span such as 120-128, 120- or -90",
+        )
+        .map(Self)
     }
 }
 
@@ -332,7 +374,13 @@ impl FromStr for LoudnessSpan {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        Span::read(text, false, 0.05, "a loudness in LUFS or a span such as -16..-9, -14.. or ..-9").map(Self)
+        Span::read(
+            text,
+            false,
+            0.05,
+            "a loudness in LUFS or a span such as -16..-9, -14.. or ..-9",
+        )
+        .map(Self)
     }
 }
 
@@ -367,7 +415,12 @@ impl FromStr for KeyWish {
         if text.trim().eq_ignore_ascii_case("compatible") {
             return Ok(Self::Compatible);
         }
-        let wrong = |_| Refused::text("a key such as Am, F#, Eb minor or 8A, or \"compatible\"", text);
+        let wrong = |_| {
+            Refused::text(
+                "a key such as Am, F#, Eb minor or 8A, or \"compatible\"",
+                text,
+            )
+        };
         text.trim().parse().map(Self::Key).map_err(wrong)
     }
 }
@@ -394,18 +447,24 @@ mod tests {
             assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
         }
         for text in [
-            "", "m", "-5", "1:75", "1:60:00", "1:2:3:4", "1h30", "30m1h", "1e3", "nan", "+5", "1d", "1:-5",
-            "1m1m",
+            "", "m", "-5", "1:75", "1:60:00", "1:2:3:4", "1h30", "30m1h", "1e3", "nan", "+5", "1d",
+            "1:-5", "1m1m",
         ] {
             let error = text.parse::<Seconds>().unwrap_err().to_string();
-            assert!(error.contains("expected a time") && error.contains(&format!("\"{text}\"")), "{error}");
+            assert!(
+                error.contains("expected a time") && error.contains(&format!("\"{text}\"")),
+                "{error}"
+            );
         }
         assert!(length("0").is_err() && length("0:01").is_ok());
     }
 
     #[test]
     fn spans_are_read_and_counted_as_they_are_shown() {
-        let tempo = |text: &str| text.parse::<TempoSpan>().map(|span| (span.0.from, span.0.to));
+        let tempo = |text: &str| {
+            text.parse::<TempoSpan>()
+                .map(|span| (span.0.from, span.0.to))
+        };
         assert_eq!(tempo("120-128"), Ok((Some(119.5), Some(128.5))));
         assert_eq!(tempo("120..128"), tempo("120-128"));
         assert_eq!(tempo("120"), Ok((Some(119.5), Some(120.5))));
@@ -414,8 +473,16 @@ mod tests {
         for text in ["", "-", "..", "fast", "nan", "120-fast", "128-120"] {
             assert!(tempo(text).is_err(), "{text}");
         }
-        assert!(tempo("128-120").unwrap_err().expected.ends_with("such as 120-128"));
-        let loudness = |text: &str| text.parse::<LoudnessSpan>().map(|span| (span.0.from, span.0.to));
+        assert!(
+            tempo("128-120")
+                .unwrap_err()
+                .expected
+                .ends_with("such as 120-128")
+        );
+        let loudness = |text: &str| {
+            text.parse::<LoudnessSpan>()
+                .map(|span| (span.0.from, span.0.to))
+        };
         assert_eq!(loudness("-16..-9"), Ok((Some(-16.05), Some(-8.95))));
         assert_eq!(loudness("-14.."), Ok((Some(-14.05), None)));
         assert_eq!(loudness("..-9"), Ok((None, Some(-8.95))));

@@ -150,13 +150,20 @@ pub(crate) struct SearchArgs {
 
 impl SearchArgs {
     pub(crate) fn mode(self) -> SearchMode {
-        if self.exact { SearchMode::Exact } else { self.search.0 }
+        if self.exact {
+            SearchMode::Exact
+        } else {
+            self.search.0
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for SearchArgs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { exact: false, search: SearchChoice::deserialize(deserializer)? })
+        Ok(Self {
+            exact: false,
+            search: SearchChoice::deserialize(deserializer)?,
+        })
     }
 }
 
@@ -241,7 +248,11 @@ impl<const LEAST: u32, const MOST: u32, const FAR: u32> WholeNumber<LEAST, MOST,
     }
 
     fn bounds(most: u32) -> String {
-        if most == u32::MAX { format!("{LEAST} or more") } else { format!("{LEAST} to {most}") }
+        if most == u32::MAX {
+            format!("{LEAST} or more")
+        } else {
+            format!("{LEAST} to {most}")
+        }
     }
 }
 
@@ -249,8 +260,14 @@ impl<const LEAST: u32, const MOST: u32, const FAR: u32> FromStr for WholeNumber<
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let number = text.trim().parse().ok().filter(|number| (LEAST..=MOST).contains(number));
-        number.map(Self).ok_or_else(|| Refused::text(Self::bounds(MOST), text))
+        let number = text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number| (LEAST..=MOST).contains(number));
+        number
+            .map(Self)
+            .ok_or_else(|| Refused::text(Self::bounds(MOST), text))
     }
 }
 
@@ -259,13 +276,18 @@ impl<'de, const LEAST: u32, const MOST: u32, const FAR: u32> Deserialize<'de>
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(deserializer)?;
-        let fitting = u32::try_from(number).ok().filter(|number| (LEAST..=FAR).contains(number));
-        let refused = || D::Error::invalid_value(Unexpected::Unsigned(number), &Self::bounds(FAR).as_str());
+        let fitting = u32::try_from(number)
+            .ok()
+            .filter(|number| (LEAST..=FAR).contains(number));
+        let refused =
+            || D::Error::invalid_value(Unexpected::Unsigned(number), &Self::bounds(FAR).as_str());
         fitting.map(Self).ok_or_else(refused)
     }
 }
 
-impl<const LEAST: u32, const MOST: u32, const FAR: u32> JsonSchema for WholeNumber<LEAST, MOST, FAR> {
+impl<const LEAST: u32, const MOST: u32, const FAR: u32> JsonSchema
+    for WholeNumber<LEAST, MOST, FAR>
+{
     fn schema_name() -> Cow<'static, str> {
         format!("Whole_{LEAST}_{FAR}").into()
     }
@@ -316,7 +338,11 @@ impl<const LEAST: i32, const MOST: i32> fmt::Display for Within<LEAST, MOST> {
 impl<const LEAST: i32, const MOST: i32> Serialize for Within<LEAST, MOST> {
     /// With the digits that it was written with.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.to_string().parse().unwrap_or(f64::from(self.0)).serialize(serializer)
+        self.0
+            .to_string()
+            .parse()
+            .unwrap_or(f64::from(self.0))
+            .serialize(serializer)
     }
 }
 
@@ -324,16 +350,26 @@ impl<const LEAST: i32, const MOST: i32> FromStr for Within<LEAST, MOST> {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let number = text.trim().parse().ok().filter(|&number| Self::holds(number));
-        number.map(Self).ok_or_else(|| Refused::text(Self::bounds(), text))
+        let number = text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&number| Self::holds(number));
+        number
+            .map(Self)
+            .ok_or_else(|| Refused::text(Self::bounds(), text))
     }
 }
 
 impl<'de, const LEAST: i32, const MOST: i32> Deserialize<'de> for Within<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = f32::deserialize(deserializer)?;
-        let refused = || D::Error::invalid_value(Unexpected::Float(number.into()), &Self::bounds().as_str());
-        Some(number).filter(|&number| Self::holds(number)).map(Self).ok_or_else(refused)
+        let refused =
+            || D::Error::invalid_value(Unexpected::Float(number.into()), &Self::bounds().as_str());
+        Some(number)
+            .filter(|&number| Self::holds(number))
+            .map(Self)
+            .ok_or_else(refused)
     }
 }
 
@@ -367,14 +403,19 @@ impl FromStr for Positive {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        text.trim().parse().ok().and_then(Self::of).ok_or_else(|| Refused::text(Self::EXPECTED, text))
+        text.trim()
+            .parse()
+            .ok()
+            .and_then(Self::of)
+            .ok_or_else(|| Refused::text(Self::EXPECTED, text))
     }
 }
 
 impl<'de> Deserialize<'de> for Positive {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = f64::deserialize(deserializer)?;
-        Self::of(number).ok_or_else(|| D::Error::invalid_value(Unexpected::Float(number), &Self::EXPECTED))
+        Self::of(number)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Float(number), &Self::EXPECTED))
     }
 }
 
@@ -393,9 +434,16 @@ pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deseria
 ) -> Result<Vec<T>, D::Error> {
     let list = Vec::deserialize(deserializer)?;
     let refused = |found: &str| {
-        D::Error::invalid_value(Unexpected::Other(found), &format!("at most {LENGTH}").as_str())
+        D::Error::invalid_value(
+            Unexpected::Other(found),
+            &format!("at most {LENGTH}").as_str(),
+        )
     };
-    if list.len() <= LENGTH { Ok(list) } else { Err(refused(&list.len().to_string())) }
+    if list.len() <= LENGTH {
+        Ok(list)
+    } else {
+        Err(refused(&list.len().to_string()))
+    }
 }
 
 #[cfg(test)]
@@ -420,11 +468,21 @@ mod tests {
 
     #[test]
     fn shares_and_cosines_have_bounds() {
-        assert_eq!(("-1".parse(), "0.5".parse()), (Ok(Within::<-1, 1>(-1.0)), Ok(Within::<0, 1>(0.5))));
+        assert_eq!(
+            ("-1".parse(), "0.5".parse()),
+            (Ok(Within::<-1, 1>(-1.0)), Ok(Within::<0, 1>(0.5)))
+        );
         for text in ["2", "nan", "-1.1", "x"] {
-            assert_eq!(text.parse::<Cosine>().unwrap_err().expected, "-1 to 1", "{text}");
+            assert_eq!(
+                text.parse::<Cosine>().unwrap_err().expected,
+                "-1 to 1",
+                "{text}"
+            );
         }
         assert_eq!("-0.1".parse::<Fraction>().unwrap_err().expected, "0 to 1");
-        assert_eq!("0".parse::<Count>().unwrap_err().to_string(), "expected 1 or more, found \"0\"");
+        assert_eq!(
+            "0".parse::<Count>().unwrap_err().to_string(),
+            "expected 1 or more, found \"0\""
+        );
     }
 }

@@ -73,7 +73,10 @@ fn of_sample(sample: &str) -> String {
 impl<T> Noted<T> {
     /// - `sample`: what it is made of, where that is not all tracks
     fn new(answer: T, sample: Option<String>) -> Self {
-        Self { answer, notes: sample.map(|sample| [of_sample(&sample)]) }
+        Self {
+            answer,
+            notes: sample.map(|sample| [of_sample(&sample)]),
+        }
     }
 }
 
@@ -90,10 +93,16 @@ fn page<'a, T, N: PartialEq>(
     let start = match after {
         None => 0,
         Some(after) => {
-            let last = all.iter().position(|item| name(item) == after).ok_or_else(|| {
-                let next = "begin again without \"after\"";
-                Problem::not_found("the list does not have, or no longer has, what \"after\" names", next)
-            })?;
+            let last = all
+                .iter()
+                .position(|item| name(item) == after)
+                .ok_or_else(|| {
+                    let next = "begin again without \"after\"";
+                    Problem::not_found(
+                        "the list does not have, or no longer has, what \"after\" names",
+                        next,
+                    )
+                })?;
             last + 1
         }
     };
@@ -104,12 +113,21 @@ fn page<'a, T, N: PartialEq>(
 
 /// As bytes, for answers made of what does not live as long.
 fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
-    serde_json::to_vec(&Answer { generation, answer }).map(Bytes::from).map_err(|_| Problem::fault())
+    serde_json::to_vec(&Answer { generation, answer })
+        .map(Bytes::from)
+        .map_err(|_| Problem::fault())
 }
 
 /// JSON that is written already.
 fn written(bytes: Bytes) -> Response<Body> {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        bytes,
+    )
+        .into_response()
 }
 
 /// Everything that is answered.
@@ -123,7 +141,9 @@ pub(super) fn router(
         .route("/openapi.json", get(description))
         .route(
             "/session",
-            post(session).delete(end_session).layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
+            post(session)
+                .delete(end_session)
+                .layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
         )
         .route("/devices", get(device).post(let_in))
         .route("/status", get(tracks::status))
@@ -134,9 +154,15 @@ pub(super) fn router(
         .route("/tracks/{id}/audio", get(tracks::audio))
         .route("/tracks/{id}/cover", get(lists::cover))
         .route("/tracks/{id}/heard", post(listening::hear))
-        .route("/tracks/{id}/liked", get(listening::opinion).put(listening::like))
+        .route(
+            "/tracks/{id}/liked",
+            get(listening::opinion).put(listening::like),
+        )
         .route("/lists", get(saved::all).post(lists::file))
-        .route("/lists/{name}", get(saved::one).put(saved::keep).delete(saved::remove))
+        .route(
+            "/lists/{name}",
+            get(saved::one).put(saved::keep).delete(saved::remove),
+        )
         .route("/lists/{name}/push", post(saved::push))
         .route("/labels", get(labels::all).post(labels::give))
         .route("/labels/undo", post(labels::undo))
@@ -175,9 +201,15 @@ pub(super) fn router(
     if let Some(server) = subsonic {
         all = all.merge(super::subsonic::router(state, server).map_err(|_| ServeError::Random)?);
     }
-    let all = if base.is_empty() { all } else { Router::new().nest(&base, all) };
+    let all = if base.is_empty() {
+        all
+    } else {
+        Router::new().nest(&base, all)
+    };
     let all = all.merge(super::page::router(&state.guard.base_path));
-    Ok(all.layer(middleware::from_fn_with_state(state.clone(), guard)).with_state(state.clone()))
+    Ok(all
+        .layer(middleware::from_fn_with_state(state.clone(), guard))
+        .with_state(state.clone()))
 }
 
 async fn health() -> Json<serde_json::Value> {
@@ -209,7 +241,9 @@ async fn session(
     headers: HeaderMap,
     ask::Body(session): ask::Body<Session>,
 ) -> Result<Response<Body>, Problem> {
-    let Some(token) = &state.guard.token else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let Some(token) = &state.guard.token else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
     let rights = match (session.token, session.code) {
         (Some(offered), None) if token.is(&offered) => Ok(Rights::Change),
         (Some(_), None) if !token.has_passwords() => {
@@ -221,14 +255,27 @@ async fn session(
         (Some(password), None) => {
             let known = token.clone();
             let is_owner = state.guard.is_owners(&headers);
-            state.guard.sign_ins.check(peer, is_owner, move || known.of_password(&password)).await
+            state
+                .guard
+                .sign_ins
+                .check(peer, is_owner, move || known.of_password(&password))
+                .await
         }
         (None, Some(code)) => {
             let known = Arc::clone(&state);
             let is_owner = state.guard.is_owners(&headers);
-            state.guard.sign_ins.check(peer, is_owner, move || known.guard.devices.take(&code)).await
+            state
+                .guard
+                .sign_ins
+                .check(peer, is_owner, move || known.guard.devices.take(&code))
+                .await
         }
-        _ => return Err(Problem::bad("a token or a code", "neither of them, or both")),
+        _ => {
+            return Err(Problem::bad(
+                "a token or a code",
+                "neither of them, or both",
+            ));
+        }
     };
     let rights = rights.map_err(|refused| {
         let next = "a device that is signed in can show a code; whoever runs the server can show the token";
@@ -252,7 +299,11 @@ async fn session(
             }
         }
     })?;
-    let more = if session.stay { format!("; Max-Age={STAYS}") } else { String::new() };
+    let more = if session.stay {
+        format!("; Max-Age={STAYS}")
+    } else {
+        String::new()
+    };
     Ok(with_cookie(&state, token.cookie(rights), &more))
 }
 
@@ -292,11 +343,23 @@ async fn let_in(
 ) -> Result<Json<Invited>, Problem> {
     if state.guard.token.is_none() {
         let next = "open its address on the other device";
-        return Err(Problem::new(StatusCode::CONFLICT, "this server lets everybody in", next));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this server lets everybody in",
+            next,
+        ));
     }
     let Invitation { rights } = invitation;
-    let code = state.guard.devices.code(rights).map_err(|_| Problem::fault())?;
-    Ok(Json(Invited { code: readable(&code), rights, seconds: CODE_LASTS.as_secs() }))
+    let code = state
+        .guard
+        .devices
+        .code(rights)
+        .map_err(|_| Problem::fault())?;
+    Ok(Json(Invited {
+        code: readable(&code),
+        rights,
+        seconds: CODE_LASTS.as_secs(),
+    }))
 }
 
 async fn end_session(State(state): State<Shared>) -> Response<Body> {
@@ -304,7 +367,11 @@ async fn end_session(State(state): State<Shared>) -> Response<Body> {
 }
 
 fn with_cookie(state: &Shared, value: &str, more: &str) -> Response<Body> {
-    let path = if state.guard.base_path.is_empty() { "/" } else { &state.guard.base_path };
+    let path = if state.guard.base_path.is_empty() {
+        "/"
+    } else {
+        &state.guard.base_path
+    };
     let cookie = format!("{COOKIE}={value}; HttpOnly; SameSite=Strict; Path={path}{more}");
     let mut answer = StatusCode::NO_CONTENT.into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -316,14 +383,18 @@ fn with_cookie(state: &Shared, value: &str, more: &str) -> Response<Body> {
 /// How the scan goes: once, or as events until it ends, where the client accepts `text/event-stream`.
 async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body> {
     let mut progress = state.scan.progress();
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
     if !accepts.contains("text/event-stream") {
         let now = progress.borrow().clone();
         return Json(now).into_response();
     }
     progress.mark_changed();
-    let events =
-        stream::unfold((progress, state.stop.clone(), false), |(mut progress, mut stop, ended)| async move {
+    let events = stream::unfold(
+        (progress, state.stop.clone(), false),
+        |(mut progress, mut stop, ended)| async move {
             if ended {
                 return None;
             }
@@ -335,31 +406,55 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
             };
             if !changed {
                 // A line that means nothing tells proxies that the connection lives.
-                return Some((Ok::<_, Infallible>(": still here\n\n".to_owned()), (progress, stop, false)));
+                return Some((
+                    Ok::<_, Infallible>(": still here\n\n".to_owned()),
+                    (progress, stop, false),
+                ));
             }
             let now: ScanProgress = progress.borrow_and_update().clone();
             let ended = now.state != ScanState::Running;
-            let text =
-                format!("event: progress\ndata: {}\n\n", serde_json::to_string(&now).unwrap_or_default());
+            let text = format!(
+                "event: progress\ndata: {}\n\n",
+                serde_json::to_string(&now).unwrap_or_default()
+            );
             Some((Ok(text), (progress, stop, ended)))
-        });
-    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+        },
+    );
+    let kind = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    )];
     (kind, Body::from_stream(events)).into_response()
 }
 
-async fn start_scan(State(state): State<Shared>, _: ask::NoBody) -> Result<Response<Body>, Problem> {
+async fn start_scan(
+    State(state): State<Shared>,
+    _: ask::NoBody,
+) -> Result<Response<Body>, Problem> {
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
     let progress = started.unwrap_or_else(|_| {
-        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the scan did not start", "please report it"))
+        Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the scan did not start",
+            "please report it",
+        ))
     })?;
     Ok((StatusCode::ACCEPTED, Json(progress)).into_response())
 }
 
 async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
     if state.scan.stop() {
-        return Ok((StatusCode::ACCEPTED, Json(state.scan.progress().borrow().clone())).into_response());
+        return Ok((
+            StatusCode::ACCEPTED,
+            Json(state.scan.progress().borrow().clone()),
+        )
+            .into_response());
     }
-    Err(Problem::new(StatusCode::CONFLICT, "no scan is under way", "start one: POST /api/v1/scan"))
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        "no scan is under way",
+        "start one: POST /api/v1/scan",
+    ))
 }
 
 #[cfg(test)]
@@ -381,21 +476,40 @@ mod tests {
             }
             assert_eq!(seen, all);
         }
-        assert_eq!(page(&all, |item| *item, Some(4), 1.into()).unwrap(), (5..5, None));
-        assert_eq!(page(&[], |item: &i32| *item, None, 1.into()).unwrap(), (0..0, None));
-        assert_eq!(page(&all, |item| *item, Some(9), 1.into()).unwrap_err().status(), 404);
+        assert_eq!(
+            page(&all, |item| *item, Some(4), 1.into()).unwrap(),
+            (5..5, None)
+        );
+        assert_eq!(
+            page(&[], |item: &i32| *item, None, 1.into()).unwrap(),
+            (0..0, None)
+        );
+        assert_eq!(
+            page(&all, |item| *item, Some(9), 1.into())
+                .unwrap_err()
+                .status(),
+            404
+        );
     }
 
     #[test]
     fn every_route_is_described_and_every_description_has_a_route() {
         let text = include_str!("openapi.json");
         let described: serde_json::Value = serde_json::from_str(text).unwrap();
-        let mut named: Vec<String> = described["paths"].as_object().unwrap().keys().cloned().collect();
+        let mut named: Vec<String> = described["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
         named.sort();
         let mut routes: Vec<String> = include_str!("api.rs")
             .split(".route(")
             .filter_map(|rest| {
-                Some(format!("/{}", rest.trim_start().strip_prefix("\"/")?.split_once('"')?.0))
+                Some(format!(
+                    "/{}",
+                    rest.trim_start().strip_prefix("\"/")?.split_once('"')?.0
+                ))
             })
             .collect();
         routes.sort();

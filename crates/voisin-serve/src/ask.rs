@@ -13,7 +13,10 @@ use voisin_questions::read::{from_json, from_query};
 
 /// Refuses a body that is not said to be JSON. Forms of other pages cannot say it without being asked where they are from.
 pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     let plain = kind.split(';').next().unwrap_or_default().trim();
     if plain.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -23,8 +26,16 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Refuses a body that a form of any page can send, without that its origin is asked about.
 pub(super) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let plain = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let plain = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     if matches!(
         plain.as_str(),
         "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data"
@@ -35,21 +46,34 @@ pub(super) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn wrong_type(expected: &str, kind: &str) -> Problem {
-    let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
+    let found = if kind.is_empty() {
+        "none".to_owned()
+    } else {
+        kind.chars().take(100).collect()
+    };
     Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found)
 }
 
 /// A whole body that is said to be JSON.
 async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     is_json(request.headers())?;
-    Bytes::from_request(request, state).await.map_err(|rejection| {
-        let status = rejection.status();
-        if status == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::request(status, "a body within this question's limit (1 MiB at most)", "a longer one")
-        } else {
-            Problem::bad("a whole body, in time", "one that ended early or came too slowly")
-        }
-    })
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| {
+            let status = rejection.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::request(
+                    status,
+                    "a body within this question's limit (1 MiB at most)",
+                    "a longer one",
+                )
+            } else {
+                Problem::bad(
+                    "a whole body, in time",
+                    "one that ended early or came too slowly",
+                )
+            }
+        })
 }
 
 /// The body of a request that has nothing to say: none, or an object without fields.
@@ -108,7 +132,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(from_query(form_urlencoded::parse(query.as_bytes()).into_owned())?))
+        Ok(Self(from_query(
+            form_urlencoded::parse(query.as_bytes()).into_owned(),
+        )?))
     }
 }
 
@@ -123,10 +149,21 @@ mod tests {
             headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
             headers
         };
-        for form in ["", "text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"] {
-            assert!(is_file(&kind(form)).is_err() && is_json(&kind(form)).is_err(), "{form}");
+        for form in [
+            "",
+            "text/plain",
+            "Text/Plain; charset=utf-8",
+            "multipart/form-data; boundary=x",
+        ] {
+            assert!(
+                is_file(&kind(form)).is_err() && is_json(&kind(form)).is_err(),
+                "{form}"
+            );
         }
-        assert!(is_file(&kind("audio/mpeg")).is_ok() && is_file(&kind("application/octet-stream")).is_ok());
+        assert!(
+            is_file(&kind("audio/mpeg")).is_ok()
+                && is_file(&kind("application/octet-stream")).is_ok()
+        );
         assert!(is_json(&kind("application/json;charset=utf-8")).is_ok());
         assert!(is_file(&HeaderMap::new()).is_err() && is_json(&HeaderMap::new()).is_err());
     }

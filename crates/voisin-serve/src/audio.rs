@@ -35,8 +35,11 @@ enum Range {
 /// Reads `Range: bytes=0-99`, `bytes=100-`, `bytes=-50`. What is not understood, several ranges among it, counts as none, as
 /// the standard says.
 fn range(headers: &HeaderMap, length: u64) -> Range {
-    let text = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let Some((first, last)) = text.and_then(|text| text.trim().strip_prefix("bytes=")?.split_once('-'))
+    let text = headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok());
+    let Some((first, last)) =
+        text.and_then(|text| text.trim().strip_prefix("bytes=")?.split_once('-'))
     else {
         return Range::Whole;
     };
@@ -87,7 +90,11 @@ pub(super) struct StoredSong {
 impl StoredSong {
     pub(super) fn of(library: &Library, track: &Track) -> Result<Self, LibraryError> {
         let kind = mime(&track.audio.container, &track.audio.codec);
-        Ok(Self { path: track.path.clone(), files: analysed_files(library, track)?, kind })
+        Ok(Self {
+            path: track.path.clone(),
+            files: analysed_files(library, track)?,
+            kind,
+        })
     }
 
     /// The first file that holds the recording, and else why the first one does not.
@@ -100,7 +107,9 @@ impl StoredSong {
             }
         }
         // Its last path holds other audio since, and an `add` is under way.
-        Err(gone(first.unwrap_or_else(|| AudioError::OtherRecording { path: self.path.clone() })))
+        Err(gone(first.unwrap_or_else(|| AudioError::OtherRecording {
+            path: self.path.clone(),
+        })))
     }
 }
 
@@ -118,7 +127,10 @@ fn gone(error: AudioError) -> Problem {
         other => with_causes(&other),
     };
     let next = "put it back, or have it added to the library where it is now";
-    Problem::not_found(format!("the file of this track cannot be read: {reason}"), next)
+    Problem::not_found(
+        format!("the file of this track cannot be read: {reason}"),
+        next,
+    )
 }
 
 /// Sends the file of a track.
@@ -127,21 +139,33 @@ pub(super) async fn send(song: StoredSong, asked: &HeaderMap) -> Result<Response
     let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
     let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));
     let mut file = tokio::fs::File::from_std(file?);
-    let gone = |source| gone(AudioError::Io { path: PathBuf::new(), source });
+    let gone = |source| {
+        gone(AudioError::Io {
+            path: PathBuf::new(),
+            source,
+        })
+    };
     let metadata = file.metadata().await.map_err(gone)?;
     let (length, state) = (metadata.len(), Validator::of_file(&metadata));
     if state.is_known(asked) {
         return Ok(state.unchanged(CONTROL));
     }
-    let wanted = if state.allows_parts(asked) { range(asked, length) } else { Range::Whole };
+    let wanted = if state.allows_parts(asked) {
+        range(asked, length)
+    } else {
+        Range::Whole
+    };
     let (status, from, to) = match wanted {
         Range::Whole => (StatusCode::OK, 0, length),
         Range::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
         Range::Beyond => {
             let expected = format!("a range inside the file's {length} bytes");
-            let mut answer =
-                Problem::request(StatusCode::RANGE_NOT_SATISFIABLE, expected, "one outside of it")
-                    .into_response();
+            let mut answer = Problem::request(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                expected,
+                "one outside of it",
+            )
+            .into_response();
             if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
                 answer.headers_mut().insert(header::CONTENT_RANGE, value);
             }

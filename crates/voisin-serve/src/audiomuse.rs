@@ -52,32 +52,50 @@ struct Parameters(Vec<(String, String)>);
 impl Parameters {
     fn of(uri: &Uri) -> Self {
         let query = uri.query().unwrap_or_default();
-        Self(parse(query.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        Self(
+            parse(query.as_bytes())
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.trim());
+        let found = self
+            .0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.trim());
         found.filter(|value| !value.is_empty())
     }
 
     fn required(&self, name: &str) -> Result<String, AudioMuseRefusal> {
         self.get(name).map(str::to_owned).ok_or_else(|| {
-            AudioMuseRefusal(StatusCode::BAD_REQUEST, format!("expected the parameter {name}, found none"))
+            AudioMuseRefusal(
+                StatusCode::BAD_REQUEST,
+                format!("expected the parameter {name}, found none"),
+            )
         })
     }
 
     fn number(&self, name: &str, usual: usize) -> Result<usize, AudioMuseRefusal> {
         let wrong = |text: &str| {
             let text: String = text.chars().take(50).collect();
-            AudioMuseRefusal(StatusCode::BAD_REQUEST, format!("{name}: expected a number, found {text:?}"))
+            AudioMuseRefusal(
+                StatusCode::BAD_REQUEST,
+                format!("{name}: expected a number, found {text:?}"),
+            )
         };
-        self.get(name).map_or(Ok(usual), |text| text.parse().map_err(|_| wrong(text)))
+        self.get(name)
+            .map_or(Ok(usual), |text| text.parse().map_err(|_| wrong(text)))
     }
 }
 
 pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
     Router::new()
-        .route("/api/health", get(|| async { Json(json!({"status": "ok"})) }))
+        .route(
+            "/api/health",
+            get(|| async { Json(json!({"status": "ok"})) }),
+        )
         .route("/api/similar_tracks", get(similar_tracks))
         .route("/api/find_path", get(find_path))
         .route("/api/max_distance", get(max_distance))
@@ -94,7 +112,10 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/external/get_embedding", get(embedding))
         .route("/external/search", get(search_tracks))
         .route("/external/{*rest}", any(something_else))
-        .with_state(LinkedServer { state: state.clone(), server })
+        .with_state(LinkedServer {
+            state: state.clone(),
+            server,
+        })
 }
 
 async fn something_else(uri: Uri) -> AudioMuseRefusal {
@@ -138,11 +159,15 @@ fn all_described<T: Copy>(
 ) -> Result<Vec<Value>, LibraryError> {
     let ids: Vec<TrackId> = tracks.iter().map(|(track, _)| *track).collect();
     let items = library.items_of(server.as_str(), &ids)?;
-    let described = library.tracks_by_id(&ids)?.into_iter().zip(tracks).filter_map(|(track, (id, value))| {
-        let mut described = described(items.get(id)?, &track);
-        more(&mut described, *value);
-        Some(described)
-    });
+    let described = library
+        .tracks_by_id(&ids)?
+        .into_iter()
+        .zip(tracks)
+        .filter_map(|(track, (id, value))| {
+            let mut described = described(items.get(id)?, &track);
+            more(&mut described, *value);
+            Some(described)
+        });
     Ok(described.collect())
 }
 
@@ -153,23 +178,31 @@ async fn similar_tracks(
     let asked = Parameters::of(&uri);
     let n = asked.number("n", 10)?.clamp(1, MOST);
     let item = asked.get("item_id").map(str::to_owned);
-    let words = [asked.get("artist"), asked.get("title")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let words = [asked.get("artist"), asked.get("title")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
     if item.is_none() && asked.get("title").is_none() {
         let text = "expected item_id, or title and artist, found neither";
         return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
     }
-    let keeps_all = asked.get("eliminate_duplicates").is_some_and(|said| said.eq_ignore_ascii_case("false"));
+    let keeps_all = asked
+        .get("eliminate_duplicates")
+        .is_some_and(|said| said.eq_ignore_ascii_case("false"));
     let server = linked.server;
     let answer = linked.state.ask(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
         let track = match &item {
-            Some(item) => {
-                library.linked_track(server.as_str(), item)?.ok_or_else(|| unknown("track", item))?
-            }
+            Some(item) => library
+                .linked_track(server.as_str(), item)?
+                .ok_or_else(|| unknown("track", item))?,
             None => match library.resolve_words(&words, 1)? {
                 Resolution::One(track) => track,
-                Resolution::Ambiguous(tracks) => tracks.first().ok_or_else(|| unknown("track", &words))?.id,
+                Resolution::Ambiguous(tracks) => {
+                    tracks.first().ok_or_else(|| unknown("track", &words))?.id
+                }
                 Resolution::Nothing => return Err(unknown("track", &words)),
             },
         };
@@ -191,9 +224,17 @@ fn nearest(
 ) -> Result<Vec<Value>, Problem> {
     let seed = context.engine.seed_of(track)?;
     let among = Some(context.engine.library().linked_tracks(server.as_str())?);
-    let mut options = MixOptions { limit: n, among, ..state.mixing.options() };
+    let mut options = MixOptions {
+        limit: n,
+        among,
+        ..state.mixing.options()
+    };
     if keeps_all {
-        (options.max_per_artist, options.max_per_album, options.keeps_versions) = (None, None, true);
+        (
+            options.max_per_artist,
+            options.max_per_album,
+            options.keeps_versions,
+        ) = (None, None, true);
     }
     let mut found = context.engine.mix(std::slice::from_ref(&seed), &options)?;
     found.sort_by(SimilarTrack::nearer);
@@ -205,9 +246,16 @@ fn with_distances(
     server: &ServerAddress,
     found: &[SimilarTrack],
 ) -> Result<Vec<Value>, Problem> {
-    let found: Vec<(TrackId, f32)> =
-        found.iter().map(|near| (near.track.id, 1.0 - near.similarity)).collect();
-    Ok(all_described(library, server, &found, |described, distance| described["distance"] = json!(distance))?)
+    let found: Vec<(TrackId, f32)> = found
+        .iter()
+        .map(|near| (near.track.id, 1.0 - near.similarity))
+        .collect();
+    Ok(all_described(
+        library,
+        server,
+        &found,
+        |described, distance| described["distance"] = json!(distance),
+    )?)
 }
 
 /// A number that may be written as text, as programs in Perl do.
@@ -254,14 +302,24 @@ async fn text_search(
     let heard = linked.state.heard().await?;
     if heard.is_none() {
         let text = "the library's model hears no words: another one does (\"voisin model list\")";
-        return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+        return Err(AudioMuseRefusal(
+            StatusCode::NOT_IMPLEMENTED,
+            text.to_owned(),
+        ));
     }
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
-        let (engine, Some(heard)) = (&context.engine, &*heard) else { return Err(Problem::fault()) };
+        let (engine, Some(heard)) = (&context.engine, &*heard) else {
+            return Err(Problem::fault());
+        };
         let known = engine.library().linked_tracks(server.as_str())?;
-        let found = engine.find(heard, &query, &TrackFilter::default(), usize::MAX, None)?.tracks.into_iter();
-        let found = found.map(|one| (one.track.id, one.fit)).filter(|(id, _)| known.contains(*id));
+        let found = engine
+            .find(heard, &query, &TrackFilter::default(), usize::MAX, None)?
+            .tracks
+            .into_iter();
+        let found = found
+            .map(|one| (one.track.id, one.fit))
+            .filter(|(id, _)| known.contains(*id));
         let found: Vec<(TrackId, f32)> = found.take(n).collect();
         let with_fit = |described: &mut Value, fit: f32| described["similarity"] = json!(fit);
         let results = all_described(engine.library(), &server, &found, with_fit)?;
@@ -296,7 +354,10 @@ async fn alchemy(
     let ask::Body(Blend { items, n }) = asked?;
     let n = Number::read(n, 100)?;
     if items.len() > MOST {
-        return Err(bad(format!("expected {MOST} items at most, found {}", items.len())));
+        return Err(bad(format!(
+            "expected {MOST} items at most, found {}",
+            items.len()
+        )));
     }
     let is = |item: &BlendItem, op: &str| item.op.eq_ignore_ascii_case(op);
     for item in &items {
@@ -305,9 +366,11 @@ async fn alchemy(
             return Err(bad(format!("op: expected ADD or SUBTRACT, found {op:?}")));
         }
         if !matches!(item.kind.as_deref(), None | Some("song" | "artist")) {
-            let text =
-                "type: voisin blends songs and artists; anchors, moods and playlists are AudioMuse-AI's";
-            return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+            let text = "type: voisin blends songs and artists; anchors, moods and playlists are AudioMuse-AI's";
+            return Err(AudioMuseRefusal(
+                StatusCode::NOT_IMPLEMENTED,
+                text.to_owned(),
+            ));
         }
     }
     if !items.iter().any(|item| is(item, "ADD")) {
@@ -322,7 +385,10 @@ async fn alchemy(
             for item in items.iter().filter(|item| is(item, op)) {
                 all.extend(meant(engine.library(), &server, item)?);
             }
-            Ok(all.into_iter().map(|track| engine.seed_of(track)).collect::<Result<_, EngineError>>()?)
+            Ok(all
+                .into_iter()
+                .map(|track| engine.seed_of(track))
+                .collect::<Result<_, EngineError>>()?)
         };
         let (seeds, unlike) = (seeds("ADD")?, seeds("SUBTRACT")?);
         let options = SimilarOptions {
@@ -339,15 +405,25 @@ async fn alchemy(
 }
 
 /// The tracks that an item of a blend stands for.
-fn meant(library: &Library, server: &ServerAddress, item: &BlendItem) -> Result<Vec<TrackId>, Problem> {
+fn meant(
+    library: &Library,
+    server: &ServerAddress,
+    item: &BlendItem,
+) -> Result<Vec<TrackId>, Problem> {
     if item.kind.as_deref() != Some("artist") {
         let track = library.linked_track(server.as_str(), &item.id)?;
         return Ok(vec![track.ok_or_else(|| unknown("track", &item.id))?]);
     }
-    let name = library.linked_artist(server.as_str(), &item.id)?.unwrap_or_else(|| item.id.clone());
+    let name = library
+        .linked_artist(server.as_str(), &item.id)?
+        .unwrap_or_else(|| item.id.clone());
     let mut tracks = library.tracks_named(NameOf::Artist, &name)?;
     tracks.truncate(MOST_OF_ARTIST);
-    if tracks.is_empty() { Err(unknown("artist", &item.id)) } else { Ok(tracks) }
+    if tracks.is_empty() {
+        Err(unknown("artist", &item.id))
+    } else {
+        Ok(tracks)
+    }
 }
 
 #[derive(Deserialize)]
@@ -362,13 +438,20 @@ async fn hyperbolic(
     State(linked): State<LinkedServer>,
     asked: Result<ask::Body<HyperbolicQuestion>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let ask::Body(HyperbolicQuestion { item_id, mode, limit }) = asked?;
+    let ask::Body(HyperbolicQuestion {
+        item_id,
+        mode,
+        limit,
+    }) = asked?;
     let n = Number::read(limit, 20)?;
     match mode.as_deref().unwrap_or("similar") {
         "similar" => {}
         "roots" | "niche" => {
             let text = "mode: voisin answers \"similar\"; \"roots\" and \"niche\" are ways in AudioMuse-AI's hyperbolic space";
-            return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+            return Err(AudioMuseRefusal(
+                StatusCode::NOT_IMPLEMENTED,
+                text.to_owned(),
+            ));
         }
         _ => return Err(bad("mode: expected similar".to_owned())),
     }
@@ -386,11 +469,19 @@ async fn hyperbolic(
     Ok(Json(answer.await?))
 }
 
-async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+async fn find_path(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
-    let (start, end) = (asked.required("start_song_id")?, asked.required("end_song_id")?);
+    let (start, end) = (
+        asked.required("start_song_id")?,
+        asked.required("end_song_id")?,
+    );
     if start == end {
-        return Err(bad("expected two different songs, found the same one twice".to_owned()));
+        return Err(bad(
+            "expected two different songs, found the same one twice".to_owned(),
+        ));
     }
     let most = asked.number("max_steps", 25)?.clamp(2, MOST);
     let server = linked.server;
@@ -404,9 +495,15 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
         };
         let found = way(explored, track(&start)?, track(&end)?, most)?;
         let collection = &explored.collection;
-        let rows: Vec<usize> = found.iter().filter_map(|(track, _)| collection.row(*track)).collect();
+        let rows: Vec<usize> = found
+            .iter()
+            .filter_map(|(track, _)| collection.row(*track))
+            .collect();
         let vector = |row: usize| collection.vectors.row(row).to_vec();
-        let total: f32 = rows.windows(2).map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1]))).sum();
+        let total: f32 = rows
+            .windows(2)
+            .map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1])))
+            .sum();
         let path = all_described(library, &server, &found, |_, _| ())?;
         Ok(json!({"path": path, "total_distance": total}))
     });
@@ -414,14 +511,24 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
 }
 
 /// How far the farthest of the server's tracks is from one: 1 minus the cosine.
-async fn max_distance(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+async fn max_distance(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
     let server = linked.server;
     let answer = linked.state.ask_collected(move |context, collected| {
         let library = context.engine.library();
-        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown("track", &item))?;
-        let (collection, known) = (&collected.collection, library.linked_tracks(server.as_str())?);
-        let own = collection.row(track).ok_or_else(|| unknown("track", &item))?;
+        let track = library
+            .linked_track(server.as_str(), &item)?
+            .ok_or_else(|| unknown("track", &item))?;
+        let (collection, known) = (
+            &collected.collection,
+            library.linked_tracks(server.as_str())?,
+        );
+        let own = collection
+            .row(track)
+            .ok_or_else(|| unknown("track", &item))?;
         let own = collection.vectors.row(own);
         let others = collection.ids.iter().zip(collection.vectors.rows());
         let distances = others
@@ -486,15 +593,19 @@ async fn search_tracks(
     uri: Uri,
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
-    let words = ["search_query", "artist", "title"].into_iter().filter_map(|name| asked.get(name));
+    let words = ["search_query", "artist", "title"]
+        .into_iter()
+        .filter_map(|name| asked.get(name));
     let words = words.collect::<Vec<_>>().join(" ");
     let (start, end) = (asked.number("start", 0)?, asked.number("end", 20)?);
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();
         let known = library.linked_tracks(server.as_str())?;
-        let found =
-            library.search_words(&words, usize::MAX)?.into_iter().filter(|track| known.contains(*track));
+        let found = library
+            .search_words(&words, usize::MAX)?
+            .into_iter()
+            .filter(|track| known.contains(*track));
         let page = found.skip(start).take(end.saturating_sub(start).min(MOST));
         let page: Vec<(TrackId, ())> = page.map(|track| (track, ())).collect();
         Ok(all_described(library, &server, &page, |_, ()| ())?)
@@ -502,7 +613,10 @@ async fn search_tracks(
     Ok(Json(answer.await?))
 }
 
-async fn track(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+async fn track(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
     of_track(linked, item, |_, _| Ok(())).await
 }
@@ -516,7 +630,9 @@ async fn of_track(
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();
-        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown("track", &item))?;
+        let track = library
+            .linked_track(server.as_str(), &item)?
+            .ok_or_else(|| unknown("track", &item))?;
         let mut answer = described(&item, &library.track(track)?);
         more(&mut answer, (&context.engine, track))?;
         Ok(answer)
@@ -525,10 +641,17 @@ async fn of_track(
 }
 
 /// What was measured of a track, as other programs read it from there. Moods and energy are not measured here: null.
-async fn score(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+async fn score(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("id")?;
     of_track(linked, item, |answer, (engine, track)| {
-        let measured = engine.library().descriptors(&[track])?.remove(&track).unwrap_or_default();
+        let measured = engine
+            .library()
+            .descriptors(&[track])?
+            .remove(&track)
+            .unwrap_or_default();
         let key = measured.key.map(MusicalKey::name);
         answer["tempo"] = json!(measured.tempo);
         answer["key"] = json!(key.map(|key| key.trim_end_matches('m')));
@@ -541,7 +664,10 @@ async fn score(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Valu
     .await
 }
 
-async fn embedding(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+async fn embedding(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("id")?;
     of_track(linked, item, |answer, (engine, track)| {
         *answer = json!({"item_id": answer["item_id"], "embedding": engine.vector(track)?});

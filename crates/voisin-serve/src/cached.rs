@@ -27,7 +27,11 @@ impl Validator {
     pub(super) fn of_file(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let tag = format!("\"{:x}-{:x}\"", metadata.len(), since.unwrap_or_default().as_nanos());
+        let tag = format!(
+            "\"{:x}-{:x}\"",
+            metadata.len(),
+            since.unwrap_or_default().as_nanos()
+        );
         let modified = modified.map(httpdate::fmt_http_date);
         Self {
             tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
@@ -39,7 +43,10 @@ impl Validator {
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let tag = format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
         let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
-        Self { tag, modified: None }
+        Self {
+            tag,
+            modified: None,
+        }
     }
 
     /// Whether the client has this state already.
@@ -53,10 +60,17 @@ impl Validator {
                 .flat_map(|value| value.split(','))
                 .any(|tag| tag.trim() == "*" || opaque(tag) == own);
         }
-        let since = asked.get(header::IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+        let since = asked
+            .get(header::IF_MODIFIED_SINCE)
+            .and_then(|value| value.to_str().ok());
         let date = |text: &str| httpdate::parse_http_date(text).ok();
-        let modified = self.modified.as_ref().and_then(|value| date(value.to_str().ok()?));
-        modified.zip(since.and_then(date)).is_some_and(|(modified, since)| modified <= since)
+        let modified = self
+            .modified
+            .as_ref()
+            .and_then(|value| date(value.to_str().ok()?));
+        modified
+            .zip(since.and_then(date))
+            .is_some_and(|(modified, since)| modified <= since)
     }
 
     /// Whether a part may be sent: not to somebody whose other parts are of another state.
@@ -89,12 +103,24 @@ impl Validator {
 pub(super) async fn remembered(mut answer: Response<Body>, asked: &HeaderMap) -> Response<Body> {
     const CONTROL: &str = "private, no-cache";
     let headers = answer.headers();
-    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
-    let is_long = answer.body().size_hint().exact().is_some_and(|length| length >= LEAST);
-    if answer.status() != StatusCode::OK || !is_json || !is_long || headers.contains_key(header::ETAG) {
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/json");
+    let is_long = answer
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length >= LEAST);
+    if answer.status() != StatusCode::OK
+        || !is_json
+        || !is_long
+        || headers.contains_key(header::ETAG)
+    {
         return answer;
     }
-    let Ok(bytes) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else { return answer };
+    let Ok(bytes) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else {
+        return answer;
+    };
     let state = Validator::of_bytes(&bytes);
     if state.is_known(asked) {
         return state.unchanged(CONTROL);
@@ -106,10 +132,16 @@ pub(super) async fn remembered(mut answer: Response<Body>, asked: &HeaderMap) ->
 
 /// Whether the client unpacks gzip.
 pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
-    let all = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let all = asked
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(',')).any(|one| {
         let (name, weight) = one.split_once(';').unwrap_or((one, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        let weight = weight
+            .trim()
+            .strip_prefix("q=")
+            .and_then(|weight| weight.trim().parse::<f32>().ok());
         matches!(name.trim(), "gzip" | "*") && weight.is_some_and(|weight| weight > 0.0)
     })
 }
@@ -117,18 +149,30 @@ pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
 /// An answer as it is sent to a client that takes gzip: text of some length packed, all else as it is.
 pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
     let headers = answer.headers();
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_text = ["application/json", "text/", "image/svg+xml"].iter().any(|text| kind.starts_with(text));
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let is_text = ["application/json", "text/", "image/svg+xml"]
+        .iter()
+        .any(|text| kind.starts_with(text));
     // Streams have no length.
-    let is_long = answer.body().size_hint().exact().is_some_and(|length| length >= LEAST);
+    let is_long = answer
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length >= LEAST);
     if !is_text || !is_long || headers.contains_key(header::CONTENT_ENCODING) {
         return answer;
     }
-    let Ok(plain) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else { return answer };
+    let Ok(plain) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else {
+        return answer;
+    };
     let pack = {
         let plain = plain.clone();
         move || {
-            let mut packer = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+            let mut packer =
+                GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
             packer.write_all(&plain)?;
             packer.finish()
         }
@@ -136,7 +180,9 @@ pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
     let packed = if plain.len() < LONG {
         pack()
     } else {
-        tokio::task::spawn_blocking(pack).await.unwrap_or_else(|error| Err(error.into()))
+        tokio::task::spawn_blocking(pack)
+            .await
+            .unwrap_or_else(|error| Err(error.into()))
     };
     match packed {
         Ok(packed) => {
@@ -147,7 +193,9 @@ pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
         }
         Err(_) => *answer.body_mut() = plain.into(),
     }
-    answer.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     answer
 }
 
@@ -156,35 +204,53 @@ mod tests {
     use super::*;
 
     fn asked(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn a_state_is_known_again_by_tag_before_date() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let of = Validator::of_file(&file.as_file().metadata().unwrap());
-        let (tag, date) = (of.tag.to_str().unwrap(), of.modified.as_ref().unwrap().to_str().unwrap());
+        let (tag, date) = (
+            of.tag.to_str().unwrap(),
+            of.modified.as_ref().unwrap().to_str().unwrap(),
+        );
         let weak = format!("\"other\", W/{tag}");
         for known in [tag, &weak, "*"] {
-            assert!(of.is_known(&asked(&[(header::IF_NONE_MATCH, known)])), "{known}");
+            assert!(
+                of.is_known(&asked(&[(header::IF_NONE_MATCH, known)])),
+                "{known}"
+            );
         }
         assert!(of.is_known(&asked(&[(header::IF_MODIFIED_SINCE, date)])));
         let old = "Thu, 01 Jan 1970 00:00:00 GMT";
         for unknown in [
             &[][..],
             &[(header::IF_NONE_MATCH, "\"other\"")],
-            &[(header::IF_NONE_MATCH, "\"other\""), (header::IF_MODIFIED_SINCE, date)],
+            &[
+                (header::IF_NONE_MATCH, "\"other\""),
+                (header::IF_MODIFIED_SINCE, date),
+            ],
             &[(header::IF_MODIFIED_SINCE, old)],
             &[(header::IF_MODIFIED_SINCE, "yesterday")],
         ] {
             assert!(!of.is_known(&asked(unknown)), "{unknown:?}");
         }
         for same in [tag, date] {
-            assert!(of.allows_parts(&asked(&[(header::IF_RANGE, same)])), "{same}");
+            assert!(
+                of.allows_parts(&asked(&[(header::IF_RANGE, same)])),
+                "{same}"
+            );
         }
         assert!(of.allows_parts(&HeaderMap::new()));
         for other in ["\"x\"", old, &format!("W/{tag}")] {
-            assert!(!of.allows_parts(&asked(&[(header::IF_RANGE, other)])), "{other}");
+            assert!(
+                !of.allows_parts(&asked(&[(header::IF_RANGE, other)])),
+                "{other}"
+            );
         }
         file.as_file().set_len(1).unwrap();
         let changed = Validator::of_file(&file.as_file().metadata().unwrap());
@@ -201,7 +267,11 @@ mod tests {
             ("br, zstd", false),
             ("", false),
         ] {
-            assert_eq!(takes_gzip(&asked(&[(header::ACCEPT_ENCODING, text)])), expected, "{text}");
+            assert_eq!(
+                takes_gzip(&asked(&[(header::ACCEPT_ENCODING, text)])),
+                expected,
+                "{text}"
+            );
         }
     }
 }

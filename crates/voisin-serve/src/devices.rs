@@ -43,14 +43,21 @@ impl Devices {
             codes.remove(0);
         }
         let until = Instant::now() + CODE_LASTS;
-        codes.push(Code { digits: digits.clone(), rights, until });
+        codes.push(Code {
+            digits: digits.clone(),
+            rights,
+            until,
+        });
         Ok(digits)
     }
 
     /// What a code allows, as its owner types it. It is good no more after that. Wrong ones cost the others nothing: how many
     /// are compared is limited elsewhere ([`sign_in`](super::sign_in)).
     pub(super) fn take(&self, typed: &str) -> Option<Rights> {
-        let typed: String = typed.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
+        let typed: String = typed
+            .chars()
+            .filter(|c| !c.is_whitespace() && *c != '-')
+            .collect();
         let mut codes = lock(&self.0);
         codes.retain(|code| code.until > Instant::now());
         let at = codes.iter().position(|code| code.digits == typed)?;
@@ -79,15 +86,26 @@ mod tests {
         let devices = Devices::default();
         let own = devices.code(Rights::Change).unwrap();
         let guest = devices.code(Rights::Listen).unwrap();
-        assert!(own.len() == 6 && own.bytes().all(|digit| digit.is_ascii_digit()), "{own}");
+        assert!(
+            own.len() == 6 && own.bytes().all(|digit| digit.is_ascii_digit()),
+            "{own}"
+        );
         assert_eq!(devices.take(&readable(&guest)), Some(Rights::Listen));
         assert_eq!(devices.take(&guest), None, "once");
         let wrong = if own == "000000" { "000001" } else { "000000" };
         for _ in 0..1000 {
             assert_eq!(devices.take(wrong), None);
         }
-        assert_eq!(devices.take(&own), Some(Rights::Change), "wrong ones end none");
-        lock(&devices.0).push(Code { digits: "1".to_owned(), rights: Rights::Change, until: Instant::now() });
+        assert_eq!(
+            devices.take(&own),
+            Some(Rights::Change),
+            "wrong ones end none"
+        );
+        lock(&devices.0).push(Code {
+            digits: "1".to_owned(),
+            rights: Rights::Change,
+            until: Instant::now(),
+        });
         assert_eq!(devices.take("1"), None, "late");
     }
 }

@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 
 use crate::problem::Problem;
 use crate::state::Explored;
-use voisin::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use voisin::{
+    Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
+};
 use voisin_base::track::TrackId;
 use voisin_library::TrackFilter;
 use voisin_questions::Filters;
@@ -65,7 +67,11 @@ pub trait Elsewhere: Send {
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, ElsewhereError>;
     /// As [`Engine::mix`].
-    fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, ElsewhereError>;
+    fn mix(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<SimilarTrack>, ElsewhereError>;
     /// As [`Engine::list`].
     fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, ElsewhereError>;
     /// Says of it what was said of the temporary library.
@@ -87,7 +93,11 @@ impl From<ElsewhereError> for Problem {
 
 /// The library cannot be asked now.
 pub(super) fn away(detail: String) -> Problem {
-    Problem::later(5, detail, "start the database again: this server notices by itself")
+    Problem::later(
+        5,
+        detail,
+        "start the database again: this server notices by itself",
+    )
 }
 
 /// What only a copy of all tracks can answer.
@@ -107,6 +117,10 @@ pub(super) struct ElsewhereContext {
 impl ElsewhereContext {
     pub(super) fn new(mut library: Box<dyn Elsewhere>) -> Result<Self, ElsewhereError> {
         let generation = library.generation()?;
-        Ok(Self { library, generation, explored: None })
+        Ok(Self {
+            library,
+            generation,
+            explored: None,
+        })
     }
 }

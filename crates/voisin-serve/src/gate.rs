@@ -22,28 +22,54 @@ use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
 
 /// What must hold of every request, and the headers that every answer has.
-pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
+pub(super) async fn guard(
+    State(state): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     let mut request = request;
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
+    let peer = request
+        .extensions()
+        .get::<Peer>()
+        .copied()
+        .unwrap_or(Peer::Unix);
     let peer = state.guard.caller(peer, request.headers());
     request.extensions_mut().insert(peer);
     let checked = check(&state, &request, peer);
     let rights = checked.as_ref().ok().map(|(_, rights)| *rights);
     if let Some(rights) = rights {
         request.extensions_mut().insert(rights);
-        request.extensions_mut().insert(Caller { rights, network: peer.network() });
+        request.extensions_mut().insert(Caller {
+            rights,
+            network: peer.network(),
+        });
     }
     let origin = checked.map(|(origin, _)| origin);
-    let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix(state.guard.base_path.as_str())
+        .unwrap_or_default();
     let is_api = path.starts_with("/api/");
     // What is handed on is as its server packed it.
     let is_own = !path.starts_with("/rest/");
     let takes_gzip = is_own && takes_gzip(request.headers());
     let known = (is_own && request.method() == Method::GET).then(|| request.headers().clone());
     let needs_token = needs_token(path);
-    let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
-    let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
-    let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
+    let patience = if path.starts_with("/api/v1/files/") {
+        PATIENCE_FOR_FILES
+    } else {
+        PATIENCE
+    };
+    let log = state.logs.then(|| {
+        (
+            request.method().clone(),
+            request.uri().path().to_owned(),
+            Instant::now(),
+        )
+    });
+    let preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
     // What needs no token is asked by nobody's guest.
     let is_guest = needs_token && rights == Some(Rights::Listen);
     let waited = Waited::new(is_guest);
@@ -51,23 +77,36 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
         Err(problem) => problem.clone().into_response(),
         Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
         Ok(_) => {
-            let request = if needs_token { request } else { request.map(in_time) };
+            let request = if needs_token {
+                request
+            } else {
+                request.map(in_time)
+            };
             let answer = WAITED.scope(Arc::clone(&waited), next.run(request));
-            tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
-                Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
-            })
+            tokio::time::timeout(patience, answer)
+                .await
+                .unwrap_or_else(|_| {
+                    Problem::later(5, "this took too long", "ask for less, or ask again later")
+                        .into_response()
+                })
         }
     };
     let status = response.status();
     // The router's own refusals have no body.
     if is_api
         && !response.headers().contains_key(header::CONTENT_TYPE)
-        && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+        && matches!(
+            status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+        )
     {
         let allowed = response.headers_mut().remove(header::ALLOW);
         let next = "GET /api/v1/openapi.json describes what there is";
-        let detail =
-            if status == StatusCode::NOT_FOUND { "there is nothing here" } else { "not with this method" };
+        let detail = if status == StatusCode::NOT_FOUND {
+            "there is nothing here"
+        } else {
+            "not with this method"
+        };
         response = Problem::new(status, detail, next).into_response();
         if let Some(allowed) = allowed {
             response.headers_mut().insert(header::ALLOW, allowed);
@@ -84,14 +123,23 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
     ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     if let Some((begun, now)) = waited.milliseconds()
-        && let Ok(timing) = HeaderValue::from_str(&format!("wait;dur={begun:.3}, total;dur={now:.3}"))
+        && let Ok(timing) =
+            HeaderValue::from_str(&format!("wait;dur={begun:.3}, total;dur={now:.3}"))
     {
         headers.insert(HeaderName::from_static("server-timing"), timing);
     }
@@ -102,8 +150,10 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("Authorization, Content-Type"),
         );
-        headers
-            .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, POST, PUT, DELETE"),
+        );
         headers.insert(
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("cross-origin"),
@@ -112,7 +162,11 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     if let Some((method, path, start)) = log {
         // The path alone: what stands behind it may hold secrets.
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
-        state.say(&format!("{method} {path} {} {} ms", status.as_u16(), start.elapsed().as_millis()));
+        state.say(&format!(
+            "{method} {path} {} {} ms",
+            status.as_u16(),
+            start.elapsed().as_millis()
+        ));
     }
     response
 }
@@ -132,11 +186,18 @@ fn in_time(body: Body) -> Body {
         return body;
     }
     let until = tokio::time::Instant::now() + BODY_TIME;
-    Body::from_stream(stream::unfold(body.into_data_stream(), move |mut pieces| async move {
-        let piece = tokio::time::timeout_at(until, pieces.next()).await;
-        let late = || Some(Err(axum::Error::new(std::io::Error::from(std::io::ErrorKind::TimedOut))));
-        Some((piece.unwrap_or_else(|_| late())?, pieces))
-    }))
+    Body::from_stream(stream::unfold(
+        body.into_data_stream(),
+        move |mut pieces| async move {
+            let piece = tokio::time::timeout_at(until, pieces.next()).await;
+            let late = || {
+                Some(Err(axum::Error::new(std::io::Error::from(
+                    std::io::ErrorKind::TimedOut,
+                ))))
+            };
+            Some((piece.unwrap_or_else(|_| late())?, pieces))
+        },
+    ))
 }
 
 /// What who may only listen may send: questions. All else that is sent changes something.
@@ -158,20 +219,37 @@ const QUESTIONS: [&str; 14] = [
 ];
 
 /// The origin that may read the answer, and what the request may do.
-fn check(state: &Shared, request: &Request, peer: Peer) -> Result<(Option<HeaderValue>, Rights), Problem> {
+fn check(
+    state: &Shared,
+    request: &Request,
+    peer: Peer,
+) -> Result<(Option<HeaderValue>, Rights), Problem> {
     let guard = &state.guard;
     let (headers, method, uri) = (request.headers(), request.method(), request.uri());
-    let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let length = uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
     if length > LONGEST_URI {
         let expected = format!("an address of at most {LONGEST_URI} bytes");
-        return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, format!("{length} bytes")));
+        return Err(Problem::request(
+            StatusCode::URI_TOO_LONG,
+            expected,
+            format!("{length} bytes"),
+        ));
     }
-    let host = guard.check_host(headers, uri, request.extensions().get::<LocalAddress>().copied())?;
+    let host = guard.check_host(
+        headers,
+        uri,
+        request.extensions().get::<LocalAddress>().copied(),
+    )?;
     let origin = guard.check_origin(headers, &host)?;
     if method == Method::OPTIONS && origin.is_some() {
         return Ok((origin, Rights::Listen));
     }
-    let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
+    let path = uri
+        .path()
+        .strip_prefix(guard.base_path.as_str())
+        .unwrap_or_default();
     let mut rights = Rights::Listen;
     if needs_token(path) {
         rights = guard.check_token(headers, method, peer)?;
@@ -183,7 +261,10 @@ fn check(state: &Shared, request: &Request, peer: Peer) -> Result<(Option<Header
             ));
         }
         if let Some(place) = request.extensions().get::<ConnectionPlace>() {
-            place.admit(Caller { rights, network: peer.network() });
+            place.admit(Caller {
+                rights,
+                network: peer.network(),
+            });
         }
     }
     if matches!(*method, Method::POST | Method::PUT) && path.starts_with("/api/") {
@@ -192,11 +273,16 @@ fn check(state: &Shared, request: &Request, peer: Peer) -> Result<(Option<Header
             path if path.starts_with("/api/v1/files/") => LONGEST_FILE,
             _ => LONGEST_BODY,
         };
-        let length =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if let Some(length) = length.filter(|length| *length > most) {
             let expected = format!("a body of at most {most} bytes");
-            return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, format!("{length} bytes")));
+            return Err(Problem::request(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                expected,
+                format!("{length} bytes"),
+            ));
         }
     }
     Ok((origin, rights))

@@ -67,7 +67,11 @@ fn name_of_host(host: &str) -> Option<&str> {
             let (name, rest) = rest.split_once(']')?;
             // Brackets are for IPv6 alone.
             name.parse::<std::net::Ipv6Addr>().ok()?;
-            (name, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("0"))?)
+            (
+                name,
+                rest.strip_prefix(':')
+                    .or_else(|| rest.is_empty().then_some("0"))?,
+            )
         }
         None => host.split_once(':').unwrap_or((host, "0")),
     };
@@ -76,19 +80,35 @@ fn name_of_host(host: &str) -> Option<&str> {
 }
 
 /// Ends of names in home networks: none of them can be had by a stranger.
-const AT_HOME: [&str; 7] = ["local", "lan", "home", "internal", "home.arpa", "fritz.box", "localdomain"];
+const AT_HOME: [&str; 7] = [
+    "local",
+    "lan",
+    "home",
+    "internal",
+    "home.arpa",
+    "fritz.box",
+    "localdomain",
+];
 
 /// The names of a machine in its own network.
 ///
 /// - `name`: as the machine calls itself
 pub(super) fn own_names(name: &str) -> Vec<String> {
     let name = name.trim().to_ascii_lowercase();
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')) {
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+    {
         return Vec::new();
     }
     let first = name.split('.').next().unwrap_or_default().to_owned();
     let at_home = AT_HOME.iter().map(|end| format!("{first}.{end}"));
-    [name.clone(), first.clone()].into_iter().chain(at_home).filter(|name| !name.starts_with('.')).collect()
+    [name.clone(), first.clone()]
+        .into_iter()
+        .chain(at_home)
+        .filter(|name| !name.starts_with('.'))
+        .collect()
 }
 
 impl Guard {
@@ -97,7 +117,9 @@ impl Guard {
     ///
     /// - `local`: the address that the connection was made to
     fn knows_host(&self, host: &str, local: Option<IpAddr>) -> bool {
-        let Some(name) = name_of_host(host) else { return false };
+        let Some(name) = name_of_host(host) else {
+            return false;
+        };
         let name = name.to_ascii_lowercase();
         let knows = |host: &str| self.hosts.iter().any(|known| known == host);
         name == "localhost"
@@ -119,15 +141,27 @@ impl Guard {
     ) -> Result<String, Problem> {
         let mut named = headers.get_all(header::HOST).iter();
         let (host, more) = (named.next(), named.next());
-        let Some(host) = host.filter(|_| more.is_none()).and_then(|host| host.to_str().ok()) else {
-            return Err(Problem::bad("one Host header", if more.is_some() { "several" } else { "none" }));
+        let Some(host) = host
+            .filter(|_| more.is_none())
+            .and_then(|host| host.to_str().ok())
+        else {
+            return Err(Problem::bad(
+                "one Host header",
+                if more.is_some() { "several" } else { "none" },
+            ));
         };
-        let foreign = uri.authority().map(axum::http::uri::Authority::as_str).filter(|named| *named != host);
+        let foreign = uri
+            .authority()
+            .map(axum::http::uri::Authority::as_str)
+            .filter(|named| *named != host);
         if local.is_none() && foreign.is_none() {
             return Ok(host.to_owned());
         }
         let local = local.map(|local| local.0);
-        match foreign.or(Some(host)).filter(|host| !self.knows_host(host, local)) {
+        match foreign
+            .or(Some(host))
+            .filter(|host| !self.knows_host(host, local))
+        {
             None if foreign.is_none() => Ok(host.to_owned()),
             None => Err(Problem::bad("one host", "two different ones")),
             Some(host) => Err(Problem::new(
@@ -146,11 +180,14 @@ impl Guard {
         host: &str,
     ) -> Result<Option<HeaderValue>, Problem> {
         let mut named = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = named.next() else { return Ok(None) };
+        let Some(origin) = named.next() else {
+            return Ok(None);
+        };
         let text = origin.to_str().unwrap_or_default();
-        let is_own = ["http://", "https://"]
-            .iter()
-            .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host)));
+        let is_own = ["http://", "https://"].iter().any(|scheme| {
+            text.strip_prefix(scheme)
+                .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+        });
         if named.next().is_none() {
             if is_own {
                 return Ok(None);
@@ -174,7 +211,9 @@ impl Guard {
         method: &Method,
         peer: Peer,
     ) -> Result<Rights, Problem> {
-        let Some(token) = &self.token else { return Ok(Rights::Change) };
+        let Some(token) = &self.token else {
+            return Ok(Rights::Change);
+        };
         if let Some(offered) = bearer(headers) {
             if !token.is(offered) {
                 return Err(self.failed(peer));
@@ -189,7 +228,9 @@ impl Guard {
                 "send \"Authorization: Bearer TOKEN\"; whoever runs the server can show it",
             ));
         };
-        let Some(rights) = token.rights_of(cookie) else { return Err(self.failed(peer)) };
+        let Some(rights) = token.rights_of(cookie) else {
+            return Err(self.failed(peer));
+        };
         if rights == Rights::Change {
             self.sign_ins.know(peer);
         }
@@ -220,10 +261,14 @@ impl Guard {
 
     /// Whether a request shows the owner's token or cookie.
     pub(super) fn is_owners(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
+        let Some(token) = &self.token else {
+            return true;
+        };
         match bearer(headers) {
             Some(offered) => token.is(offered),
-            None => cookie(headers).and_then(|offered| token.rights_of(offered)) == Some(Rights::Change),
+            None => {
+                cookie(headers).and_then(|offered| token.rights_of(offered)) == Some(Rights::Change)
+            }
         }
     }
 
@@ -252,7 +297,10 @@ impl Guard {
 
 /// The token that a request shows; empty where it shows something else in its place.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+    let text = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .unwrap_or_default();
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
         _ => Some(""),
@@ -261,7 +309,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The page's cookie.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let all = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE).then_some(value)
@@ -274,7 +325,10 @@ mod tests {
 
     #[test]
     fn hosts_are_parsed_and_never_compared_by_their_beginning() {
-        let guard = Guard { hosts: vec!["music.lan".to_owned()], ..Guard::default() };
+        let guard = Guard {
+            hosts: vec!["music.lan".to_owned()],
+            ..Guard::default()
+        };
         for host in [
             "localhost",
             "LocalHost:8766",
@@ -319,13 +373,19 @@ mod tests {
             "localhost\t",
         ] {
             assert!(!guard.knows_host(host, None), "{host:?}");
-            assert!(!guard.knows_host(host, Some([10, 0, 0, 2].into())), "{host:?}");
+            assert!(
+                !guard.knows_host(host, Some([10, 0, 0, 2].into())),
+                "{host:?}"
+            );
         }
     }
 
     #[test]
     fn in_the_network_at_home_own_addresses_are_answered_for_and_foreign_hosts_are_not() {
-        let guard = Guard { hosts: own_names("NAS.example.org"), ..Guard::default() };
+        let guard = Guard {
+            hosts: own_names("NAS.example.org"),
+            ..Guard::default()
+        };
         let local = |text: &str| Some(text.parse::<IpAddr>().unwrap());
         for (host, to) in [
             ("192.168.1.10:8766", "192.168.1.10"),
@@ -340,12 +400,21 @@ mod tests {
         for host in ["nas", "nas.local", "Nas.fritz.box:1", "nas.example.org"] {
             assert!(guard.knows_host(host, local("192.168.1.10")), "{host}");
         }
-        for host in ["nas.evil.com", "evil.local", "192.168.1.10.evil.com", "nas.local.evil.com", "local", ""]
-        {
+        for host in [
+            "nas.evil.com",
+            "evil.local",
+            "192.168.1.10.evil.com",
+            "nas.local.evil.com",
+            "local",
+            "",
+        ] {
             assert!(!guard.knows_host(host, local("192.168.1.10")), "{host}");
         }
         // A container, whose ports are reached by addresses that are another machine's.
-        let contained = Guard { hosts: vec![EVERY_ADDRESS.to_owned()], ..Guard::default() };
+        let contained = Guard {
+            hosts: vec![EVERY_ADDRESS.to_owned()],
+            ..Guard::default()
+        };
         assert!(contained.knows_host("192.168.1.10:8766", local("172.17.0.2")));
         assert!(!contained.knows_host("nas.lan", local("172.17.0.2")));
         assert!(own_names("").is_empty() && own_names("a/b").is_empty());
@@ -353,8 +422,13 @@ mod tests {
 
     #[test]
     fn trusted_proxies_alone_say_who_asks() {
-        let proxies = ["127.0.0.1", "fd00::2", "unix"].map(|text| text.parse().unwrap()).to_vec();
-        let guard = Guard { proxies, ..Guard::default() };
+        let proxies = ["127.0.0.1", "fd00::2", "unix"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        let guard = Guard {
+            proxies,
+            ..Guard::default()
+        };
         let address = |text: &str| Peer::Address(text.parse().unwrap());
         let caller = |peer: Peer, lines: &[&str]| {
             let mut headers = HeaderMap::new();
@@ -364,20 +438,46 @@ mod tests {
             guard.caller(peer, &headers)
         };
         for (peer, lines, expected) in [
-            (address("127.0.0.1"), &["203.0.113.9"][..], address("203.0.113.9")),
-            (address("fd00::2"), &["6.6.6.6, 203.0.113.9"], address("203.0.113.9")),
-            (Peer::Unix, &["6.6.6.6", "6.6.6.6,2001:db8::1"], address("2001:db8::1")),
+            (
+                address("127.0.0.1"),
+                &["203.0.113.9"][..],
+                address("203.0.113.9"),
+            ),
+            (
+                address("fd00::2"),
+                &["6.6.6.6, 203.0.113.9"],
+                address("203.0.113.9"),
+            ),
+            (
+                Peer::Unix,
+                &["6.6.6.6", "6.6.6.6,2001:db8::1"],
+                address("2001:db8::1"),
+            ),
             (Peer::Unix, &["::ffff:203.0.113.9"], address("203.0.113.9")),
             (address("127.0.0.1"), &[], address("127.0.0.1")),
-            (address("127.0.0.1"), &["203.0.113.9, unknown"], address("127.0.0.1")),
-            (address("127.0.0.1"), &["203.0.113.9,"], address("127.0.0.1")),
+            (
+                address("127.0.0.1"),
+                &["203.0.113.9, unknown"],
+                address("127.0.0.1"),
+            ),
+            (
+                address("127.0.0.1"),
+                &["203.0.113.9,"],
+                address("127.0.0.1"),
+            ),
             (address("192.0.2.1"), &["203.0.113.9"], address("192.0.2.1")),
         ] {
             assert_eq!(caller(peer, lines), expected, "{peer} {lines:?}");
         }
         assert_eq!("::ffff:127.0.0.1".parse(), Ok(address("127.0.0.1")));
         for wrong in ["", "localhost", "127.0.0.1:80", "10.0.0.0/8", "Unix"] {
-            assert!(wrong.parse::<Peer>().unwrap_err().contains("expected an address"), "{wrong}");
+            assert!(
+                wrong
+                    .parse::<Peer>()
+                    .unwrap_err()
+                    .contains("expected an address"),
+                "{wrong}"
+            );
         }
     }
 
@@ -386,7 +486,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::COOKIE, HeaderValue::from_static("a=b; voisinx=1"));
         assert_eq!(cookie(&headers), None);
-        headers.append(header::COOKIE, HeaderValue::from_static("x=y;voisin=abc ; z=1"));
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("x=y;voisin=abc ; z=1"),
+        );
         assert_eq!(cookie(&headers), Some("abc"));
     }
 }

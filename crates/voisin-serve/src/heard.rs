@@ -29,11 +29,18 @@ pub struct ListensReport {
 
 /// A listen, or what somebody thinks of a song.
 fn read(entry: &Value) -> Result<(SongRef, Told), &'static str> {
-    let about = entry.get("track_metadata").filter(|about| about.is_object());
+    let about = entry
+        .get("track_metadata")
+        .filter(|about| about.is_object());
     let info = about.map_or(&Value::Null, |about| &about["additional_info"]);
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let mapped = about.map_or(&Value::Null, |about| &about["mbid_mapping"]["recording_mbid"]);
-    let mbid = [&entry["recording_mbid"], mapped, &info["recording_mbid"]].into_iter().find_map(text);
+    let mapped = about.map_or(
+        &Value::Null,
+        |about| &about["mbid_mapping"]["recording_mbid"],
+    );
+    let mbid = [&entry["recording_mbid"], mapped, &info["recording_mbid"]]
+        .into_iter()
+        .find_map(text);
     let named = |name: &str| about.and_then(|about| text(&about[name]));
     let song = SongRef {
         name: named("track_name").unwrap_or_default(),
@@ -78,11 +85,16 @@ pub fn take_listens(
     for (name, bytes) in files {
         let list = serde_json::from_slice::<Vec<Value>>(bytes);
         let entries: Vec<(usize, Option<Value>)> = if let Ok(list) = list {
-            list.into_iter().enumerate().map(|(at, entry)| (at + 1, Some(entry))).collect()
+            list.into_iter()
+                .enumerate()
+                .map(|(at, entry)| (at + 1, Some(entry)))
+                .collect()
         } else {
             let lines = bytes.split(|byte| *byte == b'\n').enumerate();
             let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-            lines.map(|(at, line)| (at + 1, serde_json::from_slice(line).ok())).collect()
+            lines
+                .map(|(at, line)| (at + 1, serde_json::from_slice(line).ok()))
+                .collect()
         };
         for (at, entry) in entries {
             let (song, what) = match entry.as_ref().map_or(Err("expected a JSON object"), read) {
@@ -95,7 +107,10 @@ pub fn take_listens(
                     continue;
                 }
             };
-            let key = format!("{:?}\n{:?}\n{}\n{:?}", song.mbid, song.artist, song.name, song.album);
+            let key = format!(
+                "{:?}\n{:?}\n{}\n{:?}",
+                song.mbid, song.artist, song.name, song.album
+            );
             let track = if let Some(track) = found.get(&key) {
                 *track
             } else {

@@ -7,7 +7,10 @@
 //! [`api`], which asks an engine behind a permit ([`state`]). A path that a client names is only ever compared with stored
 //! ones; what is read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
 
-#![allow(clippy::result_large_err, reason = "a problem is made at most once for a request")]
+#![allow(
+    clippy::result_large_err,
+    reason = "a problem is made at most once for a request"
+)]
 
 mod api;
 mod ask;
@@ -117,7 +120,9 @@ pub enum ServeError {
         least: usize,
     },
     /// A password that would be guessed.
-    #[error("expected a password of at least {least} characters, found a shorter one: type a longer one")]
+    #[error(
+        "expected a password of at least {least} characters, found a shorter one: type a longer one"
+    )]
     ShortPassword {
         /// Characters that are needed.
         least: usize,
@@ -229,10 +234,17 @@ pub fn serve(
     allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
-    let own = options.lan.as_deref().map(guard::own_names).unwrap_or_default();
+    let own = options
+        .lan
+        .as_deref()
+        .map(guard::own_names)
+        .unwrap_or_default();
     let guard = Guard {
         token: options.token,
-        hosts: own.into_iter().chain(options.hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
+        hosts: own
+            .into_iter()
+            .chain(options.hosts.iter().map(|host| host.to_ascii_lowercase()))
+            .collect(),
         origins: options.origins,
         base_path: options.base_path,
         proxies: options.proxies,
@@ -295,19 +307,31 @@ pub fn serve(
             .collect();
         let connections = Arc::new(Open::new());
         let serve = |(_, listener)| {
-            tokio::spawn(listen::serve(listener, router.clone(), Arc::clone(&connections), stopped.clone()))
+            tokio::spawn(listen::serve(
+                listener,
+                router.clone(),
+                Arc::clone(&connections),
+                stopped.clone(),
+            ))
         };
         let mut tasks: Vec<_> = open.into_iter().map(serve).collect();
         let mut addresses = addresses;
         if let Some(lms) = &options.lms {
             let place = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, lms.port)));
             let listener = Listener::open(&place).await?;
-            let port = listener.address().map_or(lms.port, |address| address.port());
+            let port = listener
+                .address()
+                .map_or(lms.port, |address| address.port());
             addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
             let router = lms::router(&state, &options.folders);
             // Its connections show no token, so they have places of their own.
             let connections = Arc::new(Open::new());
-            tasks.push(tokio::spawn(listen::serve(listener, router, connections, stopped.clone())));
+            tasks.push(tokio::spawn(listen::serve(
+                listener,
+                router,
+                connections,
+                stopped.clone(),
+            )));
             if let Some(server) = lms.report.clone() {
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {
@@ -318,7 +342,13 @@ pub fn serve(
             }
         }
         let code = match &state.guard.token {
-            Some(_) => Some(state.guard.devices.code(Rights::Change).map_err(|_| ServeError::Random)?),
+            Some(_) => Some(
+                state
+                    .guard
+                    .devices
+                    .code(Rights::Change)
+                    .map_err(|_| ServeError::Random)?,
+            ),
             None => None,
         };
         ready(&addresses, code.map(|code| readable(&code)).as_deref());

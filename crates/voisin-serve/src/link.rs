@@ -93,19 +93,30 @@ const LOOK: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_mins(10);
 /// The server may hear of new files later than the library: when it is asked again for what it did not know.
-const AGAIN: [Duration; 4] =
-    [Duration::from_secs(20), Duration::from_mins(2), Duration::from_mins(15), Duration::from_hours(1)];
+const AGAIN: [Duration; 4] = [
+    Duration::from_secs(20),
+    Duration::from_mins(2),
+    Duration::from_mins(15),
+    Duration::from_hours(1),
+];
 
 /// Has a server's songs noted again whenever the library has tracks that are not linked, until `stop` is raised: in a process
 /// of its own, which gives its memory back.
 ///
 /// - `link`: `voisin link` of the server
-pub(super) fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, stop: &AtomicBool) {
+pub(super) fn keep_linked(
+    state: &State,
+    server: &ServerAddress,
+    link: &MakeCommand,
+    stop: &AtomicBool,
+) {
     // Tracks, and how many of them are not linked.
     let count = || -> Result<(u64, u64), LibraryError> {
         let library = Library::open_to_read(&state.dir)?;
-        let (tracks, linked) =
-            (library.status()?.tracks, library.linked_tracks(server.as_str())?.len() as u64);
+        let (tracks, linked) = (
+            library.status()?.tracks,
+            library.linked_tracks(server.as_str())?.len() as u64,
+        );
         Ok((tracks, tracks.saturating_sub(linked)))
     };
     let (mut look, mut version, mut known) = (Instant::now(), None, (0, 0));
@@ -140,9 +151,14 @@ pub(super) fn keep_linked(state: &State, server: &ServerAddress, link: &MakeComm
         };
         known = count().unwrap_or(known);
         match failed {
-            Some(why) => state.say(&format!("the songs of {server} are not linked again: {why}")),
+            Some(why) => state.say(&format!(
+                "the songs of {server} are not linked again: {why}"
+            )),
             None if known.1 < before => {
-                state.say(&format!("linked again with {server}: {} tracks", known.0 - known.1));
+                state.say(&format!(
+                    "linked again with {server}: {} tracks",
+                    known.0 - known.1
+                ));
             }
             None => {}
         }
@@ -175,7 +191,9 @@ pub fn link(
     let upstream = Upstream::new(address);
     let songs = runtime.block_on(async {
         match kind {
-            ServerKind::Subsonic => all_songs(&upstream, &Login::new(user, password), progress).await,
+            ServerKind::Subsonic => {
+                all_songs(&upstream, &Login::new(user, password), progress).await
+            }
             ServerKind::Jellyfin => jellyfin::all_songs(&upstream, user, password, progress).await,
         }
     })?;
@@ -213,19 +231,29 @@ pub fn link(
     Ok(linked)
 }
 
-async fn all_songs(upstream: &Upstream, login: &Login, progress: &dyn Fn(usize)) -> Result<Songs, LinkError> {
+async fn all_songs(
+    upstream: &Upstream,
+    login: &Login,
+    progress: &dyn Fn(usize),
+) -> Result<Songs, LinkError> {
     let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
-        ask(upstream, login, endpoint, parameters).await.map_err(|refusal| {
-            if !refusal.is_of_server {
-                return LinkError::Server(refusal.message);
-            }
-            let text = format!("{} says: {}", upstream.address, refusal.message.trim_end_matches('.'));
-            if matches!(refusal.code, 40 | 41 | 50) {
-                LinkError::Login(text)
-            } else {
-                LinkError::Server(text)
-            }
-        })
+        ask(upstream, login, endpoint, parameters)
+            .await
+            .map_err(|refusal| {
+                if !refusal.is_of_server {
+                    return LinkError::Server(refusal.message);
+                }
+                let text = format!(
+                    "{} says: {}",
+                    upstream.address,
+                    refusal.message.trim_end_matches('.')
+                );
+                if matches!(refusal.code, 40 | 41 | 50) {
+                    LinkError::Login(text)
+                } else {
+                    LinkError::Server(text)
+                }
+            })
     };
     let mut songs = Songs::default();
     let size = PAGE.to_string();
@@ -239,7 +267,10 @@ async fn all_songs(upstream: &Upstream, login: &Login, progress: &dyn Fn(usize))
             ("songOffset", &*offset),
         ];
         let answer = question("search3", &parameters).await?;
-        let page = answer["searchResult3"]["song"].as_array().cloned().unwrap_or_default();
+        let page = answer["searchResult3"]["song"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         // A server that begins again, or says the same for ever, is not followed.
         if songs.take(&page) == 0 {
             break;
@@ -253,13 +284,24 @@ async fn all_songs(upstream: &Upstream, login: &Login, progress: &dyn Fn(usize))
     let mut offset = 0;
     loop {
         let text = offset.to_string();
-        let parameters = [("type", "alphabeticalByName"), ("size", &*size), ("offset", &*text)];
+        let parameters = [
+            ("type", "alphabeticalByName"),
+            ("size", &*size),
+            ("offset", &*text),
+        ];
         let answer = question("getAlbumList2", &parameters).await?;
-        let albums = answer["albumList2"]["album"].as_array().cloned().unwrap_or_default();
+        let albums = answer["albumList2"]["album"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let before = songs.all.len();
         for id in albums.iter().filter_map(id_of) {
             let answer = question("getAlbum", &[("id", &id)]).await?;
-            songs.take(answer["album"]["song"].as_array().map_or(&[][..], Vec::as_slice));
+            songs.take(
+                answer["album"]["song"]
+                    .as_array()
+                    .map_or(&[][..], Vec::as_slice),
+            );
             progress(songs.all.len());
         }
         if albums.is_empty() || songs.all.len() == before {
@@ -284,12 +326,16 @@ impl Songs {
         for song in page {
             if let Some(item) = id_of(song) {
                 self.add(item, song_ref(song));
-                let several =
-                    ["artists", "albumArtists"].into_iter().filter_map(|name| song[name].as_array());
+                let several = ["artists", "albumArtists"]
+                    .into_iter()
+                    .filter_map(|name| song[name].as_array());
                 for artist in several.flatten() {
                     self.add_artist(id_of(artist), &artist["name"]);
                 }
-                self.add_artist(song["artistId"].as_str().map(str::to_owned), &song["artist"]);
+                self.add_artist(
+                    song["artistId"].as_str().map(str::to_owned),
+                    &song["artist"],
+                );
             }
         }
         self.all.len() - before
@@ -329,9 +375,17 @@ mod jellyfin {
     }
 
     impl JellyfinSession<'_> {
-        async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, LinkError> {
+        async fn ask(
+            &self,
+            method: Method,
+            path: &str,
+            body: Option<&Value>,
+        ) -> Result<Value, LinkError> {
             let server = &self.upstream.address;
-            let token = self.token.as_ref().map_or_else(String::new, |token| format!(", Token=\"{token}\""));
+            let token = self
+                .token
+                .as_ref()
+                .map_or_else(String::new, |token| format!(", Token=\"{token}\""));
             let version = env!("CARGO_PKG_VERSION");
             let who = format!(
                 "MediaBrowser Client=\"voisin\", Device=\"voisin\", DeviceId=\"voisin\", Version=\"{version}\"{token}"
@@ -341,13 +395,18 @@ mod jellyfin {
             who.set_sensitive(true);
             let headers: [(HeaderName, HeaderValue); 2] = [
                 (header::AUTHORIZATION, who),
-                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+                (
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/json"),
+                ),
             ];
             let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
             let answer = self.upstream.ask(method, path, &headers, body).await;
             let (status, body) = answer.map_err(|error| LinkError::Server(error.to_string()))?;
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                return Err(LinkError::Login(format!("{server} refuses name or password")));
+                return Err(LinkError::Login(format!(
+                    "{server} refuses name or password"
+                )));
             }
             if !status.is_success() {
                 let text = format!("{server} answers {status}: is it a Jellyfin server?");
@@ -363,12 +422,23 @@ mod jellyfin {
         password: &str,
         progress: &dyn Fn(usize),
     ) -> Result<Songs, LinkError> {
-        let mut session = JellyfinSession { upstream, token: None };
+        let mut session = JellyfinSession {
+            upstream,
+            token: None,
+        };
         let question = json!({"Username": user, "Pw": password});
-        let answer = session.ask(Method::POST, "/Users/AuthenticateByName", Some(&question)).await?;
+        let answer = session
+            .ask(Method::POST, "/Users/AuthenticateByName", Some(&question))
+            .await?;
         session.token = answer["AccessToken"].as_str().map(str::to_owned);
-        let Some(user) = answer["User"]["Id"].as_str().filter(|_| session.token.is_some()) else {
-            let text = format!("{} gives no session: is it a Jellyfin server?", upstream.address);
+        let Some(user) = answer["User"]["Id"]
+            .as_str()
+            .filter(|_| session.token.is_some())
+        else {
+            let text = format!(
+                "{} gives no session: is it a Jellyfin server?",
+                upstream.address
+            );
             return Err(LinkError::Server(text));
         };
         let user: String = form_urlencoded::byte_serialize(user.as_bytes()).collect();
@@ -386,10 +456,14 @@ mod jellyfin {
                     // Plugins write ids without dashes.
                     songs.add(id.replace('-', ""), song(item));
                 }
-                let several =
-                    ["ArtistItems", "AlbumArtists"].into_iter().filter_map(|name| item[name].as_array());
+                let several = ["ArtistItems", "AlbumArtists"]
+                    .into_iter()
+                    .filter_map(|name| item[name].as_array());
                 for artist in several.flatten() {
-                    songs.add_artist(artist["Id"].as_str().map(|id| id.replace('-', "")), &artist["Name"]);
+                    songs.add_artist(
+                        artist["Id"].as_str().map(|id| id.replace('-', "")),
+                        &artist["Name"],
+                    );
                 }
             }
             start += items.len();
@@ -406,10 +480,16 @@ mod jellyfin {
     fn song(item: &Value) -> SongRef {
         let text = |name: &str| item[name].as_str().map(str::to_owned);
         let artists = item["Artists"].as_array().into_iter().flatten();
-        let artists = artists.filter_map(|name| Some(ArtistRef { name: name.as_str()?.to_owned() }));
+        let artists = artists.filter_map(|name| {
+            Some(ArtistRef {
+                name: name.as_str()?.to_owned(),
+            })
+        });
         SongRef {
             name: text("Name").unwrap_or_default(),
-            mbid: item["ProviderIds"]["MusicBrainzRecording"].as_str().map(str::to_owned),
+            mbid: item["ProviderIds"]["MusicBrainzRecording"]
+                .as_str()
+                .map(str::to_owned),
             path: text("Path"),
             artist: text("AlbumArtist"),
             artists: artists.collect(),

@@ -98,7 +98,10 @@ impl FromStr for Listen {
 pub(super) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(tokio::net::UnixListener, #[allow(dead_code, reason = "goes with it")] SocketFile),
+    Unix(
+        tokio::net::UnixListener,
+        #[allow(dead_code, reason = "goes with it")] SocketFile,
+    ),
 }
 
 /// The file of a socket, which goes with the server.
@@ -115,10 +118,15 @@ impl Drop for SocketFile {
 impl Listener {
     pub(super) async fn open(listen: &Listen) -> Result<Self, ServeError> {
         match listen {
-            Listen::Tcp(address) => TcpListener::bind(address)
-                .await
-                .map(Self::Tcp)
-                .map_err(|source| ServeError::Listen { place: address.to_string(), source }),
+            Listen::Tcp(address) => {
+                TcpListener::bind(address)
+                    .await
+                    .map(Self::Tcp)
+                    .map_err(|source| ServeError::Listen {
+                        place: address.to_string(),
+                        source,
+                    })
+            }
             Listen::Unix(path) => Self::open_unix(path),
         }
     }
@@ -126,9 +134,13 @@ impl Listener {
     #[cfg(unix)]
     fn open_unix(path: &Path) -> Result<Self, ServeError> {
         use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-        let fault = |source| ServeError::Listen { place: path.display().to_string(), source };
+        let fault = |source| ServeError::Listen {
+            place: path.display().to_string(),
+            source,
+        };
         // What a killed server left behind; a live one answers, and anything else is not ours to remove.
-        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        let is_socket =
+            std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path).map_err(fault)?;
         }
@@ -140,7 +152,8 @@ impl Listener {
             return Err(fault(std::io::ErrorKind::AddrInUse.into()));
         }
         let listener = tokio::net::UnixListener::bind(&staged.0).map_err(fault)?;
-        std::fs::set_permissions(&staged.0, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
+        std::fs::set_permissions(&staged.0, std::fs::Permissions::from_mode(0o600))
+            .map_err(fault)?;
         std::fs::rename(&staged.0, path).map_err(fault)?;
         Ok(Self::Unix(listener, SocketFile(path.to_owned())))
     }
@@ -148,7 +161,10 @@ impl Listener {
     #[cfg(not(unix))]
     fn open_unix(path: &Path) -> Result<Self, ServeError> {
         let source = std::io::ErrorKind::Unsupported.into();
-        Err(ServeError::Listen { place: path.display().to_string(), source })
+        Err(ServeError::Listen {
+            place: path.display().to_string(),
+            source,
+        })
     }
 
     /// Where it listens, as a page's address; `None` for a socket's file.
@@ -202,7 +218,10 @@ impl ConnectionPlace {
             return;
         }
         let mut all = lock(&self.open.all);
-        let guests = all.iter().filter(|open| open.caller().is_some_and(Caller::is_guest)).count();
+        let guests = all
+            .iter()
+            .filter(|open| open.caller().is_some_and(Caller::is_guest))
+            .count();
         if guests > self.open.most / SHARE_OF_GUESTS
             && let Some(at) = of_greatest_guest(&all)
         {
@@ -213,15 +232,19 @@ impl ConnectionPlace {
 
 /// A connection of the guest who has most of them: the longest idle one, else the oldest.
 fn of_greatest_guest(all: &[Arc<HttpConnection>]) -> Option<usize> {
-    let callers: Vec<Option<Caller>> =
-        all.iter().map(|open| open.caller().filter(|one| one.is_guest())).collect();
+    let callers: Vec<Option<Caller>> = all
+        .iter()
+        .map(|open| open.caller().filter(|one| one.is_guest()))
+        .collect();
     let mut counts: HashMap<Caller, usize> = HashMap::new();
     for caller in callers.iter().flatten() {
         *counts.entry(*caller).or_default() += 1;
     }
     let (greatest, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
     let of_them = || (0..all.len()).filter(|&at| callers[at] == Some(greatest));
-    of_them().find(|&at| all[at].is_idle()).or_else(|| of_them().next())
+    of_them()
+        .find(|&at| all[at].is_idle())
+        .or_else(|| of_them().next())
 }
 
 /// The connection that gives way to a new one; `None` where all are busy for the owner.
@@ -230,7 +253,9 @@ fn of_greatest_guest(all: &[Arc<HttpConnection>]) -> Option<usize> {
 /// that has just come lose its place before its request was heard.
 fn gives_way(all: &[Arc<HttpConnection>]) -> Option<usize> {
     let stranger = all.iter().position(|open| open.caller().is_none());
-    stranger.or_else(|| of_greatest_guest(all)).or_else(|| all.iter().position(|open| open.is_idle()))
+    stranger
+        .or_else(|| of_greatest_guest(all))
+        .or_else(|| all.iter().position(|open| open.is_idle()))
 }
 
 impl Open {
@@ -239,13 +264,17 @@ impl Open {
         #[cfg(unix)]
         let most = {
             let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-            let limit =
-                limit.map_or(usize::MAX, |limit| usize::try_from(limit / DESCRIPTORS).unwrap_or(usize::MAX));
+            let limit = limit.map_or(usize::MAX, |limit| {
+                usize::try_from(limit / DESCRIPTORS).unwrap_or(usize::MAX)
+            });
             MOST_CONNECTIONS.min(limit)
         };
         #[cfg(not(unix))]
         let most = MOST_CONNECTIONS;
-        Self { all: Mutex::default(), most }
+        Self {
+            all: Mutex::default(),
+            most,
+        }
     }
 
     /// Makes room for one more and notes it; `None` where there is none.
@@ -265,7 +294,9 @@ impl Open {
     async fn make_room(&self) {
         {
             let mut all = lock(&self.all);
-            if let Some(at) = gives_way(&all).filter(|&at| all[at].caller().is_none_or(Caller::is_guest)) {
+            if let Some(at) =
+                gives_way(&all).filter(|&at| all[at].caller().is_none_or(Caller::is_guest))
+            {
                 all.remove(at).end.notify_one();
             }
         }
@@ -283,7 +314,12 @@ pub(super) async fn raised(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Answers connections until `stop` turns true, then finishes what is under way.
-pub(super) async fn serve(listener: Listener, router: Router, open: Arc<Open>, stop: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: Listener,
+    router: Router,
+    open: Arc<Open>,
+    stop: watch::Receiver<bool>,
+) {
     let mut waits = stop.clone();
     let mut tasks = JoinSet::new();
     loop {
@@ -331,7 +367,10 @@ fn start(
     let (open, router, mut stop) = (Arc::clone(open), router.clone(), stop.clone());
     tasks.spawn(async move {
         let service = TowerToHyperService::new(router);
-        let place = ConnectionPlace { open: Arc::clone(&open), connection: Arc::clone(&connection) };
+        let place = ConnectionPlace {
+            open: Arc::clone(&open),
+            connection: Arc::clone(&connection),
+        };
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             if let Some(local) = local {
@@ -375,32 +414,54 @@ mod tests {
         for caller in callers {
             let connection = open.add().unwrap();
             connection.busy.fetch_add(1, Ordering::Relaxed);
-            let place = ConnectionPlace { open: Arc::clone(open), connection };
+            let place = ConnectionPlace {
+                open: Arc::clone(open),
+                connection,
+            };
             caller.iter().for_each(|caller| place.admit(*caller));
         }
         let mut left = HashMap::new();
-        lock(&open.all).iter().for_each(|open| *left.entry(open.caller()).or_default() += 1);
+        lock(&open.all)
+            .iter()
+            .for_each(|open| *left.entry(open.caller()).or_default() += 1);
         left
     }
 
     #[tokio::test]
     async fn guests_and_strangers_give_way_to_the_owner() {
-        let open = Arc::new(Open { all: Mutex::default(), most: 16 });
-        let caller =
-            |rights, last: u8| Some(Caller { rights, network: Peer::Address([192, 0, 2, last].into()) });
+        let open = Arc::new(Open {
+            all: Mutex::default(),
+            most: 16,
+        });
+        let caller = |rights, last: u8| {
+            Some(Caller {
+                rights,
+                network: Peer::Address([192, 0, 2, last].into()),
+            })
+        };
         let owner = caller(Rights::Change, 1);
         let attacker = caller(Rights::Listen, 66);
         let guest = caller(Rights::Listen, 2);
-        let now = left(&open, &[vec![guest], vec![attacker; 100], vec![owner; 3]].concat());
+        let now = left(
+            &open,
+            &[vec![guest], vec![attacker; 100], vec![owner; 3]].concat(),
+        );
         assert_eq!(
             now,
             HashMap::from([(guest, 1), (attacker, 3), (owner, 3)]),
             "a quarter, of who takes most"
         );
         let now = left(&open, &[vec![None; 100], vec![owner; 5]].concat());
-        assert_eq!(now, HashMap::from([(guest, 1), (attacker, 3), (owner, 8), (None, 4)]));
+        assert_eq!(
+            now,
+            HashMap::from([(guest, 1), (attacker, 3), (owner, 8), (None, 4)])
+        );
         let now = left(&open, &[owner; 8]);
-        assert_eq!(now, HashMap::from([(owner, 16)]), "also where no stranger is left");
+        assert_eq!(
+            now,
+            HashMap::from([(owner, 16)]),
+            "also where no stranger is left"
+        );
         assert!(open.add().is_none(), "all are busy for the owner");
         open.make_room().await;
         assert_eq!(lock(&open.all).len(), 16);
@@ -420,9 +481,22 @@ mod tests {
         for same in ["192.168.1.10:80", "unix:/run/v.sock"] {
             assert_eq!(all(same), same.parse().unwrap());
         }
-        assert_eq!("unix:/run/v.sock".parse(), Ok(Listen::Unix("/run/v.sock".into())));
-        for wrong in ["", "8766", "localhost:8766", "127.0.0.1", "unix:", "127.evil.com:80"] {
-            assert!(wrong.parse::<Listen>().unwrap_err().contains("expected"), "{wrong}");
+        assert_eq!(
+            "unix:/run/v.sock".parse(),
+            Ok(Listen::Unix("/run/v.sock".into()))
+        );
+        for wrong in [
+            "",
+            "8766",
+            "localhost:8766",
+            "127.0.0.1",
+            "unix:",
+            "127.evil.com:80",
+        ] {
+            assert!(
+                wrong.parse::<Listen>().unwrap_err().contains("expected"),
+                "{wrong}"
+            );
         }
     }
 }

@@ -37,7 +37,10 @@ pub struct SavedList {
     pub pushed: Option<i64>,
 }
 
-fn as_json<S: serde::Serializer>(question: &SavedQuestion, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_json<S: serde::Serializer>(
+    question: &SavedQuestion,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     question.as_json().serialize(serializer)
 }
 
@@ -70,9 +73,14 @@ impl ListPlace {
     /// Whether it is the same playlist, whatever is known of it.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Subsonic { server, user, .. }, Self::Subsonic { server: at, user: of, .. }) => {
-                server == at && user == of
-            }
+            (
+                Self::Subsonic { server, user, .. },
+                Self::Subsonic {
+                    server: at,
+                    user: of,
+                    ..
+                },
+            ) => server == at && user == of,
             _ => self == other,
         }
     }
@@ -167,29 +175,43 @@ impl SavedList {
     /// All lists of a library, by name.
     pub fn all(library: &Library) -> Result<Vec<(String, Self)>, ListError> {
         let all = library.saved_lists()?.into_iter();
-        all.map(|(name, text)| Self::read(&name, &text).map(|list| (name, list))).collect()
+        all.map(|(name, text)| Self::read(&name, &text).map(|list| (name, list)))
+            .collect()
     }
 
     /// The list of this name.
     pub fn named(library: &Library, name: &str) -> Result<Self, ListError> {
-        let text = library.saved_list(name)?.ok_or_else(|| ListError::Unknown(name.to_owned()))?;
+        let text = library
+            .saved_list(name)?
+            .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
         Self::read(name, &text)
     }
 
     fn read(name: &str, text: &str) -> Result<Self, ListError> {
-        let unreadable = |reason: String| ListError::Unreadable { name: name.to_owned(), reason };
+        let unreadable = |reason: String| ListError::Unreadable {
+            name: name.to_owned(),
+            reason,
+        };
         serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))
     }
 
     /// Keeps a question under a name; where one of that name is put goes on.
-    pub fn keep(library: &mut Library, name: &str, question: SavedQuestion) -> Result<Self, ListError> {
+    pub fn keep(
+        library: &mut Library,
+        name: &str,
+        question: SavedQuestion,
+    ) -> Result<Self, ListError> {
         check_name(name)?;
         question.validate()?;
         let (to, pushed) = match Self::named(library, name) {
             Ok(before) => (before.to, before.pushed),
             Err(_) => (Vec::new(), None),
         };
-        let list = Self { question, to, pushed };
+        let list = Self {
+            question,
+            to,
+            pushed,
+        };
         list.store(library, name)?;
         Ok(list)
     }
@@ -202,7 +224,9 @@ impl SavedList {
 
     /// Takes a list out of the library; what was put elsewhere stays there.
     pub fn remove(library: &mut Library, name: &str) -> Result<(), ListError> {
-        library.saved_list(name)?.ok_or_else(|| ListError::Unknown(name.to_owned()))?;
+        library
+            .saved_list(name)?
+            .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
         Ok(library.save_list(name, None)?)
     }
 
@@ -226,14 +250,20 @@ impl SavedList {
         let left_out = match &mut place {
             ListPlace::File(path) => {
                 if !is_ours && path.exists() {
-                    return Err(ListError::Taken { place: folder_of(path), name: name.to_owned() });
+                    return Err(ListError::Taken {
+                        place: folder_of(path),
+                        name: name.to_owned(),
+                    });
                 }
                 write_file(name, &self.question, tracks, path)?;
                 0
             }
             ListPlace::Mpd { host, port } => {
-                let address =
-                    if host.is_empty() { MpdAddress::usual() } else { MpdAddress::read(host, *port) };
+                let address = if host.is_empty() {
+                    MpdAddress::usual()
+                } else {
+                    MpdAddress::read(host, *port)
+                };
                 put_at_mpd(library, name, &address, &ids, is_ours)?
             }
             ListPlace::Subsonic { server, user, id } => {
@@ -273,7 +303,9 @@ pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
             continue;
         }
         next = Instant::now() + LOOK.min(age);
-        let Some(push) = state.push.as_ref().filter(|_| is_due(state, age)) else { continue };
+        let Some(push) = state.push.as_ref().filter(|_| is_due(state, age)) else {
+            continue;
+        };
         let mut command = push();
         command.arg("--older-than").arg(age.as_secs().to_string());
         match ended(command) {
@@ -288,18 +320,33 @@ pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
 
 /// Whether a list is put somewhere and old. A library that is away is looked at again later.
 fn is_due(state: &State, age: Duration) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    let is_old = |list: &SavedList| list.pushed.is_none_or(|at| now - at >= age.as_secs() as i64);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
+    let is_old = |list: &SavedList| {
+        list.pushed
+            .is_none_or(|at| now - at >= age.as_secs() as i64)
+    };
     let all = Library::open_to_read(&state.dir)
         .map_err(ListError::from)
         .and_then(|library| SavedList::all(&library));
-    all.is_ok_and(|all| all.iter().any(|(_, list)| !list.to.is_empty() && is_old(list)))
+    all.is_ok_and(|all| {
+        all.iter()
+            .any(|(_, list)| !list.to.is_empty() && is_old(list))
+    })
 }
 
 /// Runs a command to its end: whether it did what it should, and what it said.
 pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
-    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
-    let said = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect();
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .map(str::to_owned)
+        .collect();
     Ok((matches!(output.status.code(), Some(0 | 1)), said))
 }
 
@@ -307,15 +354,28 @@ fn folder_of(path: &Path) -> String {
     path.parent().unwrap_or(path).display().to_string()
 }
 
-fn write_file(name: &str, question: &SavedQuestion, tracks: &[Track], path: &Path) -> Result<(), ListError> {
+fn write_file(
+    name: &str,
+    question: &SavedQuestion,
+    tracks: &[Track],
+    path: &Path,
+) -> Result<(), ListError> {
     let bytes = if path.extension().is_some_and(|extension| extension == "nsp") {
         let rules = smart_playlist(name, question)?;
         serde_json::to_vec_pretty(&rules).unwrap_or_default()
     } else {
         // Relative: the folder may be called otherwise where a server or a telephone sees it.
         let style = PathStyle::Relative(path.parent().unwrap_or(path).to_owned());
-        let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
-        write(&tracks.iter().collect::<Vec<_>>(), name, Format::M3u8, &style)?
+        let tracks: Vec<TrackMeta> = tracks
+            .iter()
+            .map(|track| meta(track, &Taxonomy::default()))
+            .collect();
+        write(
+            &tracks.iter().collect::<Vec<_>>(),
+            name,
+            Format::M3u8,
+            &style,
+        )?
     };
     // Whether it may take the place of what is there was found out before.
     Ok(OutputTarget::data(path, true)?.write(bytes)?)
@@ -330,13 +390,23 @@ fn put_at_mpd(
 ) -> Result<usize, ListError> {
     let mut mpd = Mpd::connect(address)?;
     if !is_ours && mpd.has_playlist(name)? {
-        return Err(ListError::Taken { place: format!("MPD at {address}"), name: name.to_owned() });
+        return Err(ListError::Taken {
+            place: format!("MPD at {address}"),
+            name: name.to_owned(),
+        });
     }
     let songs = mpd.songs(library)?;
-    let files: Vec<&str> = tracks.iter().filter_map(|&track| songs.file(track)).collect();
+    let files: Vec<&str> = tracks
+        .iter()
+        .filter_map(|&track| songs.file(track))
+        .collect();
     if files.is_empty() {
         let next = "run \"voisin add\" on MPD's music folder, and \"mpc update\"";
-        return Err(ListError::NoSongs { place: format!("MPD at {address}"), name: name.to_owned(), next });
+        return Err(ListError::NoSongs {
+            place: format!("MPD at {address}"),
+            name: name.to_owned(),
+            next,
+        });
     }
     mpd.store_playlist(name, &files)?;
     Ok(tracks.len() - files.len())
@@ -358,11 +428,17 @@ mod subsonic {
     ) -> Result<(String, usize), ListError> {
         let place = address.to_string();
         let items = library.items_of(address.as_str(), tracks)?;
-        let items: Vec<&str> =
-            tracks.iter().filter_map(|track| items.get(track).map(String::as_str)).collect();
+        let items: Vec<&str> = tracks
+            .iter()
+            .filter_map(|track| items.get(track).map(String::as_str))
+            .collect();
         if items.is_empty() {
             let next = "run \"voisin link\" on it first";
-            return Err(ListError::NoSongs { place, name: name.to_owned(), next });
+            return Err(ListError::NoSongs {
+                place,
+                name: name.to_owned(),
+                next,
+            });
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -381,46 +457,79 @@ mod subsonic {
         (made, is_forced): (Option<&str>, bool),
     ) -> Result<String, ListError> {
         let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
-            ask(upstream, login, endpoint, parameters).await.map_err(|refusal| {
-                let text = format!("{} says: {}", upstream.address, refusal.message.trim_end_matches('.'));
-                match refusal.code {
-                    _ if !refusal.is_of_server => ListError::Server(refusal.message),
-                    40 | 41 | 50 => ListError::Login(text),
-                    _ => ListError::Server(text),
-                }
-            })
+            ask(upstream, login, endpoint, parameters)
+                .await
+                .map_err(|refusal| {
+                    let text = format!(
+                        "{} says: {}",
+                        upstream.address,
+                        refusal.message.trim_end_matches('.')
+                    );
+                    match refusal.code {
+                        _ if !refusal.is_of_server => ListError::Server(refusal.message),
+                        40 | 41 | 50 => ListError::Login(text),
+                        _ => ListError::Server(text),
+                    }
+                })
         };
         let playlists = async || {
             let answer = question("getPlaylists", &[]).await?;
-            Ok::<_, ListError>(answer["playlists"]["playlist"].as_array().cloned().unwrap_or_default())
+            Ok::<_, ListError>(
+                answer["playlists"]["playlist"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default(),
+            )
         };
         let user = login.said("u").unwrap_or_default();
-        let is_own = |one: &Value| one["owner"].as_str().is_none_or(|owner| owner.eq_ignore_ascii_case(user));
+        let is_own = |one: &Value| {
+            one["owner"]
+                .as_str()
+                .is_none_or(|owner| owner.eq_ignore_ascii_case(user))
+        };
         let is_so_called = |one: &&Value| one["name"] == name && is_own(one);
         let before = playlists().await?;
-        let ours = before.iter().find(|one| made.is_some() && id_of(one).as_deref() == made);
+        let ours = before
+            .iter()
+            .find(|one| made.is_some() && id_of(one).as_deref() == made);
         let there = ours.or_else(|| before.iter().find(is_so_called));
         if ours.is_none() && there.is_some() && !is_forced {
-            return Err(ListError::Taken { place: upstream.address.to_string(), name: name.to_owned() });
+            return Err(ListError::Taken {
+                place: upstream.address.to_string(),
+                name: name.to_owned(),
+            });
         }
         let id = there.and_then(id_of);
         let which = match &id {
             Some(id) => ("playlistId", id.as_str()),
             None => ("name", name),
         };
-        let parameters: Vec<_> =
-            std::iter::once(which).chain(items.iter().map(|item| ("songId", *item))).collect();
+        let parameters: Vec<_> = std::iter::once(which)
+            .chain(items.iter().map(|item| ("songId", *item)))
+            .collect();
         let answer = question("createPlaylist", &parameters).await?;
         // Servers before 1.14 do not say what they made.
         let told = id.or_else(|| id_of(&answer["playlist"]));
         let id = match told {
             Some(id) => id,
-            None => playlists().await?.iter().find(is_so_called).and_then(id_of).ok_or_else(|| {
-                ListError::Server(format!("{} does not show the playlist that it made", upstream.address))
-            })?,
+            None => playlists()
+                .await?
+                .iter()
+                .find(is_so_called)
+                .and_then(id_of)
+                .ok_or_else(|| {
+                    ListError::Server(format!(
+                        "{} does not show the playlist that it made",
+                        upstream.address
+                    ))
+                })?,
         };
         // Whose it is, for who looks there; a server that knows no comments has the list all the same.
-        let comment = [("playlistId", id.as_str()), ("name", name), ("comment", "made by voisin")];
+        let comment = [
+            ("playlistId", id.as_str()),
+            ("name", name),
+            ("comment", "made by voisin"),
+        ];
         let _ = question("updatePlaylist", &comment).await;
         Ok(id)
     }

@@ -148,19 +148,32 @@ async fn check(State(mixer): State<Arc<Mixer>>, request: Request, next: Next) ->
     if let Err(problem) = host.and_then(|host| guard.check_origin(request.headers(), &host)) {
         return problem.into_response();
     }
-    tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
-        Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
-    })
+    tokio::time::timeout(PATIENCE, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            Problem::later(5, "this took too long", "ask for less, or ask again later")
+                .into_response()
+        })
 }
 
 fn plain(text: String) -> Response<Body> {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], text).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        )],
+        text,
+    )
+        .into_response()
 }
 
 /// Genres as they are compared: those of the tags, in lower case.
 fn genres(track: &Track) -> Vec<String> {
     let split = track.tags.genres.iter().flat_map(|genre| genre.split(';'));
-    split.map(|genre| genre.trim().to_lowercase()).filter(|genre| !genre.is_empty()).collect()
+    split
+        .map(|genre| genre.trim().to_lowercase())
+        .filter(|genre| !genre.is_empty())
+        .collect()
 }
 
 /// Whether a name fits a pattern with `*` and `?`.
@@ -168,7 +181,8 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
     // Where to go on if the last * has to take one more.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
-        if p < pattern.len() && (pattern[p] == '?' || (pattern[p] != '*' && pattern[p] == name[n])) {
+        if p < pattern.len() && (pattern[p] == '?' || (pattern[p] != '*' && pattern[p] == name[n]))
+        {
             (p, n) = (p + 1, n + 1);
         } else if p < pattern.len() && pattern[p] == '*' {
             star = Some((p, n));
@@ -193,17 +207,27 @@ struct GenreRule {
 impl GenreRule {
     fn new(common: &Common, seeds: &[Track]) -> Self {
         let lower = |pattern: &String| pattern.to_lowercase().chars().collect();
-        let groups: Vec<Vec<Vec<char>>> =
-            common.genregroups.iter().map(|group| group.iter().map(lower).collect()).collect();
-        let mut rule = Self { groups, wanted: HashSet::new() };
-        let of_seeds = seeds.iter().flat_map(|seed| rule.groups_of(&genres(seed), common.allgenres));
+        let groups: Vec<Vec<Vec<char>>> = common
+            .genregroups
+            .iter()
+            .map(|group| group.iter().map(lower).collect())
+            .collect();
+        let mut rule = Self {
+            groups,
+            wanted: HashSet::new(),
+        };
+        let of_seeds = seeds
+            .iter()
+            .flat_map(|seed| rule.groups_of(&genres(seed), common.allgenres));
         rule.wanted = of_seeds.collect();
         rule
     }
 
     fn has(&self, group: usize, genre: &str) -> bool {
         let genre: Vec<char> = genre.chars().collect();
-        self.groups[group].iter().any(|pattern| fits(pattern, &genre))
+        self.groups[group]
+            .iter()
+            .any(|pattern| fits(pattern, &genre))
     }
 
     /// The groups that a song is in.
@@ -212,7 +236,11 @@ impl GenreRule {
     fn groups_of(&self, genres: &[String], all: bool) -> Vec<usize> {
         let is_in = |group: &usize| {
             let mut within = genres.iter().map(|genre| self.has(*group, genre));
-            if all { !genres.is_empty() && within.all(|is_in| is_in) } else { within.any(|is_in| is_in) }
+            if all {
+                !genres.is_empty() && within.all(|is_in| is_in)
+            } else {
+                within.any(|is_in| is_in)
+            }
         };
         (0..self.groups.len()).filter(is_in).collect()
     }
@@ -224,10 +252,13 @@ impl GenreRule {
             return true;
         }
         if self.wanted.is_empty() {
-            let in_any = |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
+            let in_any =
+                |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
             return !own.iter().any(in_any);
         }
-        self.groups_of(&own, false).iter().any(|group| self.wanted.contains(group))
+        self.groups_of(&own, false)
+            .iter()
+            .any(|group| self.wanted.contains(group))
     }
 }
 
@@ -237,14 +268,23 @@ const CUE_TRACK: &str = ".CUE_TRACK.";
 /// Where the library may have what a path of Lyrion stands for, the likeliest place first: a part of a file lies below the file,
 /// or below a sheet that is called like it, where it is not all one track.
 fn places(path: &str) -> Vec<PathBuf> {
-    let part =
-        path.rsplit_once(CUE_TRACK).and_then(|(file, number)| Some((file, number.parse::<u32>().ok()?)));
-    let Some((file, number)) = part else { return vec![path.into()] };
+    let part = path
+        .rsplit_once(CUE_TRACK)
+        .and_then(|(file, number)| Some((file, number.parse::<u32>().ok()?)));
+    let Some((file, number)) = part else {
+        return vec![path.into()];
+    };
     let file = Path::new(file);
     let mut named = file.as_os_str().to_owned();
     named.push(".cue");
-    let sheets = [file.to_owned(), file.with_extension("cue"), PathBuf::from(named)];
-    let parts = sheets.iter().map(|sheet| sheet.join(format!("{number:02}")));
+    let sheets = [
+        file.to_owned(),
+        file.with_extension("cue"),
+        PathBuf::from(named),
+    ];
+    let parts = sheets
+        .iter()
+        .map(|sheet| sheet.join(format!("{number:02}")));
     parts.chain([file.to_owned()]).collect()
 }
 
@@ -265,9 +305,16 @@ impl Mixer {
 
     fn track(&self, library: &Library, path: &Path) -> Result<Option<TrackId>, LibraryError> {
         // Below a folder that is known its place is known, and found at once.
-        let places: Vec<PathBuf> = lock(&self.roots).iter().map(|root| root.join(path)).collect();
-        let known = places.iter().map(|place| library.find_by_stored_path(place));
-        let known = known.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+        let places: Vec<PathBuf> = lock(&self.roots)
+            .iter()
+            .map(|root| root.join(path))
+            .collect();
+        let known = places
+            .iter()
+            .map(|place| library.find_by_stored_path(place));
+        let known = known
+            .filter_map(Result::transpose)
+            .collect::<Result<Vec<_>, _>>()?;
         if let [track] = known[..] {
             return Ok(Some(track));
         }
@@ -275,7 +322,10 @@ impl Mixer {
         let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
         ids.dedup();
         let [track] = ids[..] else { return Ok(None) };
-        let depth = path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).count();
+        let depth = path
+            .components()
+            .filter(|part| matches!(part, std::path::Component::Normal(_)))
+            .count();
         // A file right in a music folder tells no more than the folder that it is in.
         if let Some(root) = found[0].0.ancestors().nth(depth) {
             let mut roots = lock(&self.roots);
@@ -292,7 +342,9 @@ impl Mixer {
         let file = part.as_ref().map_or(path, |part| &part.audio);
         let roots = lock(&self.roots);
         let below = roots.iter().filter_map(|root| file.strip_prefix(root).ok());
-        let mut path = below.max_by_key(|rest| rest.components().count()).map(lossy)?;
+        let mut path = below
+            .max_by_key(|rest| rest.components().count())
+            .map(lossy)?;
         if let Some(part) = part {
             path.push_str(&format!("{CUE_TRACK}{}", part.number));
         }
@@ -333,16 +385,28 @@ fn each_neighbour(
                 filter.tempo_to = Some(tempo + common.maxbpmdiff);
             }
             let seed = context.engine.seed_of(track)?;
-            let options = SimilarOptions { limit: reach, filter, ..SimilarOptions::default() };
-            for near in context.engine.similar(std::slice::from_ref(&seed), &options)? {
-                let known =
-                    best.entry(near.track.id).or_insert_with(|| (near.track.clone(), near.similarity));
+            let options = SimilarOptions {
+                limit: reach,
+                filter,
+                ..SimilarOptions::default()
+            };
+            for near in context
+                .engine
+                .similar(std::slice::from_ref(&seed), &options)?
+            {
+                let known = best
+                    .entry(near.track.id)
+                    .or_insert_with(|| (near.track.clone(), near.similarity));
                 known.1 = known.1.max(near.similarity);
             }
         }
         let found = best.len();
         let mut all: Vec<(Track, f32)> = best.into_values().collect();
-        all.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.id.cmp(&b.0.id)));
+        all.sort_by(|a, b| {
+            b.1.partial_cmp(&a.1)
+                .unwrap_or(Ordering::Equal)
+                .then(a.0.id.cmp(&b.0.id))
+        });
         // What is farther may be nearer to a seed than is known yet.
         all.truncate(reach);
         if let Some(mix) = mix {
@@ -358,7 +422,14 @@ fn each_neighbour(
 /// Album and whose it is; a collection of several artists is nobody's.
 fn album(track: &Track) -> Option<(String, bool)> {
     let name = fold(track.tags.album.as_deref()?);
-    let of = fold(track.tags.album_artist.as_deref().or(track.tags.artist.as_deref()).unwrap_or_default());
+    let of = fold(
+        track
+            .tags
+            .album_artist
+            .as_deref()
+            .or(track.tags.artist.as_deref())
+            .unwrap_or_default(),
+    );
     let is_various = matches!(of.as_str(), "various" | "various artists");
     Some((format!("{name}\n{of}"), is_various))
 }
@@ -379,61 +450,95 @@ async fn mix(
         }
         let seed_tracks = library.tracks_by_id(&seeds)?;
         let before_tracks = library.tracks_by_id(&before)?;
-        let rule = asked
-            .common
-            .filtergenre
-            .then(|| GenreRule::new(&asked.common, &[&seed_tracks[..], &before_tracks[..]].concat()));
+        let rule = asked.common.filtergenre.then(|| {
+            GenreRule::new(
+                &asked.common,
+                &[&seed_tracks[..], &before_tracks[..]].concat(),
+            )
+        });
         let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
         let artists_of = |track: &Track| track.people().into_iter().map(fold).collect::<Vec<_>>();
         let count = (asked.common.count as usize).clamp(1, MOST);
-        let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
-        let usual = MixOptions { limit: wanted, ..state.mixing.options() };
+        let wanted = if asked.shuffle && count < 20 {
+            5 * count
+        } else {
+            count
+        };
+        let usual = MixOptions {
+            limit: wanted,
+            ..state.mixing.options()
+        };
         let (shortest, longest) = usual.lengths(&seed_tracks);
-        let mix = MixOptions { shortest, longest, ..usual };
+        let mix = MixOptions {
+            shortest,
+            longest,
+            ..usual
+        };
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(context, &asked.common, &seeds, None, wanted, Some(&mix), |all| {
-            let mut titles: HashSet<String> =
-                seed_tracks.iter().chain(&before_tracks).filter_map(title_of).collect();
-            let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
-            let mut artists: HashSet<String> = recent(asked.norepart).flat_map(artists_of).collect();
-            let albums: HashSet<String> =
-                recent(asked.norepalb).filter_map(album).map(|(album, _)| album).collect();
-            let mut taken: HashSet<String> = HashSet::new();
-            let mut set_aside: Vec<Track> = Vec::new();
-            chosen.clear();
-            for (track, _) in all.iter().filter(|(track, _)| !known.contains(&track.id)) {
-                if rule.as_ref().is_some_and(|rule| !rule.allows(track))
-                    || no_christmas && is_christmas(track)
-                {
-                    continue;
+        each_neighbour(
+            context,
+            &asked.common,
+            &seeds,
+            None,
+            wanted,
+            Some(&mix),
+            |all| {
+                let mut titles: HashSet<String> = seed_tracks
+                    .iter()
+                    .chain(&before_tracks)
+                    .filter_map(title_of)
+                    .collect();
+                let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
+                let mut artists: HashSet<String> =
+                    recent(asked.norepart).flat_map(artists_of).collect();
+                let albums: HashSet<String> = recent(asked.norepalb)
+                    .filter_map(album)
+                    .map(|(album, _)| album)
+                    .collect();
+                let mut taken: HashSet<String> = HashSet::new();
+                let mut set_aside: Vec<Track> = Vec::new();
+                chosen.clear();
+                for (track, _) in all.iter().filter(|(track, _)| !known.contains(&track.id)) {
+                    if rule.as_ref().is_some_and(|rule| !rule.allows(track))
+                        || no_christmas && is_christmas(track)
+                    {
+                        continue;
+                    }
+                    let album = album(track);
+                    if album
+                        .as_ref()
+                        .is_some_and(|(album, _)| taken.contains(album))
+                    {
+                        continue;
+                    }
+                    let repeats_artist = asked.norepart > 0.0
+                        && artists_of(track)
+                            .iter()
+                            .any(|artist| artists.contains(artist));
+                    let repeats_album = album
+                        .as_ref()
+                        .is_some_and(|(album, is_various)| !is_various && albums.contains(album));
+                    let repeats_title =
+                        title_of(track).is_some_and(|title| titles.contains(&title));
+                    if repeats_artist || repeats_album || repeats_title {
+                        set_aside.push(track.clone());
+                        continue;
+                    }
+                    titles.extend(title_of(track));
+                    artists.extend(artists_of(track));
+                    taken.extend(album.map(|(album, _)| album));
+                    chosen.push(track.clone());
+                    if chosen.len() >= wanted {
+                        return true;
+                    }
                 }
-                let album = album(track);
-                if album.as_ref().is_some_and(|(album, _)| taken.contains(album)) {
-                    continue;
-                }
-                let repeats_artist =
-                    asked.norepart > 0.0 && artists_of(track).iter().any(|artist| artists.contains(artist));
-                let repeats_album =
-                    album.as_ref().is_some_and(|(album, is_various)| !is_various && albums.contains(album));
-                let repeats_title = title_of(track).is_some_and(|title| titles.contains(&title));
-                if repeats_artist || repeats_album || repeats_title {
-                    set_aside.push(track.clone());
-                    continue;
-                }
-                titles.extend(title_of(track));
-                artists.extend(artists_of(track));
-                taken.extend(album.map(|(album, _)| album));
-                chosen.push(track.clone());
-                if chosen.len() >= wanted {
-                    return true;
-                }
-            }
-            // Something that repeats an artist is better than silence.
-            let missing = 2_usize.min(count).saturating_sub(chosen.len());
-            chosen.extend(set_aside.into_iter().take(missing));
-            false
-        })?;
+                // Something that repeats an artist is better than silence.
+                let missing = 2_usize.min(count).saturating_sub(chosen.len());
+                chosen.extend(set_aside.into_iter().take(missing));
+                false
+            },
+        )?;
         if asked.shuffle {
             let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
             Random::new(seed).shuffle(&mut chosen);
@@ -453,28 +558,43 @@ async fn list(
         state.index(context)?;
         let library = context.engine.library();
         let seeds = mixer.tracks(library, std::slice::from_ref(&asked.track))?;
-        let Some(&seed) = seeds.first() else { return Ok(String::new()) };
+        let Some(&seed) = seeds.first() else {
+            return Ok(String::new());
+        };
         let own = library.track(seed).map_err(EngineError::from)?;
-        let rule =
-            asked.common.filtergenre.then(|| GenreRule::new(&asked.common, std::slice::from_ref(&own)));
+        let rule = asked
+            .common
+            .filtergenre
+            .then(|| GenreRule::new(&asked.common, std::slice::from_ref(&own)));
         let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
-        let artist = own.main_artist().filter(|_| asked.byartist).map(str::to_owned);
+        let artist = own
+            .main_artist()
+            .filter(|_| asked.byartist)
+            .map(str::to_owned);
         if asked.byartist && artist.is_none() {
             return Ok(String::new());
         }
         let count = (asked.common.count as usize).clamp(1, MOST);
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(context, &asked.common, &seeds, artist.as_deref(), count, None, |all| {
-            let mut titles: HashSet<String> = title_of(&own).into_iter().collect();
-            let allowed = all.iter().map(|(track, _)| track);
-            let allowed = allowed.filter(|track| {
-                rule.as_ref().is_none_or(|rule| rule.allows(track))
-                    && !(no_christmas && is_christmas(track))
-                    && title_of(track).is_none_or(|title| titles.insert(title))
-            });
-            chosen = allowed.take(count).cloned().collect();
-            chosen.len() >= count
-        })?;
+        each_neighbour(
+            context,
+            &asked.common,
+            &seeds,
+            artist.as_deref(),
+            count,
+            None,
+            |all| {
+                let mut titles: HashSet<String> = title_of(&own).into_iter().collect();
+                let allowed = all.iter().map(|(track, _)| track);
+                let allowed = allowed.filter(|track| {
+                    rule.as_ref().is_none_or(|rule| rule.allows(track))
+                        && !(no_christmas && is_christmas(track))
+                        && title_of(track).is_none_or(|title| titles.insert(title))
+                });
+                chosen = allowed.take(count).cloned().collect();
+                chosen.len() >= count
+            },
+        )?;
         Ok(lines(&mixer, &chosen))
     });
     Ok(plain(answer.await?))
@@ -491,19 +611,28 @@ fn is_christmas(track: &Track) -> bool {
 /// A path a line. What lies below none of Lyrion's folders is not there for it.
 fn lines(mixer: &Mixer, chosen: &[Track]) -> String {
     let paths = chosen.iter().filter_map(|track| {
-        let mut files =
-            track.files.iter().map(|file| file.record.path.as_path()).chain([track.path.as_path()]);
+        let mut files = track
+            .files
+            .iter()
+            .map(|file| file.record.path.as_path())
+            .chain([track.path.as_path()]);
         files.find_map(|path| mixer.relative(path))
     });
     // A name with a line's end in it cannot be said.
-    paths.filter(|path| !path.contains(['\n', '\r'])).collect::<Vec<_>>().join("\n")
+    paths
+        .filter(|path| !path.contains(['\n', '\r']))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Tells Lyrion which port was chosen, as its plugin expects; a few tries, since it may be starting.
 pub(super) async fn report(server: ServerAddress, port: u16) -> Result<(), String> {
     let question = json!({"id": 1, "method": "slim.request", "params": ["", ["blissmixer", "port", format!("number:{port}")]]});
     let upstream = Upstream::new(server);
-    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let kind = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )];
     let mut last = String::new();
     for pause in [0, 1, 3, 10] {
         tokio::time::sleep(Duration::from_secs(pause)).await;
@@ -524,16 +653,27 @@ mod tests {
     #[test]
     fn patterns_fit_as_a_shell_reads_them() {
         let fits = |pattern: &str, name: &str| {
-            super::fits(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
+            super::fits(
+                &pattern.chars().collect::<Vec<_>>(),
+                &name.chars().collect::<Vec<_>>(),
+            )
         };
-        for (pattern, name) in
-            [("rock", "rock"), ("*rock", "hard rock"), ("r?ck*", "rock/pop"), ("*", ""), ("**a*b", "xaxxb")]
-        {
+        for (pattern, name) in [
+            ("rock", "rock"),
+            ("*rock", "hard rock"),
+            ("r?ck*", "rock/pop"),
+            ("*", ""),
+            ("**a*b", "xaxxb"),
+        ] {
             assert!(fits(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in
-            [("rock", "hard rock"), ("?", ""), ("*rock", "rocks"), ("a*b*c", "acb"), ("", "x")]
-        {
+        for (pattern, name) in [
+            ("rock", "hard rock"),
+            ("?", ""),
+            ("*rock", "rocks"),
+            ("a*b*c", "acb"),
+            ("", "x"),
+        ] {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
         // Many stars take no longer than few.
@@ -543,7 +683,12 @@ mod tests {
     #[test]
     fn parts_of_files_are_looked_for_below_their_sheets() {
         let found = places("A/B/Album.flac.CUE_TRACK.7");
-        let expected = ["A/B/Album.flac/07", "A/B/Album.cue/07", "A/B/Album.flac.cue/07", "A/B/Album.flac"];
+        let expected = [
+            "A/B/Album.flac/07",
+            "A/B/Album.cue/07",
+            "A/B/Album.flac.cue/07",
+            "A/B/Album.flac",
+        ];
         assert_eq!(found, expected.map(PathBuf::from));
         for whole in ["A/B/C.ogg", "A/B/C.ogg.CUE_TRACK.", "A/B/C.ogg.CUE_TRACK.x"] {
             assert_eq!(places(whole), [PathBuf::from(whole)]);

@@ -13,9 +13,9 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use hyper_util::service::TowerToHyperService;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
-    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
-    ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
+    Implementation, JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
+    ServerConfig, Tool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer, ServerInitializeError};
 use rmcp::{ServerHandler, ServiceExt as _};
@@ -39,28 +39,142 @@ use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::{Mix, Similar};
 
 /// A tool: its name, its title for people, the question that it is, and what that takes.
-pub(super) type QuestionTool = (&'static str, &'static str, Method, &'static str, fn() -> Value);
+pub(super) type QuestionTool = (
+    &'static str,
+    &'static str,
+    Method,
+    &'static str,
+    fn() -> Value,
+);
 
 pub(super) static TOOLS: [QuestionTool; 19] = [
-    ("similar", "What sounds like tracks", Method::POST, "/similar", of_body::<Similar>),
-    ("mix", "A mix to go on with", Method::POST, "/mix", of_body::<Mix>),
-    ("find", "Music by words for its sound", Method::GET, "/find", of_query::<Find>),
-    ("words", "Words for sounds", Method::GET, "/words", of_query::<Plain>),
-    ("list", "Tracks of the library", Method::GET, "/tracks", of_query::<Paged<List>>),
+    (
+        "similar",
+        "What sounds like tracks",
+        Method::POST,
+        "/similar",
+        of_body::<Similar>,
+    ),
+    (
+        "mix",
+        "A mix to go on with",
+        Method::POST,
+        "/mix",
+        of_body::<Mix>,
+    ),
+    (
+        "find",
+        "Music by words for its sound",
+        Method::GET,
+        "/find",
+        of_query::<Find>,
+    ),
+    (
+        "words",
+        "Words for sounds",
+        Method::GET,
+        "/words",
+        of_query::<Plain>,
+    ),
+    (
+        "list",
+        "Tracks of the library",
+        Method::GET,
+        "/tracks",
+        of_query::<Paged<List>>,
+    ),
     ("show", "A track", Method::GET, "/tracks/{id}", of_track),
-    ("classify", "Genre of tracks", Method::POST, "/classify", of_body::<Classify>),
-    ("path", "A way between two tracks", Method::POST, "/path", of_body::<PathBetween>),
-    ("playlist", "A list around tracks", Method::POST, "/playlist", of_body::<Playlist>),
-    ("lists", "Saved lists", Method::GET, "/lists", of_query::<Plain>),
-    ("list_now", "What a saved list holds now", Method::GET, "/lists/{name}", of_list),
-    ("genres", "How close genres are", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
-    ("clusters", "Groups that sound alike", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
-    ("artists", "Artists near to each other", Method::GET, "/artists", of_query::<Paged<NearArtists, usize>>),
-    ("albums", "Albums near to each other", Method::GET, "/albums", of_query::<Paged<NearArtists, usize>>),
-    ("suspects", "Labels that look wrong", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
-    ("duplicates", "Copies and versions", Method::GET, "/duplicates", of_query::<Paged<Duplicates>>),
-    ("outliers", "Tracks far from everything", Method::GET, "/outliers", of_query::<Paged<Outliers>>),
-    ("status", "State of the library", Method::GET, "/status", of_query::<Plain>),
+    (
+        "classify",
+        "Genre of tracks",
+        Method::POST,
+        "/classify",
+        of_body::<Classify>,
+    ),
+    (
+        "path",
+        "A way between two tracks",
+        Method::POST,
+        "/path",
+        of_body::<PathBetween>,
+    ),
+    (
+        "playlist",
+        "A list around tracks",
+        Method::POST,
+        "/playlist",
+        of_body::<Playlist>,
+    ),
+    (
+        "lists",
+        "Saved lists",
+        Method::GET,
+        "/lists",
+        of_query::<Plain>,
+    ),
+    (
+        "list_now",
+        "What a saved list holds now",
+        Method::GET,
+        "/lists/{name}",
+        of_list,
+    ),
+    (
+        "genres",
+        "How close genres are",
+        Method::GET,
+        "/genres",
+        of_query::<Paged<GenreRelations, usize>>,
+    ),
+    (
+        "clusters",
+        "Groups that sound alike",
+        Method::GET,
+        "/clusters",
+        of_query::<Paged<Clusters>>,
+    ),
+    (
+        "artists",
+        "Artists near to each other",
+        Method::GET,
+        "/artists",
+        of_query::<Paged<NearArtists, usize>>,
+    ),
+    (
+        "albums",
+        "Albums near to each other",
+        Method::GET,
+        "/albums",
+        of_query::<Paged<NearArtists, usize>>,
+    ),
+    (
+        "suspects",
+        "Labels that look wrong",
+        Method::GET,
+        "/suspects",
+        of_query::<Paged<Suspects>>,
+    ),
+    (
+        "duplicates",
+        "Copies and versions",
+        Method::GET,
+        "/duplicates",
+        of_query::<Paged<Duplicates>>,
+    ),
+    (
+        "outliers",
+        "Tracks far from everything",
+        Method::GET,
+        "/outliers",
+        of_query::<Paged<Outliers>>,
+    ),
+    (
+        "status",
+        "State of the library",
+        Method::GET,
+        "/status",
+        of_query::<Plain>,
+    ),
 ];
 
 /// What `show` takes: the address's id, and the query.
@@ -103,17 +217,33 @@ pub fn assist(
     let (_stopper, stop) = watch::channel(false);
     // Nobody but the process that started this one can ask: no token, nothing that scans.
     let scan = ScanProcess::new(None);
-    let mut state = State::new(dir, Guard::default(), scan, stop, load_model, listener, false)?;
+    let mut state = State::new(
+        dir,
+        Guard::default(),
+        scan,
+        stop,
+        load_model,
+        listener,
+        false,
+    )?;
     state.elsewhere = elsewhere;
     let state = Arc::new(state);
     let router = api::router(&state, None, None)?;
     // Connections to a database are closed where no task runs: after the runtime.
     let kept = Arc::clone(&state);
-    let assistant = Assistant { state, questions: TowerToHyperService::new(router), tools: tools() };
+    let assistant = Assistant {
+        state,
+        questions: TowerToHyperService::new(router),
+        tools: tools(),
+    };
     let result = runtime.block_on(async {
         let protocol = |reason: String| ServeError::Protocol { reason };
         match assistant.serve(rmcp::transport::stdio()).await {
-            Ok(asking) => asking.waiting().await.map(|_| ()).map_err(|error| protocol(error.to_string())),
+            Ok(asking) => asking
+                .waiting()
+                .await
+                .map(|_| ())
+                .map_err(|error| protocol(error.to_string())),
             // It asked nothing.
             Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(protocol(error.to_string())),
@@ -151,9 +281,14 @@ impl ServerHandler for Assistant {
         asked: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some((_, _, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
+        let Some((_, _, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name)
+        else {
             let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
-            let text = format!("there is no tool {:?}: expected one of {}", asked.name, names.join(", "));
+            let text = format!(
+                "there is no tool {:?}: expected one of {}",
+                asked.name,
+                names.join(", ")
+            );
             return Err(ErrorData::invalid_params(text, None));
         };
         let mut arguments = asked.arguments.unwrap_or_default();
@@ -181,27 +316,36 @@ impl Assistant {
         path: &str,
         arguments: JsonObject,
     ) -> Result<(Option<Problem>, String), ErrorData> {
-        let fault = |error: &dyn std::error::Error| ErrorData::internal_error(error.to_string(), None);
+        let fault =
+            |error: &dyn std::error::Error| ErrorData::internal_error(error.to_string(), None);
         let (uri, body) = written(method, path, arguments);
-        let uri: Uri = uri.parse().map_err(|error: axum::http::uri::InvalidUri| fault(&error))?;
+        let uri: Uri = uri
+            .parse()
+            .map_err(|error: axum::http::uri::InvalidUri| fault(&error))?;
         let start = Instant::now();
         loop {
             let mut request = Request::new(Body::from(body.clone()));
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.clone();
-            let headers = [(header::HOST, "localhost"), (header::CONTENT_TYPE, "application/json")];
+            let headers = [
+                (header::HOST, "localhost"),
+                (header::CONTENT_TYPE, "application/json"),
+            ];
             let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
             request.headers_mut().extend(headers);
             request.extensions_mut().insert(Peer::Unix);
             let answer = hyper::service::Service::call(&self.questions, request);
             let (head, body) = answer.await.map_err(|error| fault(&error))?.into_parts();
-            let is_for_later = head.status == StatusCode::SERVICE_UNAVAILABLE && self.state.is_building();
+            let is_for_later =
+                head.status == StatusCode::SERVICE_UNAVAILABLE && self.state.is_building();
             if is_for_later && start.elapsed() < PATIENCE {
                 self.state.start_building();
                 tokio::time::sleep(GLANCE).await;
                 continue;
             }
-            let body = to_bytes(body, usize::MAX).await.map_err(|error| fault(&error))?;
+            let body = to_bytes(body, usize::MAX)
+                .await
+                .map_err(|error| fault(&error))?;
             let problem = head.extensions.get::<Problem>().cloned();
             return Ok((problem, String::from_utf8_lossy(&body).into_owned()));
         }
@@ -211,7 +355,9 @@ impl Assistant {
 /// The address and the body of a question.
 fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, String) {
     fn plain(value: &Value) -> String {
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
     }
     let mut path = format!("/api/v1{path}");
     for name in ["id", "name"] {
@@ -245,12 +391,17 @@ fn tools() -> Vec<Tool> {
     let all: Value = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
     let tool = |(name, title, method, path, schema): &QuestionTool| {
         let question = &all["paths"][path][method.as_str().to_ascii_lowercase()];
-        let Value::Object(schema) = schema() else { return None };
-        let mut answer = question["responses"]["200"]["content"]["application/json"]["schema"].clone();
+        let Value::Object(schema) = schema() else {
+            return None;
+        };
+        let mut answer =
+            question["responses"]["200"]["content"]["application/json"]["schema"].clone();
         inline(&mut answer, &all["components"]["schemas"]);
         // The protocol wants it said at the top, also where there are several kinds.
         answer["type"] = "object".into();
-        let Value::Object(answer) = answer else { return None };
+        let Value::Object(answer) = answer else {
+            return None;
+        };
         let summary = question["summary"].as_str().unwrap_or_default().to_owned();
         let hints = ToolAnnotations::new().read_only(true).open_world(false);
         Some(
@@ -265,7 +416,9 @@ fn tools() -> Vec<Tool> {
 
 /// Puts what a schema refers to in the place of the reference.
 fn inline(schema: &mut Value, known: &Value) {
-    let name = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/components/schemas/"));
+    let name = schema["$ref"]
+        .as_str()
+        .and_then(|name| name.strip_prefix("#/components/schemas/"));
     if let Some(referred) = name.and_then(|name| known.get(name)) {
         *schema = referred.clone();
     }
@@ -290,9 +443,21 @@ mod tests {
             assert_eq!(schema["additionalProperties"], false, "{}", tool.name);
             let answer = Value::Object((*tool.output_schema.unwrap()).clone());
             assert_eq!(answer["type"], "object", "{}", tool.name);
-            assert!(!format!("{schema}{answer}").contains("$ref"), "{}", tool.name);
-            assert!(tool.title.is_some_and(|title| title.len() < 40), "{}", tool.name);
-            assert!(tool.description.is_some_and(|text| !text.is_empty()), "{}", tool.name);
+            assert!(
+                !format!("{schema}{answer}").contains("$ref"),
+                "{}",
+                tool.name
+            );
+            assert!(
+                tool.title.is_some_and(|title| title.len() < 40),
+                "{}",
+                tool.name
+            );
+            assert!(
+                tool.description.is_some_and(|text| !text.is_empty()),
+                "{}",
+                tool.name
+            );
         }
     }
 
@@ -300,18 +465,33 @@ mod tests {
     fn arguments_become_addresses_and_bodies() {
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();
         let of = |method, path, arguments| written(&method, path, object(arguments));
-        let (uri, body) =
-            of(Method::GET, "/tracks", json!({"genre": ["R&B", "Jazz"], "limit": 5, "words": true}));
+        let (uri, body) = of(
+            Method::GET,
+            "/tracks",
+            json!({"genre": ["R&B", "Jazz"], "limit": 5, "words": true}),
+        );
         assert_eq!(
             (uri.as_str(), body.as_str()),
-            ("/api/v1/tracks?genre=R%26B&genre=Jazz&limit=5&words=true", "")
+            (
+                "/api/v1/tracks?genre=R%26B&genre=Jazz&limit=5&words=true",
+                ""
+            )
         );
-        assert_eq!(of(Method::GET, "/tracks/{id}", json!({"id": 7})).0, "/api/v1/tracks/7?");
-        assert_eq!(of(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0, "/api/v1/tracks/..%2Fx?");
+        assert_eq!(
+            of(Method::GET, "/tracks/{id}", json!({"id": 7})).0,
+            "/api/v1/tracks/7?"
+        );
+        assert_eq!(
+            of(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0,
+            "/api/v1/tracks/..%2Fx?"
+        );
         let named = json!({"name": "für a+b", "random_seed": 7});
         let (uri, _) = of(Method::GET, "/lists/{name}", named);
         assert_eq!(uri, "/api/v1/lists/f%C3%BCr%20a%2Bb?random_seed=7");
         let (uri, body) = of(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
-        assert_eq!((uri.as_str(), body.as_str()), ("/api/v1/similar", r#"{"seeds":[{"id":1}]}"#));
+        assert_eq!(
+            (uri.as_str(), body.as_str()),
+            ("/api/v1/similar", r#"{"seeds":[{"id":1}]}"#)
+        );
     }
 }

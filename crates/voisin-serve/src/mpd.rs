@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use mpd_client::Client;
 use mpd_client::client::{
-    CommandError, ConnectWithPasswordError, ConnectionError, ConnectionEvent, ConnectionEvents, Subsystem,
+    CommandError, ConnectWithPasswordError, ConnectionError, ConnectionEvent, ConnectionEvents,
+    Subsystem,
 };
 use mpd_client::protocol::command::{Argument, Command};
 use mpd_client::protocol::response::Frame;
@@ -42,7 +43,9 @@ pub struct MpdAddress {
 
 /// Seconds in `MPD_TIMEOUT`; what is no number above 0 counts as none, as for MPD's own programs.
 fn patience(said: Option<&str>) -> Duration {
-    let seconds = said.and_then(|text| text.trim().parse::<u32>().ok()).filter(|seconds| *seconds > 0);
+    let seconds = said
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .filter(|seconds| *seconds > 0);
     seconds.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()))
 }
 
@@ -74,7 +77,11 @@ impl MpdAddress {
             let host = if host.is_empty() { "localhost" } else { host };
             MpdPlace::Tcp(host.to_owned(), port)
         };
-        Self { place, password, patience: patience(std::env::var("MPD_TIMEOUT").ok().as_deref()) }
+        Self {
+            place,
+            password,
+            patience: patience(std::env::var("MPD_TIMEOUT").ok().as_deref()),
+        }
     }
 
     /// Where MPD's own programs look when nobody says where it is: at the sockets of the user's and the system's MPD, then at
@@ -82,11 +89,18 @@ impl MpdAddress {
     pub fn usual() -> Self {
         #[cfg(unix)]
         {
-            let of_user =
-                std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("mpd/socket"));
+            let of_user = std::env::var_os("XDG_RUNTIME_DIR")
+                .map(|dir| PathBuf::from(dir).join("mpd/socket"));
             let answers = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
-            if let Some(path) = of_user.into_iter().chain(["/run/mpd/socket".into()]).find(answers) {
-                return Self { place: MpdPlace::Socket(path), ..Self::read("", PORT) };
+            if let Some(path) = of_user
+                .into_iter()
+                .chain(["/run/mpd/socket".into()])
+                .find(answers)
+            {
+                return Self {
+                    place: MpdPlace::Socket(path),
+                    ..Self::read("", PORT)
+                };
             }
         }
         Self::read("", PORT)
@@ -200,7 +214,10 @@ impl Mpd {
     /// Connects, and gives the password.
     pub fn connect(address: &MpdAddress) -> Result<Self, MpdError> {
         let place = address.to_string();
-        let unreachable = |source| MpdError::Unreachable { place: place.clone(), source };
+        let unreachable = |source| MpdError::Unreachable {
+            place: place.clone(),
+            source,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_io()
@@ -234,14 +251,24 @@ impl Mpd {
         };
         let connected = runtime.block_on(async {
             let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-            tokio::time::timeout(address.patience, connecting).await.unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(address.patience, connecting)
+                .await
+                .unwrap_or_else(|_| Err(late()))
         });
         match connected.map_err(unreachable)? {
             Ok((client, events)) => {
-                let mut mpd = Self { address: address.clone(), client, events, listened: None, runtime };
+                let mut mpd = Self {
+                    address: address.clone(),
+                    client,
+                    events,
+                    listened: None,
+                    runtime,
+                };
                 // Nobody reads tags here, and answers are shorter without them. MPD before 0.21 can do neither this nor what comes.
                 match mpd.ask("tagtypes", &["clear"]) {
-                    Err(MpdError::Broken { .. }) if mpd.is_shut_out() => Err(MpdError::NoPassword { place }),
+                    Err(MpdError::Broken { .. }) if mpd.is_shut_out() => {
+                        Err(MpdError::NoPassword { place })
+                    }
                     Ok(_) | Err(MpdError::Refused { .. }) => Ok(mpd),
                     Err(error) => Err(error),
                 }
@@ -249,17 +276,25 @@ impl Mpd {
             Err(ConnectWithPasswordError::IncorrectPassword) => Err(MpdError::Password { place }),
             Err(error) => {
                 let reason = voisin_base::text::with_causes(&error);
-                Err(MpdError::Broken { place: place.clone(), reason })
+                Err(MpdError::Broken {
+                    place: place.clone(),
+                    reason,
+                })
             }
         }
     }
 
     /// Whether the connection ended because MPD refuses to say what happens, which it does where not even reading is allowed.
     fn is_shut_out(&mut self) -> bool {
-        let event = self
-            .runtime
-            .block_on(async { tokio::time::timeout(self.address.patience, self.events.next()).await });
-        matches!(event, Ok(Some(ConnectionEvent::ConnectionClosed(ConnectionError::InvalidResponse))))
+        let event = self.runtime.block_on(async {
+            tokio::time::timeout(self.address.patience, self.events.next()).await
+        });
+        matches!(
+            event,
+            Ok(Some(ConnectionEvent::ConnectionClosed(
+                ConnectionError::InvalidResponse
+            )))
+        )
     }
 
     fn ask(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
@@ -270,7 +305,10 @@ impl Mpd {
                 to.extend_from_slice(b"\"\"");
             }
         }
-        let broken = |reason: String| MpdError::Broken { place: self.address.to_string(), reason };
+        let broken = |reason: String| MpdError::Broken {
+            place: self.address.to_string(),
+            reason,
+        };
         let mut question = Command::new(command);
         for argument in arguments {
             let added = if argument.is_empty() {
@@ -281,13 +319,15 @@ impl Mpd {
             added.map_err(|error| broken(error.to_string()))?;
         }
         let patience = self.address.patience;
-        let answer = self
-            .runtime
-            .block_on(async { tokio::time::timeout(patience, self.client.raw_command(question)).await });
+        let answer = self.runtime.block_on(async {
+            tokio::time::timeout(patience, self.client.raw_command(question)).await
+        });
         match answer {
             Ok(Ok(frame)) => Ok(frame),
             Ok(Err(CommandError::ErrorResponse { error, .. })) => Err(match error.code {
-                NO_PERMISSION => MpdError::NoPassword { place: self.address.to_string() },
+                NO_PERMISSION => MpdError::NoPassword {
+                    place: self.address.to_string(),
+                },
                 _ => MpdError::Refused {
                     command: [&[command], arguments].concat().join(" "),
                     code: error.code,
@@ -340,9 +380,11 @@ impl Mpd {
             None => self.ask("addid", &[file]),
         };
         match added {
-            Err(MpdError::Refused { code: NO_SUCH_SONG, .. }) => {
-                Err(MpdError::Gone { file: file.to_owned() })
-            }
+            Err(MpdError::Refused {
+                code: NO_SUCH_SONG, ..
+            }) => Err(MpdError::Gone {
+                file: file.to_owned(),
+            }),
             added => added.map(drop),
         }
     }
@@ -354,7 +396,10 @@ impl Mpd {
 
     /// Whether MPD has a stored playlist of this name.
     pub fn has_playlist(&self, name: &str) -> Result<bool, MpdError> {
-        Ok(self.ask("listplaylists", &[])?.fields().any(|field| field == ("playlist", name)))
+        Ok(self
+            .ask("listplaylists", &[])?
+            .fields()
+            .any(|field| field == ("playlist", name)))
     }
 
     /// Stores files as a playlist, in the place of one of that name. The queue is not touched, and nobody sees half of it.
@@ -367,7 +412,9 @@ impl Mpd {
         for file in files {
             match self.ask("playlistadd", &[&made, file]) {
                 // Gone since its files were asked for.
-                Err(MpdError::Refused { code: NO_SUCH_SONG, .. }) => {}
+                Err(MpdError::Refused {
+                    code: NO_SUCH_SONG, ..
+                }) => {}
                 added => drop(added?),
             }
         }
@@ -386,19 +433,31 @@ impl Mpd {
             // No file is so called.
             let frame = self.ask("find", &["(file != '/')", "window", &window])?;
             let before = files.len();
-            files.extend(frame.fields().filter(|(name, _)| *name == "file").map(|(_, file)| file.to_owned()));
+            files.extend(
+                frame
+                    .fields()
+                    .filter(|(name, _)| *name == "file")
+                    .map(|(_, file)| file.to_owned()),
+            );
             if files.len() < before + FILES_AT_ONCE {
                 break;
             }
         }
-        Ok(MpdSongs::new(files.iter().map(String::as_str), &PathEnds::of(library)?))
+        Ok(MpdSongs::new(
+            files.iter().map(String::as_str),
+            &PathEnds::of(library)?,
+        ))
     }
 
     /// What MPD's clients noted of its files: plays, likes and stars, as myMPD and others write them. Nothing where MPD keeps
     /// no such notes, or has more of them than its answers may be long. It is asked again once [`wait`](Self::wait) saw
     /// that notes changed, after [`songs`](Self::songs), and after five minutes.
     pub fn listened(&mut self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
-        if let Some((_, known)) = self.listened.as_ref().filter(|(asked, _)| asked.elapsed() < LISTENED_FOR) {
+        if let Some((_, known)) = self
+            .listened
+            .as_ref()
+            .filter(|(asked, _)| asked.elapsed() < LISTENED_FOR)
+        {
             return known.clone();
         }
         let found = self.ask_listened(songs);
@@ -408,20 +467,27 @@ impl Mpd {
 
     fn ask_listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
         // An answer that is too long costs the connection: this one has none to lose.
-        let Ok(own) = Self::connect(&self.address) else { return HashMap::new() };
+        let Ok(own) = Self::connect(&self.address) else {
+            return HashMap::new();
+        };
         let mut all: HashMap<TrackId, Listened> = HashMap::new();
         for name in ["playCount", "lastPlayed", "rating", "like"] {
-            let Ok(frame) = own.ask("sticker", &["find", "song", "", name]) else { continue };
+            let Ok(frame) = own.ask("sticker", &["find", "song", "", name]) else {
+                continue;
+            };
             let mut file = None;
             for (field, value) in frame.fields() {
                 if field == "file" {
                     file = Some(value.to_owned());
                     continue;
                 }
-                let number =
-                    value.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')?.parse::<i64>().ok());
+                let number = value
+                    .strip_prefix(name)
+                    .and_then(|rest| rest.strip_prefix('=')?.parse::<i64>().ok());
                 let track = file.take().and_then(|file| songs.track(&file));
-                let (Some(number), Some(track)) = (number, track) else { continue };
+                let (Some(number), Some(track)) = (number, track) else {
+                    continue;
+                };
                 let known = all.entry(track).or_default();
                 match name {
                     "playCount" => known.opinion = Listened::of_plays(number.max(0) as u64).opinion,
@@ -441,13 +507,21 @@ impl Mpd {
 
     /// What is said of a connection that ended by itself.
     pub fn lost(&self) -> MpdError {
-        MpdError::Broken { place: self.address.to_string(), reason: "the connection ended".to_owned() }
+        MpdError::Broken {
+            place: self.address.to_string(),
+            reason: "the connection ended".to_owned(),
+        }
     }
 
     /// Waits for something to happen there, but not for ever. False where the connection is gone.
     pub fn wait(&mut self, most: Duration) -> bool {
-        let event = self.runtime.block_on(async { tokio::time::timeout(most, self.events.next()).await });
-        if matches!(event, Ok(Some(ConnectionEvent::SubsystemChange(Subsystem::Sticker)))) {
+        let event = self
+            .runtime
+            .block_on(async { tokio::time::timeout(most, self.events.next()).await });
+        if matches!(
+            event,
+            Ok(Some(ConnectionEvent::SubsystemChange(Subsystem::Sticker)))
+        ) {
             self.listened = None;
         }
         !matches!(event, Ok(None | Some(ConnectionEvent::ConnectionClosed(_))))
@@ -475,7 +549,11 @@ impl MpdSongs {
             found.dedup_by_key(|(_, track)| *track);
             let [(path, track)] = found[..] else { continue };
             let depth = Path::new(file).components().count();
-            let root = path.ancestors().nth(depth).map(Path::to_owned).unwrap_or_default();
+            let root = path
+                .ancestors()
+                .nth(depth)
+                .map(Path::to_owned)
+                .unwrap_or_default();
             if depth == 1 {
                 bare.push((file, track, root));
             } else {
@@ -508,7 +586,11 @@ impl MpdSongs {
 
     /// The tracks that MPD has, without some.
     pub fn tracks_without(&self, without: &HashSet<TrackId>) -> TrackSet {
-        self.file_of.keys().copied().filter(|track| !without.contains(track)).collect()
+        self.file_of
+            .keys()
+            .copied()
+            .filter(|track| !without.contains(track))
+            .collect()
     }
 
     /// How many tracks of the library MPD has.
@@ -529,26 +611,47 @@ mod tests {
         };
         assert_eq!(read("nas.lan"), ("nas.lan:6600".to_owned(), None));
         assert_eq!(read(""), ("localhost:6600".to_owned(), None));
-        assert_eq!(read("secret@nas"), ("nas:6600".to_owned(), Some("secret".to_owned())));
-        assert_eq!(read("/run/mpd/socket"), ("/run/mpd/socket".to_owned(), None));
-        assert_eq!(read("s@/run/mpd/socket"), ("/run/mpd/socket".to_owned(), Some("s".to_owned())));
+        assert_eq!(
+            read("secret@nas"),
+            ("nas:6600".to_owned(), Some("secret".to_owned()))
+        );
+        assert_eq!(
+            read("/run/mpd/socket"),
+            ("/run/mpd/socket".to_owned(), None)
+        );
+        assert_eq!(
+            read("s@/run/mpd/socket"),
+            ("/run/mpd/socket".to_owned(), Some("s".to_owned()))
+        );
         assert_eq!(read("@mpd"), ("@mpd".to_owned(), None));
-        assert_eq!(read("secret@@mpd"), ("@mpd".to_owned(), Some("secret".to_owned())));
+        assert_eq!(
+            read("secret@@mpd"),
+            ("@mpd".to_owned(), Some("secret".to_owned()))
+        );
     }
 
     #[test]
     fn an_mpd_that_says_nothing_is_waited_for_as_long_as_is_wanted() {
-        for (said, seconds) in
-            [(Some("3"), 3), (Some(" 60 "), 60), (None, 20), (Some("0"), 20), (Some("x"), 20)]
-        {
+        for (said, seconds) in [
+            (Some("3"), 3),
+            (Some(" 60 "), 60),
+            (None, 20),
+            (Some("0"), 20),
+            (Some("x"), 20),
+        ] {
             assert_eq!(patience(said), Duration::from_secs(seconds), "{said:?}");
         }
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();
-        let address =
-            MpdAddress { patience: Duration::from_millis(200), ..MpdAddress::read("127.0.0.1", port) };
+        let address = MpdAddress {
+            patience: Duration::from_millis(200),
+            ..MpdAddress::read("127.0.0.1", port)
+        };
         let begun = Instant::now();
-        assert!(matches!(Mpd::connect(&address), Err(MpdError::Unreachable { .. })));
+        assert!(matches!(
+            Mpd::connect(&address),
+            Err(MpdError::Unreachable { .. })
+        ));
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }

@@ -18,21 +18,47 @@ use voisin_questions::{Filters, Mixing, Similar};
 /// Questions that are no tools: queries.
 const OTHERS: [QuestionTool; 5] = [
     ("", "", Method::GET, "/labels", of_query::<Paged<Plain>>),
-    ("", "", Method::GET, "/failed", of_query::<Paged<Plain, usize>>),
-    ("", "", Method::GET, "/map", of_query::<Paged<Plain, TrackId, 1000>>),
+    (
+        "",
+        "",
+        Method::GET,
+        "/failed",
+        of_query::<Paged<Plain, usize>>,
+    ),
+    (
+        "",
+        "",
+        Method::GET,
+        "/map",
+        of_query::<Paged<Plain, TrackId, 1000>>,
+    ),
     ("", "", Method::POST, "/files/similar", of_query::<Similar>),
-    ("", "", Method::POST, "/files/classify", of_query::<Classify>),
+    (
+        "",
+        "",
+        Method::POST,
+        "/files/classify",
+        of_query::<Classify>,
+    ),
 ];
 
 /// A query's parameters, after those that stand in the path.
 fn parameters(before: &Value, schema: &Value) -> Value {
-    let in_path = before.as_array().into_iter().flatten().filter(|one| one["in"] == "path");
+    let in_path = before
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|one| one["in"] == "path");
     let stands_in_path = |name: &str| in_path.clone().any(|one| one["name"] == name);
     let fields = schema["properties"].as_object().into_iter().flatten();
-    let required =
-        |name: &str| schema["required"].as_array().is_some_and(|names| names.iter().any(|one| one == name));
+    let required = |name: &str| {
+        schema["required"]
+            .as_array()
+            .is_some_and(|names| names.iter().any(|one| one == name))
+    };
     let of = |(name, field): (&String, &Value)| {
-        let mut one = json!({"name": name, "in": "query", "required": required(name), "schema": field});
+        let mut one =
+            json!({"name": name, "in": "query", "required": required(name), "schema": field});
         if field["type"] == "array" {
             one["style"] = "form".into();
             one["explode"] = true.into();
@@ -49,7 +75,11 @@ fn lines(value: &Value, depth: usize, indent: &str) -> String {
         Value::Object(fields) if depth > 0 => {
             let inner = format!("{indent}  ");
             let parts = fields.iter().map(|(name, part)| {
-                format!("{inner}{}: {}", Value::from(name.as_str()), lines(part, depth - 1, &inner))
+                format!(
+                    "{inner}{}: {}",
+                    Value::from(name.as_str()),
+                    lines(part, depth - 1, &inner)
+                )
             });
             format!("{{\n{}\n{indent}}}", parts.collect::<Vec<_>>().join(",\n"))
         }
@@ -73,7 +103,8 @@ fn the_description_says_what_questions_take() {
     }
     expected["paths"]["/lists/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"] =
         of_body::<SavedQuestion>();
-    let schemas: &mut Map<String, Value> = expected["components"]["schemas"].as_object_mut().unwrap();
+    let schemas: &mut Map<String, Value> =
+        expected["components"]["schemas"].as_object_mut().unwrap();
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
     schemas.insert("Mixing".to_owned(), of_body::<Mixing>());
     schemas.insert("Named".to_owned(), of_body::<NamedSeed>());
@@ -81,5 +112,8 @@ fn the_description_says_what_questions_take() {
         std::fs::write(&file, lines(&expected, 3, "") + "\n").unwrap();
         return;
     }
-    assert!(written == expected, "openapi.json is out of date: VOISIN_WRITE_DOCS=1 writes it anew");
+    assert!(
+        written == expected,
+        "openapi.json is out of date: VOISIN_WRITE_DOCS=1 writes it anew"
+    );
 }

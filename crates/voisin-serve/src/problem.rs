@@ -53,7 +53,10 @@ fn in_addresses<S: serde::Serializer>(next: &Remedy, serializer: S) -> Result<S:
 fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
     match next {
         Remedy::NameTrack | Remedy::NameTracks | Remedy::SeeTracks | Remedy::SeeFolders => {
-            format!("see the tracks there are: {}", see("tracks?query=WORDS", "list"))
+            format!(
+                "see the tracks there are: {}",
+                see("tracks?query=WORDS", "list")
+            )
         }
         Remedy::LibraryOfOtherModel => {
             format!("ask in other words: {}", see("tracks?query=WORDS", "list"))
@@ -63,19 +66,34 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
         Remedy::SeeAlbums => format!("see those there are: {}", see("albums", "albums")),
         Remedy::SeeClusters => format!("see those there are: {}", see("clusters", "clusters")),
         Remedy::SeeWords(known) => {
-            format!("see the {} that are: {}", count(*known as u64, "word"), see("words", "words"))
+            format!(
+                "see the {} that are: {}",
+                count(*known as u64, "word"),
+                see("words", "words")
+            )
         }
-        Remedy::Repair => "have the library repaired: voisin repair, on the server's machine".to_owned(),
-        Remedy::RepairAndAdd => "have the library repaired, then add the music again: voisin repair and \
+        Remedy::Repair => {
+            "have the library repaired: voisin repair, on the server's machine".to_owned()
+        }
+        Remedy::RepairAndAdd => {
+            "have the library repaired, then add the music again: voisin repair and \
                                  voisin add, on the server's machine"
-            .to_owned(),
-        Remedy::SeeQuestions => format!("send what is expected; {} describes it", see("openapi.json", "")),
+                .to_owned()
+        }
+        Remedy::SeeQuestions => format!(
+            "send what is expected; {} describes it",
+            see("openapi.json", "")
+        ),
         other => other.to_string(),
     }
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        detail: impl Into<String>,
+        next: impl Into<Remedy>,
+    ) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -98,7 +116,11 @@ impl Problem {
     }
 
     /// A request that cannot be understood.
-    pub(super) fn request(status: StatusCode, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn request(
+        status: StatusCode,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
         let (expected, found) = (expected.into(), found.into());
         Self {
             detail: format!("expected {expected}, found {found}"),
@@ -119,7 +141,10 @@ impl Problem {
     /// No answer now, but one later.
     pub(super) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         let retry_after = Some(seconds);
-        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, next) }
+        Self {
+            retry_after,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, next)
+        }
     }
 
     pub(super) fn retry_after(mut self, seconds: u32) -> Self {
@@ -147,7 +172,11 @@ impl Problem {
 
 /// How long work that failed for a reason of its own is not begun again, unless the library changes: whoever repairs something
 /// else, a disk or the system's rights, does not wait long.
-const FAILED_FOR: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_mins(1) };
+const FAILED_FOR: Duration = if cfg!(test) {
+    Duration::from_millis(300)
+} else {
+    Duration::from_mins(1)
+};
 
 /// Why work behind the requests failed, and when: they are all told, and none of them begins it again at once.
 #[derive(Debug, Clone)]
@@ -158,7 +187,10 @@ pub(super) struct KeptFailure {
 
 impl KeptFailure {
     pub(super) fn new(problem: Problem) -> Self {
-        Self { at: Instant::now(), problem }
+        Self {
+            at: Instant::now(),
+            problem,
+        }
     }
 
     /// The reason, as long as the work is not to be begun again although nothing has changed. What a client asked wrongly, and
@@ -186,7 +218,10 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -207,10 +242,12 @@ impl From<EngineError> for Problem {
             | EngineError::Genre(GenreError::UnknownGenre { .. })
             | EngineError::Words { .. }
             | EngineError::Explore(ExploreError::UnknownArtist { .. })
-            | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
-                (Status::NOT_FOUND, None, Remedy::SeeTracks)
+            | EngineError::Library(
+                LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
+            ) => (Status::NOT_FOUND, None, Remedy::SeeTracks),
+            EngineError::Ambiguous { .. } => {
+                (Status::CONFLICT, None, "name one of them by its id".into())
             }
-            EngineError::Ambiguous { .. } => (Status::CONFLICT, None, "name one of them by its id".into()),
             EngineError::NoTags { .. }
             | EngineError::NoLabels
             | EngineError::NoHead { .. }
@@ -219,7 +256,11 @@ impl From<EngineError> for Problem {
             EngineError::SeedsCancel
             | EngineError::Genre(_)
             | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
-                (Status::UNPROCESSABLE_ENTITY, None, "change what is asked for".into())
+                (
+                    Status::UNPROCESSABLE_ENTITY,
+                    None,
+                    "change what is asked for".into(),
+                )
             }
             EngineError::Audio(AudioError::OtherRecording { .. }) => {
                 (Status::CONFLICT, None, Remedy::AddFile)
@@ -227,9 +268,11 @@ impl From<EngineError> for Problem {
             EngineError::Audio(_)
             | EngineError::TooShort { .. }
             | EngineError::Silent { .. }
-            | EngineError::Features(_) => {
-                (Status::UNPROCESSABLE_ENTITY, None, "send an audio file that voisin can read".into())
-            }
+            | EngineError::Features(_) => (
+                Status::UNPROCESSABLE_ENTITY,
+                None,
+                "send an audio file that voisin can read".into(),
+            ),
             // Damage stays until somebody mends it: asking again is of no use.
             EngineError::Library(
                 LibraryError::Damaged { .. }
@@ -242,17 +285,27 @@ impl From<EngineError> for Problem {
             EngineError::Model { .. } | EngineError::Encoder(_) => {
                 (Status::SERVICE_UNAVAILABLE, Some(30), Remedy::SeeModels)
             }
-            _ => (Status::INTERNAL_SERVER_ERROR, None, "please report it".into()),
+            _ => (
+                Status::INTERNAL_SERVER_ERROR,
+                None,
+                "please report it".into(),
+            ),
         };
         let next = error.remedy().unwrap_or(next);
-        Self { retry_after: wait, ..Self::new(status, with_causes(&error), next) }
+        Self {
+            retry_after: wait,
+            ..Self::new(status, with_causes(&error), next)
+        }
     }
 }
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let detail = refused.to_string();
-        Self { detail, ..Self::bad(refused.expected, refused.found) }
+        Self {
+            detail,
+            ..Self::bad(refused.expected, refused.found)
+        }
     }
 }
 
@@ -261,9 +314,10 @@ impl From<QuestionError> for Problem {
         match error {
             QuestionError::Refused(refused) => refused.into(),
             QuestionError::Engine(error) => error.into(),
-            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
-                Self::not_found(error.to_string(), error.remedy().unwrap_or(Remedy::SeeTracks))
-            }
+            QuestionError::NoCluster(_) | QuestionError::NothingFits => Self::not_found(
+                error.to_string(),
+                error.remedy().unwrap_or(Remedy::SeeTracks),
+            ),
         }
     }
 }

@@ -48,7 +48,11 @@ pub(super) struct ScanProcess {
 
 impl ScanProcess {
     pub(super) fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
-        Self { add, progress: watch::Sender::new(ScanProgress::default()), child: Arc::default() }
+        Self {
+            add,
+            progress: watch::Sender::new(ScanProgress::default()),
+            child: Arc::default(),
+        }
     }
 
     pub(super) fn progress(&self) -> watch::Receiver<ScanProgress> {
@@ -67,11 +71,18 @@ impl ScanProcess {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if self.progress.borrow().state == ScanState::Running {
             let next = "wait for it (GET /api/v1/scan), or stop it (DELETE /api/v1/scan)";
-            return Err(Problem::new(StatusCode::CONFLICT, "a scan is under way", next));
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "a scan is under way",
+                next,
+            ));
         }
         let mut command = add();
         // Its standard input ends with this process, and it with that.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut started = command.spawn().map_err(|error| {
             Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,17 +92,25 @@ impl ScanProcess {
         })?;
         let (stdout, stderr) = (started.stdout.take(), started.stderr.take());
         *child = Some(started);
-        let running = ScanProgress { state: ScanState::Running, ..ScanProgress::default() };
+        let running = ScanProgress {
+            state: ScanState::Running,
+            ..ScanProgress::default()
+        };
         self.progress.send_replace(running.clone());
         let (progress, child) = (self.progress.clone(), Arc::clone(&self.child));
         std::thread::spawn(move || {
             let mut last = String::new();
             let mut first = None;
-            for line in
-                stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
+            for line in stderr
+                .into_iter()
+                .flat_map(|stderr| BufReader::new(stderr).lines())
+                .map_while(Result::ok)
             {
                 if let Some((done, total)) = counted(&line) {
-                    let seconds = first.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
+                    let seconds = first
+                        .get_or_insert_with(Instant::now)
+                        .elapsed()
+                        .as_secs_f64();
                     progress.send_modify(|progress| {
                         (progress.done, progress.total, progress.seconds) = (done, total, seconds);
                     });
@@ -101,8 +120,11 @@ impl ScanProcess {
             }
             let mut said = String::new();
             let _ = stdout.map(|stdout| stdout.take(1 << 20).read_to_string(&mut said));
-            let ended =
-                child.lock().unwrap_or_else(PoisonError::into_inner).take().map(|mut child| child.wait());
+            let ended = child
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+                .map(|mut child| child.wait());
             let summary: Option<Value> = serde_json::from_str(&said).ok();
             let status = ended.and_then(Result::ok);
             let code = status.and_then(|status| status.code());
@@ -125,7 +147,9 @@ impl ScanProcess {
     /// Stops the one that runs; the tracks in hand are finished first. Whether there was one.
     pub(super) fn stop(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(child) = child.as_mut() else { return false };
+        let Some(child) = child.as_mut() else {
+            return false;
+        };
         #[cfg(unix)]
         {
             let _ = rustix::process::kill_process(
@@ -135,7 +159,8 @@ impl ScanProcess {
         }
         #[cfg(not(unix))]
         {
-            self.progress.send_modify(|progress| progress.state = ScanState::Stopped);
+            self.progress
+                .send_modify(|progress| progress.state = ScanState::Stopped);
             let _ = child.kill();
         }
         true
@@ -147,7 +172,10 @@ fn reason(last: String, status: Option<ExitStatus>) -> String {
     if !last.is_empty() {
         return last;
     }
-    let status = status.map_or_else(|| "nobody knows how".to_owned(), |status| status.to_string());
+    let status = status.map_or_else(
+        || "nobody knows how".to_owned(),
+        |status| status.to_string(),
+    );
     format!("the scan ended without a word ({status}): scan again; what was added stays")
 }
 
@@ -172,25 +200,43 @@ mod tests {
         scan.start().ok().unwrap();
         let mut progress = scan.progress();
         let is_over = |progress: &ScanProgress| progress.state != ScanState::Running;
-        crate::runtime().unwrap().block_on(async { progress.wait_for(is_over).await.unwrap().clone() })
+        crate::runtime()
+            .unwrap()
+            .block_on(async { progress.wait_for(is_over).await.unwrap().clone() })
     }
 
     #[test]
     fn a_scan_counts_its_own_time_from_the_first_file_on() {
-        let done = ended("echo '1/3  /a.mp3  added' >&2; sleep 0.5; echo '3/3  /b.mp3  added' >&2; exit 2");
+        let done = ended(
+            "echo '1/3  /a.mp3  added' >&2; sleep 0.5; echo '3/3  /b.mp3  added' >&2; exit 2",
+        );
         assert!((0.4..5.0).contains(&done.seconds), "{} s", done.seconds);
         let one = ended("sleep 0.5; echo '1/1  /a.mp3  added' >&2; exit 2");
-        assert!(one.seconds < 0.1, "{} s: looking through the folders is not among it", one.seconds);
+        assert!(
+            one.seconds < 0.1,
+            "{} s: looking through the folders is not among it",
+            one.seconds
+        );
     }
 
     #[test]
     fn a_scan_that_fails_says_why_and_not_how_far_it_was() {
         let killed = ended("echo '12/43  /music/a.mp3  added' >&2; kill -9 $$");
         let message = killed.message.unwrap();
-        assert_eq!((killed.state, killed.done, killed.total), (ScanState::Failed, 12, 43));
-        assert!(message.contains("signal: 9") && message.contains("scan again"), "{message}");
-        let refused =
-            ended("echo 'voisin: no room is left on the disk' >&2; echo '1/2  /b.mp3  added' >&2; exit 2");
-        assert_eq!(refused.message.unwrap(), "voisin: no room is left on the disk");
+        assert_eq!(
+            (killed.state, killed.done, killed.total),
+            (ScanState::Failed, 12, 43)
+        );
+        assert!(
+            message.contains("signal: 9") && message.contains("scan again"),
+            "{message}"
+        );
+        let refused = ended(
+            "echo 'voisin: no room is left on the disk' >&2; echo '1/2  /b.mp3  added' >&2; exit 2",
+        );
+        assert_eq!(
+            refused.message.unwrap(),
+            "voisin: no room is left on the disk"
+        );
     }
 }

@@ -24,12 +24,18 @@ struct TryLimit {
 }
 
 /// Of an address: ten tries at most in the ten minutes for which a code is good.
-const OF_ADDRESS: TryLimit =
-    TryLimit { free: 5, first: Duration::from_secs(20), longest: Duration::from_mins(15) };
+const OF_ADDRESS: TryLimit = TryLimit {
+    free: 5,
+    first: Duration::from_secs(20),
+    longest: Duration::from_mins(15),
+};
 /// Of all addresses from which the owner was never heard: 25 tries at most while a code is good, of a million codes; and
 /// 1440 passwords a day. Longer waits would keep new devices out for as long as somebody guesses.
-const OF_STRANGERS: TryLimit =
-    TryLimit { free: 10, first: Duration::from_secs(1), longest: Duration::from_mins(1) };
+const OF_STRANGERS: TryLimit = TryLimit {
+    free: 10,
+    first: Duration::from_secs(1),
+    longest: Duration::from_mins(1),
+};
 /// Addresses that are remembered to be the owner's.
 const MOST_KNOWN: usize = 1000;
 /// Tries that are not compared and are logged all the same, within a second: whoever is refused a thousand times a second
@@ -47,20 +53,35 @@ impl WrongTries {
     /// Those that are not forgiven.
     fn left(&self, limit: &TryLimit, now: Instant) -> u32 {
         let forgiven = now.duration_since(self.last).as_secs() / limit.longest.as_secs();
-        self.count.saturating_sub(forgiven.try_into().unwrap_or(u32::MAX))
+        self.count
+            .saturating_sub(forgiven.try_into().unwrap_or(u32::MAX))
     }
 
     /// How long the next try has to wait; zero where it may be made.
     fn wait(&self, limit: &TryLimit, now: Instant) -> Duration {
-        let Some(doublings) = self.left(limit, now).checked_sub(limit.free) else { return Duration::ZERO };
-        let pause = limit.first.saturating_mul(2_u32.saturating_pow(doublings)).min(limit.longest);
+        let Some(doublings) = self.left(limit, now).checked_sub(limit.free) else {
+            return Duration::ZERO;
+        };
+        let pause = limit
+            .first
+            .saturating_mul(2_u32.saturating_pow(doublings))
+            .min(limit.longest);
         pause.saturating_sub(now.duration_since(self.last))
     }
 
     fn add(&mut self, limit: &TryLimit, now: Instant) {
         // Beyond the longest wait a greater number would only take longer to be forgiven.
-        let most = limit.free + limit.longest.as_secs().div_ceil(limit.first.as_secs()).ilog2() + 1;
-        *self = Self { count: (self.left(limit, now) + 1).min(most), last: now };
+        let most = limit.free
+            + limit
+                .longest
+                .as_secs()
+                .div_ceil(limit.first.as_secs())
+                .ilog2()
+            + 1;
+        *self = Self {
+            count: (self.left(limit, now) + 1).min(most),
+            last: now,
+        };
     }
 }
 
@@ -74,16 +95,29 @@ struct Ledger {
 impl Ledger {
     /// How long a try from there has to wait.
     fn wait(&self, network: Peer, is_stranger: bool, now: Instant) -> Option<Duration> {
-        let address = self.addresses.get(&network).map(|tries| tries.wait(&OF_ADDRESS, now));
-        let all = self.strangers.filter(|_| is_stranger).map(|tries| tries.wait(&OF_STRANGERS, now));
+        let address = self
+            .addresses
+            .get(&network)
+            .map(|tries| tries.wait(&OF_ADDRESS, now));
+        let all = self
+            .strangers
+            .filter(|_| is_stranger)
+            .map(|tries| tries.wait(&OF_STRANGERS, now));
         address.max(all).filter(|wait| !wait.is_zero())
     }
 
     fn add(&mut self, network: Peer, is_stranger: bool, now: Instant) {
-        let none = WrongTries { count: 0, last: now };
+        let none = WrongTries {
+            count: 0,
+            last: now,
+        };
         // No longer than there are tries that are compared, which are few.
-        self.addresses.retain(|_, tries| tries.left(&OF_ADDRESS, now) > 0);
-        self.addresses.entry(network).or_insert(none).add(&OF_ADDRESS, now);
+        self.addresses
+            .retain(|_, tries| tries.left(&OF_ADDRESS, now) > 0);
+        self.addresses
+            .entry(network)
+            .or_insert(none)
+            .add(&OF_ADDRESS, now);
         if is_stranger {
             self.strangers.get_or_insert(none).add(&OF_STRANGERS, now);
         }
@@ -160,8 +194,9 @@ impl SignIns {
     /// Whether one more try that was not compared is logged.
     pub(super) fn is_logged(&self) -> bool {
         let mut logged = lock(&self.logged);
-        let (since, count) =
-            logged.filter(|(since, _)| since.elapsed().as_secs() == 0).unwrap_or((Instant::now(), 0));
+        let (since, count) = logged
+            .filter(|(since, _)| since.elapsed().as_secs() == 0)
+            .unwrap_or((Instant::now(), 0));
         *logged = Some((since, count.saturating_add(1)));
         count < MOST_LOGGED
     }
@@ -196,15 +231,24 @@ mod tests {
     fn guesses_are_few_while_a_code_is_good() {
         let of_one = compared(|_| peer("192.0.2.1"), true);
         assert!((5..=10).contains(&of_one), "{of_one}");
-        let of_many = compared(|step| peer(&format!("10.{}.{}.1", step / 256, step % 256)), true);
+        let of_many = compared(
+            |step| peer(&format!("10.{}.{}.1", step / 256, step % 256)),
+            true,
+        );
         assert!((10..=25).contains(&of_many), "{of_many}");
-        let networks = compared(|step| peer(&format!("2001:db8:1:2::{step:x}")).network(), false);
+        let networks = compared(
+            |step| peer(&format!("2001:db8:1:2::{step:x}")).network(),
+            false,
+        );
         assert_eq!(networks, of_one, "a provider's customer has 2^64 addresses");
     }
 
     #[test]
     fn waits_grow_and_are_forgiven() {
-        let mut tries = WrongTries { count: 0, last: Instant::now() };
+        let mut tries = WrongTries {
+            count: 0,
+            last: Instant::now(),
+        };
         let mut waits = Vec::new();
         let mut now = tries.last;
         for _ in 0..13 {
@@ -212,7 +256,10 @@ mod tests {
             waits.push(tries.wait(&OF_ADDRESS, now).as_secs());
             now += tries.wait(&OF_ADDRESS, now);
         }
-        assert_eq!(waits, [0, 0, 0, 0, 20, 40, 80, 160, 320, 640, 900, 900, 900]);
+        assert_eq!(
+            waits,
+            [0, 0, 0, 0, 20, 40, 80, 160, 320, 640, 900, 900, 900]
+        );
         let later = tries.last + OF_ADDRESS.longest * 20;
         assert_eq!(tries.wait(&OF_ADDRESS, later), Duration::ZERO);
         tries.add(&OF_ADDRESS, later);
@@ -229,20 +276,37 @@ mod tests {
         for _ in 0..1000 {
             let compare = || panic!("it was compared");
             let refused = sign_ins.check(peer("192.0.2.1"), false, compare).await;
-            assert!(matches!(refused, Err(SignInRefused::TooMany(_))), "{refused:?}");
+            assert!(
+                matches!(refused, Err(SignInRefused::TooMany(_))),
+                "{refused:?}"
+            );
         }
-        let guest = sign_ins.check(peer("192.0.2.2"), false, || Some(Rights::Listen)).await;
+        let guest = sign_ins
+            .check(peer("192.0.2.2"), false, || Some(Rights::Listen))
+            .await;
         assert_eq!(guest, Ok(Rights::Listen), "another address");
-        assert_eq!(wrong("192.0.2.1", true).await, Err(SignInRefused::Wrong), "a device that is signed in");
+        assert_eq!(
+            wrong("192.0.2.1", true).await,
+            Err(SignInRefused::Wrong),
+            "a device that is signed in"
+        );
         // Many addresses: the owner's are not among those that wait for each other.
         sign_ins.know(peer("192.0.2.3"));
         for last in 10..15 {
             let from = peer(&format!("192.0.2.{last}"));
-            assert_eq!(sign_ins.check(from, false, || None).await, Err(SignInRefused::Wrong));
+            assert_eq!(
+                sign_ins.check(from, false, || None).await,
+                Err(SignInRefused::Wrong)
+            );
         }
         let refused = wrong("192.0.2.20", false).await;
-        assert!(matches!(refused, Err(SignInRefused::TooMany(_))), "{refused:?}");
-        let owner = sign_ins.check(peer("192.0.2.3"), false, || Some(Rights::Change)).await;
+        assert!(
+            matches!(refused, Err(SignInRefused::TooMany(_))),
+            "{refused:?}"
+        );
+        let owner = sign_ins
+            .check(peer("192.0.2.3"), false, || Some(Rights::Change))
+            .await;
         assert_eq!(owner, Ok(Rights::Change));
     }
 
@@ -253,7 +317,9 @@ mod tests {
         for _ in 0..20 {
             let wrong = sign_ins.check(peer("192.0.2.1"), false, || None).await;
             compared += usize::from(wrong == Err(SignInRefused::Wrong));
-            let _ = sign_ins.check(peer("192.0.2.1"), false, || Some(Rights::Listen)).await;
+            let _ = sign_ins
+                .check(peer("192.0.2.1"), false, || Some(Rights::Listen))
+                .await;
         }
         assert_eq!(compared, 5);
     }
@@ -281,6 +347,9 @@ mod tests {
         assert_eq!(lock(&running).1, 1);
         let ledger = sign_ins.ledger.lock().await;
         let counted = ledger.addresses[&peer("192.0.2.1")].count;
-        assert!(counted >= 2, "{counted}: a try counts, whoever waits for its answer");
+        assert!(
+            counted >= 2,
+            "{counted}: a try counts, whoever waits for its answer"
+        );
     }
 }

@@ -16,7 +16,8 @@ use voisin_library::{Library, LibraryError, NameOf, Track, fold};
 /// Where songs are looked for.
 pub(super) trait Finder {
     /// Tracks with this `MusicBrainz` id, or this ISRC.
-    fn by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>, LibraryError>;
+    fn by_code(&self, mbid: Option<&str>, isrc: Option<&str>)
+    -> Result<Vec<TrackId>, LibraryError>;
     /// Files whose path is this one, or ends with it.
     fn by_path(&self, path: &Path) -> Result<Vec<TrackId>, LibraryError>;
     /// Tracks that may have this title.
@@ -25,7 +26,11 @@ pub(super) trait Finder {
 }
 
 impl Finder for Library {
-    fn by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>, LibraryError> {
+    fn by_code(
+        &self,
+        mbid: Option<&str>,
+        isrc: Option<&str>,
+    ) -> Result<Vec<TrackId>, LibraryError> {
         self.find_by_code(mbid, isrc)
     }
 
@@ -33,7 +38,11 @@ impl Finder for Library {
         if let Some(track) = self.find_by_stored_path(path)? {
             return Ok(vec![track]);
         }
-        Ok(self.find_by_path_end(path)?.into_iter().map(|(_, track)| track).collect())
+        Ok(self
+            .find_by_path_end(path)?
+            .into_iter()
+            .map(|(_, track)| track)
+            .collect())
     }
 
     fn by_title(&self, title: &str) -> Result<Vec<TrackId>, LibraryError> {
@@ -75,7 +84,11 @@ impl PathEnds {
     /// The files whose path is this one or ends with it.
     pub(super) fn find(&self, end: &Path) -> impl Iterator<Item = (&Path, TrackId)> {
         let relative = end.strip_prefix("/").unwrap_or(end).to_owned();
-        let named = end.file_name().and_then(|name| self.0.get(name)).into_iter().flatten();
+        let named = end
+            .file_name()
+            .and_then(|name| self.0.get(name))
+            .into_iter()
+            .flatten();
         named
             .filter(move |(known, _)| known.ends_with(&relative))
             .map(|(known, track)| (known.as_path(), *track))
@@ -88,7 +101,10 @@ impl Everything {
         let mut all = Self::default();
         library.for_each_track(|track| {
             for code in [&track.tags.mbid, &track.tags.isrc].into_iter().flatten() {
-                all.by_code.entry(code.to_ascii_lowercase()).or_default().push(track.id);
+                all.by_code
+                    .entry(code.to_ascii_lowercase())
+                    .or_default()
+                    .push(track.id);
             }
             let title = fold(track.tags.title.as_deref().unwrap_or_default());
             if !title.is_empty() {
@@ -107,10 +123,18 @@ impl Everything {
 }
 
 impl Finder for Everything {
-    fn by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>, LibraryError> {
-        let codes = [mbid, isrc].into_iter().flatten().map(str::to_ascii_lowercase);
-        let mut found: Vec<TrackId> =
-            codes.flat_map(|code| self.by_code.get(&code).cloned().unwrap_or_default()).collect();
+    fn by_code(
+        &self,
+        mbid: Option<&str>,
+        isrc: Option<&str>,
+    ) -> Result<Vec<TrackId>, LibraryError> {
+        let codes = [mbid, isrc]
+            .into_iter()
+            .flatten()
+            .map(str::to_ascii_lowercase);
+        let mut found: Vec<TrackId> = codes
+            .flat_map(|code| self.by_code.get(&code).cloned().unwrap_or_default())
+            .collect();
         found.sort_unstable();
         found.dedup();
         Ok(found)
@@ -127,7 +151,10 @@ impl Finder for Everything {
     }
 
     fn tracks(&self, ids: &[TrackId]) -> Result<Vec<Track>, LibraryError> {
-        Ok(ids.iter().filter_map(|id| self.tracks.get(id).cloned()).collect())
+        Ok(ids
+            .iter()
+            .filter_map(|id| self.tracks.get(id).cloned())
+            .collect())
     }
 }
 
@@ -158,8 +185,16 @@ fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackI
     let folded = fold(name);
     let mut found = Vec::new();
     let is_named = |known: &&String| {
-        let parts = if of == NameOf::Album { Vec::new() } else { artists(known) };
-        !folded.is_empty() && parts.into_iter().chain([known.as_str()]).any(|name| fold(name) == folded)
+        let parts = if of == NameOf::Album {
+            Vec::new()
+        } else {
+            artists(known)
+        };
+        !folded.is_empty()
+            && parts
+                .into_iter()
+                .chain([known.as_str()])
+                .any(|name| fold(name) == folded)
     };
     for known in library.names(of)?.iter().filter(is_named) {
         found.extend(library.tracks_named(of, known)?);
@@ -177,8 +212,12 @@ impl ArtistRef {
 
 impl AlbumRef {
     pub(super) fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
-        let song = SongRef { artist: self.artist.clone(), ..SongRef::default() };
-        let mut tracks = library.tracks_by_id(&tracks_called(library, NameOf::Album, &self.name)?)?;
+        let song = SongRef {
+            artist: self.artist.clone(),
+            ..SongRef::default()
+        };
+        let mut tracks =
+            library.tracks_by_id(&tracks_called(library, NameOf::Album, &self.name)?)?;
         if tracks.is_empty() && fold(&self.name) == NO_ALBUM {
             library.for_each_track(|track| {
                 if track.tags.album.is_none() {
@@ -188,8 +227,10 @@ impl AlbumRef {
             })?;
         }
         // A compilation need not say in its tags that it is one.
-        let is_anybodys =
-            self.artist.as_deref().is_some_and(|artist| ANYBODY.contains(&fold(artist).as_str()));
+        let is_anybodys = self
+            .artist
+            .as_deref()
+            .is_some_and(|artist| ANYBODY.contains(&fold(artist).as_str()));
         if !is_anybodys || tracks.iter().any(|track| song.has_artist_of(track)) {
             tracks.retain(|track| song.has_artist_of(track));
         }
@@ -223,7 +264,10 @@ impl SongRef {
     /// looked at among these.
     pub(super) fn fetch(&self, source: &mut AnswerSource<'_>) -> Result<(), Problem> {
         if let Some(path) = said(self.path.as_ref()) {
-            let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
+            let name = Path::new(path)
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy();
             source.fetch(Named::Path(Path::new(path)))?;
             source.fetch(Named::Words(&name))?;
         }
@@ -235,14 +279,20 @@ impl SongRef {
         if fold(&self.name).is_empty() {
             return Ok(());
         }
-        artists.iter().try_for_each(|artist| source.fetch(Named::Words(&format!("{} {artist}", self.name))))
+        artists
+            .iter()
+            .try_for_each(|artist| source.fetch(Named::Words(&format!("{} {artist}", self.name))))
     }
 
     /// The track that is meant, and what told: the surest sign first.
-    pub(super) fn find(&self, library: &dyn Finder) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
-        for (how, mbid, isrc) in
-            [("mbid", said(self.mbid.as_ref()), None), ("isrc", None, said(self.isrc.as_ref()))]
-        {
+    pub(super) fn find(
+        &self,
+        library: &dyn Finder,
+    ) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
+        for (how, mbid, isrc) in [
+            ("mbid", said(self.mbid.as_ref()), None),
+            ("isrc", None, said(self.isrc.as_ref())),
+        ] {
             if mbid.is_some() || isrc.is_some() {
                 let found = library.by_code(mbid, isrc)?;
                 if let Some(track) = self.best(library, &found)? {
@@ -265,9 +315,14 @@ impl SongRef {
         let mut found = library.by_title(&self.name)?;
         let tracks = library.tracks(&found)?;
         let fits = |track: &Track| {
-            fold(track.tags.title.as_deref().unwrap_or_default()) == title && self.has_artist_of(track)
+            fold(track.tags.title.as_deref().unwrap_or_default()) == title
+                && self.has_artist_of(track)
         };
-        let fitting: Vec<TrackId> = tracks.iter().filter(|track| fits(track)).map(|track| track.id).collect();
+        let fitting: Vec<TrackId> = tracks
+            .iter()
+            .filter(|track| fits(track))
+            .map(|track| track.id)
+            .collect();
         found.retain(|id| fitting.contains(id));
         Ok(self.best(library, &found)?.map(|track| (track, "tags")))
     }
@@ -278,9 +333,13 @@ impl SongRef {
         library: &dyn Finder,
     ) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
         // A bare name may be of another file; with a folder before it, it is this one.
-        let has_folder = said(self.path.as_ref()).is_some_and(|path| path.trim_matches('/').contains('/'));
+        let has_folder =
+            said(self.path.as_ref()).is_some_and(|path| path.trim_matches('/').contains('/'));
         if has_folder {
-            let only_path = Self { path: self.path.clone(), ..Self::default() };
+            let only_path = Self {
+                path: self.path.clone(),
+                ..Self::default()
+            };
             if let Some(found) = only_path.find(library)? {
                 return Ok(Some(found));
             }
@@ -289,21 +348,38 @@ impl SongRef {
     }
 
     fn has_artist_of(&self, track: &Track) -> bool {
-        let mut named = self.artists.iter().map(|artist| fold(&artist.name)).collect::<Vec<_>>();
+        let mut named = self
+            .artists
+            .iter()
+            .map(|artist| fold(&artist.name))
+            .collect::<Vec<_>>();
         named.extend(said(self.artist.as_ref()).map(fold));
         named.retain(|name| !name.is_empty());
-        let known = [track.tags.artist.as_deref(), track.tags.album_artist.as_deref()];
+        let known = [
+            track.tags.artist.as_deref(),
+            track.tags.album_artist.as_deref(),
+        ];
         // "A feat. B" is a track of A and of B.
         let is_known = |name: &String| {
-            known.iter().flatten().any(|known| format!(" {} ", fold(known)).contains(&format!(" {name} ")))
+            known
+                .iter()
+                .flatten()
+                .any(|known| format!(" {} ", fold(known)).contains(&format!(" {name} ")))
         };
         named.is_empty() || named.iter().any(is_known)
     }
 
     /// Of several candidates the one of the same album, then of the nearest length; none whose length is another.
-    fn best(&self, library: &dyn Finder, candidates: &[TrackId]) -> Result<Option<TrackId>, LibraryError> {
-        let seconds =
-            self.duration_ms.map(|ms| ms / 1000.0).or(self.duration).filter(|seconds| *seconds > 0.0);
+    fn best(
+        &self,
+        library: &dyn Finder,
+        candidates: &[TrackId],
+    ) -> Result<Option<TrackId>, LibraryError> {
+        let seconds = self
+            .duration_ms
+            .map(|ms| ms / 1000.0)
+            .or(self.duration)
+            .filter(|seconds| *seconds > 0.0);
         let album = said(self.album.as_ref()).map(fold);
         let mut best: Option<((bool, f64), TrackId)> = None;
         for track in library.tracks(candidates)? {

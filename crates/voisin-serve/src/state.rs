@@ -38,7 +38,8 @@ pub(super) type Shared = Arc<State>;
 /// Starts this program for something else.
 pub(crate) type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
 /// Makes the library's model ready.
-pub(crate) type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
+pub(crate) type LoadModel =
+    Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
 /// A state of the library as other processes leave it: equal ones have equal answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +150,10 @@ fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
     }
     #[cfg(not(unix))]
     {
-        let made = metadata.created()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let made = metadata
+            .created()?
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Ok((made.as_secs(), made.subsec_nanos().into()))
     }
 }
@@ -164,7 +168,8 @@ impl State {
         listener: Box<dyn Fn(&str) + Send + Sync>,
         logs: bool,
     ) -> Result<Self, ServeError> {
-        let whole = WholeLibrary::new().map_err(|error| ServeError::Runtime(std::io::Error::other(error)))?;
+        let whole = WholeLibrary::new()
+            .map_err(|error| ServeError::Runtime(std::io::Error::other(error)))?;
         Ok(Self {
             dir,
             guard,
@@ -289,7 +294,11 @@ impl State {
         let mut watch = lock(&self.watch);
         let path = self.dir.join(DATABASE);
         let found = identity(&path);
-        if watch.library.as_ref().is_some_and(|(_, known)| found.as_ref().ok() != Some(known)) {
+        if watch
+            .library
+            .as_ref()
+            .is_some_and(|(_, known)| found.as_ref().ok() != Some(known))
+        {
             watch.library = None;
             watch.epoch += 1;
             lock(&self.contexts).clear();
@@ -297,13 +306,23 @@ impl State {
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());
-            Problem::later(10, detail, "add music to make a new one, or put it back: the server goes on")
+            Problem::later(
+                10,
+                detail,
+                "add music to make a new one, or put it back: the server goes on",
+            )
         })?;
         if watch.library.is_none() {
             watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
         }
-        let commits = watch.library.as_ref().map_or(Ok(0), |(library, _)| library.data_version())?;
-        Ok(Version { epoch: watch.epoch, commits })
+        let commits = watch
+            .library
+            .as_ref()
+            .map_or(Ok(0), |(library, _)| library.data_version())?;
+        Ok(Version {
+            epoch: watch.epoch,
+            commits,
+        })
     }
 
     /// The tracks that a query asks for.
@@ -322,7 +341,10 @@ impl State {
         let mut lists = {
             let mut lists = lock(&self.lists);
             if lists.of != Some(context.version) {
-                *lists = KnownListings { of: Some(context.version), ..KnownListings::default() };
+                *lists = KnownListings {
+                    of: Some(context.version),
+                    ..KnownListings::default()
+                };
             }
             lists.clone()
         };
@@ -339,7 +361,9 @@ impl State {
         }
         let none = SearchTexts::default();
         let texts = lists.texts.as_deref().unwrap_or(&none);
-        let page = context.engine.list_of(query, &sorted, texts, (*matching).as_ref())?;
+        let page = context
+            .engine
+            .list_of(query, &sorted, texts, (*matching).as_ref())?;
         // What was read may be of a later state than the request began with: then it is not kept.
         if self.version()? == context.version {
             lists.sorted.retain(|(of, _)| *of != order);
@@ -408,7 +432,10 @@ impl State {
                     state.say(&news);
                 }
                 Err((of, problem)) => {
-                    state.say(&format!("the index cannot be built: {}", problem.in_tools()));
+                    state.say(&format!(
+                        "the index cannot be built: {}",
+                        problem.in_tools()
+                    ));
                     *lock(&state.unbuilt) = of.map(|of| (of, KeptFailure::new(problem)));
                 }
             }
@@ -422,11 +449,21 @@ impl State {
         let before = self.version().ok();
         let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
         let others = engine.library().data_version().ok();
-        engine.refresh_index().map(|refresh| refresh.to_string()).map_err(|error| {
-            // What this build wrote itself is no change.
-            let is_alone = engine.library().data_version().ok() == others;
-            (if is_alone { self.version().ok() } else { before }, error.into())
-        })
+        engine
+            .refresh_index()
+            .map(|refresh| refresh.to_string())
+            .map_err(|error| {
+                // What this build wrote itself is no change.
+                let is_alone = engine.library().data_version().ok() == others;
+                (
+                    if is_alone {
+                        self.version().ok()
+                    } else {
+                        before
+                    },
+                    error.into(),
+                )
+            })
     }
 
     /// The library's model, loaded once.
@@ -454,12 +491,26 @@ pub(super) fn way(
     count: usize,
 ) -> Result<Vec<(TrackId, f32)>, Problem> {
     let collection = &explored.collection;
-    let row = |track: TrackId| collection.row(track).ok_or(EngineError::NoVector { id: track });
+    let row = |track: TrackId| {
+        collection
+            .row(track)
+            .ok_or(EngineError::NoVector { id: track })
+    };
     let (from, to) = (row(from)?, row(to)?);
     let vectors = collection.vectors.view();
     let walk = |tracks| {
-        let options = PathOptions { tracks, ..PathOptions::default() };
-        path(vectors, &explored.graph, &collection.meta, from, to, &options)
+        let options = PathOptions {
+            tracks,
+            ..PathOptions::default()
+        };
+        path(
+            vectors,
+            &explored.graph,
+            &collection.meta,
+            from,
+            to,
+            &options,
+        )
     };
     let mut found = walk(None)?;
     if found.rows.len() > count {
@@ -467,5 +518,9 @@ pub(super) fn way(
     }
     let start = vectors.row(from).to_vec();
     let similarity = |row: usize| dot(&start, &vectors.row(row).to_vec()).clamp(0.0, 1.0);
-    Ok(found.rows.iter().map(|&row| (collection.ids[row], similarity(row))).collect())
+    Ok(found
+        .rows
+        .iter()
+        .map(|&row| (collection.ids[row], similarity(row)))
+        .collect())
 }

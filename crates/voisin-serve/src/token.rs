@@ -52,9 +52,9 @@ impl Password {
     fn is(&self, offered: &str) -> bool {
         match self {
             Self::Plain(digest) => blake3::hash(offered.as_bytes()) == *digest,
-            Self::Hashed(hash) => {
-                Argon2::default().verify_password(offered.as_bytes(), hash.as_ref()).is_ok()
-            }
+            Self::Hashed(hash) => Argon2::default()
+                .verify_password(offered.as_bytes(), hash.as_ref())
+                .is_ok(),
         }
     }
 }
@@ -68,10 +68,13 @@ impl Password {
 pub fn hash_password(password: &str) -> Result<String, ServeError> {
     let password = password.trim();
     if password.chars().count() < LEAST_OF_PASSWORD {
-        return Err(ServeError::ShortPassword { least: LEAST_OF_PASSWORD });
+        return Err(ServeError::ShortPassword {
+            least: LEAST_OF_PASSWORD,
+        });
     }
-    let hash: PasswordHash =
-        Argon2::default().hash_password(password.as_bytes()).map_err(|_| ServeError::Random)?;
+    let hash: PasswordHash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|_| ServeError::Random)?;
     Ok(hash.to_string())
 }
 
@@ -95,22 +98,37 @@ impl std::fmt::Debug for Token {
 impl Token {
     fn new(text: String) -> Self {
         let digest = blake3::hash(text.as_bytes());
-        let cookie = |of| blake3::Hash::from(blake3::derive_key(of, text.as_bytes())).to_hex().to_string();
+        let cookie = |of| {
+            blake3::Hash::from(blake3::derive_key(of, text.as_bytes()))
+                .to_hex()
+                .to_string()
+        };
         let cookies = [
             (Rights::Change, cookie("voisin serve, cookie of the page")),
             (Rights::Listen, cookie("voisin serve, cookie of a guest")),
         ];
-        Self { text, digest, cookies, passwords: Vec::new() }
+        Self {
+            text,
+            digest,
+            cookies,
+            passwords: Vec::new(),
+        }
     }
 
     /// Reads the token in `path`, or makes one there.
     pub fn of_file(path: &Path) -> Result<Self, ServeError> {
-        let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
+        let fault = |source| ServeError::TokenFile {
+            path: path.to_owned(),
+            source,
+        };
         match regular_file::read_text(path, LARGEST) {
             Ok(text) => {
                 let text = text.trim().to_owned();
                 if text.len() < LEAST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    return Err(ServeError::WeakToken { path: path.to_owned(), least: LEAST });
+                    return Err(ServeError::WeakToken {
+                        path: path.to_owned(),
+                        least: LEAST,
+                    });
                 }
                 is_the_owners(path)?;
                 Ok(Self::new(text))
@@ -143,25 +161,44 @@ impl Token {
     ///
     /// Where the file cannot be read, is read by others, or has other lines.
     pub fn with_passwords(mut self, path: &Path) -> Result<Self, ServeError> {
-        let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
+        let fault = |source| ServeError::TokenFile {
+            path: path.to_owned(),
+            source,
+        };
         let text = regular_file::read_text(path, LARGEST).map_err(fault)?;
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
         if !(1..=2).contains(&lines.len())
-            || lines.iter().any(|line| line.chars().count() < LEAST_OF_PASSWORD)
+            || lines
+                .iter()
+                .any(|line| line.chars().count() < LEAST_OF_PASSWORD)
             || lines.first() == lines.get(1)
         {
-            return Err(ServeError::WeakPassword { path: path.to_owned(), least: LEAST_OF_PASSWORD });
+            return Err(ServeError::WeakPassword {
+                path: path.to_owned(),
+                least: LEAST_OF_PASSWORD,
+            });
         }
         is_the_owners(path)?;
         let passwords: Option<Vec<Password>> = lines.into_iter().map(Password::of_line).collect();
-        let passwords = passwords.ok_or_else(|| ServeError::OtherHash { path: path.to_owned() })?;
-        self.passwords = [Rights::Change, Rights::Listen].into_iter().zip(passwords).collect();
+        let passwords = passwords.ok_or_else(|| ServeError::OtherHash {
+            path: path.to_owned(),
+        })?;
+        self.passwords = [Rights::Change, Rights::Listen]
+            .into_iter()
+            .zip(passwords)
+            .collect();
         Ok(self)
     }
 
     /// Whether a password is known as it is typed, not as a hash of it.
     pub fn has_plain_password(&self) -> bool {
-        self.passwords.iter().any(|(_, password)| matches!(password, Password::Plain(_)))
+        self.passwords
+            .iter()
+            .any(|(_, password)| matches!(password, Password::Plain(_)))
     }
 
     /// Whether anything shorter than the token is known.
@@ -180,20 +217,29 @@ impl Token {
 
     /// What a password lets a browser do. This may take a second.
     pub(super) fn of_password(&self, offered: &str) -> Option<Rights> {
-        let known = self.passwords.iter().find(|(_, password)| password.is(offered.trim()))?;
+        let known = self
+            .passwords
+            .iter()
+            .find(|(_, password)| password.is(offered.trim()))?;
         Some(known.0)
     }
 
     /// What the page gets in exchange for the token or a code.
     pub(super) fn cookie(&self, rights: Rights) -> &str {
-        self.cookies.iter().find(|(of, _)| *of == rights).map_or("", |(_, cookie)| cookie)
+        self.cookies
+            .iter()
+            .find(|(of, _)| *of == rights)
+            .map_or("", |(_, cookie)| cookie)
     }
 
     /// What a cookie allows.
     pub(super) fn rights_of(&self, offered: &str) -> Option<Rights> {
         let offered = blake3::hash(offered.as_bytes());
         let is_it = |cookie: &str| offered == blake3::hash(cookie.as_bytes());
-        self.cookies.iter().find(|(_, cookie)| is_it(cookie)).map(|(rights, _)| *rights)
+        self.cookies
+            .iter()
+            .find(|(_, cookie)| is_it(cookie))
+            .map(|(rights, _)| *rights)
     }
 }
 
@@ -202,10 +248,16 @@ fn is_the_owners(path: &Path) -> Result<(), ServeError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
+        let fault = |source| ServeError::TokenFile {
+            path: path.to_owned(),
+            source,
+        };
         let mode = std::fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(ServeError::OpenToken { path: path.to_owned(), mode });
+            return Err(ServeError::OpenToken {
+                path: path.to_owned(),
+                mode,
+            });
         }
     }
     #[cfg(not(unix))]
@@ -220,12 +272,16 @@ mod tests {
     #[test]
     fn hashed_passwords_are_compared_with_their_own_parameters() {
         let line = hash_password(" violin and drums\n").unwrap();
-        assert!(line.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{line}");
+        assert!(
+            line.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{line}"
+        );
         assert_ne!(line, hash_password("violin and drums").unwrap(), "salted");
         let known = Password::of_line(&line).unwrap();
         assert!(known.is("violin and drums") && !known.is("violin and drum") && !known.is(&line));
         // By the reference implementation in C: echo -n "violin and drums" | argon2 somesalt -id -m 12 -t 3 -p 1 -e
-        let other = "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$f9q5TBJCS820Fi04s8TeP35XSqf/IVb14+L3SVhyET4";
+        let other =
+            "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$f9q5TBJCS820Fi04s8TeP35XSqf/IVb14+L3SVhyET4";
         assert!(Password::of_line(other).unwrap().is("violin and drums"));
         for wrong in [
             &line[..line.len() - 50],
@@ -236,6 +292,9 @@ mod tests {
         ] {
             assert!(Password::of_line(wrong).is_none(), "{wrong}");
         }
-        assert!(matches!(hash_password("too short"), Err(ServeError::ShortPassword { least: 10 })));
+        assert!(matches!(
+            hash_password("too short"),
+            Err(ServeError::ShortPassword { least: 10 })
+        ));
     }
 }

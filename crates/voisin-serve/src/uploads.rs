@@ -17,13 +17,25 @@ struct Load {
 }
 
 /// Of everybody: several of the longest files, which fit where temporary files lie in memory, too.
-const MOST: Load = Load { files: 16, bytes: 4 * LONGEST_FILE };
+const MOST: Load = Load {
+    files: 16,
+    bytes: 4 * LONGEST_FILE,
+};
 /// Of one device of the owner's.
-const MOST_OF_DEVICE: Load = Load { files: 8, bytes: 2 * LONGEST_FILE };
+const MOST_OF_DEVICE: Load = Load {
+    files: 8,
+    bytes: 2 * LONGEST_FILE,
+};
 /// Of all guests together: a quarter of what there is.
-const MOST_OF_GUESTS: Load = Load { files: MOST.files / 4, bytes: MOST.bytes / 4 };
+const MOST_OF_GUESTS: Load = Load {
+    files: MOST.files / 4,
+    bytes: MOST.bytes / 4,
+};
 /// Of one guest: the page asks two questions about a file at once.
-const MOST_OF_GUEST: Load = Load { files: MOST_OF_GUESTS.files / 2, bytes: MOST_OF_GUESTS.bytes };
+const MOST_OF_GUEST: Load = Load {
+    files: MOST_OF_GUESTS.files / 2,
+    bytes: MOST_OF_GUESTS.bytes,
+};
 /// Bytes a second that a file has to come with, on the whole: 256 kbit/s, less than any line on which music is heard.
 const LEAST_SPEED: u64 = 32_000;
 /// Time before that is looked at.
@@ -46,16 +58,27 @@ impl Uploads {
     /// Where they, or all guests, or everybody, have as many as they may.
     pub(super) fn begin(self: &Arc<Self>, caller: Caller) -> Result<UploadPlace, Problem> {
         self.add(caller, Load { files: 1, bytes: 0 })?;
-        Ok(UploadPlace { uploads: Arc::clone(self), caller, bytes: 0 })
+        Ok(UploadPlace {
+            uploads: Arc::clone(self),
+            caller,
+            bytes: 0,
+        })
     }
 
     fn add(&self, caller: Caller, more: Load) -> Result<(), Problem> {
         let mut loads = lock(&self.0);
         let is_guest = caller.is_guest();
-        let of_device = if is_guest { MOST_OF_GUEST } else { MOST_OF_DEVICE };
+        let of_device = if is_guest {
+            MOST_OF_GUEST
+        } else {
+            MOST_OF_DEVICE
+        };
         let fits = |most: Load, counts: &dyn Fn(&Caller) -> bool| {
-            let taken: Vec<&Load> =
-                loads.iter().filter(|(other, _)| counts(other)).map(|(_, load)| load).collect();
+            let taken: Vec<&Load> = loads
+                .iter()
+                .filter(|(other, _)| counts(other))
+                .map(|(_, load)| load)
+                .collect();
             taken.iter().map(|load| load.files).sum::<usize>() + more.files <= most.files
                 && taken.iter().map(|load| load.bytes).sum::<u64>() + more.bytes <= most.bytes
         };
@@ -63,7 +86,11 @@ impl Uploads {
             && fits(of_device, &|other| *other == caller)
             && (!is_guest || fits(MOST_OF_GUESTS, &|other| other.is_guest()));
         if !is_free {
-            return Err(Problem::later(5, "too many files are sent at once", "ask again in a few seconds"));
+            return Err(Problem::later(
+                5,
+                "too many files are sent at once",
+                "ask again in a few seconds",
+            ));
         }
         let load = loads.entry(caller).or_default();
         load.files += more.files;
@@ -113,23 +140,35 @@ mod tests {
     use crate::peer::Peer;
 
     fn caller(rights: Rights, last: u8) -> Caller {
-        Caller { rights, network: Peer::Address([192, 0, 2, last].into()) }
+        Caller {
+            rights,
+            network: Peer::Address([192, 0, 2, last].into()),
+        }
     }
 
     #[test]
     fn guests_take_no_more_than_a_quarter() {
         let uploads = Arc::new(Uploads::default());
         let begin = |rights, last| uploads.begin(caller(rights, last));
-        let mut guests: Vec<UploadPlace> =
-            (0..20).flat_map(|_| (1..=5).filter_map(|last| begin(Rights::Listen, last).ok())).collect();
+        let mut guests: Vec<UploadPlace> = (0..20)
+            .flat_map(|_| (1..=5).filter_map(|last| begin(Rights::Listen, last).ok()))
+            .collect();
         assert_eq!(guests.len(), 4);
-        assert_eq!(guests.iter().filter(|place| place.caller == guests[0].caller).count(), 1);
+        assert_eq!(
+            guests
+                .iter()
+                .filter(|place| place.caller == guests[0].caller)
+                .count(),
+            1
+        );
         drop(guests.split_off(2));
         assert!(begin(Rights::Listen, 1).is_ok(), "two of one guest");
         // Their bytes: one of the longest files among them all.
         assert!(guests[0].grow(LONGEST_FILE - 1000).is_ok() && guests[1].grow(1000).is_ok());
         assert!(guests[1].grow(1).is_err());
-        let mut own: Vec<UploadPlace> = (0..20).filter_map(|_| begin(Rights::Change, 9).ok()).collect();
+        let mut own: Vec<UploadPlace> = (0..20)
+            .filter_map(|_| begin(Rights::Change, 9).ok())
+            .collect();
         assert_eq!(own.len(), 8, "of a device");
         assert!(own[0].grow(LONGEST_FILE).is_ok() && own[1].grow(LONGEST_FILE).is_ok());
         assert!(own[2].grow(1).is_err());
@@ -144,6 +183,9 @@ mod tests {
     fn slow_files_are_due_before_they_are_whole() {
         let begun = Instant::now();
         let seconds = |bytes| due(begun, bytes).duration_since(begun).as_secs();
-        assert_eq!((seconds(1000), seconds(320_000), seconds(LONGEST_FILE)), (10, 20, 6260));
+        assert_eq!(
+            (seconds(1000), seconds(320_000), seconds(LONGEST_FILE)),
+            (10, 20, 6260)
+        );
     }
 }

@@ -27,7 +27,8 @@ impl FromStr for ServerAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected an address such as http://127.0.0.1:4533, found \"{text}\"");
+        let wrong =
+            || format!("expected an address such as http://127.0.0.1:4533, found \"{text}\"");
         let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(wrong());
@@ -36,10 +37,15 @@ impl FromStr for ServerAddress {
             return Err(wrong());
         }
         if authority.as_str().contains('@') {
-            return Err("a name and a password have no place in an address: leave them out".to_owned());
+            return Err(
+                "a name and a password have no place in an address: leave them out".to_owned(),
+            );
         }
         let path = uri.path().trim_end_matches('/');
-        Ok(Self(format!("{scheme}://{}{path}", authority.as_str().to_ascii_lowercase())))
+        Ok(Self(format!(
+            "{scheme}://{}{path}",
+            authority.as_str().to_ascii_lowercase()
+        )))
     }
 }
 
@@ -125,7 +131,11 @@ const PASSED_BACK: [HeaderName; 17] = [
 ];
 
 fn keep(headers: &mut HeaderMap, known: &[HeaderName]) {
-    let all: Vec<HeaderName> = headers.keys().filter(|name| !known.contains(name)).cloned().collect();
+    let all: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| !known.contains(name))
+        .cloned()
+        .collect();
     for name in all {
         headers.remove(name);
     }
@@ -142,13 +152,17 @@ pub(super) fn is_method(segment: &str) -> bool {
 pub(super) fn forwarded_for(client: IpAddr) -> (HeaderName, HeaderValue) {
     let name = HeaderName::from_static("x-forwarded-for");
     // Digits, letters, points and colons: it always is a value.
-    let value = HeaderValue::from_str(&client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+    let value =
+        HeaderValue::from_str(&client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
     (name, value)
 }
 
 /// Whether a password is sent with it, as some servers take it. A bearer's token is voisin's.
 fn is_basic(value: &HeaderValue) -> bool {
-    value.as_bytes().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"Basic "))
+    value
+        .as_bytes()
+        .get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"Basic "))
 }
 
 impl Upstream {
@@ -160,7 +174,10 @@ impl Upstream {
         let trusting = HttpsConnectorBuilder::new()
             .with_native_roots()
             .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
-        let connector = trusting.https_or_http().enable_http1().wrap_connector(plain);
+        let connector = trusting
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(plain);
         Self {
             address,
             client: Client::builder(TokioExecutor::new()).build(connector),
@@ -175,11 +192,17 @@ impl Upstream {
         } else {
             "is it running, and is this its address?"
         };
-        UpstreamError { server: self.address.to_string(), reason, next }
+        UpstreamError {
+            server: self.address.to_string(),
+            reason,
+            next,
+        }
     }
 
     fn uri(&self, path_and_query: &str) -> Result<Uri, UpstreamError> {
-        format!("{}{path_and_query}", self.address).parse().map_err(|error| self.fault(error))
+        format!("{}{path_and_query}", self.address)
+            .parse()
+            .map_err(|error| self.fault(error))
     }
 
     /// Asks for something and reads the whole answer.
@@ -193,11 +216,22 @@ impl Upstream {
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(path_and_query)?;
-        request.headers_mut().extend(headers.iter().cloned().map(|(name, value)| (Some(name), value)));
+        request.headers_mut().extend(
+            headers
+                .iter()
+                .cloned()
+                .map(|(name, value)| (Some(name), value)),
+        );
         let answer = async {
-            let answer = self.client.request(request).await.map_err(|error| self.refused(&error))?;
+            let answer = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| self.refused(&error))?;
             let (head, body) = answer.into_parts();
-            let body = to_bytes(Body::new(body), LONGEST_ANSWER).await.map_err(|error| self.fault(error))?;
+            let body = to_bytes(Body::new(body), LONGEST_ANSWER)
+                .await
+                .map_err(|error| self.fault(error))?;
             Ok((head.status, body))
         };
         tokio::time::timeout(PATIENCE, answer)
@@ -233,8 +267,10 @@ impl Upstream {
         let location = location.and_then(|location| self.here(location.to_str().ok()?, base));
         headers.extend(location.map(|location| (header::LOCATION, location)));
         // Whatever it is, a browser that opens it under voisin's address runs nothing of it.
-        headers
-            .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("sandbox; default-src 'none'"),
+        );
         Ok(answer)
     }
 
@@ -243,9 +279,12 @@ impl Upstream {
         let address = self.address.as_str();
         let (_, authority) = address.split_once("://")?;
         let path = authority.find('/').map_or("", |at| &authority[at..]);
-        let rest = location.strip_prefix(address).or_else(|| location.strip_prefix(path))?;
+        let rest = location
+            .strip_prefix(address)
+            .or_else(|| location.strip_prefix(path))?;
         let method = rest.strip_prefix("/rest/")?;
-        is_method(method.split('?').next()?).then(|| HeaderValue::from_str(&format!("{base}{rest}")).ok())?
+        is_method(method.split('?').next()?)
+            .then(|| HeaderValue::from_str(&format!("{base}{rest}")).ok())?
     }
 
     fn refused(&self, error: &hyper_util::client::legacy::Error) -> UpstreamError {
@@ -259,15 +298,38 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_people_write_them() {
-        let read = |text: &str| text.parse::<ServerAddress>().map(|address| address.to_string());
-        assert_eq!(read("http://NAS.lan:4533/"), Ok("http://nas.lan:4533".to_owned()));
-        assert_eq!(read("https://music.example/Airsonic/"), Ok("https://music.example/Airsonic".to_owned()));
-        assert_eq!(read("http://[::1]:5000"), Ok("http://[::1]:5000".to_owned()));
-        for wrong in ["", "nas.lan", "nas.lan:4533", "ftp://nas", "http://", "http://a b", "http://nas/?x=1"]
-        {
+        let read = |text: &str| {
+            text.parse::<ServerAddress>()
+                .map(|address| address.to_string())
+        };
+        assert_eq!(
+            read("http://NAS.lan:4533/"),
+            Ok("http://nas.lan:4533".to_owned())
+        );
+        assert_eq!(
+            read("https://music.example/Airsonic/"),
+            Ok("https://music.example/Airsonic".to_owned())
+        );
+        assert_eq!(
+            read("http://[::1]:5000"),
+            Ok("http://[::1]:5000".to_owned())
+        );
+        for wrong in [
+            "",
+            "nas.lan",
+            "nas.lan:4533",
+            "ftp://nas",
+            "http://",
+            "http://a b",
+            "http://nas/?x=1",
+        ] {
             assert!(read(wrong).unwrap_err().contains("expected"), "{wrong}");
         }
-        assert!(read("http://me:secret@nas").unwrap_err().contains("leave them out"));
+        assert!(
+            read("http://me:secret@nas")
+                .unwrap_err()
+                .contains("leave them out")
+        );
     }
 
     #[test]
@@ -275,9 +337,21 @@ mod tests {
         for method in ["ping", "getSong.view", "getSimilarSongs2", "x"] {
             assert!(is_method(method), "{method}");
         }
-        for other in
-            ["", ".view", "..", "..;", ".", "a;b", "%2e%2e", "a/b", "a\\b", "a.view.view", "a.", "sw.js", "ä"]
-        {
+        for other in [
+            "",
+            ".view",
+            "..",
+            "..;",
+            ".",
+            "a;b",
+            "%2e%2e",
+            "a/b",
+            "a\\b",
+            "a.view.view",
+            "a.",
+            "sw.js",
+            "ä",
+        ] {
             assert!(!is_method(other), "{other}");
         }
     }
@@ -291,10 +365,22 @@ mod tests {
         };
         let plain = "http://nas:4533";
         let deep = "http://nas:4533/music";
-        assert_eq!(here(plain, "/rest/getSong?id=1").as_deref(), Some("/voisin/rest/getSong?id=1"));
-        assert_eq!(here(plain, "http://nas:4533/rest/ping.view").as_deref(), Some("/voisin/rest/ping.view"));
-        assert_eq!(here(deep, "/music/rest/ping").as_deref(), Some("/voisin/rest/ping"));
-        assert_eq!(here(deep, "http://nas:4533/music/rest/ping").as_deref(), Some("/voisin/rest/ping"));
+        assert_eq!(
+            here(plain, "/rest/getSong?id=1").as_deref(),
+            Some("/voisin/rest/getSong?id=1")
+        );
+        assert_eq!(
+            here(plain, "http://nas:4533/rest/ping.view").as_deref(),
+            Some("/voisin/rest/ping.view")
+        );
+        assert_eq!(
+            here(deep, "/music/rest/ping").as_deref(),
+            Some("/voisin/rest/ping")
+        );
+        assert_eq!(
+            here(deep, "http://nas:4533/music/rest/ping").as_deref(),
+            Some("/voisin/rest/ping")
+        );
         for elsewhere in [
             "http://127.0.0.1:22/",
             "http://nas:4533.evil.example/rest/ping",

@@ -47,7 +47,13 @@ impl Optimiser {
     pub(super) fn new(options: AdamWOptions, blocks: &mut EachBlock<'_>) -> Self {
         let mut adam = Vec::new();
         blocks(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), options)));
-        Self { adam, decay: 0.0, l1: 0.0, l2: 0.0, clip: 0.0 }
+        Self {
+            adam,
+            decay: 0.0,
+            l1: 0.0,
+            l2: 0.0,
+            clip: 0.0,
+        }
     }
 
     /// One step.
@@ -68,10 +74,17 @@ impl Optimiser {
         if !(length.is_finite() && loss.is_finite()) {
             return Err(TrainError::Diverged { step: at, loss });
         }
-        let scale = if self.clip > 0.0 { (self.clip / length.max(1e-12)).min(1.0) as f32 } else { 1.0 };
+        let scale = if self.clip > 0.0 {
+            (self.clip / length.max(1e-12)).min(1.0) as f32
+        } else {
+            1.0
+        };
         let mut adam = self.adam.iter_mut();
         blocks(&mut |parameters, gradients, decays| {
-            let decay: Vec<f32> = decays.iter().map(|&decays| if decays { own } else { 0.0 }).collect();
+            let decay: Vec<f32> = decays
+                .iter()
+                .map(|&decays| if decays { own } else { 0.0 })
+                .collect();
             let gradients = pulled(parameters, gradients, decays, both);
             if let Some(adam) = adam.next() {
                 adam.step(parameters, &gradients, rate, scale, &decay);
@@ -92,8 +105,19 @@ fn pulled<'a>(
         return gradients.into();
     }
     let sign = |p: f32| if p == 0.0 { 0.0 } else { p.signum() };
-    let pull = |p: &f32, decays: bool| if decays { l1 as f32 * sign(*p) + 2.0 * l2 as f32 * p } else { 0.0 };
-    parameters.iter().zip(gradients).zip(decays).map(|((p, g), decays)| g + pull(p, *decays)).collect()
+    let pull = |p: &f32, decays: bool| {
+        if decays {
+            l1 as f32 * sign(*p) + 2.0 * l2 as f32 * p
+        } else {
+            0.0
+        }
+    };
+    parameters
+        .iter()
+        .zip(gradients)
+        .zip(decays)
+        .map(|((p, g), decays)| g + pull(p, *decays))
+        .collect()
 }
 
 /// Writes tensors and what is said of them, whole or not at all.
@@ -105,11 +129,17 @@ pub(super) fn write_state(
     let bad = |error: &dyn std::fmt::Display| TrainError::checkpoint(path, error.to_string());
     let mut header = HashMap::new();
     if let Some((key, said)) = said {
-        header.insert(key.to_owned(), serde_json::to_string(said).map_err(|error| bad(&error))?);
+        header.insert(
+            key.to_owned(),
+            serde_json::to_string(said).map_err(|error| bad(&error))?,
+        );
     }
-    let bytes = |values: Vec<f32>| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
-    let tensors: Vec<_> =
-        tensors.into_iter().map(|(name, shape, values)| (name, Dtype::F32, shape, bytes(values))).collect();
+    let bytes =
+        |values: Vec<f32>| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
+    let tensors: Vec<_> = tensors
+        .into_iter()
+        .map(|(name, shape, values)| (name, Dtype::F32, shape, bytes(values)))
+        .collect();
     write_safetensors(path, &tensors, header).map_err(|error| bad(&error))
 }
 
@@ -137,7 +167,10 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
     let mut found = BTreeMap::new();
     for (name, tensor) in weights.iter() {
         if tensor.values.iter().any(|x| !x.is_finite()) {
-            return Err(TrainError::checkpoint(path, format!("tensor \"{name}\" holds what is no number")));
+            return Err(TrainError::checkpoint(
+                path,
+                format!("tensor \"{name}\" holds what is no number"),
+            ));
         }
         found.insert(name.to_owned(), tensor.values.clone());
     }
@@ -186,7 +219,13 @@ mod tests {
 
     #[test]
     fn squares_and_sizes_pull_what_decays() {
-        assert_eq!(pulled(&[-1.0, 0.0], &[0.5, 0.5], &[true, true], [0.25, 0.0]).to_vec(), [0.25, 0.5]);
-        assert_eq!(pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], [0.0, 0.1]).to_vec(), [0.7, 0.5]);
+        assert_eq!(
+            pulled(&[-1.0, 0.0], &[0.5, 0.5], &[true, true], [0.25, 0.0]).to_vec(),
+            [0.25, 0.5]
+        );
+        assert_eq!(
+            pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], [0.0, 0.1]).to_vec(),
+            [0.7, 0.5]
+        );
     }
 }

@@ -73,7 +73,9 @@ fn colours() -> [PossibleValue; 8] {
             ColourBy::Word => {
                 value.help("Tag of the model (mood, instrument) that stands out most, as in `find`")
             }
-            ColourBy::Folder => value.help("As deep below the library's top folder as there are colours for"),
+            ColourBy::Folder => {
+                value.help("As deep below the library's top folder as there are colours for")
+            }
             ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
             ColourBy::Artist | ColourBy::Year => value,
         }
@@ -120,7 +122,9 @@ pub(crate) struct PlaylistArgs {
 /// Nearness compares all tracks of both, not only their means. A track counts as by everybody whom its artist names, or,
 /// where you say so once with --count-by, by its composers.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin artists 'nina simone'\n  voisin artists --count-by composer")]
+#[command(
+    after_help = "Examples:\n  voisin artists 'nina simone'\n  voisin artists --count-by composer"
+)]
 pub(crate) struct ArtistsArgs {
     /// Whom tracks count as by from now on, in this library: their artists, or their composers where the files name them.
     /// What `artists` compares, --max-per-artist, mixes and evaluation obey it [default: as it was set; artist]

@@ -39,7 +39,10 @@ pub(crate) struct ClassifyArgs {
 /// Writing answers into files.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tags")]
-#[allow(clippy::struct_excessive_bools, reason = "four switches, each of its own")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four switches, each of its own"
+)]
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
     /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone, and nothing is
@@ -73,7 +76,9 @@ pub(crate) struct WriteTagsArgs {
 impl WriteTagsArgs {
     /// Whether a tag is to be written.
     pub(crate) fn writes(&self, field: TagField) -> bool {
-        self.write_tags.as_ref().is_some_and(|fields| fields.contains(&field))
+        self.write_tags
+            .as_ref()
+            .is_some_and(|fields| fields.contains(&field))
     }
 }
 

@@ -178,7 +178,9 @@ pub(crate) struct TrainClassifierArgs {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        Some((key, value)) if !key.is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
         _ => Err(format!("expected KEY=VALUE, found \"{text}\"")),
     }
 }

@@ -125,7 +125,9 @@ impl std::str::FromStr for WindowCount {
             "all" => Ok(Self::All),
             number => match number.parse() {
                 Ok(n @ 1..=100_000) => Ok(Self::Spread(n)),
-                _ => Err(format!("expected a number from 1 to 100000, or \"all\", found \"{text}\"")),
+                _ => Err(format!(
+                    "expected a number from 1 to 100000, or \"all\", found \"{text}\""
+                )),
             },
         }
     }

@@ -80,7 +80,10 @@ pub(crate) enum ListsCommand {
 }
 
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct PushListsArgs {
     /// The lists [default: all that were pushed before]
     #[arg(value_name = "NAME")]

@@ -96,10 +96,14 @@ pub(crate) fn message(error: &Error) -> String {
 fn is_option_of(called: &str, long: &str) -> bool {
     let mut command = <Cli as clap::CommandFactory>::command();
     for name in called.split(' ').skip(1) {
-        let Some(below) = command.find_subcommand(name).cloned() else { return false };
+        let Some(below) = command.find_subcommand(name).cloned() else {
+            return false;
+        };
         command = below;
     }
-    command.get_arguments().any(|arg| arg.get_long() == Some(long))
+    command
+        .get_arguments()
+        .any(|arg| arg.get_long() == Some(long))
 }
 
 /// The command that these words call: `voisin eval genre`.
@@ -112,7 +116,8 @@ fn command(words: impl Iterator<Item = String>) -> String {
     while let Some(word) = words.next() {
         // A value may be called as a command is: `--library demo`.
         if let Some(long) = word.strip_prefix("--") {
-            let takes = |arg: &clap::Arg| arg.get_long() == Some(long) && arg.get_action().takes_values();
+            let takes =
+                |arg: &clap::Arg| arg.get_long() == Some(long) && arg.get_action().takes_values();
             if command.get_arguments().any(takes) {
                 words.next();
             }

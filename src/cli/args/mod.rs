@@ -34,7 +34,9 @@ use crate::cli::render::screen::Colour;
 use crate::cli::trace::TraceOptions;
 use crate::cli::verbs::Command;
 use crate::encoder::{CpuPath, DeviceChoice, Precision};
-use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::builder::{
+    PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser,
+};
 use clap::{Args, Parser, ValueHint};
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
@@ -42,24 +44,27 @@ pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, OutliersArgs, PathArgs,
-    PlaylistArgs,
+    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, OutliersArgs,
+    PathArgs, PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
-pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs};
+pub(crate) use lab::{
+    AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs,
+};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
-    RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs,
+    RemoveArgs, RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{
-    BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
+    BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
+    NamesArgs,
 };
 pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
 pub(crate) use serve::McpArgs;
@@ -73,7 +78,9 @@ pub(crate) use undo::UndoArgs;
 pub(crate) use units::RandomArgs;
 
 /// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
-fn one_of<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>
+fn one_of<T>(
+    names: impl IntoIterator<Item = impl Into<PossibleValue>>,
+) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
 {
@@ -151,7 +158,8 @@ pub(crate) struct Global {
 pub(crate) fn command() -> clap::Command {
     fn shorten(command: clap::Command) -> clap::Command {
         let hidden = command.mut_args(|option| {
-            let hide = option.is_global_set() && option.get_id() != "library" || option.is_hide_set();
+            let hide =
+                option.is_global_set() && option.get_id() != "library" || option.is_hide_set();
             option.hide(hide)
         });
         hidden.mut_subcommands(shorten)
@@ -159,8 +167,8 @@ pub(crate) fn command() -> clap::Command {
     fn with_paths_on_disk(command: clap::Command) -> clap::Command {
         let checked = command.mut_args(|option| {
             // By how they print: a parser of an option's own gives paths too, and stays.
-            let is_path =
-                format!("{:?}", option.get_value_parser()) == format!("{:?}", ValueParser::path_buf());
+            let is_path = format!("{:?}", option.get_value_parser())
+                == format!("{:?}", ValueParser::path_buf());
             if is_path {
                 option.value_parser(PathBufValueParser::new().try_map(units::on_disk))
             } else {

@@ -103,34 +103,51 @@ impl TypedValueParser for ListFormatParser {
         value: &OsStr,
     ) -> Result<ListFormat, clap::Error> {
         if value.as_encoded_bytes().contains(&b'$') {
-            let template = StringValueParser::new().try_map(|text| text.parse().map(ListFormat::Template));
+            let template =
+                StringValueParser::new().try_map(|text| text.parse().map(ListFormat::Template));
             return template.parse_ref(command, arg, value);
         }
         EnumValueParser::new().parse_ref(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(ListFormat::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+        Some(Box::new(
+            ListFormat::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value),
+        ))
     }
 }
 
 impl ListFormat {
     /// Its name on the command line.
     fn name(&self) -> String {
-        self.to_possible_value()
-            .map_or_else(|| "with a template".to_owned(), |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(
+            || "with a template".to_owned(),
+            |value| value.get_name().to_owned(),
+        )
     }
 
     /// Whether it is for eyes and programs, not for players.
     fn is_printed(&self) -> bool {
-        matches!(self, Self::Table | Self::Json | Self::Csv | Self::Template(_))
+        matches!(
+            self,
+            Self::Table | Self::Json | Self::Csv | Self::Template(_)
+        )
     }
 }
 
 impl ListOutput {
     /// Printed in this format.
     pub(crate) fn new(format: ListFormat) -> Self {
-        Self { format, relative_to: None, null: false, title: None, target: None, replaces: false }
+        Self {
+            format,
+            relative_to: None,
+            null: false,
+            title: None,
+            target: None,
+            replaces: false,
+        }
     }
 
     /// Refuses options that mean nothing in this format.
@@ -151,7 +168,9 @@ impl ListOutput {
             OutputTarget::data(file, self.replaces)?;
         }
         if self.null && self.format != ListFormat::Paths {
-            anyhow::bail!("-0 ends bare paths, expected with it --format paths, found --format {format}");
+            anyhow::bail!(
+                "-0 ends bare paths, expected with it --format paths, found --format {format}"
+            );
         }
         if self.relative_to.is_some() && is_shown {
             anyhow::bail!(

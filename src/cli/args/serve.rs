@@ -23,7 +23,10 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 #[command(
     after_help = "Examples:\n  voisin serve\n  voisin serve --listen '[::1]:9000' --folder ~/Music\n  voisin serve --lan --folder ~/Music\n  curl -H \"Authorization: Bearer $(voisin serve --show-token)\" http://127.0.0.1:8766/api/v1/status"
 )]
-#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct ServeArgs {
     /// Answer from the library in this database (see voisin push); genres, clusters, the map and what else is about all its
     /// tracks is refused without --copy [variable: `VOISIN_BACKEND`]
@@ -46,7 +49,12 @@ pub(crate) struct ServeArgs {
     pub(crate) listen: Vec<Listen>,
     /// Let other machines of this network in: listen on all of this machine's addresses, and answer for its name too
     /// [variable: `VOISIN_SERVE_LAN`]
-    #[arg(long, conflicts_with = "no_token", env = "VOISIN_SERVE_LAN", hide_env = true)]
+    #[arg(
+        long,
+        conflicts_with = "no_token",
+        env = "VOISIN_SERVE_LAN",
+        hide_env = true
+    )]
     pub(crate) lan: bool,
     /// Answer for this host name or address too, this machine's own addresses always; 0.0.0.0: for every address, as a
     /// container must (several: all of them) [variable: `VOISIN_SERVE_ALLOW_HOST`, with commas]
@@ -108,14 +116,30 @@ pub(crate) struct ServeArgs {
     pub(crate) no_watch: bool,
     /// Stand in front of this Subsonic server: what sounds alike is answered, everything else handed on (docs/players.md;
     /// run `voisin link` first) [variable: `VOISIN_SERVE_SUBSONIC`]
-    #[arg(long, value_name = "URL", env = "VOISIN_SERVE_SUBSONIC", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "VOISIN_SERVE_SUBSONIC",
+        hide_env = true
+    )]
     pub(crate) subsonic: Option<ServerAddress>,
     /// Run `voisin link` with that server whenever the library has tracks that it does not know yet, as this user of it, whose
     /// password is that of --password-file [variable: `VOISIN_SERVE_LINK_AS`]
-    #[arg(long, value_name = "NAME", env = "VOISIN_SERVE_LINK_AS", hide_env = true, requires = "subsonic")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "VOISIN_SERVE_LINK_AS",
+        hide_env = true,
+        requires = "subsonic"
+    )]
     pub(crate) link_as: Option<String>,
     /// Answer what plugins ask AudioMuse-AI, by the ids of this linked server [variable: `VOISIN_SERVE_AUDIOMUSE`]
-    #[arg(long, value_name = "URL", env = "VOISIN_SERVE_AUDIOMUSE", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "VOISIN_SERVE_AUDIOMUSE",
+        hide_env = true
+    )]
     pub(crate) audiomuse: Option<ServerAddress>,
     /// Answer Lyrion's plugin Bliss Mixer on a port of its own, which only this machine reaches and which asks for no token
     /// [variable: `VOISIN_SERVE_LMS`]
@@ -253,7 +277,11 @@ pub(crate) struct MpdCommon {
         value_name = "HOST"
     )]
     pub(crate) host: Option<String>,
-    #[arg(help = "Its port [variable: MPD_PORT] [default: 6600]", long, value_name = "PORT")]
+    #[arg(
+        help = "Its port [variable: MPD_PORT] [default: 6600]",
+        long,
+        value_name = "PORT"
+    )]
     pub(crate) port: Option<u16>,
     #[command(flatten)]
     pub(crate) filters: Filters,
@@ -280,7 +308,10 @@ pub(crate) struct McpArgs {
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
-    let parts_fit = path.split('/').skip(1).all(|part| !part.is_empty() && part != "." && part != "..");
+    let parts_fit = path
+        .split('/')
+        .skip(1)
+        .all(|part| !part.is_empty() && part != "." && part != "..");
     if path.is_empty() || (path.starts_with('/') && path.chars().all(plain) && parts_fit) {
         return Ok(path.to_owned());
     }

@@ -10,7 +10,9 @@ use crate::genre::WELL_KNOWN;
 
 /// Train a genre head on your labels, or an encoder of your own
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin train genre\n  voisin train encoder prepare music --cache cache")]
+#[command(
+    after_help = "Examples:\n  voisin train genre\n  voisin train encoder prepare music --cache cache"
+)]
 pub(crate) struct TrainArgs {
     #[command(subcommand)]
     pub(crate) command: TrainCommand,

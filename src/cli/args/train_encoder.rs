@@ -88,7 +88,12 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 1, value_name = "DIVISOR")]
     pub(crate) width: usize,
     /// Channels of the eight convolutions, instead of --width
-    #[arg(long, value_name = "N,N,N,N,N,N,N,N", value_delimiter = ',', conflicts_with = "width")]
+    #[arg(
+        long,
+        value_name = "N,N,N,N,N,N,N,N",
+        value_delimiter = ',',
+        conflicts_with = "width"
+    )]
     pub(crate) widths: Option<Vec<usize>>,
     /// Windows to see in all; the schedule ends here
     #[arg(long, default_value_t = 200_000, value_name = "N")]
@@ -181,7 +186,11 @@ pub(crate) struct ExportEncoderArgs {
     #[arg(long, default_value = "CC0-1.0", value_name = "SPDX")]
     pub(crate) licence: String,
     /// What it was trained on, for the manifest
-    #[arg(long, default_value = "trained with voisin train encoder", value_name = "TEXT")]
+    #[arg(
+        long,
+        default_value = "trained with voisin train encoder",
+        value_name = "TEXT"
+    )]
     pub(crate) provenance: String,
     /// Widen a narrow network to OpenL3's own channels, for programs that expect those; the vectors stay the same
     #[arg(long)]
@@ -213,7 +222,9 @@ impl std::str::FromStr for Weighted {
             Ok(weight) if weight.is_finite() && weight >= 0.0 && !name.is_empty() => {
                 Ok(Self(name.to_owned(), weight))
             }
-            _ => Err(format!("expected NAME or NAME:WEIGHT with a weight of 0 or more, found \"{text}\"")),
+            _ => Err(format!(
+                "expected NAME or NAME:WEIGHT with a weight of 0 or more, found \"{text}\""
+            )),
         }
     }
 }

@@ -20,7 +20,12 @@ impl Shard {
     /// Whether a file belongs to it: by a digest of its path, so that nobody has to agree with anybody.
     pub(crate) fn holds(self, path: &std::path::Path) -> bool {
         let digest = blake3::hash(path.as_os_str().as_encoded_bytes());
-        let number = u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"));
+        let number = u64::from_le_bytes(
+            *digest
+                .as_bytes()
+                .first_chunk()
+                .expect("a digest has 32 bytes"),
+        );
         number % u64::from(self.of) == u64::from(self.index)
     }
 }
@@ -30,7 +35,10 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shard = text.split_once('/').and_then(|(index, of)| {
-            Some(Self { index: index.trim().parse().ok()?, of: of.trim().parse().ok()? })
+            Some(Self {
+                index: index.trim().parse().ok()?,
+                of: of.trim().parse().ok()?,
+            })
         });
         shard.filter(|shard| shard.index < shard.of).ok_or_else(|| {
             format!("expected a share such as 0/4 (of four, counted from 0 to 3), found \"{text}\"")
@@ -63,10 +71,14 @@ fn known_scheme(path: PathBuf) -> Result<PathBuf, String> {
         }
         Some(_) if columnar::FETCH.is_some() => return Ok(path),
         Some(_) => {
-            "expected a path on this machine, as this voisin was built without the feature parquet".to_owned()
+            "expected a path on this machine, as this voisin was built without the feature parquet"
+                .to_owned()
         }
     };
-    Err(format!("{wrong}, found {}: mount it, or copy what is there", path.display()))
+    Err(format!(
+        "{wrong}, found {}: mount it, or copy what is there",
+        path.display()
+    ))
 }
 
 /// The name of a file to write, which must have this ending.
@@ -75,7 +87,9 @@ pub(super) fn with_ending(text: &str, ending: &str) -> Result<PathBuf, String> {
     if output::ending(&path, ending) == ending {
         Ok(path)
     } else {
-        Err(format!("expected a name that ends in .{ending}, found \"{text}\""))
+        Err(format!(
+            "expected a name that ends in .{ending}, found \"{text}\""
+        ))
     }
 }
 
@@ -110,7 +124,12 @@ mod tests {
         }
         assert!(held.iter().all(|&n| n > 70), "{held:?}");
         for text in ["3/3", "1", "-1/3", "0/0", "a/b", ""] {
-            assert!(text.parse::<Shard>().unwrap_err().contains("expected a share"), "{text}");
+            assert!(
+                text.parse::<Shard>()
+                    .unwrap_err()
+                    .contains("expected a share"),
+                "{text}"
+            );
         }
     }
 }

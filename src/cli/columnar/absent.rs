@@ -19,14 +19,21 @@ pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
     FileRecord::read(path)
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "as the function that it stands for")]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "as the function that it stands for"
+)]
 pub(crate) fn local_copy(_: &Path) -> std::io::Result<Option<LocalCopy>> {
     Ok(None)
 }
 
 pub(crate) fn scan_objects(address: &Path, _: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
-    let reason = "this voisin reads no addresses: it was built without the feature parquet".to_owned();
-    scan.problems.push(ScanProblem { path: address.to_owned(), reason });
+    let reason =
+        "this voisin reads no addresses: it was built without the feature parquet".to_owned();
+    scan.problems.push(ScanProblem {
+        path: address.to_owned(),
+        reason,
+    });
 }
 
 fn refuse<T>() -> anyhow::Result<T> {

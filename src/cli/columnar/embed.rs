@@ -56,7 +56,14 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
             }
         }
     };
-    let summary = embed_to_parquet(&embedder, &found.files, &args.output, &options, &mut progress, &stop)?;
+    let summary = embed_to_parquet(
+        &embedder,
+        &found.files,
+        &args.output,
+        &options,
+        &mut progress,
+        &stop,
+    )?;
     let failed = summary.failures + found.problems.len() as u64;
     let text = format!(
         "{} and {} in {}, {} there already",

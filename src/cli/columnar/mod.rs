@@ -8,8 +8,8 @@ mod listen;
 use std::path::Path;
 
 use voisin_parquet::{
-    ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, fetch, object_record,
-    parquet_files,
+    ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, fetch,
+    object_record, parquet_files,
 };
 
 use super::args::{AddArgs, ExportArgs};
@@ -32,12 +32,18 @@ pub(crate) const FETCH: Option<Fetch> = Some(fetch);
 
 /// Size and time of a file, or of an object.
 pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
-    if address::scheme(path).is_some() { object_record(path) } else { FileRecord::read(path) }
+    if address::scheme(path).is_some() {
+        object_record(path)
+    } else {
+        FileRecord::read(path)
+    }
 }
 
 /// What stands for a file while it is listened to, if its path is an address.
 pub(crate) fn local_copy(path: &Path) -> std::io::Result<Option<LocalCopy>> {
-    address::scheme(path).map(|_| Ok(LocalCopy::new(path, fetch(path)?))).transpose()
+    address::scheme(path)
+        .map(|_| Ok(LocalCopy::new(path, fetch(path)?)))
+        .transpose()
 }
 
 /// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
@@ -69,7 +75,11 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
 }
 
 /// Whose vectors the files hold that do not say so.
-fn vectors_of(context: &Context, args: &AddArgs, held: Option<StoredModel>) -> anyhow::Result<VectorsOf> {
+fn vectors_of(
+    context: &Context,
+    args: &AddArgs,
+    held: Option<StoredModel>,
+) -> anyhow::Result<VectorsOf> {
     if let Some(name) = &args.vectors_of {
         return Ok(VectorsOf::Elsewhere(name.clone()));
     }
@@ -82,11 +92,16 @@ fn vectors_of(context: &Context, args: &AddArgs, held: Option<StoredModel>) -> a
 }
 
 fn compression(named: Option<&str>) -> ParquetCompression {
-    named.and_then(ParquetCompression::named).unwrap_or_default()
+    named
+        .and_then(ParquetCompression::named)
+        .unwrap_or_default()
 }
 
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let (windows, compression) = (!args.no_windows, compression(args.compression.compression.as_deref()));
+    let (windows, compression) = (
+        !args.no_windows,
+        compression(args.compression.compression.as_deref()),
+    );
     if args.changes {
         let summary = export_changes(engine, &args.output, windows, compression)?;
         let text = format!(
@@ -107,5 +122,9 @@ pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Endin
         args.output.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if summary.tracks == 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

@@ -21,8 +21,15 @@ fn refuse<T>() -> anyhow::Result<T> {
 
 /// Says which place is meant, without the password that it may hold.
 fn refuse_address<T>(address: &DatabaseAddress) -> anyhow::Result<T> {
-    let named_by = if address.on_command_line { "--backend" } else { VARIABLE };
-    let scheme = address.text.split_once("://").map_or("a database", |(scheme, _)| scheme);
+    let named_by = if address.on_command_line {
+        "--backend"
+    } else {
+        VARIABLE
+    };
+    let scheme = address
+        .text
+        .split_once("://")
+        .map_or("a database", |(scheme, _)| scheme);
     refuse().with_context(|| format!("{named_by} names {scheme}"))
 }
 
@@ -50,7 +57,11 @@ pub(crate) fn worker(_: &Context, _: &WorkerArgs) -> anyhow::Result<Ending> {
     refuse()
 }
 
-pub(crate) fn take_down(_: &Context, address: &DatabaseAddress, _: &RemoveArgs) -> anyhow::Result<Ending> {
+pub(crate) fn take_down(
+    _: &Context,
+    address: &DatabaseAddress,
+    _: &RemoveArgs,
+) -> anyhow::Result<Ending> {
     refuse_address(address)
 }
 

@@ -54,19 +54,30 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     if queries.is_empty() {
         bail!("{place} holds no tracks: \"voisin push\" sends some there");
     }
-    let filter = TrackFilter { genres: args.genre.clone(), ..TrackFilter::default() };
+    let filter = TrackFilter {
+        genres: args.genre.clone(),
+        ..TrackFilter::default()
+    };
     let (truth, exact) = measure(&mut store, &queries, &filter, Effort::Exact, &[])?;
     if truth.iter().all(Vec::is_empty) {
-        bail!("{place}: expected tracks of {}, found none", args.genre.join(" or "));
+        bail!(
+            "{place}: expected tracks of {}, found none",
+            args.genre.join(" or ")
+        );
     }
     let mut widths = Vec::new();
     for &width in &args.widths {
         let (_, quality) = measure(&mut store, &queries, &filter, Effort::Width(width), &truth)?;
-        widths.push(SearchQuality { width: Some(width), ..quality });
+        widths.push(SearchQuality {
+            width: Some(width),
+            ..quality
+        });
     }
     let local = match Library::open_to_read(&context.library_dir()) {
         Ok(library)
-            if library.model()?.is_some_and(|model| model.fingerprint == store.model().fingerprint) =>
+            if library
+                .model()?
+                .is_some_and(|model| model.fingerprint == store.model().fingerprint) =>
         {
             let mut engine = Engine::from_library(library);
             engine.index()?;
@@ -75,7 +86,9 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         }
         _ => None,
     };
-    let good = widths.iter().find(|quality| quality.recall >= f64::from(args.recall.get()));
+    let good = widths
+        .iter()
+        .find(|quality| quality.recall >= f64::from(args.recall.get()));
     let kept = good.and_then(|quality| quality.width);
     if let Some(width) = kept.filter(|_| keeps(args)) {
         store.set_width(width)?;
@@ -83,12 +96,23 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         // Trying widths has changed the options of the shards' servers.
         store.set_width(store.width())?;
     }
-    let json = EvalIndexJson { tracks, queries: queries.len(), exact, widths, local, kept };
+    let json = EvalIndexJson {
+        tracks,
+        queries: queries.len(),
+        exact,
+        widths,
+        local,
+        kept,
+    };
     match args.format {
         ReportFormat::Json => render::print_json(&json)?,
         ReportFormat::Table => print(context, args, &json)?,
     }
-    Ok(if kept.is_some() { Ending::Fine } else { Ending::Partial })
+    Ok(if kept.is_some() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 /// A width is kept for all searches, of which those with a filter are the fewest.
@@ -111,7 +135,10 @@ fn measure(
         times.push(1e3 * start.elapsed().as_secs_f64());
         let expected = truth.get(i).unwrap_or(&found);
         wanted += expected.len();
-        hits += expected.iter().filter(|one| found.iter().any(|other| other.track == one.track)).count();
+        hits += expected
+            .iter()
+            .filter(|one| found.iter().any(|other| other.track == one.track))
+            .count();
         answers.push(found);
     }
     let mean = times.iter().sum::<f64>() / times.len() as f64;
@@ -146,7 +173,10 @@ fn print(context: &Context, args: &EvalIndexArgs, json: &EvalIndexJson) -> anyho
     };
     row("all tracks".to_owned(), &json.exact);
     for quality in &json.widths {
-        row(format!("width {}", quality.width.unwrap_or_default()), quality);
+        row(
+            format!("width {}", quality.width.unwrap_or_default()),
+            quality,
+        );
     }
     if let Some(local) = &json.local {
         row("this disk".to_owned(), local);

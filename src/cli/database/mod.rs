@@ -38,12 +38,21 @@ fn place(option: Option<&str>) -> anyhow::Result<Option<PostgresAddress>> {
 }
 
 fn parse(address: &DatabaseAddress) -> anyhow::Result<PostgresAddress> {
-    Ok(PostgresAddress::parse(&address.text, address.on_command_line)?)
+    Ok(PostgresAddress::parse(
+        &address.text,
+        address.on_command_line,
+    )?)
 }
 
 /// A library in a database.
-pub(crate) fn open(address: &DatabaseAddress, windows: bool) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    Ok(Box::new(Remote::open(Postgres::open(&parse(address)?)?, windows)?))
+pub(crate) fn open(
+    address: &DatabaseAddress,
+    windows: bool,
+) -> anyhow::Result<Box<dyn RemoteLibrary>> {
+    Ok(Box::new(Remote::open(
+        Postgres::open(&parse(address)?)?,
+        windows,
+    )?))
 }
 
 /// The engine's error in a database's.
@@ -56,7 +65,9 @@ pub(crate) fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
 
 /// The next step after a database's error.
 pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<Remedy> {
-    error.downcast_ref::<BackendError>().and_then(BackendError::remedy)
+    error
+        .downcast_ref::<BackendError>()
+        .and_then(BackendError::remedy)
 }
 
 /// Says of a database what was said of the temporary library.
@@ -84,7 +95,11 @@ fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()>
     json.search.why = format!(
         "{}; the database's own index, {}of width {width}; filters that leave few tracks are compared in full",
         count(size.tracks, "track"),
-        if codes == IndexCodes::Signs { "of one bit a number, " } else { "" }
+        if codes == IndexCodes::Signs {
+            "of one bit a number, "
+        } else {
+            ""
+        }
     );
     Ok(())
 }
@@ -126,7 +141,9 @@ impl RemoteLibrary for Remote {
         filter: &TrackFilter,
         sample: Option<usize>,
     ) -> anyhow::Result<Option<String>> {
-        Ok(self.fetch_around(seeds, filter, sample)?.map(|sample| sample.to_string()))
+        Ok(self
+            .fetch_around(seeds, filter, sample)?
+            .map(|sample| sample.to_string()))
     }
 
     fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
@@ -141,7 +158,11 @@ impl RemoteLibrary for Remote {
         self.take_exact();
     }
 
-    fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> anyhow::Result<Vec<SimilarTrack>> {
+    fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> anyhow::Result<Vec<SimilarTrack>> {
         Ok(self.similar(seeds, options)?)
     }
 

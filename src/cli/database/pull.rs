@@ -13,7 +13,9 @@ use crate::library::OpenMode;
 
 pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> {
     let Some(place) = place(args.from.as_deref())? else {
-        bail!("expected the address of a database: --from postgres://USER@HOST/DATABASE, or VOISIN_BACKEND");
+        bail!(
+            "expected the address of a database: --from postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
+        );
     };
     let mut store = Postgres::open(&place)?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
@@ -21,13 +23,18 @@ pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> 
     let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
     let (taken, removed) = match pull(&mut store, &mut engine, &stop) {
         Err(BackendError::Interrupted) => {
-            context.console.note("interrupted: what came is kept; the same command goes on from here");
+            context
+                .console
+                .note("interrupted: what came is kept; the same command goes on from here");
             return Ok(Ending::Interrupted);
         }
         pulled => pulled?,
     };
     if removed > 0 {
-        context.console.note(&format!("{} taken out, as it was there", count(removed, "track")));
+        context.console.note(&format!(
+            "{} taken out, as it was there",
+            count(removed, "track")
+        ));
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
     drop(lock);

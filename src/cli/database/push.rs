@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use voisin_postgres::{
-    BackendError, IndexMaking, Postgres, PostgresAddress, PushEvent, PushOptions, PushSummary, Upgraded, ddl,
-    push,
+    BackendError, IndexMaking, Postgres, PostgresAddress, PushEvent, PushOptions, PushSummary,
+    Upgraded, ddl, push,
 };
 
 use super::place;
@@ -53,16 +53,21 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             DdlForm::Partitioned => ddl::Form::Partitioned(args.shards),
             DdlForm::Citus => ddl::Form::Citus,
         };
-        render::print_line(&ddl::print(form, model.dimension, codes.unwrap_or_default()))?;
+        render::print_line(&ddl::print(
+            form,
+            model.dimension,
+            codes.unwrap_or_default(),
+        ))?;
         return Ok(Ending::Fine);
     }
     let Some(place) = place(args.to.as_deref())? else {
-        bail!("expected the address of a database: --to postgres://USER@HOST/DATABASE, or VOISIN_BACKEND");
+        bail!(
+            "expected the address of a database: --to postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
+        );
     };
-    let index_sql = args
-        .index_sql
-        .as_deref()
-        .map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())));
+    let index_sql = args.index_sql.as_deref().map(|file| {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    });
     let options = PushOptions {
         windows: args.windows,
         index: match (args.no_index, args.reindex) {
@@ -84,15 +89,16 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let mut last_said: Option<Instant> = None;
     let mut progress = |event: PushEvent| match event {
         // A push of millions into a log is thousands of batches.
-        PushEvent::Sent { done, of } if done < of && last_said.is_some_and(|said| said.elapsed() < PAUSE) => {
-        }
+        PushEvent::Sent { done, of }
+            if done < of && last_said.is_some_and(|said| said.elapsed() < PAUSE) => {}
         PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
         PushEvent::Sent { done, of } => {
             last_said = Some(Instant::now());
             console.note(&format!("{} of {}", grouped(done), count(of, "track")));
         }
         PushEvent::Indexing { needed, given } => {
-            let [needed_mb, given_mb] = [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
+            let [needed_mb, given_mb] =
+                [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
             console.note(&format!(
                 "making the vector index: it needs some {needed_mb} MB, maintenance_work_mem is {given_mb} MB"
             ));
@@ -130,7 +136,10 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         ));
     }
     if taken_down > 0 {
-        console.note(&format!("{} not sent, since they were taken down there", count(taken_down, "track")));
+        console.note(&format!(
+            "{} not sent, since they were taken down there",
+            count(taken_down, "track")
+        ));
     }
     if !store.shards().is_empty() && added + updated > 0 && !args.no_index {
         console.note("each shard makes its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
@@ -149,15 +158,21 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             recentred,
         })?,
         ReportFormat::Table => {
-            let others = if of_others > 0 { format!(", sent by others {of_others}") } else { String::new() };
-            let index =
-                index_seconds.map_or_else(String::new, |seconds| format!(", index in {seconds:.1} s"));
+            let others = if of_others > 0 {
+                format!(", sent by others {of_others}")
+            } else {
+                String::new()
+            };
+            let index = index_seconds
+                .map_or_else(String::new, |seconds| format!(", index in {seconds:.1} s"));
             render::print_line(&format!(
                 "added {added}, updated {updated}, unchanged {unchanged}, removed {removed}{others} in {seconds:.1} s{index}"
             ))?;
             if let Some(tracks) = recentred {
                 let tracks = count(tracks, "track");
-                render::print_line(&format!("similarity is relative to the {tracks} there from now on"))?;
+                render::print_line(&format!(
+                    "similarity is relative to the {tracks} there from now on"
+                ))?;
             }
         }
     }
@@ -169,11 +184,16 @@ fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
     let dir = context.library_dir();
     let origin = Library::open_to_read(&dir)?.copied_from()?;
     let renew = is_copy || origin.is_some();
-    let settled = Library::open(&dir, OpenMode::ReadWrite).and_then(|mut library| library.settle(renew));
+    let settled =
+        Library::open(&dir, OpenMode::ReadWrite).and_then(|mut library| library.settle(renew));
     // A library that cannot be written can be sent as it is, unless it would be sent as another one.
     if renew {
-        settled.context("this library needs an identity of its own, and its folder cannot be written")?;
-        let of = origin.map_or_else(String::new, |origin| format!(", a copy of {},", origin.display()));
+        settled.context(
+            "this library needs an identity of its own, and its folder cannot be written",
+        )?;
+        let of = origin.map_or_else(String::new, |origin| {
+            format!(", a copy of {},", origin.display())
+        });
         context.console.note(&format!(
             "this library{of} has an identity of its own from now on: neither takes out what the other has sent"
         ));

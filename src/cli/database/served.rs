@@ -11,7 +11,9 @@ use crate::answers::status::StatusJson;
 use crate::base::text::with_causes;
 use crate::cli::context::Context;
 use crate::cli::remote::DatabaseAddress;
-use crate::engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use crate::engine::{
+    Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
+};
 use crate::library::{OpenMode, TrackFilter};
 use crate::questions::Filters;
 use crate::serve::{Elsewhere, ElsewhereError, Follow, Named, OpenElsewhere};
@@ -28,7 +30,11 @@ pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhe
 }
 
 /// What brings a copy of a database's library into a folder and keeps it up to date.
-pub(crate) fn copy(context: &Context, address: &DatabaseAddress, dir: &Path) -> anyhow::Result<Follow> {
+pub(crate) fn copy(
+    context: &Context,
+    address: &DatabaseAddress,
+    dir: &Path,
+) -> anyhow::Result<Follow> {
     let (console, dir) = (context.console, dir.to_owned());
     let mut mirror = Mirror::open(Postgres::open(&parse(address)?)?, &dir)?;
     let mut is_new = true;
@@ -91,7 +97,10 @@ impl Elsewhere for ServedRemote {
         seeds: &[Seed],
         filter: &TrackFilter,
     ) -> Result<Option<String>, ElsewhereError> {
-        let sample = self.0.fetch_around(seeds, filter, None).map_err(elsewhere_error)?;
+        let sample = self
+            .0
+            .fetch_around(seeds, filter, None)
+            .map_err(elsewhere_error)?;
         Ok(sample.map(|sample| sample.to_string()))
     }
 
@@ -107,7 +116,11 @@ impl Elsewhere for ServedRemote {
         self.0.similar(seeds, options).map_err(elsewhere_error)
     }
 
-    fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, ElsewhereError> {
+    fn mix(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<SimilarTrack>, ElsewhereError> {
         self.0.mix(seeds, options).map_err(elsewhere_error)
     }
 

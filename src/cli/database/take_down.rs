@@ -13,7 +13,11 @@ use crate::cli::verbs::remove::RemovedJson;
 use crate::engine::track_number;
 use crate::library::LibraryError;
 
-pub(crate) fn run(context: &Context, address: &DatabaseAddress, args: &RemoveArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(
+    context: &Context,
+    address: &DatabaseAddress,
+    args: &RemoveArgs,
+) -> anyhow::Result<Ending> {
     let place = parse(address)?;
     let mut remote = Remote::open(Postgres::open(&place)?, false)?;
     let (mut ids, mut paths) = (Vec::new(), Vec::new());
@@ -24,17 +28,27 @@ pub(crate) fn run(context: &Context, address: &DatabaseAddress, args: &RemoveArg
         }
     }
     let tracks = remote.fetch_at(&ids, &paths)?;
-    if let Some(&id) = ids.iter().find(|id| tracks.iter().all(|track| track.id != **id)) {
+    if let Some(&id) = ids
+        .iter()
+        .find(|id| tracks.iter().all(|track| track.id != **id))
+    {
         return Err(LibraryError::UnknownTrack(id).into());
     }
-    let files: Vec<String> =
-        tracks.iter().flat_map(|track| &track.files).map(|file| lossy(&file.record.path)).collect();
+    let files: Vec<String> = tracks
+        .iter()
+        .flat_map(|track| &track.files)
+        .map(|file| lossy(&file.record.path))
+        .collect();
     let mut taken = tracks.len() as u64;
     if !args.dry_run {
         let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
         taken = remote.store().take_down(&contents)?;
     }
-    let did = if args.dry_run { "would take down" } else { "took down" };
+    let did = if args.dry_run {
+        "would take down"
+    } else {
+        "took down"
+    };
     match args.format {
         ReportFormat::Json => render::print_json(&RemovedJson {
             dry_run: args.dry_run,
@@ -44,15 +58,24 @@ pub(crate) fn run(context: &Context, address: &DatabaseAddress, args: &RemoveArg
             ..RemovedJson::default()
         })?,
         ReportFormat::Table if tracks.is_empty() => {
-            context.console.note(&format!("nothing to take down: {place} has no such file"));
+            context
+                .console
+                .note(&format!("nothing to take down: {place} has no such file"));
         }
         ReportFormat::Table => {
             if args.dry_run {
                 render::print_paths(files.iter().map(String::as_bytes), false)?;
             }
             let files = count(files.len() as u64, "file");
-            context.console.note(&format!("{did} {} ({files}) in {place}", count(taken, "track")));
+            context.console.note(&format!(
+                "{did} {} ({files}) in {place}",
+                count(taken, "track")
+            ));
         }
     }
-    Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if tracks.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

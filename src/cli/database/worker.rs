@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use voisin_postgres::{
-    Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, Postgres, PostgresAddress,
-    job_status, put,
+    Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, Postgres,
+    PostgresAddress, job_status, put,
 };
 
 use super::place;
@@ -24,7 +24,9 @@ use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named};
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model};
+use crate::engine::{
+    AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model,
+};
 use crate::library::scan::{Exclusions, Links};
 use crate::library::{FileRecord, Library, OpenMode};
 use crate::track::ContentKind;
@@ -83,10 +85,18 @@ struct JobFailureJson {
 
 impl From<JobStatus> for WorkersJson {
     fn from(status: JobStatus) -> Self {
-        let JobCounts { jobs, done, failed, leased } = status.counts;
+        let JobCounts {
+            jobs,
+            done,
+            failed,
+            leased,
+        } = status.counts;
         let left = jobs.saturating_sub(done + failed) as f64;
-        let lease =
-            |lease: JobLease| LeaseJson { worker: lease.worker, files: lease.files, until: lease.until };
+        let lease = |lease: JobLease| LeaseJson {
+            worker: lease.worker,
+            files: lease.files,
+            until: lease.until,
+        };
         let failure = |failure: JobFailure| JobFailureJson {
             path: failure.path.display().to_string(),
             attempts: failure.attempts,
@@ -98,8 +108,13 @@ impl From<JobStatus> for WorkersJson {
             failed,
             leased,
             per_hour: status.per_hour,
-            seconds_left: (left == 0.0 || status.per_hour > 0.0)
-                .then(|| if left == 0.0 { 0.0 } else { 3600.0 * left / status.per_hour }),
+            seconds_left: (left == 0.0 || status.per_hour > 0.0).then(|| {
+                if left == 0.0 {
+                    0.0
+                } else {
+                    3600.0 * left / status.per_hour
+                }
+            }),
             workers: status.leases.into_iter().map(lease).collect(),
             failures: status.failures.into_iter().map(failure).collect(),
         }
@@ -108,7 +123,9 @@ impl From<JobStatus> for WorkersJson {
 
 pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending> {
     let Some(place) = place(args.jobs.as_deref())? else {
-        bail!("expected the address of a database: --jobs postgres://USER@HOST/DATABASE, or VOISIN_BACKEND");
+        bail!(
+            "expected the address of a database: --jobs postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
+        );
     };
     if args.status {
         return status(&place, args.format);
@@ -126,16 +143,32 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     let stop = context.stop_on_ctrl_c()?;
     let renewal = Renewal::start(jobs.again()?, args.lease.0);
     let mut own = [0, 0];
-    let worked = work(context, &embedder, &mut jobs, &mut results, args, &stop, &mut own);
+    let worked = work(
+        context,
+        &embedder,
+        &mut jobs,
+        &mut results,
+        args,
+        &stop,
+        &mut own,
+    );
     drop(renewal);
     // What is in hand need not wait for its lease to end.
     let given_back = jobs.give_back();
     let counts = worked?;
     given_back?;
-    let JobCounts { jobs, done, failed, .. } = counts;
+    let JobCounts {
+        jobs, done, failed, ..
+    } = counts;
     match args.format {
         ReportFormat::Json => {
-            render::print_json(&WorkerJson { jobs, done, failed, own_done: own[0], own_failed: own[1] })?;
+            render::print_json(&WorkerJson {
+                jobs,
+                done,
+                failed,
+                own_done: own[0],
+                own_failed: own[1],
+            })?;
         }
         ReportFormat::Table => render::print_line(&format!(
             "{} done and {} failed of {}; by this worker {} and {}",
@@ -157,7 +190,11 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
 
 /// Puts the files that were named into the table.
 fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result<Ending> {
-    let links = if args.follow_links { Links::All } else { Links::Below(&[]) };
+    let links = if args.follow_links {
+        Links::All
+    } else {
+        Links::Below(&[])
+    };
     let mut found = scan_named(&named_paths(&args.add)?, &Exclusions::default(), links);
     if let [first, ..] = &found.leading_out[..] {
         context.console.warn(&format!(
@@ -168,7 +205,9 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
     }
     found.split_files(&|_| false);
     for problem in &found.problems {
-        context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+        context
+            .console
+            .warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
     if found.files.is_empty() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
@@ -176,13 +215,21 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
     let JobsAdded { added, changed } = jobs.add(&found.files)?;
     let unchanged = found.files.len() as u64 - added - changed;
     match args.format {
-        ReportFormat::Json => render::print_json(&FilledJson { added, changed, unchanged })?,
+        ReportFormat::Json => render::print_json(&FilledJson {
+            added,
+            changed,
+            unchanged,
+        })?,
         ReportFormat::Table => render::print_line(&format!(
             "{} added, {changed} changed and listened to again, {unchanged} there already",
             count(added, "file")
         ))?,
     }
-    Ok(if found.problems.is_empty() { Ending::Fine } else { Ending::Partial })
+    Ok(if found.problems.is_empty() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 /// Says how far all workers are.
@@ -206,19 +253,33 @@ fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Endin
         status.leased
     ))?;
     render::print_line(&match status.seconds_left {
-        Some(left) => format!("{:.0} an hour, {} to go", status.per_hour, render::clock(left)),
+        Some(left) => format!(
+            "{:.0} an hour, {} to go",
+            status.per_hour,
+            render::clock(left)
+        ),
         None => "no two done in the last ten minutes".to_owned(),
     })?;
-    let mut workers =
-        Table::new(&[("worker", Align::Left), ("files in hand", Align::Right), ("until", Align::Left)]);
+    let mut workers = Table::new(&[
+        ("worker", Align::Left),
+        ("files in hand", Align::Right),
+        ("until", Align::Left),
+    ]);
     for lease in &status.workers {
         workers.row([&lease.worker, &lease.files.to_string(), &lease.until]);
     }
     workers.print()?;
-    let mut failures =
-        Table::new(&[("failed", Align::Left), ("tried", Align::Right), ("reason", Align::Left)]);
+    let mut failures = Table::new(&[
+        ("failed", Align::Left),
+        ("tried", Align::Right),
+        ("reason", Align::Left),
+    ]);
     for failure in &status.failures {
-        failures.row([&failure.path, &failure.attempts.to_string(), &failure.reason]);
+        failures.row([
+            &failure.path,
+            &failure.attempts.to_string(),
+            &failure.reason,
+        ]);
     }
     failures.print()?;
     Ok(Ending::Fine)
@@ -262,10 +323,15 @@ fn work(
         }
         let judged = listen(context, embedder, &some, results, &options, &alive, stop)?;
         jobs.finish(&judged)?;
-        let done = judged.iter().filter(|(.., judged)| *judged == JobOutcome::Done).count() as u64;
+        let done = judged
+            .iter()
+            .filter(|(.., judged)| *judged == JobOutcome::Done)
+            .count() as u64;
         own[0] += done;
         own[1] += judged.len() as u64 - done;
-        context.console.detail(&format!("{} done", count(judged.len() as u64, "file")));
+        context
+            .console
+            .detail(&format!("{} done", count(judged.len() as u64, "file")));
     }
     Ok(jobs.counts()?)
 }
@@ -300,7 +366,11 @@ fn listen(
                 Outcome::Failed(error) => {
                     let reason = with_causes(error);
                     console.warn(&reason);
-                    if error.is_transient() { JobOutcome::Later(reason) } else { JobOutcome::Failed(reason) }
+                    if error.is_transient() {
+                        JobOutcome::Later(reason)
+                    } else {
+                        JobOutcome::Failed(reason)
+                    }
                 }
                 _ => JobOutcome::Done,
             };
@@ -311,10 +381,14 @@ fn listen(
     let is_new = some.iter().all(|job| job.attempts == 1);
     results.listen(embedder, &files, is_new, options, &mut progress, stop)?;
     let stopped = stop.load(Ordering::Relaxed);
-    let mut files: HashMap<PathBuf, FileRecord> =
-        files.into_iter().map(|file| (file.path.clone(), file)).collect();
+    let mut files: HashMap<PathBuf, FileRecord> = files
+        .into_iter()
+        .map(|file| (file.path.clone(), file))
+        .collect();
     let all = some.iter().filter_map(|job| {
-        let known = judged.remove(&job.path).or_else(|| (!stopped).then_some(JobOutcome::Done))?;
+        let known = judged
+            .remove(&job.path)
+            .or_else(|| (!stopped).then_some(JobOutcome::Done))?;
         Some((job.id, files.remove(&job.path), known))
     });
     Ok(all.collect())
@@ -326,8 +400,11 @@ struct Heartbeat<'a>(Option<&'a Path>);
 impl Heartbeat<'_> {
     fn beat(&self) -> anyhow::Result<()> {
         let Some(path) = self.0 else { return Ok(()) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        std::fs::write(path, format!("{now}\n")).with_context(|| format!("cannot write {}", path.display()))
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs());
+        std::fs::write(path, format!("{now}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -338,7 +415,9 @@ fn check_heartbeat(path: &Path) -> anyhow::Result<()> {
     let found = regular_file::read_text(path, LONGEST);
     let is_ours = found.is_ok_and(|text| text.trim().parse::<u64>().is_ok());
     match OutputTarget::data(path, is_ours) {
-        Ok(place) if place.is_standard() => bail!("--alive: expected a file, found standard output"),
+        Ok(place) if place.is_standard() => {
+            bail!("--alive: expected a file, found standard output")
+        }
         Err(error) if error.remedy().is_some() => bail!("{error}: name another"),
         place => Ok(place.map(drop)?),
     }
@@ -346,19 +425,39 @@ fn check_heartbeat(path: &Path) -> anyhow::Result<()> {
 
 /// Where vectors go.
 enum Results {
-    Files { dir: PathBuf, windows: bool, kind: ContentKind },
-    Tables { store: Box<Postgres>, windows: bool, kind: ContentKind },
+    Files {
+        dir: PathBuf,
+        windows: bool,
+        kind: ContentKind,
+    },
+    Tables {
+        store: Box<Postgres>,
+        windows: bool,
+        kind: ContentKind,
+    },
 }
 
 impl Results {
-    fn open(embedder: &Embedder, place: &PostgresAddress, args: &WorkerArgs) -> anyhow::Result<Self> {
+    fn open(
+        embedder: &Embedder,
+        place: &PostgresAddress,
+        args: &WorkerArgs,
+    ) -> anyhow::Result<Self> {
         let kind = args.identity.unwrap_or_default();
         if let Some(dir) = &args.output {
             columnar::make_folder(dir)?;
-            return Ok(Self::Files { dir: dir.clone(), windows: !args.no_windows, kind });
+            return Ok(Self::Files {
+                dir: dir.clone(),
+                windows: !args.no_windows,
+                kind,
+            });
         }
         let store = Postgres::open_or_create(place, &stored_model(embedder)?)?;
-        Ok(Self::Tables { store: Box::new(store), windows: args.with_windows, kind })
+        Ok(Self::Tables {
+            store: Box::new(store),
+            windows: args.with_windows,
+            kind,
+        })
     }
 
     /// - `is_new`: what others may have written need not be looked at
@@ -373,10 +472,17 @@ impl Results {
     ) -> anyhow::Result<()> {
         match self {
             Self::Files { dir, windows, kind } => {
-                let add = AddOptions { force: is_new, ..*options };
+                let add = AddOptions {
+                    force: is_new,
+                    ..*options
+                };
                 columnar::listen(embedder, files, dir, (add, *windows, *kind), progress, stop)?;
             }
-            Self::Tables { store, windows, kind } => {
+            Self::Tables {
+                store,
+                windows,
+                kind,
+            } => {
                 let scratch = tempfile::tempdir()?;
                 let mut library = Library::open(scratch.path(), OpenMode::Create)?;
                 library.set_content_kind(*kind)?;
@@ -412,7 +518,10 @@ impl Renewal {
                 let _ = jobs.renew();
             }
         });
-        Self { stop, thread: Some(thread) }
+        Self {
+            stop,
+            thread: Some(thread),
+        }
     }
 }
 
@@ -433,9 +542,12 @@ mod tests {
     fn a_sign_of_life_overwrites_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alive");
-        for (there, is_fine) in
-            [(None, true), (Some("1764316800\n"), true), (Some("PRECIOUS"), false), (Some(""), false)]
-        {
+        for (there, is_fine) in [
+            (None, true),
+            (Some("1764316800\n"), true),
+            (Some("PRECIOUS"), false),
+            (Some(""), false),
+        ] {
             let _ = std::fs::remove_file(&path);
             if let Some(text) = there {
                 std::fs::write(&path, text).unwrap();

@@ -8,7 +8,9 @@ use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
 use crate::engine::{Evidence, Finding, GenreAnswer};
 use crate::explore::TrackMeta;
-use crate::genre::{Basis, FusionPart, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes};
+use crate::genre::{
+    Basis, FusionPart, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
+};
 use crate::track::TrackId;
 
 /// Shares below this are not worth a line.
@@ -17,7 +19,11 @@ const SMALLEST_SHARE: f32 = 0.01;
 /// Prints answers.
 ///
 /// - `brief`: as a table, one line each, without reasons
-pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -> anyhow::Result<()> {
+pub(crate) fn print(
+    answers: &[GenreAnswer],
+    brief: bool,
+    output: &ListOutput,
+) -> anyhow::Result<()> {
     match output.format {
         ListFormat::Table if brief => print_list(answers),
         ListFormat::Table => {
@@ -29,13 +35,23 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
             }
             Ok(())
         }
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>(), &output.format)
-        }
+        ListFormat::Json | ListFormat::Template(_) => print_rows(
+            &answers.iter().map(AnswerJson::new).collect::<Vec<_>>(),
+            &output.format,
+        ),
         ListFormat::Csv => render::print_csv(
-            ["path", "genre", "probability", "unknown", "best", "labelled_tracks", "labelled_genres"],
+            [
+                "path",
+                "genre",
+                "probability",
+                "unknown",
+                "best",
+                "labelled_tracks",
+                "labelled_genres",
+            ],
             answers.iter().map(|answer| {
-                let name = |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
+                let name =
+                    |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
                 let unknown = match answer.unknown() {
                     Some(UnknownReason::Novel) => "novel",
                     Some(UnknownReason::Unsure) => "unsure",
@@ -55,8 +71,9 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
             }),
         ),
         _ => {
-            let of =
-                |answer: &GenreAnswer| TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path);
+            let of = |answer: &GenreAnswer| {
+                TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path)
+            };
             let metas: Vec<TrackMeta> = answers.iter().map(of).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", output)
         }
@@ -77,8 +94,10 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
             (Some(UnknownReason::Steady), _) => "a tone or noise".to_owned(),
             (Some(UnknownReason::Lacking), _) => {
-                let genre =
-                    answer.sounds_like.as_ref().map_or_else(String::new, |like| like.genre.to_string());
+                let genre = answer
+                    .sounds_like
+                    .as_ref()
+                    .map_or_else(String::new, |like| like.genre.to_string());
                 format!("sounds like {genre}, which your labels lack")
             }
             (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
@@ -91,15 +110,19 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (None, None) => "unknown".to_owned(),
         };
         let id = answer.track.map_or_else(String::new, |id| id.to_string());
-        let share = answer.best().map_or_else(String::new, |_| percent(answer.probability()));
+        let share = answer
+            .best()
+            .map_or_else(String::new, |_| percent(answer.probability()));
         table.row([genre, share, sure, id, lossy(&answer.path)]);
     }
     table.print()?;
     // What the shares rest on is the same for all.
     match answers.first() {
-        Some(GenreAnswer { labelled, finding: Finding::Vote { .. } | Finding::Head { .. }, .. }) => {
-            line(&format!("from {labelled}"))
-        }
+        Some(GenreAnswer {
+            labelled,
+            finding: Finding::Vote { .. } | Finding::Head { .. },
+            ..
+        }) => line(&format!("from {labelled}")),
         _ => Ok(()),
     }
 }
@@ -112,8 +135,13 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
     match &answer.finding {
         Finding::Nobody => Ok(()),
         Finding::FirstGuess(guess) => print_guess(guess),
-        Finding::Vote { votes, evidence, .. } => print_votes(votes, evidence),
-        Finding::Head { prediction, evidence } => print_prediction(prediction, evidence),
+        Finding::Vote {
+            votes, evidence, ..
+        } => print_votes(votes, evidence),
+        Finding::Head {
+            prediction,
+            evidence,
+        } => print_prediction(prediction, evidence),
     }
 }
 
@@ -122,23 +150,39 @@ fn line(text: &str) -> anyhow::Result<()> {
 }
 
 fn print_guess(guess: &Guess) -> anyhow::Result<()> {
-    let mut table =
-        Table::new(&[("genre", Align::Left), ("probability", Align::Right), ("learnt from", Align::Left)])
-            .indented(2);
-    for share in guess.shares.iter().filter(|share| share.probability >= 2.0 * SMALLEST_SHARE) {
+    let mut table = Table::new(&[
+        ("genre", Align::Left),
+        ("probability", Align::Right),
+        ("learnt from", Align::Left),
+    ])
+    .indented(2);
+    for share in guess
+        .shares
+        .iter()
+        .filter(|share| share.probability >= 2.0 * SMALLEST_SHARE)
+    {
         let basis = match share.basis {
             Basis::Labels => "labelled recordings",
             Basis::Tags => "tags only",
         };
-        table.row([share.genre.to_string(), percent(share.probability), basis.to_owned()]);
+        table.row([
+            share.genre.to_string(),
+            percent(share.probability),
+            basis.to_owned(),
+        ]);
     }
     table.print()
 }
 
 fn print_votes(votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
-    let others = votes.shares.iter().skip(1).filter(|share| share.share >= SMALLEST_SHARE);
-    let others: Vec<String> =
-        others.map(|share| format!("{} {}", share.genre, percent(share.share))).collect();
+    let others = votes
+        .shares
+        .iter()
+        .skip(1)
+        .filter(|share| share.share >= SMALLEST_SHARE);
+    let others: Vec<String> = others
+        .map(|share| format!("{} {}", share.genre, percent(share.share)))
+        .collect();
     if !others.is_empty() {
         line(&format!("  then: {}", others.join(", ")))?;
     }
@@ -158,11 +202,17 @@ fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyh
     if !prediction.head.is_empty() {
         line(&format!("  head:       {}", shares(&prediction.head)))?;
     }
-    line(&format!("  neighbours: {}", shares(&prediction.votes.shares)))?;
+    line(&format!(
+        "  neighbours: {}",
+        shares(&prediction.votes.shares)
+    ))?;
     if prediction.held_out {
         line("  it trained the head: this is what was learnt without its artist")?;
     }
-    line(&format!("  stranger than {} of the labelled tracks", percent(prediction.novelty)))?;
+    line(&format!(
+        "  stranger than {} of the labelled tracks",
+        percent(prediction.novelty)
+    ))?;
     let voters = count(prediction.votes.count as u64, "labelled track");
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
     line(&format!(
@@ -170,13 +220,21 @@ fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyh
         evidence.len(),
         percent(weight)
     ))?;
-    line("  a weight is by nearness in what tells the genres apart; similarity is in all that is heard")?;
+    line(
+        "  a weight is by nearness in what tells the genres apart; similarity is in all that is heard",
+    )?;
     print_voters(evidence)
 }
 
 fn shares(list: &[GenreShare]) -> String {
-    let worth = list.iter().filter(|share| share.share >= SMALLEST_SHARE).take(4);
-    worth.map(|share| format!("{} {}", share.genre, percent(share.share))).collect::<Vec<_>>().join(", ")
+    let worth = list
+        .iter()
+        .filter(|share| share.share >= SMALLEST_SHARE)
+        .take(4);
+    worth
+        .map(|share| format!("{} {}", share.genre, percent(share.share)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn print_voters(evidence: &[Evidence]) -> anyhow::Result<()> {

@@ -18,7 +18,11 @@ pub(crate) fn print_found(
     let names: Vec<String> = answer.phrase.terms.iter().map(name_and_meaning).collect();
     match output.format {
         ListFormat::Table => {
-            let mut columns = vec![("", Align::Right), ("id", Align::Right), ("fit", Align::Right)];
+            let mut columns = vec![
+                ("", Align::Right),
+                ("id", Align::Right),
+                ("fit", Align::Right),
+            ];
             columns.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
             columns.extend([
                 ("artist", Align::Left),
@@ -28,8 +32,11 @@ pub(crate) fn print_found(
             ]);
             let mut table = Table::new(&columns);
             for (i, found) in answer.tracks.iter().enumerate() {
-                let mut cells =
-                    vec![(i + 1).to_string(), found.track.id.to_string(), format!("{:.2}", found.fit)];
+                let mut cells = vec![
+                    (i + 1).to_string(),
+                    found.track.id.to_string(),
+                    format!("{:.2}", found.fit),
+                ];
                 cells.extend(found.terms.iter().map(|share| rank(*share)));
                 cells.extend([
                     found.track.main_artist().unwrap_or_default().to_owned(),
@@ -59,8 +66,11 @@ pub(crate) fn print_found(
             }),
         ),
         _ => {
-            let metas: Vec<TrackMeta> =
-                answer.tracks.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
+            let metas: Vec<TrackMeta> = answer
+                .tracks
+                .iter()
+                .map(|found| meta(&found.track, &Taxonomy::default()))
+                .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin find", output)
         }
     }

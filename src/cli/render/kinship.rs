@@ -9,7 +9,11 @@ const KIN: usize = 3;
 /// Says of a genre what it lies within.
 pub(crate) fn within(genre: &GenreKinship, said: String) -> String {
     let wholes: Vec<&str> = genre.within.iter().map(Genre::name).collect();
-    if wholes.is_empty() { said } else { format!("{said} (within {})", wholes.join(", ")) }
+    if wholes.is_empty() {
+        said
+    } else {
+        format!("{said} (within {})", wholes.join(", "))
+    }
 }
 
 /// Prints the overview of all genres.
@@ -21,12 +25,18 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
         ("nearest genres (distance, 0 to 1)", Align::Left),
     ]);
     for genre in &kinship.genres {
-        let kin: Vec<String> =
-            genre.nearest.iter().take(KIN).map(|kin| format!("{} {:.2}", kin.genre, kin.distance)).collect();
+        let kin: Vec<String> = genre
+            .nearest
+            .iter()
+            .take(KIN)
+            .map(|kin| format!("{} {:.2}", kin.genre, kin.distance))
+            .collect();
         let cells = [
             within(genre, genre.genre.to_string()),
             genre.tracks.to_string(),
-            genre.cohesion.map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.2}")),
+            genre
+                .cohesion
+                .map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.2}")),
             kin.join(", "),
         ];
         table.row(cells);

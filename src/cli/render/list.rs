@@ -27,7 +27,8 @@ pub(crate) fn print_page(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
-    let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
+    let json =
+        |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
     match output.format {
         ListFormat::Table => print_table(page, words, by_album),
         ListFormat::Json | ListFormat::Template(_) => {
@@ -35,34 +36,47 @@ pub(crate) fn print_page(
         }
         ListFormat::Csv => super::print_csv(
             [
-                "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence", "mbid",
-                "isrc", "tempo", "key", "loudness", "words",
+                "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence",
+                "mbid", "isrc", "tempo", "key", "loudness", "words",
             ],
-            page.tracks.iter().map(|track| (&track.path, json(track))).map(|(path, track)| {
-                let number =
-                    |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
-                [
-                    track.id.to_string(),
-                    table_path(path),
-                    track.artist.unwrap_or_default(),
-                    track.title.unwrap_or_default(),
-                    track.album.unwrap_or_default(),
-                    track.genres.join(";"),
-                    track.year.map_or_else(String::new, |year| year.to_string()),
-                    format!("{:.2}", track.seconds),
-                    track.licence.unwrap_or_default(),
-                    track.mbid.unwrap_or_default(),
-                    track.isrc.unwrap_or_default(),
-                    number(track.tempo),
-                    track.key.unwrap_or_default().to_owned(),
-                    number(track.loudness),
-                    track.words.into_iter().flatten().map(|word| word.word).collect::<Vec<_>>().join(";"),
-                ]
-            }),
+            page.tracks
+                .iter()
+                .map(|track| (&track.path, json(track)))
+                .map(|(path, track)| {
+                    let number = |value: Option<f64>| {
+                        value.map_or_else(String::new, |value| format!("{value:.2}"))
+                    };
+                    [
+                        track.id.to_string(),
+                        table_path(path),
+                        track.artist.unwrap_or_default(),
+                        track.title.unwrap_or_default(),
+                        track.album.unwrap_or_default(),
+                        track.genres.join(";"),
+                        track.year.map_or_else(String::new, |year| year.to_string()),
+                        format!("{:.2}", track.seconds),
+                        track.licence.unwrap_or_default(),
+                        track.mbid.unwrap_or_default(),
+                        track.isrc.unwrap_or_default(),
+                        number(track.tempo),
+                        track.key.unwrap_or_default().to_owned(),
+                        number(track.loudness),
+                        track
+                            .words
+                            .into_iter()
+                            .flatten()
+                            .map(|word| word.word)
+                            .collect::<Vec<_>>()
+                            .join(";"),
+                    ]
+                }),
         ),
         _ => {
-            let metas: Vec<TrackMeta> =
-                page.tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
+            let metas: Vec<TrackMeta> = page
+                .tracks
+                .iter()
+                .map(|track| meta(track, &Taxonomy::default()))
+                .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)
         }
     }
@@ -93,8 +107,11 @@ fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::
         (!words.is_empty(), ("words", Align::Left)),
         (true, ("path", Align::Left)),
     ];
-    let shown: Vec<(&str, Align)> =
-        columns.iter().filter(|(is_shown, _)| *is_shown).map(|(_, column)| *column).collect();
+    let shown: Vec<(&str, Align)> = columns
+        .iter()
+        .filter(|(is_shown, _)| *is_shown)
+        .map(|(_, column)| *column)
+        .collect();
     let mut table = Table::new(&shown);
     for track in &page.tracks {
         let heard = measured(track);
@@ -105,17 +122,36 @@ fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::
             track.main_artist().unwrap_or_default().to_owned(),
             title(track),
             track.tags.genres.join(", "),
-            track.tags.year.map_or_else(String::new, |year| year.to_string()),
+            track
+                .tags
+                .year
+                .map_or_else(String::new, |year| year.to_string()),
             clock(track.audio.seconds),
-            heard.tempo.map_or_else(String::new, |tempo| format!("{tempo:.0}")),
+            heard
+                .tempo
+                .map_or_else(String::new, |tempo| format!("{tempo:.0}")),
             heard.key.map_or_else(String::new, |key| key.to_string()),
-            heard.loudness.map_or_else(String::new, |_| loudness_text(&heard)),
-            track.tags.licence.as_deref().map(licence_id).unwrap_or_default(),
-            words.get(&track.id).map(|words| words_text(words)).unwrap_or_default(),
+            heard
+                .loudness
+                .map_or_else(String::new, |_| loudness_text(&heard)),
+            track
+                .tags
+                .licence
+                .as_deref()
+                .map(licence_id)
+                .unwrap_or_default(),
+            words
+                .get(&track.id)
+                .map(|words| words_text(words))
+                .unwrap_or_default(),
             lossy(&track.path),
         ];
         table.row(
-            cells.into_iter().zip(&columns).filter(|(_, (is_shown, _))| *is_shown).map(|(cell, _)| cell),
+            cells
+                .into_iter()
+                .zip(&columns)
+                .filter(|(_, (is_shown, _))| *is_shown)
+                .map(|(cell, _)| cell),
         );
     }
     table.print()
@@ -131,12 +167,18 @@ fn number_on_album(track: &Track) -> String {
 }
 
 fn words_text(words: &[(String, f32)]) -> String {
-    words.iter().map(|(word, _)| word.as_str()).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|(word, _)| word.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn loudness_text(measured: &Descriptors) -> String {
     let about = if measured.loudness_is_exact { "" } else { "~" };
-    measured.loudness.map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
+    measured
+        .loudness
+        .map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
 }
 
 /// All that is known of one track.
@@ -222,7 +264,11 @@ impl PartJson {
     fn of(path: &Path) -> Option<Self> {
         let part = Place::part(path)?;
         let (from, to) = part.seconds();
-        Some(Self { file: lossy(&part.audio), from, to })
+        Some(Self {
+            file: lossy(&part.audio),
+            from,
+            to,
+        })
     }
 }
 
@@ -254,7 +300,17 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
 }
 
 fn card_json(card: &Card) -> CardJson<'_> {
-    let Card { track, tagged_genres, measured, predicted, cluster, words, sung, nearest, windows } = card;
+    let Card {
+        track,
+        tagged_genres,
+        measured,
+        predicted,
+        cluster,
+        words,
+        sung,
+        nearest,
+        windows,
+    } = card;
     CardJson {
         track: TrackJson::new(track, measured.as_ref(), Some(words)),
         track_number: track.tags.track_number,
@@ -301,7 +357,17 @@ fn card_json(card: &Card) -> CardJson<'_> {
 }
 
 fn print_card(card: &Card) -> anyhow::Result<()> {
-    let Card { track, tagged_genres, measured, predicted, cluster, words, sung, nearest, windows } = card;
+    let Card {
+        track,
+        tagged_genres,
+        measured,
+        predicted,
+        cluster,
+        words,
+        sung,
+        nearest,
+        windows,
+    } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let mut say = |name: &'static str, value: Option<String>| {
@@ -310,7 +376,12 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         }
     };
     say("album", tags.album.clone());
-    say("album artist", tags.album_artist.clone().filter(|name| tags.artist.as_ref() != Some(name)));
+    say(
+        "album artist",
+        tags.album_artist
+            .clone()
+            .filter(|name| tags.artist.as_ref() != Some(name)),
+    );
     say("composer", tags.composer.clone());
     say("genre", Some(tags.genres.join(", ")));
     say("year", tags.year.map(|year| year.to_string()));
@@ -319,26 +390,49 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("MusicBrainz", tags.mbid.clone());
     say("ISRC", tags.isrc.clone());
     let heard = measured.unwrap_or_default();
-    say("tempo", heard.tempo.map(|tempo| format!("{tempo:.1} beats a minute")));
+    say(
+        "tempo",
+        heard
+            .tempo
+            .map(|tempo| format!("{tempo:.1} beats a minute")),
+    );
     say("key", heard.key.map(|key| key.to_string()));
-    say("loudness", heard.loudness.map(|_| format!("{} LUFS", loudness_text(&heard))));
+    say(
+        "loudness",
+        heard
+            .loudness
+            .map(|_| format!("{} LUFS", loudness_text(&heard))),
+    );
     let tagged = [
         Some(tagged_genres.join(", "))
             .filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
         tags.bpm.map(|bpm| format!("{bpm} beats a minute")),
         tags.musical_key.as_ref().map(|key| format!("key {key}")),
-        tags.replay_gain.map(|gain| format!("ReplayGain {gain:+.2} dB")),
+        tags.replay_gain
+            .map(|gain| format!("ReplayGain {gain:+.2} dB")),
     ];
-    say("tags say", Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    say(
+        "tags say",
+        Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+    );
     say("predicted", Some(predicted.summary()));
-    let shares = words.iter().map(|(word, share)| format!("{word} ({})", rank(*share)));
+    let shares = words
+        .iter()
+        .map(|(word, share)| format!("{word} ({})", rank(*share)));
     say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
     let voice = |chance: f32| {
-        let (what, chance) = if chance < 0.5 { ("none", 1.0 - chance) } else { ("yes", chance) };
+        let (what, chance) = if chance < 0.5 {
+            ("none", 1.0 - chance)
+        } else {
+            ("yes", chance)
+        };
         format!("{what}, {:.0} % sure", 100.0 * chance)
     };
     say("voice", sung.map(voice));
-    say("cluster", cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")));
+    say(
+        "cluster",
+        cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")),
+    );
     let audio = &track.audio;
     let sound = format!(
         "{}, {} Hz, {}, {} heard",
@@ -359,7 +453,9 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
             }),
         );
     }
-    let artist = track.main_artist().map_or_else(String::new, |artist| format!("{artist} – "));
+    let artist = track
+        .main_artist()
+        .map_or_else(String::new, |artist| format!("{artist} – "));
     let head = format!("{artist}{} (id:{})", title(track), track.id);
     super::print_line(&super::one_line(&head))?;
     for (name, value) in lines {
@@ -381,7 +477,12 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
             format!("{:.3}", found.similarity),
             found.track.main_artist().unwrap_or_default().to_owned(),
             title(&found.track),
-            found.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            found
+                .genres
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
         ]);
     }
     table.print()

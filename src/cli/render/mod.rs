@@ -88,7 +88,9 @@ impl Console {
             }
         });
         *shown_now = Some(bar.clone());
-        Busy { shown: Some((bar, stop)) }
+        Busy {
+            shown: Some((bar, stop)),
+        }
     }
 
     /// Says something besides the results, on one line.
@@ -140,7 +142,13 @@ impl Drop for Busy {
 
 fn say(text: &str) {
     // A closed standard error is no reason to stop.
-    let _ = undisturbed(|| writeln!(io::stderr().lock(), "{}", terminal_safe(&without_error_numbers(text))));
+    let _ = undisturbed(|| {
+        writeln!(
+            io::stderr().lock(),
+            "{}",
+            terminal_safe(&without_error_numbers(text))
+        )
+    });
 }
 
 /// Prints an error with its causes, each once, on one line.
@@ -152,10 +160,19 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     };
     let text = match refused {
         // What a question calls a field is an option here, but for what is named without one.
-        Some(Refused { field, expected, found }) if !["", "seeds", "tracks"].contains(&field.as_str()) => {
-            format!("--{}: expected {expected}, found {found}", field.replace('_', "-"))
+        Some(Refused {
+            field,
+            expected,
+            found,
+        }) if !["", "seeds", "tracks"].contains(&field.as_str()) => {
+            format!(
+                "--{}: expected {expected}, found {found}",
+                field.replace('_', "-")
+            )
         }
-        Some(Refused { expected, found, .. }) => format!("expected {expected}, found {found}"),
+        Some(Refused {
+            expected, found, ..
+        }) => format!("expected {expected}, found {found}"),
         _ => advised(error.as_ref()),
     };
     say(&format!("voisin: {text}"));
@@ -225,8 +242,10 @@ fn wrapped(text: &str, width: usize, indent: usize) -> String {
 pub(crate) fn fitted_path(path: &str, beside: usize) -> String {
     const LEAST: usize = 24;
     let path = one_line(path);
-    screen::width()
-        .map_or_else(|| path.clone(), |width| cut_left(&path, width.saturating_sub(beside).max(LEAST)))
+    screen::width().map_or_else(
+        || path.clone(),
+        |width| cut_left(&path, width.saturating_sub(beside).max(LEAST)),
+    )
 }
 
 /// Writes a path on a line of its own, cut at the left to the width of the terminal.
@@ -256,9 +275,15 @@ struct VersionedList<'a, T> {
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     let version = JSON_VERSION;
     let text = if serde_json::to_value(value)?.is_array() {
-        serde_json::to_string_pretty(&VersionedList { version, items: value })?
+        serde_json::to_string_pretty(&VersionedList {
+            version,
+            items: value,
+        })?
     } else {
-        serde_json::to_string_pretty(&VersionedAnswer { version, answer: value })?
+        serde_json::to_string_pretty(&VersionedAnswer {
+            version,
+            answer: value,
+        })?
     };
     let mut text = safe::json_safe(&text);
     text.push('\n');
@@ -284,13 +309,18 @@ pub(crate) fn print_csv<R: AsRef<[String]>>(
 
 /// Writes paths as they are, byte for byte, each followed by a newline or NUL; on a terminal without what it would
 /// obey.
-pub(crate) fn print_paths<'a>(paths: impl IntoIterator<Item = &'a [u8]>, null: bool) -> anyhow::Result<()> {
+pub(crate) fn print_paths<'a>(
+    paths: impl IntoIterator<Item = &'a [u8]>,
+    null: bool,
+) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     let shown = io::stdout().is_terminal() && !null;
     for path in paths {
         if shown {
             bytes.extend_from_slice(
-                terminal_safe(&String::from_utf8_lossy(path)).replace('\n', "\u{fffd}").as_bytes(),
+                terminal_safe(&String::from_utf8_lossy(path))
+                    .replace('\n', "\u{fffd}")
+                    .as_bytes(),
             );
         } else {
             bytes.extend_from_slice(path);
@@ -304,13 +334,18 @@ pub(crate) fn print_paths<'a>(paths: impl IntoIterator<Item = &'a [u8]>, null: b
 pub(crate) fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 /// How long ago a time in seconds since 1970 UTC is: `today`, `3 days ago`.
 pub(crate) fn age(at: u64) -> String {
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(at, |now| now.as_secs());
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(at, |now| now.as_secs());
     match now.saturating_sub(at) / 86_400 {
         0 => "today".to_owned(),
         days => format!("{} ago", count(days, "day")),
@@ -330,7 +365,11 @@ pub(crate) fn write(output: &OutputTarget, bytes: impl AsRef<[u8]>) -> anyhow::R
 }
 
 /// Writes one line on what is in a place that the user named, beside the results where these are in standard output.
-pub(crate) fn print_place(console: Console, output: &OutputTarget, text: &str) -> anyhow::Result<()> {
+pub(crate) fn print_place(
+    console: Console,
+    output: &OutputTarget,
+    text: &str,
+) -> anyhow::Result<()> {
     if output.is_standard() {
         console.note(text);
         return Ok(());
@@ -362,6 +401,10 @@ mod tests {
         let indent = " ".repeat(16);
         let lines = format!("instrumental 97 %,\n{indent}jazz 93 %, easy\n{indent}listening 89 %");
         assert_eq!(wrapped(text, 36, 16), lines);
-        assert_eq!(wrapped("unbroken words", 3, 16), format!("unbroken\n{indent}words"), "never empty lines");
+        assert_eq!(
+            wrapped("unbroken words", 3, 16),
+            format!("unbroken\n{indent}words"),
+            "never empty lines"
+        );
     }
 }

@@ -20,7 +20,11 @@ pub(crate) fn print_neighbours(
     answer: &SimilarAnswer,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let SimilarAnswer { found: neighbours, standing, .. } = answer;
+    let SimilarAnswer {
+        found: neighbours,
+        standing,
+        ..
+    } = answer;
     let standing = standing.as_ref();
     let unlike = neighbours.iter().any(|found| found.unlike.is_some());
     match output.format {
@@ -40,15 +44,25 @@ pub(crate) fn print_neighbours(
                 columns.insert(3, ("to the unlike", Align::Right));
             }
             let mut table = Table::new(&columns);
-            for (i, SimilarTrack { track, genres, similarity, unlike: away }) in neighbours.iter().enumerate()
+            for (
+                i,
+                SimilarTrack {
+                    track,
+                    genres,
+                    similarity,
+                    unlike: away,
+                },
+            ) in neighbours.iter().enumerate()
             {
                 let mut cells = vec![
                     (i + 1).to_string(),
                     track.id.to_string(),
-                    standing.and_then(|standing| standing.percentile(*similarity)).map_or_else(
-                        || format!("{similarity:.3}"),
-                        |percent| format!("{similarity:.3} {percent:>3} %"),
-                    ),
+                    standing
+                        .and_then(|standing| standing.percentile(*similarity))
+                        .map_or_else(
+                            || format!("{similarity:.3}"),
+                            |percent| format!("{similarity:.3} {percent:>3} %"),
+                        ),
                     track.tags.artist.clone().unwrap_or_default(),
                     title(track),
                     names(genres).join(", "),
@@ -56,7 +70,10 @@ pub(crate) fn print_neighbours(
                     lossy(&track.path),
                 ];
                 if unlike {
-                    cells.insert(3, away.map_or_else(String::new, |away| format!("{away:.3}")));
+                    cells.insert(
+                        3,
+                        away.map_or_else(String::new, |away| format!("{away:.3}")),
+                    );
                 }
                 table.row(cells);
             }
@@ -66,15 +83,31 @@ pub(crate) fn print_neighbours(
             print_rows(&SimilarJson::new(seeds, answer), &output.format)
         }
         ListFormat::Csv => {
-            let mut header =
-                vec!["rank", "id", "path", "similarity", "artist", "title", "genres", "percentile"];
+            let mut header = vec![
+                "rank",
+                "id",
+                "path",
+                "similarity",
+                "artist",
+                "title",
+                "genres",
+                "percentile",
+            ];
             if unlike {
                 header.insert(4, "similarity_to_unlike");
             }
             super::print_csv(
                 header,
                 neighbours.iter().enumerate().map(
-                    |(i, SimilarTrack { track, genres, similarity, unlike: away })| {
+                    |(
+                        i,
+                        SimilarTrack {
+                            track,
+                            genres,
+                            similarity,
+                            unlike: away,
+                        },
+                    )| {
                         let mut cells = vec![
                             (i + 1).to_string(),
                             track.id.to_string(),
@@ -90,7 +123,10 @@ pub(crate) fn print_neighbours(
                                 }),
                         ];
                         if unlike {
-                            cells.insert(4, away.map_or_else(String::new, |away| format!("{away:.6}")));
+                            cells.insert(
+                                4,
+                                away.map_or_else(String::new, |away| format!("{away:.6}")),
+                            );
                         }
                         cells
                     },
@@ -98,8 +134,10 @@ pub(crate) fn print_neighbours(
             )
         }
         _ => {
-            let metas: Vec<TrackMeta> =
-                neighbours.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
+            let metas: Vec<TrackMeta> = neighbours
+                .iter()
+                .map(|found| meta(&found.track, &Taxonomy::default()))
+                .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", output)
         }
     }

@@ -26,7 +26,9 @@ pub(crate) fn with_remedy(text: &str, remedy: Option<&Remedy>) -> String {
 
 /// News of who answers, and what to do about it.
 pub(crate) fn advised_news(news: &GenreNews) -> String {
-    news.remedy().map_or(news.to_string(), |remedy| format!("{news}; {}", words(&remedy)))
+    news.remedy().map_or(news.to_string(), |remedy| {
+        format!("{news}; {}", words(&remedy))
+    })
 }
 
 /// The remedy of an error or of what caused it.
@@ -52,7 +54,9 @@ fn words(remedy: &Remedy) -> String {
         Remedy::RemoveOrAdd => {
             "take it out with \"voisin remove\" first, or run \"voisin add\" on the new folder instead"
         }
-        Remedy::RestoreOrAdd => "put a copy of it back, or run \"voisin add FOLDER\" to listen again",
+        Remedy::RestoreOrAdd => {
+            "put a copy of it back, or run \"voisin add FOLDER\" to listen again"
+        }
         Remedy::OtherLibrary => "name another folder with --library",
         Remedy::OtherRights => "check the rights of the file and its folder, or use --library",
         Remedy::OtherModel => "use that model, or a new library with --library",
@@ -77,10 +81,17 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeGenres => "\"voisin genres\" lists those there are",
         Remedy::SeeClusters => "\"voisin clusters\" lists those there are",
         Remedy::SeeWords(known) => {
-            return format!("\"voisin find --words\" lists the {} that are", count(*known as u64, "word"));
+            return format!(
+                "\"voisin find --words\" lists the {} that are",
+                count(*known as u64, "word")
+            );
         }
-        Remedy::SeeModels => "give a manifest (.json) or weights file, or run \"voisin model list\"",
-        Remedy::GiveGenres => "give more tracks a genre (\"voisin labels\" says where genres come from)",
+        Remedy::SeeModels => {
+            "give a manifest (.json) or weights file, or run \"voisin model list\""
+        }
+        Remedy::GiveGenres => {
+            "give more tracks a genre (\"voisin labels\" says where genres come from)"
+        }
         Remedy::GiveGenresOrList => {
             "give more tracks a genre (\"voisin labels\" says where genres come from), or write genres of your own with --from-list"
         }
@@ -97,7 +108,9 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
         Remedy::RenewMean => "delete its row and run voisin push --recentre",
-        Remedy::SayMpd => "is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is",
+        Remedy::SayMpd => {
+            "is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is"
+        }
         Remedy::SayMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
         Remedy::OtherLogin => "see --user and the password",
         Remedy::Replace => "name another, or replace it with --force",
@@ -158,14 +171,20 @@ mod tests {
             words.contains(&"voisin") || words.iter().any(|word| word.starts_with('-'))
         };
         for remedy in all {
-            assert!(is_for_a_shell(&words(&remedy)), "{remedy:?}: {}", words(&remedy));
+            assert!(
+                is_for_a_shell(&words(&remedy)),
+                "{remedy:?}: {}",
+                words(&remedy)
+            );
             assert!(!is_for_a_shell(&remedy.to_string()), "{remedy:?}: {remedy}");
         }
     }
 
     #[test]
     fn a_remedy_is_found_below_other_errors() {
-        let missing = LibraryError::NotFound { dir: "/none".into() };
+        let missing = LibraryError::NotFound {
+            dir: "/none".into(),
+        };
         let error = anyhow::Error::from(EngineError::from(missing)).context("cannot begin");
         let expected = "cannot begin: no library in /none: run \"voisin add FOLDER\" first, or name another one with --library";
         assert_eq!(advised(error.as_ref()), expected);

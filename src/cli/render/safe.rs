@@ -12,7 +12,11 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if is_hostile(c) { '\u{fffd}' } else { c }).collect())
+    Cow::Owned(
+        text.chars()
+            .map(|c| if is_hostile(c) { '\u{fffd}' } else { c })
+            .collect(),
+    )
 }
 
 /// A path as a table has it: as it is, or, where that would not be the same path to whoever reads the table back, as a
@@ -28,7 +32,9 @@ pub(crate) fn table_path(path: &Path) -> String {
     };
     // Where a spreadsheet splits, a formula could begin.
     let escaped = || address(path.as_os_str().as_encoded_bytes()).replace(';', "%3B");
-    path.to_str().filter(is_exact).map_or_else(escaped, str::to_owned)
+    path.to_str()
+        .filter(is_exact)
+        .map_or_else(escaped, str::to_owned)
 }
 
 /// As [`terminal_safe`], and on one line whatever the text: names of files may have line ends in them.

@@ -18,7 +18,8 @@ pub(crate) enum Colour {
 impl Colour {
     /// Its name on the command line.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
@@ -32,11 +33,17 @@ pub(crate) fn set_colour(colour: Colour) {
 /// Whether results are coloured.
 pub(crate) fn is_coloured() -> bool {
     let colour = COLOUR.get().copied().unwrap_or_default();
-    wants_colour(colour, io::stdout().is_terminal(), |name| std::env::var_os(name))
+    wants_colour(colour, io::stdout().is_terminal(), |name| {
+        std::env::var_os(name)
+    })
 }
 
 /// <https://no-color.org>, and what most tools read beside it.
-fn wants_colour(colour: Colour, is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+fn wants_colour(
+    colour: Colour,
+    is_terminal: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> bool {
     let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty() && value != "0");
     match colour {
         Colour::Always => true,
@@ -50,12 +57,19 @@ fn wants_colour(colour: Colour, is_terminal: bool, variable: impl Fn(&str) -> Op
 /// Columns of the terminal that results go to: what `COLUMNS` says, else what the terminal says; `None` where neither
 /// knows (a pipe, or a terminal of width 0).
 pub(crate) fn width() -> Option<usize> {
-    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    let said = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.trim().parse().ok());
     let asked = || {
         let screen = console::Term::stdout();
-        io::stdout().is_terminal().then(|| screen.size_checked())?.map(|(_, columns)| usize::from(columns))
+        io::stdout()
+            .is_terminal()
+            .then(|| screen.size_checked())?
+            .map(|(_, columns)| usize::from(columns))
     };
-    said.filter(|&columns| columns > 0).or_else(asked).filter(|&columns| columns > 0)
+    said.filter(|&columns| columns > 0)
+        .or_else(asked)
+        .filter(|&columns| columns > 0)
 }
 
 #[cfg(test)]
@@ -66,10 +80,15 @@ mod tests {
     fn colours_are_as_people_ask_for_them() {
         let wants = |colour, terminal, variables: &[(&str, &str)]| {
             wants_colour(colour, terminal, |name| {
-                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+                variables
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| value.into())
             })
         };
-        assert!(wants(Colour::Auto, true, &[("TERM", "xterm")]) && !wants(Colour::Auto, false, &[]));
+        assert!(
+            wants(Colour::Auto, true, &[("TERM", "xterm")]) && !wants(Colour::Auto, false, &[])
+        );
         assert!(
             !wants(Colour::Auto, true, &[("TERM", "dumb")])
                 && !wants(Colour::Auto, true, &[("NO_COLOR", "1")])

@@ -37,8 +37,15 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(columns: &[(&str, Align)]) -> Self {
-        let header = columns.iter().map(|(name, align)| ((*name).to_owned(), *align)).collect();
-        Self { header, rows: Vec::new(), indent: 0 }
+        let header = columns
+            .iter()
+            .map(|(name, align)| ((*name).to_owned(), *align))
+            .collect();
+        Self {
+            header,
+            rows: Vec::new(),
+            indent: 0,
+        }
     }
 
     /// The same table, further to the right.
@@ -75,15 +82,23 @@ impl Table {
         let natural: Vec<usize> = (0..self.header.len())
             .map(|column| {
                 let cells = rows.iter().map(|row| measure_text_width(&row[column]));
-                cells.chain([measure_text_width(&self.header[column].0)]).max().unwrap_or_default()
+                cells
+                    .chain([measure_text_width(&self.header[column].0)])
+                    .max()
+                    .unwrap_or_default()
             })
             .collect();
         let widths: Vec<usize> = match width {
             Some(width) => self.fitted(&natural, width.saturating_sub(self.indent)),
-            None => natural.iter().map(|&natural| natural.min(WIDEST_PADDING)).collect(),
+            None => natural
+                .iter()
+                .map(|&natural| natural.min(WIDEST_PADDING))
+                .collect(),
         };
         // What the last column that is shown holds need not be padded.
-        let shown: Vec<usize> = (0..widths.len()).filter(|&column| widths[column] > 0).collect();
+        let shown: Vec<usize> = (0..widths.len())
+            .filter(|&column| widths[column] > 0)
+            .collect();
         let line = |cells: &[String]| {
             let mut text = " ".repeat(self.indent);
             for (i, &column) in shown.iter().enumerate() {
@@ -104,7 +119,11 @@ impl Table {
         };
         let names: Vec<String> = self.header.iter().map(|(name, _)| name.clone()).collect();
         let head = line(&names);
-        let mut text = if coloured { style(head).bold().force_styling(true).to_string() } else { head };
+        let mut text = if coloured {
+            style(head).bold().force_styling(true).to_string()
+        } else {
+            head
+        };
         for row in &rows {
             text.push('\n');
             text += &line(row);
@@ -119,7 +138,11 @@ impl Table {
         for name in LEFT_OUT {
             let widths = self.narrowed(&kept, width);
             let readable = |column: usize| {
-                let least = if self.header[column].0 == "path" { READABLE_PATH } else { READABLE };
+                let least = if self.header[column].0 == "path" {
+                    READABLE_PATH
+                } else {
+                    READABLE
+                };
                 self.header[column].1 == Align::Right || widths[column] >= least.min(kept[column])
             };
             if total(&widths) <= width && (0..widths.len()).all(readable) {
@@ -136,9 +159,11 @@ impl Table {
     fn narrowed(&self, natural: &[usize], width: usize) -> Vec<usize> {
         let mut widths = natural.to_vec();
         while total(&widths) > width {
-            let text =
-                (0..widths.len()).filter(|&c| self.header[c].1 == Align::Left && widths[c] > NARROWEST);
-            let Some(widest) = text.max_by_key(|&column| (widths[column], column)) else { break };
+            let text = (0..widths.len())
+                .filter(|&c| self.header[c].1 == Align::Left && widths[c] > NARROWEST);
+            let Some(widest) = text.max_by_key(|&column| (widths[column], column)) else {
+                break;
+            };
             widths[widest] -= 1;
         }
         widths
@@ -184,8 +209,13 @@ pub(crate) fn cut_left(text: &str, width: usize) -> String {
 
 /// Leaves out the folder that all paths of a column have in common.
 fn shorten_by_root(rows: &mut [Vec<String>], column: usize) {
-    let folder = |path: &str| path.rfind(std::path::is_separator).map_or(0, |slash| slash + 1);
-    let Some(first) = rows.first().map(|row| row[column].clone()) else { return };
+    let folder = |path: &str| {
+        path.rfind(std::path::is_separator)
+            .map_or(0, |slash| slash + 1)
+    };
+    let Some(first) = rows.first().map(|row| row[column].clone()) else {
+        return;
+    };
     let mut root = &first[..folder(&first)];
     for row in rows.iter() {
         while !row[column].starts_with(root) {
@@ -212,8 +242,18 @@ mod tests {
             ("title", Align::Left),
             ("path", Align::Left),
         ]);
-        table.row(["17", "0.817", "A title of some length", "/home/me/music/classical/75.mp3"]);
-        table.row(["3", "0.5", "Another one, 久石 譲", "/home/me/music/pop/3.mp3"]);
+        table.row([
+            "17",
+            "0.817",
+            "A title of some length",
+            "/home/me/music/classical/75.mp3",
+        ]);
+        table.row([
+            "3",
+            "0.5",
+            "Another one, 久石 譲",
+            "/home/me/music/pop/3.mp3",
+        ]);
         table
     }
 
@@ -239,7 +279,9 @@ mod tests {
         }
         let narrow = table().lines(Some(40), false);
         assert!(
-            !narrow.contains("path") && narrow.contains("0.817") && narrow.contains("A title of some length"),
+            !narrow.contains("path")
+                && narrow.contains("0.817")
+                && narrow.contains("A title of some length"),
             "{narrow}"
         );
     }
@@ -250,7 +292,9 @@ mod tests {
         table.row(["4", "0.1", &"x".repeat(200), "/a.mp3"]);
         let text = table.lines(None, false);
         let lengths: Vec<usize> = text.lines().map(str::len).collect();
-        assert!(text.contains(&"x".repeat(200)) && text.contains("/home/me/music/classical/75.mp3"));
+        assert!(
+            text.contains(&"x".repeat(200)) && text.contains("/home/me/music/classical/75.mp3")
+        );
         assert!(lengths[1] < 120 && lengths[3] > 200, "{lengths:?}");
     }
 
@@ -258,6 +302,12 @@ mod tests {
     fn headers_are_bold_where_colours_are_wanted() {
         assert!(table().lines(None, true).starts_with("\u{1b}[1mid"));
         assert!(!table().lines(None, false).contains('\u{1b}'));
-        assert!(table().indented(2).lines(None, false).lines().all(|line| line.starts_with("  ")));
+        assert!(
+            table()
+                .indented(2)
+                .lines(None, false)
+                .lines()
+                .all(|line| line.starts_with("  "))
+        );
     }
 }

@@ -52,7 +52,9 @@ impl FromStr for LineTemplate {
                 rest = behind;
                 continue;
             }
-            let braced = behind.strip_prefix('{').map(|inside| inside.split_once('}'));
+            let braced = behind
+                .strip_prefix('{')
+                .map(|inside| inside.split_once('}'));
             let (name, behind) = match braced {
                 Some(split) => split.unwrap_or_default(),
                 None => behind.split_at(behind.find(|c| !is_of_name(c)).unwrap_or(behind.len())),
@@ -85,11 +87,22 @@ impl LineTemplate {
         // By way of its text, in which numbers of 32 bits have the digits that they mean.
         let mut answer: Value = serde_json::from_str(&serde_json::to_string(answer)?)?;
         if let Value::Object(object) = &mut answer {
-            answer = LISTS.iter().find_map(|list| object.remove(*list)).unwrap_or_default();
+            answer = LISTS
+                .iter()
+                .find_map(|list| object.remove(*list))
+                .unwrap_or_default();
         }
-        let rows: Vec<&Map<String, Value>> =
-            answer.as_array().into_iter().flatten().filter_map(Value::as_object).collect();
-        let mut known: BTreeSet<&str> = rows.iter().flat_map(|row| row.keys()).map(String::as_str).collect();
+        let rows: Vec<&Map<String, Value>> = answer
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+            .collect();
+        let mut known: BTreeSet<&str> = rows
+            .iter()
+            .flat_map(|row| row.keys())
+            .map(String::as_str)
+            .collect();
         if known.contains("seconds") {
             known.insert("time");
         }
@@ -119,7 +132,11 @@ impl LineTemplate {
 }
 
 fn field(row: &Map<String, Value>, name: &str) -> String {
-    match (name, row.get(name), row.get("seconds").and_then(Value::as_f64)) {
+    match (
+        name,
+        row.get(name),
+        row.get("seconds").and_then(Value::as_f64),
+    ) {
         ("time", None, Some(seconds)) => clock(seconds),
         (_, value, _) => value.map_or_else(String::new, text),
     }
@@ -154,26 +171,49 @@ mod tests {
             "words": [{"word": "calm", "percentile": 0.9}], "fits": true, "similarity": 0.903_627, "id": 7,
         });
         let answer = json!({"seeds": [{"id": 1}], "total": 1, "tracks": [row]});
-        template.parse::<LineTemplate>().unwrap().lines(&answer).unwrap()
+        template
+            .parse::<LineTemplate>()
+            .unwrap()
+            .lines(&answer)
+            .unwrap()
     }
 
     #[test]
     fn fields_stand_where_the_template_has_them() {
         assert_eq!(line("$artist - $title"), "Omri Lahav - 3$\n");
-        assert_eq!(line("${artist}s, $genres ($year) $time"), "Omri Lahavs, Metal; Folk () 1:05\n");
+        assert_eq!(
+            line("${artist}s, $genres ($year) $time"),
+            "Omri Lahavs, Metal; Folk () 1:05\n"
+        );
         assert_eq!(line("$id $similarity"), "7 0.904\n");
-        assert_eq!(line(r"$$title\t$title\\n\d$words$fits"), "$title\t3$\\n\\dcalmyes\n");
+        assert_eq!(
+            line(r"$$title\t$title\\n\d$words$fits"),
+            "$title\t3$\\n\\dcalmyes\n"
+        );
     }
 
     #[test]
     fn a_template_that_cannot_be_filled_says_what_there_is() {
         for wrong in ["$", "a $ b", "${artist", "${}", "$-", "${a b}"] {
             let refused = wrong.parse::<LineTemplate>().unwrap_err();
-            assert!(refused.contains("expected $NAME") && refused.contains('$'), "{refused}");
+            assert!(
+                refused.contains("expected $NAME") && refused.contains('$'),
+                "{refused}"
+            );
         }
         let none: LineTemplate = "$bpm".parse().unwrap();
-        let refused = none.lines(&json!([{"id": 1, "seconds": 2.5}])).unwrap_err().to_string();
-        assert_eq!(refused, "format: expected a field of id, seconds, time, found $bpm");
-        assert_eq!(none.lines(&json!({"tracks": []})).unwrap(), "", "nothing has no fields");
+        let refused = none
+            .lines(&json!([{"id": 1, "seconds": 2.5}]))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            refused,
+            "format: expected a field of id, seconds, time, found $bpm"
+        );
+        assert_eq!(
+            none.lines(&json!({"tracks": []})).unwrap(),
+            "",
+            "nothing has no fields"
+        );
     }
 }

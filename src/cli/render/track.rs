@@ -17,7 +17,11 @@ use crate::library::stored_path;
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///
 /// - `title`: of the list, where nobody named it
-pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
+pub(crate) fn print_files(
+    tracks: &[&TrackMeta],
+    title: &str,
+    output: &ListOutput,
+) -> anyhow::Result<()> {
     let title = output.title.as_deref().unwrap_or(title);
     if let Some(file) = &output.target {
         let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
@@ -25,7 +29,9 @@ pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutpu
     }
     if output.format == ListFormat::Paths {
         let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
-        let paths = bytes.split_inclusive(|&b| b == 0).map(|p| &p[..p.len() - 1]);
+        let paths = bytes
+            .split_inclusive(|&b| b == 0)
+            .map(|p| &p[..p.len() - 1]);
         return super::print_paths(paths, output.null);
     }
     playlist_bytes(tracks, title, output)?.map_or(Ok(()), super::print)
@@ -33,7 +39,9 @@ pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutpu
 
 fn style(output: &ListOutput) -> PathStyle {
     let folder = output.relative_to.as_deref();
-    folder.map_or(PathStyle::Absolute, |folder| PathStyle::Relative(stored_path(folder)))
+    folder.map_or(PathStyle::Absolute, |folder| {
+        PathStyle::Relative(stored_path(folder))
+    })
 }
 
 /// Tracks as a playlist or bare paths; `None` in formats that are only printed.
@@ -43,7 +51,9 @@ fn playlist_bytes(
     output: &ListOutput,
 ) -> anyhow::Result<Option<Vec<u8>>> {
     let format = match output.format {
-        ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::Template(_) => return Ok(None),
+        ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::Template(_) => {
+            return Ok(None);
+        }
         ListFormat::M3u8 => Format::M3u8,
         ListFormat::Xspf => Format::Xspf,
         ListFormat::Jspf => Format::Jspf,
@@ -52,7 +62,12 @@ fn playlist_bytes(
         ListFormat::Paths if output.null => Format::Paths0,
         ListFormat::Paths => Format::Paths,
     };
-    Ok(Some(playlist::write(tracks, title, format, &style(output))?))
+    Ok(Some(playlist::write(
+        tracks,
+        title,
+        format,
+        &style(output),
+    )?))
 }
 
 /// Prints an answer as JSON, or its rows by a template.
@@ -65,7 +80,9 @@ pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyho
 
 /// The track's id in the library; empty for a file that is not in it.
 pub(crate) fn id(track: &TrackMeta) -> String {
-    track.library_id().map_or_else(String::new, |id| id.to_string())
+    track
+        .library_id()
+        .map_or_else(String::new, |id| id.to_string())
 }
 
 /// Prints tracks as a table.
@@ -79,18 +96,30 @@ pub(crate) fn print_table(tracks: &[&TrackMeta], steps: Option<&[f32]>) -> anyho
         ("title", Align::Left),
         ("path", Align::Left),
     ];
-    let (name, place) = if steps.is_some() { ("distance", 2) } else { ("time", 4) };
+    let (name, place) = if steps.is_some() {
+        ("distance", 2)
+    } else {
+        ("time", 4)
+    };
     columns.insert(place, (name, Align::Right));
     let mut table = Table::new(&columns);
     for (i, track) in tracks.iter().enumerate() {
         let artist = track.artist.clone().unwrap_or_default();
         let title = track.display_title().to_owned();
-        let mut row = vec![(i + 1).to_string(), id(track), artist, title, track.path.clone()];
+        let mut row = vec![
+            (i + 1).to_string(),
+            id(track),
+            artist,
+            title,
+            track.path.clone(),
+        ];
         row.insert(
             place,
             match steps {
                 None => clock(track.seconds),
-                Some(steps) => i.checked_sub(1).map_or_else(String::new, |i| format!("{:.3}", steps[i])),
+                Some(steps) => i
+                    .checked_sub(1)
+                    .map_or_else(String::new, |i| format!("{:.3}", steps[i])),
             },
         );
         table.row(row);
@@ -111,7 +140,9 @@ pub(crate) fn print_list(
             print_rows(&PlaylistJson::new(tracks, standing), &output.format)
         }
         ListFormat::Csv => super::print_csv(
-            ["rank", "id", "path", "artist", "title", "album", "genres", "seconds"],
+            [
+                "rank", "id", "path", "artist", "title", "album", "genres", "seconds",
+            ],
             tracks.iter().enumerate().map(|(i, track)| {
                 [
                     (i + 1).to_string(),

@@ -23,12 +23,24 @@ fn note_links(
 ) -> anyhow::Result<()> {
     let (follow, dry_run) = options;
     for link in &found.leading_out {
-        context.console.detail(&format!("not followed: {} leads out of its folder", link.display()));
+        context.console.detail(&format!(
+            "not followed: {} leads out of its folder",
+            link.display()
+        ));
     }
-    let leads_out_of = |root: &&PathBuf| found.leading_out.iter().any(|link| link.starts_with(root));
-    let roots: Vec<PathBuf> =
-        found.roots.iter().filter(|root| follow || leads_out_of(root)).cloned().collect();
-    let new = if dry_run { roots } else { library.note_links(&roots, follow)? };
+    let leads_out_of =
+        |root: &&PathBuf| found.leading_out.iter().any(|link| link.starts_with(root));
+    let roots: Vec<PathBuf> = found
+        .roots
+        .iter()
+        .filter(|root| follow || leads_out_of(root))
+        .cloned()
+        .collect();
+    let new = if dry_run {
+        roots
+    } else {
+        library.note_links(&roots, follow)?
+    };
     let is_news = |link: &&PathBuf| new.iter().any(|root| link.starts_with(root));
     let links: Vec<&PathBuf> = found.leading_out.iter().filter(is_news).collect();
     if let [first, ..] = links[..] {
@@ -53,7 +65,12 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         context.stop_with_input();
     }
     let mut paths = Vec::new();
-    let named: Vec<PathBuf> = args.paths.iter().filter(|path| path.as_os_str() != "-").cloned().collect();
+    let named: Vec<PathBuf> = args
+        .paths
+        .iter()
+        .filter(|path| path.as_os_str() != "-")
+        .cloned()
+        .collect();
     for path in args.paths {
         if path.as_os_str() == "-" {
             let mut list = Vec::new();
@@ -70,7 +87,11 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             paths.push(path);
         }
     }
-    let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
+    let mode = if args.dry_run {
+        OpenMode::ReadWrite
+    } else {
+        OpenMode::Create
+    };
     // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
     let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {
         Some(tempfile::tempdir().context("cannot make a temporary folder")?)
@@ -82,35 +103,55 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         None => context.open_engine_to_change(mode)?,
     };
     let followed = engine.library().followed_folders()?;
-    let links = if args.follow_links { scan::Links::All } else { scan::Links::Below(&followed) };
+    let links = if args.follow_links {
+        scan::Links::All
+    } else {
+        scan::Links::Below(&followed)
+    };
     let exclusions = scan::Exclusions::new(&args.exclude);
     let mut found = scan_named(&paths, &exclusions, links);
     for problem in &found.problems {
-        context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+        context
+            .console
+            .warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
     tell_of_unnamed(context.console, &found);
     for folder in &found.skipped_folders {
-        context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
+        context.console.detail(&format!(
+            "skipped {} (.nomedia or .notmusic)",
+            folder.display()
+        ));
     }
     for line in &found.idle_patterns {
-        context.console.note(&format!("{}: {}", line.path.display(), line.reason));
+        context
+            .console
+            .note(&format!("{}: {}", line.path.display(), line.reason));
     }
     for path in &found.excluded {
-        context.console.detail(&format!("excluded {}", path.display()));
+        context
+            .console
+            .detail(&format!("excluded {}", path.display()));
     }
     if found.files.is_empty()
         && found.problems.is_empty()
         && found.excluded.is_empty()
         && found.of_system.is_empty()
     {
-        context
-            .console
-            .warn("there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named");
+        context.console.warn(
+            "there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named",
+        );
     }
-    note_links(context, engine.library_mut(), &found, (args.follow_links, args.dry_run))?;
+    note_links(
+        context,
+        engine.library_mut(),
+        &found,
+        (args.follow_links, args.dry_run),
+    )?;
     if let Some(kind) = args.identity {
         if args.dry_run && engine.library().status()?.tracks == 0 {
-            context.console.detail(&format!("content ids would be {kind}"));
+            context
+                .console
+                .detail(&format!("content ids would be {kind}"));
         } else {
             engine.library_mut().set_content_kind(kind)?;
         }
@@ -142,7 +183,11 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         ..RunOptions::new(args.format)
     };
     // Of one share it cannot be told what has gone from the folders.
-    let named = if args.shard.is_some() { &[][..] } else { &named };
+    let named = if args.shard.is_some() {
+        &[][..]
+    } else {
+        &named
+    };
     let folders = Folders {
         named,
         remove_missing: args.remove_missing,

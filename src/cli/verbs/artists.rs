@@ -24,17 +24,21 @@ pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<E
 
 pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    let usual = if args.question.name.is_some() { NEAREST.into() } else { Limit::from(0) };
+    let usual = if args.question.name.is_some() {
+        NEAREST.into()
+    } else {
+        Limit::from(0)
+    };
     let limit = args.limit.unwrap_or(usual).of(usize::MAX);
     let found = args.question.ask(&mut engine, makers, limit)?;
     let one = makers.one();
     let nothing = match &found {
-        FoundArtists::All(all) if all.is_empty() => {
-            Some(format!("no track of this library names its {one}: add tagged music"))
-        }
-        FoundArtists::Near(near) if near.is_empty() => {
-            Some(format!("the library has no other {one} to compare this one with: add more music"))
-        }
+        FoundArtists::All(all) if all.is_empty() => Some(format!(
+            "no track of this library names its {one}: add tagged music"
+        )),
+        FoundArtists::Near(near) if near.is_empty() => Some(format!(
+            "the library has no other {one} to compare this one with: add more music"
+        )),
         _ => None,
     };
     if let Some(text) = nothing {
@@ -54,7 +58,11 @@ pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyho
 
 /// The columns that name one: an album by its title and whose it is.
 fn names(album: Option<&str>, artist: &str) -> Vec<String> {
-    album.into_iter().chain([artist]).map(str::to_owned).collect()
+    album
+        .into_iter()
+        .chain([artist])
+        .map(str::to_owned)
+        .collect()
 }
 
 fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str, Align)> {
@@ -74,11 +82,20 @@ fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> an
     ];
     let rows = found.iter().map(|one| {
         let (near, similarity) = one.nearest.as_ref().map_or_else(Default::default, |near| {
-            let whose = near.album.iter().map(String::as_str).chain([near.artist.as_str()]);
-            let name = whose.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" – ");
+            let whose = near
+                .album
+                .iter()
+                .map(String::as_str)
+                .chain([near.artist.as_str()]);
+            let name = whose
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join(" – ");
             (name, format!("{:.3}", near.similarity))
         });
-        let cohesion = one.cohesion.map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}"));
+        let cohesion = one
+            .cohesion
+            .map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}"));
         let mut cells = names(one.album.as_deref(), &one.artist);
         cells.extend([one.tracks.to_string(), cohesion, near, similarity]);
         cells
@@ -92,14 +109,22 @@ fn print_near(
     makers: Makers,
     format: TableFormat,
 ) -> anyhow::Result<()> {
-    let others = [("tracks", Align::Right), ("similarity", Align::Right), ("because", Align::Left)];
+    let others = [
+        ("tracks", Align::Right),
+        ("similarity", Align::Right),
+        ("because", Align::Left),
+    ];
     let rows = near.iter().map(|one| {
         let because = one.because.first().map_or_else(String::new, |pair| {
             let name = |id| tracks.get(&id).map_or_else(String::new, TrackMeta::display);
             format!("{} / {}", name(pair.other), name(pair.own))
         });
         let mut cells = names(one.album.as_deref(), &one.artist);
-        cells.extend([one.tracks.to_string(), format!("{:.3}", one.similarity), because]);
+        cells.extend([
+            one.tracks.to_string(),
+            format!("{:.3}", one.similarity),
+            because,
+        ]);
         cells
     });
     print(&headed(makers, &others), rows, format)
@@ -111,7 +136,10 @@ fn print(
     format: TableFormat,
 ) -> anyhow::Result<()> {
     if format == TableFormat::Csv {
-        return render::print_csv(columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(), rows);
+        return render::print_csv(
+            columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            rows,
+        );
     }
     let mut table = Table::new(columns);
     rows.for_each(|row| table.row(row));

@@ -22,7 +22,10 @@ const HELD: &str = "in-use";
 /// Removes the folders that killed runs left beside a target.
 fn remove_abandoned(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes())
+        let is_ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(STAGING.as_bytes())
             && entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_ours && !abandoned::files_in(&entry.path(), HELD).is_empty() {
             let _ = std::fs::remove_dir_all(entry.path());
@@ -45,12 +48,18 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let copied = Library::open(staging.path(), OpenMode::ReadOnly)?;
     let health = copied.check(true)?;
     if let Some(finding) = health.findings.first() {
-        bail!("the copy is damaged ({finding}) and was not kept: run \"voisin repair\", then try again");
+        bail!(
+            "the copy is damaged ({finding}) and was not kept: run \"voisin repair\", then try again"
+        );
     }
     let (before, after) = (library.status()?, copied.status()?);
     drop(copied);
     if before.tracks > after.tracks {
-        bail!("the copy has {} of {} tracks and was not kept: try again", after.tracks, before.tracks);
+        bail!(
+            "the copy has {} of {} tracks and was not kept: try again",
+            after.tracks,
+            before.tracks
+        );
     }
     // Somebody else may have been quicker.
     atomic_file::rename(&copy, &output.target()?)

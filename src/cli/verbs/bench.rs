@@ -29,11 +29,18 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending>
     match args.format {
         ReportFormat::Json => render::print_json(&result)?,
         ReportFormat::Table => {
-            for (name, value) in
-                result.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null())
+            for (name, value) in result
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(_, value)| !value.is_null())
             {
                 let text = value.as_f64().filter(|_| value.is_f64()).map_or_else(
-                    || value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned),
+                    || {
+                        value
+                            .as_str()
+                            .map_or_else(|| value.to_string(), ToOwned::to_owned)
+                    },
                     |number| format!("{number:.1}"),
                 );
                 render::print_line(&format!("{name:<24} {text}"))?;
@@ -58,14 +65,24 @@ fn noise(n: usize) -> Vec<f32> {
     (0..n).map(|_| 2.0 * random.f32() - 1.0).collect()
 }
 
-fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+fn encoder(
+    context: &Context,
+    args: &BenchArgs,
+    seconds: Duration,
+) -> anyhow::Result<serde_json::Value> {
     let device = context.device_option().resolve()?;
     let architecture = args.arch;
-    let options = EncoderOptions { precision: context.precision_option(), ..EncoderOptions::default() };
+    let options = EncoderOptions {
+        precision: context.precision_option(),
+        ..EncoderOptions::default()
+    };
     let encoder = Encoder::random_with(architecture, 1, &device, &options)?;
     let config = &encoder.manifest().front_end;
     let n = args.batch.map_or(32, |n| n as usize);
-    let mels: Vec<f32> = noise(n * config.cells()).iter().map(|x| x * 40.0 - 40.0).collect();
+    let mels: Vec<f32> = noise(n * config.cells())
+        .iter()
+        .map(|x| x * 40.0 - 40.0)
+        .collect();
     let per_second = rate(seconds, || {
         encoder.encode(&mels, n)?;
         Ok(n as f64)
@@ -84,7 +101,11 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
     }))
 }
 
-fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+fn mel(
+    context: &Context,
+    args: &BenchArgs,
+    seconds: Duration,
+) -> anyhow::Result<serde_json::Value> {
     let config = match args.arch {
         Architecture::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
         architecture => architecture.front_end(),
@@ -108,7 +129,11 @@ fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result
     }))
 }
 
-fn decode(context: &Context, file: Option<&Path>, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+fn decode(
+    context: &Context,
+    file: Option<&Path>,
+    seconds: Duration,
+) -> anyhow::Result<serde_json::Value> {
     let file = file.context("bench decode needs a file: voisin bench decode --file song.mp3")?;
     let info = audio::probe(file)?;
     let times_real_time = rate(seconds, || {
@@ -125,7 +150,11 @@ fn decode(context: &Context, file: Option<&Path>, seconds: Duration) -> anyhow::
     }))
 }
 
-fn search(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+fn search(
+    context: &Context,
+    args: &BenchArgs,
+    seconds: Duration,
+) -> anyhow::Result<serde_json::Value> {
     const DIMENSION: usize = 512;
     const QUERIES: usize = 200;
     let n = args.tracks as usize;

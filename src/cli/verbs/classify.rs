@@ -16,7 +16,8 @@ use crate::cli::seeds::{library_seeds, seed_names, seeds};
 use crate::cli::source::LibraryTarget;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
-    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed, SeedName,
+    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
+    SeedName,
 };
 use crate::library::scan::{self, Exclusions, Links};
 use crate::library::{Library, LibraryError, OpenMode, TrackFilter};
@@ -32,11 +33,22 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let is_writing = args.write.write_tags.is_some();
     if let Some(list) = &args.write.from_list {
         if args.write.write_tags.as_deref() != Some(&[TagField::Genre]) {
-            anyhow::bail!("--from-list: expected --write-tags or --write-tags=genre, since it names genres");
+            anyhow::bail!(
+                "--from-list: expected --write-tags or --write-tags=genre, since it names genres"
+            );
         }
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
-        let failed = write_tags::run(context, &mut library, &write_tags::wishes_of_list(list)?, args)?;
-        return Ok(if failed > 0 { Ending::Partial } else { Ending::Fine });
+        let failed = write_tags::run(
+            context,
+            &mut library,
+            &write_tags::wishes_of_list(list)?,
+            args,
+        )?;
+        return Ok(if failed > 0 {
+            Ending::Partial
+        } else {
+            Ending::Fine
+        });
     }
     let names = seed_names(&args.question.tracks)?;
     let mut engine = open(context, args, &names)?;
@@ -45,24 +57,37 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let asked = args.question.options();
     let precision = asked.precision.or(is_writing.then_some(WRITTEN_PRECISION));
-    let options = ClassifyOptions { precision, or_share: is_writing, all: args.all, ..asked };
+    let options = ClassifyOptions {
+        precision,
+        or_share: is_writing,
+        all: args.all,
+        ..asked
+    };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
-    let classifier =
-        Classifier::open(engine.as_mut(), &options, embedder, |news| report_news(context, &news))?;
+    let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| {
+        report_news(context, &news)
+    })?;
     if is_writing {
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
     let named = FilesAsked::new(context, engine.as_ref(), args, names, &mut failed)?;
     let answers = match (&classifier, &mut engine) {
-        (Classifier::FirstGuess(guess), engine) => {
-            first_guesses(context, guess, engine.as_ref(), &named, args.all, &mut failed)?
-        }
+        (Classifier::FirstGuess(guess), engine) => first_guesses(
+            context,
+            guess,
+            engine.as_ref(),
+            &named,
+            args.all,
+            &mut failed,
+        )?,
         (Classifier::Labelled(labelled), Some(engine)) => {
             let seeds = if args.all {
                 labelled.seeds(engine)?
             } else {
-                named.each(&mut failed, |text| seeds(context, engine, std::slice::from_ref(text)))?
+                named.each(&mut failed, |text| {
+                    seeds(context, engine, std::slice::from_ref(text))
+                })?
             };
             labelled.classify(engine, seeds)?
         }
@@ -77,7 +102,11 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
     }
-    Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
+    Ok(if failed > 0 || nobody {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// Writes what was measured, and asks nobody for a genre.
@@ -88,29 +117,49 @@ fn write_measured(
     names: Vec<OsString>,
 ) -> anyhow::Result<Ending> {
     let Some(mut engine) = engine else {
-        anyhow::bail!("there is no library yet, which knows what was measured: run \"voisin add\" first");
+        anyhow::bail!(
+            "there is no library yet, which knows what was measured: run \"voisin add\" first"
+        );
     };
     let mut failed = 0;
     let mut tracks = Vec::new();
     if args.all {
         engine.library().for_each_track(|track| {
-            tracks.push(TagTarget { track: Some(track.id), is_file: false, path: track.path });
+            tracks.push(TagTarget {
+                track: Some(track.id),
+                is_file: false,
+                path: track.path,
+            });
             Ok(())
         })?;
     } else {
         let named = FilesAsked::new(context, Some(&engine), args, names, &mut failed)?;
-        let named = named.each(&mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
-        let one = |seed: Seed| TagTarget { track: seed.track, is_file: seed.is_named_file, path: seed.path };
+        let named = named.each(&mut failed, |text| {
+            seeds(context, &engine, std::slice::from_ref(text))
+        })?;
+        let one = |seed: Seed| TagTarget {
+            track: seed.track,
+            is_file: seed.is_named_file,
+            path: seed.path,
+        };
         tracks.extend(named.into_iter().map(one));
     }
     let fields = args.write.write_tags.as_deref().unwrap_or_default();
     let wishes = write_tags::wishes_of_tracks(&engine, &tracks, fields)?;
     failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
-    Ok(if failed > 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if failed > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// The library; `None` where there is none and files are asked about.
-fn open(context: &Context, args: &ClassifyArgs, names: &[OsString]) -> anyhow::Result<Option<Engine>> {
+fn open(
+    context: &Context,
+    args: &ClassifyArgs,
+    names: &[OsString],
+) -> anyhow::Result<Option<Engine>> {
     let opened = LibraryTarget::open(context, &args.backend, false).and_then(|mut source| {
         if source.is_remote() {
             if args.write.write_tags.is_some() {
@@ -126,10 +175,14 @@ fn open(context: &Context, args: &ClassifyArgs, names: &[OsString]) -> anyhow::R
     match opened {
         Ok(engine) => Ok(Some(engine)),
         Err(error) => {
-            let missing = error
-                .downcast_ref::<EngineError>()
-                .is_some_and(|error| matches!(error, EngineError::Library(LibraryError::NotFound { .. })));
-            if missing && !args.all { Ok(None) } else { Err(error) }
+            let missing = error.downcast_ref::<EngineError>().is_some_and(|error| {
+                matches!(error, EngineError::Library(LibraryError::NotFound { .. }))
+            });
+            if missing && !args.all {
+                Ok(None)
+            } else {
+                Err(error)
+            }
         }
     }
 }
@@ -158,7 +211,10 @@ impl FilesAsked {
         names: Vec<OsString>,
         failed: &mut u64,
     ) -> anyhow::Result<Self> {
-        let mut asked = Self { names: Vec::new(), of_lists: false };
+        let mut asked = Self {
+            names: Vec::new(),
+            of_lists: false,
+        };
         for text in names {
             if !SeedName::parse(&text).is_list() {
                 asked.names.push(text);
@@ -167,25 +223,47 @@ impl FilesAsked {
             let path = Path::new(&text);
             // Files behind links are not written to where nobody asked for that.
             let followed = match engine {
-                Some(engine) if args.write.write_tags.is_some() => engine.library().followed_folders()?,
+                Some(engine) if args.write.write_tags.is_some() => {
+                    engine.library().followed_folders()?
+                }
                 _ => Vec::new(),
             };
-            let links = if args.write.write_tags.is_some() { Links::Below(&followed) } else { Links::All };
+            let links = if args.write.write_tags.is_some() {
+                Links::Below(&followed)
+            } else {
+                Links::All
+            };
             let none = Exclusions::default();
-            let mut found = scan::scan_without(&[path.to_owned()], &is_audio_candidate, &none, links);
+            let mut found =
+                scan::scan_without(&[path.to_owned()], &is_audio_candidate, &none, links);
             for link in &found.leading_out {
-                context.console.warn(&format!("not followed: {} leads out of its folder", link.display()));
+                context.console.warn(&format!(
+                    "not followed: {} leads out of its folder",
+                    link.display()
+                ));
             }
-            found.split_files(&|file| engine.is_some_and(|engine| is_unchanged(engine.library(), file)));
+            found.split_files(&|file| {
+                engine.is_some_and(|engine| is_unchanged(engine.library(), file))
+            });
             for problem in &found.problems {
-                context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+                context
+                    .console
+                    .warn(&format!("{}: {}", problem.path.display(), problem.reason));
                 *failed += 1;
             }
             if found.files.is_empty() {
-                let text = format!("{}: expected files of audio in it, found none", path.display());
+                let text = format!(
+                    "{}: expected files of audio in it, found none",
+                    path.display()
+                );
                 return Err(NothingFound(text).into());
             }
-            asked.names.extend(found.files.into_iter().map(|file| file.path.into_os_string()));
+            asked.names.extend(
+                found
+                    .files
+                    .into_iter()
+                    .map(|file| file.path.into_os_string()),
+            );
             asked.of_lists = true;
         }
         Ok(asked)
@@ -242,11 +320,17 @@ fn first_guesses(
     Ok(answers)
 }
 
-fn files_named(context: &Context, engine: Option<&Engine>, text: &OsString) -> anyhow::Result<Vec<PathBuf>> {
+fn files_named(
+    context: &Context,
+    engine: Option<&Engine>,
+    text: &OsString,
+) -> anyhow::Result<Vec<PathBuf>> {
     if engine.is_none() || Place::exists(Path::new(text)) {
         return Ok(vec![PathBuf::from(text)]);
     }
-    let Some(engine) = engine else { anyhow::bail!("there is no library yet: expected the names of files") };
+    let Some(engine) = engine else {
+        anyhow::bail!("there is no library yet: expected the names of files")
+    };
     let seeds = seeds(context, engine, std::slice::from_ref(text))?;
     Ok(seeds.into_iter().map(|seed| seed.path).collect())
 }

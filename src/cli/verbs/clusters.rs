@@ -23,12 +23,15 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         let mut collection = engine.collection()?;
         let rows = collection.rows_of(tracks);
         if rows.is_empty() {
-            context.console.note("no track passes the filters: loosen them");
+            context
+                .console
+                .note("no track passes the filters: loosen them");
             return Ok(Ending::Partial);
         }
         let graph = neighbour_graph(&mut engine, &collection)?;
         collection.predict_genres(&graph)?;
-        args.question.run(&mut engine, &collection, &graph, Some(&rows), seed)?
+        args.question
+            .run(&mut engine, &collection, &graph, Some(&rows), seed)?
     } else {
         args.question.ask(&mut engine, seed)?
     };
@@ -39,10 +42,17 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
             render::print_json(&ClustersJson::new(&found, &members, &(0..members.len())))?;
         }
         TableFormat::Csv => {
-            let names: HashMap<u32, &str> = found.clusters.iter().map(|c| (c.id, c.name.as_str())).collect();
+            let names: HashMap<u32, &str> = found
+                .clusters
+                .iter()
+                .map(|c| (c.id, c.name.as_str()))
+                .collect();
             let collection = engine.collection()?;
-            let assigned =
-                collection.meta.iter().zip(&found.assignment).filter(|(_, id)| **id != 0 || some.is_none());
+            let assigned = collection
+                .meta
+                .iter()
+                .zip(&found.assignment)
+                .filter(|(_, id)| **id != 0 || some.is_none());
             render::print_csv(
                 ["id", "path", "cluster", "name"],
                 assigned.map(|(track, cluster)| {
@@ -59,7 +69,9 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         TableFormat::Table => cluster_table(&engine, &found)?,
     }
     if found.clusters.is_empty() {
-        context.console.note("no group stands out: the tracks are too few, or too evenly spread");
+        context
+            .console
+            .note("no group stands out: the tracks are too few, or too evenly spread");
         return Ok(Ending::Partial);
     }
     Ok(Ending::Fine)
@@ -67,30 +79,55 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
 
 /// What a cluster has more of than the library has, three at most; what few of its tracks have is no mark of it.
 fn marks(shares: &[Share]) -> String {
-    let marks = shares.iter().filter(|share| share.share >= 0.05 && share.lift >= 1.0).take(3);
+    let marks = shares
+        .iter()
+        .filter(|share| share.share >= 0.05 && share.lift >= 1.0)
+        .take(3);
     let marks = marks.map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));
     marks.collect::<Vec<_>>().join(", ")
 }
 
 fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
-    let medoids: Vec<TrackId> = found.clusters.iter().map(|cluster| cluster.medoid).collect();
+    let medoids: Vec<TrackId> = found
+        .clusters
+        .iter()
+        .map(|cluster| cluster.medoid)
+        .collect();
     let (medoids, taxonomy) = (engine.library().tracks_by_id(&medoids)?, engine.taxonomy()?);
-    let (clusters, noise) =
-        (count(found.clusters.len() as u64, "cluster"), count(found.noise.len() as u64, "track"));
+    let (clusters, noise) = (
+        count(found.clusters.len() as u64, "cluster"),
+        count(found.noise.len() as u64, "track"),
+    );
     render::print_line(&format!("{clusters}, {noise} in no group"))?;
-    let width = found.clusters.iter().map(|cluster| cluster.id.to_string().len()).max().unwrap_or(1);
+    let width = found
+        .clusters
+        .iter()
+        .map(|cluster| cluster.id.to_string().len())
+        .max()
+        .unwrap_or(1);
     for (cluster, medoid) in found.clusters.iter().zip(&medoids) {
-        let nearest =
-            cluster.nearest.first().map_or_else(String::new, |near| format!("{} {}", near.id, near.name));
+        let nearest = cluster
+            .nearest
+            .first()
+            .map_or_else(String::new, |near| format!("{} {}", near.id, near.name));
         let tracks = count(cluster.members.len() as u64, "track");
         let (id, name, cohesion) = (cluster.id, &cluster.name, cluster.cohesion);
-        render::print_fitted(&format!("{id:>width$}  {name}: {tracks}, cohesion {cohesion:.2}"))?;
+        render::print_fitted(&format!(
+            "{id:>width$}  {name}: {tracks}, cohesion {cohesion:.2}"
+        ))?;
         let indent = " ".repeat(width + 2);
         for (what, text) in [
             ("genres ", marks(&cluster.genres)),
             ("artists", marks(&cluster.artists)),
             ("nearest", nearest),
-            ("typical", format!("{} (id:{})", meta(medoid, &taxonomy).display(), cluster.medoid)),
+            (
+                "typical",
+                format!(
+                    "{} (id:{})",
+                    meta(medoid, &taxonomy).display(),
+                    cluster.medoid
+                ),
+            ),
         ] {
             if !text.is_empty() {
                 render::print_fitted(&format!("{indent}{what}  {text}"))?;
@@ -115,7 +152,12 @@ mod tests {
 
     #[test]
     fn a_cluster_is_marked_by_what_it_has_more_of() {
-        let share = |label: &str, share, lift| Share { label: label.to_owned(), tracks: 3, share, lift };
+        let share = |label: &str, share, lift| Share {
+            label: label.to_owned(),
+            tracks: 3,
+            share,
+            lift,
+        };
         let shares = [
             share("Rock", 0.9, 2.2),
             share("Song", 0.004, 0.0),

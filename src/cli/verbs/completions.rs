@@ -123,7 +123,9 @@ pub(crate) fn run(command: &mut Command, shell: Shell) -> anyhow::Result<Ending>
 /// are options still.
 fn with_names(line: &str) -> String {
     // What a colon stands in is two things to zsh.
-    let line = line.replacen("'*::", "'*:", 1).replace(":WORD[:PERCENT]:", ":WORD:");
+    let line = line
+        .replacen("'*::", "'*:", 1)
+        .replace(":WORD[:PERCENT]:", ":WORD:");
     let takes = |what: &[&str]| what.iter().any(|what| line.contains(what));
     let completer = if takes(&[":GENRE:", ":genre -- "]) {
         ":_voisin_genres"
@@ -133,7 +135,13 @@ fn with_names(line: &str) -> String {
         ":_voisin_composers"
     } else if takes(&[":WORDS:", ":WORD:", ":query -- What to look for"]) {
         ":_voisin_words"
-    } else if takes(&[":TRACK:", ":seeds -- ", ":tracks -- ", "':from -- ", "':to -- "]) {
+    } else if takes(&[
+        ":TRACK:",
+        ":seeds -- ",
+        ":tracks -- ",
+        "':from -- ",
+        "':to -- ",
+    ]) {
         ":_voisin_tracks"
     } else {
         return line;
@@ -153,7 +161,11 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
         LibraryNames::Albums => library.names(NameOf::Album)?.iter().cloned().collect(),
         LibraryNames::Words => {
             let heard = engine.predicted_tags_if_any()?;
-            heard.iter().flat_map(PredictedTags::words).map(|(word, _)| word.to_owned()).collect()
+            heard
+                .iter()
+                .flat_map(PredictedTags::words)
+                .map(|(word, _)| word.to_owned())
+                .collect()
         }
         LibraryNames::Ids => {
             let mut ids = Vec::new();
@@ -166,9 +178,15 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
     };
     let typed = fold(&args.typed);
     let names = || names.iter().filter(|name| !name.contains(char::is_control));
-    let begin: Vec<&String> = names().filter(|name| fold(name).starts_with(&typed)).take(MOST).collect();
+    let begin: Vec<&String> = names()
+        .filter(|name| fold(name).starts_with(&typed))
+        .take(MOST)
+        .collect();
     let found = if begin.is_empty() {
-        names().filter(|name| fold(name).contains(&typed)).take(MOST).collect()
+        names()
+            .filter(|name| fold(name).contains(&typed))
+            .take(MOST)
+            .collect()
     } else {
         begin
     };

@@ -36,29 +36,57 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending
         SettingOrigin::File => "config.toml".to_owned(),
         SettingOrigin::Default => "default".to_owned(),
     };
-    let one = |name, value, origin| SettingJson { name, value, from: from(origin, name) };
+    let one = |name, value, origin| SettingJson {
+        name,
+        value,
+        from: from(origin, name),
+    };
     let json = ConfigJson {
         file: settings.file.as_deref().map(lossy),
-        exists: settings.file.as_deref().is_some_and(std::path::Path::is_file),
+        exists: settings
+            .file
+            .as_deref()
+            .is_some_and(std::path::Path::is_file),
         settings: vec![
-            one("library", Some(lossy(&settings.library.value)), settings.library.origin),
+            one(
+                "library",
+                Some(lossy(&settings.library.value)),
+                settings.library.origin,
+            ),
             one("model", settings.model.value.clone(), settings.model.origin),
-            one("device", Some(settings.device.value.to_string()), settings.device.origin),
-            one("color", Some(settings.color.value.name()), settings.color.origin),
+            one(
+                "device",
+                Some(settings.device.value.to_string()),
+                settings.device.origin,
+            ),
+            one(
+                "color",
+                Some(settings.color.value.name()),
+                settings.color.origin,
+            ),
         ],
     };
     if args.format == ReportFormat::Json {
         render::print_json(&json)?;
         return Ok(Ending::Fine);
     }
-    let mut table = Table::new(&[("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
+    let mut table = Table::new(&[
+        ("setting", Align::Left),
+        ("value", Align::Left),
+        ("from", Align::Left),
+    ]);
     for setting in json.settings {
-        let value = setting.value.unwrap_or_else(|| "the library's own".to_owned());
+        let value = setting
+            .value
+            .unwrap_or_else(|| "the library's own".to_owned());
         table.row([setting.name.to_owned(), value, setting.from]);
     }
     table.print()?;
     if let Some(file) = json.file {
-        context.console.note(&format!("{file}{}", if json.exists { "" } else { " (there is none)" }));
+        context.console.note(&format!(
+            "{file}{}",
+            if json.exists { "" } else { " (there is none)" }
+        ));
     }
     Ok(Ending::Fine)
 }

@@ -15,12 +15,21 @@ use crate::lab::leak::Likeness;
 const FIRST: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Ending> {
-    let source =
-        if args.label == "genre" { args.data.clone() } else { args.data.clone().with_label(&args.label) };
-    let table = args.output.as_ref().map(|path| OutputTarget::data(path, args.force)).transpose()?;
+    let source = if args.label == "genre" {
+        args.data.clone()
+    } else {
+        args.data.clone().with_label(&args.label)
+    };
+    let table = args
+        .output
+        .as_ref()
+        .map(|path| OutputTarget::data(path, args.force))
+        .transpose()?;
     let set = open(context, &source)?;
     let stop = context.stop_on_ctrl_c()?;
-    let found = with_meter(context, set.items.len(), "decoded", |progress| inspect(&set, progress, &stop));
+    let found = with_meter(context, set.items.len(), "decoded", |progress| {
+        inspect(&set, progress, &stop)
+    });
     if stop.load(Ordering::Relaxed) {
         return Ok(interrupted(context));
     }
@@ -34,7 +43,10 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
             return Ok(interrupted(context));
         }
         said.suspects = suspects(&matrix?, &args.split, args.random.random_seed)?;
-        let text = format!("{} that models contradict", count(said.suspects.len() as u64, "label"));
+        let text = format!(
+            "{} that models contradict",
+            count(said.suspects.len() as u64, "label")
+        );
         context.console.note(&text);
     }
     // what reading had to say has been said
@@ -50,32 +62,54 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         ReportFormat::Json => render::print_json(&said)?,
         ReportFormat::Table => print(&said)?,
     }
-    Ok(if said.failures.is_empty() { Ending::Fine } else { Ending::Partial })
+    Ok(if said.failures.is_empty() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 fn print(said: &Overview) -> anyhow::Result<()> {
     let genres = count_with(said.classes.len() as u64, "class", "classes");
     let mut parts = vec![format!("{}, {genres}", count(said.tracks as u64, "track"))];
     let short = said.short.len();
-    parts.push(format!("{} that cannot be used, {short} too short", said.failures.len()));
-    let artists: usize = said.leak.shared.iter().map(|shared| shared.artists.len()).sum();
+    parts.push(format!(
+        "{} that cannot be used, {short} too short",
+        said.failures.len()
+    ));
+    let artists: usize = said
+        .leak
+        .shared
+        .iter()
+        .map(|shared| shared.artists.len())
+        .sum();
     parts.push(format!("{} on two sides", count(artists as u64, "artist")));
     line(&parts.join("; "))?;
     if said.seconds > 0.0 {
-        let formats: Vec<String> = said.formats.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+        let formats: Vec<String> = said
+            .formats
+            .iter()
+            .map(|(name, n)| format!("{name} ({n})"))
+            .collect();
         line(&format!(
             "{:.2} hours, {:.0} kbit/s: {}",
             said.seconds / 3600.0,
             said.kbit,
             formats.join(", ")
         ))?;
-        line(&format!("{} mono, {} clipped, {} mostly silent", said.mono, said.clipped, said.mostly_silent))?;
+        line(&format!(
+            "{} mono, {} clipped, {} mostly silent",
+            said.mono, said.clipped, said.mostly_silent
+        ))?;
     }
     if let Some(split) = &said.split {
         line(split)?;
     }
     if said.unlabelled > 0 {
-        line(&format!("{} without a label", count(said.unlabelled as u64, "track")))?;
+        line(&format!(
+            "{} without a label",
+            count(said.unlabelled as u64, "track")
+        ))?;
     }
     for shared in &said.leak.shared {
         let with = shared.with.name();
@@ -83,12 +117,29 @@ fn print(said: &Overview) -> anyhow::Result<()> {
             line(&format!("leak: artist {artist} is in training and {with}"))?;
         }
         for (a, b) in shared.same_audio.iter().take(FIRST) {
-            line(&format!("leak: {a} (training) and {b} ({with}) are the same audio"))?;
+            line(&format!(
+                "leak: {a} (training) and {b} ({with}) are the same audio"
+            ))?;
         }
     }
-    for one in said.leak.doubles.iter().filter(|one| one.why != Likeness::Audio || !one.apart).take(FIRST) {
-        let (leak, side) = if one.apart { ("leak: ", "on two sides") } else { ("", "on one side") };
-        line(&format!("{leak}{} and {} {}, {side}", one.first, one.second, one.why.words()))?;
+    for one in said
+        .leak
+        .doubles
+        .iter()
+        .filter(|one| one.why != Likeness::Audio || !one.apart)
+        .take(FIRST)
+    {
+        let (leak, side) = if one.apart {
+            ("leak: ", "on two sides")
+        } else {
+            ("", "on one side")
+        };
+        line(&format!(
+            "{leak}{} and {} {}, {side}",
+            one.first,
+            one.second,
+            one.why.words()
+        ))?;
     }
     for (a, b) in said.leak.contradictions.iter().take(FIRST) {
         line(&format!("{a} and {b} are one track with different labels"))?;
@@ -106,17 +157,32 @@ fn print(said: &Overview) -> anyhow::Result<()> {
         line(&format!("failed: {key}: {reason}"))?;
     }
     if said.failures.len() > FIRST {
-        line(&format!("… and {} more; --output and --format json have all", said.failures.len() - FIRST))?;
+        line(&format!(
+            "… and {} more; --output and --format json have all",
+            said.failures.len() - FIRST
+        ))?;
     }
     for (name, n) in &said.licences {
         line(&format!("licence: {name}, {}", count(*n as u64, "track")))?;
     }
-    let right = ["tracks", "artists", "largest artist", "training", "validation", "test"];
-    let columns: Vec<(&str, Align)> =
-        std::iter::once(("class", Align::Left)).chain(right.map(|name| (name, Align::Right))).collect();
+    let right = [
+        "tracks",
+        "artists",
+        "largest artist",
+        "training",
+        "validation",
+        "test",
+    ];
+    let columns: Vec<(&str, Align)> = std::iter::once(("class", Align::Left))
+        .chain(right.map(|name| (name, Align::Right)))
+        .collect();
     let mut table = Table::new(&columns);
     for class in &said.classes {
-        let mut row = vec![class.name.clone(), class.tracks.to_string(), class.artists.to_string()];
+        let mut row = vec![
+            class.name.clone(),
+            class.tracks.to_string(),
+            class.artists.to_string(),
+        ];
         row.push(format!("{:.0} %", 100.0 * class.largest_artist));
         row.extend(class.parts.map(|n| n.to_string()));
         table.row(row);

@@ -46,7 +46,10 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let library = scan::scan(&[data.join("library")], &is_audio_candidate).files;
     let held_out = scan::scan(&[data.join("held-out")], &is_audio_candidate).files;
     if library.is_empty() || held_out.is_empty() {
-        bail!("no demo music in {}: expected the folders library and held-out", data.display());
+        bail!(
+            "no demo music in {}: expected the folders library and held-out",
+            data.display()
+        );
     }
     say(&format!(
         "voisin listens to {} of free music in six styles (authors and licences: {}).",
@@ -61,17 +64,33 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         return Ok(ending);
     }
 
-    say("\n1. What sounds like \"Chaos God\" by Muldjord, a death metal track? The nearest of the library:")?;
+    say(
+        "\n1. What sounds like \"Chaos God\" by Muldjord, a death metal track? The nearest of the library:",
+    )?;
     let seed = OsString::from(data.join(SEED));
     let seed = seeds(context, &engine, &[seed])?;
-    let options = SimilarOptions { limit: 5, ..SimilarOptions::default() };
+    let options = SimilarOptions {
+        limit: 5,
+        ..SimilarOptions::default()
+    };
     let found = engine.similar(&seed, &options)?;
     let output = ListOutput::new(ListFormat::Table);
     let standing = engine.standing(&seed, &options)?;
-    print_neighbours(&seed, &SimilarAnswer { found, standing, steered: None }, &output)?;
+    print_neighbours(
+        &seed,
+        &SimilarAnswer {
+            found,
+            standing,
+            steered: None,
+        },
+        &output,
+    )?;
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
-    let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };
+    let options = ClassifyOptions {
+        neighbours: Some(VOTERS),
+        ..ClassifyOptions::default()
+    };
     let labelled = Labelled::open(&mut engine, &options, |_| ())?.map_err(GenreError::TooFew)?;
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
@@ -91,15 +110,28 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
 
     say("\nNow on your own music:")?;
     for (command, what) in [
-        ("voisin add ~/Music", "listen to a folder; run it again after changes"),
-        ("voisin similar ~/Music/some/track.flac", "what sounds like this?"),
-        ("voisin classify some/new/track.mp3", "which genre is this, and why?"),
+        (
+            "voisin add ~/Music",
+            "listen to a folder; run it again after changes",
+        ),
+        (
+            "voisin similar ~/Music/some/track.flac",
+            "what sounds like this?",
+        ),
+        (
+            "voisin classify some/new/track.mp3",
+            "which genre is this, and why?",
+        ),
         ("voisin genres", "how are my genres related?"),
         ("voisin --help", "everything else"),
     ] {
         say(&format!("  {command:<42} {what}"))?;
     }
-    Ok(if unanswered { Ending::Partial } else { Ending::Fine })
+    Ok(if unanswered {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// Nobody's own library is filled with demo music.
@@ -130,7 +162,10 @@ fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         return Ok(given.to_owned());
     }
     let mut places = vec![PathBuf::from("data/demo")];
-    if let Some(folder) = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)) {
+    if let Some(folder) = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(Path::to_owned))
+    {
         places.push(folder.join("data/demo"));
         places.push(folder.join("../share/voisin/demo"));
     }
@@ -145,7 +180,10 @@ fn music_in(places: &[PathBuf]) -> anyhow::Result<PathBuf> {
         return Ok(place.clone());
     }
     let (_, named) = places.split_last().context("places to look in")?;
-    let named: Vec<String> = named.iter().map(|place| place.display().to_string()).collect();
+    let named: Vec<String> = named
+        .iter()
+        .map(|place| place.display().to_string())
+        .collect();
     bail!(
         "the demo's music was not found (looked for {}): it is the folder data/demo of voisin's source, which --data names",
         named.join(", ")
@@ -161,7 +199,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let places = ["here", "beside", "built"].map(|name| folder.path().join(name));
         let said = music_in(&places).unwrap_err().to_string();
-        assert!(said.contains("here") && said.contains("beside") && !said.contains("built"), "{said}");
+        assert!(
+            said.contains("here") && said.contains("beside") && !said.contains("built"),
+            "{said}"
+        );
         assert!(said.contains("--data") && said.contains("source"), "{said}");
         std::fs::create_dir_all(places[1].join("library")).unwrap();
         assert_eq!(music_in(&places).unwrap(), places[1]);

@@ -73,8 +73,11 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }),
         )?,
         ListFormat::Table => {
-            let (first, other_is) =
-                if args.question.versions { ("song", "version") } else { ("better", "also") };
+            let (first, other_is) = if args.question.versions {
+                ("song", "version")
+            } else {
+                ("better", "also")
+            };
             for group in &groups {
                 let keep = format!("{first}: {} ({})", group.keep.path, group.why);
                 render::print_line(&render::one_line(&keep))?;
@@ -85,7 +88,11 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }
             let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
             let groups = count(groups.len() as u64, "group");
-            let won = if of_versions { String::new() } else { format!(", {} could be freed", size(bytes)) };
+            let won = if of_versions {
+                String::new()
+            } else {
+                format!(", {} could be freed", size(bytes))
+            };
             render::print_line(&format!("{groups}{won}"))?;
         }
         // What could go: the copies without the file to keep. Of versions nothing should: all of them.
@@ -94,8 +101,13 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 let GroupJson { keep, others, .. }: &GroupJson = group;
                 others.iter().chain(args.question.versions.then_some(keep))
             };
-            let copies: Vec<TrackMeta> = groups.iter().flat_map(listed).map(FileJson::meta).collect();
-            print_files(&copies.iter().collect::<Vec<_>>(), "voisin duplicates", &args.output)?;
+            let copies: Vec<TrackMeta> =
+                groups.iter().flat_map(listed).map(FileJson::meta).collect();
+            print_files(
+                &copies.iter().collect::<Vec<_>>(),
+                "voisin duplicates",
+                &args.output,
+            )?;
         }
     }
     Ok(Ending::Fine)

@@ -35,13 +35,19 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         );
     }
     output::check_folder(&args.output, &[], args.force)?;
-    let mut found = scan_named(&named_paths(&args.paths)?, &Exclusions::default(), Links::All);
+    let mut found = scan_named(
+        &named_paths(&args.paths)?,
+        &Exclusions::default(),
+        Links::All,
+    );
     found.split_files(&|_| false);
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));
     }
     for problem in &found.problems {
-        context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+        context
+            .console
+            .warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
     if args.format == EmbedFormat::Parquet {
         return columnar::embed(context, args, &found);
@@ -53,16 +59,23 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     let embedder = context.embedder(None)?;
     let (mut failed, mut kept) = (found.problems.len(), 0);
-    for (file, target) in files.iter().zip(targets(&files, &found.roots, args.format.extension())) {
+    for (file, target) in files
+        .iter()
+        .zip(targets(&files, &found.roots, args.format.extension()))
+    {
         let target = args.output.join(target);
         if target.exists() && !args.force {
-            context.console.detail(&format!("{}: is there already", target.display()));
+            context
+                .console
+                .detail(&format!("{}: is there already", target.display()));
             kept += 1;
             continue;
         }
         match embed(&embedder, file, &target, hop, args) {
             Ok((windows, dimension)) => {
-                context.console.note(&format!("{}: [{windows}, {dimension}]", target.display()));
+                context
+                    .console
+                    .note(&format!("{}: [{windows}, {dimension}]", target.display()));
             }
             Err(error) => {
                 render::print_error(&error);
@@ -72,11 +85,15 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     if kept > 0 {
         let files = count(kept, "file");
-        context
-            .console
-            .note(&format!("{files} there already and left as they are (--force makes them again)"));
+        context.console.note(&format!(
+            "{files} there already and left as they are (--force makes them again)"
+        ));
     }
-    Ok(if failed > 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if failed > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// Writes the windows of `file` to `target`; their number and dimension.
@@ -87,15 +104,17 @@ fn embed(
     hop: f64,
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
-    let _copy = columnar::local_copy(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let _copy =
+        columnar::local_copy(file).with_context(|| format!("cannot read {}", file.display()))?;
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
     let hop = (hop * rate).round().max(1.0) as usize;
     let center = !args.no_center;
     let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
     // openl3 counts from the middle of the first window when that is centred, from its start when not.
-    let timestamps: Array1<f64> =
-        (0..embedding.windows.nrows()).map(|i| i as f64 * hop as f64 / rate).collect();
+    let timestamps: Array1<f64> = (0..embedding.windows.nrows())
+        .map(|i| i as f64 * hop as f64 / rate)
+        .collect();
     let folder = target.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -106,7 +125,14 @@ fn embed(
 
 /// Refuses what other formats have no use for.
 fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs { windows, no_windows, descriptors, identity, per_file, compression } = args;
+    let EmbedParquetArgs {
+        windows,
+        no_windows,
+        descriptors,
+        identity,
+        per_file,
+        compression,
+    } = args;
     let given = [
         ("--windows", windows.is_some()),
         ("--no-windows", *no_windows),
@@ -145,7 +171,10 @@ fn write(
                     std::iter::once(seconds.to_string()).chain(row.iter().map(f32::to_string)),
                 )?;
             }
-            writer.into_inner().map_err(csv::IntoInnerError::into_error)?.flush()?;
+            writer
+                .into_inner()
+                .map_err(csv::IntoInnerError::into_error)?
+                .flush()?;
         }
         EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
     }

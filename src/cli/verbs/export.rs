@@ -24,7 +24,10 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if args.format == ExportFormat::Parquet {
         return columnar::export(&engine, args);
     }
-    let of_parquet = [("--compression", args.compression.compression.is_some()), ("--changes", args.changes)];
+    let of_parquet = [
+        ("--compression", args.compression.compression.is_some()),
+        ("--changes", args.changes),
+    ];
     if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
         bail!("{name}: expected with it --format parquet");
     }
@@ -37,7 +40,11 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         args.output.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if summary.tracks == 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
@@ -52,6 +59,8 @@ fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
             context.keep(folder);
             Ok(engine)
         }
-        _ => Ok(Engine::from_library(Library::open_to_read(&context.library_dir())?)),
+        _ => Ok(Engine::from_library(Library::open_to_read(
+            &context.library_dir(),
+        )?)),
     }
 }

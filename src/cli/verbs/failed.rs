@@ -33,13 +33,23 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
         ListFormat::Csv => render::print_csv(
             ["path", "reason", "attempts"],
             failures.iter().map(|failure| {
-                [table_path(&failure.path), failure.reason.clone(), failure.attempts.to_string()]
+                [
+                    table_path(&failure.path),
+                    failure.reason.clone(),
+                    failure.attempts.to_string(),
+                ]
             }),
         )?,
         _ => {
-            let tracks: Vec<TrackMeta> =
-                failures.iter().map(|failure| TrackMeta::of_file(TrackId(0), &failure.path)).collect();
-            print_files(&tracks.iter().collect::<Vec<_>>(), "voisin failed", &args.output)?;
+            let tracks: Vec<TrackMeta> = failures
+                .iter()
+                .map(|failure| TrackMeta::of_file(TrackId(0), &failure.path))
+                .collect();
+            print_files(
+                &tracks.iter().collect::<Vec<_>>(),
+                "voisin failed",
+                &args.output,
+            )?;
         }
     }
     Ok(Ending::Fine)

@@ -17,8 +17,8 @@ use crate::cli::{Ending, NothingFound};
 use crate::dataset::Dataset;
 use crate::lab::LabError;
 use crate::lab::extract::{
-    ArrayWriter, HearArray, column_table, feature_table, frame_columns, frames, picture, track_table,
-    write_array,
+    ArrayWriter, HearArray, column_table, feature_table, frame_columns, frames, picture,
+    track_table, write_array,
 };
 use crate::lab::matrix::{Matrix, compute};
 use crate::lab::networks::{ClipReader, NetworkSettings};
@@ -42,10 +42,14 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
         );
     }
     let (Some(sets), Some(output)) = (&args.set, &args.output) else {
-        bail!("expected --set and --output, or --picture FILE.svg (FILE.png), which draws one track");
+        bail!(
+            "expected --set and --output, or --picture FILE.svg (FILE.png), which draws one track"
+        );
     };
     let names: Vec<String> = sets.split('+').map(str::to_owned).collect();
-    let alone = names.iter().find(|name| ["frames", "spectrogram"].contains(&name.as_str()));
+    let alone = names
+        .iter()
+        .find(|name| ["frames", "spectrogram"].contains(&name.as_str()));
     if let Some(alone) = alone.filter(|_| names.len() > 1) {
         bail!(
             "--set {sets}: {alone} stands alone, it has an array for each track: give it a command of its own"
@@ -55,7 +59,11 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
         bail!("--recipe goes with --set spectrogram, found --set {sets}");
     }
     let place = FeaturesPlace::of(output, alone.is_some(), args.force)?;
-    let job = FeaturesJob { context, args, output };
+    let job = FeaturesJob {
+        context,
+        args,
+        output,
+    };
     match alone {
         Some(alone) => job.arrays(alone),
         None => job.rows(&names, &place),
@@ -63,8 +71,11 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
 }
 
 fn is_picture(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|ending| ["svg", "png"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    path.extension().is_some_and(|ending| {
+        ["svg", "png"]
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+    })
 }
 
 /// What a path is to be.
@@ -84,7 +95,9 @@ impl FeaturesPlace {
             "csv" => Self::Table,
             "npy" => Self::Matrix,
             "" => Self::Folder,
-            _ => bail!("--output {shown}: expected FILE.csv, FILE.npy or a folder, found .{ending}"),
+            _ => {
+                bail!("--output {shown}: expected FILE.csv, FILE.npy or a folder, found .{ending}")
+            }
         };
         let is_file = !matches!(place, Self::Folder);
         if is_folder && is_file {
@@ -119,18 +132,26 @@ impl FeaturesJob<'_> {
             if self.args.cache.is_some() {
                 return Ok(interrupted(context));
             }
-            context.console.note("interrupted: nothing is written; with --cache DIR what was heard is kept");
+            context
+                .console
+                .note("interrupted: nothing is written; with --cache DIR what was heard is kept");
             return Ok(Ending::Interrupted);
         };
         match place {
             FeaturesPlace::Table => {
-                render::write(&OutputTarget::data(output, self.args.force)?, feature_table(&set, &matrix))?;
+                render::write(
+                    &OutputTarget::data(output, self.args.force)?,
+                    feature_table(&set, &matrix),
+                )?;
             }
             FeaturesPlace::Matrix => {
                 let place = OutputTarget::data(output, self.args.force)?;
                 let cannot_write = || format!("cannot write {}", output.display());
                 let mut file = place.open()?;
-                matrix.values.write_npy(&mut file).with_context(cannot_write)?;
+                matrix
+                    .values
+                    .write_npy(&mut file)
+                    .with_context(cannot_write)?;
                 file.commit().with_context(cannot_write)?;
             }
             FeaturesPlace::Folder => {
@@ -159,27 +180,50 @@ impl FeaturesJob<'_> {
         self.refuse_others(&about)?;
         let set = asked(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
-        let files: Vec<PathBuf> = set.items.iter().filter_map(|item| item.path.clone()).collect();
+        let files: Vec<PathBuf> = set
+            .items
+            .iter()
+            .filter_map(|item| item.path.clone())
+            .collect();
         let places = targets(&files, &[], "npy");
         self.make_folder()?;
         self.write(&output.join(about.0), &about.1)?;
         let inside = files.into_iter().zip(places);
-        let targets = inside.map(|(file, place)| (file, output.join(place))).collect();
-        let writer = ArrayWriter { hear, targets, force: self.args.force };
+        let targets = inside
+            .map(|(file, place)| (file, output.join(place)))
+            .collect();
+        let writer = ArrayWriter {
+            hear,
+            targets,
+            force: self.args.force,
+        };
         let found = with_meter(context, set.items.len(), "listened to", |progress| {
             compute(&set, false, &[&writer], None, progress, &stop)
         });
         let Some(matrix) = self.heard(found.map_err(anyhow::Error::from), &stop)? else {
             let is_stopped = stop.load(Ordering::Relaxed);
-            return Ok(if is_stopped { interrupted(context) } else { Ending::Partial });
+            return Ok(if is_stopped {
+                interrupted(context)
+            } else {
+                Ending::Partial
+            });
         };
-        self.write(&output.join(TRACKS), &self.track_table(&set, &matrix, &writer))?;
+        self.write(
+            &output.join(TRACKS),
+            &self.track_table(&set, &matrix, &writer),
+        )?;
         let new = matrix.values.column(0).sum() as u64;
-        line(&format!("{} of {} in {}", count(new, "new array"), name, output.display()))?;
+        line(&format!(
+            "{} of {} in {}",
+            count(new, "new array"),
+            name,
+            output.display()
+        ))?;
         let kept = matrix.rows.len() as u64 - new;
         if kept > 0 {
             let arrays = count(kept, "array");
-            let note = format!("{arrays} there already and left as they are (--force makes them again)");
+            let note =
+                format!("{arrays} there already and left as they are (--force makes them again)");
             context.console.note(&note);
         }
         Ok(ending(&matrix))
@@ -187,9 +231,16 @@ impl FeaturesJob<'_> {
 
     fn track_table(&self, set: &Dataset, matrix: &Matrix, writer: &ArrayWriter) -> Vec<u8> {
         let file = |row: &crate::lab::matrix::Row| {
-            let target = row.item.path.as_ref().and_then(|path| writer.targets.get(path));
+            let target = row
+                .item
+                .path
+                .as_ref()
+                .and_then(|path| writer.targets.get(path));
             let below = target.and_then(|target| target.strip_prefix(self.output).ok());
-            below.unwrap_or(Path::new("")).to_string_lossy().into_owned()
+            below
+                .unwrap_or(Path::new(""))
+                .to_string_lossy()
+                .into_owned()
         };
         let files: Vec<String> = matrix.rows.iter().map(file).collect();
         track_table(set, matrix, Some(&files))
@@ -203,11 +254,24 @@ impl FeaturesJob<'_> {
         }
         let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
         let Some(recipe) = NetworkRecipe::named(name) else {
-            let names: Vec<&str> = NetworkRecipe::ALL.iter().map(|recipe| recipe.name).collect();
-            bail!("--recipe {name}: there is no such network, expected {}", names.join(", "));
+            let names: Vec<&str> = NetworkRecipe::ALL
+                .iter()
+                .map(|recipe| recipe.name)
+                .collect();
+            bail!(
+                "--recipe {name}: there is no such network, expected {}",
+                names.join(", ")
+            );
         };
-        let reader = ClipReader::new(recipe, &NetworkSettings { copies: 0, ..NetworkSettings::of(&recipe) })?;
-        let hear = move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
+        let reader = ClipReader::new(
+            recipe,
+            &NetworkSettings {
+                copies: 0,
+                ..NetworkSettings::of(&recipe)
+            },
+        )?;
+        let hear =
+            move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
         Ok((Box::new(hear), (RECIPE, format!("{name}\n").into_bytes())))
     }
 
@@ -217,15 +281,26 @@ impl FeaturesJob<'_> {
         let other = [COLUMNS, RECIPE, TRACKS].map(|name| self.output.join(name));
         match other.iter().find(|path| path.exists()) {
             Some(path) if !is_ours => {
-                bail!("{} is there already, of something else: name another folder", path.display())
+                bail!(
+                    "{} is there already, of something else: name another folder",
+                    path.display()
+                )
             }
             _ => Ok(()),
         }
     }
 
     /// What was heard, faults told; nothing where that is all there is.
-    fn heard(&self, found: anyhow::Result<Matrix>, stop: &AtomicBool) -> anyhow::Result<Option<Matrix>> {
-        let tell = |faults: &[_]| faults.iter().for_each(|fault| report_fault(self.context, fault));
+    fn heard(
+        &self,
+        found: anyhow::Result<Matrix>,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Option<Matrix>> {
+        let tell = |faults: &[_]| {
+            faults
+                .iter()
+                .for_each(|fault| report_fault(self.context, fault))
+        };
         match found {
             Ok(matrix) => {
                 tell(&matrix.faults);
@@ -234,7 +309,9 @@ impl FeaturesJob<'_> {
             Err(error) => match error.downcast_ref() {
                 Some(LabError::NoneHeard(faults)) => {
                     tell(faults);
-                    self.context.console.note("no track could be listened to: nothing is written");
+                    self.context
+                        .console
+                        .note("no track could be listened to: nothing is written");
                     Ok(None)
                 }
                 Some(LabError::Interrupted) if stop.load(Ordering::Relaxed) => Ok(None),
@@ -255,7 +332,11 @@ impl FeaturesJob<'_> {
 }
 
 fn ending(matrix: &Matrix) -> Ending {
-    if matrix.faults.is_empty() { Ending::Fine } else { Ending::Partial }
+    if matrix.faults.is_empty() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    }
 }
 
 /// A picture of one file.
@@ -266,7 +347,10 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
         bail!("--picture {shown}: expected FILE.svg or FILE.png, found .{ending}");
     }
     let [file] = args.tracks.as_slice() else {
-        bail!("--picture: expected one audio file, found {}: draw one after the other", args.tracks.len());
+        bail!(
+            "--picture: expected one audio file, found {}: draw one after the other",
+            args.tracks.len()
+        );
     };
     let file = Path::new(file);
     if !file.is_file() {
@@ -281,12 +365,19 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
     let scene = match picture(file) {
         Ok(scene) => scene,
         Err(reason) => {
-            let fault = crate::dataset::Fault { key: file.display().to_string(), reason };
+            let fault = crate::dataset::Fault {
+                key: file.display().to_string(),
+                reason,
+            };
             report_fault(context, &fault);
             return Ok(Ending::Partial);
         }
     };
-    let bytes = if ending == "svg" { scene.svg().into_bytes() } else { scene.png(2)? };
+    let bytes = if ending == "svg" {
+        scene.svg().into_bytes()
+    } else {
+        scene.png(2)?
+    };
     render::write(&place, bytes)?;
     render::print_place(context.console, &place, &format!("the picture is {shown}"))?;
     Ok(Ending::Fine)

@@ -34,5 +34,9 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
     print_found(&answer, &heard, &args.output)?;
-    Ok(if answer.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if answer.tracks.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

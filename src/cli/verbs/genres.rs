@@ -32,7 +32,11 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     if let Some(place) = &dendrogram {
         draw(&kinship_dendrogram(&kinship), place)?;
     }
-    if heatmap.iter().chain(&dendrogram).any(OutputTarget::is_standard) {
+    if heatmap
+        .iter()
+        .chain(&dendrogram)
+        .any(OutputTarget::is_standard)
+    {
         return Ok(Ending::Fine);
     }
     match &args.genre {
@@ -44,7 +48,10 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
             TableFormat::Csv => csv(&kinship.genres.iter().collect::<Vec<_>>())?,
         },
         Some(name) => {
-            let wanted = engine.taxonomy()?.genre(name).unwrap_or_else(|| Genre::plain(name));
+            let wanted = engine
+                .taxonomy()?
+                .genre(name)
+                .unwrap_or_else(|| Genre::plain(name));
             let genre = kinship.of(&wanted)?;
             match args.format {
                 TableFormat::Table => one(&engine, genre)?,
@@ -59,7 +66,10 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
 /// Where a picture goes; refuses endings of other kinds of files.
 fn picture_place(path: &Path, replaces: bool) -> anyhow::Result<OutputTarget> {
     if !["png", "svg"].contains(&output::ending(path, "svg").as_str()) {
-        bail!("{}: expected a name that ends in .svg or .png", path.display());
+        bail!(
+            "{}: expected a name that ends in .svg or .png",
+            path.display()
+        );
     }
     Ok(OutputTarget::page(path, replaces)?)
 }
@@ -93,8 +103,15 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
                 [
                     genre.genre.to_string(),
                     genre.tracks.to_string(),
-                    genre.within.iter().map(Genre::name).collect::<Vec<_>>().join("; "),
-                    genre.cohesion.map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
+                    genre
+                        .within
+                        .iter()
+                        .map(Genre::name)
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                    genre
+                        .cohesion
+                        .map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
                     kin.genre.to_string(),
                     format!("{:.4}", kin.distance),
                     format!("{:.4}", kin.low),
@@ -109,7 +126,9 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
 }
 
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
-    let cohesion = genre.cohesion.map_or_else(String::new, |cohesion| format!(", cohesion {cohesion:.2}"));
+    let cohesion = genre
+        .cohesion
+        .map_or_else(String::new, |cohesion| format!(", cohesion {cohesion:.2}"));
     let tracks = within(genre, count(genre.tracks as u64, "track"));
     let head = format!("{}: {tracks}{cohesion}", genre.genre);
     render::print_line(&render::terminal_safe(&head))?;
@@ -132,14 +151,19 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         ]);
     }
     table.print()?;
-    let name = |id: TrackId| -> anyhow::Result<String> { Ok(engine.library().track(id)?.display_name()) };
+    let name =
+        |id: TrackId| -> anyhow::Result<String> { Ok(engine.library().track(id)?.display_name()) };
     for (i, &id) in genre.typical.iter().enumerate() {
         let label = if i == 0 { "typical:   " } else { "           " };
         render::print_line(&format!("{label}{}", render::terminal_safe(&name(id)?)))?;
     }
     for (i, track) in genre.borderline.iter().enumerate() {
         let label = if i == 0 { "borderline:" } else { "           " };
-        let text = format!("{label} {} (leans to {})", name(track.track)?, track.towards);
+        let text = format!(
+            "{label} {} (leans to {})",
+            name(track.track)?,
+            track.towards
+        );
         render::print_line(&render::terminal_safe(&text))?;
     }
     Ok(())

@@ -27,7 +27,10 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
         if forgotten == 0 {
             bail!("nothing is known of {listener}: \"voisin heard\" shows the listeners");
         }
-        context.console.note(&format!("{} of {listener} forgotten", count(forgotten, "play and opinion")));
+        context.console.note(&format!(
+            "{} of {listener} forgotten",
+            count(forgotten, "play and opinion")
+        ));
         return Ok(Ending::Fine);
     }
     if args.file.is_empty() {
@@ -36,7 +39,8 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
     let mut files = Vec::new();
     for path in &args.file {
         for path in exported(path)? {
-            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let bytes =
+                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             files.push((path.display().to_string(), bytes));
         }
     }
@@ -47,7 +51,10 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
     }
     let more = report.malformed.saturating_sub(report.named.len());
     if more > 0 {
-        context.console.warn(&format!("{} more of which nothing can be made", count(more as u64, "line")));
+        context.console.warn(&format!(
+            "{} more of which nothing can be made",
+            count(more as u64, "line")
+        ));
     }
     match args.format {
         ReportFormat::Json => render::print_json(&report)?,
@@ -59,7 +66,11 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
             report.unknown
         )),
     }
-    Ok(if report.malformed == 0 { Ending::Fine } else { Ending::Partial })
+    Ok(if report.malformed == 0 {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 /// A file, or all files of an unpacked export.
@@ -70,13 +81,17 @@ fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
-        let entries =
-            std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let entries = std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?;
         for entry in entries {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
-            } else if entry.path().extension().is_some_and(|extension| extension == "jsonl") {
+            } else if entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "jsonl")
+            {
                 found.push(entry.path());
             }
         }
@@ -94,7 +109,11 @@ fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn list(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
     let known = Library::open_to_read(&context.library_dir())?.listeners()?;
     if args.format == ReportFormat::Json {
-        let one = |(listener, plays, opinions)| ListenerJson { listener, plays, opinions };
+        let one = |(listener, plays, opinions)| ListenerJson {
+            listener,
+            plays,
+            opinions,
+        };
         render::print_json(&known.into_iter().map(one).collect::<Vec<_>>())?;
         return Ok(Ending::Fine);
     }
@@ -104,9 +123,15 @@ fn list(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
         );
         return Ok(Ending::Partial);
     }
-    let columns = [("listener", Align::Left), ("plays", Align::Right), ("opinions", Align::Right)];
+    let columns = [
+        ("listener", Align::Left),
+        ("plays", Align::Right),
+        ("opinions", Align::Right),
+    ];
     let mut table = Table::new(&columns);
-    known.into_iter().for_each(|(name, plays, said)| table.row([name, plays.to_string(), said.to_string()]));
+    known
+        .into_iter()
+        .for_each(|(name, plays, said)| table.row([name, plays.to_string(), said.to_string()]));
     table.print()?;
     Ok(Ending::Fine)
 }

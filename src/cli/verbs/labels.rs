@@ -57,15 +57,20 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
         }
         Some(LabelsCommand::Unset(args)) => by_hand(context, &mut engine, &args.tracks, None),
         Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
-        Some(LabelsCommand::Export(args)) => {
-            export(context, &engine, &OutputTarget::data(&args.output, args.force)?)
-        }
+        Some(LabelsCommand::Export(args)) => export(
+            context,
+            &engine,
+            &OutputTarget::data(&args.output, args.force)?,
+        ),
     }
 }
 
 /// Whether what stands in the place of a genre is a track's id or a file.
 fn is_track(genre: &str) -> bool {
-    genre.strip_prefix("id:").is_some_and(|id| id.parse::<u64>().is_ok()) || Path::new(genre).is_file()
+    genre
+        .strip_prefix("id:")
+        .is_some_and(|id| id.parse::<u64>().is_ok())
+        || Path::new(genre).is_file()
 }
 
 /// Sets the source, if one was named, and shows what there is.
@@ -85,7 +90,10 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     }
     let mut genres: Vec<GenreCountJson> = sizes
         .into_iter()
-        .map(|(genre, tracks)| GenreCountJson { genre: genre.to_string(), tracks })
+        .map(|(genre, tracks)| GenreCountJson {
+            genre: genre.to_string(),
+            tracks,
+        })
         .collect();
     genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
     let source = engine.label_source();
@@ -99,7 +107,9 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     };
     if json.unmatched > 0 {
         let lines = count(json.unmatched as u64, "line");
-        context.console.warn(&format!("{lines} of the label file named no track of this library"));
+        context.console.warn(&format!(
+            "{lines} of the label file named no track of this library"
+        ));
     }
     if let Ok(Some(head)) = engine.genre_head()
         && head.source() != source
@@ -143,7 +153,9 @@ fn by_hand(
 ) -> anyhow::Result<Ending> {
     let mut contents = Vec::new();
     for seed in library_seeds(context, engine, &expand_names(named)?)? {
-        let track = seed.track.ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })?;
+        let track = seed.track.ok_or_else(|| EngineError::NotInLibrary {
+            path: seed.path.clone(),
+        })?;
         contents.push(engine.library().track(track)?.audio.content);
     }
     let changed = engine.library_mut().set_labels(&contents, genre)?;
@@ -155,16 +167,28 @@ fn by_hand(
     };
     render::print_wrapped("", &what)?;
     if changed > 0 {
-        let again = if changed > 1 { format!(" {changed}") } else { String::new() };
-        context.console.note(&format!("\"voisin labels undo{again}\" takes it back"));
+        let again = if changed > 1 {
+            format!(" {changed}")
+        } else {
+            String::new()
+        };
+        context
+            .console
+            .note(&format!("\"voisin labels undo{again}\" takes it back"));
     }
-    Ok(if changed == 0 && genre.is_none() { Ending::Partial } else { Ending::Fine })
+    Ok(if changed == 0 && genre.is_none() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<Ending> {
     let mut undone = 0;
     while undone < most {
-        let Some(change) = engine.library_mut().undo_label()? else { break };
+        let Some(change) = engine.library_mut().undo_label()? else {
+            break;
+        };
         undone += 1;
         let track = engine.library().find_by_content(&change.content)?;
         let name = match track {
@@ -172,13 +196,21 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
             None => "a track that is no longer in the library".to_owned(),
         };
         let was = |label: Option<String>| label.unwrap_or_else(|| "as the source says".to_owned());
-        let text = format!("{name}: {} again, not {}", was(change.before), was(change.after));
+        let text = format!(
+            "{name}: {} again, not {}",
+            was(change.before),
+            was(change.after)
+        );
         render::print_line(&render::terminal_safe(&text))?;
     }
     if undone < most {
         context.console.note("no other change to take back");
     }
-    Ok(if undone == 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if undone == 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// Every labelled file with its genres.
@@ -189,12 +221,21 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["path", "genre", "by_hand", "content"])?;
     let mut files = 0;
-    let labelled: Vec<TrackId> =
-        tracks.ids.iter().zip(&tracks.labels).filter(|(_, own)| !own.is_empty()).map(|(id, _)| *id).collect();
+    let labelled: Vec<TrackId> = tracks
+        .ids
+        .iter()
+        .zip(&tracks.labels)
+        .filter(|(_, own)| !own.is_empty())
+        .map(|(id, _)| *id)
+        .collect();
     for (track, id) in library.tracks_by_id(&labelled)?.iter().zip(&labelled) {
         let own = tracks.row(*id).map_or(&[][..], |row| &tracks.labels[row]);
         let genre = own.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
-        let hand = if by_hand.contains_key(&track.audio.content) { "yes" } else { "no" };
+        let hand = if by_hand.contains_key(&track.audio.content) {
+            "yes"
+        } else {
+            "no"
+        };
         for path in paths(track) {
             let content = track.audio.content.to_string();
             writer.write_record([&path, &*spreadsheet_safe(&genre), hand, &content])?;
@@ -202,10 +243,18 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
         }
     }
     render::write(output, writer.into_inner()?)?;
-    context.console.note(&format!("{} on {}", count(files, "labelled file"), output.path().display()));
+    context.console.note(&format!(
+        "{} on {}",
+        count(files, "labelled file"),
+        output.path().display()
+    ));
     Ok(Ending::Fine)
 }
 
 fn paths(track: &Track) -> Vec<String> {
-    track.files.iter().map(|file| table_path(&file.record.path)).collect()
+    track
+        .files
+        .iter()
+        .map(|file| table_path(&file.record.path))
+        .collect()
 }

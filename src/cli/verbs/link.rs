@@ -29,43 +29,73 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
         let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
         let known = library.linked_servers()?;
         let Some((_, songs)) = known.iter().find(|(name, _)| name == server.as_str()) else {
-            bail!("no ids of {server} are known: \"voisin link\" shows the servers that are linked");
+            bail!(
+                "no ids of {server} are known: \"voisin link\" shows the servers that are linked"
+            );
         };
         library.set_links(server.as_str(), &[], &BTreeMap::new())?;
-        context.console.note(&format!("{} of {server} forgotten", count(*songs, "id")));
+        context
+            .console
+            .note(&format!("{} of {server} forgotten", count(*songs, "id")));
         return Ok(Ending::Fine);
     }
     let (Some(server), Some(user)) = (&args.server, &args.user) else {
         return list(context, args);
     };
     let password = password(args.password_file.as_deref())?;
-    let kind = if args.jellyfin { ServerKind::Jellyfin } else { ServerKind::Subsonic };
+    let kind = if args.jellyfin {
+        ServerKind::Jellyfin
+    } else {
+        ServerKind::Subsonic
+    };
     let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
     let console = context.console;
-    let progress = |songs: usize| console.detail(&format!("{} so far", count(songs as u64, "song")));
-    let linked = link(&mut library, server.clone(), kind, user, &password, &progress)?;
+    let progress =
+        |songs: usize| console.detail(&format!("{} so far", count(songs as u64, "song")));
+    let linked = link(
+        &mut library,
+        server.clone(),
+        kind,
+        user,
+        &password,
+        &progress,
+    )?;
     match args.format {
         ReportFormat::Json => render::print_json(&linked)?,
         ReportFormat::Table => print(context, &linked)?,
     }
-    Ok(if linked.unmatched.is_empty() { Ending::Fine } else { Ending::Partial })
+    Ok(if linked.unmatched.is_empty() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 fn list(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
     let known = Library::open_to_read(&context.library_dir())?.linked_servers()?;
     if known.is_empty() {
-        context.console.note("no server is linked: run \"voisin link URL --user NAME\"");
+        context
+            .console
+            .note("no server is linked: run \"voisin link URL --user NAME\"");
     }
-    let ending = if known.is_empty() { Ending::Partial } else { Ending::Fine };
+    let ending = if known.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    };
     if args.format == ReportFormat::Json {
-        let all: Vec<ServerJson> =
-            known.into_iter().map(|(server, songs)| ServerJson { server, songs }).collect();
+        let all: Vec<ServerJson> = known
+            .into_iter()
+            .map(|(server, songs)| ServerJson { server, songs })
+            .collect();
         render::print_json(&all)?;
         return Ok(ending);
     }
     if !known.is_empty() {
         let mut table = Table::new(&[("server", Align::Left), ("songs", Align::Right)]);
-        known.into_iter().for_each(|(server, songs)| table.row([server, songs.to_string()]));
+        known
+            .into_iter()
+            .for_each(|(server, songs)| table.row([server, songs.to_string()]));
         table.print()?;
     }
     Ok(ending)
@@ -73,23 +103,39 @@ fn list(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
 
 fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {
     if !linked.unmatched.is_empty() {
-        let mut table = Table::new(&[("artist", Align::Left), ("title", Align::Left), ("path", Align::Left)]);
+        let mut table = Table::new(&[
+            ("artist", Align::Left),
+            ("title", Align::Left),
+            ("path", Align::Left),
+        ]);
         for song in linked.unmatched.iter().take(SHOWN) {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             table.row([text(&song.artist), song.title.clone(), text(&song.path)]);
         }
         table.print()?;
         let more = linked.unmatched.len().saturating_sub(SHOWN);
-        let more = if more > 0 { format!("; {more} more with --format json") } else { String::new() };
+        let more = if more > 0 {
+            format!("; {more} more with --format json")
+        } else {
+            String::new()
+        };
         context.console.warn(&format!(
             "{} of {} not in the library: run \"voisin add\" on them, then this again{more}",
             count(linked.unmatched.len() as u64, "song"),
             linked.server
         ));
     }
-    let mut how: Vec<_> = linked.found_by.iter().map(|(how, count)| format!("{count} by {how}")).collect();
+    let mut how: Vec<_> = linked
+        .found_by
+        .iter()
+        .map(|(how, count)| format!("{count} by {how}"))
+        .collect();
     how.sort();
-    let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join(", ")) };
+    let how = if how.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", how.join(", "))
+    };
     context.console.note(&format!(
         "{} of {} linked{how}",
         count(linked.linked as u64, "song"),
@@ -97,7 +143,9 @@ fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {
     ));
     if linked.unknown_to_server > 0 {
         let unknown = count(linked.unknown_to_server as u64, "track");
-        context.console.note(&format!("{unknown} of the library are not on the server"));
+        context
+            .console
+            .note(&format!("{unknown} of the library are not on the server"));
     }
     Ok(())
 }

@@ -24,18 +24,32 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     if page.tracks.is_empty() {
         let alike = engine.library().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
-        let alike: Vec<String> =
-            alike.iter().map(|track| format!("{} (id:{})", track.display_name(), track.id)).collect();
+        let alike: Vec<String> = alike
+            .iter()
+            .map(|track| format!("{} (id:{})", track.display_name(), track.id))
+            .collect();
         let hint = did_you_mean(&alike);
         context.nothing_found(engine.library(), &asked.filters, &hint)?;
     }
     // Where there is room for them, or where they were asked for.
-    let wants_words =
-        matches!(args.output.format, ListFormat::Json | ListFormat::Csv | ListFormat::Template(_))
-            || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
-    let heard = if wants_words && !page.tracks.is_empty() { engine.predicted_tags_if_any()? } else { None };
+    let wants_words = matches!(
+        args.output.format,
+        ListFormat::Json | ListFormat::Csv | ListFormat::Template(_)
+    ) || args.output.format == ListFormat::Table
+        && !query.filter.words.is_empty();
+    let heard = if wants_words && !page.tracks.is_empty() {
+        engine.predicted_tags_if_any()?
+    } else {
+        None
+    };
     let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-    let words = heard.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
+    let words = heard
+        .map(|heard| heard.strongest(&ids, WORDS))
+        .unwrap_or_default();
     print_page(&page, &words, query.sort == SortBy::Album, &args.output)?;
-    Ok(if page.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if page.tracks.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

@@ -19,7 +19,9 @@ use crate::explore::TrackMeta;
 use crate::genre::Taxonomy;
 use crate::library::{Library, OpenMode, Track, stored_path};
 use crate::questions::Mixing;
-use crate::questions::saved::{KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name};
+use crate::questions::saved::{
+    KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name,
+};
 use crate::questions::seed::NamedSeed;
 use crate::serve::{ListPlace, SavedList};
 
@@ -34,26 +36,51 @@ struct ListJson<'a> {
 pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending> {
     match &args.command {
         None => all(context, args.format),
-        Some(ListsCommand::Save { name, template, question }) => {
-            save(context, name, template.as_deref(), question.as_deref())
-        }
-        Some(ListsCommand::Show { name, random_seed, output }) => {
+        Some(ListsCommand::Save {
+            name,
+            template,
+            question,
+        }) => save(context, name, template.as_deref(), question.as_deref()),
+        Some(ListsCommand::Show {
+            name,
+            random_seed,
+            output,
+        }) => {
             output.check()?;
             let mut engine = context.open_engine()?;
             let list = SavedList::named(engine.library(), name)?;
             let random = random_seed.unwrap_or_else(random);
-            let tracks = list.question.run(&mut engine, &Mixing::default(), random, KnownParts::default())?;
-            let metas: Vec<TrackMeta> =
-                tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
-            if output.format == ListFormat::Table && matches!(list.question, SavedQuestion::Mix(_)) {
-                context.console.note(&format!("the same again: --random-seed {random}"));
+            let tracks = list.question.run(
+                &mut engine,
+                &Mixing::default(),
+                random,
+                KnownParts::default(),
+            )?;
+            let metas: Vec<TrackMeta> = tracks
+                .iter()
+                .map(|track| meta(track, &Taxonomy::default()))
+                .collect();
+            if output.format == ListFormat::Table && matches!(list.question, SavedQuestion::Mix(_))
+            {
+                context
+                    .console
+                    .note(&format!("the same again: --random-seed {random}"));
             }
             print_list(&metas.iter().collect::<Vec<_>>(), None, name, output)?;
-            Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+            Ok(if tracks.is_empty() {
+                Ending::Partial
+            } else {
+                Ending::Fine
+            })
         }
         Some(ListsCommand::Remove { name }) => {
-            SavedList::remove(&mut Library::open(&context.library_dir(), OpenMode::ReadWrite)?, name)?;
-            context.console.note(&format!("\"{name}\" is forgotten; what was pushed stays where it is"));
+            SavedList::remove(
+                &mut Library::open(&context.library_dir(), OpenMode::ReadWrite)?,
+                name,
+            )?;
+            context.console.note(&format!(
+                "\"{name}\" is forgotten; what was pushed stays where it is"
+            ));
             Ok(Ending::Fine)
         }
         Some(ListsCommand::Push(args)) => push(context, args),
@@ -67,13 +94,19 @@ fn random() -> u64 {
 }
 
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
 }
 
 fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     let all = SavedList::all(&Library::open_to_read(&context.library_dir())?)?;
     if format == ReportFormat::Json {
-        render::print_json(&all.iter().map(|(name, list)| ListJson { name, list }).collect::<Vec<_>>())?;
+        render::print_json(
+            &all.iter()
+                .map(|(name, list)| ListJson { name, list })
+                .collect::<Vec<_>>(),
+        )?;
         return Ok(Ending::Fine);
     }
     if all.is_empty() {
@@ -82,13 +115,22 @@ fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
         );
         return Ok(Ending::Partial);
     }
-    let columns =
-        [("name", Align::Left), ("question", Align::Left), ("pushed to", Align::Left), ("ago", Align::Right)];
+    let columns = [
+        ("name", Align::Left),
+        ("question", Align::Left),
+        ("pushed to", Align::Left),
+        ("ago", Align::Right),
+    ];
     let mut table = Table::new(&columns);
     for (name, list) in all {
         let places: Vec<String> = list.to.iter().map(ToString::to_string).collect();
         let ago = list.pushed.map_or_else(String::new, |at| ago(now() - at));
-        table.row([name, list.question.kind().to_owned(), places.join(", "), ago]);
+        table.row([
+            name,
+            list.question.kind().to_owned(),
+            places.join(", "),
+            ago,
+        ]);
     }
     table.print()?;
     Ok(Ending::Fine)
@@ -110,7 +152,9 @@ fn templates(format: ReportFormat) -> anyhow::Result<Ending> {
         return Ok(Ending::Fine);
     }
     let mut table = Table::new(&[("template", Align::Left), ("what it is", Align::Left)]);
-    TEMPLATES.iter().for_each(|template| table.row([template.name, template.about]));
+    TEMPLATES
+        .iter()
+        .for_each(|template| table.row([template.name, template.about]));
     table.print()?;
     Ok(Ending::Fine)
 }
@@ -136,7 +180,10 @@ fn save(
     // What words mean may change; what they mean today is kept.
     let is_path = matches!(question, SavedQuestion::Path(_));
     question.pin(|named| pinned(context, &engine, named, is_path))?;
-    if matches!(question, SavedQuestion::Artists(_) | SavedQuestion::Albums(_)) {
+    if matches!(
+        question,
+        SavedQuestion::Artists(_) | SavedQuestion::Albums(_)
+    ) {
         // A name that nobody has is told now.
         question.run(&mut engine, &Mixing::default(), 0, KnownParts::default())?;
     }
@@ -179,14 +226,28 @@ fn pinned(
 fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
     if let Some(server) = &args.server {
         let user = args.user.clone().unwrap_or_default();
-        return Some(ListPlace::Subsonic { server: server.to_string(), user, id: None });
+        return Some(ListPlace::Subsonic {
+            server: server.to_string(),
+            user,
+            id: None,
+        });
     }
     if args.mpd {
-        let host = args.host.clone().or_else(|| std::env::var("MPD_HOST").ok()).unwrap_or_default();
-        return Some(ListPlace::Mpd { host, port: args.port });
+        let host = args
+            .host
+            .clone()
+            .or_else(|| std::env::var("MPD_HOST").ok())
+            .unwrap_or_default();
+        return Some(ListPlace::Mpd {
+            host,
+            port: args.port,
+        });
     }
     let folder = stored_path(args.folder.as_ref()?);
-    Some(ListPlace::File(folder.join(format!("{name}.{}", if args.smart { "nsp" } else { "m3u8" }))))
+    Some(ListPlace::File(folder.join(format!(
+        "{name}.{}",
+        if args.smart { "nsp" } else { "m3u8" }
+    ))))
 }
 
 fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
@@ -196,10 +257,15 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
         SavedList::named(engine.library(), name)?;
     }
     let is_old = |list: &SavedList| {
-        args.older_than.is_none_or(|age| list.pushed.is_none_or(|at| now() - at >= age.0 as i64))
+        args.older_than
+            .is_none_or(|age| list.pushed.is_none_or(|at| now() - at >= age.0 as i64))
     };
     let wanted = |(name, list): &(String, SavedList)| {
-        if args.name.is_empty() { !list.to.is_empty() } else { args.name.contains(name) }
+        if args.name.is_empty() {
+            !list.to.is_empty()
+        } else {
+            args.name.contains(name)
+        }
     };
     let wanted: Vec<(String, SavedList)> = all.into_iter().filter(wanted).collect();
     if wanted.is_empty() {
@@ -211,10 +277,13 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
         if args.forget {
             list.to.clear();
             list.store(engine.library_mut(), &name)?;
-            context.console.note(&format!("\"{name}\" is put nowhere any more; what is there stays"));
+            context.console.note(&format!(
+                "\"{name}\" is put nowhere any more; what is there stays"
+            ));
             continue;
         }
-        let places: Vec<ListPlace> = place(args, &name).map_or_else(|| list.to.clone(), |place| vec![place]);
+        let places: Vec<ListPlace> =
+            place(args, &name).map_or_else(|| list.to.clone(), |place| vec![place]);
         if places.is_empty() {
             bail!("\"{name}\" was put nowhere before: add --folder, --mpd or --server");
         }
@@ -223,7 +292,9 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
             Ok(true) => {}
             Ok(false) => ending = Ending::Partial,
             Err(error) if args.name.is_empty() => {
-                context.console.warn(&format!("{name}: {}", with_causes(&*error)));
+                context
+                    .console
+                    .warn(&format!("{name}: {}", with_causes(&*error)));
                 ending = Ending::Partial;
             }
             Err(error) => return Err(error),
@@ -245,7 +316,8 @@ fn put(
     let tracks: Vec<Track> = if places.iter().all(is_smart) {
         Vec::new()
     } else {
-        list.question.run(engine, &Mixing::default(), random(), KnownParts::default())?
+        list.question
+            .run(engine, &Mixing::default(), random(), KnownParts::default())?
     };
     if tracks.is_empty() && !places.iter().all(is_smart) {
         bail!("no track passes its filters: what was pushed before stays");
@@ -254,10 +326,19 @@ fn put(
     let mut left_out = 0;
     for place in places {
         let missing = list.push(engine.library(), name, place, &tracks, &ask, args.force)?;
-        let missed = if missing == 0 { String::new() } else { format!("; {missing} it does not have") };
-        let what =
-            if is_smart(place) { "rules".to_owned() } else { count((tracks.len() - missing) as u64, "song") };
-        context.console.note(&format!("\"{name}\": {what} in {place}{missed}"));
+        let missed = if missing == 0 {
+            String::new()
+        } else {
+            format!("; {missing} it does not have")
+        };
+        let what = if is_smart(place) {
+            "rules".to_owned()
+        } else {
+            count((tracks.len() - missing) as u64, "song")
+        };
+        context
+            .console
+            .note(&format!("\"{name}\": {what} in {place}{missed}"));
         left_out += missing;
     }
     list.pushed = Some(now());

@@ -52,14 +52,32 @@ pub(crate) fn reference() -> String {
 
 /// A command's help, then that of its subcommands; the options that all take stand at the top alone.
 fn describe(command: &Command, name: &str, page: &mut String) {
-    let mut shown = command.clone().disable_help_subcommand(true).term_width(100);
+    let mut shown = command
+        .clone()
+        .disable_help_subcommand(true)
+        .term_width(100);
     if name != "voisin" {
-        shown = shown.mut_args(|option| if option.is_global_set() { option.hide(true) } else { option });
+        shown = shown.mut_args(|option| {
+            if option.is_global_set() {
+                option.hide(true)
+            } else {
+                option
+            }
+        });
     }
-    let help = shown.mut_args(|option| option.hide_env_values(true)).render_long_help().to_string();
-    let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let help = shown
+        .mut_args(|option| option.hide_env_values(true))
+        .render_long_help()
+        .to_string();
+    let help: String = help
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
     let _ = writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
-    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+    for below in command
+        .get_subcommands()
+        .filter(|below| below.get_name() != "help")
+    {
         describe(below, &format!("{name} {}", below.get_name()), page);
     }
 }

@@ -26,7 +26,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
     }
     let is_table = extension == "csv";
-    let place = if is_table { OutputTarget::data } else { OutputTarget::page }(&args.output, args.force)?;
+    let place = if is_table {
+        OutputTarget::data
+    } else {
+        OutputTarget::page
+    }(&args.output, args.force)?;
     let mut engine = context.open_engine()?;
     let (mut collection, graph) = collection_and_graph(&mut engine)?;
     let n = collection.ids.len();
@@ -35,10 +39,17 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     }
     let labelled = collection.predict_genres(&graph)?;
     if matches!(args.colour_by, ColourBy::Predicted | ColourBy::Agreement) {
-        GenreError::check_enough(labelled)
-            .with_context(|| format!("--colour-by {}: no genre is predicted", args.colour_by.name()))?;
+        GenreError::check_enough(labelled).with_context(|| {
+            format!(
+                "--colour-by {}: no genre is predicted",
+                args.colour_by.name()
+            )
+        })?;
     }
-    let options = LayoutOptions { seed: args.random.random_seed, ..LayoutOptions::default() };
+    let options = LayoutOptions {
+        seed: args.random.random_seed,
+        ..LayoutOptions::default()
+    };
     // Positions are kept beside the library, so that --update can leave old tracks where they were.
     let kept_in = engine.library().dir().join("map.json");
     let known: HashMap<i64, [f32; 2]> = match std::fs::read(&kept_in) {
@@ -46,21 +57,38 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         _ => HashMap::new(),
     };
     if args.update && known.is_empty() {
-        context.console.note("there is no last map to update: all tracks are placed anew");
+        context
+            .console
+            .note("there is no last map to update: all tracks are placed anew");
     }
     let positions = if known.is_empty() {
         layout(collection.vectors.view(), &graph, &options)?
     } else {
-        let known: Vec<Option<[f32; 2]>> =
-            collection.ids.iter().map(|id| known.get(&id.0).copied()).collect();
+        let known: Vec<Option<[f32; 2]>> = collection
+            .ids
+            .iter()
+            .map(|id| known.get(&id.0).copied())
+            .collect();
         place_new(&graph, &known, &options)?
     };
-    let now: HashMap<i64, [f32; 2]> =
-        collection.ids.iter().zip(positions.rows()).map(|(id, at)| (id.0, [at[0], at[1]])).collect();
+    let now: HashMap<i64, [f32; 2]> = collection
+        .ids
+        .iter()
+        .zip(positions.rows())
+        .map(|(id, at)| (id.0, [at[0], at[1]]))
+        .collect();
     if let Err(error) = atomic_file::write(&kept_in, &serde_json::to_vec(&now)?) {
-        context.console.detail(&format!("positions are not kept: {error}"));
+        context
+            .console
+            .detail(&format!("positions are not kept: {error}"));
     }
-    let clustering = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
+    let clustering = clustered(
+        &mut engine,
+        &collection,
+        &graph,
+        None,
+        &ClusterOptions::default(),
+    )?;
     // What a track sounds like is not what its cluster is called by.
     if let Some(heard) = engine.predicted_tags_if_any()? {
         let words = heard.strongest(&collection.ids, WORDS);
@@ -69,7 +97,9 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
             track.tags = of.map(|(word, _)| word.clone()).collect();
         }
     } else if args.colour_by == ColourBy::Word {
-        bail!("--colour-by word: the library's model hears no words (\"voisin model list\" says which do)");
+        bail!(
+            "--colour-by word: the library's model hears no words (\"voisin model list\" says which do)"
+        );
     }
     let data = MapData {
         positions: positions.view(),
@@ -77,9 +107,15 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         graph: &graph,
         clustering: Some(&clustering),
     };
-    let title = args.title.clone().unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
-    let picture =
-        StaticOptions { title: title.clone(), colour_by: args.colour_by, ..StaticOptions::default() };
+    let title = args
+        .title
+        .clone()
+        .unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
+    let picture = StaticOptions {
+        title: title.clone(),
+        colour_by: args.colour_by,
+        ..StaticOptions::default()
+    };
     let bytes = match extension.as_str() {
         "html" => {
             let folder = stored_path(&args.output);

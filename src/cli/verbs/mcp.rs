@@ -12,11 +12,18 @@ use crate::serve::assist;
 pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
     let console = context.console;
     if std::io::stdin().is_terminal() {
-        console.note("an assistant starts this and asks over standard input (docs/serve.md); Ctrl-D ends it");
+        console.note(
+            "an assistant starts this and asks over standard input (docs/serve.md); Ctrl-D ends it",
+        );
     }
     let address = database_address(args.backend.as_deref());
     let elsewhere = address.as_ref().map(database::elsewhere).transpose()?;
     let load_model = Box::new(context.model_loader());
-    assist(context.library_dir(), elsewhere, load_model, Box::new(move |text| console.note(text)))?;
+    assist(
+        context.library_dir(),
+        elsewhere,
+        load_model,
+        Box::new(move |text| console.note(text)),
+    )?;
     Ok(Ending::Fine)
 }

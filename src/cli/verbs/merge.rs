@@ -12,12 +12,18 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
     let own = std::path::absolute(context.library_dir())?;
     for dir in &args.libraries {
         if same_folder(dir, &own) {
-            bail!("{} is this library: expected others, this one is named by --library", dir.display());
+            bail!(
+                "{} is this library: expected others, this one is named by --library",
+                dir.display()
+            );
         }
     }
     // All are there before anything is changed.
-    let others =
-        args.libraries.iter().map(|dir| Library::open_to_read(dir)).collect::<Result<Vec<_>, _>>()?;
+    let others = args
+        .libraries
+        .iter()
+        .map(|dir| Library::open_to_read(dir))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
     let mut taken = MergeOutcome::default();

@@ -24,7 +24,9 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     asked.filters.check_folders(engine)?;
     let answer = source.mix(asked, &wanted, played)?;
     if answer.found.is_empty() {
-        context.console.note("nothing found: loosen the filters or the wishes, or add more music");
+        context
+            .console
+            .note("nothing found: loosen the filters or the wishes, or add more music");
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
@@ -33,5 +35,9 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
         context.console.note(&far);
     }
     print_neighbours(&wanted, &answer, &args.output)?;
-    Ok(if answer.found.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if answer.found.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

@@ -7,12 +7,12 @@ use clap::{CommandFactory as _, Subcommand};
 use super::Ending;
 use super::args::{
     AddArgs, AlbumsArgs, ArtistsArgs, BackupArgs, BenchArgs, ClassifyArgs, Cli, ClustersArgs,
-    CompletionsArgs, ConfigArgs, DatasetArgs, DemoArgs, DuplicatesArgs, EmbedArgs, EvalArgs, ExamineArgs,
-    ExportArgs, FailedArgs, FeaturesArgs, FindArgs, GenresArgs, HeardArgs, LabelsArgs, LinkArgs, ListArgs,
-    ListsArgs, ManArgs, MapArgs, McpArgs, MergeArgs, MixArgs, ModelArgs, MpdArgs, NamesArgs, OutliersArgs,
-    PathArgs, PlaylistArgs, PullArgs, PushArgs, RelocateArgs, RemoveArgs, RepairArgs, RetryArgs, ServeArgs,
-    ShowArgs, SimilarArgs, StatusArgs, SuspectsArgs, TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs,
-    WatchArgs, WorkerArgs,
+    CompletionsArgs, ConfigArgs, DatasetArgs, DemoArgs, DuplicatesArgs, EmbedArgs, EvalArgs,
+    ExamineArgs, ExportArgs, FailedArgs, FeaturesArgs, FindArgs, GenresArgs, HeardArgs, LabelsArgs,
+    LinkArgs, ListArgs, ListsArgs, ManArgs, MapArgs, McpArgs, MergeArgs, MixArgs, ModelArgs,
+    MpdArgs, NamesArgs, OutliersArgs, PathArgs, PlaylistArgs, PullArgs, PushArgs, RelocateArgs,
+    RemoveArgs, RepairArgs, RetryArgs, ServeArgs, ShowArgs, SimilarArgs, StatusArgs, SuspectsArgs,
+    TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs, WatchArgs, WorkerArgs,
 };
 use super::context::Context;
 use super::database;

@@ -38,11 +38,21 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
     match command {
         ModelCommand::List { format } => list(context, *format),
         ModelCommand::Show { name, format } => show(&chosen(context, name.as_deref()), *format),
-        ModelCommand::Import { file, name, variant, force } => import(context, file, name, *variant, *force),
-        ModelCommand::Upgrade { name, leave_out, give_up, format } => {
-            upgrade::run(context, name.as_deref(), *leave_out, *give_up, *format)
+        ModelCommand::Import {
+            file,
+            name,
+            variant,
+            force,
+        } => import(context, file, name, *variant, *force),
+        ModelCommand::Upgrade {
+            name,
+            leave_out,
+            give_up,
+            format,
+        } => upgrade::run(context, name.as_deref(), *leave_out, *give_up, *format),
+        ModelCommand::Check { name, format } => {
+            check(context, &chosen(context, name.as_deref()), *format)
         }
-        ModelCommand::Check { name, format } => check(context, &chosen(context, name.as_deref()), *format),
     }
 }
 
@@ -59,9 +69,14 @@ fn import(
     check_model_place(&folder, name, replaces)?;
     let (manifest, notes) = if file.is_dir() {
         if variant.is_some() {
-            anyhow::bail!("--variant is for files of other programs: a run's network has one spectrogram");
+            anyhow::bail!(
+                "--variant is for files of other programs: a run's network has one spectrogram"
+            );
         }
-        (crate::lab::networks::keep_model(file, name, &folder)?, Vec::new())
+        (
+            crate::lab::networks::keep_model(file, name, &folder)?,
+            Vec::new(),
+        )
     } else {
         crate::encoder::import_model(file, name, variant, &folder)?
     };
@@ -79,7 +94,8 @@ fn import(
 }
 
 fn chosen(context: &Context, name: Option<&str>) -> ModelRef {
-    name.or(context.model_option()).map_or_else(ModelRef::default, parse_model)
+    name.or(context.model_option())
+        .map_or_else(ModelRef::default, parse_model)
 }
 
 fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
@@ -127,9 +143,15 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
             ]);
         }
         table.print()?;
-        context.console.note(&format!("your own models: {}", models_dir_for_display()));
+        context
+            .console
+            .note(&format!("your own models: {}", models_dir_for_display()));
     }
-    Ok(if broken { Ending::Partial } else { Ending::Fine })
+    Ok(if broken {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
@@ -141,26 +163,44 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     }
     let manifest = model.manifest()?;
     if format == ReportFormat::Json {
-        render::print_json(&Shown { fingerprint: manifest.fingerprint(), manifest })?;
+        render::print_json(&Shown {
+            fingerprint: manifest.fingerprint(),
+            manifest,
+        })?;
         return Ok(Ending::Fine);
     }
     let weights = |file: &str, digest: &str| ("weights", format!("{file} (SHA-256 {digest})"));
     let mut lines = vec![
         ("name", manifest.name.clone()),
         ("what", manifest.description.clone()),
-        ("network", format!("{}, {} dimensions", manifest.architecture, manifest.dimension)),
+        (
+            "network",
+            format!(
+                "{}, {} dimensions",
+                manifest.architecture, manifest.dimension
+            ),
+        ),
         ("hears", hears(&manifest.front_end)),
     ];
     for other in &manifest.networks {
         let (network, dimension) = (other.architecture, other.dimension());
-        let text = format!("{network}, {dimension} of the dimensions, weight {}", other.weight);
+        let text = format!(
+            "{network}, {dimension} of the dimensions, weight {}",
+            other.weight
+        );
         let windows = match other.every {
             1 => String::new(),
             every => format!(", one window of {every}"),
         };
-        lines.extend([("beside", text), ("hears", hears(&other.front_end) + &windows)]);
+        lines.extend([
+            ("beside", text),
+            ("hears", hears(&other.front_end) + &windows),
+        ]);
     }
-    lines.extend([("licence", manifest.licence.clone()), ("made by", manifest.provenance.clone())]);
+    lines.extend([
+        ("licence", manifest.licence.clone()),
+        ("made by", manifest.provenance.clone()),
+    ]);
     lines.push(weights(&manifest.weights, &manifest.weights_sha256));
     for other in &manifest.networks {
         lines.push(weights(&other.weights, &other.weights_sha256));
@@ -189,11 +229,17 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
     let encoder = Encoder::load(model, &device)?;
     let manifest = encoder.manifest();
     let ramp = |cells: usize| (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
-    let ramps: Vec<Vec<f32>> = encoder.front_ends().map(|front_end| ramp(front_end.cells())).collect();
+    let ramps: Vec<Vec<f32>> = encoder
+        .front_ends()
+        .map(|front_end| ramp(front_end.cells()))
+        .collect();
     let ramps: Vec<&[f32]> = ramps.iter().map(Vec::as_slice).collect();
     let out = encoder.encode_each(&ramps, 1)?;
     if out.iter().any(|value| !value.is_finite()) {
-        anyhow::bail!("model {} gives values that are not finite: its weights are of no use", manifest.name);
+        anyhow::bail!(
+            "model {} gives values that are not finite: its weights are of no use",
+            manifest.name
+        );
     }
     if format == ReportFormat::Json {
         render::print_json(&CheckedJson {

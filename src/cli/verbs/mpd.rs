@@ -25,17 +25,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub(crate) fn run(context: &Context, args: &MpdArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     match &args.command {
-        MpdCommand::Playlist { common, limit, keep_queue } => {
-            playlist(context, &mut engine, common, *limit as usize, *keep_queue)
+        MpdCommand::Playlist {
+            common,
+            limit,
+            keep_queue,
+        } => playlist(context, &mut engine, common, *limit as usize, *keep_queue),
+        MpdCommand::Similar { common, limit } => {
+            similar(context, &mut engine, common, *limit as usize)
         }
-        MpdCommand::Similar { common, limit } => similar(context, &mut engine, common, *limit as usize),
-        MpdCommand::Follow { common, ahead } => follow(context, &mut engine, common, *ahead as usize),
+        MpdCommand::Follow { common, ahead } => {
+            follow(context, &mut engine, common, *ahead as usize)
+        }
     }
 }
 
 /// Where MPD is, as its own programs find it.
 fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
-    let host = common.host.clone().or_else(|| std::env::var("MPD_HOST").ok()).unwrap_or_default();
+    let host = common
+        .host
+        .clone()
+        .or_else(|| std::env::var("MPD_HOST").ok())
+        .unwrap_or_default();
     let port = match (common.port, std::env::var("MPD_PORT")) {
         (None, Ok(text)) if !text.is_empty() => match text.parse() {
             Ok(port) => Some(port),
@@ -58,9 +68,10 @@ fn current(mpd: &Mpd, songs: &MpdSongs) -> anyhow::Result<(Playing, u32, TrackId
         bail!(RANDOM);
     }
     let Some((place, _, file)) = &playing.current else {
-        return Err(
-            NothingFound("MPD plays nothing: begin with a song, then run this again".to_owned()).into()
-        );
+        return Err(NothingFound(
+            "MPD plays nothing: begin with a song, then run this again".to_owned(),
+        )
+        .into());
     };
     let Some(track) = songs.track(file) else {
         let text = format!(
@@ -105,7 +116,10 @@ fn mix(
     let seeds = [engine.seed_of(seed)?];
     common.filters.check_folders(engine)?;
     // One that was removed from the library meanwhile says nothing.
-    let played = played.iter().filter_map(|&track| engine.seed_of(track).ok()).collect();
+    let played = played
+        .iter()
+        .filter_map(|&track| engine.seed_of(track).ok())
+        .collect();
     let options = MixOptions {
         limit,
         filter: common.filters.filter(engine, &seeds)?,
@@ -114,11 +128,17 @@ fn mix(
         told: mpd.listened(songs),
         ..common.mixing.options()
     };
-    Ok(engine.mix(&seeds, &options)?.into_iter().map(|song| song.track.id).collect())
+    Ok(engine
+        .mix(&seeds, &options)?
+        .into_iter()
+        .map(|song| song.track.id)
+        .collect())
 }
 
 fn nothing(context: &Context) -> Ending {
-    context.console.note("nothing found: loosen the filters or add more music");
+    context
+        .console
+        .note("nothing found: loosen the filters or add more music");
     Ending::Partial
 }
 
@@ -132,7 +152,15 @@ fn similar(
     let songs = songs(context, &mut mpd, engine)?;
     let (_, place, track) = current(&mpd, &songs)?;
     let queued = queued(&mpd, &songs)?;
-    let found = mix(engine, common, (&mut mpd, &songs), track, &[], &queued, limit)?;
+    let found = mix(
+        engine,
+        common,
+        (&mut mpd, &songs),
+        track,
+        &[],
+        &queued,
+        limit,
+    )?;
     if found.is_empty() {
         return Ok(nothing(context));
     }
@@ -142,12 +170,24 @@ fn similar(
             added += 1;
         }
     }
-    context.console.note(&format!("{} behind the one that plays", count(added.into(), "song")));
-    Ok(if added as usize == found.len() { Ending::Fine } else { Ending::Partial })
+    context.console.note(&format!(
+        "{} behind the one that plays",
+        count(added.into(), "song")
+    ));
+    Ok(if added as usize == found.len() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 /// Puts a file into the queue. One that MPD has lost meanwhile is told, and left out.
-fn is_added(context: &Context, mpd: &Mpd, file: &str, place: Option<u32>) -> Result<bool, MpdError> {
+fn is_added(
+    context: &Context,
+    mpd: &Mpd,
+    file: &str,
+    place: Option<u32>,
+) -> Result<bool, MpdError> {
     match mpd.add(file, place) {
         Err(error @ MpdError::Gone { .. }) => {
             context.console.warn(&format!("{error}: it is left out"));
@@ -159,7 +199,11 @@ fn is_added(context: &Context, mpd: &Mpd, file: &str, place: Option<u32>) -> Res
 
 /// The tracks of the queue.
 fn queued(mpd: &Mpd, songs: &MpdSongs) -> Result<HashSet<TrackId>, MpdError> {
-    Ok(mpd.queue()?.iter().filter_map(|(_, file)| songs.track(file)).collect())
+    Ok(mpd
+        .queue()?
+        .iter()
+        .filter_map(|(_, file)| songs.track(file))
+        .collect())
 }
 
 fn playlist(
@@ -172,7 +216,11 @@ fn playlist(
     let mut mpd = Mpd::connect(&address(common)?)?;
     let songs = songs(context, &mut mpd, engine)?;
     let (_, _, track) = current(&mpd, &songs)?;
-    let out = if keep_queue { queued(&mpd, &songs)? } else { HashSet::new() };
+    let out = if keep_queue {
+        queued(&mpd, &songs)?
+    } else {
+        HashSet::new()
+    };
     let list = mix(engine, common, (&mut mpd, &songs), track, &[], &out, limit)?;
     if list.is_empty() {
         return Ok(nothing(context));
@@ -184,12 +232,22 @@ fn playlist(
     for file in list.iter().filter_map(|&track| songs.file(track)) {
         added += usize::from(is_added(context, &mpd, file, None)?);
     }
-    let others = before.iter().map(|(id, _)| *id).filter(|id| Some(*id) != playing);
+    let others = before
+        .iter()
+        .map(|(id, _)| *id)
+        .filter(|id| Some(*id) != playing);
     for id in others.filter(|_| !keep_queue) {
         mpd.delete(id)?;
     }
-    context.console.note(&format!("{} after the one that plays", count(added as u64, "song")));
-    Ok(if added == list.len() { Ending::Fine } else { Ending::Partial })
+    context.console.note(&format!(
+        "{} after the one that plays",
+        count(added as u64, "song")
+    ));
+    Ok(if added == list.len() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }
 
 /// What `follow` keeps in mind over lost connections.
@@ -227,19 +285,37 @@ fn follow(
         bail!(RANDOM);
     }
     let mut followed = Followed::default();
-    context.console.note(&format!("following MPD at {address} until Ctrl-C"));
+    context
+        .console
+        .note(&format!("following MPD at {address} until Ctrl-C"));
     let mut pause = SHORTEST_PAUSE;
     loop {
         let begun = Instant::now();
-        match attend(context, engine, common, ahead, &mut mpd, &mut followed, &stop) {
+        match attend(
+            context,
+            engine,
+            common,
+            ahead,
+            &mut mpd,
+            &mut followed,
+            &stop,
+        ) {
             Ok(()) => return Ok(Ending::Fine),
-            Err(error) if error.downcast_ref::<MpdError>().is_some_and(MpdError::is_passing) => {
+            Err(error)
+                if error
+                    .downcast_ref::<MpdError>()
+                    .is_some_and(MpdError::is_passing) =>
+            {
                 followed.say(context, format!("MPD is gone: trying again ({error:#})"));
             }
             Err(error) => return Err(error),
         }
         // A server that breaks off whatever it is asked is not asked twice a second for ever.
-        pause = if begun.elapsed() > LONGEST_PAUSE { SHORTEST_PAUSE } else { (2 * pause).min(LONGEST_PAUSE) };
+        pause = if begun.elapsed() > LONGEST_PAUSE {
+            SHORTEST_PAUSE
+        } else {
+            (2 * pause).min(LONGEST_PAUSE)
+        };
         loop {
             let until = Instant::now() + pause;
             while Instant::now() < until {
@@ -309,28 +385,43 @@ fn fill(
     followed: &mut Followed,
 ) -> anyhow::Result<()> {
     let playing = mpd.playing()?;
-    let Some((place, _, file)) = playing.current.as_ref().filter(|_| playing.is_on) else { return Ok(()) };
+    let Some((place, _, file)) = playing.current.as_ref().filter(|_| playing.is_on) else {
+        return Ok(());
+    };
     if playing.is_random {
-        followed.say(context, "MPD plays in random order: nothing is added until it is off".to_owned());
+        followed.say(
+            context,
+            "MPD plays in random order: nothing is added until it is off".to_owned(),
+        );
         return Ok(());
     }
     let queue = mpd.queue()?;
     let known: HashSet<TrackId> = followed.seen.iter().copied().collect();
     let queued = queue.iter().filter_map(|(_, file)| songs.track(file));
-    followed.seen.extend(queued.filter(|track| !known.contains(track)));
+    followed
+        .seen
+        .extend(queued.filter(|track| !known.contains(track)));
     let rest = (playing.length.saturating_sub(place + 1)) as usize;
     let wanted = ahead.saturating_sub(rest);
     if wanted == 0 {
         return Ok(());
     }
     // What was put here by this goes on from what somebody chose; where that is not known, from a song of the queue.
-    let current = songs.track(file).or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));
+    let current = songs
+        .track(file)
+        .or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));
     let Some(current) = current else {
-        followed.say(context, format!("not in the library: {file}: run \"voisin add\" on it"));
+        followed.say(
+            context,
+            format!("not in the library: {file}: run \"voisin add\" on it"),
+        );
         return Ok(());
     };
     if songs.track(file).is_none() {
-        followed.say(context, format!("not in the library: {file}: going on from another song of the queue"));
+        followed.say(
+            context,
+            format!("not in the library: {file}: going on from another song of the queue"),
+        );
     }
     let seed = match followed.chosen {
         Some(chosen) if followed.added.contains(&current) => chosen,
@@ -349,7 +440,9 @@ fn fill(
         for track in found {
             followed.seen.push(track);
             followed.added.insert(track);
-            let Some(file) = songs.file(track) else { continue };
+            let Some(file) = songs.file(track) else {
+                continue;
+            };
             if is_added(context, mpd, file, None)? {
                 missing -= 1;
                 context.console.detail(&format!("added {file}"));

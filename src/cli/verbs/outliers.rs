@@ -33,7 +33,10 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
             print_rows(&OutlierJson::list(&collection, &found), &args.output.format)?;
         }
         ListFormat::Csv => {
-            render::print_csv(["score", "id", "track", "reasons", "path"], found.iter().map(row))?;
+            render::print_csv(
+                ["score", "id", "track", "reasons", "path"],
+                found.iter().map(row),
+            )?;
         }
         ListFormat::Table => {
             // Three lines each: the reason is what is asked for, and does not fit beside the track.
@@ -46,7 +49,10 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
             }
         }
         _ => {
-            let tracks: Vec<_> = found.iter().map(|outlier| &collection.meta[outlier.row]).collect();
+            let tracks: Vec<_> = found
+                .iter()
+                .map(|outlier| &collection.meta[outlier.row])
+                .collect();
             print_files(&tracks, "voisin outliers", &args.output)?;
         }
     }

@@ -16,14 +16,22 @@ use crate::library::TrackFilter;
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let stops = args.question.stops();
-    let named = stops.iter().map(one_seed_name).collect::<anyhow::Result<Vec<_>>>()?;
+    let named = stops
+        .iter()
+        .map(one_seed_name)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     source.resolve_names(&named)?;
     let stops = named
         .iter()
         .map(|text| one_seed(context, source.engine(), text))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    source.fetch_around(context, "a way between tracks", &stops, &TrackFilter::default())?;
+    source.fetch_around(
+        context,
+        "a way between tracks",
+        &stops,
+        &TrackFilter::default(),
+    )?;
     let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
     collection.take_in(&stops)?;
@@ -43,7 +51,8 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
                     table_path(track.system_path()),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),
-                    i.checked_sub(1).map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
+                    i.checked_sub(1)
+                        .map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
                 ]
             }),
         )?,

@@ -31,13 +31,23 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let has_index = !source.is_remote();
     let mut engine = source.into_engine(context);
     asked.filters.check_folders(&engine)?;
-    let near = if has_index { asked.run_near(&mut engine, &seeds.named, &seeds.of_lists)? } else { None };
+    let near = if has_index {
+        asked.run_near(&mut engine, &seeds.named, &seeds.of_lists)?
+    } else {
+        None
+    };
     let (collection, list) = if let Some(found) = near {
         found
     } else {
         let mut collection = engine.collection()?;
         collection.take_in(seeds.named.iter().chain(&seeds.of_lists))?;
-        let list = asked.run(&mut engine, &collection, None, &seeds.named, &seeds.of_lists)?;
+        let list = asked.run(
+            &mut engine,
+            &collection,
+            None,
+            &seeds.named,
+            &seeds.of_lists,
+        )?;
         (collection, list)
     };
     if list.is_short {
@@ -50,9 +60,22 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         context.console.note(&far);
     }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-    print_list(&tracks, list.standing.as_ref(), "voisin playlist", &args.output)?;
+    print_list(
+        &tracks,
+        list.standing.as_ref(),
+        "voisin playlist",
+        &args.output,
+    )?;
     if let Some(file) = &args.output.target {
-        context.console.note(&format!("{} in {}", count(tracks.len() as u64, "track"), file.display()));
+        context.console.note(&format!(
+            "{} in {}",
+            count(tracks.len() as u64, "track"),
+            file.display()
+        ));
     }
-    Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if tracks.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }

@@ -39,15 +39,25 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
         if plan.files.len() > SHOWN {
             render::print_line(&format!("… and {} more", plan.files.len() - SHOWN))?;
         }
-        render::print_line(&format!("would move {files}, of which {} are there", plan.found))?;
+        render::print_line(&format!(
+            "would move {files}, of which {} are there",
+            plan.found
+        ))?;
     } else {
-        render::print_line(&format!("moved {files} in the library, of which {} are there", plan.found))?;
+        render::print_line(&format!(
+            "moved {files} in the library, of which {} are there",
+            plan.found
+        ))?;
     }
     let missing = plan.files.len() - plan.found;
     if missing > 0 {
         context.console.warn(&format!(
             "{} not at the new place: see \"voisin remove --missing --dry-run\"",
-            if missing == 1 { "1 file is".to_owned() } else { format!("{missing} files are") }
+            if missing == 1 {
+                "1 file is".to_owned()
+            } else {
+                format!("{missing} files are")
+            }
         ));
     }
     Ok(Ending::Fine)

@@ -37,7 +37,11 @@ impl RemovedJson {
     fn staying(gone: &MissingFiles) -> Self {
         Self {
             out_of_reach: gone.out_of_reach.len(),
-            absent_folders: gone.absent_folders().keys().map(|folder| lossy(folder)).collect(),
+            absent_folders: gone
+                .absent_folders()
+                .keys()
+                .map(|folder| lossy(folder))
+                .collect(),
             ..Self::default()
         }
     }
@@ -46,18 +50,33 @@ impl RemovedJson {
 /// Says why nothing goes, where that is not said as the reason why files stay.
 fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
     if !args.missing {
-        context.console.note("nothing to remove: no file of the library is there");
+        context
+            .console
+            .note("nothing to remove: no file of the library is there");
     } else if gone.out_of_reach.is_empty() && gone.replaced == 0 {
-        context.console.note("nothing to remove: every file of the library is where it was");
+        context
+            .console
+            .note("nothing to remove: every file of the library is where it was");
     }
 }
 
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
     if let Some(text) = args.backend.clone() {
-        return database::take_down(context, &DatabaseAddress { text, on_command_line: true }, args);
+        return database::take_down(
+            context,
+            &DatabaseAddress {
+                text,
+                on_command_line: true,
+            },
+            args,
+        );
     }
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
-    let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
+    let _lock = if args.dry_run {
+        None
+    } else {
+        Some(engine.library().lock_for_writing()?)
+    };
     let (paths, tracks) = named(&engine, args)?;
     let mut gone = match (args.missing, paths.is_empty()) {
         (false, _) => MissingFiles::default(),
@@ -74,7 +93,11 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
         Vec::new()
     };
     gone.replaced = replaced.len();
-    gone.files.retain(|file| !replaced.iter().any(|replaced| replaced.gone == file.file.track));
+    gone.files.retain(|file| {
+        !replaced
+            .iter()
+            .any(|replaced| replaced.gone == file.file.track)
+    });
     if let Some(first) = replaced.first() {
         context.console.note(&format!(
             "{} {}: the same recording was added again (\"{}\" sounds like \"{}\"); \"voisin add --take-over\" on its folder lets it keep the former's id, label and links, --force takes the former out",
@@ -85,7 +108,11 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
         ));
     }
     let ending = if args.dry_run {
-        let files: HashSet<&Path> = gone.files.iter().map(|file| file.file.record.path.as_path()).collect();
+        let files: HashSet<&Path> = gone
+            .files
+            .iter()
+            .map(|file| file.file.record.path.as_path())
+            .collect();
         would_remove(args, context, &engine, &gone, |id, path| {
             if args.missing {
                 files.contains(path)
@@ -136,10 +163,18 @@ fn remove(
     } else if nothing {
         report_nothing_removed(args, context, gone);
     } else {
-        let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
+        let text = format!(
+            "removed {} and {}",
+            count(removed.files, "file"),
+            count(removed.tracks, "track")
+        );
         render::print_line(&text)?;
     }
-    Ok(if nothing { Ending::Partial } else { Ending::Fine })
+    Ok(if nothing {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// Lists the files that would go, and counts the tracks that would go with their last file.
@@ -151,11 +186,22 @@ fn would_remove(
     goes: impl Fn(TrackId, &Path) -> bool,
 ) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;
-    let all =
-        tracks.iter().flat_map(|track| track.files.iter().map(|file| (track.id, file.record.path.as_path())));
-    let files: Vec<&Path> = all.filter(|(id, path)| goes(*id, path)).map(|(_, path)| path).collect();
+    let all = tracks.iter().flat_map(|track| {
+        track
+            .files
+            .iter()
+            .map(|file| (track.id, file.record.path.as_path()))
+    });
+    let files: Vec<&Path> = all
+        .filter(|(id, path)| goes(*id, path))
+        .map(|(_, path)| path)
+        .collect();
     let whole = |track: &&Track| {
-        !track.files.is_empty() && track.files.iter().all(|file| goes(track.id, &file.record.path))
+        !track.files.is_empty()
+            && track
+                .files
+                .iter()
+                .all(|file| goes(track.id, &file.record.path))
     };
     let whole = tracks.iter().filter(whole).count() as u64;
     if args.format == ReportFormat::Json {
@@ -170,11 +216,22 @@ fn would_remove(
     } else if files.is_empty() {
         report_nothing_removed(args, context, gone);
     } else {
-        render::print_paths(files.iter().map(|path| path.as_os_str().as_encoded_bytes()), false)?;
-        let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole, "track"));
+        render::print_paths(
+            files.iter().map(|path| path.as_os_str().as_encoded_bytes()),
+            false,
+        )?;
+        let text = format!(
+            "{} and {}",
+            count(files.len() as u64, "file"),
+            count(whole, "track")
+        );
         context.console.note(&format!("would remove {text}"));
     }
-    Ok(if files.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if files.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// What was named: paths as the library has them, and tracks by `id:NUMBER`.

@@ -10,7 +10,9 @@ use crate::cli::context::Context;
 use crate::cli::render;
 use crate::engine::{Engine, EngineError};
 use crate::index::VectorIndex;
-use crate::library::{Library, LibraryError, OpenMode, RepairReport, WriterLock, free_name, salvage};
+use crate::library::{
+    Library, LibraryError, OpenMode, RepairReport, WriterLock, free_name, salvage,
+};
 
 pub(crate) fn run(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
     mend(context, args).map_err(|error| match damage(&error) {
@@ -24,14 +26,18 @@ pub(crate) fn run(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending
 
 /// Where a database is that is damaged or none, and what is wrong with it.
 fn damage(error: &anyhow::Error) -> Option<(&Path, &str)> {
-    let of_engine = error.downcast_ref::<EngineError>().and_then(|error| match error {
-        EngineError::Library(error) => Some(error),
-        _ => None,
-    });
+    let of_engine = error
+        .downcast_ref::<EngineError>()
+        .and_then(|error| match error {
+            EngineError::Library(error) => Some(error),
+            _ => None,
+        });
     match error.downcast_ref::<LibraryError>().or(of_engine)? {
-        LibraryError::Damaged { path, detail } | LibraryError::NotALibrary { path, found: detail } => {
-            Some((path, detail))
-        }
+        LibraryError::Damaged { path, detail }
+        | LibraryError::NotALibrary {
+            path,
+            found: detail,
+        } => Some((path, detail)),
         _ => None,
     }
 }
@@ -46,17 +52,24 @@ fn mend_in_place(context: &Context) -> anyhow::Result<(Engine, WriterLock, Repai
 
 /// Makes the database anew of what can be read of it; returns whether all of it could.
 fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
-    context.console.note(&format!("the database is damaged ({detail}); reading what can be read"));
+    context.console.note(&format!(
+        "the database is damaged ({detail}); reading what can be read"
+    ));
     let report = salvage(&context.library_dir())?;
     for (table, rows) in &report.rows {
         context.console.note(&format!("  {table}: {rows} rows"));
     }
     if !report.incomplete.is_empty() {
-        context.console.note(&format!("not all of {} could be read", report.incomplete.join(", ")));
+        context.console.note(&format!(
+            "not all of {} could be read",
+            report.incomplete.join(", ")
+        ));
     }
     let kept = render::terminal_safe(&report.damaged.display().to_string()).into_owned();
     let saved = report.rows_of("audio");
-    let of = report.tracks.map_or_else(String::new, |tracks| format!(" of {tracks}"));
+    let of = report
+        .tracks
+        .map_or_else(String::new, |tracks| format!(" of {tracks}"));
     render::print_line(&format!(
         "database made anew with {saved}{of} tracks; the damaged one is kept as {kept}"
     ))?;
@@ -84,16 +97,31 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         None => (true, first?),
         Some(detail) => {
             drop(first);
-            (read_what_is_left(context, &detail)?, mend_in_place(context)?)
+            (
+                read_what_is_left(context, &detail)?,
+                mend_in_place(context)?,
+            )
         }
     };
     for (n, what, became) in [
         (report.renormalised, "vector", "scaled to unit norm"),
         (report.repooled, "vector", "made again from its windows"),
-        (report.to_embed, "vector", "taken out, whose file is there: run add"),
+        (
+            report.to_embed,
+            "vector",
+            "taken out, whose file is there: run add",
+        ),
         (report.to_read, "file", "to be read again: run add"),
-        (report.to_measure, "measurement", "taken out: run add --update-descriptors"),
-        (report.dangling_rows, "row", "removed that belonged to nothing"),
+        (
+            report.to_measure,
+            "measurement",
+            "taken out: run add --update-descriptors",
+        ),
+        (
+            report.dangling_rows,
+            "row",
+            "removed that belonged to nothing",
+        ),
         (report.counters, "counter", "set right"),
         (report.definitions, "damaged definition", "written again"),
     ] {
@@ -104,8 +132,12 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
     let index = engine.index_path();
     if std::fs::symlink_metadata(&index).is_ok_and(|metadata| metadata.is_dir()) {
         let aside = free_name(&index, ".folder");
-        std::fs::rename(&index, &aside)
-            .with_context(|| format!("{} is a folder and cannot be moved: remove it", index.display()))?;
+        std::fs::rename(&index, &aside).with_context(|| {
+            format!(
+                "{} is a folder and cannot be moved: remove it",
+                index.display()
+            )
+        })?;
         let aside = aside.display().to_string();
         render::print_line(&format!(
             "a folder stood in the index's place: now {}",
@@ -120,11 +152,17 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         engine.rebuild_index("asked for")?;
         let lost = engine.index()?.self_check(1)?.lost.len();
         let mode = engine.index()?.stats().mode;
-        render::print_line(&format!("index built anew ({mode}), {lost} tracks not found by themselves"))?;
+        render::print_line(&format!(
+            "index built anew ({mode}), {lost} tracks not found by themselves"
+        ))?;
         kept = VectorIndex::summary(&index).is_ok();
     }
     for finding in &report.remaining {
         context.console.warn(&format!("left as it is: {finding}"));
     }
-    Ok(if whole && report.remaining.is_empty() && kept { Ending::Fine } else { Ending::Partial })
+    Ok(if whole && report.remaining.is_empty() && kept {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }

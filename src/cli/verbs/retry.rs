@@ -14,17 +14,29 @@ use crate::library::{Failure, FileRecord, OpenMode, scan, stored_path};
 pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let below: Vec<PathBuf> = args.paths.iter().map(|path| stored_path(path)).collect();
-    let wanted = |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
-    let failures: Vec<_> =
-        engine.library().failures()?.into_iter().filter(|failure| wanted(&failure.path)).collect();
+    let wanted =
+        |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
+    let failures: Vec<_> = engine
+        .library()
+        .failures()?
+        .into_iter()
+        .filter(|failure| wanted(&failure.path))
+        .collect();
     if failures.is_empty() && !args.paths.is_empty() {
-        context.console.note("nothing to retry: no failed file is there (\"voisin failed\" lists them)");
+        context
+            .console
+            .note("nothing to retry: no failed file is there (\"voisin failed\" lists them)");
         return Ok(Ending::Partial);
     }
     let mut files = Vec::new();
     let mut gone = Vec::new();
     for failure in failures {
-        let Failure { path, size, mtime_ns, .. } = failure;
+        let Failure {
+            path,
+            size,
+            mtime_ns,
+            ..
+        } = failure;
         if cue::is_sheet(&path) && path.is_file() {
             // If it was mended, its parts are what is to be added.
             files.extend(scan::scan(&[path], &|_| false).files);
@@ -32,7 +44,9 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         }
         match FileRecord::read(&path) {
             Ok(file) => files.push(file),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
                 gone.push(path);
             }
             // It cannot be looked at today, which is not to say that it is mended.
@@ -45,8 +59,14 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
     }
     if !gone.is_empty() {
         engine.library_mut().clear_failures(Some(&gone))?;
-        context.console.note(&format!("{} gone since: forgotten", count(gone.len() as u64, "failed file")));
+        context.console.note(&format!(
+            "{} gone since: forgotten",
+            count(gone.len() as u64, "failed file")
+        ));
     }
-    let run = RunOptions { retry: true, ..RunOptions::new(args.format) };
+    let run = RunOptions {
+        retry: true,
+        ..RunOptions::new(args.format)
+    };
     add_files(context, &mut engine, &files, run)
 }

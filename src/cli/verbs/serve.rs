@@ -21,23 +21,36 @@ use crate::serve::{Listen, Lms, Options, Token, hash_password, serve};
 
 /// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
 /// questions are answered. What belongs to another way of comparing (`--db`, `--weights`) is passed over.
-pub(crate) fn as_bliss_mixer(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, String> {
-    let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+pub(crate) fn as_bliss_mixer(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Vec<OsString>, String> {
+    let mut arguments = arguments
+        .into_iter()
+        .map(|argument| argument.to_string_lossy().into_owned());
     let program = arguments.next().unwrap_or_default();
     let (mut port, mut server) = (LMS_PORT.to_string(), None);
     while let Some(argument) = arguments.next() {
         let (name, value) = match argument.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            Some((name, value)) if name.starts_with("--") => {
+                (name.to_owned(), Some(value.to_owned()))
+            }
             _ => (argument, None),
         };
-        let mut value =
-            || value.clone().or_else(|| arguments.next()).ok_or(format!("{name}: expected a value"));
+        let mut value = || {
+            value
+                .clone()
+                .or_else(|| arguments.next())
+                .ok_or(format!("{name}: expected a value"))
+        };
         match name.as_str() {
             "-p" | "--port" => port = value()?,
             "-L" | "--lms" => server = Some(value()?).filter(|server| !server.is_empty()),
             "-a" | "--address" => {
                 let address = value()?;
-                if !address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) {
+                if !address
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+                {
                     return Err(format!(
                         "--address: expected 127.0.0.1, found \"{address}\": Lyrion's questions carry no token"
                     ));
@@ -45,17 +58,32 @@ pub(crate) fn as_bliss_mixer(arguments: impl IntoIterator<Item = OsString>) -> R
             }
             "-d" | "--db" | "-l" | "--logging" | "-w" | "--weights" => drop(value()?),
             "-u" | "--upload" => {
-                return Err("voisin needs no upload: run \"voisin add\" on the music folder".to_owned());
+                return Err(
+                    "voisin needs no upload: run \"voisin add\" on the music folder".to_owned(),
+                );
             }
-            other => return Err(format!("expected an option of bliss-mixer, found \"{other}\"")),
+            other => {
+                return Err(format!(
+                    "expected an option of bliss-mixer, found \"{other}\""
+                ));
+            }
         }
     }
     let mut own = vec![program, "serve".to_owned(), "--lms-only".to_owned()];
     if let Some(server) = server {
         // Lyrion chooses nothing: it is told the port.
-        let named = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let server = if named { server } else { format!("{server}:9000") };
-        own.extend(["--lms=0".to_owned(), format!("--lms-report=http://{server}")]);
+        let named = server
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let server = if named {
+            server
+        } else {
+            format!("{server}:9000")
+        };
+        own.extend([
+            "--lms=0".to_owned(),
+            format!("--lms-report=http://{server}"),
+        ]);
     } else {
         own.push(format!("--lms={port}"));
     }
@@ -68,17 +96,18 @@ const TOKEN_FILE: &str = "serve.token";
 /// The folders of a variable, written as `PATH` is, where no option names one.
 fn folders_of(named: Vec<PathBuf>, variable: &str) -> Vec<PathBuf> {
     match std::env::var_os(variable) {
-        Some(all) if named.is_empty() => {
-            std::env::split_paths(&all).filter(|folder| !folder.as_os_str().is_empty()).collect()
-        }
+        Some(all) if named.is_empty() => std::env::split_paths(&all)
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .collect(),
         _ => named,
     }
 }
 
 /// What this machine calls itself; empty where it does not say.
 fn machine_name() -> String {
-    let asked =
-        || Some(String::from_utf8_lossy(&Command::new("hostname").output().ok()?.stdout).into_owned());
+    let asked = || {
+        Some(String::from_utf8_lossy(&Command::new("hostname").output().ok()?.stdout).into_owned())
+    };
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(asked)
@@ -91,7 +120,11 @@ fn machine_name() -> String {
 fn address_at_home() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_unspecified())
+    socket
+        .local_addr()
+        .ok()
+        .map(|address| address.ip())
+        .filter(|address| !address.is_unspecified())
 }
 
 pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Ending> {
@@ -106,25 +139,36 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let here = context.library_dir();
     let address = database_address(args.backend.as_deref());
     let is_there = address.is_some();
-    if is_there && (!args.folder.is_empty() || args.subsonic.is_some() || args.audiomuse.is_some()) {
+    if is_there && (!args.folder.is_empty() || args.subsonic.is_some() || args.audiomuse.is_some())
+    {
         bail!(
             "--folder, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
         );
     }
     for origin in &args.allow_origin {
-        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let host = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
         if !host.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
-            bail!("--allow-origin: expected an origin such as https://music.example, found \"{origin}\"");
+            bail!(
+                "--allow-origin: expected an origin such as https://music.example, found \"{origin}\""
+            );
         }
     }
-    let folders: Vec<PathBuf> = args.folder.iter().map(|folder| stored_path(folder)).collect();
+    let folders: Vec<PathBuf> = args
+        .folder
+        .iter()
+        .map(|folder| stored_path(folder))
+        .collect();
     let watches = !args.no_watch && !folders.is_empty();
     if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
         bail!("--folder: there is no folder {}", missing.display());
     }
     let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
-        bail!("--no-token is for this machine alone, and {place} can be reached by others: leave it out");
+        bail!(
+            "--no-token is for this machine alone, and {place} can be reached by others: leave it out"
+        );
     }
     if !is_there {
         // Lyrion is told that there is nothing to ask yet.
@@ -136,7 +180,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                 (false, false) => "\"Listen to my music\" on its page fills it",
                 (false, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
             };
-            context.console.note(&format!("made an empty library in {}: {next}", here.display()));
+            context.console.note(&format!(
+                "made an empty library in {}: {next}",
+                here.display()
+            ));
         }
     } else if args.token_file.is_none() && !args.no_token && !here.is_dir() {
         bail!(
@@ -145,7 +192,11 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let distant = distant.is_some();
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
-    let mut token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
+    let mut token = if args.no_token || args.lms_only {
+        None
+    } else {
+        Some(Token::of_file(&token_file)?)
+    };
     if let (Some(own), Some(file)) = (&token, &args.sign_in_file) {
         let known = own.clone().with_passwords(file)?;
         if known.has_plain_password() {
@@ -165,7 +216,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let (dir, elsewhere, follow) = match (address, args.copy) {
         (Some(address), copy) => {
             let elsewhere = database::elsewhere(&address)?;
-            let follow = copy.as_deref().map(|dir| database::copy(context, &address, dir)).transpose()?;
+            let follow = copy
+                .as_deref()
+                .map(|dir| database::copy(context, &address, dir))
+                .transpose()?;
             (copy.unwrap_or_default(), Some(elsewhere), follow)
         }
         (None, Some(_)) => {
@@ -174,7 +228,11 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         (None, None) => (here, None, None),
     };
     let both = args.subsonic == args.audiomuse;
-    for server in [&args.subsonic, &args.audiomuse].into_iter().flatten().take(if both { 1 } else { 2 }) {
+    for server in [&args.subsonic, &args.audiomuse]
+        .into_iter()
+        .flatten()
+        .take(if both { 1 } else { 2 })
+    {
         let known = Library::open_to_read(&dir)?.linked_servers()?;
         let is_coming = args.link_as.is_some() && Some(server) == args.subsonic.as_ref();
         if !is_coming && known.iter().all(|(name, _)| name != server.as_str()) {
@@ -183,38 +241,61 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             ));
         }
     }
-    if args.link_as.is_some() && args.password_file.is_none() && std::env::var_os("VOISIN_PASSWORD").is_none()
+    if args.link_as.is_some()
+        && args.password_file.is_none()
+        && std::env::var_os("VOISIN_PASSWORD").is_none()
     {
         bail!(
             "--link-as: expected the user's password: name a file with --password-file, or set VOISIN_PASSWORD"
         );
     }
     let folders_known = folders.clone();
-    let program = std::env::current_exe().context("cannot find this program to start scans with")?;
+    let program =
+        std::env::current_exe().context("cannot find this program to start scans with")?;
     let _watcher = if watches {
         let mut command = Command::new(&program);
         let watch = ["--quiet", "watch", "--while-input-lasts", "--"];
-        command.args(context.as_arguments()).args(watch).args(&folders);
-        Some(Watcher(command.stdin(Stdio::piped()).spawn().context("cannot start to watch")?))
+        command
+            .args(context.as_arguments())
+            .args(watch)
+            .args(&folders);
+        Some(Watcher(
+            command
+                .stdin(Stdio::piped())
+                .spawn()
+                .context("cannot start to watch")?,
+        ))
     } else {
         None
     };
     let globals = context.as_arguments();
-    let link = args.link_as.zip(args.subsonic.clone()).map(|(user, server)| {
-        let (program, globals, file) = (program.clone(), globals.clone(), args.password_file.clone());
-        move || {
-            let mut command = Command::new(&program);
-            command.args(&globals).args(["--quiet", "link", server.as_str(), "--user", &user]);
-            command.args(file.iter().flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]));
-            command
-        }
-    });
+    let link = args
+        .link_as
+        .zip(args.subsonic.clone())
+        .map(|(user, server)| {
+            let (program, globals, file) =
+                (program.clone(), globals.clone(), args.password_file.clone());
+            move || {
+                let mut command = Command::new(&program);
+                command
+                    .args(&globals)
+                    .args(["--quiet", "link", server.as_str(), "--user", &user]);
+                command.args(
+                    file.iter()
+                        .flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]),
+                );
+                command
+            }
+        });
     let push = {
         let (program, globals, file) = (program.clone(), globals.clone(), args.password_file);
         move || {
             let mut command = Command::new(&program);
             command.args(&globals).args(["lists", "push"]);
-            command.args(file.iter().flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]));
+            command.args(
+                file.iter()
+                    .flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]),
+            );
             command
         }
     };
@@ -222,16 +303,31 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         let mut command = Command::new(&program);
         command
             .args(&globals)
-            .args(["--verbose", "add", "--format", "json", "--while-input-lasts", "--"])
+            .args([
+                "--verbose",
+                "add",
+                "--format",
+                "json",
+                "--while-input-lasts",
+                "--",
+            ])
             .args(&folders);
         command
     };
     let console = context.console;
     let stop = context.stop_saying("stopping: answers under way are finished first")?;
-    let shown = if std::io::stdout().is_terminal() { token.clone() } else { None };
+    let shown = if std::io::stdout().is_terminal() {
+        token.clone()
+    } else {
+        None
+    };
     let options = Options {
         dir,
-        listen: if args.lms_only { Vec::new() } else { args.listen },
+        listen: if args.lms_only {
+            Vec::new()
+        } else {
+            args.listen
+        },
         token,
         hosts: args.allow_host,
         lan: args.lan.then(machine_name),
@@ -240,14 +336,19 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         base_path: args.base_path,
         subsonic: args.subsonic,
         audiomuse: args.audiomuse,
-        lms: args.lms.map(|port| Lms { port, report: args.lms_report }),
+        lms: args.lms.map(|port| Lms {
+            port,
+            report: args.lms_report,
+        }),
         mixing: args.mix,
         folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
         link: link.map(|link| Box::new(link) as Box<_>),
         push: elsewhere.is_none().then(|| Box::new(push) as Box<_>),
-        renew_lists: args.renew_lists.map(|age| Duration::from_secs_f64(age.0.max(1.0))),
+        renew_lists: args
+            .renew_lists
+            .map(|age| Duration::from_secs_f64(age.0.max(1.0))),
         elsewhere,
         follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
@@ -273,8 +374,11 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                 };
                 // Whoever keeps what is printed elsewhere than on a terminal should not keep the token.
                 // Lyrion needs none.
-                let token = shown.as_ref().filter(|_| address.starts_with("http") && address.ends_with('/'));
-                let fragment = token.map_or_else(String::new, |token| format!("#token={}", token.reveal()));
+                let token = shown
+                    .as_ref()
+                    .filter(|_| address.starts_with("http") && address.ends_with('/'));
+                let fragment =
+                    token.map_or_else(String::new, |token| format!("#token={}", token.reveal()));
                 let line = render::print_line(&format!("listening on {address}{fragment}"));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
             }
@@ -316,9 +420,16 @@ mod tests {
     #[test]
     fn lyrion_starts_it_as_bliss_mixer() {
         let own = |arguments: &[&str]| {
-            let all = ["/usr/bin/bliss-mixer"].iter().chain(arguments).map(OsString::from);
-            as_bliss_mixer(all)
-                .map(|own| own[1..].iter().map(|text| text.to_str().unwrap().to_owned()).collect::<Vec<_>>())
+            let all = ["/usr/bin/bliss-mixer"]
+                .iter()
+                .chain(arguments)
+                .map(OsString::from);
+            as_bliss_mixer(all).map(|own| {
+                own[1..]
+                    .iter()
+                    .map(|text| text.to_str().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            })
         };
         let plugin = [
             "--lms",
@@ -332,11 +443,27 @@ mod tests {
             "--weights",
             "1,2",
         ];
-        let expected = ["serve", "--lms-only", "--lms=0", "--lms-report=http://127.0.0.1:9001"];
+        let expected = [
+            "serve",
+            "--lms-only",
+            "--lms=0",
+            "--lms-report=http://127.0.0.1:9001",
+        ];
         assert_eq!(own(&plugin).unwrap(), expected);
-        assert_eq!(own(&["--lms", "nas"]).unwrap()[3], "--lms-report=http://nas:9000");
-        assert_eq!(own(&["--port=12001", "-d", "x"]).unwrap(), ["serve", "--lms-only", "--lms=12001"]);
-        for wrong in [&["--upload"][..], &["--address", "0.0.0.0"], &["--port"], &["--nonsense"]] {
+        assert_eq!(
+            own(&["--lms", "nas"]).unwrap()[3],
+            "--lms-report=http://nas:9000"
+        );
+        assert_eq!(
+            own(&["--port=12001", "-d", "x"]).unwrap(),
+            ["serve", "--lms-only", "--lms=12001"]
+        );
+        for wrong in [
+            &["--upload"][..],
+            &["--address", "0.0.0.0"],
+            &["--port"],
+            &["--nonsense"],
+        ] {
             assert!(own(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -9,7 +9,8 @@ use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::{expand_names, library_seeds};
 use crate::cli::source::LibraryTarget;
 use crate::engine::{
-    ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed, SimilarOptions,
+    ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed,
+    SimilarOptions,
 };
 use crate::explore::clusters::Detail;
 use crate::genre::UnknownReason;
@@ -28,7 +29,10 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     source.leave_windows();
     let seeds = library_seeds(context, source.engine(), &named)?;
     // What is near is found first: a temporary library knows only what was fetched.
-    let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
+    let options = SimilarOptions {
+        limit: NEAREST,
+        ..SimilarOptions::default()
+    };
     let mut nearest = Vec::new();
     for seed in &seeds {
         nearest.push(if seed.track.is_some() {
@@ -37,20 +41,33 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             Vec::new()
         });
     }
-    source.fetch_around(context, "the predicted genre", &seeds, &TrackFilter::default())?;
+    source.fetch_around(
+        context,
+        "the predicted genre",
+        &seeds,
+        &TrackFilter::default(),
+    )?;
     let mut engine = source.into_engine(context);
     let mut tracks = Vec::new();
     for seed in &seeds {
-        let id = seed.track.ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })?;
+        let id = seed.track.ok_or_else(|| EngineError::NotInLibrary {
+            path: seed.path.clone(),
+        })?;
         tracks.push(engine.library().track(id)?);
     }
     let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
-    let tagged: Vec<_> = tracks.iter().map(|track| track.tags.genres.clone()).collect();
+    let tagged: Vec<_> = tracks
+        .iter()
+        .map(|track| track.tags.genres.clone())
+        .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
     let clusters = remembered_clusters(&engine, Detail::default())?;
     let heard = engine.predicted_tags_if_any()?;
-    let mut words = heard.as_ref().map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
+    let mut words = heard
+        .as_ref()
+        .map(|heard| heard.strongest(&ids, WORDS))
+        .unwrap_or_default();
     let predicted = predictions(context, &mut engine, heard.as_ref(), seeds)?;
     let mut cards = Vec::new();
     for (((nearest, track), tagged_genres), predicted) in
@@ -64,13 +81,20 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             sung: heard.as_ref().and_then(|heard| heard.sung(id)),
             cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
             nearest,
-            windows: engine.library().windows(id)?.map_or(0, |windows| windows.starts.len()),
+            windows: engine
+                .library()
+                .windows(id)?
+                .map_or(0, |windows| windows.starts.len()),
             track,
             tagged_genres,
         });
     }
     print_cards(&cards, args.format)?;
-    Ok(if cards.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if cards.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// What the library's own labels say of each track, or a first guess from what was heard where they are too few. No model
@@ -82,19 +106,24 @@ fn predictions(
     seeds: Vec<Seed>,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
     let tell = |news: crate::engine::GenreNews| context.console.detail(&advised_news(&news));
-    Ok(match Labelled::open(engine, &ClassifyOptions::default(), tell)? {
-        Ok(labelled) => labelled.classify(engine, seeds)?,
-        Err(too_few) => {
-            let guess = |track| heard.and_then(|heard| heard.first_guess(track?));
-            let answer = |seed: Seed| {
-                let is_steady = engine.is_steady(&seed)?;
-                let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
-                if is_steady {
-                    answer.reject(UnknownReason::Steady);
-                }
-                Ok(answer)
-            };
-            seeds.into_iter().map(answer).collect::<anyhow::Result<_>>()?
-        }
-    })
+    Ok(
+        match Labelled::open(engine, &ClassifyOptions::default(), tell)? {
+            Ok(labelled) => labelled.classify(engine, seeds)?,
+            Err(too_few) => {
+                let guess = |track| heard.and_then(|heard| heard.first_guess(track?));
+                let answer = |seed: Seed| {
+                    let is_steady = engine.is_steady(&seed)?;
+                    let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
+                    if is_steady {
+                        answer.reject(UnknownReason::Steady);
+                    }
+                    Ok(answer)
+                };
+                seeds
+                    .into_iter()
+                    .map(answer)
+                    .collect::<anyhow::Result<_>>()?
+            }
+        },
+    )
 }

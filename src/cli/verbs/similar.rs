@@ -46,7 +46,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         let engine = source.engine();
         let standing = engine.standing(&wanted, &options)?;
         asked.sort(engine, &mut found)?;
-        SimilarAnswer { found, standing, steered: None }
+        SimilarAnswer {
+            found,
+            standing,
+            steered: None,
+        }
     } else {
         asked.run(engine, &wanted, unlike)?
     };
@@ -66,7 +70,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }
-    let ending = if answer.found.is_empty() { Ending::Partial } else { Ending::Fine };
+    let ending = if answer.found.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    };
     print_neighbours(&wanted, &answer, &args.output)?;
     Ok(ending)
 }
@@ -74,10 +82,19 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
 /// Which track was asked about: words may have meant any.
 fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
     let [seed] = seeds else {
-        return Ok(format!("nearest to the middle of {}", count(seeds.len() as u64, "seed")));
+        return Ok(format!(
+            "nearest to the middle of {}",
+            count(seeds.len() as u64, "seed")
+        ));
     };
     Ok(match seed.track {
-        Some(id) => format!("nearest to {} (id:{id})", engine.library().track(id)?.display_name()),
-        None => format!("nearest to {}, which is not in the library", seed.path.display()),
+        Some(id) => format!(
+            "nearest to {} (id:{id})",
+            engine.library().track(id)?.display_name()
+        ),
+        None => format!(
+            "nearest to {}, which is not in the library",
+            seed.path.display()
+        ),
     })
 }

@@ -35,14 +35,20 @@ fn print(
     }
     let mut lines = vec![
         ("library", json.library.clone()),
-        ("tracks", format!("{} in {}", grouped(json.tracks), count(json.files, "file"))),
+        (
+            "tracks",
+            format!("{} in {}", grouped(json.tracks), count(json.files, "file")),
+        ),
         ("windows", grouped(json.windows)),
         ("failed", grouped(json.failed)),
     ];
     if let Some(model) = model {
         lines.push((
             "model",
-            format!("{} ({} dimensions, {})", model.name, model.dimension, model.fingerprint),
+            format!(
+                "{} ({} dimensions, {})",
+                model.name, model.dimension, model.fingerprint
+            ),
         ));
     }
     if let Some(upgrade) = &json.upgrade {
@@ -57,7 +63,11 @@ fn print(
             ),
         ));
     }
-    let note = if json.index.note.is_empty() { String::new() } else { format!(": {}", json.index.note) };
+    let note = if json.index.note.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", json.index.note)
+    };
     lines.push((
         "index",
         format!(
@@ -68,8 +78,14 @@ fn print(
             per_track(json.tracks, json.index_bytes, json.index_resident_bytes),
         ),
     ));
-    lines.push(("search", format!("{}: {}", json.search.mode, json.search.why)));
-    lines.push(("database", format!("schema {}, {}", json.schema, size(json.database_bytes))));
+    lines.push((
+        "search",
+        format!("{}: {}", json.search.mode, json.search.why),
+    ));
+    lines.push((
+        "database",
+        format!("schema {}, {}", json.schema, size(json.database_bytes)),
+    ));
     let by_hand = match json.labels.by_hand {
         0 => String::new(),
         n => format!(", {} by hand", count(n as u64, "label")),
@@ -101,7 +117,9 @@ fn print(
         render::print_wrapped(&format!("{name:<9} "), &value)?;
     }
     if json.failed > 0 {
-        context.console.note("see \"voisin failed\" for the reasons");
+        context
+            .console
+            .note("see \"voisin failed\" for the reasons");
     }
     if let Some(upgrade) = &json.upgrade {
         context.console.note(&format!(
@@ -121,5 +139,9 @@ fn per_track(tracks: u64, file: u64, resident: u64) -> String {
         return String::new();
     }
     let [file, resident] = [file, resident].map(|bytes| bytes.div_ceil(tracks));
-    format!(" ({} bytes a track, {} of them in memory during searches)", grouped(file), grouped(resident))
+    format!(
+        " ({} bytes a track, {} of them in memory during searches)",
+        grouped(file),
+        grouped(resident)
+    )
 }

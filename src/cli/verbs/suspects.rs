@@ -18,14 +18,22 @@ use crate::track::TrackId;
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut engine = context.open_engine()?;
-    let busy = context.console.busy("judging every track by models that heard neither it nor its artist");
-    let FoundSuspects { suspects: mut found, judged } = args.question.run(&mut engine)?;
+    let busy = context
+        .console
+        .busy("judging every track by models that heard neither it nor its artist");
+    let FoundSuspects {
+        suspects: mut found,
+        judged,
+    } = args.question.run(&mut engine)?;
     drop(busy);
     let contradicted = found.len();
     found.truncate(args.limit.of(contradicted));
     print(&Suspects::shown(&engine, &found)?, &found, &args.output)?;
     if args.question.all {
-        context.console.note(&format!("{} judged", count(judged as u64, "labelled track")));
+        context.console.note(&format!(
+            "{} judged",
+            count(judged as u64, "labelled track")
+        ));
     } else {
         let shown = if found.len() < contradicted {
             format!(", {} shown (--limit)", found.len())
@@ -47,14 +55,25 @@ fn print(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let lines = SuspectJson::list(shown, found);
-    let names = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
+    let names = |genres: &[Genre]| {
+        genres
+            .iter()
+            .map(Genre::name)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
     match output.format {
         ListFormat::Table => {
             // Two lines and a path each: names and reasons are what is asked for, and neither fits beside the other.
             for (line, suspect) in lines.zip(found) {
-                let display = shown.get(&suspect.track).map_or("", |track| track.display.as_str());
+                let display = shown
+                    .get(&suspect.track)
+                    .map_or("", |track| track.display.as_str());
                 // the reason repeats the labels
-                let why = suspect.reason.split_once(": ").map_or(line.reason.as_str(), |(_, why)| why);
+                let why = suspect
+                    .reason
+                    .split_once(": ")
+                    .map_or(line.reason.as_str(), |(_, why)| why);
                 let (labels, id, rank) = (names(&line.labels), line.id, line.rank);
                 render::print_fitted(&format!(
                     "{rank:>3}  {labels} → {}  {display} (id:{id})",
@@ -65,7 +84,9 @@ fn print(
             }
             Ok(())
         }
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&lines.collect::<Vec<_>>(), &output.format),
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&lines.collect::<Vec<_>>(), &output.format)
+        }
         ListFormat::Csv => render::print_csv(
             [
                 "rank",
@@ -84,7 +105,9 @@ fn print(
                 [
                     line.rank.to_string(),
                     line.id.to_string(),
-                    shown.get(&line.id).map_or(line.path, |track| table_path(&track.path)),
+                    shown
+                        .get(&line.id)
+                        .map_or(line.path, |track| table_path(&track.path)),
                     line.artist.unwrap_or_default(),
                     names(&line.labels),
                     line.suggested.to_string(),

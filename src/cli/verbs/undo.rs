@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::write_tags::diff;
 use crate::audio::AudioError;
 use crate::audio::tags::{
-    PreparedWrite, ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, is_as_before, prepare,
-    read_tags, restore,
+    PreparedWrite, ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, is_as_before,
+    prepare, read_tags, restore,
 };
 use crate::base::text::with_causes;
 use crate::cli::Ending;
@@ -61,8 +61,7 @@ struct RunJson {
 }
 
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
-    const NOTHING: &str =
-        "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)";
+    const NOTHING: &str = "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)";
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
     let runs = library.tag_runs()?;
     if args.list {
@@ -72,7 +71,11 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         return list(
             &runs
                 .iter()
-                .map(|one| RunJson { run: one.run, at: one.at, files: one.files })
+                .map(|one| RunJson {
+                    run: one.run,
+                    at: one.at,
+                    files: one.files,
+                })
                 .collect::<Vec<_>>(),
             args.format,
         );
@@ -80,7 +83,9 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let wanted = args.run.or_else(|| runs.first().map(|one| one.run));
     let Some(run) = wanted.filter(|wanted| runs.iter().any(|one| one.run == *wanted)) else {
         let text = match args.run {
-            Some(run) => format!("no run {run} to take back: \"voisin undo --list\" lists those there are"),
+            Some(run) => {
+                format!("no run {run} to take back: \"voisin undo --list\" lists those there are")
+            }
             None => NOTHING.to_owned(),
         };
         context.console.note(&text);
@@ -89,24 +94,40 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         }
         return Ok(Ending::Partial);
     };
-    let _lock = if args.dry_run { None } else { Some(library.lock_for_writing()?) };
+    let _lock = if args.dry_run {
+        None
+    } else {
+        Some(library.lock_for_writing()?)
+    };
     let stop = context.stop_on_ctrl_c()?;
-    let journal = if args.dry_run { None } else { library.journal(JournalKind::Writing) };
+    let journal = if args.dry_run {
+        None
+    } else {
+        library.journal(JournalKind::Writing)
+    };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
             journal.note(0, Some(copy));
         }
     };
-    let options = WriteOptions { overwrite: true, keep_mtime: args.keep_times, dry_run: args.dry_run };
+    let options = WriteOptions {
+        overwrite: true,
+        keep_mtime: args.keep_times,
+        dry_run: args.dry_run,
+    };
     let mut done = Vec::new();
     for written in library.written_tags(run)? {
         if stop.load(Ordering::Relaxed) {
-            context.console.warn("interrupted: the files named so far are done, the others are as they were");
+            context
+                .console
+                .warn("interrupted: the files named so far are done, the others are as they were");
             break;
         }
         let one = take_back(&library, &written, options, &mut note);
-        let is_done =
-            matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas);
+        let is_done = matches!(
+            one.outcome,
+            UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas
+        );
         if is_done && !args.dry_run {
             library.forget_written(run, &written.path)?;
         }
@@ -118,24 +139,41 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     if args.format == ReportFormat::Json {
         render::print_json(&done)?;
     }
-    let number =
-        |outcomes: &[UndoOutcome]| done.iter().filter(|one| outcomes.contains(&one.outcome)).count() as u64;
+    let number = |outcomes: &[UndoOutcome]| {
+        done.iter()
+            .filter(|one| outcomes.contains(&one.outcome))
+            .count() as u64
+    };
     let left = number(&[UndoOutcome::ChangedSince, UndoOutcome::Failed]);
     let whole = number(&[UndoOutcome::Restored, UndoOutcome::WouldRestore]);
-    let tags = number(&[UndoOutcome::TagsRestored, UndoOutcome::WouldRestoreTags, UndoOutcome::AsItWas]);
+    let tags = number(&[
+        UndoOutcome::TagsRestored,
+        UndoOutcome::WouldRestoreTags,
+        UndoOutcome::AsItWas,
+    ]);
     let would = if args.dry_run { " would be" } else { "" };
     let mut parts = vec![format!("{}{would} as before", count(whole, "file"))];
     if tags > 0 {
-        parts.push(format!("{tags}{would} with tags as before, other bytes of them may differ"));
+        parts.push(format!(
+            "{tags}{would} with tags as before, other bytes of them may differ"
+        ));
     }
     if left > 0 {
         parts.push(format!("{left} left alone"));
     }
-    context.console.note(&format!("run {run}: {}", parts.join(", ")));
+    context
+        .console
+        .note(&format!("run {run}: {}", parts.join(", ")));
     if number(&[UndoOutcome::Restored, UndoOutcome::TagsRestored]) > 0 {
-        context.console.note("run \"voisin add\" on their folders, and the library knows the tags of before");
+        context
+            .console
+            .note("run \"voisin add\" on their folders, and the library knows the tags of before");
     }
-    Ok(if left > 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if left > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
@@ -144,11 +182,19 @@ fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
         ReportFormat::Table => {
             for one in runs {
                 let at = render::age(u64::try_from(one.at).unwrap_or(0));
-                render::print_line(&format!("{}: {} written {at}", one.run, count(one.files, "file")))?;
+                render::print_line(&format!(
+                    "{}: {} written {at}",
+                    one.run,
+                    count(one.files, "file")
+                ))?;
             }
         }
     }
-    Ok(if runs.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(if runs.is_empty() {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// Gives a file the bytes that it had, if it has those that it was left with; else the tags that it had, if it has those
@@ -159,7 +205,12 @@ fn take_back(
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
 ) -> UndoneJson {
-    let genres = |values: &TagValues| values.get(TagField::Genre.name()).cloned().unwrap_or_default();
+    let genres = |values: &TagValues| {
+        values
+            .get(TagField::Genre.name())
+            .cloned()
+            .unwrap_or_default()
+    };
     let end = |outcome: UndoOutcome, reason: Option<String>| UndoneJson {
         path: lossy(&written.path),
         outcome,
@@ -188,7 +239,10 @@ fn take_back(
         }
         None => "the bytes that it had were not kept",
     };
-    let tags_alone = Some(format!("{}: {why}: its tags say what they said before", written.path.display()));
+    let tags_alone = Some(format!(
+        "{}: {why}: its tags say what they said before",
+        written.path.display()
+    ));
     let now = match read_tags(&written.path) {
         Ok(tags) => tags,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
@@ -196,11 +250,16 @@ fn take_back(
     let mut edits = Vec::new();
     for (name, before) in &written.before {
         let Ok(field) = name.parse::<TagField>() else {
-            let reason =
-                format!("{}: a tag {name:?} that this version does not write", written.path.display());
+            let reason = format!(
+                "{}: a tag {name:?} that this version does not write",
+                written.path.display()
+            );
             return end(UndoOutcome::Failed, Some(reason));
         };
-        let (now, after) = (field.values(&now), written.after.get(name).map_or(&[][..], Vec::as_slice));
+        let (now, after) = (
+            field.values(&now),
+            written.after.get(name).map_or(&[][..], Vec::as_slice),
+        );
         if field.is_same(&now, before) {
             continue;
         }
@@ -213,11 +272,16 @@ fn take_back(
             );
             return end(UndoOutcome::ChangedSince, Some(reason));
         }
-        edits.push(TagEdit { field, values: before.clone() });
+        edits.push(TagEdit {
+            field,
+            values: before.clone(),
+        });
     }
     let outcomes = prepare(&written.path, &edits, options, note).and_then(PreparedWrite::commit);
     match outcomes {
-        Ok(outcomes) if !outcomes.contains(&WriteOutcome::Written) => end(UndoOutcome::AsItWas, None),
+        Ok(outcomes) if !outcomes.contains(&WriteOutcome::Written) => {
+            end(UndoOutcome::AsItWas, None)
+        }
         Ok(_) if options.dry_run => end(UndoOutcome::WouldRestoreTags, tags_alone),
         Ok(_) => end(UndoOutcome::TagsRestored, tags_alone),
         Err(error) => end(UndoOutcome::Failed, Some(with_causes(&error))),
@@ -235,5 +299,11 @@ fn show(context: &Context, one: &UndoneJson) -> anyhow::Result<()> {
         (_, Some(reason)) => context.console.warn(reason),
         (_, None) => {}
     }
-    diff(&one.path, (&one.after, &one.before), one.tags.iter().map(|tag| (tag.tag, &tag.after, &tag.before)))
+    diff(
+        &one.path,
+        (&one.after, &one.before),
+        one.tags
+            .iter()
+            .map(|tag| (tag.tag, &tag.after, &tag.before)),
+    )
 }

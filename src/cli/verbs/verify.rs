@@ -48,7 +48,8 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
         Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
         // As the first run leaves it that is ended before it wrote anything; one of which more is left was emptied.
         Err(LibraryError::NotFound { dir }) if dir.join(DATABASE).is_file() => {
-            let found = "empty: its first run was ended before it wrote anything; the same command goes on";
+            let found =
+                "empty: its first run was ended before it wrote anything; the same command goes on";
             (vec![("database", true, found.to_owned())], 0)
         }
         Err(error) => return Err(error.into()),
@@ -56,20 +57,33 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     let wrong = rows.iter().any(|(_, fine, _)| !fine);
     let ending = if wrong { Ending::Partial } else { Ending::Fine };
     if args.format == ReportFormat::Json {
-        let check =
-            |(name, fine, found): &CheckRow| CheckJson { check: name, ok: *fine, found: found.clone() };
-        let json = VerifyJson { ok: !wrong, without_vector, checks: rows.iter().map(check).collect() };
+        let check = |(name, fine, found): &CheckRow| CheckJson {
+            check: name,
+            ok: *fine,
+            found: found.clone(),
+        };
+        let json = VerifyJson {
+            ok: !wrong,
+            without_vector,
+            checks: rows.iter().map(check).collect(),
+        };
         render::print_json(&json)?;
         return Ok(ending);
     }
-    let mut table = Table::new(&[("check", Align::Left), ("", Align::Left), ("found", Align::Left)]);
+    let mut table = Table::new(&[
+        ("check", Align::Left),
+        ("", Align::Left),
+        ("found", Align::Left),
+    ]);
     for (name, fine, found) in &rows {
         table.row([*name, if *fine { "ok" } else { "WRONG" }, found.as_str()]);
     }
     table.print()?;
     if without_vector > 0 {
         let tracks = count(without_vector, "track");
-        context.console.note(&format!("{tracks} to be listened to again by the next add"));
+        context
+            .console
+            .note(&format!("{tracks} to be listened to again by the next add"));
     }
     if rows.iter().any(|(name, fine, _)| !fine && *name != GONE) {
         context.console.note("run \"voisin repair\"");
@@ -87,7 +101,10 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
         if findings.is_empty() && engine.library().status()?.tracks == 0 {
             "empty: it has no tracks".to_owned()
         } else if findings.is_empty() {
-            format!("sound; {} finite and of unit norm", count(health.vectors, "vector"))
+            format!(
+                "sound; {} finite and of unit norm",
+                count(health.vectors, "vector")
+            )
         } else {
             findings.join("; ")
         },
@@ -117,20 +134,29 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
 fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
     const NAMED: usize = 3;
     let named = |paths: &[PathBuf]| {
-        let names: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = paths
+            .iter()
+            .take(NAMED)
+            .map(|path| path.display().to_string())
+            .collect();
         let more = if paths.len() > NAMED { ", …" } else { "" };
         format!("{}{more}", names.join(", "))
     };
     let mut rows = Vec::new();
     if !leftovers.temporary.is_empty() {
         let files = count(leftovers.temporary.len() as u64, "file");
-        let text =
-            format!("{files} of a killed run, removed by the next one: {}", named(&leftovers.temporary));
+        let text = format!(
+            "{files} of a killed run, removed by the next one: {}",
+            named(&leftovers.temporary)
+        );
         rows.push(("temporary", true, text));
     }
     if !leftovers.in_hand.is_empty() {
         let files = count(leftovers.in_hand.len() as u64, "file");
-        let text = format!("{files} being read by a killed run: {}", named(&leftovers.in_hand));
+        let text = format!(
+            "{files} being read by a killed run: {}",
+            named(&leftovers.in_hand)
+        );
         rows.push(("in hand", true, text));
     }
     rows
@@ -143,10 +169,16 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let index = engine.index()?;
     let unusable = matches!(refresh, IndexRefresh::Built { unusable: true, .. });
     let same = index.tracks() == vectors.ids;
-    let text = if same { "every track once, nothing else" } else { "differs from the database" };
+    let text = if same {
+        "every track once, nothing else"
+    } else {
+        "differs from the database"
+    };
     let mut rows = vec![("index", same && !unusable, format!("{text} ({refresh})"))];
     let differs = |(id, vector): &(&TrackId, ArrayView1<'_, f32>)| {
-        !index.is_of(**id, &space.centre(&vector.to_vec())).unwrap_or(false)
+        !index
+            .is_of(**id, &space.centre(&vector.to_vec()))
+            .unwrap_or(false)
     };
     let pairs: Vec<_> = vectors.ids.iter().zip(vectors.values.rows()).collect();
     let other = pairs.par_iter().filter(|pair| differs(pair)).count();
@@ -163,7 +195,11 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     rows.push((
         "self-recall",
         checked.lost.is_empty(),
-        format!("{} of {} find themselves", checked.tracks - checked.lost.len(), checked.tracks),
+        format!(
+            "{} of {} find themselves",
+            checked.tracks - checked.lost.len(),
+            checked.tracks
+        ),
     ));
     rows.push((
         "recall@10",
@@ -195,7 +231,11 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let tracks = engine.library().tracks()?;
     let kind = engine.library().content_kind()?;
     let read = |track: &Track| {
-        let Some(file) = track.files.iter().find(|file| Place::exists(&file.record.path)) else {
+        let Some(file) = track
+            .files
+            .iter()
+            .find(|file| Place::exists(&file.record.path))
+        else {
             return Again::Missing;
         };
         let path = &file.record.path;
@@ -203,7 +243,10 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         match crate::audio::probe_as(path, kind) {
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
-            Ok(_) => Again::Damaged(path.clone(), "its audio is not what was listened to".to_owned()),
+            Ok(_) => Again::Damaged(
+                path.clone(),
+                "its audio is not what was listened to".to_owned(),
+            ),
             Err(error) => Again::Damaged(path.clone(), with_causes(&error)),
         }
     };
@@ -226,11 +269,17 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     }
     if let Some((path, reason)) = damaged.first() {
         let path = path.display();
-        text += &format!(", {} damaged on the disk, the first {path}: {reason}", damaged.len());
+        text += &format!(
+            ", {} damaged on the disk, the first {path}: {reason}",
+            damaged.len()
+        );
     }
     let mut rows = vec![("files", damaged.is_empty(), text)];
     if missing > 0 {
-        let text = format!("{} without a file (voisin remove --missing)", count(missing, "track"));
+        let text = format!(
+            "{} without a file (voisin remove --missing)",
+            count(missing, "track")
+        );
         rows.push((GONE, false, text));
     }
 
@@ -249,17 +298,24 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let (mut compared, mut worst, mut failed) = (0_u64, 1.0_f32, Vec::new());
     for (track, path) in same.iter().step_by(same.len().div_ceil(LISTENED)) {
         // Vectors that are missing or damaged are told of elsewhere; windows may have been chosen otherwise for an older track.
-        let (Ok(Some(stored)), Ok(Some(windows))) =
-            (engine.library().vector(track.id), engine.library().windows(track.id))
-        else {
+        let (Ok(Some(stored)), Ok(Some(windows))) = (
+            engine.library().vector(track.id),
+            engine.library().windows(track.id),
+        ) else {
             continue;
         };
         let again = crate::audio::probe_as(path, kind)
             .map_err(EngineError::from)
-            .and_then(|info| embedder.embed(path, &info, plan(engine, windows.starts.len())?, None));
+            .and_then(|info| {
+                embedder.embed(path, &info, plan(engine, windows.starts.len())?, None)
+            });
         match again {
             Ok(again) if again.starts.len() == windows.starts.len() => {
-                let cosine: f32 = stored.iter().zip(again.vector.as_slice()).map(|(a, b)| a * b).sum();
+                let cosine: f32 = stored
+                    .iter()
+                    .zip(again.vector.as_slice())
+                    .map(|(a, b)| a * b)
+                    .sum();
                 worst = worst.min(cosine);
                 compared += 1;
             }
@@ -267,7 +323,10 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
             Err(error) => failed.push(with_causes(&error)),
         }
     }
-    let mut text = format!("{} listened to again, lowest cosine {worst:.5}", count(compared, "track"));
+    let mut text = format!(
+        "{} listened to again, lowest cosine {worst:.5}",
+        count(compared, "track")
+    );
     if let Some(first) = failed.first() {
         text += &format!(", {} failed: {first}", failed.len());
     }

@@ -38,7 +38,10 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
     let exclusions = scan::Exclusions::new(&args.exclude);
     for folder in &args.folders {
         if !folder.is_dir() {
-            bail!("{} is not a folder: expected folders to watch", folder.display());
+            bail!(
+                "{} is not a folder: expected folders to watch",
+                folder.display()
+            );
         }
     }
     let stop = context.stop_on_ctrl_c()?;
@@ -47,13 +50,26 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
     }
     let (sender, notices) = channel();
     let watcher = notify::recommended_watcher(sender)?;
-    let folders = args.folders.iter().map(|folder| (folder.clone(), false)).collect();
-    let mut watched = Watched { watcher, notices, folders, changes: None };
+    let folders = args
+        .folders
+        .iter()
+        .map(|folder| (folder.clone(), false))
+        .collect();
+    let mut watched = Watched {
+        watcher,
+        notices,
+        folders,
+        changes: None,
+    };
     watched.look_after_folders(context);
     let count = args.folders.len();
     context.console.note(&format!(
         "watching {}; Ctrl-C ends it",
-        if count == 1 { args.folders[0].display().to_string() } else { format!("{count} folders") }
+        if count == 1 {
+            args.folders[0].display().to_string()
+        } else {
+            format!("{count} folders")
+        }
     ));
     // What changed while nobody watched comes first; where a server begins, its own scan does that, and this looks after it.
     let (mut due, mut is_first) = (!args.while_input_lasts, true);
@@ -95,14 +111,21 @@ fn look(
     if is_first {
         tell_of_unnamed(context.console, &found);
         for line in &found.idle_patterns {
-            context.console.note(&format!("{}: {}", line.path.display(), line.reason));
+            context
+                .console
+                .note(&format!("{}: {}", line.path.display(), line.reason));
         }
     }
     for problem in &found.problems {
-        context.console.detail(&format!("{}: {}", problem.path.display(), problem.reason));
+        context
+            .console
+            .detail(&format!("{}: {}", problem.path.display(), problem.reason));
     }
     for link in &found.leading_out {
-        context.console.detail(&format!("not followed: {} leads out of its folder", link.display()));
+        context.console.detail(&format!(
+            "not followed: {} leads out of its folder",
+            link.display()
+        ));
     }
     found.split_files(&|file| is_unchanged(engine.library(), file));
     let mut pending = Vec::new();
@@ -119,18 +142,26 @@ fn look(
     }
     let options = RunOptions::new(ReportFormat::Table);
     let of_system = if is_first { &found.of_system[..] } else { &[] };
-    let folders = Folders { in_parts: &found.in_parts, of_system, ..Folders::default() };
+    let folders = Folders {
+        in_parts: &found.in_parts,
+        of_system,
+        ..Folders::default()
+    };
     // The writer's lock is held inside, and no longer.
     add_folders(context, &mut engine, &pending, folders, options).map(drop)
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {
-    let library =
-        error.downcast_ref::<LibraryError>().or_else(|| match error.downcast_ref::<EngineError>() {
+    let library = error.downcast_ref::<LibraryError>().or_else(|| {
+        match error.downcast_ref::<EngineError>() {
             Some(EngineError::Library(error)) => Some(error),
             _ => None,
-        });
-    matches!(library, Some(LibraryError::WriterBusy { .. } | LibraryError::Locked { .. }))
+        }
+    });
+    matches!(
+        library,
+        Some(LibraryError::WriterBusy { .. } | LibraryError::Locked { .. })
+    )
 }
 
 impl Watched {
@@ -150,12 +181,15 @@ impl Watched {
                         *is_watched = true;
                         came = true;
                     }
-                    Err(error) => context.console.detail(&format!("{}: {error}", folder.display())),
+                    Err(error) => context
+                        .console
+                        .detail(&format!("{}: {error}", folder.display())),
                 }
             } else if !there && *is_watched {
-                context
-                    .console
-                    .warn(&format!("{} is gone; its music stays in the library", folder.display()));
+                context.console.warn(&format!(
+                    "{} is gone; its music stays in the library",
+                    folder.display()
+                ));
                 let _ = self.watcher.unwatch(folder);
                 *is_watched = false;
             }
@@ -169,7 +203,10 @@ impl Watched {
     fn wait(&mut self, context: &Context) -> bool {
         let end = Instant::now() + TICK;
         loop {
-            match self.notices.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .notices
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(Ok(event)) if concerns_music(&event) => self.note_change(),
                 Ok(Ok(_)) => {}
                 // Too many at once, or a folder that vanished: a look finds what they would have told.
@@ -181,7 +218,9 @@ impl Watched {
             }
         }
         self.look_after_folders(context);
-        let Some((first, last)) = self.changes else { return false };
+        let Some((first, last)) = self.changes else {
+            return false;
+        };
         let due = last.elapsed() >= QUIET || first.elapsed() >= LONGEST;
         if due {
             self.changes = None;

@@ -40,12 +40,21 @@ pub(crate) fn wishes(
 ) -> anyhow::Result<Vec<TagWish>> {
     let mut wishes = Vec::new();
     for answer in answers {
-        let genres: Vec<String> = answer.genre().map(|genre| genre.name().to_owned()).into_iter().collect();
+        let genres: Vec<String> = answer
+            .genre()
+            .map(|genre| genre.name().to_owned())
+            .into_iter()
+            .collect();
         let (others, lacking) = measured(engine, answer.track, fields)?;
         let reason = [vec![answer.summary()], lacking].concat().join("; ");
         for path in paths(engine, answer.track, answer.is_named_file, &answer.path)? {
             let (genres, others, reason) = (genres.clone(), others.clone(), reason.clone());
-            wishes.push(TagWish { path, genres, others, reason });
+            wishes.push(TagWish {
+                path,
+                genres,
+                others,
+                reason,
+            });
         }
     }
     Ok(wishes)
@@ -67,10 +76,19 @@ pub(crate) fn wishes_of_tracks(
     let mut wishes = Vec::new();
     for named in tracks {
         let (others, lacking) = measured(engine, named.track, fields)?;
-        let reason = if lacking.is_empty() { "as measured".to_owned() } else { lacking.join("; ") };
+        let reason = if lacking.is_empty() {
+            "as measured".to_owned()
+        } else {
+            lacking.join("; ")
+        };
         for path in paths(engine, named.track, named.is_file, &named.path)? {
             let (others, reason) = (others.clone(), reason.clone());
-            wishes.push(TagWish { path, genres: Vec::new(), others, reason });
+            wishes.push(TagWish {
+                path,
+                genres: Vec::new(),
+                others,
+                reason,
+            });
         }
     }
     Ok(wishes)
@@ -83,9 +101,13 @@ fn paths(
     path: &Path,
 ) -> anyhow::Result<Vec<PathBuf>> {
     Ok(match track {
-        Some(track) if !is_named_file => {
-            engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect()
-        }
+        Some(track) if !is_named_file => engine
+            .library()
+            .track(track)?
+            .files
+            .into_iter()
+            .map(|file| file.record.path)
+            .collect(),
         _ => vec![path.to_owned()],
     })
 }
@@ -97,18 +119,27 @@ fn measured(
     fields: &[TagField],
 ) -> anyhow::Result<(Vec<TagEdit>, Vec<String>)> {
     let (mut edits, mut lacking) = (Vec::new(), Vec::new());
-    let others: Vec<TagField> = fields.iter().copied().filter(|&field| field != TagField::Genre).collect();
+    let others: Vec<TagField> = fields
+        .iter()
+        .copied()
+        .filter(|&field| field != TagField::Genre)
+        .collect();
     let Some(track) = track else {
         if !others.is_empty() {
-            lacking
-                .push("not in the library, which knows what was measured: run \"voisin add\" first".into());
+            lacking.push(
+                "not in the library, which knows what was measured: run \"voisin add\" first"
+                    .into(),
+            );
         }
         return Ok((edits, lacking));
     };
     let known = engine.library().descriptors(&[track])?.remove(&track);
     for field in others {
         match text_of(field, known.as_ref()) {
-            Ok(value) => edits.push(TagEdit { field, values: vec![value] }),
+            Ok(value) => edits.push(TagEdit {
+                field,
+                values: vec![value],
+            }),
             Err(why) => lacking.push(why.to_owned()),
         }
     }
@@ -117,13 +148,22 @@ fn measured(
 
 /// What a tag is to say, or why there is nothing to say.
 fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'static str> {
-    let known = known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
+    let known =
+        known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
     match field {
         TagField::Genre => Err("a genre is not measured"),
-        TagField::Bpm => known.tempo.map(|tempo| format!("{tempo:.0}")).ok_or("no beat was found"),
-        TagField::Key => known.key.map(|key| key.name().to_owned()).ok_or("no key was found"),
+        TagField::Bpm => known
+            .tempo
+            .map(|tempo| format!("{tempo:.0}"))
+            .ok_or("no beat was found"),
+        TagField::Key => known
+            .key
+            .map(|key| key.name().to_owned())
+            .ok_or("no key was found"),
         TagField::ReplayGain => match known.loudness {
-            Some(loudness) if known.loudness_is_exact => Ok(format!("{:.2} dB", REFERENCE - loudness)),
+            Some(loudness) if known.loudness_is_exact => {
+                Ok(format!("{:.2} dB", REFERENCE - loudness))
+            }
             Some(_) => Err(
                 "its loudness is an estimate: run \"voisin add --update-descriptors --descriptors full\" on its folder",
             ),
@@ -139,8 +179,13 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
         .from_path(list)
         .with_context(|| format!("cannot read {}", list.display()))?;
     let header = reader.headers()?.clone();
-    let find = |name: &str| header.iter().position(|column| column.eq_ignore_ascii_case(name));
-    let (Some(path), Some(genre)) = (find("path"), find("genre").or_else(|| find("suggested"))) else {
+    let find = |name: &str| {
+        header
+            .iter()
+            .position(|column| column.eq_ignore_ascii_case(name))
+    };
+    let (Some(path), Some(genre)) = (find("path"), find("genre").or_else(|| find("suggested")))
+    else {
         let found = header.iter().collect::<Vec<_>>().join(",");
         anyhow::bail!(
             "{}: expected the columns path and genre (or suggested), found {found}",
@@ -151,7 +196,10 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
     for record in reader.records() {
         let record = record.with_context(|| format!("cannot read {}", list.display()))?;
         let cell = |at: usize| record.get(at).unwrap_or_default();
-        let genres = cell(genre).split(';').map(str::trim).filter(|genre| !genre.is_empty());
+        let genres = cell(genre)
+            .split(';')
+            .map(str::trim)
+            .filter(|genre| !genre.is_empty());
         wishes.push(TagWish {
             path: path_in_table(cell(path)),
             genres: genres.map(str::to_owned).collect(),
@@ -182,21 +230,29 @@ pub(crate) fn run(
         );
     }
     let (mut done, mut changed): (Vec<TagResult>, Vec<PathBuf>) = Default::default();
-    let run = write_tags(library, wishes, options, None, |file| -> anyhow::Result<bool> {
-        if args.output.format == ListFormat::Table {
-            show(&file)?;
-        }
-        let wish = &wishes[done.len()];
-        if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
-            changed.push(wish.path.clone());
-        }
-        done.push(file);
-        let stops = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
-        if stops {
-            context.console.warn("interrupted: the files named so far are done, the others are as they were");
-        }
-        Ok(!stops)
-    })?;
+    let run = write_tags(
+        library,
+        wishes,
+        options,
+        None,
+        |file| -> anyhow::Result<bool> {
+            if args.output.format == ListFormat::Table {
+                show(&file)?;
+            }
+            let wish = &wishes[done.len()];
+            if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
+                changed.push(wish.path.clone());
+            }
+            done.push(file);
+            let stops = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
+            if stops {
+                context.console.warn(
+                    "interrupted: the files named so far are done, the others are as they were",
+                );
+            }
+            Ok(!stops)
+        },
+    )?;
     match args.output.format {
         ListFormat::Table => {}
         ListFormat::Json | ListFormat::Template(_) => print_rows(&done, &args.output.format)?,
@@ -205,7 +261,12 @@ pub(crate) fn run(
             done.iter().zip(wishes).map(|(file, wish)| {
                 let tags = file.tags.iter().map(|tag| {
                     let (before, after) = (tag.before.as_deref(), tag.after.as_deref());
-                    format!("{}: {} > {}", tag.tag, before.unwrap_or("-"), after.unwrap_or("-"))
+                    format!(
+                        "{}: {} > {}",
+                        tag.tag,
+                        before.unwrap_or("-"),
+                        after.unwrap_or("-")
+                    )
                 });
                 [
                     table_path(&wish.path),
@@ -223,9 +284,15 @@ pub(crate) fn run(
         | ListFormat::Rekordbox
         | ListFormat::Traktor
         | ListFormat::Paths => {
-            let metas: Vec<TrackMeta> =
-                changed.iter().map(|path| TrackMeta::of_file(TrackId(0), path)).collect();
-            print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", &args.output)?;
+            let metas: Vec<TrackMeta> = changed
+                .iter()
+                .map(|path| TrackMeta::of_file(TrackId(0), path))
+                .collect();
+            print_files(
+                &metas.iter().collect::<Vec<_>>(),
+                "voisin classify",
+                &args.output,
+            )?;
         }
     }
     let of = |outcome: Outcome| done.iter().filter(|file| file.outcome == outcome).count() as u64;
@@ -236,7 +303,10 @@ pub(crate) fn run(
     };
     let mut parts = vec![format!("{} {verb}", count(written, "file"))];
     for (outcome, text) in [
-        (Outcome::Kept, "kept what they have (--overwrite replaces it)"),
+        (
+            Outcome::Kept,
+            "kept what they have (--overwrite replaces it)",
+        ),
         (Outcome::Unchanged, "had this already"),
         (
             Outcome::Unknown,
@@ -254,8 +324,12 @@ pub(crate) fn run(
     }
     context.console.note(&parts.join(", "));
     if of(Outcome::Written) > 0 {
-        context.console.note(&format!("\"voisin undo {run}\" takes this back"));
-        context.console.note("run \"voisin add\" on their folders, and the library knows the new tags");
+        context
+            .console
+            .note(&format!("\"voisin undo {run}\" takes this back"));
+        context
+            .console
+            .note("run \"voisin add\" on their folders, and the library knows the new tags");
     }
     Ok(of(Outcome::Failed))
 }
@@ -264,7 +338,10 @@ pub(crate) fn run(
 fn show(file: &TagResult) -> anyhow::Result<()> {
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {
-            let tags = file.tags.iter().map(|tag| (tag.tag, &tag.before, &tag.after));
+            let tags = file
+                .tags
+                .iter()
+                .map(|tag| (tag.tag, &tag.before, &tag.after));
             diff(&file.path, (&file.before, &file.after), tags)?;
             line(&format!("  {}", file.reason))
         }
@@ -288,7 +365,11 @@ pub(super) fn diff<'a>(
 ) -> anyhow::Result<()> {
     let joined = |genres: &[String]| (!genres.is_empty()).then(|| genres.join("; "));
     line(path)?;
-    change("genre", joined(genres.0).as_ref(), joined(genres.1).as_ref())?;
+    change(
+        "genre",
+        joined(genres.0).as_ref(),
+        joined(genres.1).as_ref(),
+    )?;
     for (name, before, after) in tags {
         change(name, before.as_ref(), after.as_ref())?;
     }
@@ -296,7 +377,9 @@ pub(super) fn diff<'a>(
 }
 
 fn change(name: &str, before: Option<&String>, after: Option<&String>) -> anyhow::Result<()> {
-    let lines = [('-', before), ('+', after)].into_iter().filter(|_| before != after);
+    let lines = [('-', before), ('+', after)]
+        .into_iter()
+        .filter(|_| before != after);
     for (mark, value) in lines {
         if let Some(value) = value {
             line(&format!("{mark} {name}: {value}"))?;

@@ -28,7 +28,10 @@ fn joined(links: &[&[u8]]) -> (tempfile::TempDir, PathBuf) {
 fn apart(links: &[&[u8]], rate: u32) -> Vec<f32> {
     let alone = |link: &&[u8]| {
         let (_folder, path) = joined(&[link]);
-        voisin_audio::read_all(&path, rate).unwrap_or_else(|error| panic!("{error}")).0.samples
+        voisin_audio::read_all(&path, rate)
+            .unwrap_or_else(|error| panic!("{error}"))
+            .0
+            .samples
     };
     links.iter().flat_map(alone).collect()
 }
@@ -39,7 +42,10 @@ fn pages(bytes: &[u8]) -> Vec<&[u8]> {
     let mut rest = bytes;
     while rest.len() > 27 {
         let segments = usize::from(rest[26]);
-        let body: usize = rest[27..27 + segments].iter().map(|&size| usize::from(size)).sum();
+        let body: usize = rest[27..27 + segments]
+            .iter()
+            .map(|&size| usize::from(size))
+            .sum();
         let (page, after) = rest.split_at(27 + segments + body);
         pages.push(page);
         rest = after;
@@ -56,7 +62,13 @@ fn sealed(mut page: Vec<u8>) -> Vec<u8> {
     page[22..26].fill(0);
     let crc = page.iter().fold(0_u32, |crc, &byte| {
         let start = crc ^ u32::from(byte) << 24;
-        (0..8).fold(start, |crc, _| if crc >> 31 == 1 { crc << 1 ^ 0x04c1_1db7 } else { crc << 1 })
+        (0..8).fold(start, |crc, _| {
+            if crc >> 31 == 1 {
+                crc << 1 ^ 0x04c1_1db7
+            } else {
+                crc << 1
+            }
+        })
     });
     page[22..26].copy_from_slice(&crc.to_le_bytes());
     page
@@ -93,8 +105,16 @@ fn a_chain_is_its_links_one_after_the_other() {
         (vec![&music, &speech], 48_000, 48_000 + 72_000),
         (vec![&flac, &flac, &flac], 44_100, 3 * 8_820),
         (vec![&flac, &vorbis], 44_100, 8_820 + 48_510),
-        (vec![&vorbis, &music, &vorbis], 44_100, 48_510 + 44_100 + 48_510),
-        (vec![&speech, &vorbis, &surround], 48_000, 72_000 + 52_800 + 19_200),
+        (
+            vec![&vorbis, &music, &vorbis],
+            44_100,
+            48_510 + 44_100 + 48_510,
+        ),
+        (
+            vec![&speech, &vorbis, &surround],
+            48_000,
+            72_000 + 52_800 + 19_200,
+        ),
     ] {
         let links: Vec<&[u8]> = links.into_iter().map(Vec::as_slice).collect();
         let (_folder, path) = joined(&links);
@@ -102,7 +122,11 @@ fn a_chain_is_its_links_one_after_the_other() {
         let first = info_of(&links[..1]);
         assert_eq!((info.sample_rate, info.channels), (rate, first.channels));
         assert_eq!((info.codec, info.n_frames), (first.codec, frames));
-        assert!(samples == apart(&links, rate), "{} links at {rate} Hz", links.len());
+        assert!(
+            samples == apart(&links, rate),
+            "{} links at {rate} Hz",
+            links.len()
+        );
         windows_equal_a_full_decode(&path, 0..6, 0.03);
     }
 }
@@ -111,11 +135,15 @@ fn a_chain_is_its_links_one_after_the_other() {
 fn a_chain_is_another_recording_than_its_links() {
     let vorbis = golden("vorbis.ogg");
     let flac = golden("flac.oga");
-    let contents: Vec<_> =
-        [vec![&vorbis[..]], vec![&flac[..]], vec![&vorbis[..], &flac[..]], vec![&flac[..], &vorbis[..]]]
-            .iter()
-            .map(|links| info_of(links).content.0)
-            .collect();
+    let contents: Vec<_> = [
+        vec![&vorbis[..]],
+        vec![&flac[..]],
+        vec![&vorbis[..], &flac[..]],
+        vec![&flac[..], &vorbis[..]],
+    ]
+    .iter()
+    .map(|links| info_of(links).content.0)
+    .collect();
     for (i, content) in contents.iter().enumerate() {
         assert!(!contents[..i].contains(content), "{i}");
     }
@@ -133,12 +161,21 @@ fn links_that_are_cut_or_empty_leave_the_others_whole() {
     for (links, heard) in [
         (vec![&vorbis[..], &headers, &flac], vec![&vorbis[..], &flac]),
         (vec![&headers[..], &vorbis], vec![&vorbis[..]]),
-        (vec![&vorbis[..], &headers[..2_000], &flac], vec![&vorbis[..], &flac]),
+        (
+            vec![&vorbis[..], &headers[..2_000], &flac],
+            vec![&vorbis[..], &flac],
+        ),
         (vec![&vorbis[..], &headers], vec![&vorbis[..]]),
         (vec![&vorbis[..], &vorbis[..30]], vec![&vorbis[..]]),
-        (vec![&audible[..], &flac, &vorbis], vec![&audible[..], &flac, &vorbis]),
+        (
+            vec![&audible[..], &flac, &vorbis],
+            vec![&audible[..], &flac, &vorbis],
+        ),
         (vec![&flac[..], cut, &vorbis], vec![&flac[..], &vorbis]),
-        (vec![&vorbis[..], &unknown, &page(4, 9, 7, 1, b"junk"), &vorbis], vec![&vorbis[..], &vorbis]),
+        (
+            vec![&vorbis[..], &unknown, &page(4, 9, 7, 1, b"junk"), &vorbis],
+            vec![&vorbis[..], &vorbis],
+        ),
     ] {
         let (_folder, path) = joined(&links);
         let (_, samples) = native(&path);
@@ -150,7 +187,13 @@ fn links_that_are_cut_or_empty_leave_the_others_whole() {
     }
     let (_folder, path) = joined(&[&headers, &headers]);
     let error = voisin_audio::probe(&path).expect_err("headers alone");
-    assert!(matches!(error, AudioError::NoFrames { .. } | AudioError::NotAudio { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            AudioError::NoFrames { .. } | AudioError::NotAudio { .. }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -171,7 +214,10 @@ fn pages_of_other_streams_among_a_link_are_passed_over() {
 /// As FFmpeg writes them now and then.
 #[test]
 fn a_page_that_ends_too_late_is_no_hole() {
-    for name in ["ambient/maxstack-nebula.ogg", "folk/omri-lahav-harvest-festival.opus"] {
+    for name in [
+        "ambient/maxstack-nebula.ogg",
+        "folk/omri-lahav-harvest-festival.opus",
+    ] {
         let whole = demo(name);
         let changed = |late: &dyn Fn(usize) -> u64| {
             let page = |(i, page): (usize, &&[u8])| {
@@ -180,31 +226,48 @@ fn a_page_that_ends_too_late_is_no_hole() {
                 page[6..14].copy_from_slice(&later.to_le_bytes());
                 sealed(page)
             };
-            let (_folder, path) =
-                joined(&[&pages(&whole).iter().enumerate().map(page).collect::<Vec<_>>().concat()]);
+            let (_folder, path) = joined(&[&pages(&whole)
+                .iter()
+                .enumerate()
+                .map(page)
+                .collect::<Vec<_>>()
+                .concat()]);
             decoded(&path)
         };
         let (expected, samples, damaged) = changed(&|_| 0);
         let (info, found, still_damaged) = changed(&|i| if i == 5 { 488 } else { 0 });
-        assert_eq!((info.n_frames, still_damaged), (expected.n_frames, damaged), "{name}");
+        assert_eq!(
+            (info.n_frames, still_damaged),
+            (expected.n_frames, damaged),
+            "{name}"
+        );
         assert!(found == samples, "{name}");
         // One that stays is a hole.
         let (info, found, _) = changed(&|i| if i >= 5 { 488 } else { 0 });
         assert_eq!(info.n_frames, expected.n_frames + 488, "{name}");
         assert!(found[..100_000] == samples[..100_000], "{name}");
-        assert!(found[found.len() - 100_000..] == samples[samples.len() - 100_000..], "{name}");
+        assert!(
+            found[found.len() - 100_000..] == samples[samples.len() - 100_000..],
+            "{name}"
+        );
     }
 }
 
 /// As a stream rip has them whose encoder began anew without saying so.
 #[test]
 fn granules_that_jump_back_within_a_link_lose_no_audio() {
-    for (name, least) in [("ambient/maxstack-nebula.ogg", 14), ("folk/omri-lahav-harvest-festival.opus", 14)]
-    {
+    for (name, least) in [
+        ("ambient/maxstack-nebula.ogg", 14),
+        ("folk/omri-lahav-harvest-festival.opus", 14),
+    ] {
         let whole = demo(name);
         let (_folder, path) = joined(&[&whole]);
         let (expected, samples, damaged) = decoded(&path);
-        assert!(expected.seconds() >= f64::from(least) - 0.1, "{}", expected.seconds());
+        assert!(
+            expected.seconds() >= f64::from(least) - 0.1,
+            "{}",
+            expected.seconds()
+        );
         let shifted: Vec<Vec<u8>> = pages(&whole)
             .iter()
             .enumerate()
@@ -219,7 +282,11 @@ fn granules_that_jump_back_within_a_link_lose_no_audio() {
             .collect();
         let (_folder, path) = joined(&[&shifted.concat()]);
         let (info, found, still_damaged) = decoded(&path);
-        assert_eq!((info.n_frames, info.content), (expected.n_frames, expected.content), "{name}");
+        assert_eq!(
+            (info.n_frames, info.content),
+            (expected.n_frames, expected.content),
+            "{name}"
+        );
         assert!(found == samples && still_damaged == damaged, "{name}");
     }
 }
@@ -232,7 +299,12 @@ fn parts_and_loudness_of_a_chain_span_its_links() {
     let (info, whole, _) = decoded(&path);
     // From 0.5 s in the first link to 2.5 s in the third.
     let sheet = folder.path().join("chain.cue");
-    let lines = ["FILE \"chain.ogg\" WAVE", "TRACK 01 AUDIO", "INDEX 01 00:00:00", "TRACK 02 AUDIO"];
+    let lines = [
+        "FILE \"chain.ogg\" WAVE",
+        "TRACK 01 AUDIO",
+        "INDEX 01 00:00:00",
+        "TRACK 02 AUDIO",
+    ];
     let more = ["INDEX 01 00:00:60", "TRACK 03 AUDIO", "INDEX 01 00:02:30"];
     std::fs::write(&sheet, [&lines[..], &more].concat().join("\n")).expect("writable");
     let (_, part, _) = decoded(&sheet.join("02"));
@@ -246,8 +318,16 @@ fn parts_and_loudness_of_a_chain_span_its_links() {
     assert!(loudness.exact);
     // All three hold the same signal.
     let alone = measured(&data().join("vorbis.ogg")).lufs;
-    assert!((loudness.lufs - alone).abs() < 0.5, "{} {alone}", loudness.lufs);
-    assert!(info.seconds() > 3.19 && info.seconds() < 3.21, "{}", info.seconds());
+    assert!(
+        (loudness.lufs - alone).abs() < 0.5,
+        "{} {alone}",
+        loudness.lufs
+    );
+    assert!(
+        info.seconds() > 3.19 && info.seconds() < 3.21,
+        "{}",
+        info.seconds()
+    );
 }
 
 #[test]
@@ -279,10 +359,16 @@ fn thousands_of_links_are_read_in_seconds() {
     let (_folder, path) = joined(&links);
     let start = std::time::Instant::now();
     let info = voisin_audio::probe(&path).expect("readable");
-    assert!(info.n_frames > 4_500 * 600 && info.n_frames < 4_500 * 960, "{}", info.n_frames);
+    assert!(
+        info.n_frames > 4_500 * 600 && info.n_frames < 4_500 * 960,
+        "{}",
+        info.n_frames
+    );
     let mut heard = 0;
-    voisin_audio::read_windows(&path, &info, 16_000, &[0, 80_000], 1_000, &mut |_, _| heard += 1)
-        .expect("readable");
+    voisin_audio::read_windows(&path, &info, 16_000, &[0, 80_000], 1_000, &mut |_, _| {
+        heard += 1
+    })
+    .expect("readable");
     assert_eq!(heard, 2);
     let seconds = start.elapsed().as_secs_f64();
     assert!(seconds < 20.0, "{seconds:.1} s");

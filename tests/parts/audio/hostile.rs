@@ -32,14 +32,24 @@ fn written(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn probing_says_why_a_file_is_not_audio() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let error =
-        |name: &str, bytes: &[u8]| voisin_audio::probe(&written(&folder, name, bytes)).expect_err(name);
+    let error = |name: &str, bytes: &[u8]| {
+        voisin_audio::probe(&written(&folder, name, bytes)).expect_err(name)
+    };
     assert!(matches!(error("empty.mp3", b""), AudioError::Empty { .. }));
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0x55; 10_000]].concat();
     let found = error("picture.flac", &png);
-    assert!(found.to_string().ends_with("(it is a PNG picture)"), "{found}");
-    assert!(matches!(error("text.ogg", b"just some words\n"), AudioError::NotAudio { .. }));
-    assert!(matches!(error("half.flac", b"fLaC\0\0\0"), AudioError::NotAudio { .. }));
+    assert!(
+        found.to_string().ends_with("(it is a PNG picture)"),
+        "{found}"
+    );
+    assert!(matches!(
+        error("text.ogg", b"just some words\n"),
+        AudioError::NotAudio { .. }
+    ));
+    assert!(matches!(
+        error("half.flac", b"fLaC\0\0\0"),
+        AudioError::NotAudio { .. }
+    ));
     let mut state = 88_172_645_463_325_252u64;
     let random: Vec<u8> = (0..1_000_000)
         .map(|_| {
@@ -50,9 +60,21 @@ fn probing_says_why_a_file_is_not_audio() {
         })
         .collect();
     let found = error("random.mp3", &random);
-    assert!(matches!(found, AudioError::NotAudio { .. } | AudioError::MostlyDamaged { .. }), "{found}");
-    assert!(matches!(voisin_audio::probe(&folder.path().join("gone.mp3")), Err(AudioError::NotFound { .. })));
-    assert!(matches!(voisin_audio::probe(folder.path()), Err(AudioError::NotAFile { .. })));
+    assert!(
+        matches!(
+            found,
+            AudioError::NotAudio { .. } | AudioError::MostlyDamaged { .. }
+        ),
+        "{found}"
+    );
+    assert!(matches!(
+        voisin_audio::probe(&folder.path().join("gone.mp3")),
+        Err(AudioError::NotFound { .. })
+    ));
+    assert!(matches!(
+        voisin_audio::probe(folder.path()),
+        Err(AudioError::NotAFile { .. })
+    ));
     let silent = error("frameless.wav", &wav(44_100, &[]));
     assert!(matches!(silent, AudioError::NoFrames { .. }), "{silent}");
 }
@@ -62,7 +84,9 @@ fn probing_says_why_a_file_is_not_audio() {
 fn a_name_that_is_no_unicode_is_read_all_the_same() {
     use std::os::unix::ffi::OsStrExt;
     let (folder, path) = copy_of("s16.wav");
-    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
+    let odd = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
     std::fs::rename(&path, &odd).expect("renamed");
     assert_eq!(voisin_audio::probe(&odd).expect("readable").n_frames, 1_200);
     assert_eq!(read_tags(&odd).expect("readable"), TrackTags::default());
@@ -71,9 +95,12 @@ fn a_name_that_is_no_unicode_is_read_all_the_same() {
 #[test]
 fn contents_decide_not_the_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for (name, lie) in
-        [("cbr.mp3", "a.flac"), ("vorbis.ogg", "b.mp3"), ("mono.flac", "c.wav"), ("aac.m4a", "d")]
-    {
+    for (name, lie) in [
+        ("cbr.mp3", "a.flac"),
+        ("vorbis.ogg", "b.mp3"),
+        ("mono.flac", "c.wav"),
+        ("aac.m4a", "d"),
+    ] {
         let truth = voisin_audio::probe(&data().join(name)).expect("readable");
         let path = folder.path().join(lie);
         std::fs::copy(data().join(name), &path).expect("copied");
@@ -90,10 +117,15 @@ fn a_wav_header_that_lies_is_not_believed() {
     let truth = voisin_audio::probe(&written(&folder, "honest.wav", &honest)).expect("readable");
     assert_eq!(truth.n_frames, 5_000);
     // (RIFF size, data size) as hostile and as streaming writers leave them.
-    for (i, (riff, data)) in
-        [(u32::MAX, u32::MAX), (0, 0), (u32::MAX - 8, u32::MAX - 44), (36, 10_000), (3, 4_000_000_000)]
-            .iter()
-            .enumerate()
+    for (i, (riff, data)) in [
+        (u32::MAX, u32::MAX),
+        (0, 0),
+        (u32::MAX - 8, u32::MAX - 44),
+        (36, 10_000),
+        (3, 4_000_000_000),
+    ]
+    .iter()
+    .enumerate()
     {
         let mut bytes = honest.clone();
         bytes[4..8].copy_from_slice(&riff.to_le_bytes());
@@ -103,10 +135,16 @@ fn a_wav_header_that_lies_is_not_believed() {
         assert_eq!(info, truth, "RIFF {riff}, data {data}");
         let (wave, report) = voisin_audio::read_all(&path, 22_050).expect("readable");
         assert_eq!(report.damaged_packets, 0);
-        assert!(wave.samples.iter().zip(&samples).all(|(&got, &meant)| got == f32::from(meant) / 32_768.0));
+        assert!(
+            wave.samples
+                .iter()
+                .zip(&samples)
+                .all(|(&got, &meant)| got == f32::from(meant) / 32_768.0)
+        );
     }
     // Cut off in the middle of a sample.
-    let cut = voisin_audio::probe(&written(&folder, "cut.wav", &honest[..44 + 6_001])).expect("readable");
+    let cut =
+        voisin_audio::probe(&written(&folder, "cut.wav", &honest[..44 + 6_001])).expect("readable");
     assert_eq!(cut.n_frames, 3_000);
     // RF64 keeps its sizes in a chunk of its own.
     let mut rf64 = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
@@ -117,7 +155,10 @@ fn a_wav_header_that_lies_is_not_believed() {
     rf64.extend_from_slice(&[0xff; 4]);
     rf64.extend_from_slice(&honest[44..]);
     rf64.extend_from_slice(b"LIST\x04\0\0\0INFO");
-    assert_eq!(voisin_audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"), truth);
+    assert_eq!(
+        voisin_audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"),
+        truth
+    );
 }
 
 /// First bytes of the frames of `cbr.mp3`, 417 or 418 bytes each, but the first.
@@ -149,7 +190,9 @@ fn a_file_of_which_less_than_half_decodes_is_refused() {
     std::fs::write(&path, &bytes).expect("writable");
     let info = voisin_audio::probe(&path).expect("its headers are whole");
     let refused = voisin_audio::read_all(&path, info.sample_rate).expect_err("mostly damaged");
-    let AudioError::MostlyDamaged { share, .. } = refused else { panic!("{refused}") };
+    let AudioError::MostlyDamaged { share, .. } = refused else {
+        panic!("{refused}")
+    };
     assert!((0.05..0.5).contains(&share), "{share}");
 }
 
@@ -164,21 +207,41 @@ fn damage_becomes_silence_and_what_follows_stays_in_place() {
     }
     std::fs::write(&path, &bytes).expect("writable");
     let after = voisin_audio::probe(&path).expect("readable");
-    assert_eq!((after.n_frames, after.packets), (info.n_frames, info.packets));
+    assert_eq!(
+        (after.n_frames, after.packets),
+        (info.n_frames, info.packets)
+    );
     assert_ne!(after.content, info.content);
-    let (wave, report) = voisin_audio::read_all(&path, info.sample_rate).expect("more than half decodes");
-    assert!(report.damaged_packets > 0 && report.decoded_share > 0.8, "{report:?}");
+    let (wave, report) =
+        voisin_audio::read_all(&path, info.sample_rate).expect("more than half decodes");
+    assert!(
+        report.damaged_packets > 0 && report.decoded_share > 0.8,
+        "{report:?}"
+    );
     assert_eq!(wave.samples.len(), sound.len());
     let tail = sound.len() - 15_000;
-    assert!(wave.samples[tail..] == sound[tail..], "what follows the damage is as it was");
-    assert!(wave.samples[..15_000] == sound[..15_000], "what precedes it too");
+    assert!(
+        wave.samples[tail..] == sound[tail..],
+        "what follows the damage is as it was"
+    );
+    assert!(
+        wave.samples[..15_000] == sound[..15_000],
+        "what precedes it too"
+    );
 }
 
 #[test]
 fn a_truncated_file_gives_what_is_there() {
-    for name in
-        ["cbr.mp3", "vorbis.ogg", "mono.flac", "high.flac", "aac.m4a", "music.opus", "s16.wav", "adts.aac"]
-    {
+    for name in [
+        "cbr.mp3",
+        "vorbis.ogg",
+        "mono.flac",
+        "high.flac",
+        "aac.m4a",
+        "music.opus",
+        "s16.wav",
+        "adts.aac",
+    ] {
         let (info, whole) = native(&data().join(name));
         let bytes = std::fs::read(data().join(name)).expect("readable");
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -192,10 +255,13 @@ fn a_truncated_file_gives_what_is_there() {
             Err(error) => panic!("{error}"),
         };
         assert!(cut.n_frames <= info.n_frames, "{name}");
-        let (wave, _) =
-            voisin_audio::read_all(&path, info.sample_rate).unwrap_or_else(|error| panic!("{error}"));
+        let (wave, _) = voisin_audio::read_all(&path, info.sample_rate)
+            .unwrap_or_else(|error| panic!("{error}"));
         let safe = wave.samples.len().saturating_sub(2_500);
-        assert!(wave.samples[..safe] == whole[..safe], "{name}: the beginning is the same");
+        assert!(
+            wave.samples[..safe] == whole[..safe],
+            "{name}: the beginning is the same"
+        );
     }
 }
 
@@ -208,8 +274,8 @@ fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
         .expect_err("another file now");
     assert!(matches!(error, AudioError::Changed { .. }), "{error}");
     std::fs::remove_file(&path).expect("removable");
-    let error =
-        voisin_audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {}).expect_err("gone");
+    let error = voisin_audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {})
+        .expect_err("gone");
     assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
 }
 
@@ -300,15 +366,32 @@ pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     let bytes = std::fs::read(data().join(name)).expect("readable");
     let size = (tag.len() + tag.len() % 2) as u32;
     let padding = vec![0; tag.len() % 2];
-    match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+    match Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str())
+    {
         Some("wav") => {
-            let mut all = [&bytes, b"id3 ".as_slice(), &size.to_le_bytes(), tag, &padding].concat();
+            let mut all = [
+                &bytes,
+                b"id3 ".as_slice(),
+                &size.to_le_bytes(),
+                tag,
+                &padding,
+            ]
+            .concat();
             let riff = all.len() as u32 - 8;
             all[4..8].copy_from_slice(&riff.to_le_bytes());
             all
         }
         Some("aiff") => {
-            let mut all = [&bytes, b"ID3 ".as_slice(), &size.to_be_bytes(), tag, &padding].concat();
+            let mut all = [
+                &bytes,
+                b"ID3 ".as_slice(),
+                &size.to_be_bytes(),
+                tag,
+                &padding,
+            ]
+            .concat();
             let form = all.len() as u32 - 8;
             all[4..8].copy_from_slice(&form.to_be_bytes());
             all
@@ -322,13 +405,23 @@ pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
 fn chapters_within_chapters_are_read_on_a_small_stack() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let title = frame(b"TIT2", 0, b"\x03Deep");
-    for (id, before) in [(b"CHAP", &b"c\0................"[..]), (b"CTOC", b"c\0\x03\0")] {
+    for (id, before) in [
+        (b"CHAP", &b"c\0................"[..]),
+        (b"CTOC", b"c\0\x03\0"),
+    ] {
         let mut nested = Vec::new();
         for _ in 0..1600 {
             nested = frame(id, 0, &[before, &nested].concat());
         }
         let tag = id3(&[nested, title.clone()].concat());
-        for name in ["cbr.mp3", "s16.wav", "s16.aiff", "mono.flac", "vorbis.ogg", "adts.aac"] {
+        for name in [
+            "cbr.mp3",
+            "s16.wav",
+            "s16.aiff",
+            "mono.flac",
+            "vorbis.ogg",
+            "adts.aac",
+        ] {
             let path = written(&folder, &format!("deep-{name}"), &tagged(name, &tag));
             let (info, tags) = std::thread::Builder::new()
                 .stack_size(512 << 10)
@@ -340,7 +433,10 @@ fn chapters_within_chapters_are_read_on_a_small_stack() {
             assert_eq!(info.expect("readable").content, plain.content, "{name}");
             // Vorbis comments come first, where there are any.
             let read = tags.expect("readable").title;
-            assert!(name == "vorbis.ogg" || read.as_deref() == Some("Deep"), "{name}: {read:?}");
+            assert!(
+                name == "vorbis.ogg" || read.as_deref() == Some("Deep"),
+                "{name}: {read:?}"
+            );
         }
     }
 }
@@ -352,14 +448,22 @@ fn compressed_frames_inflate_within_a_bound() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&vec![b'a'; 40 << 20]).expect("in memory");
-    let bomb = [&in_seven_bits(40 << 20), &encoder.finish().expect("in memory")[..]].concat();
+    let bomb = [
+        &in_seven_bits(40 << 20),
+        &encoder.finish().expect("in memory")[..],
+    ]
+    .concat();
     let title = frame(b"TIT2", 0, b"\x03Small");
     let one = frame(b"TXXX", 0x09, &bomb);
     // Two of them would pass the bound of 64 MB.
     let tag = id3(&[one.clone(), one, title].concat());
     for name in ["cbr.mp3", "s16.wav"] {
         let path = written(&folder, &format!("bomb-{name}"), &tagged(name, &tag));
-        assert_eq!(read_tags(&path).expect("readable").title.as_deref(), Some("Small"), "{name}");
+        assert_eq!(
+            read_tags(&path).expect("readable").title.as_deref(),
+            Some("Small"),
+            "{name}"
+        );
     }
 }
 
@@ -368,15 +472,30 @@ fn compressed_frames_inflate_within_a_bound() {
 fn a_comment_larger_than_the_bound_counts_as_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let large = |bytes: usize| {
-        let comment = [b"\x07\0\0\0encoder\x01\0\0\0", &(bytes as u32).to_le_bytes()[..]].concat();
-        let body = [&b"\x03vorbis"[..], &comment, b"TITLE=", &vec![b'a'; bytes - 6], b"\x01"].concat();
+        let comment = [
+            b"\x07\0\0\0encoder\x01\0\0\0",
+            &(bytes as u32).to_le_bytes()[..],
+        ]
+        .concat();
+        let body = [
+            &b"\x03vorbis"[..],
+            &comment,
+            b"TITLE=",
+            &vec![b'a'; bytes - 6],
+            b"\x01",
+        ]
+        .concat();
         let head = std::fs::read(data().join("vorbis.ogg")).expect("readable");
         // The first page is the identification header's; this packet goes over as many pages as it needs.
         let mut file = head[..58].to_vec();
         for (number, piece) in body.chunks(255 * 255).enumerate() {
             let last = piece.len() < 255 * 255;
             let lacing = if last {
-                [vec![255; piece.len() / 255], vec![(piece.len() % 255) as u8]].concat()
+                [
+                    vec![255; piece.len() / 255],
+                    vec![(piece.len() % 255) as u8],
+                ]
+                .concat()
             } else {
                 vec![255; 255]
             };
@@ -399,6 +518,12 @@ fn a_comment_larger_than_the_bound_counts_as_none() {
         file.extend(&head[58..]);
         written(&folder, "comment.ogg", &file)
     };
-    assert_eq!(read_tags(&large(1000)).expect("readable").title.map(|title| title.len()), Some(994));
+    assert_eq!(
+        read_tags(&large(1000))
+            .expect("readable")
+            .title
+            .map(|title| title.len()),
+        Some(994)
+    );
     assert_eq!(read_tags(&large(70 << 20)).expect("readable").title, None);
 }

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use voisin_audio::AudioError;
-use voisin_audio::tags::{ReversePatch, TagEdit, TagField, WriteOptions, prepare, read_tags, restore};
+use voisin_audio::tags::{
+    ReversePatch, TagEdit, TagField, WriteOptions, prepare, read_tags, restore,
+};
 
 use super::data;
 use odd_tags::Outcome;
@@ -13,15 +15,25 @@ use odd_tags::Outcome;
 #[path = "../../../fuzz/odd_tags.rs"]
 mod odd_tags;
 
-const OVERWRITE: WriteOptions = WriteOptions { overwrite: true, keep_mtime: true, dry_run: false };
+const OVERWRITE: WriteOptions = WriteOptions {
+    overwrite: true,
+    keep_mtime: true,
+    dry_run: false,
+};
 
 fn genre(genre: &str) -> TagEdit {
-    TagEdit { field: TagField::Genre, values: vec![genre.to_owned()] }
+    TagEdit {
+        field: TagField::Genre,
+        values: vec![genre.to_owned()],
+    }
 }
 
 fn write(path: &Path, edit: TagEdit) -> Result<ReversePatch, AudioError> {
     let prepared = prepare(path, &[edit], OVERWRITE, &mut |_| {})?;
-    let patch = prepared.reverse_patch().cloned().expect("small enough to be kept");
+    let patch = prepared
+        .reverse_patch()
+        .cloned()
+        .expect("small enough to be kept");
     prepared.commit()?;
     Ok(patch)
 }
@@ -36,14 +48,25 @@ fn written(name: &str, bytes: &[u8], kept: &[&[u8]]) -> Vec<u8> {
     let patch = write(&path, genre("Zydeco")).unwrap_or_else(|error| panic!("{error}"));
     let after = std::fs::read(&path).unwrap();
     assert_eq!(read_tags(&path).unwrap().genres, ["Zydeco"], "{name}");
-    assert!(voisin_audio::probe(&path).unwrap().content == content, "{name}");
+    assert!(
+        voisin_audio::probe(&path).unwrap().content == content,
+        "{name}"
+    );
     let mut from = 0;
     for part in kept {
-        let at = after[from..].windows(part.len()).position(|window| window == *part);
+        let at = after[from..]
+            .windows(part.len())
+            .position(|window| window == *part);
         from += at.unwrap_or_else(|| panic!("{name}: lost {}", part.escape_ascii())) + part.len();
     }
-    assert!(restore(&path, &patch, OVERWRITE, &mut |_| {}).unwrap(), "{name}");
-    assert!(std::fs::read(&path).unwrap() == bytes, "{name}: other bytes than before");
+    assert!(
+        restore(&path, &patch, OVERWRITE, &mut |_| {}).unwrap(),
+        "{name}"
+    );
+    assert!(
+        std::fs::read(&path).unwrap() == bytes,
+        "{name}: other bytes than before"
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     after
 }
@@ -53,13 +76,22 @@ fn seven_bits(size: usize) -> [u8; 4] {
 }
 
 fn frame(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
-    let size = if version == 4 { seven_bits(body.len()) } else { (body.len() as u32).to_be_bytes() };
+    let size = if version == 4 {
+        seven_bits(body.len())
+    } else {
+        (body.len() as u32).to_be_bytes()
+    };
     [id.as_bytes(), &size, &[0, 0], body].concat()
 }
 
 fn id3(version: u8, frames: &[Vec<u8>]) -> Vec<u8> {
     let frames = frames.concat();
-    [&[b'I', b'D', b'3', version, 0, 0], &seven_bits(frames.len())[..], &frames].concat()
+    [
+        &[b'I', b'D', b'3', version, 0, 0],
+        &seven_bits(frames.len())[..],
+        &frames,
+    ]
+    .concat()
 }
 
 fn mp3() -> Vec<u8> {
@@ -68,13 +100,20 @@ fn mp3() -> Vec<u8> {
 
 /// Writes into an MP3 with these frames and a genre among them, of which all but the genre must stay.
 fn keeps_frames(version: u8, frames: &[(&str, &[u8])]) {
-    let mut all: Vec<Vec<u8>> = frames.iter().map(|(id, body)| frame(version, id, body)).collect();
+    let mut all: Vec<Vec<u8>> = frames
+        .iter()
+        .map(|(id, body)| frame(version, id, body))
+        .collect();
     let middle = all.len() / 2;
     let before = all[..middle].concat();
     let behind = all[middle..].concat();
     let sound = mp3();
     all.insert(middle, frame(version, "TCON", b"\0Jazz"));
-    let after = written("a.mp3", &[id3(version, &all), sound.clone()].concat(), &[&before, &behind, &sound]);
+    let after = written(
+        "a.mp3",
+        &[id3(version, &all), sound.clone()].concat(),
+        &[&before, &behind, &sound],
+    );
     assert_eq!(after.windows(4).filter(|id| id == b"TCON").count(), 1);
     assert!(!after.windows(4).any(|text| text == b"Jazz"));
 }
@@ -87,10 +126,20 @@ fn dates_that_are_none_stay_in_id3v2() {
     }
     keeps_frames(
         3,
-        &[("TYER", b"\x002011"), ("TDAT", b"\0no date"), ("RVA2", b"track\0\x01\x02\0\x10\xff\xff")],
+        &[
+            ("TYER", b"\x002011"),
+            ("TDAT", b"\0no date"),
+            ("RVA2", b"track\0\x01\x02\0\x10\xff\xff"),
+        ],
     );
     for id in ["TDRC", "TDOR", "TDEN"] {
-        for text in ["\u{a9}2008", "31.05.2004", "2008/05/06", "ca. 1969", "1998\x002004"] {
+        for text in [
+            "\u{a9}2008",
+            "31.05.2004",
+            "2008/05/06",
+            "ca. 1969",
+            "1998\x002004",
+        ] {
             let body = [b"\x03", text.as_bytes()].concat();
             keeps_frames(4, &[("TIT2", b"\x03A"), (id, &body), ("TPE1", b"\x03B")]);
         }
@@ -101,17 +150,34 @@ fn dates_that_are_none_stay_in_id3v2() {
 fn frames_of_one_kind_all_stay() {
     for version in [3, 4] {
         keeps_frames(version, &[("TPE1", b"\0A One"), ("TPE1", b"\0B Two")]);
-        keeps_frames(version, &[("WOAR", b"http://a.example"), ("WOAR", b"http://b.example")]);
-        keeps_frames(version, &[("WCOM", b"http://a.example"), ("WCOM", b"http://b.example")]);
-        keeps_frames(version, &[("COMM", b"\0eng\0one"), ("COMM", b"\0eng\0two")]);
-        keeps_frames(version, &[("TXXX", b"\0MOOD\0one"), ("TXXX", b"\0MOOD\0two")]);
         keeps_frames(
             version,
-            &[("WFED", b"\0http://x.example/feed"), ("TIT2", b"\0A"), ("TALB", b"\0Podcast")],
+            &[("WOAR", b"http://a.example"), ("WOAR", b"http://b.example")],
+        );
+        keeps_frames(
+            version,
+            &[("WCOM", b"http://a.example"), ("WCOM", b"http://b.example")],
+        );
+        keeps_frames(version, &[("COMM", b"\0eng\0one"), ("COMM", b"\0eng\0two")]);
+        keeps_frames(
+            version,
+            &[("TXXX", b"\0MOOD\0one"), ("TXXX", b"\0MOOD\0two")],
+        );
+        keeps_frames(
+            version,
+            &[
+                ("WFED", b"\0http://x.example/feed"),
+                ("TIT2", b"\0A"),
+                ("TALB", b"\0Podcast"),
+            ],
         );
     }
     // Several genres become one.
-    let two = [frame(3, "TCON", b"\0Jazz"), frame(3, "TIT2", b"\0A"), frame(3, "TCON", b"\0Bebop")];
+    let two = [
+        frame(3, "TCON", b"\0Jazz"),
+        frame(3, "TIT2", b"\0A"),
+        frame(3, "TCON", b"\0Bebop"),
+    ];
     let after = written("a.mp3", &[id3(3, &two), mp3()].concat(), &[&two[1]]);
     assert_eq!(after.windows(4).filter(|id| id == b"TCON").count(), 1);
 }
@@ -134,16 +200,35 @@ fn texts_of_wav_files_stay_whatever_their_encoding() {
     let comment = text(b"ICMT", b"\xc4rger\0");
     let list = [&b"INFO"[..], &title, &text(b"IGNR", b"Jazz\0"), &comment].concat();
     let bytes = with(&text(b"LIST", &list));
-    let after = written("a.wav", &bytes, &[&sound[12..], &title, b"IGNR\x07\0\0\0Zydeco\0\0", &comment]);
-    assert_eq!(after.len() as u32 - 8, u32::from_le_bytes(after[4..8].try_into().unwrap()));
+    let after = written(
+        "a.wav",
+        &bytes,
+        &[&sound[12..], &title, b"IGNR\x07\0\0\0Zydeco\0\0", &comment],
+    );
+    assert_eq!(
+        after.len() as u32 - 8,
+        u32::from_le_bytes(after[4..8].try_into().unwrap())
+    );
 
     let year = frame(3, "TYER", b"\x002011-05-06");
-    let tag = id3(3, &[year.clone(), frame(3, "TCON", b"\0Jazz"), frame(3, "TIT2", b"\0A")]);
+    let tag = id3(
+        3,
+        &[
+            year.clone(),
+            frame(3, "TCON", b"\0Jazz"),
+            frame(3, "TIT2", b"\0A"),
+        ],
+    );
     let chunks = [text(b"id3 ", &tag), text(b"cue ", &[7; 5])].concat();
     written(
         "a.wav",
         &with(&chunks),
-        &[&sound[12..], &year, &frame(3, "TIT2", b"\0A"), &text(b"cue ", &[7; 5])],
+        &[
+            &sound[12..],
+            &year,
+            &frame(3, "TIT2", b"\0A"),
+            &text(b"cue ", &[7; 5]),
+        ],
     );
 }
 
@@ -161,7 +246,10 @@ fn odd_comments() -> (Vec<u8>, Vec<Vec<u8>>) {
     let kept: Vec<Vec<u8>> = odd.iter().map(|comment| sized(comment)).collect();
     let all = [&kept[..2], &[sized(b"Genre=Jazz")], &kept[2..]].concat();
     let count = (all.len() as u32).to_le_bytes();
-    ([sized(b"vendor"), count.to_vec(), all.concat()].concat(), kept)
+    (
+        [sized(b"vendor"), count.to_vec(), all.concat()].concat(),
+        kept,
+    )
 }
 
 fn slices(parts: &[Vec<u8>]) -> Vec<&[u8]> {
@@ -182,13 +270,19 @@ fn comments_that_should_not_be_there_stay() {
     written("a.flac", &bytes, &slices(&all));
 
     for (name, is_opus) in [("a.ogg", false), ("a.opus", true)] {
-        let behind = if is_opus { b"\x01 any bytes \xff\0\x80".to_vec() } else { vec![1] };
+        let behind = if is_opus {
+            b"\x01 any bytes \xff\0\x80".to_vec()
+        } else {
+            vec![1]
+        };
         let (bytes, sound) = odd_tags::ogg(is_opus, &[list.clone(), behind.clone()].concat(), 255);
         let kept = [kept.clone(), vec![behind]].concat();
         let after = written(name, &bytes, &slices(&kept));
         let mut from = 0;
         for body in sound.iter().filter(|body| body.len() < 4000) {
-            let at = after[from..].windows(body.len()).position(|window| window == body);
+            let at = after[from..]
+                .windows(body.len())
+                .position(|window| window == body);
             from += at.expect("the sound stays") + body.len();
         }
     }
@@ -210,8 +304,9 @@ fn comments_of_several_pages_move_the_pages_behind() {
         assert!(voisin_audio::probe(&path).unwrap().content == content);
         let numbers = |path: &Path| {
             let bytes = std::fs::read(path).unwrap();
-            let at: Vec<usize> =
-                (0..bytes.len() - 27).filter(|&at| bytes[at..].starts_with(b"OggS\0")).collect();
+            let at: Vec<usize> = (0..bytes.len() - 27)
+                .filter(|&at| bytes[at..].starts_with(b"OggS\0"))
+                .collect();
             at.iter()
                 .map(|at| u32::from_le_bytes(bytes[at + 18..at + 22].try_into().unwrap()))
                 .collect::<Vec<_>>()
@@ -233,13 +328,22 @@ fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
 #[test]
 fn texts_of_m4a_files_stay_whatever_their_encoding() {
     let item = |kind: &[u8], code: u32, text: &[u8]| {
-        boxed(kind, &boxed(b"data", &[&code.to_be_bytes()[..], &[0; 4], text].concat()))
+        boxed(
+            kind,
+            &boxed(b"data", &[&code.to_be_bytes()[..], &[0; 4], text].concat()),
+        )
     };
     let latin = item(b"\xa9nam", 1, b"Caf\xe9");
     let wide = item(b"\xa9ART", 2, b"\0C\0a\0f\0\xe9");
     let named = boxed(b"----", b"odd");
-    let items =
-        [&latin[..], &item(b"\xa9gen", 1, b"Jazz"), &wide, &item(b"gnre", 0, &[0, 9]), &named].concat();
+    let items = [
+        &latin[..],
+        &item(b"\xa9gen", 1, b"Jazz"),
+        &wide,
+        &item(b"gnre", 0, &[0, 9]),
+        &named,
+    ]
+    .concat();
     let other = boxed(b"Xtra", b"of another program");
     for is_first in [true, false] {
         for padding in [None, Some(0), Some(1), Some(2), Some(3), Some(200)] {
@@ -259,8 +363,13 @@ fn texts_of_m4a_files_stay_whatever_their_encoding() {
 #[test]
 fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     let mut v1 = b"TAG".to_vec();
-    for (text, size) in [("A title", 30), ("An artist", 30), ("An album", 30), ("1987", 4), ("A comment", 28)]
-    {
+    for (text, size) in [
+        ("A title", 30),
+        ("An artist", 30),
+        ("An album", 30),
+        ("1987", 4),
+        ("A comment", 28),
+    ] {
         v1.extend(text.as_bytes());
         v1.resize(v1.len() + size - text.len(), 0);
     }
@@ -280,7 +389,14 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.mp3");
     std::fs::write(&path, &bytes).unwrap();
-    write(&path, TagEdit { field: TagField::Key, values: vec!["Am".to_owned()] }).unwrap();
+    write(
+        &path,
+        TagEdit {
+            field: TagField::Key,
+            values: vec!["Am".to_owned()],
+        },
+    )
+    .unwrap();
     let after = std::fs::read(&path).unwrap();
     let number_17 = frame(4, "TCON", b"\x03Rock");
     assert!(after.windows(number_17.len()).any(|part| part == number_17));
@@ -290,17 +406,30 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
 #[test]
 fn an_ape_tag_is_not_taken_for_id3v1() {
     let item = |key: &[u8], value: &[u8]| {
-        [&(value.len() as u32).to_le_bytes()[..], &[0; 4], key, &[0], value].concat()
+        [
+            &(value.len() as u32).to_le_bytes()[..],
+            &[0; 4],
+            key,
+            &[0],
+            value,
+        ]
+        .concat()
     };
     let title = item(b"Title", &[b'x'; 20]);
     let items = [&title[..], &item(b"Genre", &[b'y'; 19])].concat();
     assert_eq!(items.len(), 67);
     let mark = |flags: u32| {
-        let numbers = [2000, items.len() as u32 + 32, 2, flags].map(u32::to_le_bytes).concat();
+        let numbers = [2000, items.len() as u32 + 32, 2, flags]
+            .map(u32::to_le_bytes)
+            .concat();
         [b"APETAGEX", &numbers[..], &[0; 8]].concat()
     };
     let tag = [mark(0xa000_0000), items.clone(), mark(0x8000_0000)].concat();
-    let after = written("a.mp3", &[mp3(), tag].concat(), &[&mp3(), &title, b"Genre\0Zydeco"]);
+    let after = written(
+        "a.mp3",
+        &[mp3(), tag].concat(),
+        &[&mp3(), &title, b"Genre\0Zydeco"],
+    );
     let size = u32::from_le_bytes(after[after.len() - 20..][..4].try_into().unwrap());
     assert_eq!(size, 32 + 67 - 19 + 6);
 }
@@ -308,19 +437,37 @@ fn an_ape_tag_is_not_taken_for_id3v1() {
 /// What cannot be told from frames might be anything.
 #[test]
 fn a_tag_that_cannot_be_followed_is_refused_and_untouched() {
-    let picture = [&b"APIC\0\0\x2e\xe0\0\0\0image/png\0\x03\0"[..], &[7; 11_986]].concat();
+    let picture = [
+        &b"APIC\0\0\x2e\xe0\0\0\0image/png\0\x03\0"[..],
+        &[7; 11_986],
+    ]
+    .concat();
     let plain_sizes = id3(4, &[picture, frame(4, "TPE1", b"\x03A")]);
-    let mut with_rest = id3(3, &[frame(3, "TIT2", b"\0A"), vec![0; 20], b"no frame".to_vec()]);
+    let mut with_rest = id3(
+        3,
+        &[frame(3, "TIT2", b"\0A"), vec![0; 20], b"no frame".to_vec()],
+    );
     with_rest.extend(mp3());
-    for (tag, why) in [(plain_sizes, "seven bits"), (with_rest, "zeros and then others")] {
+    for (tag, why) in [
+        (plain_sizes, "seven bits"),
+        (with_rest, "zeros and then others"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.mp3");
         let bytes = [tag, mp3()].concat();
         std::fs::write(&path, &bytes).unwrap();
         for dry_run in [true, false] {
-            let options = WriteOptions { dry_run, ..OVERWRITE };
-            let refused = prepare(&path, &[genre("Jazz")], options, &mut |_| {}).err().expect("refused");
-            assert!(matches!(refused, AudioError::TagsUnwritable { .. }), "{refused}");
+            let options = WriteOptions {
+                dry_run,
+                ..OVERWRITE
+            };
+            let refused = prepare(&path, &[genre("Jazz")], options, &mut |_| {})
+                .err()
+                .expect("refused");
+            assert!(
+                matches!(refused, AudioError::TagsUnwritable { .. }),
+                "{refused}"
+            );
             assert!(refused.to_string().contains(why), "{refused}");
         }
         assert!(std::fs::read(&path).unwrap() == bytes);
@@ -333,7 +480,11 @@ fn only_what_was_left_as_it_is_gets_its_bytes_back() {
     let path = folder.path().join("a.mp3");
     std::fs::write(
         &path,
-        [id3(4, &[frame(4, "TIT2", b"\x03A"), frame(4, "TCON", b"\x03B")]), mp3()].concat(),
+        [
+            id3(4, &[frame(4, "TIT2", b"\x03A"), frame(4, "TCON", b"\x03B")]),
+            mp3(),
+        ]
+        .concat(),
     )
     .unwrap();
     let patch = write(&path, genre("Dub")).unwrap();
@@ -346,9 +497,15 @@ fn only_what_was_left_as_it_is_gets_its_bytes_back() {
     assert!(std::fs::read(&path).unwrap() == changed);
     changed[last] ^= 1;
     std::fs::write(&path, &changed).unwrap();
-    let dry = WriteOptions { dry_run: true, ..OVERWRITE };
+    let dry = WriteOptions {
+        dry_run: true,
+        ..OVERWRITE
+    };
     assert!(restore(&path, &patch, dry, &mut |_| {}).unwrap());
-    assert!(std::fs::read(&path).unwrap() == changed, "a dry run changes nothing");
+    assert!(
+        std::fs::read(&path).unwrap() == changed,
+        "a dry run changes nothing"
+    );
 }
 
 /// Files with random tags, odd ones among them: `VOISIN_TAGGED_FILES` of them, 300 where nothing is asked for, the first
@@ -364,7 +521,10 @@ fn nothing_is_lost_in_files_with_random_tags() {
     let mut counts = std::collections::BTreeMap::<(&str, String), u64>::new();
     for i in 0..count {
         let mut choices = vec![0; 2000];
-        blake3::Hasher::new().update(&seed.wrapping_add(i).to_le_bytes()).finalize_xof().fill(&mut choices);
+        blake3::Hasher::new()
+            .update(&seed.wrapping_add(i).to_le_bytes())
+            .finalize_xof()
+            .fill(&mut choices);
         let (kind, outcome) = odd_tags::write_and_take_back(&folder.path().join("file"), &choices);
         let outcome = match outcome {
             Outcome::Written => "written".to_owned(),
@@ -376,9 +536,15 @@ fn nothing_is_lost_in_files_with_random_tags() {
         println!("{kind}: {count} {outcome}");
     }
     for kind in ["MP3", "FLAC", "Vorbis", "Opus", "M4A", "WAV"] {
-        let written = counts.get(&(kind, "written".to_owned())).copied().unwrap_or(0);
-        let all: u64 =
-            counts.iter().filter(|((of_kind, _), _)| *of_kind == kind).map(|(_, count)| count).sum();
+        let written = counts
+            .get(&(kind, "written".to_owned()))
+            .copied()
+            .unwrap_or(0);
+        let all: u64 = counts
+            .iter()
+            .filter(|((of_kind, _), _)| *of_kind == kind)
+            .map(|(_, count)| count)
+            .sum();
         assert!(2 * written > all, "{kind}: {written} of {all} written");
     }
 }

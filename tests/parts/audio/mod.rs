@@ -26,7 +26,8 @@ struct Reference {
 }
 
 fn references() -> BTreeMap<String, Reference> {
-    let text = std::fs::read_to_string(data().join("reference.json")).expect("kept in the repository");
+    let text =
+        std::fs::read_to_string(data().join("reference.json")).expect("kept in the repository");
     serde_json::from_str(&text).expect("made by generate.py")
 }
 
@@ -58,14 +59,22 @@ fn every_golden_file_decodes_as_ffmpeg_has_it() {
             }
         };
         if (info.sample_rate, info.channels) != (reference.rate, reference.channels) {
-            wrong.push(format!("{name}: {} Hz, {} channels", info.sample_rate, info.channels));
+            wrong.push(format!(
+                "{name}: {} Hz, {} channels",
+                info.sample_rate, info.channels
+            ));
         }
         let shift = info.n_frames as i64 - reference.frames as i64;
-        let (error, power) =
-            reference.positions.iter().zip(&reference.values).fold((0.0, 0.0), |sums, (&at, &value)| {
+        let (error, power) = reference.positions.iter().zip(&reference.values).fold(
+            (0.0, 0.0),
+            |sums, (&at, &value)| {
                 let got = samples.get(at).copied().unwrap_or(0.0);
-                (sums.0 + f64::from(got - value).powi(2), sums.1 + f64::from(value).powi(2))
-            });
+                (
+                    sums.0 + f64::from(got - value).powi(2),
+                    sums.1 + f64::from(value).powi(2),
+                )
+            },
+        );
         let snr = 10.0 * (power / error.max(1e-30)).log10();
         println!(
             "{name}: {} {} frames {} ({shift:+}), {snr:.1} dB",
@@ -93,18 +102,34 @@ fn law_files_with_a_short_format_chunk_are_the_same_audio() {
     let long = data().join("mulaw.wav");
     let bytes = std::fs::read(&long).expect("readable");
     let (expected, samples) = native(&long);
-    let at = |id: &[u8]| bytes.windows(4).position(|window| window == id).expect("a chunk");
+    let at = |id: &[u8]| {
+        bytes
+            .windows(4)
+            .position(|window| window == id)
+            .expect("a chunk")
+    };
     let (format, body) = (at(b"fmt ") + 8, at(b"data") + 8);
     for (law, same) in [(7, true), (6, false)] {
         let mut fields = bytes[format..format + 16].to_vec();
         fields[0] = law;
         let size = ((bytes.len() - body) as u32).to_le_bytes();
-        let short = [b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0", &fields[..], b"data", &size, &bytes[body..]].concat();
+        let short = [
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0",
+            &fields[..],
+            b"data",
+            &size,
+            &bytes[body..],
+        ]
+        .concat();
         let path = folder.path().join(format!("{law}.wav"));
         std::fs::write(&path, short).expect("writable");
         let (info, found) = native(&path);
         // The codec is part of what makes a recording.
-        assert_eq!((info.content == expected.content, found == samples), (same, same), "{law}");
+        assert_eq!(
+            (info.content == expected.content, found == samples),
+            (same, same),
+            "{law}"
+        );
         assert!(same_by_windows(&path, &info));
     }
 }
@@ -136,7 +161,10 @@ fn windows(
 }
 
 fn same(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
-    a.iter().flatten().map(|sample| sample.to_bits()).eq(b.iter().flatten().map(|sample| sample.to_bits()))
+    a.iter()
+        .flatten()
+        .map(|sample| sample.to_bits())
+        .eq(b.iter().flatten().map(|sample| sample.to_bits()))
 }
 
 /// Ascending starts from a small generator of its own, some before the track and some past its end.
@@ -158,7 +186,8 @@ fn windows_equal_a_full_decode(path: &Path, seeds: std::ops::Range<u64>, seconds
     let info = voisin_audio::probe(path).unwrap_or_else(|error| panic!("{error}"));
     for rate in [info.sample_rate, 48_000, 16_000] {
         let length = (f64::from(rate) * seconds) as usize;
-        let (whole, _) = voisin_audio::read_all(path, rate).unwrap_or_else(|error| panic!("{error}"));
+        let (whole, _) =
+            voisin_audio::read_all(path, rate).unwrap_or_else(|error| panic!("{error}"));
         for seed in seeds.clone() {
             let n = 1 + (seed % 7) as usize;
             let starts = some_starts(seed, n, whole.samples.len() as i64, length as i64);
@@ -178,7 +207,11 @@ fn windows_equal_a_full_decode(path: &Path, seeds: std::ops::Range<u64>, seconds
                 .collect();
             for how in [DecodePath::Auto, DecodePath::Full, DecodePath::Windows] {
                 let got = windows(path, &info, rate, &starts, length, how);
-                assert!(same(&got, &meant), "{} at {rate} Hz, {how:?}, starts {starts:?}", path.display());
+                assert!(
+                    same(&got, &meant),
+                    "{} at {rate} Hz, {how:?}, starts {starts:?}",
+                    path.display()
+                );
             }
         }
     }
@@ -193,8 +226,8 @@ fn windows_are_bit_for_bit_those_of_a_full_decode() {
 
 /// Real MP3s, where the development data is at hand.
 fn development_music() -> Vec<PathBuf> {
-    let root =
-        std::env::var_os("VOISIN_DEV_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let root = std::env::var_os("VOISIN_DEV_DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
     let mut files: Vec<PathBuf> = ["classical", "electronic", "pop", "rock"]
         .iter()
         .filter_map(|genre| std::fs::read_dir(root.join("emotify-dev").join(genre)).ok())
@@ -236,9 +269,17 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
         "ambient/askyel-ambient-4.wav",
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("mix").with_extension(name.rsplit('.').next().expect("an ending"));
+        let file = folder
+            .path()
+            .join("mix")
+            .with_extension(name.rsplit('.').next().expect("an ending"));
         std::fs::copy(demo.join(name), &file).expect("copied");
-        let lines = ["FILE \"mix.wav\" WAVE", "TRACK 01 AUDIO", "INDEX 01 00:00:00", "TRACK 02 AUDIO"];
+        let lines = [
+            "FILE \"mix.wav\" WAVE",
+            "TRACK 01 AUDIO",
+            "INDEX 01 00:00:00",
+            "TRACK 02 AUDIO",
+        ];
         let more = ["INDEX 01 00:04:37", "TRACK 03 AUDIO", "INDEX 01 00:09:00"];
         let sheet = folder.path().join("mix.cue");
         std::fs::write(&sheet, [&lines[..], &more].concat().join("\n")).expect("written");
@@ -249,7 +290,10 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
         for (i, part) in ["01", "02", "03"].iter().enumerate() {
             let (part_info, samples, _) = decoded(&sheet.join(part));
             assert_eq!(samples.len(), places[i + 1] - places[i], "{name} {part}");
-            assert!(samples == whole[places[i]..places[i + 1]], "{name} {part}: other samples");
+            assert!(
+                samples == whole[places[i]..places[i + 1]],
+                "{name} {part}: other samples"
+            );
             // Windows in the middle of it, as an index hears them.
             let (start, length) = (samples.len() / 3, 4000);
             let mut heard = Vec::new();
@@ -264,14 +308,26 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
                 },
             )
             .unwrap_or_else(|error| panic!("{error}"));
-            assert!(heard == samples[start..start + length], "{name} {part}: another window");
+            assert!(
+                heard == samples[start..start + length],
+                "{name} {part}: another window"
+            );
             contents.push(part_info.content);
         }
         contents.sort_by_key(|content| content.0);
         contents.dedup();
-        assert_eq!(contents.len(), 4, "{name}: each part is a recording of its own");
+        assert_eq!(
+            contents.len(),
+            4,
+            "{name}: each part is a recording of its own"
+        );
         assert!(voisin_audio::probe(&sheet.join("04")).is_err());
-        let told = voisin_audio::probe(&sheet).expect_err("a sheet is no audio").to_string();
-        assert!(told.contains("name one of its parts, such as") && told.ends_with("01"), "{told}");
+        let told = voisin_audio::probe(&sheet)
+            .expect_err("a sheet is no audio")
+            .to_string();
+        assert!(
+            told.contains("name one of its parts, such as") && told.ends_with("01"),
+            "{told}"
+        );
     }
 }

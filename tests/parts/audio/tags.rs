@@ -31,7 +31,8 @@ fn genres_are_written_and_the_audio_keeps_its_identity() {
         let (folder, path) = copy_of(name);
         let before = voisin_audio::probe(&path).expect("readable");
         let (old, _) = voisin_audio::read_all(&path, before.sample_rate).expect("readable");
-        let mtime = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        let mtime =
+            std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         std::fs::File::options()
             .write(true)
             .open(&path)
@@ -39,14 +40,31 @@ fn genres_are_written_and_the_audio_keeps_its_identity() {
             .expect("settable");
         let genres = strings(&["Drum & Bass", "Ambient", "Électro/日本"]);
 
-        let dry = WriteOptions { dry_run: true, ..WriteOptions::default() };
-        assert_eq!(write_genres(&path, &genres, dry).expect("writable"), WriteOutcome::Written, "{name}");
-        assert_eq!(read_tags(&path).expect("readable").genres, Vec::<String>::new(), "{name}");
+        let dry = WriteOptions {
+            dry_run: true,
+            ..WriteOptions::default()
+        };
+        assert_eq!(
+            write_genres(&path, &genres, dry).expect("writable"),
+            WriteOutcome::Written,
+            "{name}"
+        );
+        assert_eq!(
+            read_tags(&path).expect("readable").genres,
+            Vec::<String>::new(),
+            "{name}"
+        );
 
         let outcome = write_genres(&path, &genres, WriteOptions::default());
-        assert_eq!(outcome.unwrap_or_else(|error| panic!("{error}")), WriteOutcome::Written, "{name}");
+        assert_eq!(
+            outcome.unwrap_or_else(|error| panic!("{error}")),
+            WriteOutcome::Written,
+            "{name}"
+        );
         assert_eq!(read_tags(&path).expect("readable").genres, genres, "{name}");
-        let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("known");
+        let modified = std::fs::metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .expect("known");
         assert_eq!(modified, mtime, "{name}");
 
         // Existing genres are left alone unless asked otherwise.
@@ -57,14 +75,20 @@ fn genres_are_written_and_the_audio_keeps_its_identity() {
             write_genres(&path, &genres, WriteOptions::default()).expect("readable"),
             WriteOutcome::Unchanged
         );
-        let overwrite = WriteOptions { overwrite: true, keep_mtime: false, dry_run: false };
+        let overwrite = WriteOptions {
+            overwrite: true,
+            keep_mtime: false,
+            dry_run: false,
+        };
         assert_eq!(
             write_genres(&path, &others, overwrite).expect("writable"),
             WriteOutcome::Written,
             "{name}"
         );
         assert_eq!(read_tags(&path).expect("readable").genres, others, "{name}");
-        let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("known");
+        let modified = std::fs::metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .expect("known");
         assert_ne!(modified, mtime, "{name}");
 
         let after = voisin_audio::probe(&path).expect("readable");
@@ -84,10 +108,17 @@ fn a_format_without_genres_is_refused_and_untouched() {
     for name in ["opus.webm", "s16.caf", "flac.mka"] {
         let (folder, path) = copy_of(name);
         let bytes = std::fs::read(&path).expect("readable");
-        let error = write_genres(&path, &strings(&["Rock"]), WriteOptions::default()).expect_err("no genres");
-        assert!(matches!(error, AudioError::TagsUnwritable { .. }), "{name}: {error}");
+        let error = write_genres(&path, &strings(&["Rock"]), WriteOptions::default())
+            .expect_err("no genres");
+        assert!(
+            matches!(error, AudioError::TagsUnwritable { .. }),
+            "{name}: {error}"
+        );
         assert_eq!(std::fs::read(&path).expect("readable"), bytes);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            1
+        );
     }
     let (_folder, path) = copy_of("cbr.mp3");
     for bad in [&["", "Rock"][..], &["Ro\0ck"]] {
@@ -118,16 +149,25 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
         tag.insert_text(ItemKey::Comment, "kept as it is".to_owned());
         tag.set_track(7);
         tag.insert_text(ItemKey::Composer, "Ðorđe Čéski".to_owned());
-        let art: Vec<u8> =
-            b"\x89PNG\r\n\x1a\n".iter().copied().chain((0..300_000).map(|i| (i % 251) as u8)).collect();
+        let art: Vec<u8> = b"\x89PNG\r\n\x1a\n"
+            .iter()
+            .copied()
+            .chain((0..300_000).map(|i| (i % 251) as u8))
+            .collect();
         let picture = Picture::unchecked(art.clone())
             .pic_type(PictureType::CoverFront)
             .mime_type(MimeType::Png)
             .build();
         tag.push_picture(picture);
         assert!(!tag.is_empty());
-        tagged.save_to_path(&path, Saving::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(voisin_audio::probe(&path).expect("readable"), before, "{name}: retagging");
+        tagged
+            .save_to_path(&path, Saving::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            voisin_audio::probe(&path).expect("readable"),
+            before,
+            "{name}: retagging"
+        );
 
         write_genres(&path, &strings(&["House"]), WriteOptions::default())
             .unwrap_or_else(|error| panic!("{error}"));
@@ -161,8 +201,15 @@ fn old_and_stray_tags_around_an_mp3_change_nothing() {
     let before = voisin_audio::probe(&path).expect("readable");
     let mut bytes = std::fs::read(&path).expect("readable");
     // A tag of ID3v2.3 with a Latin-1 title, a genre by number and text, and a frame full of sync words.
-    let frame =
-        |id: &[u8; 4], body: &[u8]| [&id[..], &(body.len() as u32).to_be_bytes()[..], &[0, 0], body].concat();
+    let frame = |id: &[u8; 4], body: &[u8]| {
+        [
+            &id[..],
+            &(body.len() as u32).to_be_bytes()[..],
+            &[0, 0],
+            body,
+        ]
+        .concat()
+    };
     let frames = [
         frame(b"TIT2", b"\x00Caf\xe9"),
         frame(b"TCON", b"\x00(17)Indie"),
@@ -171,14 +218,23 @@ fn old_and_stray_tags_around_an_mp3_change_nothing() {
     ]
     .concat();
     let size = frames.len() as u32;
-    let syncsafe =
-        [size >> 21 & 0x7f, size >> 14 & 0x7f, size >> 7 & 0x7f, size & 0x7f].map(|part| part as u8);
+    let syncsafe = [
+        size >> 21 & 0x7f,
+        size >> 14 & 0x7f,
+        size >> 7 & 0x7f,
+        size & 0x7f,
+    ]
+    .map(|part| part as u8);
     let mut tagged = [b"ID3\x03\x00\x00".as_slice(), &syncsafe, &frames].concat();
     tagged.append(&mut bytes);
     // An APE tag that holds sync words too, then ID3v1.
-    let item =
-        [&12_000u32.to_le_bytes()[..], &[2, 0, 0, 0], b"Junk\0", &[0xff, 0xfb, 0x90, 0x64].repeat(3000)]
-            .concat();
+    let item = [
+        &12_000u32.to_le_bytes()[..],
+        &[2, 0, 0, 0],
+        b"Junk\0",
+        &[0xff, 0xfb, 0x90, 0x64].repeat(3000),
+    ]
+    .concat();
     let mark = |flags: u32| {
         let size = item.len() as u32 + 32;
         [
@@ -237,14 +293,26 @@ fn identifiers_and_licences_are_read() {
     };
     let address = "https://creativecommons.org/licenses/by/4.0/";
     for (name, licence, expected) in [
-        ("cbr.mp3", frame(b"WCOP", 0, address.as_bytes()), Some(address)),
-        ("s16.wav", frame(b"TCOP", 0, b"\x032019 Someone, CC BY 4.0"), Some("2019 Someone, CC BY 4.0")),
+        (
+            "cbr.mp3",
+            frame(b"WCOP", 0, address.as_bytes()),
+            Some(address),
+        ),
+        (
+            "s16.wav",
+            frame(b"TCOP", 0, b"\x032019 Someone, CC BY 4.0"),
+            Some("2019 Someone, CC BY 4.0"),
+        ),
         ("s16.aiff", frame(b"TCOP", 0, b"\x032019 A Label"), None),
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, tagged(name, &frames(licence))).expect("writable");
         let tags = read_tags(&path).expect("readable");
-        assert_eq!(tags.mbid.as_deref(), Some("8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"), "{name}");
+        assert_eq!(
+            tags.mbid.as_deref(),
+            Some("8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"),
+            "{name}"
+        );
         let works = voisin_audio::tags::read_works(&path).expect("readable");
         assert_eq!(works, ["90c1afc8-9c6a-3f4d-8a32-5e3b9c2f4d10"], "{name}");
         assert_eq!(
@@ -252,7 +320,11 @@ fn identifiers_and_licences_are_read() {
             (Some("USRC17607839"), expected),
             "{name}"
         );
-        assert_eq!(tags.composer.as_deref(), Some("Johann Sebastian Bach; Ferruccio Busoni"), "{name}");
+        assert_eq!(
+            tags.composer.as_deref(),
+            Some("Johann Sebastian Bach; Ferruccio Busoni"),
+            "{name}"
+        );
         assert_eq!(
             (tags.bpm, tags.musical_key.as_deref(), tags.replay_gain),
             (Some(128.0), Some("Am"), Some(-7.03)),
@@ -264,22 +336,33 @@ fn identifiers_and_licences_are_read() {
 /// A WAV file may have two kinds of tags, and what only one of them says is read beside the other.
 #[test]
 fn tags_of_a_wav_file_survive_beside_an_id3_tag() {
-    let song = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/ambient/askyel-ambient-4.wav");
+    let song = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("data/demo/library/ambient/askyel-ambient-4.wav");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let copy = folder.path().join("a.wav");
     std::fs::copy(song, &copy).expect("copied");
     let before = read_tags(&copy).expect("readable");
     assert_eq!(before.title.as_deref(), Some("Ambient 4"));
-    let overwrite = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    let overwrite = WriteOptions {
+        overwrite: true,
+        ..WriteOptions::default()
+    };
     write_genres(&copy, &strings(&["Drone"]), overwrite).expect("writable");
     let after = read_tags(&copy).expect("readable");
-    assert_eq!(after, TrackTags { genres: strings(&["Drone"]), ..before });
+    assert_eq!(
+        after,
+        TrackTags {
+            genres: strings(&["Drone"]),
+            ..before
+        }
+    );
 }
 
 /// Its size is odd as well, so that a byte of padding follows it.
 #[test]
 fn tags_of_a_wav_file_with_an_odd_chunk_are_written_again_and_taken_back() {
-    let song = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/ambient/askyel-ambient-4.wav");
+    let song = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("data/demo/library/ambient/askyel-ambient-4.wav");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let copy = folder.path().join("a.wav");
     let odd = b"\xe9t\xe9 \x05\0\0\0hello\0";
@@ -289,14 +372,27 @@ fn tags_of_a_wav_file_with_an_odd_chunk_are_written_again_and_taken_back() {
     bytes[4..8].copy_from_slice(&size.to_le_bytes());
     std::fs::write(&copy, &bytes).expect("writable");
     let before = read_tags(&copy).expect("readable");
-    let overwrite = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    let overwrite = WriteOptions {
+        overwrite: true,
+        ..WriteOptions::default()
+    };
     for genres in [&["Drone"][..], &["Dub", "Jazz"], &[]] {
         write_genres(&copy, &strings(genres), overwrite)
             .unwrap_or_else(|error| panic!("{genres:?}: {error}"));
         let after = read_tags(&copy).expect("readable");
-        assert_eq!(after, TrackTags { genres: strings(genres), ..before.clone() });
+        assert_eq!(
+            after,
+            TrackTags {
+                genres: strings(genres),
+                ..before.clone()
+            }
+        );
         let bytes = std::fs::read(&copy).expect("readable");
-        assert_eq!(bytes.windows(odd.len()).filter(|part| part == odd).count(), 1, "{genres:?}");
+        assert_eq!(
+            bytes.windows(odd.len()).filter(|part| part == odd).count(),
+            1,
+            "{genres:?}"
+        );
     }
 }
 
@@ -306,7 +402,9 @@ fn an_ogg_file_with_a_damaged_page_is_refused_and_untouched() {
     for name in ["vorbis.ogg", "music.opus"] {
         let (_folder, path) = copy_of(name);
         let sound = std::fs::read(&path).expect("readable");
-        let pages: Vec<usize> = (0..sound.len() - 4).filter(|&at| sound[at..].starts_with(b"OggS")).collect();
+        let pages: Vec<usize> = (0..sound.len() - 4)
+            .filter(|&at| sound[at..].starts_with(b"OggS"))
+            .collect();
         // A byte of a page's serial number, one of its sound, and the last page cut short.
         let page = pages[pages.len() - 1];
         let mut flipped = [sound.clone(), sound.clone(), sound.clone()];
@@ -316,16 +414,24 @@ fn an_ogg_file_with_a_damaged_page_is_refused_and_untouched() {
         for damaged in &flipped {
             std::fs::write(&path, damaged).expect("writable");
             for dry_run in [true, false] {
-                let options = WriteOptions { dry_run, ..WriteOptions::default() };
+                let options = WriteOptions {
+                    dry_run,
+                    ..WriteOptions::default()
+                };
                 let Err(error) = write_genres(&path, &strings(&["Jazz"]), options) else {
                     panic!("{name}: written")
                 };
                 assert!(
-                    error.to_string().contains(&format!("Ogg page at byte {page} is damaged")),
+                    error
+                        .to_string()
+                        .contains(&format!("Ogg page at byte {page} is damaged")),
                     "{error}"
                 );
             }
-            assert!(std::fs::read(&path).expect("readable") == *damaged, "{name}");
+            assert!(
+                std::fs::read(&path).expect("readable") == *damaged,
+                "{name}"
+            );
         }
     }
 }

@@ -17,7 +17,10 @@ pub(crate) fn random(seed: u64, len: usize) -> Vec<f32> {
 
 /// Mel spectrograms in dB.
 pub(crate) fn mels(seed: u64, len: usize) -> Vec<f32> {
-    random(seed, len).into_iter().map(|x| 40.0 * (x - 1.0)).collect()
+    random(seed, len)
+        .into_iter()
+        .map(|x| 40.0 * (x - 1.0))
+        .collect()
 }
 
 /// A parameter as a Candle variable, under its name.
@@ -33,7 +36,10 @@ impl Vars {
         Self(vars)
     }
     pub(crate) fn get(&self, name: &str) -> &Tensor {
-        self.0.iter().find(|(n, _)| n == name).map_or_else(|| panic!("{name}"), |(_, var)| var.as_tensor())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or_else(|| panic!("{name}"), |(_, var)| var.as_tensor())
     }
     fn channels(&self, name: &str) -> Result<Tensor> {
         let x = self.get(name);
@@ -46,16 +52,26 @@ impl Vars {
             let var = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
             (mean, var)
         } else {
-            (self.channels(&name("running_mean"))?, self.channels(&name("running_var"))?)
+            (
+                self.channels(&name("running_mean"))?,
+                self.channels(&name("running_var"))?,
+            )
         };
-        let hat = x.broadcast_sub(&mean)?.broadcast_div(&(var + 1e-3)?.sqrt()?)?;
-        hat.broadcast_mul(&self.channels(&name("weight"))?)?.broadcast_add(&self.channels(&name("bias"))?)
+        let hat = x
+            .broadcast_sub(&mean)?
+            .broadcast_div(&(var + 1e-3)?.sqrt()?)?;
+        hat.broadcast_mul(&self.channels(&name("weight"))?)?
+            .broadcast_add(&self.channels(&name("bias"))?)
     }
     /// The network as its paper has it, with Candle's operations only.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let mut x = self.norm(1, x, train)?;
         for i in 1..=8 {
-            let name = if i == 8 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{i}") };
+            let name = if i == 8 {
+                "audio_embedding_layer".to_owned()
+            } else {
+                format!("conv2d_{i}")
+            };
             x = x
                 .conv2d(self.get(&format!("{name}.weight")), 1, 1, 1, 1)?
                 .broadcast_add(&self.channels(&format!("{name}.bias"))?)?;
@@ -65,7 +81,10 @@ impl Vars {
             if matches!(i, 2 | 4 | 6) {
                 // Not max_pool2d: see candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool.
                 let (n, c, h, w) = x.dims4()?;
-                let even = x.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.contiguous()?;
+                let even = x
+                    .narrow(2, 0, h / 2 * 2)?
+                    .narrow(3, 0, w / 2 * 2)?
+                    .contiguous()?;
                 let split = even.reshape((n, c, h / 2, 2, w / 2 * 2))?.max(3)?;
                 x = split.reshape((n, c, h / 2, w / 2, 2))?.max(D::Minus1)?;
             }

@@ -16,7 +16,11 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(1e-20f32, |a, b| a.max(b.abs()));
     assert!(found.iter().all(|x| x.is_finite()));
-    found.iter().zip(expected).fold(0f32, |a, (x, y)| a.max((x - y).abs())) / scale
+    found
+        .iter()
+        .zip(expected)
+        .fold(0f32, |a, (x, y)| a.max((x - y).abs()))
+        / scale
 }
 
 fn isa() -> Isa {
@@ -25,7 +29,9 @@ fn isa() -> Isa {
 
 /// An instruction set with products of bf16.
 fn with_bf16() -> Option<Isa> {
-    let found = Isa::available().into_iter().find(|isa| Precision::Bf16.is_available(*isa));
+    let found = Isa::available()
+        .into_iter()
+        .find(|isa| Precision::Bf16.is_available(*isa));
     if found.is_none() {
         eprintln!("skipped: this processor has no bf16 products");
     }
@@ -43,7 +49,10 @@ fn flat(x: &Tensor) -> Result<Vec<f32>> {
 fn candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool() -> Result<()> {
     let x = Var::from_slice(&[1.0f32, 2.0, 4.0, 3.0], (1, 1, 2, 2), &Device::Cpu)?;
     let gradient = |y: &Tensor| flat(y.backward()?.get(&x).expect("x is a variable"));
-    assert_eq!(gradient(&x.max_pool2d(2)?.sum_all()?)?, [0.0, 0.0, 0.25, 0.0]);
+    assert_eq!(
+        gradient(&x.max_pool2d(2)?.sum_all()?)?,
+        [0.0, 0.0, 0.25, 0.0]
+    );
     let by_hand = x.reshape((1, 1, 2, 2))?.max(D::Minus1)?.max(D::Minus1)?;
     assert_eq!(gradient(&by_hand.sum_all()?)?, [0.0, 0.0, 1.0, 0.0]);
     Ok(())
@@ -92,15 +101,24 @@ fn bf16_products_keep_the_vectors_direction() {
         let mut out = vec![0.0; n * net.dimension()];
         for start in (0..n).step_by(batch) {
             let to = start * net.dimension();
-            net.forward(&mels[start * WINDOW..], batch.min(n - start), &mut out[to..]);
+            net.forward(
+                &mels[start * WINDOW..],
+                batch.min(n - start),
+                &mut out[to..],
+            );
         }
         out
     };
     let (full, half) = (run(Precision::F32, n), run(Precision::Bf16, n));
     assert_ne!(full, half);
-    assert_eq!(half, run(Precision::Bf16, 1), "the same bits whatever the batch");
+    assert_eq!(
+        half,
+        run(Precision::Bf16, 1),
+        "the same bits whatever the batch"
+    );
     for (a, b) in full.chunks_exact(128).zip(half.chunks_exact(128)) {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        let dot =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
         let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
         assert!(cosine > 0.999, "{cosine}");
     }
@@ -113,7 +131,10 @@ fn results_are_the_same_bits_whatever_batch_and_threads() {
     let n = 19;
     let mels = mels(8, n * WINDOW);
     let run = |threads: usize, batch: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let mut out = vec![0.0; n * net.dimension()];
         pool.install(|| {
             for start in (0..n).step_by(batch) {
@@ -126,15 +147,24 @@ fn results_are_the_same_bits_whatever_batch_and_threads() {
     };
     let expected = run(1, 1);
     for (threads, batch) in [(1, 19), (2, 1), (3, 5), (4, 19), (5, 8)] {
-        assert_eq!(run(threads, batch), expected, "{threads} threads, batches of {batch}");
+        assert_eq!(
+            run(threads, batch),
+            expected,
+            "{threads} threads, batches of {batch}"
+        );
     }
 }
 
 #[test]
 fn training_gradients_equal_candles_autograd() -> Result<()> {
-    for (isa, (h, w, n)) in Isa::available().into_iter().zip([(24, 35, 3), (16, 24, 2), (17, 16, 4)]) {
+    for (isa, (h, w, n)) in
+        Isa::available()
+            .into_iter()
+            .zip([(24, 35, 3), (16, 24, 2), (17, 16, 4)])
+    {
         let weights = OpenL3Weights::seeded(21, &[16, 32, 48, 16, 32, 48, 144, 64]);
-        let mut train = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
+        let mut train =
+            OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
         let mels = mels(9, n * h * w);
         let embeddings = train.forward(&mels, n);
         let target = random(10, embeddings.len());
@@ -175,9 +205,13 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
     let mels = mels(12, n * h * w);
     let target = random(13, n * 32);
     let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| {
-            let mut train = OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
+            let mut train =
+                OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
             let mut losses = Vec::new();
             for _ in 0..8 {
                 let out = train.forward(&mels, n);
@@ -228,15 +262,28 @@ fn weights_are_checked_by_name_and_length() {
     });
     assert_eq!(named.len(), 16 + 32);
     assert!(OpenL3Weights::from_named(|name| named.get(name).cloned()).unwrap() == weights);
-    let missing =
-        OpenL3Weights::from_named(|name| named.get(name).filter(|_| name != "conv2d_4.weight").cloned());
-    assert!(missing.unwrap_err().to_string().contains("conv2d_4.weight"));
-    let short = OpenL3Weights::from_named(|name| {
+    let missing = OpenL3Weights::from_named(|name| {
         named
             .get(name)
-            .map(|v| if name == "batch_normalization_8.bias" { v[1..].to_vec() } else { v.clone() })
+            .filter(|_| name != "conv2d_4.weight")
+            .cloned()
     });
-    assert!(short.unwrap_err().to_string().contains("expected 16 values, found 15"));
+    assert!(missing.unwrap_err().to_string().contains("conv2d_4.weight"));
+    let short = OpenL3Weights::from_named(|name| {
+        named.get(name).map(|v| {
+            if name == "batch_normalization_8.bias" {
+                v[1..].to_vec()
+            } else {
+                v.clone()
+            }
+        })
+    });
+    assert!(
+        short
+            .unwrap_err()
+            .to_string()
+            .contains("expected 16 values, found 15")
+    );
 }
 
 #[test]
@@ -256,8 +303,12 @@ fn bf16_backward_only_rounds() {
     };
     let ((layout, full), (_, half)) = (run(Precision::F32), run(Precision::Bf16));
     for parameter in layout.iter().filter(|p| p.decays) {
-        let (a, b) = (&full[parameter.range.clone()], &half[parameter.range.clone()]);
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        let (a, b) = (
+            &full[parameter.range.clone()],
+            &half[parameter.range.clone()],
+        );
+        let dot =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
         let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
         assert!(cosine > 0.998, "{}: {cosine}", parameter.name);
     }

@@ -6,11 +6,15 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 /// How far Candle's gradient of a function's sum is from central differences, over the largest difference.
 fn error_of(shape: &[usize], function: impl Fn(&Tensor) -> Result<Tensor>) -> Result<f64> {
     let n: usize = shape.iter().product();
-    let start: Vec<f64> = (0..n).map(|i| (i as f64 * 0.7 + (i as f64 * 0.13).sin()).sin()).collect();
+    let start: Vec<f64> = (0..n)
+        .map(|i| (i as f64 * 0.7 + (i as f64 * 0.13).sin()).sin())
+        .collect();
     // Weights that are no two alike, so that no place can stand for another.
     let sum = |x: &Tensor| -> Result<Tensor> {
         let y = function(x)?.flatten_all()?;
-        let weights: Vec<f64> = (0..y.elem_count()).map(|i| 1.0 + (i as f64 * 1.3).cos()).collect();
+        let weights: Vec<f64> = (0..y.elem_count())
+            .map(|i| 1.0 + (i as f64 * 1.3).cos())
+            .collect();
         (&y * Tensor::from_vec(weights, y.elem_count(), &Device::Cpu)?)?.sum_all()
     };
     let x = Var::from_vec(start.clone(), shape, &Device::Cpu)?;
@@ -34,12 +38,20 @@ fn error_of(shape: &[usize], function: impl Fn(&Tensor) -> Result<Tensor>) -> Re
 
 fn kernel(shape: &[usize]) -> Result<Tensor> {
     let n: usize = shape.iter().product();
-    Tensor::from_vec((0..n).map(|i| (i as f64 * 1.1).cos()).collect::<Vec<f64>>(), shape, &Device::Cpu)
+    Tensor::from_vec(
+        (0..n).map(|i| (i as f64 * 1.1).cos()).collect::<Vec<f64>>(),
+        shape,
+        &Device::Cpu,
+    )
 }
 
 /// The gradient of a variable.
 fn gradient(y: &Tensor, x: &Var) -> Result<Option<Vec<f32>>> {
-    y.sum_all()?.backward()?.get(x).map(|found| found.flatten_all()?.to_vec1()).transpose()
+    y.sum_all()?
+        .backward()?
+        .get(x)
+        .map(|found| found.flatten_all()?.to_vec1())
+        .transpose()
 }
 
 #[test]
@@ -48,7 +60,9 @@ fn conv1d_has_a_wrong_gradient_and_an_image_of_one_row_has_not() -> Result<()> {
     let wrong = error_of(&[2, 2, 7], |x| x.conv1d(&weight, 0, 1, 1, 1))?;
     assert!(wrong > 0.1, "conv1d has been put right: {wrong:e}");
     let row = weight.unsqueeze(2)?;
-    let right = error_of(&[2, 2, 7], |x| x.unsqueeze(2)?.conv2d(&row, 0, 1, 1, 1)?.squeeze(2))?;
+    let right = error_of(&[2, 2, 7], |x| {
+        x.unsqueeze(2)?.conv2d(&row, 0, 1, 1, 1)?.squeeze(2)
+    })?;
     assert!(right < 1e-6, "{right:e}");
     Ok(())
 }
@@ -62,7 +76,11 @@ fn pools_of_odd_sides_have_wrong_gradients_and_a_gathered_maximum_has_not() -> R
         assert!(wrong > 0.1, "{name} has been put right: {wrong:e}");
     }
     let right = error_of(&[1, 2, 5, 7], |x| {
-        let x = x.narrow(2, 0, 4)?.narrow(3, 0, 6)?.contiguous()?.reshape((1, 2, 2, 2, 3, 2))?;
+        let x = x
+            .narrow(2, 0, 4)?
+            .narrow(3, 0, 6)?
+            .contiguous()?
+            .reshape((1, 2, 2, 2, 3, 2))?;
         let x = x.transpose(3, 4)?.contiguous()?.reshape((1, 2, 2, 3, 4))?;
         x.gather(&x.argmax_keepdim(D::Minus1)?, D::Minus1)
     })?;
@@ -96,9 +114,16 @@ fn fused_softmax_and_norms_have_no_gradient_and_say_nothing() -> Result<()> {
     for (name, y) in [
         ("softmax_last_dim", candle_nn::ops::softmax_last_dim(&x)?),
         ("rms_norm", candle_nn::ops::rms_norm(&x, &one, 1e-5)?),
-        ("layer_norm", candle_nn::ops::layer_norm(&x, &one, &one, 1e-5)?),
+        (
+            "layer_norm",
+            candle_nn::ops::layer_norm(&x, &one, &one, 1e-5)?,
+        ),
     ] {
-        let found = weighted(y)?.sum_all()?.backward().ok().and_then(|all| all.get(&x).cloned());
+        let found = weighted(y)?
+            .sum_all()?
+            .backward()
+            .ok()
+            .and_then(|all| all.get(&x).cloned());
         assert!(found.is_none(), "{name} has got a gradient");
     }
     assert!(gradient(&weighted(candle_nn::ops::softmax(&x, 1)?)?, &x)?.is_some());
@@ -107,5 +132,8 @@ fn fused_softmax_and_norms_have_no_gradient_and_say_nothing() -> Result<()> {
 
 #[test]
 fn random_numbers_on_the_cpu_cannot_be_seeded() {
-    assert!(Device::Cpu.set_seed(1).is_err(), "dropout and first weights may come from Candle now");
+    assert!(
+        Device::Cpu.set_seed(1).is_err(),
+        "dropout and first weights may come from Candle now"
+    );
 }

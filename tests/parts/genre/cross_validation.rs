@@ -21,7 +21,11 @@ pub(crate) struct CrossValidated {
 }
 
 /// Five folds by group, dealt some times; engines that may know the groups of their training part or not.
-pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, dealings: u64) -> CrossValidated {
+pub(crate) fn cross_validated(
+    data: &Taggrams,
+    knows_groups: bool,
+    dealings: u64,
+) -> CrossValidated {
     let n = data.classes.len();
     let classes: Vec<Vec<usize>> = data.classes.iter().map(|c| vec![*c]).collect();
     let mut right = [0.0; 3];
@@ -33,7 +37,11 @@ pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, dealings: u64
         for fold in 0..5 {
             let (train, test): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| folds[i] != fold);
             let trained = data.subset(&train);
-            let trained = if knows_groups { trained } else { trained.ungrouped() };
+            let trained = if knows_groups {
+                trained
+            } else {
+                trained.ungrouped()
+            };
             let asked = data.subset(&test);
             let p = trained.fit().probabilities(&asked.queries()).unwrap();
             for (i, (&row, &class)) in test.iter().zip(&asked.classes).enumerate() {
@@ -41,7 +49,8 @@ pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, dealings: u64
                 for (sum, is_right) in right.iter_mut().zip(is_right) {
                     *sum += f64::from(u8::from(is_right)) / (n as u64 * dealings) as f64;
                 }
-                gain[row] += f64::from(i8::from(is_right[0]) - i8::from(is_right[1])) / dealings as f64;
+                gain[row] +=
+                    f64::from(i8::from(is_right[0]) - i8::from(is_right[1])) / dealings as f64;
                 sure.push((f64::from(p.fused[[i, argmax(p.fused.row(i))]]), is_right[0]));
             }
         }
@@ -51,5 +60,12 @@ pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, dealings: u64
     let variance = gain.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n as f64;
     let [fused, head, vote] = right;
     let calibration_error = each.iter().sum::<f64>() / dealings as f64;
-    CrossValidated { fused, head, vote, error: (variance / n as f64).sqrt(), calibration_error, each }
+    CrossValidated {
+        fused,
+        head,
+        vote,
+        error: (variance / n as f64).sqrt(),
+        calibration_error,
+        each,
+    }
 }

@@ -8,8 +8,18 @@ use voisin_base::track::TrackId;
 use voisin_learn::genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors};
 
 /// Ten genres as GTZAN numbers them.
-pub(crate) const GENRES: [&str; 10] =
-    ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"];
+pub(crate) const GENRES: [&str; 10] = [
+    "blues",
+    "classical",
+    "country",
+    "disco",
+    "hiphop",
+    "jazz",
+    "metal",
+    "pop",
+    "reggae",
+    "rock",
+];
 
 /// Tracks of gtzan-taggrams: the mean of their windows' tag activations.
 pub(crate) struct Taggrams {
@@ -22,8 +32,10 @@ pub(crate) struct Taggrams {
 impl Taggrams {
     /// `None`, with a message, where the development data is not there.
     pub(crate) fn load(part: &str) -> Option<Self> {
-        let root = std::env::var_os("VOISIN_DEV_DATA")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+        let root = std::env::var_os("VOISIN_DEV_DATA").map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+            PathBuf::from,
+        );
         let path = root.join("gtzan-taggrams").join(format!("{part}.npz"));
         let Ok(file) = std::fs::File::open(&path) else {
             println!("skipped: no development data at {}", path.display());
@@ -36,12 +48,16 @@ impl Taggrams {
             bytes
         };
         let x: Array2<f32> = ndarray_npy::ReadNpyExt::read_npy(&entry("X.npy")[..]).unwrap();
-        let y: ndarray::Array1<i64> = ndarray_npy::ReadNpyExt::read_npy(&entry("Y.npy")[..]).unwrap();
+        let y: ndarray::Array1<i64> =
+            ndarray_npy::ReadNpyExt::read_npy(&entry("Y.npy")[..]).unwrap();
         let names = unicode_npy(&entry("IDS.npy"));
         let mut tracks: Vec<&String> = names.iter().collect();
         tracks.sort();
         tracks.dedup();
-        let owner: Vec<usize> = names.iter().map(|n| tracks.binary_search(&n).unwrap()).collect();
+        let owner: Vec<usize> = names
+            .iter()
+            .map(|n| tracks.binary_search(&n).unwrap())
+            .collect();
         let mut vectors = Array2::<f32>::zeros((tracks.len(), x.ncols()));
         let mut counts = vec![0.0f32; tracks.len()];
         let mut classes = vec![0; tracks.len()];
@@ -61,7 +77,11 @@ impl Taggrams {
                 class * 1000 + name.split('.').nth(1).unwrap().parse::<usize>().unwrap() / 10
             })
             .collect();
-        Some(Self { vectors, classes, groups })
+        Some(Self {
+            vectors,
+            classes,
+            groups,
+        })
     }
 
     pub(crate) fn subset(&self, rows: &[usize]) -> Self {
@@ -73,11 +93,23 @@ impl Taggrams {
     }
 
     pub(crate) fn labels(&self) -> Vec<Vec<Genre>> {
-        self.classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect()
+        self.classes
+            .iter()
+            .map(|&c| vec![Genre::plain(GENRES[c])])
+            .collect()
     }
 
-    pub(crate) fn set<'a>(&'a self, ids: &'a [TrackId], labels: &'a [Vec<Genre>]) -> LabelledVectors<'a> {
-        LabelledVectors { ids, vectors: self.vectors.view(), labels, groups: &self.groups }
+    pub(crate) fn set<'a>(
+        &'a self,
+        ids: &'a [TrackId],
+        labels: &'a [Vec<Genre>],
+    ) -> LabelledVectors<'a> {
+        LabelledVectors {
+            ids,
+            vectors: self.vectors.view(),
+            labels,
+            groups: &self.groups,
+        }
     }
 
     pub(crate) fn ids(&self) -> Vec<TrackId> {
@@ -85,7 +117,12 @@ impl Taggrams {
     }
 
     pub(crate) fn fit(&self) -> GenreModel {
-        GenreModel::fit(&self.set(&self.ids(), &self.labels()), &FitOptions::default()).unwrap().0
+        GenreModel::fit(
+            &self.set(&self.ids(), &self.labels()),
+            &FitOptions::default(),
+        )
+        .unwrap()
+        .0
     }
 
     pub(crate) fn queries(&self) -> QueryVectors<'_> {
@@ -94,11 +131,16 @@ impl Taggrams {
 
     /// The same, with nothing known of who made what.
     pub(crate) fn ungrouped(self) -> Self {
-        Self { groups: (0..self.classes.len()).collect(), ..self }
+        Self {
+            groups: (0..self.classes.len()).collect(),
+            ..self
+        }
     }
 
     pub(crate) fn without(&self, class: usize) -> Self {
-        let rows: Vec<usize> = (0..self.classes.len()).filter(|&i| self.classes[i] != class).collect();
+        let rows: Vec<usize> = (0..self.classes.len())
+            .filter(|&i| self.classes[i] != class)
+            .collect();
         self.subset(&rows)
     }
 }
@@ -107,7 +149,15 @@ impl Taggrams {
 pub(crate) fn unicode_npy(bytes: &[u8]) -> Vec<String> {
     let header = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
     let text = std::str::from_utf8(&bytes[10..10 + header]).unwrap();
-    let width: usize = text.split("<U").nth(1).unwrap().split('\'').next().unwrap().parse().unwrap();
+    let width: usize = text
+        .split("<U")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     bytes[10 + header..]
         .chunks_exact(4 * width)
         .map(|s| {
@@ -134,7 +184,9 @@ pub(crate) struct Blobs {
 
 pub(crate) fn blobs(genres: usize, per_genre: usize, d: usize, spread: f32, seed: u64) -> Blobs {
     let mut rng = StdRng::seed_from_u64(7);
-    let centres: Vec<f32> = (0..genres * d).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
+    let centres: Vec<f32> = (0..genres * d)
+        .map(|_| rng.random::<f32>() * 2.0 - 1.0)
+        .collect();
     let mut rng = StdRng::seed_from_u64(seed);
     let n = genres * per_genre;
     let classes: Vec<usize> = (0..n).map(|i| i % genres).collect();
@@ -145,8 +197,13 @@ pub(crate) fn blobs(genres: usize, per_genre: usize, d: usize, spread: f32, seed
     Blobs {
         ids: (0..n as i64).map(TrackId).collect(),
         vectors,
-        labels: classes.iter().map(|c| vec![Genre::plain(&format!("genre {c:02}"))]).collect(),
-        groups: (0..n).map(|i| i % genres + genres * (i / (3 * genres))).collect(),
+        labels: classes
+            .iter()
+            .map(|c| vec![Genre::plain(&format!("genre {c:02}"))])
+            .collect(),
+        groups: (0..n)
+            .map(|i| i % genres + genres * (i / (3 * genres)))
+            .collect(),
         classes,
     }
 }

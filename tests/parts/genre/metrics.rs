@@ -8,12 +8,19 @@ use voisin_learn::Svm;
 use voisin_learn::metrics;
 
 fn golden(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/genre").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/genre")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 fn floats(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
 }
 
 fn rows(value: &Value) -> Vec<Vec<f64>> {
@@ -27,7 +34,11 @@ fn numbers(value: &Value) -> Vec<usize> {
 fn matrix(value: &Value) -> Array2<f32> {
     let rows = rows(value);
     let d = rows[0].len();
-    Array2::from_shape_vec((rows.len(), d), rows.into_iter().flatten().map(|v| v as f32).collect()).unwrap()
+    Array2::from_shape_vec(
+        (rows.len(), d),
+        rows.into_iter().flatten().map(|v| v as f32).collect(),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -44,17 +55,27 @@ fn metrics_are_scikit_learns() {
         assert!((a - b).abs() < 1e-9, "{name}: {a}, scikit-learn {b}");
     };
     let m = metrics::confusion(&truth, &answer, 5);
-    let theirs: Vec<Vec<usize>> = golden["confusion"].as_array().unwrap().iter().map(numbers).collect();
+    let theirs: Vec<Vec<usize>> = golden["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(numbers)
+        .collect();
     assert_eq!(m, theirs);
     near(metrics::accuracy(&m), "accuracy");
     near(metrics::balanced_accuracy(&m), "balanced_accuracy");
     near(metrics::macro_f1(&m), "macro_f1");
     near(metrics::top_k_accuracy(&truth, &p, 2), "top2");
     near(metrics::log_loss(&truth, &p), "log_loss");
-    let sure: Vec<(f64, bool)> = (0..truth.len()).map(|i| (p[i][answer[i]], answer[i] == truth[i])).collect();
+    let sure: Vec<(f64, bool)> = (0..truth.len())
+        .map(|i| (p[i][answer[i]], answer[i] == truth[i]))
+        .collect();
     near(metrics::expected_calibration_error(&sure, 10), "ece");
-    let (precision, recall, f1) =
-        (floats(&golden["precision"]), floats(&golden["recall"]), floats(&golden["f1"]));
+    let (precision, recall, f1) = (
+        floats(&golden["precision"]),
+        floats(&golden["recall"]),
+        floats(&golden["f1"]),
+    );
     for (c, m) in metrics::per_class(&m).iter().enumerate() {
         assert!((m.precision - precision[c]).abs() < 1e-9 && (m.recall - recall[c]).abs() < 1e-9);
         assert!((m.f1 - f1[c]).abs() < 1e-9);
@@ -63,7 +84,9 @@ fn metrics_are_scikit_learns() {
     for c in 0..5 {
         let scores: Vec<f64> = p.iter().map(|row| row[c]).collect();
         let positive: Vec<bool> = truth.iter().map(|t| *t == c).collect();
-        assert!((metrics::auc(&scores, &positive).unwrap() - floats(&golden["auc"])[c]).abs() < 1e-9);
+        assert!(
+            (metrics::auc(&scores, &positive).unwrap() - floats(&golden["auc"])[c]).abs() < 1e-9
+        );
         let ap = metrics::average_precision(&scores, &positive).unwrap();
         assert!((ap - floats(&golden["average_precision"])[c]).abs() < 1e-9);
         let curve = metrics::roc_curve(&scores, &positive);

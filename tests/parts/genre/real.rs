@@ -9,26 +9,52 @@ use crate::genre::data::{Taggrams, argmax};
 #[test]
 fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
     // with the groups known, and without
-    for data in [Taggrams::load("train"), Taggrams::load("train").map(Taggrams::ungrouped)] {
+    for data in [
+        Taggrams::load("train"),
+        Taggrams::load("train").map(Taggrams::ungrouped),
+    ] {
         let Some(data) = data else { return };
         let left = data.without(6);
         let (ids, labels) = (left.ids(), left.labels());
-        let (model, held_out) = GenreModel::fit(&left.set(&ids, &labels), &FitOptions::default()).unwrap();
-        let of_metal: Vec<usize> = (0..data.classes.len()).filter(|&i| data.classes[i] == 6).collect();
+        let (model, held_out) =
+            GenreModel::fit(&left.set(&ids, &labels), &FitOptions::default()).unwrap();
+        let of_metal: Vec<usize> = (0..data.classes.len())
+            .filter(|&i| data.classes[i] == 6)
+            .collect();
         let metal = data.subset(&of_metal);
         let p = model.probabilities(&metal.queries()).unwrap();
-        let rock = p.fused.outer_iter().filter(|r| model.genres()[argmax(*r)].name() == "rock").count();
-        println!("metal, never trained on, called rock: {rock} of {}", metal.classes.len());
+        let rock = p
+            .fused
+            .outer_iter()
+            .filter(|r| model.genres()[argmax(*r)].name() == "rock")
+            .count();
+        println!(
+            "metal, never trained on, called rock: {rock} of {}",
+            metal.classes.len()
+        );
         assert!(rock * 100 >= 95 * metal.classes.len());
         let scores: Vec<f64> = held_out.novelty.iter().chain(&p.novelty).copied().collect();
-        let strange: Vec<bool> = (0..scores.len()).map(|i| i >= held_out.novelty.len()).collect();
+        let strange: Vec<bool> = (0..scores.len())
+            .map(|i| i >= held_out.novelty.len())
+            .collect();
         assert!(metrics::auc(&scores, &strange).unwrap() > 0.8);
     }
-    let Some(data) = Taggrams::load("train") else { return };
+    let Some(data) = Taggrams::load("train") else {
+        return;
+    };
     let ids = data.ids();
     let kin = kinship(&data.set(&ids, &data.labels()), &KinshipOptions::default()).unwrap();
-    for (genre, nearest) in [("metal", "rock"), ("blues", "country"), ("classical", "jazz")] {
-        assert_eq!(kin.of(&Genre::plain(genre)).unwrap().nearest[0].genre.name(), nearest);
+    for (genre, nearest) in [
+        ("metal", "rock"),
+        ("blues", "country"),
+        ("classical", "jazz"),
+    ] {
+        assert_eq!(
+            kin.of(&Genre::plain(genre)).unwrap().nearest[0]
+                .genre
+                .name(),
+            nearest
+        );
     }
 }
 
@@ -36,18 +62,25 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
 #[test]
 fn head_and_vote_together_are_calibrated_and_not_below_plain_regression() {
     for is_grouped in [true, false] {
-        let Some(data) = Taggrams::load("train") else { return };
+        let Some(data) = Taggrams::load("train") else {
+            return;
+        };
         let found = crate::genre::cross_validation::cross_validated(&data, is_grouped, 1);
         println!("{found:?}");
         let n = data.classes.len() as f64;
-        assert!(found.fused >= 0.815 && found.fused >= found.head - found.error, "{found:?} of {n}");
+        assert!(
+            found.fused >= 0.815 && found.fused >= found.head - found.error,
+            "{found:?} of {n}"
+        );
         assert!(found.calibration_error <= 0.05, "{found:?}");
     }
 }
 
 #[test]
 fn real_labels_flipped_are_found() {
-    let Some(data) = Taggrams::load("train") else { return };
+    let Some(data) = Taggrams::load("train") else {
+        return;
+    };
     let n = data.classes.len();
     let (mut precision, mut areas) = (0.0, 0.0);
     for seed in 0..5 {
@@ -61,12 +94,18 @@ fn real_labels_flipped_are_found() {
             }
         }
         let ids = changed.ids();
-        let found = suspects(&changed.set(&ids, &changed.labels()), &FitOptions::default()).unwrap();
+        let found = suspects(
+            &changed.set(&ids, &changed.labels()),
+            &FitOptions::default(),
+        )
+        .unwrap();
         let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
         let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
         precision += metrics::average_precision(&scores, &truth).unwrap() / 5.0;
         areas += metrics::auc(&scores, &truth).unwrap() / 5.0;
     }
-    println!("5 % of labels flipped, mean of five seeds: average precision {precision:.3}, AUC {areas:.3}");
+    println!(
+        "5 % of labels flipped, mean of five seeds: average precision {precision:.3}, AUC {areas:.3}"
+    );
     assert!(precision > 0.65 && areas > 0.95);
 }

@@ -5,7 +5,9 @@ use voisin_base::output::OutputTarget;
 use voisin_lab::eval::plots;
 use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
-use voisin_learn::genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship};
+use voisin_learn::genre::{
+    FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship,
+};
 
 use crate::genre::data::blobs;
 
@@ -37,7 +39,8 @@ fn kin_are_found_by_what_the_vectors_say() {
         assert!(kin.distance[a][a].abs() < 1e-12);
         for b in 0..4 {
             assert!(
-                (kin.distance[a][b] - kin.distance[b][a]).abs() < 1e-12 && kin.distance[a][b] <= 1.0 + 1e-9
+                (kin.distance[a][b] - kin.distance[b][a]).abs() < 1e-12
+                    && kin.distance[a][b] <= 1.0 + 1e-9
             );
         }
     }
@@ -46,11 +49,17 @@ fn kin_are_found_by_what_the_vectors_say() {
     assert_eq!(place(1).abs_diff(place(3)), 1);
     order.sort_unstable();
     assert_eq!(order, [0, 1, 2, 3]);
-    for scene in [plots::kinship_heat_map(&kin), plots::kinship_dendrogram(&kin)] {
+    for scene in [
+        plots::kinship_heat_map(&kin),
+        plots::kinship_dendrogram(&kin),
+    ] {
         assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
     }
     // The genre itself is no distance, and the scales have names.
-    let (heat, tree) = (plots::kinship_heat_map(&kin).svg(), plots::kinship_dendrogram(&kin).svg());
+    let (heat, tree) = (
+        plots::kinship_heat_map(&kin).svg(),
+        plots::kinship_dendrogram(&kin).svg(),
+    );
     for text in ["0, near", "far, 1", "itself"] {
         assert!(heat.contains(text), "{text}: {heat}");
     }
@@ -66,29 +75,63 @@ fn an_evaluation_is_complete_and_readable() {
             *labels = vec![Genre::plain("<b>Drum & Bass</b>")];
         }
     }
-    let options = EvalOptions { folds: 4, repeats: 1, ..EvalOptions::default() };
+    let options = EvalOptions {
+        folds: 4,
+        repeats: 1,
+        ..EvalOptions::default()
+    };
     let report = evaluate_genre(&data.set(), &options).unwrap();
     let names: Vec<&str> = report.methods.iter().map(|m| m.method.as_str()).collect();
-    assert_eq!(names, ["fused", "head", "vote", "rbf svm", "nearest centroid", "majority"]);
+    assert_eq!(
+        names,
+        [
+            "fused",
+            "head",
+            "vote",
+            "rbf svm",
+            "nearest centroid",
+            "majority"
+        ]
+    );
     let accuracy = |i: usize| report.methods[i].accuracy.mean;
-    assert!(accuracy(0) > 0.7 && accuracy(3) > 0.7 && accuracy(5) < 0.4, "{:?}", report.methods);
+    assert!(
+        accuracy(0) > 0.7 && accuracy(3) > 0.7 && accuracy(5) < 0.4,
+        "{:?}",
+        report.methods
+    );
     assert_eq!(report.figures.confusion.iter().flatten().sum::<usize>(), 96);
-    assert!(report.figures.per_class.iter().all(|g| g.auc.is_some_and(|a| a > 0.85)));
+    assert!(
+        report
+            .figures
+            .per_class
+            .iter()
+            .all(|g| g.auc.is_some_and(|a| a > 0.85))
+    );
     let risk = &report.figures.risk_coverage;
     assert!((risk[risk.len() - 1].coverage - 1.0).abs() < 1e-12);
     let (text, _) = report.page().markdown("report");
-    assert!(text.contains("fused") && text.contains("genre 01") && text.contains("answered"), "{text}");
+    assert!(
+        text.contains("fused") && text.contains("genre 01") && text.contains("answered"),
+        "{text}"
+    );
     let html = report.page().html();
     assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 5);
     assert!(html.contains("prefers-color-scheme:dark") && html.contains("max-width:40rem"));
     assert!(!html.contains("<b>Drum") && html.contains("&lt;b&gt;Drum &amp; Bass&lt;/b&gt;"));
-    assert!(!html.contains("<script") && html.contains("default-src 'none'") && !html.contains("src="));
+    assert!(
+        !html.contains("<script") && html.contains("default-src 'none'") && !html.contains("src=")
+    );
     assert!(report.json()["details"]["genres"][0]["precision"].is_number());
     // everybody is one artist
     let mut set = data.set();
     let one = vec![1; 96];
     set.groups = &one;
-    assert!(evaluate_genre(&set, &options).unwrap_err().to_string().contains("4 folds"));
+    assert!(
+        evaluate_genre(&set, &options)
+            .unwrap_err()
+            .to_string()
+            .contains("4 folds")
+    );
 }
 
 #[test]
@@ -109,17 +152,34 @@ fn other_peoples_vectors_are_trained_on_and_predicted() {
     let x = read_vectors(&at("x.npy")).unwrap();
     let t = read_vectors(&at("t.npy")).unwrap();
     let labels = read_labels(&at("l.csv"), x.nrows()).unwrap();
-    assert_eq!(labels[0].iter().map(Genre::name).collect::<Vec<_>>(), ["genre 00", "Extra", "More"]);
+    assert_eq!(
+        labels[0].iter().map(Genre::name).collect::<Vec<_>>(),
+        ["genre 00", "Extra", "More"]
+    );
     let groups = read_groups(&at("g.csv"), x.nrows()).unwrap();
     let same = |a: &[usize]| {
-        (0..60).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i] == a[j]).collect::<Vec<_>>()
+        (0..60)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .map(|(i, j)| a[i] == a[j])
+            .collect::<Vec<_>>()
     };
     assert_eq!(same(&groups), same(&train.groups));
-    let set = LabelledVectors { ids: &train.ids, vectors: x.view(), labels: &labels, groups: &groups };
+    let set = LabelledVectors {
+        ids: &train.ids,
+        vectors: x.view(),
+        labels: &labels,
+        groups: &groups,
+    };
     let out = at("predictions.csv");
     let output = OutputTarget::data(&out, false).unwrap();
-    let (_, rows) =
-        predict_files(&set, &t, &output, &FitOptions::default(), &PredictOptions::default()).unwrap();
+    let (_, rows) = predict_files(
+        &set,
+        &t,
+        &output,
+        &FitOptions::default(),
+        &PredictOptions::default(),
+    )
+    .unwrap();
     assert_eq!(rows, 18);
     let mut reader = csv::Reader::from_path(&out).unwrap();
     assert_eq!(
@@ -133,7 +193,8 @@ fn other_peoples_vectors_are_trained_on_and_predicted() {
             let r = r.as_ref().unwrap();
             assert_eq!(r[0], i.to_string());
             assert!(
-                (0.0..=1.0).contains(&r[2].parse::<f64>().unwrap()) && ["true", "false"].contains(&&r[3])
+                (0.0..=1.0).contains(&r[2].parse::<f64>().unwrap())
+                    && ["true", "false"].contains(&&r[3])
             );
             r[1] == *test.labels[*i][0].name()
         })
@@ -142,9 +203,17 @@ fn other_peoples_vectors_are_trained_on_and_predicted() {
 
     std::fs::write(at("bad.csv"), "row,genre\n99,Rock\n").unwrap();
     let error = read_labels(&at("bad.csv"), 60).unwrap_err().to_string();
-    assert!(error.contains("line 2") && error.contains("row 99"), "{error}");
+    assert!(
+        error.contains("line 2") && error.contains("row 99"),
+        "{error}"
+    );
     std::fs::write(at("bad.csv"), "track,label\n0,Rock\n").unwrap();
     let error = read_labels(&at("bad.csv"), 60).unwrap_err().to_string();
     assert!(error.contains("row and genre"), "{error}");
-    assert!(read_vectors(&at("l.csv")).unwrap_err().to_string().contains(".npy"));
+    assert!(
+        read_vectors(&at("l.csv"))
+            .unwrap_err()
+            .to_string()
+            .contains(".npy")
+    );
 }

@@ -2,7 +2,8 @@
 
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 use voisin_learn::genre::{
-    FitOptions, Genre, GenreModel, Kinship, KinshipOptions, PredictOptions, QueryVectors, kinship, suspects,
+    FitOptions, Genre, GenreModel, Kinship, KinshipOptions, PredictOptions, QueryVectors, kinship,
+    suspects,
 };
 
 use crate::genre::data::{Blobs, blobs};
@@ -25,7 +26,12 @@ fn collection(per_class: usize, seed: u64) -> Blobs {
 }
 
 fn distance(kin: &Kinship, a: &str, b: &str) -> f64 {
-    let place = |name: &str| kin.genres.iter().position(|g| g.genre.name() == name).unwrap();
+    let place = |name: &str| {
+        kin.genres
+            .iter()
+            .position(|g| g.genre.name() == name)
+            .unwrap()
+    };
     kin.distance[place(a)][place(b)]
 }
 
@@ -43,12 +49,25 @@ fn genres_of_the_same_tracks_are_at_distance_zero() {
         *labels = names.iter().map(|name| Genre::plain(name)).collect();
     }
     let kin = kinship(&made.set(), &KinshipOptions::default()).unwrap();
-    for (a, b) in [("Classical", "Baroque"), ("Ambient", "Downtempo"), ("Lounge", "Trance")] {
-        assert!(distance(&kin, a, b) < 1e-6, "{a} and {b}: {}", distance(&kin, a, b));
+    for (a, b) in [
+        ("Classical", "Baroque"),
+        ("Ambient", "Downtempo"),
+        ("Lounge", "Trance"),
+    ] {
+        assert!(
+            distance(&kin, a, b) < 1e-6,
+            "{a} and {b}: {}",
+            distance(&kin, a, b)
+        );
         let genre = kin.of(&Genre::plain(a)).unwrap();
         let other = genre.nearest.iter().find(|k| k.genre.name() == b).unwrap();
-        assert!(other.low.abs() < 1e-6 && other.high.abs() < 1e-6, "{other:?}");
-        assert!((other.votes - 1.0).abs() < 1e-9 && other.neighbourhood == 0.0 && other.centroid < 1e-6);
+        assert!(
+            other.low.abs() < 1e-6 && other.high.abs() < 1e-6,
+            "{other:?}"
+        );
+        assert!(
+            (other.votes - 1.0).abs() < 1e-9 && other.neighbourhood == 0.0 && other.centroid < 1e-6
+        );
     }
     assert!(distance(&kin, "Classical", "Rock") > 0.5 && distance(&kin, "Baroque", "Techno") > 0.5);
     assert!((distance(&kin, "Classical", "Rock") - distance(&kin, "Baroque", "Rock")).abs() < 1e-6);
@@ -62,11 +81,22 @@ fn a_genre_lies_nearer_to_the_one_that_holds_it() {
         let genre = kin.of(&Genre::plain(name)).unwrap();
         genre.within.iter().map(ToString::to_string).collect()
     };
-    assert_eq!((within("Bebop"), within("Alternative")), (vec!["Jazz".to_owned()], vec!["Rock".to_owned()]));
-    assert!(["Jazz", "Rock", "Pop"].iter().all(|name| within(name).is_empty()));
+    assert_eq!(
+        (within("Bebop"), within("Alternative")),
+        (vec!["Jazz".to_owned()], vec!["Rock".to_owned()])
+    );
+    assert!(
+        ["Jazz", "Rock", "Pop"]
+            .iter()
+            .all(|name| within(name).is_empty())
+    );
     let bebop = kin.of(&Genre::plain("Bebop")).unwrap();
     assert_eq!(bebop.nearest[0].genre.name(), "Jazz");
-    assert!(bebop.nearest[0].distance < 0.7 * bebop.nearest[1].distance, "{:?}", bebop.nearest);
+    assert!(
+        bebop.nearest[0].distance < 0.7 * bebop.nearest[1].distance,
+        "{:?}",
+        bebop.nearest
+    );
 }
 
 #[test]
@@ -78,9 +108,16 @@ fn a_trained_model_answers_with_every_genre_of_a_track() {
         "{:?}",
         model.quality()
     );
-    let answers = model.predict(&QueryVectors::of(test.vectors.view()), &PredictOptions::default()).unwrap();
+    let answers = model
+        .predict(
+            &QueryVectors::of(test.vectors.view()),
+            &PredictOptions::default(),
+        )
+        .unwrap();
     let share = |list: &[voisin_learn::genre::GenreShare], name: &str| {
-        list.iter().find(|s| s.genre.name() == name).map_or(0.0, |s| s.share)
+        list.iter()
+            .find(|s| s.genre.name() == name)
+            .map_or(0.0, |s| s.share)
     };
     let mut right = [0; 4];
     for (answer, &class) in answers.iter().zip(&test.classes) {
@@ -99,28 +136,61 @@ fn a_trained_model_answers_with_every_genre_of_a_track() {
             _ => said == ["Pop"],
         });
         // what lies within a genre is never likelier than it
-        assert!(p("Bebop") <= p("Jazz") + 1e-4 && p("Alternative") <= p("Rock") + 1e-4, "{answer:?}");
+        assert!(
+            p("Bebop") <= p("Jazz") + 1e-4 && p("Alternative") <= p("Rock") + 1e-4,
+            "{answer:?}"
+        );
     }
     assert!(right.iter().all(|&n| n >= 11), "{right:?}");
     // a track is judged by all its labels: jazz that is bebop is no suspect
     let found = suspects(&train.set(), &FitOptions::default()).unwrap();
-    assert!(found.iter().filter(|s| s.confident && train.classes[s.row] == 0).count() <= 1);
+    assert!(
+        found
+            .iter()
+            .filter(|s| s.confident && train.classes[s.row] == 0)
+            .count()
+            <= 1
+    );
     assert_eq!(held_out.rows.len(), 160);
 }
 
 #[test]
 fn an_evaluation_counts_a_track_in_each_of_its_genres() {
     let made = collection(24, 25);
-    let options = EvalOptions { repeats: 1, rivals: false, ..EvalOptions::default() };
+    let options = EvalOptions {
+        repeats: 1,
+        rivals: false,
+        ..EvalOptions::default()
+    };
     let report = evaluate_genre(&made.set(), &options).unwrap();
-    assert!(report.methods[0].accuracy.mean > 0.9, "{:?}", report.methods[0]);
+    assert!(
+        report.methods[0].accuracy.mean > 0.9,
+        "{:?}",
+        report.methods[0]
+    );
     let figures = &report.figures;
-    let of = |name: &str| figures.per_class.iter().find(|c| c.name == name).unwrap().measures;
-    let tracks: Vec<usize> =
-        ["Jazz", "Bebop", "Rock", "Alternative", "Pop"].map(|name| of(name).support).into();
+    let of = |name: &str| {
+        figures
+            .per_class
+            .iter()
+            .find(|c| c.name == name)
+            .unwrap()
+            .measures
+    };
+    let tracks: Vec<usize> = ["Jazz", "Bebop", "Rock", "Alternative", "Pop"]
+        .map(|name| of(name).support)
+        .into();
     assert_eq!(tracks, [48, 24, 24, 12, 24]);
     assert_eq!(figures.tracks, 96);
     // a hit in one of a track's genres is a hit in each
-    assert!(of("Bebop").recall > 0.9 && of("Alternative").recall > 0.9, "{:?}", figures.per_class);
-    assert!(report.methods[0].balanced_accuracy.mean > 0.9, "{:?}", report.methods[0]);
+    assert!(
+        of("Bebop").recall > 0.9 && of("Alternative").recall > 0.9,
+        "{:?}",
+        figures.per_class
+    );
+    assert!(
+        report.methods[0].balanced_accuracy.mean > 0.9,
+        "{:?}",
+        report.methods[0]
+    );
 }

@@ -7,33 +7,54 @@ use std::path::{Path, PathBuf};
 fn same_answers(a: &VectorIndex, b: &VectorIndex, queries: &Array2<f32>) {
     for mode_ in MODES {
         let found = a.search_batch(queries.view(), 12, &mode(mode_)).unwrap();
-        assert_eq!(found, b.search_batch(queries.view(), 12, &mode(mode_)).unwrap(), "{mode_}");
+        assert_eq!(
+            found,
+            b.search_batch(queries.view(), 12, &mode(mode_)).unwrap(),
+            "{mode_}"
+        );
     }
 }
 
 #[test]
 fn a_saved_index_answers_as_before() {
     let (n, dimension) = (2000, 80);
-    let (ids, vectors, queries) = (ids(n), clustered(10, n, dimension, 12), clustered(11, 30, dimension, 12));
+    let (ids, vectors, queries) = (
+        ids(n),
+        clustered(10, n, dimension, 12),
+        clustered(11, 30, dimension, 12),
+    );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let options = graph_options();
-    let mut index = VectorIndex::build(&ids[..1900], vectors.slice(s![..1900, ..]), &options).unwrap();
+    let mut index =
+        VectorIndex::build(&ids[..1900], vectors.slice(s![..1900, ..]), &options).unwrap();
     index.save_changes(&path, &stamp(dimension)).unwrap();
-    same_answers(&index, &VectorIndex::load(&path, &stamp(dimension)).unwrap(), &queries);
+    same_answers(
+        &index,
+        &VectorIndex::load(&path, &stamp(dimension)).unwrap(),
+        &queries,
+    );
 
     // What comes later goes to the small file beside it.
     let before = std::fs::read(&path).unwrap();
     for row in 1900..n {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
-    (0..300).step_by(3).for_each(|row| assert!(index.remove(ids[row])));
+    (0..300)
+        .step_by(3)
+        .for_each(|row| assert!(index.remove(ids[row])));
     index.remove(ids[1950]);
-    let later = IndexStamp { generation: 8, ..stamp(dimension) };
+    let later = IndexStamp {
+        generation: 8,
+        ..stamp(dimension)
+    };
     index.save_changes(&path, &later).unwrap();
     assert!(std::fs::read(&path).unwrap() == [&before[..], b"voisinTL"].concat());
     let loaded = VectorIndex::load(&path, &later).unwrap();
-    assert_eq!((loaded.len(), loaded.tracks()), (index.len(), index.tracks()));
+    assert_eq!(
+        (loaded.len(), loaded.tracks()),
+        (index.len(), index.tracks())
+    );
     assert_eq!(loaded.stats().tail, 99);
     same_answers(&index, &loaded, &queries);
 
@@ -41,14 +62,36 @@ fn a_saved_index_answers_as_before() {
     let rebuilt = rebuilt(&loaded, &options);
     rebuilt.save_changes(&path, &later).unwrap();
     let again = VectorIndex::load(&path, &later).unwrap();
-    assert_eq!((again.stats().tail, again.stats().tombstones, again.len()), (0, 0, index.len()));
+    assert_eq!(
+        (again.stats().tail, again.stats().tombstones, again.len()),
+        (0, 0, index.len())
+    );
 
     let load = |expected: &IndexStamp| VectorIndex::load(&path, expected).err();
-    assert!(matches!(load(&stamp(dimension)), Some(IndexError::Stale { expected: 7, actual: 8, .. })));
-    let other = IndexStamp { model_fingerprint: "91bc".into(), ..later.clone() };
+    assert!(matches!(
+        load(&stamp(dimension)),
+        Some(IndexError::Stale {
+            expected: 7,
+            actual: 8,
+            ..
+        })
+    ));
+    let other = IndexStamp {
+        model_fingerprint: "91bc".into(),
+        ..later.clone()
+    };
     assert!(matches!(load(&other), Some(IndexError::OtherModel { .. })));
-    let other = IndexStamp { dimension: 512, ..later };
-    assert!(matches!(load(&other), Some(IndexError::Dimension { expected: 80, actual: 512 })));
+    let other = IndexStamp {
+        dimension: 512,
+        ..later
+    };
+    assert!(matches!(
+        load(&other),
+        Some(IndexError::Dimension {
+            expected: 80,
+            actual: 512
+        })
+    ));
     let (_, stamp) = VectorIndex::open(&path).unwrap();
     assert_eq!(stamp.generation, 8);
     let missing = VectorIndex::load(Path::new("/nonexistent/index.bin"), &stamp);
@@ -66,14 +109,24 @@ fn vectors_without_groups_are_saved_and_opened() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let options = IndexOptions {
+        lists_from: 0,
+        ..IndexOptions::default()
+    };
     let index = VectorIndex::build(&ids(n), vectors.view(), &options).unwrap();
     index.save(&path, &stamp(dimension)).unwrap();
     let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
     let queries = vectors.slice(s![..20, ..]).to_owned();
     for k in [10, 100] {
-        let found = index.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap();
-        assert_eq!(found, opened.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap());
+        let found = index
+            .search_batch(queries.view(), k, &mode(SearchMode::Lists))
+            .unwrap();
+        assert_eq!(
+            found,
+            opened
+                .search_batch(queries.view(), k, &mode(SearchMode::Lists))
+                .unwrap()
+        );
     }
 }
 
@@ -87,22 +140,37 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
         index.save(&path, &stamp(dimension)).unwrap();
         let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
         assert_eq!(opened.tracks(), index.tracks());
-        let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+        let exact = SearchParams {
+            mode: SearchMode::Exact,
+            ..SearchParams::default()
+        };
         for (row, &id) in ids.iter().enumerate() {
-            let found = opened.search(&vectors.row(row).to_vec(), 1, &exact).unwrap();
-            assert!(found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3, "{found:?}");
+            let found = opened
+                .search(&vectors.row(row).to_vec(), 1, &exact)
+                .unwrap();
+            assert!(
+                found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3,
+                "{found:?}"
+            );
             assert_eq!(opened.vector(id), index.vector(id));
         }
     }
     let wide = Array2::zeros((0, 65_537));
     let refused = VectorIndex::build(&[], wide.view(), &IndexOptions::default());
-    assert!(matches!(refused, Err(IndexError::Option { name: "dimension", .. })));
+    assert!(matches!(
+        refused,
+        Err(IndexError::Option {
+            name: "dimension",
+            ..
+        })
+    ));
 }
 
 /// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.
 fn fixed(n: usize, dimension: usize) -> Array2<f32> {
-    let mut vectors =
-        Array2::from_shape_fn((n, dimension), |(i, j)| ((i as f32 + 1.) * (j as f32 + 0.7)).sin());
+    let mut vectors = Array2::from_shape_fn((n, dimension), |(i, j)| {
+        ((i as f32 + 1.) * (j as f32 + 0.7)).sin()
+    });
     for mut vector in vectors.outer_iter_mut() {
         let norm = vector.dot(&vector).sqrt();
         vector /= norm;
@@ -116,12 +184,18 @@ fn fixed(n: usize, dimension: usize) -> Array2<f32> {
 #[ignore = "writes test data"]
 fn write_fixture() {
     let (ids, vectors) = (ids(130), fixed(130, 16));
-    let options =
-        IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 40, ..IndexOptions::default() };
+    let options = IndexOptions {
+        m: 4,
+        graph_from: 0,
+        lists_from: 0,
+        ef_construction: 40,
+        ..IndexOptions::default()
+    };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("v8.bin");
-    let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
+    let mut index =
+        VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
     index.save_changes(&path, &stamp(16)).unwrap();
     for row in 120..130 {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
@@ -129,7 +203,15 @@ fn write_fixture() {
     for row in [3, 50, 125] {
         index.remove(ids[row]);
     }
-    index.save_changes(&path, &IndexStamp { generation: 20, ..stamp(16) }).unwrap();
+    index
+        .save_changes(
+            &path,
+            &IndexStamp {
+                generation: 20,
+                ..stamp(16)
+            },
+        )
+        .unwrap();
 }
 
 /// Where the fuzz target of index files starts from: the length of the base, the base, the tail.
@@ -142,15 +224,54 @@ fn fuzz_seeds() -> PathBuf {
 #[test]
 #[ignore = "writes test data"]
 fn write_fuzz_seeds() {
-    let plain = IndexOptions { m: 4, ef_construction: 40, ..IndexOptions::default() };
-    let lists = IndexOptions { lists_from: 0, ..plain };
+    let plain = IndexOptions {
+        m: 4,
+        ef_construction: 40,
+        ..IndexOptions::default()
+    };
+    let lists = IndexOptions {
+        lists_from: 0,
+        ..plain
+    };
     let kinds = [
         ("scan", 130, 16, plain),
         ("lists", 130, 16, lists),
-        ("graph", 130, 16, IndexOptions { graph_from: 0, ..lists }),
-        ("signs", 130, 16, IndexOptions { residual_bits: Some(1), ..lists }),
-        ("signs-in-all-directions", 1200, 128, IndexOptions { residual_bits: Some(1), ..lists }),
-        ("products", 130, 16, IndexOptions { metric: voisin_index::IndexMetric::InnerProduct, ..lists }),
+        (
+            "graph",
+            130,
+            16,
+            IndexOptions {
+                graph_from: 0,
+                ..lists
+            },
+        ),
+        (
+            "signs",
+            130,
+            16,
+            IndexOptions {
+                residual_bits: Some(1),
+                ..lists
+            },
+        ),
+        (
+            "signs-in-all-directions",
+            1200,
+            128,
+            IndexOptions {
+                residual_bits: Some(1),
+                ..lists
+            },
+        ),
+        (
+            "products",
+            130,
+            16,
+            IndexOptions {
+                metric: voisin_index::IndexMetric::InnerProduct,
+                ..lists
+            },
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
@@ -197,9 +318,15 @@ fn an_index_of_the_released_format_opens_and_answers() {
     let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
     let summary = VectorIndex::summary(&path).unwrap();
-    assert_eq!((summary.tracks, summary.tail, summary.tombstones), (127, 9, 2));
+    assert_eq!(
+        (summary.tracks, summary.tail, summary.tombstones),
+        (127, 9, 2)
+    );
     assert_eq!((summary.mode, summary.graph_from), (SearchMode::Lists, 0));
-    let expected = IndexStamp { generation: 20, ..stamp(16) };
+    let expected = IndexStamp {
+        generation: 20,
+        ..stamp(16)
+    };
     assert_eq!(summary.stamp, expected);
     let index = VectorIndex::load(&path, &expected).unwrap();
     assert_eq!(index.tracks(), left);
@@ -209,7 +336,9 @@ fn an_index_of_the_released_format_opens_and_answers() {
     for &row in &kept {
         let truth = brute(&left, &some, vectors.row(row));
         for mode_ in MODES {
-            let found = index.search(&vectors.row(row).to_vec(), 10, &mode(mode_)).unwrap();
+            let found = index
+                .search(&vectors.row(row).to_vec(), 10, &mode(mode_))
+                .unwrap();
             assert_eq!(found[0].track, ids[row]);
             assert!(
                 recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. },
@@ -224,17 +353,43 @@ fn a_summary_says_what_loading_would_find() {
     let (ids, vectors) = (ids(300), clustered(17, 300, 24, 5));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    assert!(matches!(VectorIndex::summary(&path), Err(IndexError::Io { .. })));
-    let options = IndexOptions { graph_from: 1000, ..IndexOptions::default() };
-    let mut index = VectorIndex::build(&ids[..290], vectors.slice(s![..290, ..]), &options).unwrap();
+    assert!(matches!(
+        VectorIndex::summary(&path),
+        Err(IndexError::Io { .. })
+    ));
+    let options = IndexOptions {
+        graph_from: 1000,
+        ..IndexOptions::default()
+    };
+    let mut index =
+        VectorIndex::build(&ids[..290], vectors.slice(s![..290, ..]), &options).unwrap();
     index.save_changes(&path, &stamp(24)).unwrap();
     let summary = VectorIndex::summary(&path).unwrap();
-    assert_eq!((summary.tracks, summary.mode, summary.ef), (290, SearchMode::Scan, None));
+    assert_eq!(
+        (summary.tracks, summary.mode, summary.ef),
+        (290, SearchMode::Scan, None)
+    );
     index.insert(ids[295], &vectors.row(295).to_vec()).unwrap();
     index.remove(ids[0]);
-    index.save_changes(&path, &IndexStamp { generation: 9, ..stamp(24) }).unwrap();
+    index
+        .save_changes(
+            &path,
+            &IndexStamp {
+                generation: 9,
+                ..stamp(24)
+            },
+        )
+        .unwrap();
     let summary = VectorIndex::summary(&path).unwrap();
-    assert_eq!((summary.tracks, summary.tail, summary.tombstones, summary.stamp.generation), (290, 1, 1, 9));
+    assert_eq!(
+        (
+            summary.tracks,
+            summary.tail,
+            summary.tombstones,
+            summary.stamp.generation
+        ),
+        (290, 1, 1, 9)
+    );
     // Whatever is cut from the head is noticed; what is behind it is left to loading.
     let good = std::fs::read(&path).unwrap();
     for length in (0..4096).step_by(37) {
@@ -263,7 +418,10 @@ fn a_base_never_takes_the_tail_of_another() {
     let old_tail = std::fs::read(&tail).unwrap();
     // A crash between the two renames: this base was written with a tail that is not there.
     std::fs::remove_file(&tail).unwrap();
-    assert!(matches!(VectorIndex::open(&path), Err(IndexError::Damaged { .. })));
+    assert!(matches!(
+        VectorIndex::open(&path),
+        Err(IndexError::Damaged { .. })
+    ));
     // A whole base beside the tail of another: the tail means nothing.
     let whole = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
     whole.save_changes(&path, &stamp(16)).unwrap();
@@ -275,7 +433,8 @@ fn a_base_never_takes_the_tail_of_another() {
 /// An index of 400 vectors that changed since it was built, and its vectors.
 fn changed() -> (VectorIndex, Array2<f32>) {
     let (ids, vectors) = (ids(400), clustered(13, 400, 24, 5));
-    let mut index = VectorIndex::build(&ids[..300], vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    let mut index =
+        VectorIndex::build(&ids[..300], vectors.slice(s![..300, ..]), &graph_options()).unwrap();
     for row in (300..400).rev() {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
@@ -299,7 +458,8 @@ fn a_changed_index_is_saved_in_one_file() {
     let (mut index, vectors) = changed();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.index");
-    let opened = VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    let opened =
+        VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
     opened.save(&path, &stamp(24)).unwrap();
     let unchanged = std::fs::read(&path).unwrap();
     // Another program's file, whatever it is called, is left alone.
@@ -329,11 +489,16 @@ fn a_changed_index_is_saved_in_one_file() {
     let good = std::fs::read(&path).unwrap();
     assert!(good.len() > unchanged.len());
     let mut rng = StdRng::seed_from_u64(15);
-    let cuts = (unchanged.len()..good.len()).step_by(101).chain(unchanged.len()..unchanged.len() + 20);
+    let cuts = (unchanged.len()..good.len())
+        .step_by(101)
+        .chain(unchanged.len()..unchanged.len() + 20);
     for length in cuts {
         std::fs::write(&path, &good[..length]).unwrap();
         let error = VectorIndex::open(&path).err();
-        assert!(matches!(error, Some(IndexError::Damaged { .. })), "cut to {length}: {error:?}");
+        assert!(
+            matches!(error, Some(IndexError::Damaged { .. })),
+            "cut to {length}: {error:?}"
+        );
     }
     for _ in 0..100 {
         let mut bad = good.clone();
@@ -362,9 +527,19 @@ fn an_index_is_written_to_bytes_and_read_from_them() {
     // Two files are one, end to end.
     let pair = folder.path().join("pair");
     index.save_changes(&pair, &stamp(24)).unwrap();
-    let [base, tail] = [pair, folder.path().join("pair.tail")].map(|path| std::fs::read(path).unwrap());
-    assert!(matches!(VectorIndex::from_bytes(&base), Err(IndexError::Damaged { .. })));
-    assert_eq!(VectorIndex::from_bytes(&[base, tail].concat()).unwrap().0.tracks(), index.tracks());
+    let [base, tail] =
+        [pair, folder.path().join("pair.tail")].map(|path| std::fs::read(path).unwrap());
+    assert!(matches!(
+        VectorIndex::from_bytes(&base),
+        Err(IndexError::Damaged { .. })
+    ));
+    assert_eq!(
+        VectorIndex::from_bytes(&[base, tail].concat())
+            .unwrap()
+            .0
+            .tracks(),
+        index.tracks()
+    );
 }
 
 #[test]
@@ -372,7 +547,10 @@ fn a_mapped_file_that_is_written_into_is_an_error() {
     let (ids, vectors) = (ids(6000), clustered(33, 6000, 48, 9));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let options = IndexOptions {
+        lists_from: 0,
+        ..IndexOptions::default()
+    };
     let built = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
     built.save(&path, &stamp(48)).unwrap();
     let length = std::fs::metadata(&path).unwrap().len() as usize;
@@ -381,12 +559,23 @@ fn a_mapped_file_that_is_written_into_is_an_error() {
     let mut rng = StdRng::seed_from_u64(34);
     let other: Vec<u8> = (0..length).map(|_| rng.random()).collect();
     // As "cp" does: no file takes this one's place.
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(&other).unwrap();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .write_all(&other)
+        .unwrap();
     let queries = vectors.slice(s![..50, ..]);
     let some = SearchParams::default();
-    assert!(matches!(mapped.search_batch(queries, 10, &some), Err(IndexError::Changed { .. })));
+    assert!(matches!(
+        mapped.search_batch(queries, 10, &some),
+        Err(IndexError::Changed { .. })
+    ));
     for query in queries.outer_iter() {
-        assert!(matches!(mapped.search(&query.to_vec(), 10, &some), Err(IndexError::Changed { .. })));
+        assert!(matches!(
+            mapped.search(&query.to_vec(), 10, &some),
+            Err(IndexError::Changed { .. })
+        ));
     }
     assert!(matches!(mapped.intact(), Err(IndexError::Changed { .. })));
     // A copy is not changed by anything that happens to the file.
@@ -401,24 +590,29 @@ fn changes_that_are_missing_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let tail = folder.path().join("index.bin.tail");
-    let mut index = VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    let mut index =
+        VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
     index.save_changes(&path, &stamp(24)).unwrap();
     let base = std::fs::read(&path).unwrap();
     assert_eq!(names(folder.path()), ["index.bin"]);
     index.remove(TrackId(index.tracks()[20].0));
     for generation in 8..11 {
         // The base is not written again; that it has changes beside it is noted once.
-        let later = IndexStamp { generation, ..stamp(24) };
+        let later = IndexStamp {
+            generation,
+            ..stamp(24)
+        };
         index.save_changes(&path, &later).unwrap();
         assert!(std::fs::read(&path).unwrap() == [&base[..], b"voisinTL"].concat());
         index = VectorIndex::load(&path, &later).unwrap();
         assert_eq!(index.len(), 299);
     }
     let changes = std::fs::read(&tail).unwrap();
-    let is_named =
-        |error: Option<IndexError>| matches!(error, Some(IndexError::Damaged { path, .. }) if path == tail);
+    let is_named = |error: Option<IndexError>| matches!(error, Some(IndexError::Damaged { path, .. }) if path == tail);
     std::fs::remove_file(&tail).unwrap();
-    assert!(is_named(VectorIndex::open(&path).err()) && is_named(VectorIndex::summary(&path).err()));
+    assert!(
+        is_named(VectorIndex::open(&path).err()) && is_named(VectorIndex::summary(&path).err())
+    );
     // As it was before bases were marked.
     std::fs::write(&path, &base).unwrap();
     assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 300);
@@ -444,7 +638,8 @@ fn damaged_files_are_errors() {
     let (ids, vectors) = (ids(400), clustered(13, 400, 24, 5));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let mut index = VectorIndex::build(&ids[..390], vectors.slice(s![..390, ..]), &graph_options()).unwrap();
+    let mut index =
+        VectorIndex::build(&ids[..390], vectors.slice(s![..390, ..]), &graph_options()).unwrap();
     for row in 390..400 {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
@@ -462,14 +657,25 @@ fn damaged_files_are_errors() {
             }
         };
         let step = (good.len() / 50).max(1);
-        for length in (0..120).step_by(3).chain((120..good.len()).step_by(step)).chain([good.len() - 1]) {
-            refused(&good[..length], &format!("cut to {length} of {}", good.len()));
+        for length in (0..120)
+            .step_by(3)
+            .chain((120..good.len()).step_by(step))
+            .chain([good.len() - 1])
+        {
+            refused(
+                &good[..length],
+                &format!("cut to {length} of {}", good.len()),
+            );
         }
         refused(&[&good[..], &[0]].concat(), "one byte more");
         for _ in 0..200 {
             let mut bad = good.clone();
             // Half of the flips in the head, where sizes are.
-            let end = if rng.random() { bad.len() } else { bad.len().min(1200) };
+            let end = if rng.random() {
+                bad.len()
+            } else {
+                bad.len().min(1200)
+            };
             let at = rng.random_range(0..end);
             bad[at] ^= 1 << rng.random_range(0..8);
             refused(&bad, &format!("bit flipped in byte {at}"));
@@ -483,16 +689,35 @@ fn damaged_files_are_errors() {
 #[test]
 #[ignore = "saves until it is killed"]
 fn saves_without_end() {
-    let Some(path) = std::env::var_os("VOISIN_TEST_INDEX") else { return };
+    let Some(path) = std::env::var_os("VOISIN_TEST_INDEX") else {
+        return;
+    };
     let (ids, vectors) = (ids(3000), clustered(25, 3000, 64, 12));
     let build = |n: usize| {
-        let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+        let options = IndexOptions {
+            lists_from: 0,
+            ..IndexOptions::default()
+        };
         VectorIndex::build(&ids[..n], vectors.slice(s![..n, ..]), &options).unwrap()
     };
     let (few, many) = (build(2000), build(3000));
     loop {
-        few.save(Path::new(&path), &IndexStamp { generation: 2000, ..stamp(64) }).unwrap();
-        many.save(Path::new(&path), &IndexStamp { generation: 3000, ..stamp(64) }).unwrap();
+        few.save(
+            Path::new(&path),
+            &IndexStamp {
+                generation: 2000,
+                ..stamp(64)
+            },
+        )
+        .unwrap();
+        many.save(
+            Path::new(&path),
+            &IndexStamp {
+                generation: 3000,
+                ..stamp(64)
+            },
+        )
+        .unwrap();
     }
 }
 
@@ -510,15 +735,28 @@ fn a_kill_while_saving_leaves_the_old_index_or_the_new() {
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let before = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
-        let is_new = || std::fs::metadata(&path).and_then(|file| file.modified()).ok() != before;
+        let before = std::fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .ok();
+        let is_new = || {
+            std::fs::metadata(&path)
+                .and_then(|file| file.modified())
+                .ok()
+                != before
+        };
         let start = std::time::Instant::now();
         while !is_new() && start.elapsed().as_secs() < 60 {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        std::thread::sleep(std::time::Duration::from_micros(rng.random_range(0..20_000)));
+        std::thread::sleep(std::time::Duration::from_micros(
+            rng.random_range(0..20_000),
+        ));
         child.kill().unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(9), "it ended by itself");
+        assert_eq!(
+            child.wait().unwrap().signal(),
+            Some(9),
+            "it ended by itself"
+        );
         let (index, stamp) = VectorIndex::open(&path).unwrap();
         assert!([2000, 3000].contains(&index.len()) && stamp.generation == index.len() as u64);
     }
@@ -549,10 +787,23 @@ fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
         }
         is_of_file |= line.ends_with(path.to_str().unwrap());
     }
-    assert_eq!(opened.search(&query, 10, &SearchParams::default()).unwrap(), found);
+    assert_eq!(
+        opened.search(&query, 10, &SearchParams::default()).unwrap(),
+        found
+    );
     let stats = opened.stats();
-    let (file, summary) = (std::fs::metadata(&path).unwrap().len(), VectorIndex::summary(&path).unwrap());
-    assert!((500 * n..=660 * n).contains(&mapped), "{} bytes a vector of the file", mapped / n);
-    assert!(stats.resident <= 700 * n && summary.resident <= 700 * n as u64, "{stats:?} {summary:?}");
+    let (file, summary) = (
+        std::fs::metadata(&path).unwrap().len(),
+        VectorIndex::summary(&path).unwrap(),
+    );
+    assert!(
+        (500 * n..=660 * n).contains(&mapped),
+        "{} bytes a vector of the file",
+        mapped / n
+    );
+    assert!(
+        stats.resident <= 700 * n && summary.resident <= 700 * n as u64,
+        "{stats:?} {summary:?}"
+    );
     assert!(summary.bytes == file && file <= 1250 * n as u64, "{file}");
 }

@@ -1,7 +1,12 @@
 //! `VectorIndex` as its users see it: against brute force, by properties, and (`files`) saved, outdated and damaged.
 
 // A recall of 1 is a ratio of equal numbers; helpers of tests unwrap as tests do; rows are numbers and indices.
-#![allow(clippy::float_cmp, clippy::unwrap_used, clippy::needless_range_loop, clippy::needless_pass_by_value)]
+#![allow(
+    clippy::float_cmp,
+    clippy::unwrap_used,
+    clippy::needless_range_loop,
+    clippy::needless_pass_by_value
+)]
 
 mod files;
 
@@ -10,10 +15,16 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 use voisin_index::{
-    GraphBuilder, IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
+    GraphBuilder, IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams,
+    VectorIndex,
 };
 
-const MODES: [SearchMode; 4] = [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw];
+const MODES: [SearchMode; 4] = [
+    SearchMode::Exact,
+    SearchMode::Scan,
+    SearchMode::Lists,
+    SearchMode::Hnsw,
+];
 
 /// Unit vectors around `clusters` centres, off the origin as embeddings are.
 fn clustered(seed: u64, n: usize, dimension: usize, clusters: usize) -> Array2<f32> {
@@ -39,18 +50,37 @@ fn ids(n: usize) -> Vec<TrackId> {
 
 /// Lists and a graph however few the tracks are.
 fn graph_options() -> IndexOptions {
-    IndexOptions { graph_from: 0, lists_from: 0, ..IndexOptions::default() }
+    IndexOptions {
+        graph_from: 0,
+        lists_from: 0,
+        ..IndexOptions::default()
+    }
 }
 
 fn mode(mode: SearchMode) -> SearchParams<'static> {
-    SearchParams { mode, ..SearchParams::default() }
+    SearchParams {
+        mode,
+        ..SearchParams::default()
+    }
 }
 
 /// All similarities in 64-bit arithmetic, nearest first.
-fn brute(ids: &[TrackId], vectors: &Array2<f32>, query: ArrayView1<'_, f32>) -> Vec<(f64, TrackId)> {
-    let dot =
-        |row: ArrayView1<'_, f32>| row.iter().zip(query).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
-    let mut all: Vec<(f64, TrackId)> = vectors.outer_iter().map(dot).zip(ids.iter().copied()).collect();
+fn brute(
+    ids: &[TrackId],
+    vectors: &Array2<f32>,
+    query: ArrayView1<'_, f32>,
+) -> Vec<(f64, TrackId)> {
+    let dot = |row: ArrayView1<'_, f32>| {
+        row.iter()
+            .zip(query)
+            .map(|(&x, &y)| f64::from(x) * f64::from(y))
+            .sum()
+    };
+    let mut all: Vec<(f64, TrackId)> = vectors
+        .outer_iter()
+        .map(dot)
+        .zip(ids.iter().copied())
+        .collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     all
 }
@@ -62,7 +92,11 @@ fn recall(found: &[Neighbor], truth: &[(f64, TrackId)], k: usize) -> f64 {
         return 1.;
     }
     let last = truth[k - 1].0 - 5e-5;
-    let near = |neighbor: &&Neighbor| truth.iter().any(|(s, id)| *id == neighbor.track && *s >= last);
+    let near = |neighbor: &&Neighbor| {
+        truth
+            .iter()
+            .any(|(s, id)| *id == neighbor.track && *s >= last)
+    };
     found.iter().filter(near).count() as f64 / k as f64
 }
 
@@ -83,7 +117,11 @@ fn rebuilt(index: &VectorIndex, options: &IndexOptions) -> VectorIndex {
 }
 
 fn stamp(dimension: usize) -> IndexStamp {
-    IndexStamp { generation: 7, model_fingerprint: "3f2a".into(), dimension }
+    IndexStamp {
+        generation: 7,
+        model_fingerprint: "3f2a".into(),
+        dimension,
+    }
 }
 
 #[test]
@@ -92,7 +130,9 @@ fn exact_search_is_brute_force() {
         let (ids, vectors) = (ids(n), clustered(1, n, dimension, 9.min(n)));
         let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
         for query in clustered(2, 20, dimension, 9.min(n)).outer_iter() {
-            let found = index.search(&query.to_vec(), 10, &mode(SearchMode::Exact)).unwrap();
+            let found = index
+                .search(&query.to_vec(), 10, &mode(SearchMode::Exact))
+                .unwrap();
             let truth = brute(&ids, &vectors, query);
             assert_eq!(found.len(), 10.min(n));
             assert!(is_sorted_and_unique(&found));
@@ -125,13 +165,18 @@ fn every_track_finds_itself_and_the_measured_recall_holds() {
         }
         assert!(sum / 100. >= 0.99, "{mode_}: {}", sum / 100.);
         for slot in (0..n).step_by(500) {
-            let found = index.search(&vectors.row(slot).to_vec(), 1, &mode(mode_)).unwrap();
+            let found = index
+                .search(&vectors.row(slot).to_vec(), 1, &mode(mode_))
+                .unwrap();
             assert_eq!(found[0].track, ids[slot], "{mode_}");
             assert!((found[0].similarity - 1.).abs() < 1e-5);
         }
     }
     let stats = index.stats();
-    assert_eq!((stats.tracks, stats.mode, stats.tail), (n, SearchMode::Lists, 0));
+    assert_eq!(
+        (stats.tracks, stats.mode, stats.tail),
+        (n, SearchMode::Lists, 0)
+    );
     let lists = stats.lists.unwrap();
     assert!(
         lists.lists * 3 < stats.list_count && lists.recall >= 0.995 && lists.recall_error < 0.01,
@@ -148,24 +193,46 @@ fn filters_hold_at_every_share() {
     let queries = clustered(6, 50, dimension, 30);
     for every in [2, 10, 100, 1000] {
         let filter = move |track: TrackId| track.0 % every == 0;
-        let (few, rows): (Vec<TrackId>, Vec<usize>) =
-            ids.iter().enumerate().filter(|(_, id)| filter(**id)).map(|(row, id)| (*id, row)).unzip();
+        let (few, rows): (Vec<TrackId>, Vec<usize>) = ids
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| filter(**id))
+            .map(|(row, id)| (*id, row))
+            .unzip();
         let kept = vectors.select(ndarray::Axis(0), &rows);
         let subset = index.subset(&filter);
         assert_eq!(subset.len(), few.len());
-        for mode_ in
-            [SearchMode::Auto, SearchMode::Hnsw, SearchMode::Lists, SearchMode::Scan, SearchMode::Exact]
-        {
+        for mode_ in [
+            SearchMode::Auto,
+            SearchMode::Hnsw,
+            SearchMode::Lists,
+            SearchMode::Scan,
+            SearchMode::Exact,
+        ] {
             let mut sum = 0.;
             for query in queries.outer_iter() {
-                let params = SearchParams { mode: mode_, filter: Some(&filter), ..SearchParams::default() };
+                let params = SearchParams {
+                    mode: mode_,
+                    filter: Some(&filter),
+                    ..SearchParams::default()
+                };
                 let found = index.search(&query.to_vec(), 10, &params).unwrap();
                 assert_eq!(found.len(), 10.min(few.len()), "{mode_} 1 in {every}");
-                assert!(found.iter().all(|neighbor| filter(neighbor.track)) && is_sorted_and_unique(&found));
-                let params = SearchParams { mode: mode_, subset: Some(&subset), ..SearchParams::default() };
+                assert!(
+                    found.iter().all(|neighbor| filter(neighbor.track))
+                        && is_sorted_and_unique(&found)
+                );
+                let params = SearchParams {
+                    mode: mode_,
+                    subset: Some(&subset),
+                    ..SearchParams::default()
+                };
                 assert_eq!(found, index.search(&query.to_vec(), 10, &params).unwrap());
                 let row = query.insert_axis(ndarray::Axis(0));
-                assert_eq!(vec![found.clone()], index.search_batch(row, 10, &params).unwrap());
+                assert_eq!(
+                    vec![found.clone()],
+                    index.search_batch(row, 10, &params).unwrap()
+                );
                 sum += recall(&found, &brute(&few, &kept, query), 10);
             }
             assert!(sum / 50. >= 0.99, "{mode_} 1 in {every}: {}", sum / 50.);
@@ -178,8 +245,12 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     let (n, dimension) = (3000, 64);
     let (ids, vectors) = (ids(n), clustered(7, n, dimension, 20));
     let first = n - 400;
-    let mut index =
-        VectorIndex::build(&ids[..first], vectors.slice(s![..first, ..]), &graph_options()).unwrap();
+    let mut index = VectorIndex::build(
+        &ids[..first],
+        vectors.slice(s![..first, ..]),
+        &graph_options(),
+    )
+    .unwrap();
     for row in first..n {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
@@ -188,7 +259,9 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     let queries = clustered(8, 50, dimension, 20);
     let mean_recall = |index: &VectorIndex, ids: &[TrackId], vectors: &Array2<f32>| {
         let one = |query: ArrayView1<'_, f32>| {
-            let found = index.search(&query.to_vec(), 10, &SearchParams::default()).unwrap();
+            let found = index
+                .search(&query.to_vec(), 10, &SearchParams::default())
+                .unwrap();
             recall(&found, &brute(ids, vectors, query), 10)
         };
         queries.outer_iter().map(one).sum::<f64>() / 50.
@@ -208,9 +281,15 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
         assert_eq!(index.len(), left.len());
         for mode_ in MODES {
             for row in (0..n).step_by(7) {
-                let found = index.search(&vectors.row(row).to_vec(), 20, &mode(mode_)).unwrap();
+                let found = index
+                    .search(&vectors.row(row).to_vec(), 20, &mode(mode_))
+                    .unwrap();
                 assert_eq!(found.len(), 20);
-                assert!(found.iter().all(|neighbor| left.binary_search(&neighbor.track).is_ok()));
+                assert!(
+                    found
+                        .iter()
+                        .all(|neighbor| left.binary_search(&neighbor.track).is_ok())
+                );
             }
         }
         assert!(mean_recall(index, &left, &kept) >= 0.99);
@@ -218,19 +297,29 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     }
     // A removed track can come back.
     index.insert(ids[0], &vectors.row(0).to_vec()).unwrap();
-    let found = index.search(&vectors.row(0).to_vec(), 1, &SearchParams::default()).unwrap();
+    let found = index
+        .search(&vectors.row(0).to_vec(), 1, &SearchParams::default())
+        .unwrap();
     assert_eq!(found[0].track, ids[0]);
 }
 
 #[test]
 fn one_thread_and_one_seed_give_one_index_by_hnsw_rs() {
     let (ids, vectors) = (ids(1500), clustered(9, 1500, 48, 10));
-    let options = IndexOptions { builder: GraphBuilder::HnswRs, ..graph_options() };
+    let options = IndexOptions {
+        builder: GraphBuilder::HnswRs,
+        ..graph_options()
+    };
     let folder = tempfile::tempdir().unwrap();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     let build = |name: &str| {
         let path = folder.path().join(name);
-        let index = pool.install(|| VectorIndex::build(&ids, vectors.view(), &options)).unwrap();
+        let index = pool
+            .install(|| VectorIndex::build(&ids, vectors.view(), &options))
+            .unwrap();
         index.save(&path, &stamp(48)).unwrap();
         std::fs::read(path).unwrap()
     };
@@ -244,8 +333,13 @@ fn lists_and_their_graph_are_the_same_bytes_on_any_number_of_threads() {
     let path = folder.path().join("index.bin");
     let options = graph_options();
     let build = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let index = pool.install(|| VectorIndex::build(&ids, vectors.view(), &options)).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let index = pool
+            .install(|| VectorIndex::build(&ids, vectors.view(), &options))
+            .unwrap();
         let _ = std::fs::remove_file(&path);
         index.save(&path, &stamp(72)).unwrap();
         std::fs::read(&path).unwrap()
@@ -261,10 +355,16 @@ fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
     let (ids, vectors) = (ids(n), clustered(31, n, dimension, 40));
     let queries = clustered(32, 100, dimension, 40);
     let found = |builder: GraphBuilder| {
-        let options = IndexOptions { builder, ..graph_options() };
+        let options = IndexOptions {
+            builder,
+            ..graph_options()
+        };
         let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
         [10, 40, 160].map(|width| {
-            let params = SearchParams { ef: Some(width), ..mode(SearchMode::Hnsw) };
+            let params = SearchParams {
+                ef: Some(width),
+                ..mode(SearchMode::Hnsw)
+            };
             let recalls = queries.outer_iter().map(|query| {
                 recall(
                     &index.search(&query.to_vec(), 10, &params).unwrap(),
@@ -277,10 +377,15 @@ fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
     };
     let (own, reference) = (found(GraphBuilder::Lists), found(GraphBuilder::HnswRs));
     assert!(
-        own.iter().zip(&reference).all(|(own, reference)| *own > reference - 0.01),
+        own.iter()
+            .zip(&reference)
+            .all(|(own, reference)| *own > reference - 0.01),
         "{own:?} {reference:?}"
     );
-    assert!(own.is_sorted() && own[0] < own[2] && own[2] > 0.995, "{own:?}");
+    assert!(
+        own.is_sorted() && own[0] < own[2] && own[2] > 0.995,
+        "{own:?}"
+    );
 }
 
 /// However few are compared in full, alone and in batches, with and without a filter.
@@ -310,7 +415,10 @@ fn more_candidates_of_the_same_lists_find_more() {
             });
             recalls.sum::<f64>() / 60.
         });
-        assert!(found[0] < found[1] && found[1] < found[2] && found[2] > 0.999, "{found:?}");
+        assert!(
+            found[0] < found[1] && found[1] < found[2] && found[2] > 0.999,
+            "{found:?}"
+        );
     }
 }
 
@@ -318,32 +426,64 @@ fn more_candidates_of_the_same_lists_find_more() {
 fn batches_answer_as_single_searches_do() {
     let (n, dimension) = (4000, 80);
     let (ids, vectors) = (ids(n), clustered(21, n, dimension, 30));
-    let mut index =
-        VectorIndex::build(&ids[..3900], vectors.slice(s![..3900, ..]), &graph_options()).unwrap();
+    let mut index = VectorIndex::build(
+        &ids[..3900],
+        vectors.slice(s![..3900, ..]),
+        &graph_options(),
+    )
+    .unwrap();
     for row in 3900..n {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
-    (0..n).step_by(9).for_each(|row| assert!(index.remove(ids[row])));
+    (0..n)
+        .step_by(9)
+        .for_each(|row| assert!(index.remove(ids[row])));
     let queries = clustered(22, 150, dimension, 30);
     let filter = |track: TrackId| track.0 % 4 != 0;
     for mode_ in MODES {
         for filter in [None, Some(&filter as &(dyn Fn(TrackId) -> bool + Sync))] {
             for k in [1, 10, 70, 5000] {
-                let params = SearchParams { mode: mode_, filter, ..SearchParams::default() };
+                let params = SearchParams {
+                    mode: mode_,
+                    filter,
+                    ..SearchParams::default()
+                };
                 let batch = index.search_batch(queries.view(), k, &params).unwrap();
                 for (query, found) in queries.outer_iter().zip(&batch) {
-                    assert_eq!(*found, index.search(&query.to_vec(), k, &params).unwrap(), "{mode_} {k}");
+                    assert_eq!(
+                        *found,
+                        index.search(&query.to_vec(), k, &params).unwrap(),
+                        "{mode_} {k}"
+                    );
                 }
             }
         }
         let graph = index.knn_graph(7, &mode(mode_)).unwrap();
         for (track, found) in index.tracks().iter().zip(&graph) {
-            assert_eq!(*found, index.search_track(*track, 7, &mode(mode_)).unwrap(), "{mode_} {track}");
+            assert_eq!(
+                *found,
+                index.search_track(*track, 7, &mode(mode_)).unwrap(),
+                "{mode_} {track}"
+            );
         }
     }
-    let none = SearchParams { filter: Some(&|_| false), ..SearchParams::default() };
-    assert!(index.search_batch(queries.view(), 3, &none).unwrap().iter().all(Vec::is_empty));
-    assert!(index.search_batch(queries.slice(s![..0, ..]), 3, &none).unwrap().is_empty());
+    let none = SearchParams {
+        filter: Some(&|_| false),
+        ..SearchParams::default()
+    };
+    assert!(
+        index
+            .search_batch(queries.view(), 3, &none)
+            .unwrap()
+            .iter()
+            .all(Vec::is_empty)
+    );
+    assert!(
+        index
+            .search_batch(queries.slice(s![..0, ..]), 3, &none)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Lists that are too large for a core's own cache are read once for many queries.
@@ -352,19 +492,31 @@ fn batches_over_large_lists_answer_as_single_searches_do() {
     let (n, dimension) = (40_000, 32);
     let (ids, vectors) = (ids(n), clustered(28, n, dimension, 200));
     let options = IndexOptions::default();
-    let mut index = VectorIndex::build(&ids[..39_900], vectors.slice(s![..39_900, ..]), &options).unwrap();
+    let mut index =
+        VectorIndex::build(&ids[..39_900], vectors.slice(s![..39_900, ..]), &options).unwrap();
     for row in 39_900..n {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
-    (0..n).step_by(9).for_each(|row| assert!(index.remove(ids[row])));
+    (0..n)
+        .step_by(9)
+        .for_each(|row| assert!(index.remove(ids[row])));
     let queries = clustered(29, 300, dimension, 200);
     let half = |track: TrackId| track.0 % 2 == 0;
     for filter in [None, Some(&half as &(dyn Fn(TrackId) -> bool + Sync))] {
         for (ef, k) in [(None, 1), (None, 10), (Some(3), 10), (Some(100), 200)] {
-            let params = SearchParams { mode: SearchMode::Lists, ef, filter, ..SearchParams::default() };
+            let params = SearchParams {
+                mode: SearchMode::Lists,
+                ef,
+                filter,
+                ..SearchParams::default()
+            };
             let batch = index.search_batch(queries.view(), k, &params).unwrap();
             for (query, found) in queries.outer_iter().zip(&batch) {
-                assert_eq!(*found, index.search(&query.to_vec(), k, &params).unwrap(), "{ef:?} {k}");
+                assert_eq!(
+                    *found,
+                    index.search(&query.to_vec(), k, &params).unwrap(),
+                    "{ef:?} {k}"
+                );
             }
         }
     }
@@ -377,8 +529,14 @@ fn small_and_odd_indexes_answer() {
     for mode_ in [SearchMode::Auto, SearchMode::Exact, SearchMode::Scan] {
         assert_eq!(none.search(&query, 10, &mode(mode_)).unwrap(), []);
     }
-    assert!(matches!(none.search(&query, 1, &mode(SearchMode::Hnsw)), Err(IndexError::NoGraph { .. })));
-    assert!(matches!(none.search(&query, 1, &mode(SearchMode::Lists)), Err(IndexError::NoLists { .. })));
+    assert!(matches!(
+        none.search(&query, 1, &mode(SearchMode::Hnsw)),
+        Err(IndexError::NoGraph { .. })
+    ));
+    assert!(matches!(
+        none.search(&query, 1, &mode(SearchMode::Lists)),
+        Err(IndexError::NoLists { .. })
+    ));
     assert_eq!(none.self_check(5).unwrap().tracks, 0);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
@@ -391,14 +549,26 @@ fn small_and_odd_indexes_answer() {
     for (id, vector) in some.iter().zip(vectors.outer_iter()) {
         grown.insert(*id, &vector.to_vec()).unwrap();
     }
-    assert_eq!(grown.search(&query, 1000, &SearchParams::default()).unwrap().len(), 300);
-    assert_eq!(grown.search(&query, 0, &SearchParams::default()).unwrap(), []);
+    assert_eq!(
+        grown
+            .search(&query, 1000, &SearchParams::default())
+            .unwrap()
+            .len(),
+        300
+    );
+    assert_eq!(
+        grown.search(&query, 0, &SearchParams::default()).unwrap(),
+        []
+    );
     assert!(grown.needs_rebuild());
     assert_eq!(rebuilt(&grown, &IndexOptions::default()).len(), 300);
 
     // A single track, with a graph of one point.
     let one = VectorIndex::build(&some[..1], vectors.slice(s![..1, ..]), &graph_options()).unwrap();
-    assert_eq!(one.search(&query, 10, &SearchParams::default()).unwrap()[0].track, some[0]);
+    assert_eq!(
+        one.search(&query, 10, &SearchParams::default()).unwrap()[0].track,
+        some[0]
+    );
 
     // Four hundred copies of one vector among others: all are found, lowest ids first.
     let mut many = clustered(3, 600, 8, 3);
@@ -409,42 +579,88 @@ fn small_and_odd_indexes_answer() {
     assert_eq!(index.self_check(600).unwrap().lost, []);
     for mode_ in [SearchMode::Exact, SearchMode::Scan] {
         let found = index.search(&copy.to_vec(), 5, &mode(mode_)).unwrap();
-        assert_eq!(found.iter().map(|neighbor| neighbor.track.0).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(
+            found
+                .iter()
+                .map(|neighbor| neighbor.track.0)
+                .collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4]
+        );
     }
     for mode_ in [SearchMode::Lists, SearchMode::Hnsw] {
         let found = index.search(&copy.to_vec(), 50, &mode(mode_)).unwrap();
-        assert!(found.len() == 50 && found.iter().all(|neighbor| neighbor.similarity > 0.99999), "{mode_}");
+        assert!(
+            found.len() == 50 && found.iter().all(|neighbor| neighbor.similarity > 0.99999),
+            "{mode_}"
+        );
     }
 }
 
 #[test]
 fn the_index_refuses_vectors_that_have_no_direction() {
     let options = IndexOptions::default();
-    let mut index = VectorIndex::build(&[TrackId(1)], ndarray::array![[0.6, 0.8]].view(), &options).unwrap();
+    let mut index =
+        VectorIndex::build(&[TrackId(1)], ndarray::array![[0.6, 0.8]].view(), &options).unwrap();
     let id = TrackId(2);
-    assert!(matches!(index.insert(id, &[1.]), Err(IndexError::Dimension { expected: 2, actual: 1 })));
-    assert!(matches!(index.insert(id, &[f32::NAN, 0.]), Err(IndexError::NotFinite { position: 0, .. })));
-    assert!(matches!(index.insert(id, &[0., 0.]), Err(IndexError::NoDirection { track: Some(TrackId(2)) })));
+    assert!(matches!(
+        index.insert(id, &[1.]),
+        Err(IndexError::Dimension {
+            expected: 2,
+            actual: 1
+        })
+    ));
+    assert!(matches!(
+        index.insert(id, &[f32::NAN, 0.]),
+        Err(IndexError::NotFinite { position: 0, .. })
+    ));
+    assert!(matches!(
+        index.insert(id, &[0., 0.]),
+        Err(IndexError::NoDirection {
+            track: Some(TrackId(2))
+        })
+    ));
     // Of other lengths only the direction counts.
     index.insert(id, &[3e-9, 3e-9]).unwrap();
-    let found = index.search(&[8e20, 6e20], 2, &SearchParams::default()).unwrap();
+    let found = index
+        .search(&[8e20, 6e20], 2, &SearchParams::default())
+        .unwrap();
     let cosines = [(0.8 + 0.6) * 0.5_f32.sqrt(), 0.96];
-    assert_eq!(found.iter().map(|one| one.track.0).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(
+        found.iter().map(|one| one.track.0).collect::<Vec<_>>(),
+        [2, 1]
+    );
     assert!(
-        found.iter().zip(cosines).all(|(one, cosine)| (one.similarity - cosine).abs() < 5e-5),
+        found
+            .iter()
+            .zip(cosines)
+            .all(|(one, cosine)| (one.similarity - cosine).abs() < 5e-5),
         "{found:?}"
     );
     index.remove(id);
     let infinite = index.search(&[f32::INFINITY, 0.], 1, &SearchParams::default());
     assert!(matches!(infinite, Err(IndexError::NotFinite { .. })));
     let two = ndarray::array![[1_f32, 0.], [0., 1.]];
-    let build = |ids: &[TrackId], options: &IndexOptions| VectorIndex::build(ids, two.view(), options).err();
-    assert!(matches!(build(&[id], &options), Some(IndexError::Count { ids: 1, vectors: 2 })));
-    assert!(matches!(build(&[id, id], &options), Some(IndexError::Duplicate(_))));
+    let build = |ids: &[TrackId], options: &IndexOptions| {
+        VectorIndex::build(ids, two.view(), options).err()
+    };
+    assert!(matches!(
+        build(&[id], &options),
+        Some(IndexError::Count { ids: 1, vectors: 2 })
+    ));
+    assert!(matches!(
+        build(&[id, id], &options),
+        Some(IndexError::Duplicate(_))
+    ));
     // hnsw_rs ends the process above 256 links; nothing of that reaches a caller.
     let links = |m| IndexOptions { m, ..options };
-    let width = |ef_construction| IndexOptions { ef_construction, ..options };
-    let recall = |target_recall| IndexOptions { target_recall, ..options };
+    let width = |ef_construction| IndexOptions {
+        ef_construction,
+        ..options
+    };
+    let recall = |target_recall| IndexOptions {
+        target_recall,
+        ..options
+    };
     for (expected, wrong) in [
         ("m is 3, expected 4 to 32", links(3)),
         ("m is 33, expected 4 to 32", links(33)),
@@ -459,19 +675,36 @@ fn the_index_refuses_vectors_that_have_no_direction() {
         assert_eq!(error.to_string(), format!("index option {expected}"));
     }
     for options in [links(4), links(32), width(16), recall(0.)] {
-        let options = IndexOptions { graph_from: 0, ..options };
+        let options = IndexOptions {
+            graph_from: 0,
+            ..options
+        };
         assert!(build(&[id, TrackId(3)], &options).is_none(), "{options:?}");
     }
     // Nobody has so many tracks; asking costs nothing.
     let whole = VectorIndex::build(&[id, TrackId(3)], two.view(), &graph_options()).unwrap();
     for mode in MODES {
-        let params = SearchParams { mode, ef: Some(usize::MAX), ..SearchParams::default() };
-        assert_eq!(whole.search(&[0., 1.], usize::MAX, &params).unwrap().len(), 2, "{mode}");
+        let params = SearchParams {
+            mode,
+            ef: Some(usize::MAX),
+            ..SearchParams::default()
+        };
+        assert_eq!(
+            whole.search(&[0., 1.], usize::MAX, &params).unwrap().len(),
+            2,
+            "{mode}"
+        );
     }
     let subset = index.subset(&|_| true);
     index.insert(id, &[0., 1.]).unwrap();
-    let params = SearchParams { subset: Some(&subset), ..SearchParams::default() };
-    assert!(matches!(index.search(&[0., 1.], 1, &params), Err(IndexError::SubsetOutdated)));
+    let params = SearchParams {
+        subset: Some(&subset),
+        ..SearchParams::default()
+    };
+    assert!(matches!(
+        index.search(&[0., 1.], 1, &params),
+        Err(IndexError::SubsetOutdated)
+    ));
 }
 
 #[test]
@@ -482,21 +715,31 @@ fn search_until_offers_everyone_once() {
     // At most two of each residue: as tracks an artist.
     let mut taken = [0; 50];
     let found = index
-        .search_until(query, 60, &SearchParams::default(), |_, mut found| -> Result<_, IndexError> {
-            found.retain(|neighbor| {
-                let artist = &mut taken[(neighbor.track.0 % 50) as usize];
-                *artist += 1;
-                *artist <= 2
-            });
-            Ok(found)
-        })
+        .search_until(
+            query,
+            60,
+            &SearchParams::default(),
+            |_, mut found| -> Result<_, IndexError> {
+                found.retain(|neighbor| {
+                    let artist = &mut taken[(neighbor.track.0 % 50) as usize];
+                    *artist += 1;
+                    *artist <= 2
+                });
+                Ok(found)
+            },
+        )
         .unwrap();
     assert!(found[0].len() == 60 && is_sorted_and_unique(&found[0]));
     let mut offered = 0;
-    let none = index.search_until(query, 5, &SearchParams::default(), |_, found| -> Result<_, IndexError> {
-        offered += found.len();
-        Ok(Vec::new())
-    });
+    let none = index.search_until(
+        query,
+        5,
+        &SearchParams::default(),
+        |_, found| -> Result<_, IndexError> {
+            offered += found.len();
+            Ok(Vec::new())
+        },
+    );
     assert_eq!((none.unwrap(), offered), (vec![vec![]], 500));
 }
 
@@ -510,10 +753,15 @@ fn search_until_for_many_answers_as_for_one() {
     let takes = |row: usize, found: &Neighbor| found.track.0 % (1 + 7 * row as i64) == 0;
     for mode_ in MODES {
         let many = index
-            .search_until(queries.view(), 12, &mode(mode_), |row, mut found| -> Result<_, IndexError> {
-                found.retain(|found| takes(row, found));
-                Ok(found)
-            })
+            .search_until(
+                queries.view(),
+                12,
+                &mode(mode_),
+                |row, mut found| -> Result<_, IndexError> {
+                    found.retain(|found| takes(row, found));
+                    Ok(found)
+                },
+            )
             .unwrap();
         for row in 0..queries.nrows() {
             let query = queries.slice(s![row..=row, ..]);
@@ -522,7 +770,10 @@ fn search_until_for_many_answers_as_for_one() {
                 Ok::<_, IndexError>(found)
             });
             assert_eq!(many[row], one.unwrap()[0], "{mode_} {row}");
-            let there = ids.iter().filter(|id| id.0 % (1 + 7 * row as i64) == 0).count();
+            let there = ids
+                .iter()
+                .filter(|id| id.0 % (1 + 7 * row as i64) == 0)
+                .count();
             assert_eq!(many[row].len(), there.min(12), "{mode_} {row}");
         }
     }

@@ -6,7 +6,9 @@ use voisin::Remedy;
 fn filled(dir: &Path, n: u64) -> Library {
     let mut library = open(dir);
     for seed in 0..n {
-        library.insert_track(&new_track(seed, format!("/m/{seed}.mp3"))).unwrap();
+        library
+            .insert_track(&new_track(seed, format!("/m/{seed}.mp3")))
+            .unwrap();
     }
     library
 }
@@ -23,31 +25,58 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
         std::fs::write(&database, cut).unwrap();
         for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite, OpenMode::Create] {
             let error = Library::open(dir.path(), mode).unwrap_err();
-            assert!(matches!(error, LibraryError::Damaged { .. }), "{share}: {error:?}");
+            assert!(
+                matches!(error, LibraryError::Damaged { .. }),
+                "{share}: {error:?}"
+            );
             assert_eq!(error.remedy(), Some(Remedy::Repair), "{error}");
         }
-        assert_eq!(std::fs::read(&database).unwrap(), cut, "opening changes nothing");
+        assert_eq!(
+            std::fs::read(&database).unwrap(),
+            cut,
+            "opening changes nothing"
+        );
         let report = salvage(dir.path()).unwrap();
-        assert_eq!(std::fs::read(&report.damaged).unwrap(), cut, "the damaged file is kept");
+        assert_eq!(
+            std::fs::read(&report.damaged).unwrap(),
+            cut,
+            "the damaged file is kept"
+        );
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         // The rest of a page that was cut reads as zeros: a row of it may be whole, and not what was written.
         let left = library.repair().unwrap().remaining;
         let damaged: Vec<TrackId> = left
             .iter()
             .map(|finding| match finding {
-                LibraryFault::Row { track: Some(track), .. } => *track,
+                LibraryFault::Row {
+                    track: Some(track), ..
+                } => *track,
                 other => panic!("{share}: {other}"),
             })
             .collect();
         assert!(damaged.len() < 5, "{left:?}");
         assert_eq!(library.check(true).unwrap().findings, left);
-        assert!(library.generation().unwrap() > 400, "an index of the damaged library must not fit");
+        assert!(
+            library.generation().unwrap() > 400,
+            "an index of the damaged library must not fit"
+        );
         assert!(library.changes_since(400).unwrap().is_none());
         // Of an index nothing is lost: where the cut is in one, every row is there.
         lost_some |= !report.incomplete.is_empty();
-        let rows = (library.tracks().unwrap().len(), library.vectors().unwrap().ids.len());
-        assert!(!report.incomplete.is_empty() || rows == (400, 400) && damaged.is_empty(), "{report:?}");
-        for track in library.tracks().unwrap().into_iter().filter(|track| !damaged.contains(&track.id)) {
+        let rows = (
+            library.tracks().unwrap().len(),
+            library.vectors().unwrap().ids.len(),
+        );
+        assert!(
+            !report.incomplete.is_empty() || rows == (400, 400) && damaged.is_empty(),
+            "{report:?}"
+        );
+        for track in library
+            .tracks()
+            .unwrap()
+            .into_iter()
+            .filter(|track| !damaged.contains(&track.id))
+        {
             let seed = u64::from_le_bytes(track.audio.content.0[..8].try_into().unwrap());
             assert_eq!(track.audio, new_track(seed, "/").audio);
             if let Some(vector) = library.vector(track.id).unwrap() {
@@ -87,19 +116,32 @@ fn flipped_bits_end_in_an_error_or_a_finding_never_in_a_panic() {
     for _ in 0..150 {
         let mut bytes = whole.clone();
         for _ in 0..20 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let at = (random >> 20) as usize % bytes.len();
             bytes[at] ^= 1 << (random >> 60 & 7);
         }
         std::fs::write(&database, &bytes).unwrap();
         let outcome = Library::open(dir.path(), OpenMode::ReadOnly).and_then(|library| {
-            let _ = (library.tracks(), library.vectors(), library.status(), library.changes_since(0));
-            let _ = (library.resolve(OsStr::new("title"), 5), library.matching(&TrackFilter::default()));
+            let _ = (
+                library.tracks(),
+                library.vectors(),
+                library.status(),
+                library.changes_since(0),
+            );
+            let _ = (
+                library.resolve(OsStr::new("title"), 5),
+                library.matching(&TrackFilter::default()),
+            );
             library.check(true).map(|health| health.findings)
         });
         refused += u32::from(!matches!(outcome.as_deref(), Ok([])));
     }
-    assert!(refused > 5, "some damage must have been noticed, not {refused}");
+    assert!(
+        refused > 5,
+        "some damage must have been noticed, not {refused}"
+    );
 }
 
 #[test]
@@ -117,52 +159,100 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
 
     let raw = rusqlite::Connection::open(library.database_path()).unwrap();
     raw.pragma_update(None, "foreign_keys", false).unwrap();
-    let bytes = |vector: &[f32]| vector.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let bytes = |vector: &[f32]| {
+        vector
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
     let put = |id: i64, vector: &[f32]| {
         // As if it had been written like this.
         let bytes = bytes(vector);
         let digest = blake3::hash(&[&id.to_le_bytes()[..], &bytes].concat());
         let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1";
-        raw.execute(sql, (id, bytes, &digest.as_bytes()[..16])).unwrap();
+        raw.execute(sql, (id, bytes, &digest.as_bytes()[..16]))
+            .unwrap();
     };
     let mut nan = vector(0);
     nan[2] = f32::NAN;
     put(1, &nan);
-    put(2, &vector(1).iter().map(|value| value * 3.0).collect::<Vec<_>>());
+    put(
+        2,
+        &vector(1)
+            .iter()
+            .map(|value| value * 3.0)
+            .collect::<Vec<_>>(),
+    );
     put(3, &vector(2)[..7]);
     put(here.0, &nan);
     put(gone.0, &nan);
-    raw.execute("UPDATE windows SET starts = x'00' WHERE track = 4", []).unwrap();
+    raw.execute("UPDATE windows SET starts = x'00' WHERE track = 4", [])
+        .unwrap();
     raw.execute("UPDATE state SET tracks = 1000", []).unwrap();
     raw.execute(
         "INSERT INTO vectors (track, model, vector, checksum) VALUES (500, 1, x'00000000', zeroblob(16))",
         [],
     )
     .unwrap();
-    raw.execute("INSERT INTO genres (file, position, genre, genre_key) VALUES (500, 0, 'x', 'x')", [])
-        .unwrap();
+    raw.execute(
+        "INSERT INTO genres (file, position, genre, genre_key) VALUES (500, 0, 'x', 'x')",
+        [],
+    )
+    .unwrap();
 
     let health = library.check(false).unwrap();
     let expected = [
-        LibraryFault::Dangling { table: "genres".into(), rows: 1 },
-        LibraryFault::Dangling { table: "vectors".into(), rows: 1 },
-        LibraryFault::Counter { name: "tracks", stored: 1000, actual: 7 },
+        LibraryFault::Dangling {
+            table: "genres".into(),
+            rows: 1,
+        },
+        LibraryFault::Dangling {
+            table: "vectors".into(),
+            rows: 1,
+        },
+        LibraryFault::Counter {
+            name: "tracks",
+            stored: 1000,
+            actual: 7,
+        },
         LibraryFault::NotFinite(TrackId(1)),
-        LibraryFault::WrongDimension { track: TrackId(3), found: 7 },
+        LibraryFault::WrongDimension {
+            track: TrackId(3),
+            found: 7,
+        },
         LibraryFault::NotFinite(here),
         LibraryFault::NotFinite(gone),
         LibraryFault::BadWindows(TrackId(4)),
     ];
     for finding in &expected {
-        assert!(health.findings.contains(finding), "{finding} not in {:?}", health.findings);
+        assert!(
+            health.findings.contains(finding),
+            "{finding} not in {:?}",
+            health.findings
+        );
     }
-    assert!(health.findings.iter().any(|f| matches!(f, LibraryFault::NotUnit { track: TrackId(2), .. })));
+    assert!(health.findings.iter().any(|f| matches!(
+        f,
+        LibraryFault::NotUnit {
+            track: TrackId(2),
+            ..
+        }
+    )));
 
     let generation = library.generation().unwrap();
     let report = library.repair().unwrap();
-    assert_eq!((report.repooled, report.renormalised, report.to_embed), (3, 0, 1));
+    assert_eq!(
+        (report.repooled, report.renormalised, report.to_embed),
+        (3, 0, 1)
+    );
     assert_eq!((report.dangling_rows, report.counters), (2, 1));
-    assert_eq!(report.remaining, vec![LibraryFault::NotFinite(gone), LibraryFault::BadWindows(TrackId(4))]);
+    assert_eq!(
+        report.remaining,
+        vec![
+            LibraryFault::NotFinite(gone),
+            LibraryFault::BadWindows(TrackId(4))
+        ]
+    );
     assert!(library.generation().unwrap() > generation);
     for (id, seed) in [(1, 0), (2, 1), (3, 2)] {
         let mended = library.vector(TrackId(id)).unwrap().unwrap();
@@ -170,11 +260,23 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
         assert!(cosine > 0.9999, "{cosine}");
     }
     assert_eq!(library.vector(here).unwrap(), None);
-    assert_eq!(library.file_state(&file(&on_disk)).unwrap(), FileState::NoVector(here));
-    library.replace_vectors(here, &vector(70), &windows(70, 2)).unwrap();
-    assert_eq!(library.file_state(&file(&on_disk)).unwrap(), FileState::Unchanged(here));
-    library.replace_vectors(gone, &vector(71), &windows(71, 2)).unwrap();
-    library.replace_vectors(TrackId(4), &vector(3), &windows(3, 2)).unwrap();
+    assert_eq!(
+        library.file_state(&file(&on_disk)).unwrap(),
+        FileState::NoVector(here)
+    );
+    library
+        .replace_vectors(here, &vector(70), &windows(70, 2))
+        .unwrap();
+    assert_eq!(
+        library.file_state(&file(&on_disk)).unwrap(),
+        FileState::Unchanged(here)
+    );
+    library
+        .replace_vectors(gone, &vector(71), &windows(71, 2))
+        .unwrap();
+    library
+        .replace_vectors(TrackId(4), &vector(3), &windows(3, 2))
+        .unwrap();
     sound(&library);
 }
 
@@ -192,17 +294,20 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
     let whole = std::fs::read(&database).unwrap();
     let raw = rusqlite::Connection::open(&database).unwrap();
     // The starts of a row's windows lie before their vectors.
-    let cells: Vec<(i64, &str, Vec<u8>)> = [("vector, x''", "vectors"), ("starts, vectors", "windows")]
-        .into_iter()
-        .flat_map(|(columns, table)| {
-            let mut statement = raw.prepare(&format!("SELECT track, {columns} FROM {table}")).unwrap();
-            let rows = statement.query_map([], |row| {
-                let (first, second): (Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?);
-                Ok((row.get(0)?, table, [first, second].concat()))
-            });
-            rows.unwrap().collect::<Result<Vec<_>, _>>().unwrap()
-        })
-        .collect();
+    let cells: Vec<(i64, &str, Vec<u8>)> =
+        [("vector, x''", "vectors"), ("starts, vectors", "windows")]
+            .into_iter()
+            .flat_map(|(columns, table)| {
+                let mut statement = raw
+                    .prepare(&format!("SELECT track, {columns} FROM {table}"))
+                    .unwrap();
+                let rows = statement.query_map([], |row| {
+                    let (first, second): (Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?);
+                    Ok((row.get(0)?, table, [first, second].concat()))
+                });
+                rows.unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+            })
+            .collect();
     drop(raw);
     let clean = || {
         for suffix in ["-wal", "-shm"] {
@@ -212,7 +317,10 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
     clean();
     let mut flipped = 0;
     for (track, table, bytes) in &cells {
-        let at = whole.windows(bytes.len()).position(|window| window == bytes).expect("in one piece");
+        let at = whole
+            .windows(bytes.len())
+            .position(|window| window == bytes)
+            .expect("in one piece");
         for bit in (0..bytes.len() * 8).step_by(19) {
             let mut damaged = whole.clone();
             damaged[at + bit / 8] ^= 1 << (bit % 8);
@@ -240,7 +348,10 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
     let mut damaged = whole.clone();
     for (_, table, bytes) in &cells {
         if *table == "vectors" {
-            let at = whole.windows(bytes.len()).position(|window| window == bytes).unwrap();
+            let at = whole
+                .windows(bytes.len())
+                .position(|window| window == bytes)
+                .unwrap();
             damaged[at + 2] ^= 1;
         }
     }
@@ -248,13 +359,24 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
     let mut library = Library::open(database.parent().unwrap(), OpenMode::ReadWrite).unwrap();
     assert!(matches!(
         library.vectors(),
-        Err(LibraryError::DamagedTrack { track: TrackId(1), what: "vector" })
+        Err(LibraryError::DamagedTrack {
+            track: TrackId(1),
+            what: "vector"
+        })
     ));
     let report = library.repair().unwrap();
-    assert_eq!((report.to_embed, report.repooled, report.remaining.len()), (1, 1, 0));
+    assert_eq!(
+        (report.to_embed, report.repooled, report.remaining.len()),
+        (1, 1, 0)
+    );
     assert_eq!(library.vector(here).unwrap(), None);
     assert_eq!(
-        library.file_state(&FileRecord { path: on_disk, ..new_track(0, "/").file }).unwrap(),
+        library
+            .file_state(&FileRecord {
+                path: on_disk,
+                ..new_track(0, "/").file
+            })
+            .unwrap(),
         FileState::NoVector(here)
     );
     let again = library.vector(gone).unwrap().unwrap();
@@ -296,7 +418,9 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
         library.set_descriptors(track, &measured).unwrap();
         library.set_logits(&[(track, logits.clone())]).unwrap();
     }
-    library.set_labels(&[content(0), content(1)], Some("Dub")).unwrap();
+    library
+        .set_labels(&[content(0), content(1)], Some("Dub"))
+        .unwrap();
     sound(&library);
     let database = library.database_path().to_path_buf();
     drop(library);
@@ -314,22 +438,45 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
         ("tags", "tags SET title = 'Other' WHERE file = 1"),
         ("tags", "tags SET bpm = 99 WHERE file = 1"),
         ("tags", "tags SET mbid = NULL WHERE file = 1"),
-        ("genres", "genres SET genre = 'Jazz' WHERE file = 1 AND position = 0"),
+        (
+            "genres",
+            "genres SET genre = 'Jazz' WHERE file = 1 AND position = 0",
+        ),
         ("descriptors", "descriptors SET tempo = 121 WHERE track = 1"),
-        ("descriptors", "descriptors SET loudness_is_exact = 0 WHERE track = 1"),
-        ("logits", "logits SET logits = x'0000000000000000' WHERE track = 1"),
-        ("labels", "labels SET genre = 'Jazz' WHERE content = (SELECT content FROM audio WHERE id = 1)"),
+        (
+            "descriptors",
+            "descriptors SET loudness_is_exact = 0 WHERE track = 1",
+        ),
+        (
+            "logits",
+            "logits SET logits = x'0000000000000000' WHERE track = 1",
+        ),
+        (
+            "labels",
+            "labels SET genre = 'Jazz' WHERE content = (SELECT content FROM audio WHERE id = 1)",
+        ),
     ] {
         damage(&format!("UPDATE {change}"));
         let mut library = Library::open(&place, OpenMode::ReadWrite).unwrap();
-        let fault = LibraryFault::Row { table, track: Some(TrackId(1)) };
-        assert_eq!(library.check(false).unwrap().findings, std::slice::from_ref(&fault), "{change}");
+        let fault = LibraryFault::Row {
+            table,
+            track: Some(TrackId(1)),
+        };
+        assert_eq!(
+            library.check(false).unwrap().findings,
+            std::slice::from_ref(&fault),
+            "{change}"
+        );
         let report = library.repair().unwrap();
         let left = library.check(false).unwrap().findings;
         match table {
             "audio" => {
                 assert_eq!(report.to_embed, 1, "{change}");
-                assert_eq!(library.file_state(&here).unwrap(), FileState::New, "{change}");
+                assert_eq!(
+                    library.file_state(&here).unwrap(),
+                    FileState::New,
+                    "{change}"
+                );
                 sound(&library);
             }
             "descriptors" => {
@@ -338,7 +485,10 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
                 sound(&library);
             }
             "logits" => {
-                assert_eq!(library.logits(None).unwrap(), [(TrackId(2), logits.clone())]);
+                assert_eq!(
+                    library.logits(None).unwrap(),
+                    [(TrackId(2), logits.clone())]
+                );
                 sound(&library);
             }
             // Nobody but its owner knows it.
@@ -350,7 +500,10 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             _ => {
                 assert_eq!((report.to_read, report.remaining), (1, vec![]), "{change}");
                 assert_eq!(left.is_empty(), table == "files", "{change}: {left:?}");
-                assert_eq!(library.file_state(&here).unwrap(), FileState::Changed(TrackId(1)));
+                assert_eq!(
+                    library.file_state(&here).unwrap(),
+                    FileState::Changed(TrackId(1))
+                );
                 let tags = new_track(0, &on_disk).tags;
                 library.attach_file(TrackId(1), &here, &tags).unwrap();
                 assert_eq!(library.track(TrackId(1)).unwrap().tags, tags);
@@ -366,9 +519,14 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
         ("genres", "file = 2 AND position = 0"),
         ("descriptors", "track = 2"),
     ] {
-        damage(&format!("UPDATE {table} SET checksum = zeroblob(16) WHERE {row}"));
+        damage(&format!(
+            "UPDATE {table} SET checksum = zeroblob(16) WHERE {row}"
+        ));
         let mut library = Library::open(&place, OpenMode::ReadWrite).unwrap();
-        let fault = LibraryFault::Row { table, track: Some(TrackId(2)) };
+        let fault = LibraryFault::Row {
+            table,
+            track: Some(TrackId(2)),
+        };
         let before = library.facts(TrackId(2)).unwrap();
         assert_eq!(library.repair().unwrap().remaining, [fault], "{table}");
         assert_eq!(library.facts(TrackId(2)).unwrap(), before, "{table}");
@@ -383,9 +541,17 @@ fn an_older_library_gets_checksums_when_it_is_opened() {
     std::fs::copy("tests/data/library/v3.db", &database).unwrap();
     sound(&Library::open(dir.path(), OpenMode::ReadWrite).unwrap());
     let raw = rusqlite::Connection::open(&database).unwrap();
-    raw.execute("UPDATE tags SET artist = 'Nobody' WHERE file = 3", []).unwrap();
-    raw.execute("UPDATE audio SET content = randomblob(32) WHERE id = 4", []).unwrap();
+    raw.execute("UPDATE tags SET artist = 'Nobody' WHERE file = 3", [])
+        .unwrap();
+    raw.execute("UPDATE audio SET content = randomblob(32) WHERE id = 4", [])
+        .unwrap();
     let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-    let row = |table, track| LibraryFault::Row { table, track: Some(TrackId(track)) };
-    assert_eq!(library.check(true).unwrap().findings, [row("audio", 4), row("tags", 3)]);
+    let row = |table, track| LibraryFault::Row {
+        table,
+        track: Some(TrackId(track)),
+    };
+    assert_eq!(
+        library.check(true).unwrap().findings,
+        [row("audio", 4), row("tags", 3)]
+    );
 }

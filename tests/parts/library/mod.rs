@@ -50,7 +50,9 @@ fn content(seed: u64) -> ContentId {
 
 /// A unit vector that differs from seed to seed.
 fn vector(seed: u64) -> Vec<f32> {
-    let raw: Vec<f32> = (0..DIMENSION).map(|i| ((seed as f32 + 1.0) * (i as f32 + 0.7)).sin()).collect();
+    let raw: Vec<f32> = (0..DIMENSION)
+        .map(|i| ((seed as f32 + 1.0) * (i as f32 + 0.7)).sin())
+        .collect();
     let norm = raw.iter().map(|v| v * v).sum::<f32>().sqrt();
     raw.into_iter().map(|v| v / norm).collect()
 }
@@ -68,11 +70,19 @@ fn windows(seed: u64, n: usize) -> TrackWindows {
 fn rooted(path: impl Into<PathBuf>) -> PathBuf {
     let path = path.into();
     let is_unix = path.to_str().is_some_and(|path| path.starts_with('/'));
-    if cfg!(windows) && is_unix { format!("C:{}", path.display()).replace('/', "\\").into() } else { path }
+    if cfg!(windows) && is_unix {
+        format!("C:{}", path.display()).replace('/', "\\").into()
+    } else {
+        path
+    }
 }
 
 fn file(path: impl Into<PathBuf>) -> FileRecord {
-    FileRecord { path: rooted(path), size: 1000, mtime_ns: 1_600_000_000_123_456_789 }
+    FileRecord {
+        path: rooted(path),
+        size: 1000,
+        mtime_ns: 1_600_000_000_123_456_789,
+    }
 }
 
 fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
@@ -119,7 +129,9 @@ fn a_track_comes_back_as_it_went_in() {
     #[cfg(unix)]
     let path = {
         use std::os::unix::ffi::OsStrExt;
-        PathBuf::from(OsStr::from_bytes(b"/music/\xff\xfe \n\x1b[31m'; DROP TABLE audio; --.mp3"))
+        PathBuf::from(OsStr::from_bytes(
+            b"/music/\xff\xfe \n\x1b[31m'; DROP TABLE audio; --.mp3",
+        ))
     };
     #[cfg(not(unix))]
     let path = rooted("/music/'; DROP TABLE audio; --.mp3");
@@ -160,7 +172,10 @@ fn a_track_comes_back_as_it_went_in() {
     assert_eq!(library.vector(id).unwrap().unwrap(), new.vector);
     assert_eq!(library.windows(id).unwrap().unwrap(), new.windows);
     let vectors = library.vectors().unwrap();
-    assert_eq!((vectors.ids.as_slice(), vectors.generation), (&[id][..], before + 1));
+    assert_eq!(
+        (vectors.ids.as_slice(), vectors.generation),
+        (&[id][..], before + 1)
+    );
     assert_eq!(vectors.values.row(0).to_vec(), new.vector);
     assert_eq!(library.find_by_content(&content(1)).unwrap(), Some(id));
     assert_eq!(library.find_by_content(&content(2)).unwrap(), None);
@@ -168,11 +183,20 @@ fn a_track_comes_back_as_it_went_in() {
     assert_eq!(library.model().unwrap(), Some(model()));
     let status = library.status().unwrap();
     assert_eq!(
-        (status.tracks, status.files, status.vectors, status.windows, status.failures),
+        (
+            status.tracks,
+            status.files,
+            status.vectors,
+            status.windows,
+            status.failures
+        ),
         (1, 1, 1, 3, 0)
     );
     assert_eq!(status.generation, 1);
-    assert!(matches!(library.track(TrackId(77)), Err(LibraryError::UnknownTrack(TrackId(77)))));
+    assert!(matches!(
+        library.track(TrackId(77)),
+        Err(LibraryError::UnknownTrack(TrackId(77)))
+    ));
     sound(&library);
 }
 
@@ -180,7 +204,10 @@ fn a_track_comes_back_as_it_went_in() {
 fn the_library_refuses_records_that_would_spoil_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
-    assert!(matches!(library.insert_track(&new_track(1, "/a.mp3")), Err(LibraryError::NoModel)));
+    assert!(matches!(
+        library.insert_track(&new_track(1, "/a.mp3")),
+        Err(LibraryError::NoModel)
+    ));
     library.set_model(&model()).unwrap();
     let refuse = |library: &mut Library, change: &dyn Fn(&mut NewTrack)| {
         let mut new = new_track(1, "/a.mp3");
@@ -188,11 +215,23 @@ fn the_library_refuses_records_that_would_spoil_it() {
         library.insert_track(&new).unwrap_err()
     };
     for bad in [f32::NAN, f32::INFINITY, 5.0] {
-        assert!(matches!(refuse(&mut library, &|new| new.vector[3] = bad), LibraryError::BadVector { .. }));
+        assert!(matches!(
+            refuse(&mut library, &|new| new.vector[3] = bad),
+            LibraryError::BadVector { .. }
+        ));
     }
-    assert!(matches!(refuse(&mut library, &|new| new.vector.fill(0.0)), LibraryError::BadVector { .. }));
+    assert!(matches!(
+        refuse(&mut library, &|new| new.vector.fill(0.0)),
+        LibraryError::BadVector { .. }
+    ));
     let error = refuse(&mut library, &|new| new.vector.push(0.0));
-    assert!(matches!(error, LibraryError::Dimension { expected: 16, found: 17 }));
+    assert!(matches!(
+        error,
+        LibraryError::Dimension {
+            expected: 16,
+            found: 17
+        }
+    ));
     assert!(matches!(
         refuse(&mut library, &|new| new.windows.starts.truncate(1)),
         LibraryError::BadVector { .. }
@@ -208,11 +247,23 @@ fn the_library_refuses_records_that_would_spoil_it() {
         Err(LibraryError::DuplicateContent { track }) => assert_eq!(track, id),
         other => panic!("{other:?}"),
     }
-    let other = StoredModel { fingerprint: "beef".into(), name: "other".into(), ..model() };
+    let other = StoredModel {
+        fingerprint: "beef".into(),
+        name: "other".into(),
+        ..model()
+    };
     let message = library.set_model(&other).unwrap_err().to_string();
-    assert!(message.contains("test-model (f00d)") && message.contains("other (beef)"), "{message}");
+    assert!(
+        message.contains("test-model (f00d)") && message.contains("other (beef)"),
+        "{message}"
+    );
     // The same fingerprint may bring a better manifest.
-    library.set_model(&StoredModel { manifest_json: "{}".into(), ..model() }).unwrap();
+    library
+        .set_model(&StoredModel {
+            manifest_json: "{}".into(),
+            ..model()
+        })
+        .unwrap();
     assert_eq!(library.model().unwrap().unwrap().manifest_json, "{}");
     library.remove_tracks(&[id]).unwrap();
     library.set_model(&other).unwrap();
@@ -226,15 +277,28 @@ fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
     let known = file("/music/a.mp3");
     assert_eq!(library.file_state(&known).unwrap(), FileState::New);
     let id = library.insert_track(&new_track(1, "/music/a.mp3")).unwrap();
-    assert_eq!(library.file_state(&known).unwrap(), FileState::Unchanged(id));
+    assert_eq!(
+        library.file_state(&known).unwrap(),
+        FileState::Unchanged(id)
+    );
     for mtime_ns in [known.mtime_ns + 1, known.mtime_ns - 1, 0, -1, i64::MIN] {
         assert_eq!(
-            library.file_state(&FileRecord { mtime_ns, ..known.clone() }).unwrap(),
+            library
+                .file_state(&FileRecord {
+                    mtime_ns,
+                    ..known.clone()
+                })
+                .unwrap(),
             FileState::Changed(id)
         );
     }
     assert_eq!(
-        library.file_state(&FileRecord { size: 999, ..known.clone() }).unwrap(),
+        library
+            .file_state(&FileRecord {
+                size: 999,
+                ..known.clone()
+            })
+            .unwrap(),
         FileState::Changed(id)
     );
 
@@ -252,19 +316,44 @@ fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
     library.record_failure(&failure(true)).unwrap();
     assert_eq!(library.file_state(&bad).unwrap(), FileState::New);
     library.record_failure(&failure(false)).unwrap();
-    assert_eq!(library.file_state(&bad).unwrap(), FileState::FailedBefore { reason: "no audio".into() });
-    let earlier = FileRecord { mtime_ns: bad.mtime_ns - 1, ..bad.clone() };
+    assert_eq!(
+        library.file_state(&bad).unwrap(),
+        FileState::FailedBefore {
+            reason: "no audio".into()
+        }
+    );
+    let earlier = FileRecord {
+        mtime_ns: bad.mtime_ns - 1,
+        ..bad.clone()
+    };
     assert_eq!(library.file_state(&earlier).unwrap(), FileState::New);
     let listed = library.failures().unwrap();
-    assert_eq!((listed.len(), listed[0].attempts, listed[0].reason.as_str()), (1, 2, "no audio"));
+    assert_eq!(
+        (listed.len(), listed[0].attempts, listed[0].reason.as_str()),
+        (1, 2, "no audio")
+    );
     assert_eq!(library.status().unwrap().failures, 1);
-    assert_eq!(library.clear_failures(Some(&[rooted("/other")])).unwrap(), 0);
-    assert_eq!(library.clear_failures(Some(&[rooted("/music")])).unwrap(), 1);
+    assert_eq!(
+        library.clear_failures(Some(&[rooted("/other")])).unwrap(),
+        0
+    );
+    assert_eq!(
+        library.clear_failures(Some(&[rooted("/music")])).unwrap(),
+        1
+    );
     assert_eq!(library.file_state(&bad).unwrap(), FileState::New);
     // Success forgets a failure; a failure without size and time is never "before".
-    library.record_failure(&Failure { size: None, mtime_ns: None, ..failure(false) }).unwrap();
+    library
+        .record_failure(&Failure {
+            size: None,
+            mtime_ns: None,
+            ..failure(false)
+        })
+        .unwrap();
     assert_eq!(library.file_state(&bad).unwrap(), FileState::New);
-    library.insert_track(&new_track(2, "/music/bad.mp3")).unwrap();
+    library
+        .insert_track(&new_track(2, "/music/bad.mp3"))
+        .unwrap();
     assert_eq!(library.failures().unwrap(), vec![]);
     assert_eq!(library.clear_failures(None).unwrap(), 0);
     sound(&library);
@@ -275,29 +364,65 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
     let dir = tempfile::tempdir().unwrap();
     let music = dunce::canonicalize(dir.path()).unwrap();
     let mut library = open(&music.join("library"));
-    let (a, b, c) = (music.join("a.mp3"), music.join("b.mp3"), music.join("c.mp3"));
+    let (a, b, c) = (
+        music.join("a.mp3"),
+        music.join("b.mp3"),
+        music.join("c.mp3"),
+    );
     std::fs::write(&a, "x").unwrap();
     let id = library.insert_track(&new_track(1, &a)).unwrap();
     assert_eq!(library.tracks_of_several_files().unwrap(), vec![]);
     let generation = library.generation().unwrap();
 
-    let tags = TrackTags { title: Some("New".into()), genres: vec!["Jazz".into()], ..TrackTags::default() };
-    let touched = FileRecord { size: 1001, ..file(&a) };
-    assert_eq!(library.attach_file(id, &touched, &tags).unwrap(), AttachOutcome::Retagged);
+    let tags = TrackTags {
+        title: Some("New".into()),
+        genres: vec!["Jazz".into()],
+        ..TrackTags::default()
+    };
+    let touched = FileRecord {
+        size: 1001,
+        ..file(&a)
+    };
+    assert_eq!(
+        library.attach_file(id, &touched, &tags).unwrap(),
+        AttachOutcome::Retagged
+    );
     assert_eq!(library.track(id).unwrap().tags, tags);
-    assert_eq!(library.file_state(&touched).unwrap(), FileState::Unchanged(id));
+    assert_eq!(
+        library.file_state(&touched).unwrap(),
+        FileState::Unchanged(id)
+    );
 
     std::fs::copy(&a, &b).unwrap();
-    assert_eq!(library.attach_file(id, &file(&b), &tags).unwrap(), AttachOutcome::Duplicate);
+    assert_eq!(
+        library.attach_file(id, &file(&b), &tags).unwrap(),
+        AttachOutcome::Duplicate
+    );
     assert_eq!(library.track(id).unwrap().files.len(), 2);
-    assert_eq!(library.tracks_of_several_files().unwrap(), vec![library.track(id).unwrap()]);
+    assert_eq!(
+        library.tracks_of_several_files().unwrap(),
+        vec![library.track(id).unwrap()]
+    );
 
     std::fs::rename(&b, &c).unwrap();
-    assert_eq!(library.attach_file(id, &file(&c), &tags).unwrap(), AttachOutcome::Moved { from: b.clone() });
-    let paths: Vec<_> = library.track(id).unwrap().files.into_iter().map(|file| file.record.path).collect();
+    assert_eq!(
+        library.attach_file(id, &file(&c), &tags).unwrap(),
+        AttachOutcome::Moved { from: b.clone() }
+    );
+    let paths: Vec<_> = library
+        .track(id)
+        .unwrap()
+        .files
+        .into_iter()
+        .map(|file| file.record.path)
+        .collect();
     assert_eq!(paths, vec![a.clone(), c.clone()]);
     assert_eq!(library.find_by_path(&b).unwrap(), None);
-    assert_eq!(library.generation().unwrap(), generation, "no vector changed");
+    assert_eq!(
+        library.generation().unwrap(),
+        generation,
+        "no vector changed"
+    );
     assert!(matches!(
         library.attach_file(TrackId(99), &file(&b), &tags),
         Err(LibraryError::UnknownTrack(TrackId(99)))
@@ -330,11 +455,17 @@ fn two_files_that_change_names_lose_no_vector() {
 
     // A run finds the audio of b under a: a is attached to the second track, the first has no file now.
     let tags = TrackTags::default();
-    assert_eq!(library.attach_file(second, &file(&a), &tags).unwrap(), AttachOutcome::Duplicate);
+    assert_eq!(
+        library.attach_file(second, &file(&a), &tags).unwrap(),
+        AttachOutcome::Duplicate
+    );
     let track = library.track(first).unwrap();
     assert_eq!((track.files.len(), track.path.as_path()), (0, a.as_path()));
     assert_eq!(library.check(false).unwrap().without_file, 1);
-    assert_eq!(library.attach_file(first, &file(&b), &tags).unwrap(), AttachOutcome::Duplicate);
+    assert_eq!(
+        library.attach_file(first, &file(&b), &tags).unwrap(),
+        AttachOutcome::Duplicate
+    );
     assert_eq!(library.remove_orphans().unwrap(), 0);
     assert_eq!(library.generation().unwrap(), generation);
     assert_eq!(library.find_by_path(&a).unwrap(), Some(second));
@@ -352,14 +483,24 @@ fn two_files_that_change_names_lose_no_vector() {
 fn ids_never_come_back_and_removal_reaches_folders() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
-    for (seed, path) in ["/m/a/1.mp3", "/m/a/2.mp3", "/m/ab/3.mp3", "/m/a.mp3"].iter().enumerate() {
+    for (seed, path) in ["/m/a/1.mp3", "/m/a/2.mp3", "/m/ab/3.mp3", "/m/a.mp3"]
+        .iter()
+        .enumerate()
+    {
         library.insert_track(&new_track(seed as u64, path)).unwrap();
     }
     let removed = library.remove_paths(&[rooted("/m/a")]).unwrap();
     assert_eq!((removed.files, removed.tracks), (2, 2));
-    let left: Vec<_> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
+    let left: Vec<_> = library
+        .tracks()
+        .unwrap()
+        .into_iter()
+        .map(|track| track.path)
+        .collect();
     assert_eq!(left, vec![rooted("/m/ab/3.mp3"), rooted("/m/a.mp3")]);
-    library.remove_tracks(&[TrackId(4), TrackId(4), TrackId(1000)]).unwrap();
+    library
+        .remove_tracks(&[TrackId(4), TrackId(4), TrackId(1000)])
+        .unwrap();
     let again = library.insert_track(&new_track(9, "/m/new.mp3")).unwrap();
     assert_eq!(again, TrackId(5));
     let missing = library.missing_files(Some(&rooted("/m/ab"))).unwrap();
@@ -429,10 +570,13 @@ fn a_log_that_was_cut_short_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
     for seed in 0..10 {
-        library.insert_track(&new_track(seed, format!("/m/{seed}"))).unwrap();
+        library
+            .insert_track(&new_track(seed, format!("/m/{seed}")))
+            .unwrap();
     }
     let raw = rusqlite::Connection::open(library.database_path()).unwrap();
-    raw.execute("DELETE FROM changes WHERE generation <= 4", []).unwrap();
+    raw.execute("DELETE FROM changes WHERE generation <= 4", [])
+        .unwrap();
     assert!(library.changes_since(3).unwrap().is_none());
     assert_eq!(library.changes_since(4).unwrap().unwrap().added.len(), 6);
     assert_eq!(library.changes_since(10).unwrap().unwrap().added.len(), 0);
@@ -444,50 +588,165 @@ fn a_log_that_was_cut_short_says_so() {
 fn filters_pick_the_tracks_they_describe() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
-    let add = |library: &mut Library, seed: u64, path: &str, artist: &str, genres: &[&str], year| {
-        let mut new = new_track(seed, path);
-        new.tags.artist = Some(artist.into());
-        new.tags.genres = genres.iter().map(|&genre| genre.into()).collect();
-        new.tags.year = year;
-        library.insert_track(&new).unwrap()
-    };
-    let a = add(&mut library, 1, "/m/one/a.mp3", "Björk", &["Electronic", "Trip-Hop"], Some(1995));
-    let b = add(&mut library, 2, "/m/one/b.mp3", "Tricky", &["trip hop"], Some(1996));
-    let c = add(&mut library, 3, "/m/onetwo/c.mp3", "Miles Davis", &["Jazz"], Some(1959));
+    let add =
+        |library: &mut Library, seed: u64, path: &str, artist: &str, genres: &[&str], year| {
+            let mut new = new_track(seed, path);
+            new.tags.artist = Some(artist.into());
+            new.tags.genres = genres.iter().map(|&genre| genre.into()).collect();
+            new.tags.year = year;
+            library.insert_track(&new).unwrap()
+        };
+    let a = add(
+        &mut library,
+        1,
+        "/m/one/a.mp3",
+        "Björk",
+        &["Electronic", "Trip-Hop"],
+        Some(1995),
+    );
+    let b = add(
+        &mut library,
+        2,
+        "/m/one/b.mp3",
+        "Tricky",
+        &["trip hop"],
+        Some(1996),
+    );
+    let c = add(
+        &mut library,
+        3,
+        "/m/onetwo/c.mp3",
+        "Miles Davis",
+        &["Jazz"],
+        Some(1959),
+    );
     let d = add(&mut library, 4, "/m/d.mp3", "o'; --", &[], None);
     let pick = |filter: TrackFilter| library.matching(&filter).unwrap().to_vec();
     let all = TrackFilter::default();
     assert!(all.is_empty());
     assert_eq!(pick(all.clone()), vec![a, b, c, d]);
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    assert_eq!(pick(TrackFilter { genres: names(&["TRIP HOP"]), ..all.clone() }), vec![a, b]);
-    assert_eq!(pick(TrackFilter { genres: names(&["jazz", "electronic"]), ..all.clone() }), vec![a, c]);
-    assert_eq!(pick(TrackFilter { artists: names(&["bjork", "O'; --"]), ..all.clone() }), vec![a, d]);
-    assert_eq!(pick(TrackFilter { exclude_artists: names(&["BJÖRK"]), ..all.clone() }), vec![b, c, d]);
-    assert_eq!(pick(TrackFilter { year_from: Some(1995), year_to: Some(1995), ..all.clone() }), vec![a]);
-    assert_eq!(pick(TrackFilter { year_to: Some(1995), ..all.clone() }), vec![a, c]);
-    assert_eq!(pick(TrackFilter { folders: vec![rooted("/m/one")], ..all.clone() }), vec![a, b]);
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
-        pick(TrackFilter { folders: vec![rooted("/m/one/"), rooted("/m/d.mp3")], ..all.clone() }),
+        pick(TrackFilter {
+            genres: names(&["TRIP HOP"]),
+            ..all.clone()
+        }),
+        vec![a, b]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            genres: names(&["jazz", "electronic"]),
+            ..all.clone()
+        }),
+        vec![a, c]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            artists: names(&["bjork", "O'; --"]),
+            ..all.clone()
+        }),
+        vec![a, d]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            exclude_artists: names(&["BJÖRK"]),
+            ..all.clone()
+        }),
+        vec![b, c, d]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            year_from: Some(1995),
+            year_to: Some(1995),
+            ..all.clone()
+        }),
+        vec![a]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            year_to: Some(1995),
+            ..all.clone()
+        }),
+        vec![a, c]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            folders: vec![rooted("/m/one")],
+            ..all.clone()
+        }),
+        vec![a, b]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            folders: vec![rooted("/m/one/"), rooted("/m/d.mp3")],
+            ..all.clone()
+        }),
         vec![a, b, d]
     );
-    assert_eq!(pick(TrackFilter { folders: vec![rooted("/")], ..all.clone() }).len(), 4);
-    assert_eq!(pick(TrackFilter { exclude_folders: vec![rooted("/m/one")], ..all.clone() }), vec![c, d]);
-    let (folders, exclude_folders) = (vec![rooted("/m")], vec![rooted("/m/one/b.mp3"), rooted("/m/onetwo")]);
-    assert_eq!(pick(TrackFilter { folders, exclude_folders, ..all.clone() }), vec![a, d]);
     assert_eq!(
-        pick(TrackFilter { seconds_from: Some(103.0), seconds_to: Some(103.5), ..all.clone() }),
+        pick(TrackFilter {
+            folders: vec![rooted("/")],
+            ..all.clone()
+        })
+        .len(),
+        4
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            exclude_folders: vec![rooted("/m/one")],
+            ..all.clone()
+        }),
+        vec![c, d]
+    );
+    let (folders, exclude_folders) = (
+        vec![rooted("/m")],
+        vec![rooted("/m/one/b.mp3"), rooted("/m/onetwo")],
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            folders,
+            exclude_folders,
+            ..all.clone()
+        }),
+        vec![a, d]
+    );
+    assert_eq!(
+        pick(TrackFilter {
+            seconds_from: Some(103.0),
+            seconds_to: Some(103.5),
+            ..all.clone()
+        }),
         vec![c]
     );
-    let both = TrackFilter { genres: names(&["trip-hop"]), exclude_artists: names(&["Tricky"]), ..all };
+    let both = TrackFilter {
+        genres: names(&["trip-hop"]),
+        exclude_artists: names(&["Tricky"]),
+        ..all
+    };
     let set = library.matching(&both).unwrap();
     assert_eq!(
-        (set.len(), set.contains(a), set.contains(b), set.contains(TrackId(-1))),
+        (
+            set.len(),
+            set.contains(a),
+            set.contains(b),
+            set.contains(TrackId(-1))
+        ),
         (1, true, false, false)
     );
     let both_in_order = library.tracks_by_id(&[b, a, b]).unwrap();
-    assert_eq!(both_in_order, [b, a, b].map(|id| library.track(id).unwrap()));
-    assert!(matches!(library.tracks_by_id(&[a, TrackId(-1)]), Err(LibraryError::UnknownTrack(TrackId(-1)))));
+    assert_eq!(
+        both_in_order,
+        [b, a, b].map(|id| library.track(id).unwrap())
+    );
+    assert!(matches!(
+        library.tracks_by_id(&[a, TrackId(-1)]),
+        Err(LibraryError::UnknownTrack(TrackId(-1)))
+    ));
 }
 
 #[test]
@@ -496,7 +755,10 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
     let mut library = open(dir.path());
     let key = |name: &str| -> MusicalKey { name.parse().unwrap() };
     let add = |library: &mut Library, seed: u64, descriptors| {
-        let new = NewTrack { descriptors, ..new_track(seed, format!("/m/{seed}.mp3")) };
+        let new = NewTrack {
+            descriptors,
+            ..new_track(seed, format!("/m/{seed}.mp3"))
+        };
         library.insert_track(&new).unwrap()
     };
     let of = |tempo, name: &str, loudness| Descriptors {
@@ -509,32 +771,95 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
     let a = add(&mut library, 1, Some(of(124.0, "Am", -9.5)));
     let b = add(&mut library, 2, Some(of(62.0, "C", -14.0)));
     let c = add(&mut library, 3, None);
-    let d = add(&mut library, 4, Some(Descriptors { version: 1, ..Descriptors::default() }));
+    let d = add(
+        &mut library,
+        4,
+        Some(Descriptors {
+            version: 1,
+            ..Descriptors::default()
+        }),
+    );
 
     let found = library.descriptors(&[a, c, d, TrackId(-1)]).unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[&a], of(124.0, "Am", -9.5));
-    assert_eq!(found[&d], Descriptors { version: 1, ..Descriptors::default() });
+    assert_eq!(
+        found[&d],
+        Descriptors {
+            version: 1,
+            ..Descriptors::default()
+        }
+    );
 
     let all = TrackFilter::default();
     let pick = |library: &Library, filter: TrackFilter| library.matching(&filter).unwrap().to_vec();
-    let beats = TrackFilter { tempo_from: Some(120.0), tempo_to: Some(128.0), ..all.clone() };
+    let beats = TrackFilter {
+        tempo_from: Some(120.0),
+        tempo_to: Some(128.0),
+        ..all.clone()
+    };
     assert_eq!(pick(&library, beats.clone()), [a]);
-    assert_eq!(pick(&library, TrackFilter { tempo_octaves: true, ..beats }), [a, b]);
-    assert_eq!(pick(&library, TrackFilter { tempo_to: Some(100.0), ..all.clone() }), [b]);
-    assert_eq!(pick(&library, TrackFilter { keys: vec![key("8A"), key("D")], ..all.clone() }), [a]);
-    assert_eq!(pick(&library, TrackFilter { loudness_from: Some(-14.0), ..all.clone() }), [a, b]);
-    let soft = TrackFilter { loudness_to: Some(-10.0), ..all.clone() };
+    assert_eq!(
+        pick(
+            &library,
+            TrackFilter {
+                tempo_octaves: true,
+                ..beats
+            }
+        ),
+        [a, b]
+    );
+    assert_eq!(
+        pick(
+            &library,
+            TrackFilter {
+                tempo_to: Some(100.0),
+                ..all.clone()
+            }
+        ),
+        [b]
+    );
+    assert_eq!(
+        pick(
+            &library,
+            TrackFilter {
+                keys: vec![key("8A"), key("D")],
+                ..all.clone()
+            }
+        ),
+        [a]
+    );
+    assert_eq!(
+        pick(
+            &library,
+            TrackFilter {
+                loudness_from: Some(-14.0),
+                ..all.clone()
+            }
+        ),
+        [a, b]
+    );
+    let soft = TrackFilter {
+        loudness_to: Some(-10.0),
+        ..all.clone()
+    };
     assert_eq!(pick(&library, soft.clone()), [b]);
 
-    let exact = Descriptors { loudness: Some(-12.5), loudness_is_exact: false, ..of(90.0, "F#", 0.0) };
+    let exact = Descriptors {
+        loudness: Some(-12.5),
+        loudness_is_exact: false,
+        ..of(90.0, "F#", 0.0)
+    };
     library.set_descriptors(c, &exact).unwrap();
     assert_eq!(library.descriptors(&[c]).unwrap()[&c], exact);
     assert_eq!(pick(&library, soft), [b, c]);
     library.remove_tracks(&[c]).unwrap();
     assert!(library.descriptors(&[c]).unwrap().is_empty());
     library.set_descriptors(c, &exact).unwrap();
-    assert!(library.descriptors(&[c]).unwrap().is_empty(), "a track that is gone gets none");
+    assert!(
+        library.descriptors(&[c]).unwrap().is_empty(),
+        "a track that is gone gets none"
+    );
 }
 
 #[test]
@@ -543,8 +868,11 @@ fn words_ids_and_paths_lead_to_tracks() {
     let mut library = open(dir.path());
     let add = |library: &mut Library, seed: u64, path: &str, artist: &str, title: &str| {
         let mut new = new_track(seed, path);
-        new.tags =
-            TrackTags { artist: Some(artist.into()), title: Some(title.into()), ..TrackTags::default() };
+        new.tags = TrackTags {
+            artist: Some(artist.into()),
+            title: Some(title.into()),
+            ..TrackTags::default()
+        };
         library.insert_track(&new).unwrap()
     };
     let joga = add(&mut library, 1, "/m/1.mp3", "Björk", "Jóga");
@@ -555,31 +883,70 @@ fn words_ids_and_paths_lead_to_tracks() {
     let untagged = library.insert_track(&untagged).unwrap();
 
     let resolve = |text: &str| library.resolve(OsStr::new(text), 10).unwrap();
-    assert_eq!(resolve("joga"), Resolution::One(joga), "the exact title wins");
+    assert_eq!(
+        resolve("joga"),
+        Resolution::One(joga),
+        "the exact title wins"
+    );
     assert_eq!(resolve("bjork JOGA"), Resolution::One(joga));
     assert_eq!(resolve("Jóga Björk"), Resolution::One(joga));
     assert_eq!(resolve("live"), Resolution::One(live));
     match resolve("björk") {
         Resolution::Ambiguous(tracks) => {
-            assert_eq!(tracks.iter().map(|track| track.id).collect::<Vec<_>>(), vec![joga, live]);
+            assert_eq!(
+                tracks.iter().map(|track| track.id).collect::<Vec<_>>(),
+                vec![joga, live]
+            );
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(resolve("pleasures"), Resolution::One(untagged));
-    assert_eq!(resolve("2"), Resolution::One(TrackId(2)), "an id comes first");
+    assert_eq!(
+        resolve("2"),
+        Resolution::One(TrackId(2)),
+        "an id comes first"
+    );
     assert_eq!(resolve("#3"), Resolution::One(number));
-    assert_eq!(resolve(rooted("/m/../m/1.mp3").to_str().unwrap()), Resolution::One(joga));
-    for nothing in ["", "   ", "no such thing", "#99", "99999999999999999999", "%", "_", "' OR 'z'='z"] {
+    assert_eq!(
+        resolve(rooted("/m/../m/1.mp3").to_str().unwrap()),
+        Resolution::One(joga)
+    );
+    for nothing in [
+        "",
+        "   ",
+        "no such thing",
+        "#99",
+        "99999999999999999999",
+        "%",
+        "_",
+        "' OR 'z'='z",
+    ] {
         assert_eq!(resolve(nothing), Resolution::Nothing, "{nothing:?}");
     }
     assert_eq!(library.search_words("bjo", 1).unwrap(), vec![joga]);
     let texts = library.search_texts().unwrap();
-    for query in ["bjo", "joga", "Jóga BJÖRK", "o", "nothing of it", "", " ", "a"] {
-        let found: HashSet<TrackId> = library.search_words(query, usize::MAX).unwrap().into_iter().collect();
+    for query in [
+        "bjo",
+        "joga",
+        "Jóga BJÖRK",
+        "o",
+        "nothing of it",
+        "",
+        " ",
+        "a",
+    ] {
+        let found: HashSet<TrackId> = library
+            .search_words(query, usize::MAX)
+            .unwrap()
+            .into_iter()
+            .collect();
         let with: HashSet<TrackId> = texts.with(query).to_vec().into_iter().collect();
         assert_eq!(with, found, "{query:?}");
     }
     // As many words as anyone likes.
-    let many = (0..5000).map(|n| format!("w{n} ")).collect::<Vec<_>>().concat();
+    let many = (0..5000)
+        .map(|n| format!("w{n} "))
+        .collect::<Vec<_>>()
+        .concat();
     assert_eq!(resolve(&many), Resolution::Nothing);
 }

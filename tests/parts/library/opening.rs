@@ -18,28 +18,47 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
     }
     assert!(!database.exists(), "looking creates nothing");
 
-    std::fs::write(&database, "this is not a database at all, but a text".repeat(100)).unwrap();
+    std::fs::write(
+        &database,
+        "this is not a database at all, but a text".repeat(100),
+    )
+    .unwrap();
     for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite, OpenMode::Create] {
         let error = Library::open(dir.path(), mode).unwrap_err();
-        assert!(matches!(error, LibraryError::NotALibrary { .. }), "{error:?}");
+        assert!(
+            matches!(error, LibraryError::NotALibrary { .. }),
+            "{error:?}"
+        );
     }
-    assert!(std::fs::read(&database).unwrap().starts_with(b"this is not"));
+    assert!(
+        std::fs::read(&database)
+            .unwrap()
+            .starts_with(b"this is not")
+    );
 
     std::fs::remove_file(&database).unwrap();
     let other = rusqlite::Connection::open(&database).unwrap();
-    other.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").unwrap();
+    other
+        .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
+        .unwrap();
     drop(other);
     let error = Library::open(dir.path(), OpenMode::Create).unwrap_err();
     assert!(error.to_string().contains("another program"), "{error}");
 
     std::fs::remove_file(&database).unwrap();
     std::fs::create_dir(&database).unwrap();
-    assert!(matches!(Library::open(dir.path(), OpenMode::Create), Err(LibraryError::NotALibrary { .. })));
+    assert!(matches!(
+        Library::open(dir.path(), OpenMode::Create),
+        Err(LibraryError::NotALibrary { .. })
+    ));
     std::fs::remove_dir(&database).unwrap();
 
     // An empty file is what a kill at the first moment leaves.
     std::fs::write(&database, "").unwrap();
-    assert!(matches!(Library::open(dir.path(), OpenMode::ReadOnly), Err(LibraryError::NotFound { .. })));
+    assert!(matches!(
+        Library::open(dir.path(), OpenMode::ReadOnly),
+        Err(LibraryError::NotFound { .. })
+    ));
     sound(&open(dir.path()));
 
     let raw = rusqlite::Connection::open(&database).unwrap();
@@ -47,7 +66,10 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
     drop(raw);
     for mode in modes {
         let error = Library::open(dir.path(), mode).unwrap_err();
-        assert!(matches!(error, LibraryError::Newer { found: 99, .. }), "{error:?}");
+        assert!(
+            matches!(error, LibraryError::Newer { found: 99, .. }),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("newer voisin"), "{error}");
     }
 }
@@ -61,12 +83,19 @@ fn libraries_written_by_every_schema_open() {
 
 fn opens(version: u32) {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::copy(format!("tests/data/library/v{version}.db"), dir.path().join("voisin.db")).unwrap();
+    std::fs::copy(
+        format!("tests/data/library/v{version}.db"),
+        dir.path().join("voisin.db"),
+    )
+    .unwrap();
     for mode in [OpenMode::ReadWrite, OpenMode::ReadOnly] {
         let library = Library::open(dir.path(), mode).unwrap();
         sound(&library);
         let status = library.status().unwrap();
-        assert_eq!((status.tracks, status.files, status.windows, status.failures), (5, 5, 15, 1));
+        assert_eq!(
+            (status.tracks, status.files, status.windows, status.failures),
+            (5, 5, 15, 1)
+        );
         assert_eq!(library.model().unwrap(), Some(model()));
         assert_eq!(library.setting("windows").unwrap().as_deref(), Some("30"));
         for (seed, track) in library.tracks().unwrap().into_iter().enumerate() {
@@ -86,13 +115,30 @@ fn opens(version: u32) {
             assert_eq!((&track.audio, &track.tags), (&expected.audio, &tags));
             // The paths are those of the system that it was written on.
             let path = PathBuf::from(format!("/music/{seed}.ogg"));
-            assert_eq!(track.files[0].record, FileRecord { path, ..expected.file });
+            assert_eq!(
+                track.files[0].record,
+                FileRecord {
+                    path,
+                    ..expected.file
+                }
+            );
             // Sines differ in their last bits from system to system.
             let vector = library.vector(track.id).unwrap().unwrap();
-            assert!(vector.iter().zip(&expected.vector).all(|(a, b)| (a - b).abs() < 1e-6));
-            assert_eq!(library.windows(track.id).unwrap().unwrap(), expected.windows);
+            assert!(
+                vector
+                    .iter()
+                    .zip(&expected.vector)
+                    .all(|(a, b)| (a - b).abs() < 1e-6)
+            );
+            assert_eq!(
+                library.windows(track.id).unwrap().unwrap(),
+                expected.windows
+            );
         }
-        assert_eq!(library.changes_since(4).unwrap().unwrap().added, vec![TrackId(5)]);
+        assert_eq!(
+            library.changes_since(4).unwrap().unwrap().added,
+            vec![TrackId(5)]
+        );
         assert_eq!(library.failures().unwrap()[0].reason, "no audio");
     }
     let backup = dir.path().join(format!("voisin.db.backup-v{version}"));
@@ -108,7 +154,9 @@ fn write_fixture() {
     let mut library = open(dir.path());
     library.set_setting("windows", Some("30")).unwrap();
     for seed in 0..5 {
-        library.insert_track(&new_track(seed, format!("/music/{seed}.ogg"))).unwrap();
+        library
+            .insert_track(&new_track(seed, format!("/music/{seed}.ogg")))
+            .unwrap();
     }
     library
         .record_failure(&Failure {
@@ -141,19 +189,31 @@ fn a_folder_that_cannot_be_written_can_be_read() {
     let mut library = open(dir.path());
     library.insert_track(&new_track(1, "/a.mp3")).unwrap();
     drop(library);
-    let set = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-    std::fs::set_permissions(dir.path().join("voisin.db"), std::fs::Permissions::from_mode(0o444)).unwrap();
+    let set =
+        |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::set_permissions(
+        dir.path().join("voisin.db"),
+        std::fs::Permissions::from_mode(0o444),
+    )
+    .unwrap();
     set(0o555);
     // Root may write anywhere: the child drops to another user, if there is a way to.
-    let output =
-        child("opening::read_only_child", dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    let output = child("opening::read_only_child", dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output();
     set(0o755);
     match output {
         // A name that is no test runs none, and succeeds.
         Ok(output)
-            if output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed") => {}
+            if output.status.success()
+                && String::from_utf8_lossy(&output.stdout).contains("1 passed") => {}
         Ok(output) => {
-            panic!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+            panic!(
+                "{}\n{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
         }
         Err(error) => eprintln!("skipped: cannot run a child as another user: {error}"),
     }
@@ -179,6 +239,12 @@ fn a_read_only_library_refuses_to_write() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path());
     let mut library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-    assert!(matches!(library.insert_track(&new_track(1, "/a.mp3")), Err(LibraryError::ReadOnly { .. })));
-    assert!(matches!(library.remove_paths(&["/a".into()]), Err(LibraryError::ReadOnly { .. })));
+    assert!(matches!(
+        library.insert_track(&new_track(1, "/a.mp3")),
+        Err(LibraryError::ReadOnly { .. })
+    ));
+    assert!(matches!(
+        library.remove_paths(&["/a".into()]),
+        Err(LibraryError::ReadOnly { .. })
+    ));
 }

@@ -6,7 +6,13 @@ use super::*;
 pub(crate) fn child(test: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", &format!("library::{test}"), "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            &format!("library::{test}"),
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("VOISIN_TEST_DIR", dir);
     #[cfg(unix)]
     if test == "opening::read_only_child" {
@@ -20,22 +26,32 @@ pub(crate) fn child(test: &str, dir: &Path) -> Command {
 }
 
 pub(crate) fn child_dir() -> PathBuf {
-    std::env::var_os("VOISIN_TEST_DIR").expect("run by another test").into()
+    std::env::var_os("VOISIN_TEST_DIR")
+        .expect("run by another test")
+        .into()
 }
 
 fn child_number(name: &str) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).expect("run by another test")
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .expect("run by another test")
 }
 
 /// Inserts tracks and says so after each, until killed or done.
 #[test]
 #[ignore = "run by other tests"]
 fn inserting_child() {
-    let (dir, first, count) =
-        (child_dir(), child_number("VOISIN_TEST_FIRST"), child_number("VOISIN_TEST_COUNT"));
+    let (dir, first, count) = (
+        child_dir(),
+        child_number("VOISIN_TEST_FIRST"),
+        child_number("VOISIN_TEST_COUNT"),
+    );
     let mut library = open(&dir);
     for seed in first..first + count {
-        library.insert_track(&new_track(seed, format!("/m/{seed}.mp3"))).unwrap();
+        library
+            .insert_track(&new_track(seed, format!("/m/{seed}.mp3")))
+            .unwrap();
         println!("\ninserted {seed}");
     }
 }
@@ -51,7 +67,10 @@ fn inserter(dir: &Path, first: u64, count: u64) -> Child {
 
 fn acknowledged(child: &mut Child) -> impl Iterator<Item = u64> + use<> {
     let output = BufReader::new(child.stdout.take().unwrap());
-    output.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("inserted ")?.parse().ok())
+    output
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix("inserted ")?.parse().ok())
 }
 
 fn seeds(library: &Library) -> BTreeSet<u64> {
@@ -68,7 +87,9 @@ fn kill_inserters(kills: u64) {
     let mut promised = BTreeSet::new();
     let mut random = u64::from(std::process::id());
     for round in 0..kills {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         let mut child = inserter(dir.path(), round * 100_000, 100_000);
         // Windows, or what stands in for it, is slower to start a process.
         let slower = if cfg!(windows) { 20 } else { 1 };
@@ -89,10 +110,16 @@ fn kill_inserters(kills: u64) {
         // At most the insertion in hand is there without having been acknowledged, one a round.
         assert!(held.len() as u64 <= promised.len() as u64 + round + 1);
         let status = library.status().unwrap();
-        assert_eq!((status.vectors, status.windows), (held.len() as u64, held.len() as u64 * 3));
+        assert_eq!(
+            (status.vectors, status.windows),
+            (held.len() as u64, held.len() as u64 * 3)
+        );
         assert_eq!(library.generation().unwrap(), held.len() as u64);
     }
-    assert!(promised.len() as u64 > kills, "the children were killed before they did anything");
+    assert!(
+        promised.len() as u64 > kills,
+        "the children were killed before they did anything"
+    );
     sound(&open(dir.path()));
 }
 
@@ -112,7 +139,10 @@ fn two_writers_queue_and_a_reader_sees_what_is_committed() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let reader = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-    let mut children = [inserter(dir.path(), 0, 150), inserter(dir.path(), 1000, 150)];
+    let mut children = [
+        inserter(dir.path(), 0, 150),
+        inserter(dir.path(), 1000, 150),
+    ];
     let mut first = acknowledged(&mut children[0]);
     let mut second = acknowledged(&mut children[1]);
     let (mut slowest, mut reads) = (Duration::ZERO, 0);
@@ -122,12 +152,19 @@ fn two_writers_queue_and_a_reader_sees_what_is_committed() {
         let snapshot = reader.snapshot().unwrap();
         let vectors = reader.vectors().unwrap();
         let held = seeds(&reader);
-        assert_eq!(vectors.generation, held.len() as u64, "one state of the database");
+        assert_eq!(
+            vectors.generation,
+            held.len() as u64,
+            "one state of the database"
+        );
         assert_eq!(vectors.ids.len(), held.len());
         drop(snapshot);
         slowest = slowest.max(start.elapsed());
         reads += 1;
-        assert!(held.contains(&a) && held.contains(&b), "acknowledged but not visible");
+        assert!(
+            held.contains(&a) && held.contains(&b),
+            "acknowledged but not visible"
+        );
         assert!(seen.is_subset(&held));
         seen = held;
     }
@@ -135,7 +172,10 @@ fn two_writers_queue_and_a_reader_sees_what_is_committed() {
         assert!(child.wait().unwrap().success());
     }
     assert_eq!(reads, 150);
-    assert!(slowest < Duration::from_secs(5), "a reader waited {slowest:?}");
+    assert!(
+        slowest < Duration::from_secs(5),
+        "a reader waited {slowest:?}"
+    );
     assert_eq!(seeds(&reader).len(), 300);
     sound(&reader);
 }
@@ -173,7 +213,9 @@ fn one_long_run_at_a_time_and_its_lock_dies_with_it() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(holder.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     assert!(lines.any(|line| line == "locked"));
     match library.lock_for_writing() {
         Err(LibraryError::WriterBusy { pid, .. }) => assert_eq!(pid, Some(holder.id())),
@@ -184,7 +226,10 @@ fn one_long_run_at_a_time_and_its_lock_dies_with_it() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     let lock = library.lock_for_writing().unwrap();
-    assert!(matches!(library.lock_for_writing(), Err(LibraryError::WriterBusy { .. })));
+    assert!(matches!(
+        library.lock_for_writing(),
+        Err(LibraryError::WriterBusy { .. })
+    ));
     drop(lock);
     drop(library.lock_for_writing().unwrap());
 }
@@ -195,7 +240,9 @@ fn a_writer_that_waits_too_long_fails_clearly() {
     let mut library = open(dir.path());
     library.set_busy_timeout(Duration::from_millis(50)).unwrap();
     let mut raw = rusqlite::Connection::open(library.database_path()).unwrap();
-    let hold = raw.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let hold = raw
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
     let error = library.insert_track(&new_track(1, "/a.mp3")).unwrap_err();
     assert!(matches!(error, LibraryError::Locked { .. }), "{error:?}");
     assert_eq!(library.tracks().unwrap().len(), 0, "readers do not wait");
@@ -237,9 +284,18 @@ fn a_full_disk_loses_nothing_that_was_committed() {
         assert_eq!(seeds(&library), held);
         sound(&library);
         // Removing tracks makes room inside the database again.
-        let some: Vec<TrackId> = library.tracks().unwrap().iter().map(|track| track.id).take(10).collect();
+        let some: Vec<TrackId> = library
+            .tracks()
+            .unwrap()
+            .iter()
+            .map(|track| track.id)
+            .take(10)
+            .collect();
         let removed = library.remove_tracks(&some);
-        assert!(matches!(removed, Ok(_) | Err(LibraryError::DiskFull { .. })), "{removed:?}");
+        assert!(
+            matches!(removed, Ok(_) | Err(LibraryError::DiskFull { .. })),
+            "{removed:?}"
+        );
         sound(&library);
     });
     let _ = Command::new("umount").arg(dir.path()).status();

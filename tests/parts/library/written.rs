@@ -13,7 +13,10 @@ fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
     let file = dir.path().join("a.mp3");
     std::fs::copy("tests/data/audio/noxing.mp3", &file).unwrap();
     let bytes = std::fs::read(&file).unwrap();
-    let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    let options = WriteOptions {
+        overwrite: true,
+        ..WriteOptions::default()
+    };
     let mut run = None;
     for genre in ["Dub", "Jazz"] {
         let wish = TagWish {
@@ -31,7 +34,10 @@ fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
     let written = library.written_tags(run.unwrap()).unwrap();
     assert_eq!(written.len(), 1);
     let genres = |values: &voisin_library::TagValues| values["genre"].clone();
-    assert_eq!((genres(&written[0].before), genres(&written[0].after)), (vec![], vec!["Jazz".to_owned()]));
+    assert_eq!(
+        (genres(&written[0].before), genres(&written[0].after)),
+        (vec![], vec!["Jazz".to_owned()])
+    );
     let patch = ReversePatch::from_bytes(written[0].patch.as_deref().unwrap()).unwrap();
     assert!(restore(&file, &patch, options, &mut |_| {}).unwrap());
     assert!(std::fs::read(&file).unwrap() == bytes);

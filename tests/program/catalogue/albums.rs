@@ -34,29 +34,64 @@ fn albums_are_compared_and_listed_by_disc_and_number() {
         .unwrap()
         .iter()
         .map(|one| {
-            (one["artist"].as_str().unwrap(), one["album"].as_str().unwrap(), one["tracks"].as_u64().unwrap())
+            (
+                one["artist"].as_str().unwrap(),
+                one["album"].as_str().unwrap(),
+                one["tracks"].as_u64().unwrap(),
+            )
         })
         .collect();
-    assert_eq!(named, [("Ann", "Hits", 2), ("various artists", "Summer", 2), ("Bo", "Hits", 1)]);
-    assert!(all[0]["nearest"]["album"].is_string() && all[2]["cohesion"].is_null(), "{all}");
+    assert_eq!(
+        named,
+        [
+            ("Ann", "Hits", 2),
+            ("various artists", "Summer", 2),
+            ("Bo", "Hits", 1)
+        ]
+    );
+    assert!(
+        all[0]["nearest"]["album"].is_string() && all[2]["cohesion"].is_null(),
+        "{all}"
+    );
     let near = fine_json(sandbox.run(["albums", "ann hits", "--format", "json"]));
     let near = near.as_array().unwrap();
     assert_eq!(near.len(), 2);
-    assert!(near[0]["similarity"].as_f64() >= near[1]["similarity"].as_f64(), "{near:?}");
-    assert!(near.iter().all(|one| one["artist"] != "Ann" && one["because"][0]["own"]["id"].is_u64()));
+    assert!(
+        near[0]["similarity"].as_f64() >= near[1]["similarity"].as_f64(),
+        "{near:?}"
+    );
+    assert!(
+        near.iter()
+            .all(|one| one["artist"] != "Ann" && one["because"][0]["own"]["id"].is_u64())
+    );
     let several = sandbox.run(["albums", "hits"]);
     assert_eq!(code(&several), 1);
     let said = text(&several.stderr);
-    assert!(said.contains("no album \"hits\"") && said.contains("\"voisin albums\" lists"), "{said}");
+    assert!(
+        said.contains("no album \"hits\"") && said.contains("\"voisin albums\" lists"),
+        "{said}"
+    );
     // A name that is longer than what it is looked for by.
-    assert!(fine(sandbox.run(["albums", "--format", "csv"])).starts_with("album,artist,tracks,cohesion,"));
+    assert!(
+        fine(sandbox.run(["albums", "--format", "csv"]))
+            .starts_with("album,artist,tracks,cohesion,")
+    );
 
     let table = fine(sandbox.run(["list", "--sort", "album"]));
     let mut lines = table.lines();
     assert!(lines.next().unwrap().contains("album"), "{table}");
     let numbers: Vec<&str> = lines
-        .filter_map(|line| line.split_whitespace().find(|word| word.contains('-') && word.len() == 4))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .find(|word| word.contains('-') && word.len() == 4)
+        })
         .collect();
     assert_eq!(numbers, ["1-02", "2-01", "1-01", "1-01", "1-10"], "{table}");
-    assert!(!fine(sandbox.run(["list"])).lines().next().unwrap().contains("album"));
+    assert!(
+        !fine(sandbox.run(["list"]))
+            .lines()
+            .next()
+            .unwrap()
+            .contains("album")
+    );
 }

@@ -15,14 +15,27 @@ fn a_backup_is_whole_and_overwrites_nothing() {
     let before = fs::read(&file).unwrap();
     let again = sandbox.run(["backup", name]);
     assert_eq!(code(&again), 2);
-    assert!(text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("is there already"),
+        "{}",
+        text(&again.stderr)
+    );
     assert_eq!(fs::read(&file).unwrap(), before);
     fine(sandbox.run(["backup", name, "--force"]));
     // Nothing but the copy is left beside it.
     assert_eq!(fs::read_dir(sandbox.path("copy")).unwrap().count(), 1);
-    let copied =
-        ["list", "--library", sandbox.path("copy").to_str().unwrap(), "--format", "json"].map(str::to_owned);
-    assert_eq!(fine_json(sandbox.run(copied)), fine_json(sandbox.run(["list", "--format", "json"])));
+    let copied = [
+        "list",
+        "--library",
+        sandbox.path("copy").to_str().unwrap(),
+        "--format",
+        "json",
+    ]
+    .map(str::to_owned);
+    assert_eq!(
+        fine_json(sandbox.run(copied)),
+        fine_json(sandbox.run(["list", "--format", "json"]))
+    );
 }
 
 #[test]
@@ -32,26 +45,49 @@ fn a_moved_folder_keeps_its_tracks() {
     let [from, to] = [old.to_str().unwrap(), new.to_str().unwrap()];
     let refused = sandbox.run(["relocate", from, to]);
     assert_eq!(code(&refused), 2, "nothing was moved yet");
-    assert!(text(&refused.stderr).contains("none of the 4 files is below"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("none of the 4 files is below"),
+        "{}",
+        text(&refused.stderr)
+    );
     fs::create_dir_all(new.parent().unwrap()).unwrap();
     fs::rename(&old, &new).unwrap();
     fs::remove_file(new.join("a/four.wav")).unwrap();
     for given in ["/no/such/folder", to] {
-        assert_eq!(code(&sandbox.run(["relocate", given, "/nor/this"])), 2, "{given}");
+        assert_eq!(
+            code(&sandbox.run(["relocate", given, "/nor/this"])),
+            2,
+            "{given}"
+        );
     }
     let vectors = sandbox.vectors();
     let planned = fine(sandbox.run(["relocate", from, to, "--dry-run"]));
-    assert!(planned.contains("would move 4 files, of which 3 are there"), "{planned}");
+    assert!(
+        planned.contains("would move 4 files, of which 3 are there"),
+        "{planned}"
+    );
     let paths = || fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
     assert!(paths().lines().all(|path| path.starts_with(from)));
     assert!(fine(sandbox.run(["relocate", from, to])).contains("moved 4 files"));
-    assert!(paths().lines().all(|path| path.starts_with(to) && !path.contains("//")), "{}", paths());
+    assert!(
+        paths()
+            .lines()
+            .all(|path| path.starts_with(to) && !path.contains("//")),
+        "{}",
+        paths()
+    );
     for dry in [&[][..], &["--dry-run"]] {
         let again = fine(sandbox.run(["relocate", from, to].iter().chain(dry)));
-        assert!(again.contains("nothing is left to move") && again.contains("4 files are below"), "{again}");
+        assert!(
+            again.contains("nothing is left to move") && again.contains("4 files are below"),
+            "{again}"
+        );
     }
     let again = fine_json(sandbox.run(["add", to, "--format", "json"]));
-    assert_eq!((&again["unchanged"], &again["added"]), (&3.into(), &0.into()));
+    assert_eq!(
+        (&again["unchanged"], &again["added"]),
+        (&3.into(), &0.into())
+    );
     assert_eq!(sandbox.vectors(), vectors);
     fine(sandbox.run(["verify"]));
 }
@@ -73,8 +109,15 @@ fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
         (fine_json(&output), text(&output.stderr))
     };
     let (first, message) = add(&[]);
-    assert_eq!((&first["added"], &first["unchanged"]), (&0.into(), &4.into()), "{first}");
-    assert!(message.contains("2 links") && message.contains("--follow-links"), "{message}");
+    assert_eq!(
+        (&first["added"], &first["unchanged"]),
+        (&0.into(), &4.into()),
+        "{first}"
+    );
+    assert!(
+        message.contains("2 links") && message.contains("--follow-links"),
+        "{message}"
+    );
     // That is message once.
     let (_, message) = add(&[]);
     assert!(!message.contains("--follow-links"), "{message}");
@@ -85,7 +128,11 @@ fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
     // Remembered, also for what comes behind a link later; and nothing of it is missing where it is not looked at.
     sound(&sandbox.path("private/more.wav"), 73, &[]);
     let (later, message) = add(&[]);
-    assert_eq!((&later["added"], &later["unchanged"]), (&1.into(), &6.into()), "{message}");
+    assert_eq!(
+        (&later["added"], &later["unchanged"]),
+        (&1.into(), &6.into()),
+        "{message}"
+    );
     fs::remove_file(sandbox.path("single.wav")).unwrap();
     let output = sandbox.run(["add", name, "--format", "json", "--remove-missing"]);
     let (again, message) = (json(&output), text(&output.stderr));
@@ -93,32 +140,66 @@ fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
         (&again["removed"], &again["gone"], &again["out_of_reach"]),
         (&0.into(), &0.into(), &1.into())
     );
-    assert!(message.contains("--force") && message.contains("music/single.wav"), "{message}");
+    assert!(
+        message.contains("--force") && message.contains("music/single.wav"),
+        "{message}"
+    );
     let list = fine(sandbox.run(["list", "--format", "paths"]));
-    assert!(list.contains("private/memo.wav") && list.contains("music/single.wav"), "{list}");
+    assert!(
+        list.contains("private/memo.wav") && list.contains("music/single.wav"),
+        "{list}"
+    );
 }
 
 #[test]
 fn patterns_keep_files_out() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
-    for (seed, name) in
-        ["keep.wav", "Podcasts/one.wav", "live/tape.wav", "live/best.wav", "live/deep/raw.wav"]
-            .iter()
-            .enumerate()
+    for (seed, name) in [
+        "keep.wav",
+        "Podcasts/one.wav",
+        "live/tape.wav",
+        "live/best.wav",
+        "live/deep/raw.wav",
+    ]
+    .iter()
+    .enumerate()
     {
         sound(&music.join(name), seed as u64 + 1, &[]);
     }
     sound(&sandbox.path("other/x.wav"), 9, &[]);
     fine(sandbox.run(["add", sandbox.path("other").to_str().unwrap()]));
-    fs::write(music.join("live/.voisinignore"), "# rough takes\n*.wav\n!best.wav\n").unwrap();
+    fs::write(
+        music.join("live/.voisinignore"),
+        "# rough takes\n*.wav\n!best.wav\n",
+    )
+    .unwrap();
     let add = |more: &[&str]| {
-        sandbox.run([&["add", music.to_str().unwrap(), "--dry-run", "--format", "json"], more].concat())
+        sandbox.run(
+            [
+                &[
+                    "add",
+                    music.to_str().unwrap(),
+                    "--dry-run",
+                    "--format",
+                    "json",
+                ],
+                more,
+            ]
+            .concat(),
+        )
     };
     assert_eq!(fine_json(add(&[]))["added"], 3);
-    assert_eq!(fine_json(add(&["--exclude", "podcasts/"]))["added"], 3, "patterns know case, as git's do");
+    assert_eq!(
+        fine_json(add(&["--exclude", "podcasts/"]))["added"],
+        3,
+        "patterns know case, as git's do"
+    );
     assert_eq!(fine_json(add(&["--exclude", "Podcasts/"]))["added"], 2);
-    assert_eq!(fine_json(add(&["--exclude", "Podcasts/", "--exclude", "/keep.*"]))["added"], 1);
+    assert_eq!(
+        fine_json(add(&["--exclude", "Podcasts/", "--exclude", "/keep.*"]))["added"],
+        1
+    );
 }
 
 #[cfg(unix)]
@@ -141,7 +222,10 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     let said = || fs::read_to_string(sandbox.path("log")).unwrap();
     let paths = || {
         let run = sandbox.run(["list", "--sort", "path", "--format", "paths", "--quiet"]);
-        text(&run.stdout).lines().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+        text(&run.stdout)
+            .lines()
+            .map(|path| path.rsplit('/').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let wait_for = |expected: &[&str]| {
         let start = Instant::now();
@@ -171,7 +255,11 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
             assert_eq!(json(&run)["unchanged"], 1);
             break;
         }
-        assert!(start.elapsed() < Duration::from_mins(1), "{}", text(&run.stderr));
+        assert!(
+            start.elapsed() < Duration::from_mins(1),
+            "{}",
+            text(&run.stderr)
+        );
     }
     fs::rename(music.join("b/two.wav"), music.join("b/zwei.wav")).unwrap();
     wait_for(&["one.wav", "zwei.wav"]);
@@ -183,7 +271,13 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     fs::rename(sandbox.path("unmounted"), &music).unwrap();
     wait_for(&["one.wav", "drei.wav", "zwei.wav"]);
     assert!(watch.try_wait().unwrap().is_none(), "{}", said());
-    assert!(Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &watch.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     let start = Instant::now();
     let ended = loop {
         if let Some(status) = watch.try_wait().unwrap() {
@@ -204,18 +298,31 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
     let music = sandbox.path("music");
     fs::create_dir(&music).unwrap();
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
-    let names = ["muldjord-chaos-god", "muldjord-mutilated-mime", "obsidian-shell-orphanage"];
+    let names = [
+        "muldjord-chaos-god",
+        "muldjord-mutilated-mime",
+        "obsidian-shell-orphanage",
+    ];
     for name in names {
-        fs::copy(format!("{demo}/metal/{name}.mp3"), music.join(name).with_extension("mp3")).unwrap();
+        fs::copy(
+            format!("{demo}/metal/{name}.mp3"),
+            music.join(name).with_extension("mp3"),
+        )
+        .unwrap();
     }
-    fs::copy(format!("{demo}/folk/omri-lahav-celtica.mp3"), music.join("celtica.mp3")).unwrap();
+    fs::copy(
+        format!("{demo}/folk/omri-lahav-celtica.mp3"),
+        music.join("celtica.mp3"),
+    )
+    .unwrap();
     let folder = music.to_str().unwrap();
     fine(sandbox.run(["add", folder]));
     let old = music.join("muldjord-chaos-god.mp3");
     fine(sandbox.run(["labels", "set", old.to_str().unwrap(), "My genre"]));
     let of = || {
         let listed =
-            fine_json(sandbox.run(["list", "--genre", "My genre", "--format", "json"]))["tracks"].clone();
+            fine_json(sandbox.run(["list", "--genre", "My genre", "--format", "json"]))["tracks"]
+                .clone();
         (
             listed[0]["id"].clone(),
             listed[0]["path"].as_str().unwrap().to_owned(),
@@ -231,7 +338,10 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
     fs::remove_file(music.join("celtica.mp3")).unwrap();
     let first = sandbox.run(["add", folder, "--remove-missing", "--format", "json"]);
     let said = text(&first.stderr);
-    assert!(said.contains("again.wav\" sounds like") && said.contains("--take-over"), "{said}");
+    assert!(
+        said.contains("again.wav\" sounds like") && said.contains("--take-over"),
+        "{said}"
+    );
     let first = fine_json(first);
     let counts = |summary: &serde_json::Value| {
         ["added", "removed", "replaced", "taken_over"].map(|key| summary[key].as_u64().unwrap())
@@ -239,7 +349,10 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
     assert_eq!(counts(&first), [1, 1, 1, 0]);
     let kept = sandbox.run(["remove", "--missing"]);
     assert_eq!(code(&kept), 1, "{kept:?}");
-    assert!(text(&kept.stderr).contains("1 track stays: the same recording was added again"), "{kept:?}");
+    assert!(
+        text(&kept.stderr).contains("1 track stays: the same recording was added again"),
+        "{kept:?}"
+    );
     assert_eq!(of(), before);
 
     let second = fine_json(sandbox.run(["add", folder, "--take-over", "--format", "json"]));
@@ -247,14 +360,27 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
     let after = of();
     assert_eq!((&after.0, after.2), (&before.0, 1));
     assert!(after.1.ends_with("again.wav"), "{after:?}");
-    assert_eq!(fine_json(sandbox.run(["status", "--format", "json"]))["tracks"], 3);
-    let near =
-        fine_json(sandbox.run(["similar", music.join("again.wav").to_str().unwrap(), "--format", "json"]));
+    assert_eq!(
+        fine_json(sandbox.run(["status", "--format", "json"]))["tracks"],
+        3
+    );
+    let near = fine_json(sandbox.run([
+        "similar",
+        music.join("again.wav").to_str().unwrap(),
+        "--format",
+        "json",
+    ]));
     assert_eq!(near["seeds"][0]["id"], before.0);
     assert_eq!(near["neighbours"].as_array().unwrap().len(), 2);
     fine(sandbox.run(["verify", "--deep"]));
     assert_eq!(
-        counts(&fine_json(sandbox.run(["add", folder, "--take-over", "--format", "json"]))),
+        counts(&fine_json(sandbox.run([
+            "add",
+            folder,
+            "--take-over",
+            "--format",
+            "json"
+        ]))),
         [0, 0, 0, 0]
     );
 }

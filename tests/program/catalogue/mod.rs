@@ -31,18 +31,44 @@ fn shelf() -> Sandbox {
         (
             1,
             "b/one.wav",
-            &[("TPE1", "Ärzte"), ("TIT2", "Zebra"), ("TCON", "Punk"), ("TDRC", "1993"), ("TKEY", "Am")][..],
+            &[
+                ("TPE1", "Ärzte"),
+                ("TIT2", "Zebra"),
+                ("TCON", "Punk"),
+                ("TDRC", "1993"),
+                ("TKEY", "Am"),
+            ][..],
         ),
-        (2, "b/two.wav", &[("TPE1", "Ärzte"), ("TIT2", "apple"), ("TCON", "Punk"), ("TDRC", "1988")]),
+        (
+            2,
+            "b/two.wav",
+            &[
+                ("TPE1", "Ärzte"),
+                ("TIT2", "apple"),
+                ("TCON", "Punk"),
+                ("TDRC", "1988"),
+            ],
+        ),
         (
             3,
             "a/three.wav",
-            &[("TPE1", "Bach"), ("TIT2", "Aria"), ("TCON", "Classical"), ("WCOP", by), ("TBPM", "61")],
+            &[
+                ("TPE1", "Bach"),
+                ("TIT2", "Aria"),
+                ("TCON", "Classical"),
+                ("WCOP", by),
+                ("TBPM", "61"),
+            ],
         ),
         (
             4,
             "a/four.wav",
-            &[("TPE1", "Zoe"), ("TIT2", "Sea"), ("TCON", "Ambient"), ("TCOP", "2020 Zoe, CC BY-SA 3.0")],
+            &[
+                ("TPE1", "Zoe"),
+                ("TIT2", "Sea"),
+                ("TCON", "Ambient"),
+                ("TCOP", "2020 Zoe, CC BY-SA 3.0"),
+            ],
         ),
     ] {
         sound(&music.join(name), seed, frames);
@@ -55,7 +81,9 @@ fn titles(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
     let all = [&["list", "--format", "json"], arguments].concat();
     let page = fine_json(sandbox.run(all));
     let tracks = page["tracks"].as_array().unwrap().iter();
-    tracks.map(|track| track["title"].as_str().unwrap().to_owned()).collect()
+    tracks
+        .map(|track| track["title"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -64,39 +92,83 @@ fn a_list_is_filtered_sorted_and_cut() {
     let titles = |arguments: &[&str]| titles(&sandbox, arguments);
     // Artist, then title; case and accents do not matter.
     assert_eq!(titles(&[]), ["apple", "Zebra", "Aria", "Sea"]);
-    assert_eq!(titles(&["--sort", "title"]), ["apple", "Aria", "Sea", "Zebra"]);
-    assert_eq!(titles(&["--sort", "title", "--reverse"]), ["Zebra", "Sea", "Aria", "apple"]);
+    assert_eq!(
+        titles(&["--sort", "title"]),
+        ["apple", "Aria", "Sea", "Zebra"]
+    );
+    assert_eq!(
+        titles(&["--sort", "title", "--reverse"]),
+        ["Zebra", "Sea", "Aria", "apple"]
+    );
     // What has no year comes last, whichever way is up.
     assert_eq!(titles(&["--sort", "year"])[..2], ["apple", "Zebra"]);
-    assert_eq!(titles(&["--sort", "year", "--reverse"])[..2], ["Zebra", "apple"]);
+    assert_eq!(
+        titles(&["--sort", "year", "--reverse"])[..2],
+        ["Zebra", "apple"]
+    );
     assert_eq!(titles(&["--sort", "path"])[2..], ["Zebra", "apple"]);
-    assert_eq!(titles(&["--sort", "title", "--limit", "2"]), ["apple", "Aria"]);
+    assert_eq!(
+        titles(&["--sort", "title", "--limit", "2"]),
+        ["apple", "Aria"]
+    );
     assert_eq!(titles(&["arzte", "ZEB"]), ["Zebra"]);
     assert_eq!(titles(&["--genre", "punk", "--year", "1990-"]), ["Zebra"]);
     let every = titles(&["--sort", "id"]);
-    assert_eq!(titles(&["--sort", "id", "--reverse"]), every.into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(
+        titles(&["--sort", "id", "--reverse"]),
+        every.into_iter().rev().collect::<Vec<_>>()
+    );
     let page = fine_json(sandbox.run(["list", "--limit", "1", "--format", "json"]));
-    assert_eq!((page["total"].as_u64(), page["tracks"].as_array().unwrap().len()), (Some(4), 1));
+    assert_eq!(
+        (
+            page["total"].as_u64(),
+            page["tracks"].as_array().unwrap().len()
+        ),
+        (Some(4), 1)
+    );
 }
 
 #[test]
 fn a_list_has_ids_first_and_every_format() {
     let sandbox = shelf();
     let table = fine(sandbox.run(["list", "aria"]));
-    let id = fine_json(sandbox.run(["list", "aria", "--format", "json"]))["tracks"][0]["id"].to_string();
+    let id =
+        fine_json(sandbox.run(["list", "aria", "--format", "json"]))["tracks"][0]["id"].to_string();
     let lines: Vec<&str> = table.lines().collect();
-    assert!(lines[0].trim_start().starts_with("id") && lines[0].contains("licence"), "{table}");
-    assert!(lines[1].trim_start().starts_with(&id) && lines[1].contains("cc-by-4.0"), "{table}");
-    assert!(!lines[0].contains("LUFS") || lines[1].contains('-'), "an empty column is no help: {table}");
+    assert!(
+        lines[0].trim_start().starts_with("id") && lines[0].contains("licence"),
+        "{table}"
+    );
+    assert!(
+        lines[1].trim_start().starts_with(&id) && lines[1].contains("cc-by-4.0"),
+        "{table}"
+    );
+    assert!(
+        !lines[0].contains("LUFS") || lines[1].contains('-'),
+        "an empty column is no help: {table}"
+    );
     let csv = fine(sandbox.run(["list", "--format", "csv"]));
-    assert!(csv.starts_with("id,path,artist,title,") && csv.lines().count() == 5, "{csv}");
+    assert!(
+        csv.starts_with("id,path,artist,title,") && csv.lines().count() == 5,
+        "{csv}"
+    );
     let paths = fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
-    assert_eq!(paths.lines().next().unwrap(), sandbox.path("music/a/four.wav").to_str().unwrap());
+    assert_eq!(
+        paths.lines().next().unwrap(),
+        sandbox.path("music/a/four.wav").to_str().unwrap()
+    );
     let playlist = fine(sandbox.run(["list", "--format", "m3u8"]));
-    assert!(playlist.starts_with("#EXTM3U\n") && playlist.lines().count() == 10, "{playlist}");
+    assert!(
+        playlist.starts_with("#EXTM3U\n") && playlist.lines().count() == 10,
+        "{playlist}"
+    );
     let nothing = sandbox.run(["list", "nosuchword"]);
     assert_eq!(code(&nothing), 1);
-    assert!(text(&nothing.stderr).contains("nothing found"), "{}", text(&nothing.stderr));
+    assert!(
+        text(&nothing.stderr).contains("nothing found"),
+        "{}",
+        text(&nothing.stderr)
+    );
 }
 
 #[test]
@@ -108,15 +180,33 @@ fn licences_and_tempo_come_from_tags_and_filter() {
         ("cc-by-sa", &["Sea"]),
         ("cc", &["Aria", "Sea"]),
     ] {
-        assert_eq!(titles(&sandbox, &["--licence", licence]), expected, "{licence}");
+        assert_eq!(
+            titles(&sandbox, &["--licence", licence]),
+            expected,
+            "{licence}"
+        );
     }
     assert_eq!(code(&sandbox.run(["list", "--licence", "cc-by-nd"])), 1);
-    let similar = fine_json(sandbox.run(["similar", "zebra", "--licence", "cc", "--format", "json"]));
-    assert_eq!(similar["neighbours"].as_array().unwrap().len(), 2, "{similar}");
+    let similar =
+        fine_json(sandbox.run(["similar", "zebra", "--licence", "cc", "--format", "json"]));
+    assert_eq!(
+        similar["neighbours"].as_array().unwrap().len(),
+        2,
+        "{similar}"
+    );
     let card = &fine_json(sandbox.run(["show", "aria", "--format", "json"]))[0];
-    assert_eq!((&card["licence"], &card["tagged_bpm"]), (&"cc-by-4.0".into(), &61.0.into()));
-    assert_eq!(card["licence_text"], "https://creativecommons.org/licenses/by/4.0/");
-    assert_eq!(fine_json(sandbox.run(["show", "zebra", "--format", "json"]))[0]["tagged_key"], "Am");
+    assert_eq!(
+        (&card["licence"], &card["tagged_bpm"]),
+        (&"cc-by-4.0".into(), &61.0.into())
+    );
+    assert_eq!(
+        card["licence_text"],
+        "https://creativecommons.org/licenses/by/4.0/"
+    );
+    assert_eq!(
+        fine_json(sandbox.run(["show", "zebra", "--format", "json"]))[0]["tagged_key"],
+        "Am"
+    );
 }
 
 #[test]
@@ -124,26 +214,46 @@ fn cards_and_exports_follow_the_labels() {
     let sandbox = shelf();
     fine(sandbox.run(["labels", "set", "aria", "Jazz"]));
     let card = &fine_json(sandbox.run(["show", "aria", "--format", "json"]))[0];
-    assert_eq!((&card["genres"][0], &card["tagged_genres"][0]), (&"Jazz".into(), &"Classical".into()));
+    assert_eq!(
+        (&card["genres"][0], &card["tagged_genres"][0]),
+        (&"Jazz".into(), &"Classical".into())
+    );
     let table = fine(sandbox.run(["show", "aria"]));
-    let line =
-        |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    let line = |name: &str| {
+        table
+            .lines()
+            .find(|line| line.trim_start().starts_with(name))
+            .unwrap()
+            .to_owned()
+    };
     assert!(line("genre").ends_with("Jazz"), "{table}");
-    assert!(line("tags say").contains("Classical, 61 beats a minute"), "{table}");
+    assert!(
+        line("tags say").contains("Classical, 61 beats a minute"),
+        "{table}"
+    );
     let out = sandbox.path("out");
     fine(sandbox.run(["export", out.to_str().unwrap()]));
     let exported = fs::read_to_string(out.join("tracks.csv")).unwrap();
     let row = exported.lines().find(|line| line.contains("Aria")).unwrap();
-    assert!(row.contains(",Jazz,") && !row.contains("Classical"), "{exported}");
+    assert!(
+        row.contains(",Jazz,") && !row.contains("Classical"),
+        "{exported}"
+    );
     let genres = fine_json(sandbox.run(["genres", "--format", "json"]));
     let cohesion = |name: &str| {
         let all = genres["genres"].as_array().unwrap();
         all.iter().find(|genre| genre["genre"] == name).unwrap()["cohesion"].clone()
     };
-    assert!(cohesion("Jazz").is_null() && cohesion("Punk").is_f64(), "{genres}");
+    assert!(
+        cohesion("Jazz").is_null() && cohesion("Punk").is_f64(),
+        "{genres}"
+    );
     assert!(fine(sandbox.run(["genres"])).contains('–'));
     let nothing = sandbox.run(["remove", "--missing"]);
-    assert!(text(&nothing.stderr).contains("every file of the library is where it was"), "{nothing:?}");
+    assert!(
+        text(&nothing.stderr).contains("every file of the library is where it was"),
+        "{nothing:?}"
+    );
 }
 
 #[test]
@@ -156,23 +266,54 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
         (&"Ärzte".into(), &1993.into(), &"Punk".into())
     );
     assert_eq!(first["nearest"].as_array().unwrap().len(), 3);
-    assert!(first["nearest"].as_array().unwrap().iter().all(|near| near["id"] != first["id"]));
-    assert!(first["predicted"]["summary"].as_str().unwrap().contains("votes"), "{first}");
+    assert!(
+        first["nearest"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|near| near["id"] != first["id"])
+    );
+    assert!(
+        first["predicted"]["summary"]
+            .as_str()
+            .unwrap()
+            .contains("votes"),
+        "{first}"
+    );
     assert!(first["windows"].as_u64().unwrap() > 0);
-    assert_eq!(first["cluster"], Value::Null, "nobody has asked for clusters yet");
+    assert_eq!(
+        first["cluster"],
+        Value::Null,
+        "nobody has asked for clusters yet"
+    );
     assert_eq!(first["places"][0]["state"], "there");
     let page = fine(sandbox.run(["show", &format!("id:{}", first["id"])]));
-    for part in ["Ärzte – Zebra (id:", "predicted", "music/b/one.wav (there)", "tags say", "nearest"] {
+    for part in [
+        "Ärzte – Zebra (id:",
+        "predicted",
+        "music/b/one.wav (there)",
+        "tags say",
+        "nearest",
+    ] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let file = sandbox.path("music/b/one.wav");
-    fs::OpenOptions::new().append(true).open(&file).unwrap().set_len(100).unwrap();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .unwrap()
+        .set_len(100)
+        .unwrap();
     assert_eq!(card()["places"][0]["state"], "changed");
     fs::remove_file(&file).unwrap();
     assert_eq!(card()["places"][0]["state"], "gone");
     assert_eq!(
         code(&sandbox.run(["show", "id:99"])),
-        if code(&sandbox.run(["similar", "id:99"])) == 1 { 1 } else { 2 }
+        if code(&sandbox.run(["similar", "id:99"])) == 1 {
+            1
+        } else {
+            2
+        }
     );
 }
 
@@ -181,24 +322,51 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     for seed in 1..=8 {
-        let artist =
-            if seed <= 5 { "Same" } else { ["Other", "Third & <Fourth>", "Fifth"][seed as usize - 6] };
-        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", &format!("T{seed}"))]);
+        let artist = if seed <= 5 {
+            "Same"
+        } else {
+            ["Other", "Third & <Fourth>", "Fifth"][seed as usize - 6]
+        };
+        sound(
+            &music.join(format!("{seed}.wav")),
+            seed,
+            &[("TPE1", artist), ("TIT2", &format!("T{seed}"))],
+        );
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let by_same = |more: &[&str]| {
-        let list = fine(sandbox.run([&["playlist", "--seed", "id:1", "--format", "m3u8"], more].concat()));
-        (list.lines().filter(|line| line.starts_with("#EXTINF") && line.contains("Same")).count(), list)
+        let list =
+            fine(sandbox.run([&["playlist", "--seed", "id:1", "--format", "m3u8"], more].concat()));
+        (
+            list.lines()
+                .filter(|line| line.starts_with("#EXTINF") && line.contains("Same"))
+                .count(),
+            list,
+        )
     };
     assert_eq!(by_same(&[]).0, 2);
     assert_eq!(by_same(&["--max-per-artist", "0"]).0, 5);
-    assert!(by_same(&["--name", "Late\nnight"]).1.contains("#PLAYLIST:Late night\n"));
+    assert!(
+        by_same(&["--name", "Late\nnight"])
+            .1
+            .contains("#PLAYLIST:Late night\n")
+    );
     let file = sandbox.path("list.xml");
     let write = |more: &[&str]| {
         let name = file.to_str().unwrap();
         sandbox.run(
             [
-                &["playlist", "--seed", "id:1", "--name", "A&B", "--format", "rekordbox", "--output", name],
+                &[
+                    "playlist",
+                    "--seed",
+                    "id:1",
+                    "--name",
+                    "A&B",
+                    "--format",
+                    "rekordbox",
+                    "--output",
+                    name,
+                ],
                 more,
             ]
             .concat(),
@@ -207,27 +375,63 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
     assert_eq!(fine(write(&[])), "");
     let first = fs::read_to_string(&file).unwrap();
     assert!(
-        first.contains("<NODE Name=\"A&amp;B\" Type=\"1\"") && first.contains("Third &amp; &lt;Fourth&gt;"),
+        first.contains("<NODE Name=\"A&amp;B\" Type=\"1\"")
+            && first.contains("Third &amp; &lt;Fourth&gt;"),
         "{first}"
     );
     assert_eq!(first.matches("<TRACK TrackID").count(), 5);
     let again = write(&["--tracks", "2"]);
-    assert_eq!((code(&again), fs::read_to_string(&file).unwrap()), (2, first));
+    assert_eq!(
+        (code(&again), fs::read_to_string(&file).unwrap()),
+        (2, first)
+    );
     assert!(text(&again.stderr).contains("--force"));
     fine(write(&["--tracks", "2", "--force"]));
-    assert_eq!(fs::read_to_string(&file).unwrap().matches("<TRACK TrackID").count(), 2);
+    assert_eq!(
+        fs::read_to_string(&file)
+            .unwrap()
+            .matches("<TRACK TrackID")
+            .count(),
+        2
+    );
     let nml = fine(sandbox.run(["playlist", "--seed", "id:1", "--format", "traktor"]));
-    assert!(nml.contains("<PRIMARYKEY TYPE=\"TRACK\"") && nml.matches("FILE=\"").count() == 5, "{nml}");
-    assert_eq!(code(&sandbox.run(["playlist", "--seed", "id:1", "--format", "json", "--output", "x"])), 2);
+    assert!(
+        nml.contains("<PRIMARYKEY TYPE=\"TRACK\"") && nml.matches("FILE=\"").count() == 5,
+        "{nml}"
+    );
+    assert_eq!(
+        code(&sandbox.run([
+            "playlist", "--seed", "id:1", "--format", "json", "--output", "x"
+        ])),
+        2
+    );
     // Every list can be written so, under a name.
-    for verb in [&["list"][..], &["similar", "id:1"], &["path", "id:1", "id:5"]] {
+    for verb in [
+        &["list"][..],
+        &["similar", "id:1"],
+        &["path", "id:1", "id:5"],
+    ] {
         let target = sandbox.path("any.m3u8");
-        let write = ["--format", "m3u8", "--name", "Mine", "-o", target.to_str().unwrap(), "--force"];
+        let write = [
+            "--format",
+            "m3u8",
+            "--name",
+            "Mine",
+            "-o",
+            target.to_str().unwrap(),
+            "--force",
+        ];
         assert_eq!(fine(sandbox.run([verb, &write[..]].concat())), "");
         let list = fs::read_to_string(&target).unwrap();
-        assert!(list.contains("#PLAYLIST:Mine\n") && list.contains(".wav"), "{verb:?}: {list}");
+        assert!(
+            list.contains("#PLAYLIST:Mine\n") && list.contains(".wav"),
+            "{verb:?}: {list}"
+        );
         let again = sandbox.run([verb, &write[..6]].concat());
-        assert!(code(&again) == 2 && text(&again.stderr).contains("is there already"), "{verb:?}");
+        assert!(
+            code(&again) == 2 && text(&again.stderr).contains("is there already"),
+            "{verb:?}"
+        );
     }
 }
 
@@ -235,9 +439,19 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
 fn a_track_belongs_to_each_of_its_artists() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
-    let named = ["Alpha feat. Beta", "Gamma; Delta", "ALPHA", "Beta", "Simon & Garfunkel"];
+    let named = [
+        "Alpha feat. Beta",
+        "Gamma; Delta",
+        "ALPHA",
+        "Beta",
+        "Simon & Garfunkel",
+    ];
     for (seed, artist) in (11..).zip(named) {
-        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", "Song")]);
+        sound(
+            &music.join(format!("{seed}.wav")),
+            seed,
+            &[("TPE1", artist), ("TIT2", "Song")],
+        );
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let artists = fine_json(sandbox.run(["artists", "--format", "json"]));
@@ -245,29 +459,68 @@ fn a_track_belongs_to_each_of_its_artists() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| (one["artist"].as_str().unwrap().to_lowercase(), one["tracks"].as_u64().unwrap()))
+        .map(|one| {
+            (
+                one["artist"].as_str().unwrap().to_lowercase(),
+                one["tracks"].as_u64().unwrap(),
+            )
+        })
         .collect();
     counted.sort();
-    let expected = [("alpha", 2), ("beta", 2), ("delta", 1), ("gamma", 1), ("simon & garfunkel", 1)];
-    assert_eq!(counted, expected.map(|(name, tracks)| (name.to_owned(), tracks)), "{artists}");
+    let expected = [
+        ("alpha", 2),
+        ("beta", 2),
+        ("delta", 1),
+        ("gamma", 1),
+        ("simon & garfunkel", 1),
+    ];
+    assert_eq!(
+        counted,
+        expected.map(|(name, tracks)| (name.to_owned(), tracks)),
+        "{artists}"
+    );
     let files = |more: &[&str]| {
-        let list = fine_json(sandbox.run([&["list", "--sort", "path", "--format", "json"], more].concat()));
+        let list = fine_json(
+            sandbox.run([&["list", "--sort", "path", "--format", "json"], more].concat()),
+        );
         let tracks = list["tracks"].as_array().unwrap().clone();
-        tracks.iter().map(|track| track["artist"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        tracks
+            .iter()
+            .map(|track| track["artist"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(files(&["--artist", "alpha"]), ["Alpha feat. Beta", "ALPHA"]);
     assert_eq!(files(&["--artist", "delta"]), ["Gamma; Delta"]);
     assert_eq!(files(&["--artist", "garfunkel"]), ["Simon & Garfunkel"]);
-    assert_eq!(files(&["--artist", "alpha feat beta"]), ["Alpha feat. Beta"]);
-    assert_eq!(files(&["--exclude-artist", "alpha"]), ["Gamma; Delta", "Beta", "Simon & Garfunkel"]);
+    assert_eq!(
+        files(&["--artist", "alpha feat beta"]),
+        ["Alpha feat. Beta"]
+    );
+    assert_eq!(
+        files(&["--exclude-artist", "alpha"]),
+        ["Gamma; Delta", "Beta", "Simon & Garfunkel"]
+    );
     // One track of each artist: of Alpha, Beta, and both together there is room for two at most, or for one.
     let seed = music.join("12.wav");
-    let similar =
-        ["similar", seed.to_str().unwrap(), "--max-per-artist", "1", "--limit", "all", "--format", "json"];
+    let similar = [
+        "similar",
+        seed.to_str().unwrap(),
+        "--max-per-artist",
+        "1",
+        "--limit",
+        "all",
+        "--format",
+        "json",
+    ];
     let found = fine_json(sandbox.run(similar));
     let mut taken = std::collections::BTreeSet::new();
     for near in found["neighbours"].as_array().unwrap() {
-        for artist in near["artist"].as_str().unwrap().to_lowercase().split(" feat. ") {
+        for artist in near["artist"]
+            .as_str()
+            .unwrap()
+            .to_lowercase()
+            .split(" feat. ")
+        {
             assert!(taken.insert(artist.to_owned()), "{artist} twice: {found}");
         }
     }
@@ -286,15 +539,30 @@ fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
         ("Alpha", "Hurt, Part 2"),
     ];
     for (seed, (artist, title)) in (21..).zip(named) {
-        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", title)]);
+        sound(
+            &music.join(format!("{seed}.wav")),
+            seed,
+            &[("TPE1", artist), ("TIT2", title)],
+        );
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let seed = music.join("24.wav");
     let titles = |more: &[&str]| {
-        let asked = ["playlist", seed.to_str().unwrap(), "--max-per-artist", "0", "--format", "json"];
+        let asked = [
+            "playlist",
+            seed.to_str().unwrap(),
+            "--max-per-artist",
+            "0",
+            "--format",
+            "json",
+        ];
         let list = fine_json(sandbox.run([&asked[..], more].concat()));
-        let mut titles: Vec<String> =
-            list.as_array().unwrap().iter().map(|row| row["title"].as_str().unwrap().to_owned()).collect();
+        let mut titles: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["title"].as_str().unwrap().to_owned())
+            .collect();
         titles.sort();
         titles
     };
@@ -303,13 +571,34 @@ fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
     assert!(once.contains(&"Hurt, Part 2".to_owned()), "{once:?}");
     assert_eq!(titles(&["--keep-versions"]).len(), 5);
     let groups = fine_json(sandbox.run(["duplicates", "--versions", "--format", "json"]));
-    let name = |file: &Value| file["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-    let [group] = groups.as_array().unwrap().as_slice() else { panic!("{groups}") };
-    let others: Vec<String> = group["others"].as_array().unwrap().iter().map(name).collect();
-    assert_eq!((name(&group["keep"]), others), ("23.wav".into(), vec!["22.wav".into(), "21.wav".into()]));
+    let name = |file: &Value| {
+        file["path"]
+            .as_str()
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let [group] = groups.as_array().unwrap().as_slice() else {
+        panic!("{groups}")
+    };
+    let others: Vec<String> = group["others"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(name)
+        .collect();
+    assert_eq!(
+        (name(&group["keep"]), others),
+        ("23.wav".into(), vec!["22.wav".into(), "21.wav".into()])
+    );
     assert_eq!(group["bytes_to_be_won"], 0);
     let table = fine(sandbox.run(["duplicates", "--versions"]));
-    assert!(table.contains("version: ") && !table.contains("freed"), "{table}");
+    assert!(
+        table.contains("version: ") && !table.contains("freed"),
+        "{table}"
+    );
 }
 
 /// Other songs have the title of one, and versions of it have others.
@@ -319,49 +608,107 @@ fn sound_and_codes_tell_versions_from_other_songs() {
     let music = sandbox.path("music");
     // At another rate it is faster and higher, as a tape would be.
     let copy = |name: &str, rate: u32, frames: &[(&str, &str)]| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal").join(name);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("data/demo/library/metal")
+            .join(name);
         let info = voisin_audio::probe(&source).unwrap();
         let mut samples = Vec::new();
-        voisin_audio::read_windows(&source, &info, 16_000, &[0], 16_000 * 28, &mut |_, window| {
-            samples = window.to_vec();
-        })
+        voisin_audio::read_windows(
+            &source,
+            &info,
+            16_000,
+            &[0],
+            16_000 * 28,
+            &mut |_, window| {
+                samples = window.to_vec();
+            },
+        )
         .unwrap();
         let wav = common::wav(rate, samples.into_iter().map(f64::from));
         tagged(&music.join(format!("{}.wav", frames[0].1)), wav, frames);
     };
     let (one, other) = ("muldjord-chaos-god.mp3", "muldjord-mutilated-mime.mp3");
     let by_alpha = |title| [("TIT2", title), ("TPE1", "Alpha")];
-    copy(one, 16_000, &[&by_alpha("Hurt")[..], &[("TSRC", "USRC17607839")]].concat());
+    copy(
+        one,
+        16_000,
+        &[&by_alpha("Hurt")[..], &[("TSRC", "USRC17607839")]].concat(),
+    );
     copy(one, 16_951, &by_alpha("Hurt (Live)"));
     copy(other, 16_000, &by_alpha("Hurt (Demo)"));
     copy(one, 16_400, &by_alpha("Wounded"));
-    let coded = [("TIT2", "Another"), ("TPE1", "Beta"), ("TSRC", "USRC17607839")];
+    let coded = [
+        ("TIT2", "Another"),
+        ("TPE1", "Beta"),
+        ("TSRC", "USRC17607839"),
+    ];
     sound(&music.join("Another.wav"), 31, &coded);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let titles = || {
         let seed = music.join("Hurt.wav");
-        let asked = ["playlist", seed.to_str().unwrap(), "--max-per-artist", "0", "--format", "json"];
+        let asked = [
+            "playlist",
+            seed.to_str().unwrap(),
+            "--max-per-artist",
+            "0",
+            "--format",
+            "json",
+        ];
         let list = fine_json(sandbox.run(asked));
-        let mut titles: Vec<String> =
-            list.as_array().unwrap().iter().map(|row| row["title"].as_str().unwrap().to_owned()).collect();
+        let mut titles: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["title"].as_str().unwrap().to_owned())
+            .collect();
         titles.sort();
         titles
     };
     let groups = |more: &[&str]| {
-        let groups =
-            fine_json(sandbox.run([&["duplicates", "--versions", "--format", "json"], more].concat()));
-        let name = |file: &Value| file["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let groups = fine_json(
+            sandbox.run([&["duplicates", "--versions", "--format", "json"], more].concat()),
+        );
+        let name = |file: &Value| {
+            file["path"]
+                .as_str()
+                .unwrap()
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
         let names = |group: &Value| {
-            let mut others: Vec<String> = group["others"].as_array().unwrap().iter().map(name).collect();
+            let mut others: Vec<String> = group["others"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(name)
+                .collect();
             others.sort(); // they come by when they were added, which is by threads
             [vec![name(&group["keep"])], others].concat()
         };
-        groups.as_array().unwrap().iter().map(names).collect::<Vec<Vec<String>>>()
+        groups
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(names)
+            .collect::<Vec<Vec<String>>>()
     };
     // Before they are compared, lists have what titles and codes say; then what was heard.
     groups(&["--rough"]);
     assert_eq!(titles(), ["Hurt", "Wounded"]);
-    assert_eq!(groups(&[]), [["Hurt.wav", "Another.wav", "Hurt (Live).wav", "Wounded.wav"]]);
+    assert_eq!(
+        groups(&[]),
+        [["Hurt.wav", "Another.wav", "Hurt (Live).wav", "Wounded.wav"]]
+    );
     assert_eq!(titles(), ["Hurt", "Hurt (Demo)"]);
-    assert_eq!(groups(&["--rough"]), [["Hurt.wav", "Another.wav", "Hurt (Demo).wav", "Hurt (Live).wav"]]);
+    assert_eq!(
+        groups(&["--rough"]),
+        [[
+            "Hurt.wav",
+            "Another.wav",
+            "Hurt (Demo).wav",
+            "Hurt (Live).wav"
+        ]]
+    );
 }

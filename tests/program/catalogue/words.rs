@@ -8,7 +8,12 @@ use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
 use serde_json::Value;
 
 fn ids(answer: &Value) -> Vec<u64> {
-    answer["tracks"].as_array().unwrap().iter().map(|track| track["id"].as_u64().unwrap()).collect()
+    answer["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|track| track["id"].as_u64().unwrap())
+        .collect()
 }
 
 #[test]
@@ -16,29 +21,70 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
     let sandbox = shelf();
     let found = sandbox.run(["find", "calm theremin,", "no voice", "--format", "json"]);
     assert_eq!(code(&found), 0, "{}", text(&found.stderr));
-    assert!(text(&found.stderr).contains("not understood and left out: theremin"), "{}", text(&found.stderr));
+    assert!(
+        text(&found.stderr).contains("not understood and left out: theremin"),
+        "{}",
+        text(&found.stderr)
+    );
     let answer = json(&found);
-    assert_eq!((ids(&answer).len(), &answer["unknown"][0]), (4, &"theremin".into()));
+    assert_eq!(
+        (ids(&answer).len(), &answer["unknown"][0]),
+        (4, &"theremin".into())
+    );
     let understood = answer["understood"].as_array().unwrap();
-    assert_eq!((&understood[0]["word"], &understood[1]["denied"]), (&"calm".into(), &true.into()));
-    assert!(understood[1]["tags"].as_array().unwrap().contains(&"sung".into()), "{answer}");
-    let fits: Vec<f64> =
-        answer["tracks"].as_array().unwrap().iter().map(|t| t["fit"].as_f64().unwrap()).collect();
-    assert!(fits.is_sorted_by(|a, b| a >= b) && fits[0] > fits[3], "{fits:?}");
+    assert_eq!(
+        (&understood[0]["word"], &understood[1]["denied"]),
+        (&"calm".into(), &true.into())
+    );
+    assert!(
+        understood[1]["tags"]
+            .as_array()
+            .unwrap()
+            .contains(&"sung".into()),
+        "{answer}"
+    );
+    let fits: Vec<f64> = answer["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["fit"].as_f64().unwrap())
+        .collect();
+    assert!(
+        fits.is_sorted_by(|a, b| a >= b) && fits[0] > fits[3],
+        "{fits:?}"
+    );
     // Four tracks: each of these percentiles once, unless two are equal.
-    let mut shares: Vec<f64> =
-        answer["tracks"].as_array().unwrap().iter().map(|t| t["terms"]["calm"].as_f64().unwrap()).collect();
+    let mut shares: Vec<f64> = answer["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["terms"]["calm"].as_f64().unwrap())
+        .collect();
     shares.sort_by(f64::total_cmp);
     assert_eq!(shares, [0.125, 0.375, 0.625, 0.875]);
     // The other way round is the other end.
-    let top = |phrase: &str| ids(&fine_json(sandbox.run(["find", phrase, "--format", "json"])));
-    assert_eq!(top("not calm"), top("calm").into_iter().rev().collect::<Vec<_>>());
+    let top = |phrase: &str| {
+        ids(&fine_json(
+            sandbox.run(["find", phrase, "--format", "json"]),
+        ))
+    };
+    assert_eq!(
+        top("not calm"),
+        top("calm").into_iter().rev().collect::<Vec<_>>()
+    );
 
     assert_eq!(
-        ids(&fine_json(sandbox.run(["find", "-calm", "-l", "4", "--format", "json"]))),
+        ids(&fine_json(
+            sandbox.run(["find", "-calm", "-l", "4", "--format", "json"])
+        )),
         top("not calm")
     );
-    assert_eq!(ids(&fine_json(sandbox.run(["find", "calm", "-lall", "--format", "json"]))), top("calm"));
+    assert_eq!(
+        ids(&fine_json(
+            sandbox.run(["find", "calm", "-lall", "--format", "json"])
+        )),
+        top("calm")
+    );
 
     let nothing = sandbox.run(["find", "theremin"]);
     assert_eq!(code(&nothing), 2);
@@ -47,9 +93,17 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
         "{}",
         text(&nothing.stderr)
     );
-    assert!(text(&nothing.stderr).len() < 160, "not all words: {}", text(&nothing.stderr));
+    assert!(
+        text(&nothing.stderr).len() < 160,
+        "not all words: {}",
+        text(&nothing.stderr)
+    );
     let misspelt = sandbox.run(["find", "femal voise"]);
-    assert!(text(&misspelt.stderr).contains("did you mean female voice"), "{}", text(&misspelt.stderr));
+    assert!(
+        text(&misspelt.stderr).contains("did you mean female voice"),
+        "{}",
+        text(&misspelt.stderr)
+    );
     assert!(fine(sandbox.run(["find", "--words"])).lines().count() > 100);
 }
 
@@ -59,9 +113,18 @@ fn a_library_that_lacks_a_genre_says_so() {
     let sandbox = shelf();
     let run = sandbox.run(["find", "bebop", "saxophone"]);
     let (table, said) = (text(&run.stdout), text(&run.stderr));
-    assert!(table.lines().next().unwrap().contains("bebop (jazz)") && table.contains("top 1"), "{table}");
-    assert!(said.contains("nothing here is likely to be jazz ("), "{said}");
-    assert!(said.contains("\"saxophone\" cannot be told; the nearest word that can is \"jazz\""), "{said}");
+    assert!(
+        table.lines().next().unwrap().contains("bebop (jazz)") && table.contains("top 1"),
+        "{table}"
+    );
+    assert!(
+        said.contains("nothing here is likely to be jazz ("),
+        "{said}"
+    );
+    assert!(
+        said.contains("\"saxophone\" cannot be told; the nearest word that can is \"jazz\""),
+        "{said}"
+    );
     let alone = sandbox.run(["find", "saxophone"]);
     assert!(
         code(&alone) == 2 && text(&alone.stderr).contains("did you mean jazz"),
@@ -70,17 +133,37 @@ fn a_library_that_lacks_a_genre_says_so() {
     );
     let answer = fine_json(sandbox.run(["find", "jazz,", "no rock,", "calm", "--format", "json"]));
     let likeliest = |at: usize| answer["understood"][at]["likeliest"].as_f64();
-    assert!(likeliest(0).is_some_and(|most| most < 0.5) && likeliest(1).is_some() && likeliest(2).is_none());
-    assert_eq!(answer["notes"].as_array().unwrap().len(), 1, "what is denied may be missing: {answer}");
+    assert!(
+        likeliest(0).is_some_and(|most| most < 0.5)
+            && likeliest(1).is_some()
+            && likeliest(2).is_none()
+    );
+    assert_eq!(
+        answer["notes"].as_array().unwrap().len(),
+        1,
+        "what is denied may be missing: {answer}"
+    );
     // Four tracks, two of an artist: one of each is what is asked for.
     let one = fine_json(sandbox.run(["find", "calm", "--max-per-artist", "1", "--format", "json"]));
-    let artists: Vec<&str> =
-        one["tracks"].as_array().unwrap().iter().filter_map(|track| track["artist"].as_str()).collect();
+    let artists: Vec<&str> = one["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|track| track["artist"].as_str())
+        .collect();
     let distinct: std::collections::HashSet<&&str> = artists.iter().collect();
-    assert!(distinct.len() == artists.len() && !artists.is_empty(), "{one}");
-    let all = ids(&fine_json(sandbox.run(["find", "calm", "--format", "json"])));
-    let length =
-        |time: &str| ids(&fine_json(sandbox.run(["find", "calm", "--length", time, "--format", "json"])));
+    assert!(
+        distinct.len() == artists.len() && !artists.is_empty(),
+        "{one}"
+    );
+    let all = ids(&fine_json(
+        sandbox.run(["find", "calm", "--format", "json"]),
+    ));
+    let length = |time: &str| {
+        ids(&fine_json(sandbox.run([
+            "find", "calm", "--length", time, "--format", "json",
+        ])))
+    };
     assert_eq!((length("1"), length("10h")), (all[..1].to_vec(), all));
 }
 
@@ -105,31 +188,60 @@ fn words_are_filters_and_can_be_added_to() {
         "json",
     ]));
     let neighbours = similar["neighbours"].as_array().unwrap();
-    assert!(neighbours.len() == 2 && neighbours.iter().all(|n| upper.contains(&n["id"].as_u64().unwrap())));
+    assert!(
+        neighbours.len() == 2
+            && neighbours
+                .iter()
+                .all(|n| upper.contains(&n["id"].as_u64().unwrap()))
+    );
     assert_eq!(code(&sandbox.run(["list", "--tag", "theremin"])), 2);
     assert_eq!(code(&sandbox.run(["list", "--tag", "rock:101"])), 2);
 
-    fs::write(sandbox.path("library/words.tsv"), "theremin, spooky\trock\n").unwrap();
+    fs::write(
+        sandbox.path("library/words.tsv"),
+        "theremin, spooky\trock\n",
+    )
+    .unwrap();
     assert_eq!(list(&["--tag", "Spooky:50"]), upper);
     fs::write(sandbox.path("library/words.tsv"), "theremin\tno such tag\n").unwrap();
     let wrong = sandbox.run(["find", "calm"]);
     assert_eq!(code(&wrong), 2);
     assert!(
-        text(&wrong.stderr).contains("words.tsv, line 1: expected tags of the model, found \"no such tag\"")
+        text(&wrong.stderr)
+            .contains("words.tsv, line 1: expected tags of the model, found \"no such tag\"")
     );
 }
 
 #[test]
 fn words_are_shown_and_exported() {
     let sandbox = shelf();
-    let cards = fine_json(sandbox.run(["show", "id:1", "id:2", "id:3", "id:4", "--format", "json"]));
-    let words: Vec<&Value> =
-        cards.as_array().unwrap().iter().flat_map(|c| c["words"].as_array().unwrap()).collect();
-    assert!(!words.is_empty() && words.iter().all(|word| word["percentile"].as_f64().unwrap() >= 0.75));
-    assert!(fine(sandbox.run(["list", "--tag", "rock:0"])).lines().next().unwrap().contains("words"));
+    let cards =
+        fine_json(sandbox.run(["show", "id:1", "id:2", "id:3", "id:4", "--format", "json"]));
+    let words: Vec<&Value> = cards
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|c| c["words"].as_array().unwrap())
+        .collect();
+    assert!(
+        !words.is_empty()
+            && words
+                .iter()
+                .all(|word| word["percentile"].as_f64().unwrap() >= 0.75)
+    );
+    assert!(
+        fine(sandbox.run(["list", "--tag", "rock:0"]))
+            .lines()
+            .next()
+            .unwrap()
+            .contains("words")
+    );
     fine(sandbox.run(["export", sandbox.path("out").to_str().unwrap()]));
     let tags = fs::read_to_string(sandbox.path("out/tags.csv")).unwrap();
-    assert!(tags.starts_with("id,rock,pop,") && tags.lines().count() == 5, "{tags}");
+    assert!(
+        tags.starts_with("id,rock,pop,") && tags.lines().count() == 5,
+        "{tags}"
+    );
     assert!(tags.lines().all(|line| line.split(',').count() == 102));
 }
 
@@ -137,14 +249,19 @@ fn words_are_shown_and_exported() {
 #[test]
 fn an_answer_is_moved_towards_words_and_away_from_them() {
     let sandbox = shelf();
-    let order = ids(&fine_json(sandbox.run(["find", "rock", "--format", "json"])));
+    let order = ids(&fine_json(
+        sandbox.run(["find", "rock", "--format", "json"]),
+    ));
     let similar = |more: &[&str]| {
         let question = ["similar", &format!("id:{}", order[1]), "--format", "json"];
         fine_json(sandbox.run([&question, more].concat()))
     };
     let neighbours = |answer: &Value| -> Vec<u64> {
         let found = answer["neighbours"].as_array().unwrap();
-        found.iter().map(|one| one["id"].as_u64().unwrap()).collect()
+        found
+            .iter()
+            .map(|one| one["id"].as_u64().unwrap())
+            .collect()
     };
     let first = |more: &[&str]| neighbours(&similar(&[&["--limit", "1"], more].concat()))[0];
     // The seed is the second of four, and never in its own answer.
@@ -152,20 +269,47 @@ fn an_answer_is_moved_towards_words_and_away_from_them() {
     assert_eq!(first(&["--less", "rock", "--keep", "0"]), order[3]);
     let plain = similar(&["--limit", "2"]);
     assert!(plain.get("steered").is_none());
-    assert_eq!(neighbours(&similar(&["--limit", "2", "--more", "rock", "--keep", "1"])), neighbours(&plain));
+    assert_eq!(
+        neighbours(&similar(&["--limit", "2", "--more", "rock", "--keep", "1"])),
+        neighbours(&plain)
+    );
     for keep in [0.2, 0.5, 0.9] {
-        let moved =
-            similar(&["--limit", "2", "--more", "rock", "--less", "calm", "--keep", &keep.to_string()]);
+        let moved = similar(&[
+            "--limit",
+            "2",
+            "--more",
+            "rock",
+            "--less",
+            "calm",
+            "--keep",
+            &keep.to_string(),
+        ]);
         let steered = &moved["steered"];
-        let (after, before) =
-            (steered["similarity"].as_f64().unwrap(), steered["unmoved_similarity"].as_f64().unwrap());
-        assert!(after >= before - (1.0 - keep) * before.abs() - 1e-6, "{keep}: {after} of {before}");
+        let (after, before) = (
+            steered["similarity"].as_f64().unwrap(),
+            steered["unmoved_similarity"].as_f64().unwrap(),
+        );
+        assert!(
+            after >= before - (1.0 - keep) * before.abs() - 1e-6,
+            "{keep}: {after} of {before}"
+        );
         let found = moved["neighbours"].as_array().unwrap();
-        let mean = found.iter().map(|one| one["similarity"].as_f64().unwrap()).sum::<f64>() / 2.0;
-        assert!((mean - after).abs() < 1e-5 && steered["words"][1]["less"] == true, "{moved}");
+        let mean = found
+            .iter()
+            .map(|one| one["similarity"].as_f64().unwrap())
+            .sum::<f64>()
+            / 2.0;
+        assert!(
+            (mean - after).abs() < 1e-5 && steered["words"][1]["less"] == true,
+            "{moved}"
+        );
     }
     let told = sandbox.run(["similar", "id:1", "--more", "rock", "--limit", "1"]);
-    assert!(text(&told.stderr).contains("more rock: "), "{}", text(&told.stderr));
+    assert!(
+        text(&told.stderr).contains("more rock: "),
+        "{}",
+        text(&told.stderr)
+    );
     for (wrong, said) in [
         (&["--more", "theremin"][..], "theremin"),
         (&["--more", "rock", "--unlike", "id:2"], "--unlike"),
@@ -173,7 +317,11 @@ fn an_answer_is_moved_towards_words_and_away_from_them() {
         (&["--more", "rock", "--keep", "1.5"], "1.5"),
     ] {
         let run = sandbox.run([&["similar", "id:1"], wrong].concat());
-        assert!(code(&run) == 2 && text(&run.stderr).contains(said), "{wrong:?}: {}", text(&run.stderr));
+        assert!(
+            code(&run) == 2 && text(&run.stderr).contains(said),
+            "{wrong:?}: {}",
+            text(&run.stderr)
+        );
     }
 }
 
@@ -182,10 +330,16 @@ fn words_of_loudness_ask_what_was_measured() {
     let sandbox = shelf();
     let list = fine_json(sandbox.run(["list", "--sort", "loudness", "--format", "json"]));
     let softest = ids(&list);
-    let found = ids(&fine_json(sandbox.run(["find", "quieter", "--format", "json"])));
+    let found = ids(&fine_json(
+        sandbox.run(["find", "quieter", "--format", "json"]),
+    ));
     assert_eq!(found, softest, "softest first");
     let words = fine(sandbox.run(["find", "--words"]));
-    assert!(words.lines().any(|line| line.starts_with("softer ") && line.ends_with("-loudness")));
+    assert!(
+        words
+            .lines()
+            .any(|line| line.starts_with("softer ") && line.ends_with("-loudness"))
+    );
 }
 
 #[test]
@@ -198,7 +352,8 @@ fn a_model_without_tags_says_which_has_them() {
         let run = sandbox.run(arguments);
         assert_eq!(code(&run), 2);
         assert!(
-            text(&run.stderr).contains("voisin-2 has no tags") && text(&run.stderr).contains("musicnn-msd")
+            text(&run.stderr).contains("voisin-2 has no tags")
+                && text(&run.stderr).contains("musicnn-msd")
         );
     }
     let card = &fine_json(sandbox.run(["show", "id:1", "--format", "json"]))[0];
@@ -221,7 +376,11 @@ fn a_model_given_by_its_file_is_used_by_every_verb() {
     fs::write(&manifest, card.to_string()).unwrap();
     for seed in 1..9 {
         let genre = if seed % 2 == 0 { "Rock" } else { "Jazz" };
-        sound(&music.join(format!("{seed}.wav")), seed, &[("TIT2", "A"), ("TCON", genre)]);
+        sound(
+            &music.join(format!("{seed}.wav")),
+            seed,
+            &[("TIT2", "A"), ("TCON", genre)],
+        );
     }
     let (manifest, at) = (manifest.to_str().unwrap(), music.to_str().unwrap());
     fine(sandbox.run(["add", "--model", manifest, at]));
@@ -242,7 +401,11 @@ fn a_model_given_by_its_file_is_used_by_every_verb() {
         &["playlist", "id:1"],
     ];
     let file = music.join("1.wav");
-    let listening = [&["find", "calm"][..], &["verify", "--deep"], &["add", at, "--force"]];
+    let listening = [
+        &["find", "calm"][..],
+        &["verify", "--deep"],
+        &["add", at, "--force"],
+    ];
     for arguments in verbs.iter().chain(&listening) {
         fine(sandbox.run(arguments.iter()));
     }

@@ -15,10 +15,15 @@ fn one_bad_file_never_stops_a_run() {
     let whole = fs::read(&good).unwrap();
     fs::write(music.join("good.mp3"), &whole).unwrap();
     fs::write(music.join("empty.mp3"), b"").unwrap();
-    let random: Vec<u8> = (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let random: Vec<u8> = (0..50_000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     fs::write(music.join("random.mp3"), random).unwrap();
-    fs::write(music.join("picture.flac"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0")
-        .unwrap();
+    fs::write(
+        music.join("picture.flac"),
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0",
+    )
+    .unwrap();
     fs::write(music.join("truncated.mp3"), &whole[..whole.len() / 3]).unwrap();
     fs::write(music.join("silent.wav"), tone_wav(16_000, 600.0, 0.0, 0.0)).unwrap();
     let mut liar = noise_wav(22_050, 8.0, 7);
@@ -27,7 +32,13 @@ fn one_bad_file_never_stops_a_run() {
     fs::write(music.join("four-gigabytes.wav"), liar).unwrap();
     fs::write(music.join("short.wav"), tone_wav(44_100, 0.4, 440.0, 0.5)).unwrap();
     let mut handled = vec!["good.mp3", "truncated.mp3", "four-gigabytes.wav"];
-    let mut failing = vec!["empty.mp3", "random.mp3", "picture.flac", "silent.wav", "short.wav"];
+    let mut failing = vec![
+        "empty.mp3",
+        "random.mp3",
+        "picture.flac",
+        "silent.wav",
+        "short.wav",
+    ];
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt as _;
@@ -40,7 +51,11 @@ fn one_bad_file_never_stops_a_run() {
         fs::write(&locked, &whole[..whole.len() - 1000]).unwrap();
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
         // Root may read everything; then the file is simply added.
-        let list = if fs::read(&locked).is_err() { &mut failing } else { &mut handled };
+        let list = if fs::read(&locked).is_err() {
+            &mut failing
+        } else {
+            &mut handled
+        };
         list.push("locked.mp3");
     }
     let added = sandbox.run(["add", "--format", "json", music.to_str().unwrap()]);
@@ -50,7 +65,11 @@ fn one_bad_file_never_stops_a_run() {
     assert_eq!(summary["failed"], failing.len());
 
     let failed = text(&sandbox.run(["failed"]).stdout);
-    assert_eq!(failed.lines().count(), failing.len(), "one line each:\n{failed}");
+    assert_eq!(
+        failed.lines().count(),
+        failing.len(),
+        "one line each:\n{failed}"
+    );
     for (name, reason) in [
         ("empty.mp3", "empty"),
         ("random.mp3", "not an audio file"),
@@ -58,8 +77,10 @@ fn one_bad_file_never_stops_a_run() {
         ("silent.wav", "silent throughout"),
         ("short.wav", "at least"),
     ] {
-        let line =
-            failed.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name} in:\n{failed}"));
+        let line = failed
+            .lines()
+            .find(|line| line.contains(name))
+            .unwrap_or_else(|| panic!("{name} in:\n{failed}"));
         assert!(line.contains(reason), "{line}");
     }
     // Known failures are skipped until they change; then the run is fine.
@@ -68,10 +89,16 @@ fn one_bad_file_never_stops_a_run() {
     assert_eq!(json(&again)["skipped"], failing.len());
     // A retry looks at them again, and fails again.
     let retried = sandbox.run(["retry", "--format", "json"]);
-    assert_eq!((code(&retried), &json(&retried)["failed"]), (1, &failing.len().into()));
+    assert_eq!(
+        (code(&retried), &json(&retried)["failed"]),
+        (1, &failing.len().into())
+    );
     // A file that was mended is added.
     fs::write(music.join("empty.mp3"), &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]))["added"], 1);
+    assert_eq!(
+        json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]))["added"],
+        1
+    );
 }
 
 #[test]
@@ -81,32 +108,78 @@ fn moved_retagged_copied_and_removed_files() {
     sandbox.run(["add", music.to_str().unwrap()]);
     let before = sandbox.vectors();
 
-    fs::rename(music.join("metal/muldjord-chaos-god.mp3"), music.join("ambient/renamed.mp3")).unwrap();
-    fs::copy(music.join("ambient/maxstack-nebula.ogg"), music.join("metal/copy.ogg")).unwrap();
+    fs::rename(
+        music.join("metal/muldjord-chaos-god.mp3"),
+        music.join("ambient/renamed.mp3"),
+    )
+    .unwrap();
+    fs::copy(
+        music.join("ambient/maxstack-nebula.ogg"),
+        music.join("metal/copy.ogg"),
+    )
+    .unwrap();
     let summary = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
     assert_eq!(
         (&summary["moved"], &summary["updated"], &summary["added"]),
         (&1.into(), &1.into(), &0.into())
     );
-    assert_eq!(sandbox.vectors(), before, "moving and copying change no vector");
+    assert_eq!(
+        sandbox.vectors(),
+        before,
+        "moving and copying change no vector"
+    );
 
     // The copy is an exact duplicate: it is not its own neighbour.
-    let found =
-        json(sandbox.run(["similar", music.join("metal/copy.ogg").to_str().unwrap(), "--format", "json"]));
-    assert!(found["neighbours"].as_array().unwrap().iter().all(|n| n["title"] != "Nebula"));
+    let found = json(sandbox.run([
+        "similar",
+        music.join("metal/copy.ogg").to_str().unwrap(),
+        "--format",
+        "json",
+    ]));
+    assert!(
+        found["neighbours"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|n| n["title"] != "Nebula")
+    );
 
     fs::remove_file(music.join("ambient/renamed.mp3")).unwrap();
     let dry = text(&sandbox.run(["remove", "--missing", "--dry-run"]).stdout);
-    assert_eq!(dry.trim(), music.join("ambient").join("renamed.mp3").to_str().unwrap());
-    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 6);
+    assert_eq!(
+        dry.trim(),
+        music.join("ambient").join("renamed.mp3").to_str().unwrap()
+    );
+    assert_eq!(
+        json(sandbox.run(["status", "--format", "json"]))["tracks"],
+        6
+    );
     assert_eq!(code(&sandbox.run(["remove", "--missing"])), 0);
-    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 5);
-    let left =
-        json(sandbox.run(["similar", "nebula", "--include-seed", "--limit", "100", "--format", "json"]));
+    assert_eq!(
+        json(sandbox.run(["status", "--format", "json"]))["tracks"],
+        5
+    );
+    let left = json(sandbox.run([
+        "similar",
+        "nebula",
+        "--include-seed",
+        "--limit",
+        "100",
+        "--format",
+        "json",
+    ]));
     assert_eq!(left["neighbours"].as_array().unwrap().len(), 5, "no ghosts");
-    assert!(!text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God"));
-    assert_eq!(code(&sandbox.run(["remove", music.join("metal").to_str().unwrap()])), 0);
-    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 3);
+    assert!(
+        !text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God")
+    );
+    assert_eq!(
+        code(&sandbox.run(["remove", music.join("metal").to_str().unwrap()])),
+        0
+    );
+    assert_eq!(
+        json(sandbox.run(["status", "--format", "json"]))["tracks"],
+        3
+    );
 }
 
 #[test]
@@ -119,36 +192,76 @@ fn composers_are_read_asked_for_and_counted_by() {
         let path = entry.unwrap().path();
         let mut tagged = lofty::read_from_path(&path).unwrap();
         let kind = tagged.primary_tag_type();
-        tagged.tag_mut(kind).unwrap().insert_text(lofty::tag::ItemKey::Composer, "Clara Schumann".to_owned());
-        tagged.save_to_path(&path, lofty::config::WriteOptions::default()).unwrap();
+        tagged
+            .tag_mut(kind)
+            .unwrap()
+            .insert_text(lofty::tag::ItemKey::Composer, "Clara Schumann".to_owned());
+        tagged
+            .save_to_path(&path, lofty::config::WriteOptions::default())
+            .unwrap();
     }
     sandbox.run(["add", music.to_str().unwrap()]);
     let vectors = sandbox.vectors();
     let by_clara = || {
         let found = json(sandbox.run(["list", "--composer", "clara", "--format", "json"]));
-        found["tracks"].as_array().unwrap().iter().map(|track| track["composer"].clone()).collect::<Vec<_>>()
+        found["tracks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|track| track["composer"].clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(by_clara(), ["Clara Schumann"; 3]);
     let completed = sandbox.run(["library-names", "composers", "CLA"]);
-    assert_eq!(text(&completed.stdout), "Clara Schumann\n", "what shells complete");
+    assert_eq!(
+        text(&completed.stdout),
+        "Clara Schumann\n",
+        "what shells complete"
+    );
     assert!(text(&sandbox.run(["show", "chaos god"]).stdout).contains("Clara Schumann"));
     let of_album = json(sandbox.run(["similar", "composer:clara schumann", "--format", "json"]));
-    assert_eq!(of_album["neighbours"].as_array().unwrap().len(), 3, "the others: {of_album}");
+    assert_eq!(
+        of_album["neighbours"].as_array().unwrap().len(),
+        3,
+        "the others: {of_album}"
+    );
     let refused = sandbox.run(["list", "--composer", "Clara Shuman"]);
-    assert!(text(&refused.stderr).contains("Clara Schumann"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("Clara Schumann"),
+        "{}",
+        text(&refused.stderr)
+    );
 
     // By artists, the metal tracks are of two or three; by composers, of one.
     let names = |count_by: &[&str]| {
-        let all = json(sandbox.run(["artists", "--format", "json"].iter().chain(count_by).copied()));
+        let all = json(
+            sandbox.run(
+                ["artists", "--format", "json"]
+                    .iter()
+                    .chain(count_by)
+                    .copied(),
+            ),
+        );
         let name = |one: &serde_json::Value| one["artist"].as_str().unwrap().to_owned();
         all.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
     };
     assert!(!names(&[]).contains(&"Clara Schumann".to_owned()));
     let one = |found: serde_json::Value| {
         let all = found["neighbours"].as_array().unwrap().clone();
-        all.iter().filter(|near| near["path"].as_str().unwrap().contains("metal")).count()
+        all.iter()
+            .filter(|near| near["path"].as_str().unwrap().contains("metal"))
+            .count()
     };
-    let limited = ["similar", "nebula", "--max-per-artist", "1", "--limit", "6", "--format", "json"];
+    let limited = [
+        "similar",
+        "nebula",
+        "--max-per-artist",
+        "1",
+        "--limit",
+        "6",
+        "--format",
+        "json",
+    ];
     let before = one(json(sandbox.run(limited)));
     assert_eq!(names(&["--count-by", "composer"])[0], "Clara Schumann");
     assert_eq!(names(&[])[0], "Clara Schumann", "the library keeps it");
@@ -163,11 +276,17 @@ fn composers_are_read_asked_for_and_counted_by() {
     drop(database);
     assert_eq!(code(&sandbox.run(["list", "--composer", "clara"])), 1);
     let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
-    assert_eq!((&again["updated"], &again["added"], &again["unchanged"]), (&6.into(), &0.into(), &0.into()));
+    assert_eq!(
+        (&again["updated"], &again["added"], &again["unchanged"]),
+        (&6.into(), &0.into(), &0.into())
+    );
     assert_eq!(by_clara(), ["Clara Schumann"; 3]);
     assert_eq!(sandbox.vectors(), vectors);
     let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
-    assert_eq!((&again["updated"], &again["unchanged"]), (&0.into(), &6.into()));
+    assert_eq!(
+        (&again["updated"], &again["unchanged"]),
+        (&0.into(), &6.into())
+    );
 }
 
 #[test]
@@ -176,7 +295,11 @@ fn add_names_each_file_it_cannot_add() {
     let (empty, absent) = (sandbox.path("empty"), sandbox.path("absent"));
     fs::create_dir_all(&empty).unwrap();
     let output = sandbox.run(["add", empty.to_str().unwrap()]);
-    assert!(text(&output.stderr).contains("there are no files of audio"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("there are no files of audio"),
+        "{}",
+        text(&output.stderr)
+    );
     let output = sandbox.run(["add", absent.to_str().unwrap()]);
     assert_eq!(code(&output), 1);
     assert!(
@@ -191,15 +314,26 @@ fn add_tells_of_audio_that_its_name_hides() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
-    let sounds = [("track01", 1), ("02. Song", 2), ("plain.wav", 3), ("cover.jpg", 4)];
+    let sounds = [
+        ("track01", 1),
+        ("02. Song", 2),
+        ("plain.wav", 3),
+        ("cover.jpg", 4),
+    ];
     for (name, seed) in sounds {
         fs::write(music.join(name), noise_wav(22_050, 5.0, seed)).unwrap();
     }
     fs::write(music.join("README"), "no music").unwrap();
     let added = sandbox.run(["add", music.to_str().unwrap()]);
     let told = text(&added.stderr);
-    assert!(fine(&added).contains("added 1,") && told.contains("2 files of audio passed over"), "{told}");
-    assert!(told.contains("name the file itself") && told.contains("music/02. Song"), "{told}");
+    assert!(
+        fine(&added).contains("added 1,") && told.contains("2 files of audio passed over"),
+        "{told}"
+    );
+    assert!(
+        told.contains("name the file itself") && told.contains("music/02. Song"),
+        "{told}"
+    );
     let named = sandbox.run(["add", music.join("track01").to_str().unwrap()]);
     assert!(fine(&named).contains("added 1,") && !text(&named.stderr).contains("passed over"));
 }
@@ -214,7 +348,10 @@ fn add_names_the_model_where_it_begins_a_library() {
         text(&added.stderr)
     };
     let (first, again, verbose) = (said(&[]), said(&[]), said(&["-v", "--device", "auto"]));
-    assert!(first.contains("model voisin-256 on ") && !again.contains("model voisin-256"), "{first}{again}");
+    assert!(
+        first.contains("model voisin-256 on ") && !again.contains("model voisin-256"),
+        "{first}{again}"
+    );
     assert!(verbose.contains("model voisin-256 on "), "{verbose}");
     // Who asked for a device hears why it is not the GPU.
     #[cfg(not(feature = "cuda"))]
@@ -252,7 +389,11 @@ fn killed_at_any_moment_nothing_is_lost() {
     let music = undisturbed.path("music");
     fs::create_dir_all(&music).unwrap();
     for i in 0..24 {
-        fs::write(music.join(format!("{i:02}.wav")), noise_wav(16_000, 4.0, 100 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i:02}.wav")),
+            noise_wav(16_000, 4.0, 100 + i),
+        )
+        .unwrap();
     }
     fs::write(music.join("broken.mp3"), b"no music at all").unwrap();
     let start = std::time::Instant::now();
@@ -278,7 +419,11 @@ fn killed_at_any_moment_nothing_is_lost() {
     }
     let last = killed.run(["add", "--format", "json", music.to_str().unwrap()]);
     let summary = json(&last);
-    assert_eq!(summary["added"].as_u64().unwrap() + summary["unchanged"].as_u64().unwrap(), 24, "{summary}");
+    assert_eq!(
+        summary["added"].as_u64().unwrap() + summary["unchanged"].as_u64().unwrap(),
+        24,
+        "{summary}"
+    );
     assert_eq!(killed.vectors(), expected);
     let first = json(killed.run(["similar", "id:1", "--include-seed", "--format", "json"]));
     assert_eq!(first["neighbours"][0]["id"], 1);
@@ -291,10 +436,21 @@ fn ctrl_c_keeps_what_is_done() {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     for i in 0..40 {
-        fs::write(music.join(format!("{i:02}.wav")), noise_wav(16_000, 30.0, 300 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i:02}.wav")),
+            noise_wav(16_000, 30.0, 300 + i),
+        )
+        .unwrap();
     }
     let child = sandbox
-        .command(["add", "--threads", "1", "--format", "json", music.to_str().unwrap()])
+        .command([
+            "add",
+            "--threads",
+            "1",
+            "--format",
+            "json",
+            music.to_str().unwrap(),
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -310,13 +466,19 @@ fn ctrl_c_keeps_what_is_done() {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 130, "{}", text(&output.stderr));
     let kept = json(&output)["added"].as_u64().unwrap();
     assert!((1..40).contains(&kept), "{kept}");
     assert!(text(&output.stderr).contains("finished first"));
-    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], kept);
+    assert_eq!(
+        json(sandbox.run(["status", "--format", "json"]))["tracks"],
+        kept
+    );
 }
 
 #[test]
@@ -325,11 +487,24 @@ fn threads_and_order_change_no_vector() {
     let music = six_tracks(&one);
     one.run(["add", "--threads", "1", music.to_str().unwrap()]);
     let many = Sandbox::new();
-    many.run(["add", "--threads", "5", music.join("ambient").to_str().unwrap()]);
-    many.run(["add", "--threads", "3", music.join("metal").to_str().unwrap()]);
+    many.run([
+        "add",
+        "--threads",
+        "5",
+        music.join("ambient").to_str().unwrap(),
+    ]);
+    many.run([
+        "add",
+        "--threads",
+        "3",
+        music.join("metal").to_str().unwrap(),
+    ]);
     let (a, b): (BTreeMap<_, _>, BTreeMap<_, _>) = (one.vectors(), many.vectors());
     assert_eq!(a.len(), 6);
-    assert_eq!(a, b, "the same bits with 1 or 5 threads, at once or in pieces");
+    assert_eq!(
+        a, b,
+        "the same bits with 1 or 5 threads, at once or in pieces"
+    );
 }
 
 #[test]
@@ -337,7 +512,8 @@ fn files_that_have_gone_are_told_and_taken_out_when_asked() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     let add = |more: &[&str]| {
-        let output = sandbox.run([&["add", "--format", "json", music.to_str().unwrap()], more].concat());
+        let output =
+            sandbox.run([&["add", "--format", "json", music.to_str().unwrap()], more].concat());
         let counts = json(&output);
         let of = |key: &str| counts[key].as_u64().unwrap();
         (of("gone"), of("out_of_reach"), of("removed"))
@@ -346,14 +522,25 @@ fn files_that_have_gone_are_told_and_taken_out_when_asked() {
     assert_eq!(add(&[]), (0, 0, 0));
     let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
     assert_eq!(code(&nothing), 1);
-    assert!(text(&nothing.stderr).contains("nothing to remove"), "{}", text(&nothing.stderr));
+    assert!(
+        text(&nothing.stderr).contains("nothing to remove"),
+        "{}",
+        text(&nothing.stderr)
+    );
 
     fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
     assert_eq!(add(&[]), (1, 0, 0));
     let said = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
-    assert!(said.contains("1 file gone since: --remove-missing takes them out"), "{said}");
+    assert!(
+        said.contains("1 file gone since: --remove-missing takes them out"),
+        "{said}"
+    );
     let dry = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(text(&dry.stderr).contains("would remove 1 file and 1 track"), "{}", text(&dry.stderr));
+    assert!(
+        text(&dry.stderr).contains("would remove 1 file and 1 track"),
+        "{}",
+        text(&dry.stderr)
+    );
     assert_eq!(add(&["--remove-missing", "--dry-run"]), (1, 0, 0));
     assert_eq!(tracks(), 6);
     assert_eq!(add(&["--remove-missing"]), (1, 0, 1));
@@ -375,13 +562,24 @@ fn files_that_have_gone_are_told_and_taken_out_when_asked() {
     // a folder that went as a whole, beside others that are there, may be a disk of its own
     fs::remove_dir_all(&ambient).unwrap();
     assert_eq!(add(&["--remove-missing"]), (0, 3, 0));
-    let said = text(&sandbox.run(["add", music.to_str().unwrap(), "--remove-missing"]).stderr);
-    assert!(said.contains(&format!("since {} is absent or empty", ambient.display())), "{said}");
+    let said = text(
+        &sandbox
+            .run(["add", music.to_str().unwrap(), "--remove-missing"])
+            .stderr,
+    );
+    assert!(
+        said.contains(&format!("since {} is absent or empty", ambient.display())),
+        "{said}"
+    );
     assert_eq!(tracks(), 5);
 
     let retried = sandbox.run(["retry", "nosuchpath"]);
     assert_eq!(code(&retried), 1);
-    assert!(text(&retried.stderr).contains("no failed file is there"), "{}", text(&retried.stderr));
+    assert!(
+        text(&retried.stderr).contains("no failed file is there"),
+        "{}",
+        text(&retried.stderr)
+    );
 }
 
 #[test]
@@ -391,10 +589,15 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let (ambient, away) = (music.join("ambient"), sandbox.path("away"));
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
-    let remove = |more: &[&str]| sandbox.run([&["remove", "--missing", "--format", "json"], more].concat());
+    let remove =
+        |more: &[&str]| sandbox.run([&["remove", "--missing", "--format", "json"], more].concat());
     let counts = |output: &std::process::Output| {
         let counts = json(output);
-        (counts["files"].clone(), counts["out_of_reach"].clone(), counts["absent_folders"].clone())
+        (
+            counts["files"].clone(),
+            counts["out_of_reach"].clone(),
+            counts["absent_folders"].clone(),
+        )
     };
 
     // the disk is away: its mount point is not there, is empty, or holds the empty folder of another one
@@ -406,12 +609,19 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
             assert_eq!(code(&refused), 2, "{why}");
             assert_eq!(
                 counts(&refused),
-                (0.into(), 3.into(), serde_json::json!([ambient.to_str().unwrap()])),
+                (
+                    0.into(),
+                    3.into(),
+                    serde_json::json!([ambient.to_str().unwrap()])
+                ),
                 "{}",
                 shown.display()
             );
             let command = format!("voisin remove --missing --force \"{}\"", ambient.display());
-            assert!(why.contains("3 files cannot be found and stay") && why.contains(&command), "{why}");
+            assert!(
+                why.contains("3 files cannot be found and stay") && why.contains(&command),
+                "{why}"
+            );
             assert!(!why.contains("is where it was"), "{why}");
         }
         fs::create_dir_all(&shown).unwrap();
@@ -421,13 +631,19 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
     // what is gone from a folder that is there goes, and the rest stays
     fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
     let both = remove(&[]);
-    assert_eq!((code(&both), counts(&both).0, counts(&both).1), (2, 1.into(), 3.into()));
+    assert_eq!(
+        (code(&both), counts(&both).0, counts(&both).1),
+        (2, 1.into(), 3.into())
+    );
     assert_eq!(tracks(), 5);
 
     // the disk is back: nothing was lost
     fs::remove_dir_all(&ambient).unwrap();
     fs::rename(&away, &ambient).unwrap();
-    assert_eq!(json(sandbox.run(["add", music.to_str().unwrap(), "--format", "json"]))["unchanged"], 5);
+    assert_eq!(
+        json(sandbox.run(["add", music.to_str().unwrap(), "--format", "json"]))["unchanged"],
+        5
+    );
     assert_eq!(code(&remove(&[])), 1);
 
     // it is gone for good
@@ -436,7 +652,14 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
     assert_eq!((code(&would), tracks()), (0, 5.into()));
     assert_eq!(json(&would)["would_remove"].as_array().unwrap().len(), 3);
     let forced = remove(&["--force", ambient.to_str().unwrap()]);
-    assert_eq!((code(&forced), counts(&forced).0, counts(&forced).1), (0, 3.into(), 0.into()));
+    assert_eq!(
+        (code(&forced), counts(&forced).0, counts(&forced).1),
+        (0, 3.into(), 0.into())
+    );
     assert_eq!(tracks(), 2);
-    assert_eq!(code(&sandbox.run(["remove", "--force", "id:1"])), 2, "only with --missing");
+    assert_eq!(
+        code(&sandbox.run(["remove", "--force", "id:1"])),
+        2,
+        "only with --missing"
+    );
 }

@@ -26,17 +26,26 @@ fn the_main_job() {
     }
     assert!(summary["device"].as_str().unwrap().starts_with("CPU"));
     assert_eq!(summary["model"], "voisin-256");
-    assert!(text(&added.stderr).contains("voisin-256 on CPU"), "the device in use is always said");
+    assert!(
+        text(&added.stderr).contains("voisin-256 on CPU"),
+        "the device in use is always said"
+    );
 
     // Nothing is done twice.
     let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
-    assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &6.into()));
+    assert_eq!(
+        (&again["added"], &again["unchanged"]),
+        (&0.into(), &6.into())
+    );
 
     let status = json(sandbox.run(["status", "--format", "json"]));
     assert_eq!(status["tracks"], 6);
     assert_eq!(status["failed"], 0);
     assert_eq!(status["dimension"], 256);
-    assert!(status["windows"].as_u64().unwrap() >= 6 && status["index_generation"].as_u64().unwrap() > 0);
+    assert!(
+        status["windows"].as_u64().unwrap() >= 6
+            && status["index_generation"].as_u64().unwrap() > 0
+    );
 
     // The nearest of a death metal track is the band's other track; the track itself is not in the list.
     let similar = json(sandbox.run(["similar", "chaos god", "--format", "json"]));
@@ -44,18 +53,36 @@ fn the_main_job() {
     assert_eq!(neighbours.len(), 5);
     assert_eq!(neighbours[0]["artist"], "Muldjord");
     assert_eq!(neighbours[0]["rank"], 1);
-    assert!(neighbours.iter().all(|n| !n["path"].as_str().unwrap().ends_with("chaos-god.mp3")));
-    assert!(similar["seeds"][0]["path"].as_str().unwrap().ends_with("muldjord-chaos-god.mp3"));
+    assert!(
+        neighbours
+            .iter()
+            .all(|n| !n["path"].as_str().unwrap().ends_with("chaos-god.mp3"))
+    );
+    assert!(
+        similar["seeds"][0]["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("muldjord-chaos-god.mp3")
+    );
 
     // A file that is not in the library, classified with its evidence.
     let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
     let answer = json(sandbox.run(["classify", &file, "--format", "json"]));
     let answer = &answer[0];
     assert_eq!(answer["path"], file.as_str());
-    let votes: f64 = answer["votes"].as_object().unwrap().values().map(|share| share.as_f64().unwrap()).sum();
+    let votes: f64 = answer["votes"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|share| share.as_f64().unwrap())
+        .sum();
     assert!((votes - 1.0).abs() < 1e-5);
     assert_eq!(answer["evidence"].as_array().unwrap().len(), 6);
-    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 6, "classifying adds nothing");
+    assert_eq!(
+        json(sandbox.run(["status", "--format", "json"]))["tracks"],
+        6,
+        "classifying adds nothing"
+    );
 }
 
 #[test]
@@ -66,8 +93,15 @@ fn every_track_finds_itself_first_however_it_is_searched() {
     for mode in ["auto", "exact", "scan", "lists", "hnsw"] {
         for id in 1..=6 {
             let id = format!("id:{id}");
-            let found =
-                json(sandbox.run(["similar", &id, "--include-seed", "--search", mode, "--format", "json"]));
+            let found = json(sandbox.run([
+                "similar",
+                &id,
+                "--include-seed",
+                "--search",
+                mode,
+                "--format",
+                "json",
+            ]));
             let first = &found["neighbours"][0];
             assert_eq!(format!("id:{}", first["id"]), id, "{mode}");
             assert!(first["similarity"].as_f64().unwrap() > 0.9999, "{mode}");
@@ -84,16 +118,34 @@ fn filters_act_inside_the_search() {
     let search = |arguments: &[&str]| -> Vec<Value> {
         let mut all = vec!["similar", "chaos god", "--format", "json"];
         all.extend(arguments);
-        json(sandbox.run(all))["neighbours"].as_array().unwrap().clone()
+        json(sandbox.run(all))["neighbours"]
+            .as_array()
+            .unwrap()
+            .clone()
     };
     let ambient = search(&["--genre", "AMBIENT"]);
     assert_eq!(ambient.len(), 3);
     assert!(ambient.iter().all(|n| n["genres"][0] == "Ambient"));
     assert_eq!(search(&["--artist", "muldjord"]).len(), 1);
     assert_eq!(search(&["--exclude-artist", "Muldjord"]).len(), 4);
-    assert_eq!(search(&["--folder", music.join("metal").to_str().unwrap()]).len(), 2);
-    assert_eq!(search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(), 3);
-    assert_eq!(search(&["--regex", "title:^Army|^Neb", "--regex", r"path:\.(m4a|ogg)$"]).len(), 2);
+    assert_eq!(
+        search(&["--folder", music.join("metal").to_str().unwrap()]).len(),
+        2
+    );
+    assert_eq!(
+        search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(),
+        3
+    );
+    assert_eq!(
+        search(&[
+            "--regex",
+            "title:^Army|^Neb",
+            "--regex",
+            r"path:\.(m4a|ogg)$"
+        ])
+        .len(),
+        2
+    );
     let unread = sandbox.run(["list", "--regex", "title:(a"]);
     assert_eq!(code(&unread), 2);
     let said = "voisin: --regex: expected a regular expression (unclosed group), found \"title:(a\"; see \"voisin list --help\"\n";
@@ -101,7 +153,10 @@ fn filters_act_inside_the_search() {
     assert_eq!(search(&["--limit", "2"]).len(), 2);
     let all = search(&[]);
     let third = all[2]["similarity"].as_f64().unwrap();
-    assert_eq!(search(&["--min-similarity", &format!("{}", third - 1e-4)]).len(), 3);
+    assert_eq!(
+        search(&["--min-similarity", &format!("{}", third - 1e-4)]).len(),
+        3
+    );
     let nothing = sandbox.run(["similar", "chaos god", "--year", "1850-1860"]);
     assert_eq!(code(&nothing), 1, "nothing found");
     // Several seeds: none of them is in the answer.
@@ -116,32 +171,76 @@ fn formats_for_programs() {
     let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
     let paths = sandbox.run(["similar", "nebula", "--format", "paths", "-0"]);
-    let listed: Vec<_> = paths.stdout.split(|&b| b == 0).filter(|p| !p.is_empty()).collect();
+    let listed: Vec<_> = paths
+        .stdout
+        .split(|&b| b == 0)
+        .filter(|p| !p.is_empty())
+        .collect();
     assert_eq!(listed.len(), 5);
-    assert!(listed.iter().all(|path| Path::new(std::str::from_utf8(path).unwrap()).is_file()));
+    assert!(
+        listed
+            .iter()
+            .all(|path| Path::new(std::str::from_utf8(path).unwrap()).is_file())
+    );
 
-    let playlist = text(&sandbox.run(["similar", "nebula", "--format", "m3u8"]).stdout);
+    let playlist = text(
+        &sandbox
+            .run(["similar", "nebula", "--format", "m3u8"])
+            .stdout,
+    );
     assert!(playlist.starts_with("#EXTM3U\n"));
-    assert_eq!(playlist.lines().filter(|line| line.starts_with("#EXTINF:14,")).count(), 5);
-    let relative =
-        sandbox.run(["similar", "nebula", "--format", "m3u8", "--relative-to", music.to_str().unwrap()]);
-    assert!(text(&relative.stdout).lines().any(|line| line == "metal/muldjord-armygeddon.m4a"));
+    assert_eq!(
+        playlist
+            .lines()
+            .filter(|line| line.starts_with("#EXTINF:14,"))
+            .count(),
+        5
+    );
+    let relative = sandbox.run([
+        "similar",
+        "nebula",
+        "--format",
+        "m3u8",
+        "--relative-to",
+        music.to_str().unwrap(),
+    ]);
+    assert!(
+        text(&relative.stdout)
+            .lines()
+            .any(|line| line == "metal/muldjord-armygeddon.m4a")
+    );
 
     let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
-    assert_eq!(csv.lines().next(), Some("rank,id,path,similarity,artist,title,genres,percentile"));
+    assert_eq!(
+        csv.lines().next(),
+        Some("rank,id,path,similarity,artist,title,genres,percentile")
+    );
     // A line each, by a template: of every list, with the keys of its JSON.
-    let by = |verb: &[&str], template| text(&sandbox.run([verb, &["--format", template]].concat()).stdout);
+    let by = |verb: &[&str], template| {
+        text(&sandbox.run([verb, &["--format", template]].concat()).stdout)
+    };
     assert_eq!(
         by(&["list", "armygeddon"], "$artist - $title [$genres] $time"),
         "Muldjord - Armygeddon [Metal] 0:14\n"
     );
-    assert_eq!(by(&["similar", "nebula", "-l", "1"], "$rank/$similarity").split('/').next(), Some("1"));
+    assert_eq!(
+        by(&["similar", "nebula", "-l", "1"], "$rank/$similarity")
+            .split('/')
+            .next(),
+        Some("1")
+    );
     let predicted = by(&["classify", "--all"], "$path\\t$genre");
-    assert!(predicted.lines().count() == 6 && predicted.contains("chaos-god.mp3\t"), "{predicted}");
+    assert!(
+        predicted.lines().count() == 6 && predicted.contains("chaos-god.mp3\t"),
+        "{predicted}"
+    );
     let unknown = sandbox.run(["list", "--format", "$artst"]);
     assert_eq!(code(&unknown), 2);
     let said = text(&unknown.stderr);
-    assert!(said.starts_with("voisin: --format: expected a field of added, album, "), "{said}");
+    assert!(
+        said.starts_with("voisin: --format: expected a field of added, album, "),
+        "{said}"
+    );
     assert!(said.ends_with("found $artst\n"), "{said}");
     let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
     assert_eq!(genres.lines().count(), 7);
@@ -176,27 +275,53 @@ fn formats_for_programs() {
     assert_eq!(near.len(), 5);
     for found in near {
         let row = ids.iter().position(|id| found["id"] == *id).unwrap();
-        let (cosine, raw) = (centred(0).dot(&centred(row)), vectors.row(0).dot(&vectors.row(row)));
+        let (cosine, raw) = (
+            centred(0).dot(&centred(row)),
+            vectors.row(0).dot(&vectors.row(row)),
+        );
         let similarity = found["similarity"].as_f64().unwrap() as f32;
-        assert!((similarity - cosine).abs() < 2e-3, "{found}: {cosine}, raw {raw}");
+        assert!(
+            (similarity - cosine).abs() < 2e-3,
+            "{found}: {cosine}, raw {raw}"
+        );
     }
     let windows = fs::read(out.join("windows.npy")).unwrap();
-    let rows = fs::read_to_string(out.join("windows.csv")).unwrap().lines().count() - 1;
+    let rows = fs::read_to_string(out.join("windows.csv"))
+        .unwrap()
+        .lines()
+        .count()
+        - 1;
     assert_eq!(windows.len(), 128 + rows * 256 * 2);
-    assert_eq!(fs::read_to_string(out.join("tracks.csv")).unwrap().lines().count(), 7);
+    assert_eq!(
+        fs::read_to_string(out.join("tracks.csv"))
+            .unwrap()
+            .lines()
+            .count(),
+        7
+    );
 
     // One file's windows, as researchers know them: hop 0.1 s, centred.
     let embedded = sandbox.path("npz");
     let file = music.join("metal/muldjord-chaos-god.mp3");
-    let done =
-        sandbox.run(["embed", file.to_str().unwrap(), "--hop", "1", "--output", embedded.to_str().unwrap()]);
+    let done = sandbox.run([
+        "embed",
+        file.to_str().unwrap(),
+        "--hop",
+        "1",
+        "--output",
+        embedded.to_str().unwrap(),
+    ]);
     assert_eq!(code(&done), 0, "{}", text(&done.stderr));
-    let mut npz =
-        ndarray_npy::NpzReader::new(fs::File::open(embedded.join("muldjord-chaos-god.npz")).unwrap())
-            .unwrap();
+    let mut npz = ndarray_npy::NpzReader::new(
+        fs::File::open(embedded.join("muldjord-chaos-god.npz")).unwrap(),
+    )
+    .unwrap();
     let embedding: ndarray::Array2<f32> = npz.by_name("embedding").unwrap();
     let timestamps: ndarray::Array1<f64> = npz.by_name("timestamps").unwrap();
-    assert_eq!((embedding.nrows(), embedding.ncols()), (timestamps.len(), 256));
+    assert_eq!(
+        (embedding.nrows(), embedding.ncols()),
+        (timestamps.len(), 256)
+    );
     assert!((timestamps[1] - 1.0).abs() < 1e-9 && timestamps[0] == 0.0);
 }
 
@@ -205,8 +330,26 @@ fn bench_says_what_ran() {
     use voisin_kernels::{Precision, isa};
     let sandbox = Sandbox::new();
     let measured = |precision| {
-        let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];
-        words.extend(["--arch", "openl3", "--batch", "1", "--seconds", "0.1", "--format", "json"]);
+        let mut words = vec![
+            "--threads",
+            "1",
+            "--device",
+            "cpu",
+            "--dtype",
+            precision,
+            "bench",
+            "encoder",
+        ];
+        words.extend([
+            "--arch",
+            "openl3",
+            "--batch",
+            "1",
+            "--seconds",
+            "0.1",
+            "--format",
+            "json",
+        ]);
         json(sandbox.run(words))
     };
     let result = measured("f32");
@@ -217,7 +360,11 @@ fn bench_says_what_ran() {
     assert!(result["windows_per_second"].as_f64().unwrap() > 0.0);
     assert_eq!(result["isa"], isa().unwrap().to_string());
     // Asked for where the processor lacks it, bf16 is not claimed.
-    let best = if Precision::Bf16.is_available(isa().unwrap()) { "bf16" } else { "f32" };
+    let best = if Precision::Bf16.is_available(isa().unwrap()) {
+        "bf16"
+    } else {
+        "f32"
+    };
     assert_eq!(measured("bf16")["precision"], best);
 }
 
@@ -229,11 +376,19 @@ fn the_demo_leaves_libraries_alone() {
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
     // a variable is no request; the demo runs in a folder of its own
     let shown = sandbox.run(["demo"]);
-    assert!(text(&shown.stdout).contains("Now on your own music"), "{}", text(&shown.stderr));
+    assert!(
+        text(&shown.stdout).contains("Now on your own music"),
+        "{}",
+        text(&shown.stderr)
+    );
     assert_eq!(tracks(), 6);
     let library = sandbox.path("library");
     let refused = sandbox.run(["--library", library.to_str().unwrap(), "demo"]);
     assert_eq!(code(&refused), 2);
-    assert!(text(&refused.stderr).contains("holds 6 tracks of your own"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("holds 6 tracks of your own"),
+        "{}",
+        text(&refused.stderr)
+    );
     assert_eq!(tracks(), 6);
 }

@@ -20,7 +20,11 @@ fn hostile_names_reach_no_terminal() {
     let failed = sandbox.run(["failed"]);
     for output in [&added, &found, &failed] {
         for stream in [&output.stdout, &output.stderr] {
-            assert!(!stream.contains(&0x1b) && !stream.contains(&0x07), "{}", text(stream));
+            assert!(
+                !stream.contains(&0x1b) && !stream.contains(&0x07),
+                "{}",
+                text(stream)
+            );
         }
     }
     assert!(text(&found.stdout).contains("=cmd.wav"));
@@ -37,14 +41,27 @@ fn a_name_with_a_line_end_is_told_on_one_line() {
         fs::write(music.join(name), &wav).unwrap();
     }
     fs::write(music.join("no\nmusic.mp3"), "no music").unwrap();
-    for arguments in [&["add", "--dry-run"][..], &["-v", "add"], &["-v", "add", "--force"]] {
+    for arguments in [
+        &["add", "--dry-run"][..],
+        &["-v", "add"],
+        &["-v", "add", "--force"],
+    ] {
         let output = sandbox.run([arguments, &[music.to_str().unwrap()]].concat());
         let said = text(&output.stderr);
-        assert!(said.contains("new line.wav") && said.contains("no music.mp3"), "{arguments:?}: {said}");
-        assert!(said.lines().all(|line| !line.starts_with("line.wav")), "{arguments:?}: {said}");
+        assert!(
+            said.contains("new line.wav") && said.contains("no music.mp3"),
+            "{arguments:?}: {said}"
+        );
+        assert!(
+            said.lines().all(|line| !line.starts_with("line.wav")),
+            "{arguments:?}: {said}"
+        );
     }
     let copies = fine(sandbox.run(["duplicates"]));
-    assert!(copies.contains("new line.wav") && copies.lines().count() == 3, "{copies}");
+    assert!(
+        copies.contains("new line.wav") && copies.lines().count() == 3,
+        "{copies}"
+    );
 }
 
 #[cfg(unix)]
@@ -55,7 +72,10 @@ fn the_system_is_quoted_without_its_numbers() {
     fs::create_dir_all(&music).unwrap();
     std::os::unix::fs::symlink("/no/such/file", music.join("dangling.mp3")).unwrap();
     let told = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
-    assert!(told.contains("dangling.mp3: No such file or directory\n"), "{told}");
+    assert!(
+        told.contains("dangling.mp3: No such file or directory\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -69,15 +89,36 @@ fn mistakes_are_told_plainly() {
         (vec!["--device", "abacus", "status"], 2, "abacus"),
         (vec!["--device", "cuda", "model", "check"], 2, "cuda"),
         (vec!["--dtype", "f64", "status"], 2, "expected f32 or bf16"),
-        (vec!["--model", "no-such-model", "model", "check"], 2, "no-such-model"),
+        (
+            vec!["--model", "no-such-model", "model", "check"],
+            2,
+            "no-such-model",
+        ),
         (vec!["frobnicate"], 2, "frobnicate"),
         (vec!["classify"], 2, "expected tracks, or --all"),
-        (vec!["labels", "set", "id:1"], 2, "expected tracks and a genre behind them"),
-        (vec!["labels", "set", "id:1"], 2, "\"voisin labels unset TRACK\" forgets a genre"),
+        (
+            vec!["labels", "set", "id:1"],
+            2,
+            "expected tracks and a genre behind them",
+        ),
+        (
+            vec!["labels", "set", "id:1"],
+            2,
+            "\"voisin labels unset TRACK\" forgets a genre",
+        ),
     ] {
         let output = sandbox.run(arguments.clone());
-        assert_eq!(code(&output), expected_code, "{arguments:?}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains(words), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(
+            code(&output),
+            expected_code,
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            text(&output.stderr).contains(words),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
     }
     let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
@@ -93,14 +134,23 @@ fn mistakes_are_told_plainly() {
         assert!(text(&labelled.stderr).contains("expected a genre behind the tracks"));
     }
     // Filters that could never hold are not to be loosened.
-    for arguments in [&["find", "sad", "--year", "1990-1999"][..], &["list", "--year", "-1965"]] {
+    for arguments in [
+        &["find", "sad", "--year", "1990-1999"][..],
+        &["list", "--year", "-1965"],
+    ] {
         let found = sandbox.run(arguments);
         let told = text(&found.stderr);
-        assert!(code(&found) == 1 && told.contains("no track of this library has a year"), "{told}");
+        assert!(
+            code(&found) == 1 && told.contains("no track of this library has a year"),
+            "{told}"
+        );
         assert!(!told.contains("loosen"), "{told}");
     }
     let slow = text(&sandbox.run(["list", "--bpm", "1-2"]).stderr);
-    assert!(slow.contains("loosen the filters") && !slow.contains("tempo"), "{slow}");
+    assert!(
+        slow.contains("loosen the filters") && !slow.contains("tempo"),
+        "{slow}"
+    );
     let none = sandbox.run(["similar", "zzz qqq"]);
     assert_eq!(code(&none), 1);
     assert!(text(&none.stderr).contains("neither a file nor a track"));
@@ -129,7 +179,10 @@ fn help_completions_and_manual() {
         }
     }
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        assert!(sandbox.run(["completions", shell]).stdout.len() > 1000, "{shell}");
+        assert!(
+            sandbox.run(["completions", shell]).stdout.len() > 1000,
+            "{shell}"
+        );
     }
     assert!(text(&sandbox.run(["man"]).stdout).contains(".TH voisin"));
 }
@@ -137,9 +190,20 @@ fn help_completions_and_manual() {
 #[test]
 fn an_instruction_set_that_cannot_be_had_is_an_error() {
     let sandbox = Sandbox::new();
-    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
-    for (name, said) in [("sse9", "unknown instruction set \"sse9\""), (foreign, "this machine lacks")] {
-        let output = sandbox.command(["status"]).env("VOISIN_ISA", name).output().unwrap();
+    let foreign = if cfg!(target_arch = "aarch64") {
+        "avx2"
+    } else {
+        "neon"
+    };
+    for (name, said) in [
+        ("sse9", "unknown instruction set \"sse9\""),
+        (foreign, "this machine lacks"),
+    ] {
+        let output = sandbox
+            .command(["status"])
+            .env("VOISIN_ISA", name)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2));
         let message = text(&output.stderr);
         assert!(
@@ -160,15 +224,25 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
 fn a_closed_pipe_ends_quietly() {
     let sandbox = Sandbox::new();
     let trace = sandbox.path("trace.json");
-    let traced: &[&str] = if cfg!(feature = "trace") { &["--trace", trace.to_str().unwrap()] } else { &[] };
+    let traced: &[&str] = if cfg!(feature = "trace") {
+        &["--trace", trace.to_str().unwrap()]
+    } else {
+        &[]
+    };
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output =
-        sandbox.command(traced.iter().copied().chain(["model", "list"])).stdout(writer).output().unwrap();
+    let output = sandbox
+        .command(traced.iter().copied().chain(["model", "list"]))
+        .stdout(writer)
+        .output()
+        .unwrap();
     assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
     if cfg!(feature = "trace") {
         let trace = fs::read_to_string(trace).unwrap();
-        assert!(serde_json::from_str::<Value>(&trace).is_ok(), "cut off: {trace}");
+        assert!(
+            serde_json::from_str::<Value>(&trace).is_ok(),
+            "cut off: {trace}"
+        );
     }
 }
 
@@ -183,10 +257,26 @@ fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_t
         (&["--device", "cuda:77"], "cuda:77"),
     ] {
         let refused = sandbox.run([&["similar", "id:1"], &arguments[..]].concat());
-        assert_eq!(code(&refused), 2, "{arguments:?}: {}", text(&refused.stdout));
-        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+        assert_eq!(
+            code(&refused),
+            2,
+            "{arguments:?}: {}",
+            text(&refused.stdout)
+        );
+        assert!(
+            text(&refused.stderr).contains(words),
+            "{}",
+            text(&refused.stderr)
+        );
     }
-    fine(sandbox.run(["similar", "id:1", "--model", "voisin-256", "--device", "cpu"]));
+    fine(sandbox.run([
+        "similar",
+        "id:1",
+        "--model",
+        "voisin-256",
+        "--device",
+        "cpu",
+    ]));
 }
 
 #[test]
@@ -201,24 +291,54 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
             None => command.env_remove("VOISIN_LIBRARY"),
         };
         let answer = json(command.output().unwrap());
-        let of =
-            |at: usize| (answer["settings"][at]["value"].clone(), answer["settings"][at]["from"].clone());
+        let of = |at: usize| {
+            (
+                answer["settings"][at]["value"].clone(),
+                answer["settings"][at]["from"].clone(),
+            )
+        };
         (of(0), of(1), of(2))
     };
     let home = sandbox.path("home").join(".local/share").join("voisin");
     let (library, model, device) = shown(None, &[]);
     assert_eq!(library, (home.to_str().unwrap().into(), "default".into()));
-    assert_eq!((model, device), ((Value::Null, "default".into()), ("auto".into(), "default".into())));
+    assert_eq!(
+        (model, device),
+        (
+            (Value::Null, "default".into()),
+            ("auto".into(), "default".into())
+        )
+    );
 
-    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\ndevice = \"cpu\"\n").unwrap();
+    fs::write(
+        &config,
+        "library = \"~/mine\"\nmodel = \"voisin-2\"\ndevice = \"cpu\"\n",
+    )
+    .unwrap();
     let mine = sandbox.path("home").join("mine");
     let (library, model, device) = shown(Some(""), &[]);
-    assert_eq!(library, (mine.to_str().unwrap().into(), "config.toml".into()), "empty is not set");
+    assert_eq!(
+        library,
+        (mine.to_str().unwrap().into(), "config.toml".into()),
+        "empty is not set"
+    );
     assert_eq!(model, ("voisin-2".into(), "config.toml".into()));
     assert_eq!(device, ("cpu".into(), "config.toml".into()));
-    assert_eq!(shown(Some("/env"), &[]).0, ("/env".into(), "VOISIN_LIBRARY".into()));
-    let (library, model, device) =
-        shown(Some("/env"), &["--library", "/opt", "--model", "musicnn-msd", "--device", "auto"]);
+    assert_eq!(
+        shown(Some("/env"), &[]).0,
+        ("/env".into(), "VOISIN_LIBRARY".into())
+    );
+    let (library, model, device) = shown(
+        Some("/env"),
+        &[
+            "--library",
+            "/opt",
+            "--model",
+            "musicnn-msd",
+            "--device",
+            "auto",
+        ],
+    );
     assert_eq!(library, ("/opt".into(), "--library".into()));
     assert_eq!(model, ("musicnn-msd".into(), "--model".into()));
     assert_eq!(device, ("auto".into(), "--device".into()));
@@ -235,20 +355,41 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     // it is used: a new library has its model, one that is there keeps its own
     let music = six_tracks(&sandbox);
     let metal = music.join("metal");
-    fine(sandbox.command(["add", metal.to_str().unwrap()]).env_remove("VOISIN_LIBRARY").output().unwrap());
+    fine(
+        sandbox
+            .command(["add", metal.to_str().unwrap()])
+            .env_remove("VOISIN_LIBRARY")
+            .output()
+            .unwrap(),
+    );
     let status = |command: &mut std::process::Command| {
         let status = json(command.output().unwrap());
-        (status["library"].as_str().unwrap().to_owned(), status["model"].clone())
+        (
+            status["library"].as_str().unwrap().to_owned(),
+            status["model"].clone(),
+        )
     };
     let arguments = ["status", "--format", "json"];
     let found = status(sandbox.command(arguments).env_remove("VOISIN_LIBRARY"));
-    assert_eq!(found, (mine.to_str().unwrap().to_owned(), "voisin-2".into()));
+    assert_eq!(
+        found,
+        (mine.to_str().unwrap().to_owned(), "voisin-2".into())
+    );
     fs::write(&config, "model = \"musicnn-msd\"\n").unwrap();
     let ambient = music.join("ambient/maxstack-nebula.ogg");
-    fine(sandbox.command(["add", ambient.to_str().unwrap()]).env("VOISIN_LIBRARY", &mine).output().unwrap());
+    fine(
+        sandbox
+            .command(["add", ambient.to_str().unwrap()])
+            .env("VOISIN_LIBRARY", &mine)
+            .output()
+            .unwrap(),
+    );
 
     for (text_of_file, words) in [
-        ("library = \"a\"\nlibary = \"b\"\n", "config.toml, line 2: unknown field `libary`"),
+        (
+            "library = \"a\"\nlibary = \"b\"\n",
+            "config.toml, line 2: unknown field `libary`",
+        ),
         ("library = 3\n", "config.toml, line 1"),
         ("device = \"abacus\"\n", "abacus"),
         ("color = \"blue\"\n", "expected auto, always or never"),
@@ -256,7 +397,11 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
         fs::write(&config, text_of_file).unwrap();
         let refused = sandbox.run(["config"]);
         assert_eq!(code(&refused), 2);
-        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+        assert!(
+            text(&refused.stderr).contains(words),
+            "{}",
+            text(&refused.stderr)
+        );
     }
 }
 
@@ -270,25 +415,48 @@ fn paths_of_tables_are_exact_whatever_a_file_is_called() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
-    let names: [&[u8]; 5] =
-        [b"line\nbreak\ttab.wav", b"not \xff utf-8.wav", b"a;=b.wav", b"\x1b[2J%41.wav", b"100%41.wav"];
+    let names: [&[u8]; 5] = [
+        b"line\nbreak\ttab.wav",
+        b"not \xff utf-8.wav",
+        b"a;=b.wav",
+        b"\x1b[2J%41.wav",
+        b"100%41.wav",
+    ];
     for (seed, name) in (1..).zip(names) {
-        fs::write(music.join(OsStr::from_bytes(name)), noise_wav(22_050, 5.0, seed)).unwrap();
+        fs::write(
+            music.join(OsStr::from_bytes(name)),
+            noise_wav(22_050, 5.0, seed),
+        )
+        .unwrap();
     }
     fine(sandbox.run(["add", "--quiet", music.to_str().unwrap()]));
     let cells = |arguments: &[&str]| -> Vec<String> {
         let table = fine(sandbox.run([arguments, &["--format", "csv"]].concat()));
         assert!(!table.contains(['\u{fffd}', '\t', '\u{1b}']), "{table}");
         let mut reader = csv::Reader::from_reader(table.as_bytes());
-        let at = reader.headers().unwrap().iter().position(|column| column == "path").unwrap();
-        let mut cells: Vec<String> = reader.records().map(|row| row.unwrap()[at].to_owned()).collect();
+        let at = reader
+            .headers()
+            .unwrap()
+            .iter()
+            .position(|column| column == "path")
+            .unwrap();
+        let mut cells: Vec<String> = reader
+            .records()
+            .map(|row| row.unwrap()[at].to_owned())
+            .collect();
         cells.sort();
         cells
     };
     let listed = cells(&["list"]);
     let root = music.to_str().unwrap();
-    assert!(listed.contains(&format!("file://{root}/line%0Abreak%09tab.wav")), "{listed:?}");
-    assert!(listed.contains(&format!("{root}/100%41.wav")), "plain names stay as they are: {listed:?}");
+    assert!(
+        listed.contains(&format!("file://{root}/line%0Abreak%09tab.wav")),
+        "{listed:?}"
+    );
+    assert!(
+        listed.contains(&format!("{root}/100%41.wav")),
+        "plain names stay as they are: {listed:?}"
+    );
     assert_eq!(cells(&["similar", "id:1", "--include-seed"]), listed);
     assert_eq!(cells(&["playlist", "id:1"]), listed);
     // What was written is read back, as a list to write from and as a table of labels.
@@ -299,12 +467,23 @@ fn paths_of_tables_are_exact_whatever_a_file_is_called() {
     let file = sandbox.path("t.csv");
     fs::write(&file, table).unwrap();
     let file = file.to_str().unwrap();
-    let written =
-        sandbox.run(["classify", "--write-tags", "--overwrite", "--from-list", file, "--format", "csv"]);
+    let written = sandbox.run([
+        "classify",
+        "--write-tags",
+        "--overwrite",
+        "--from-list",
+        file,
+        "--format",
+        "csv",
+    ]);
     let written = fine(&written);
     assert_eq!(written.matches(",written,").count(), 5, "{written}");
     assert!(written.contains("line%0Abreak%09tab.wav"), "{written}");
     fine(sandbox.run(["labels", file]));
     let labels = json(sandbox.run(["labels", "--format", "json"]));
-    assert_eq!((&labels["labelled"], &labels["unmatched"]), (&5.into(), &0.into()), "{labels}");
+    assert_eq!(
+        (&labels["labelled"], &labels["unmatched"]),
+        (&5.into(), &0.into()),
+        "{labels}"
+    );
 }

@@ -29,8 +29,10 @@ impl RealMusic {
         let music = six_tracks(&sandbox);
         let mut files = Vec::new();
         for genre in ["metal", "ambient"] {
-            let mut of_genre: Vec<PathBuf> =
-                fs::read_dir(music.join(genre)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut of_genre: Vec<PathBuf> = fs::read_dir(music.join(genre))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
             of_genre.sort();
             files.extend(of_genre);
         }
@@ -39,7 +41,11 @@ impl RealMusic {
         let noise = music.join("noise.wav");
         fs::write(&noise, samples_wav(16_000, &samples)).unwrap();
         fine(sandbox.run([Path::new("add"), &music]));
-        Self { sandbox, files, noise }
+        Self {
+            sandbox,
+            files,
+            noise,
+        }
     }
 
     /// Labels the first tracks of metal and of ambient, and nothing else.
@@ -56,28 +62,62 @@ impl RealMusic {
     }
 
     fn ask(&self, file: &Path) -> Value {
-        let output = self.sandbox.command(["classify", "--format", "json"]).arg(file).output().unwrap();
+        let output = self
+            .sandbox
+            .command(["classify", "--format", "json"])
+            .arg(file)
+            .output()
+            .unwrap();
         answers(output)[0].clone()
     }
 
     /// As a fresh user would be told, without any library.
     fn guess(&self, file: &Path) -> Value {
-        let mut command = self.sandbox.command(["classify", "--format", "json", "--library"]);
-        answers(command.arg(self.sandbox.path("none")).arg(file).output().unwrap())[0].clone()
+        let mut command = self
+            .sandbox
+            .command(["classify", "--format", "json", "--library"]);
+        answers(
+            command
+                .arg(self.sandbox.path("none"))
+                .arg(file)
+                .output()
+                .unwrap(),
+        )[0]
+        .clone()
     }
 
     /// Nothing may be written: expected, found and the next step are said, dry or not, and no file changes.
     fn refuses_to_write(&self, found: &str) {
-        let before: Vec<Vec<u8>> = self.files.iter().map(|file| fs::read(file).unwrap()).collect();
-        for more in [&["--dry-run"][..], &[], &["--overwrite", "--precision", "0.5"]] {
-            let output = self.sandbox.run(["classify", "--all", "--write-tags"].iter().chain(more));
+        let before: Vec<Vec<u8>> = self
+            .files
+            .iter()
+            .map(|file| fs::read(file).unwrap())
+            .collect();
+        for more in [
+            &["--dry-run"][..],
+            &[],
+            &["--overwrite", "--precision", "0.5"],
+        ] {
+            let output = self
+                .sandbox
+                .run(["classify", "--all", "--write-tags"].iter().chain(more));
             let said = text(&output.stderr);
             assert_eq!(code(&output), 2, "{more:?}: {said}");
-            assert!(said.contains("expected at least 2 genres with 8 labelled tracks each"), "{said}");
-            assert!(said.contains(found) && said.contains("voisin labels"), "{said}");
+            assert!(
+                said.contains("expected at least 2 genres with 8 labelled tracks each"),
+                "{said}"
+            );
+            assert!(
+                said.contains(found) && said.contains("voisin labels"),
+                "{said}"
+            );
             assert!(text(&output.stdout).is_empty(), "{}", text(&output.stdout));
         }
-        let after: Vec<Vec<u8>> = self.files.iter().map(|file| fs::read(file).unwrap()).collect();
+        let after: Vec<Vec<u8>> = self
+            .files
+            .iter()
+            .map(|file| fs::read(file).unwrap())
+            .collect();
         assert!(before == after, "{found}: a file was written");
     }
 }
@@ -88,9 +128,17 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
     for (metal, ambient, found) in [
         ((1, "Zeuhl"), (0, ""), "found 1 labelled track of 1 genre"),
         // however many, one genre is no choice
-        ((3, "Zeuhl"), (3, "Zeuhl"), "found 6 labelled tracks of 1 genre"),
+        (
+            (3, "Zeuhl"),
+            (3, "Zeuhl"),
+            "found 6 labelled tracks of 1 genre",
+        ),
         // a track below the least
-        ((2, "Zeuhl"), (1, "Quiet"), "found 3 labelled tracks of 2 genres"),
+        (
+            (2, "Zeuhl"),
+            (1, "Quiet"),
+            "found 3 labelled tracks of 2 genres",
+        ),
     ] {
         music.label(metal, ambient);
         let lacking = format!("{found}, expected at least 4 of 2 genres");
@@ -102,32 +150,78 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             }
             assert_ne!(answer["best"], "Zeuhl");
             assert_eq!(answer["labelled_tracks"], metal.0 + ambient.0);
-            assert_eq!(answer["labelled_genres"], if ambient.1 == "Quiet" { 2 } else { 1 });
-            assert!(answer["summary"].as_str().unwrap().contains(&lacking), "{answer}");
-            assert_eq!((&answer["evidence"], &answer["votes"]), (&json!([]), &json!({})));
+            assert_eq!(
+                answer["labelled_genres"],
+                if ambient.1 == "Quiet" { 2 } else { 1 }
+            );
+            assert!(
+                answer["summary"].as_str().unwrap().contains(&lacking),
+                "{answer}"
+            );
+            assert_eq!(
+                (&answer["evidence"], &answer["votes"]),
+                (&json!([]), &json!({}))
+            );
         }
         // for people: in the answer, and what to do beside it
-        let one = music.sandbox.command(["classify"]).arg(&music.files[2]).output().unwrap();
-        assert!(text(&one.stdout).contains(&format!("a first guess: {lacking}")), "{}", text(&one.stdout));
-        assert!(text(&one.stderr).contains("\"voisin labels\" says"), "{}", text(&one.stderr));
+        let one = music
+            .sandbox
+            .command(["classify"])
+            .arg(&music.files[2])
+            .output()
+            .unwrap();
+        assert!(
+            text(&one.stdout).contains(&format!("a first guess: {lacking}")),
+            "{}",
+            text(&one.stdout)
+        );
+        assert!(
+            text(&one.stderr).contains("\"voisin labels\" says"),
+            "{}",
+            text(&one.stderr)
+        );
         let card = fine_json(music.sandbox.run(["show", "chaos god", "--format", "json"]));
         let predicted = &card[0]["predicted"];
         assert_ne!(predicted["genre"], "Zeuhl");
-        assert!(predicted["summary"].as_str().unwrap().contains(&lacking), "{predicted}");
+        assert!(
+            predicted["summary"].as_str().unwrap().contains(&lacking),
+            "{predicted}"
+        );
         assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);
         // what asks for the library's own labels is refused by what trains on them, too
-        for refused in [&["classify", "id:1", "-k", "3"][..], &["train", "genre"], &["suspects"]] {
+        for refused in [
+            &["classify", "id:1", "-k", "3"][..],
+            &["train", "genre"],
+            &["suspects"],
+        ] {
             let output = music.sandbox.run(refused);
             assert_eq!(code(&output), 2, "{refused:?}");
-            assert!(text(&output.stderr).contains(&lacking), "{refused:?}: {}", text(&output.stderr));
+            assert!(
+                text(&output.stderr).contains(&lacking),
+                "{refused:?}: {}",
+                text(&output.stderr)
+            );
         }
         music.refuses_to_write(found);
         // nor is a genre predicted on maps
         let map = music.sandbox.path("map.csv");
-        fine(music.sandbox.run([Path::new("map"), Path::new("--force"), Path::new("--output"), &map]));
+        fine(music.sandbox.run([
+            Path::new("map"),
+            Path::new("--force"),
+            Path::new("--output"),
+            &map,
+        ]));
         let mut rows = csv::Reader::from_path(&map).unwrap();
-        let column = rows.headers().unwrap().iter().position(|name| name == "predicted_genre").unwrap();
-        assert!(rows.records().all(|row| row.unwrap()[column].is_empty()), "{found}");
+        let column = rows
+            .headers()
+            .unwrap()
+            .iter()
+            .position(|name| name == "predicted_genre")
+            .unwrap();
+        assert!(
+            rows.records().all(|row| row.unwrap()[column].is_empty()),
+            "{found}"
+        );
         for colour in ["predicted", "agreement"] {
             let picture = music.sandbox.path("map.png");
             let output = music
@@ -137,7 +231,11 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
                 .output()
                 .unwrap();
             assert_eq!(code(&output), 2);
-            assert!(text(&output.stderr).contains(&lacking), "{}", text(&output.stderr));
+            assert!(
+                text(&output.stderr).contains(&lacking),
+                "{}",
+                text(&output.stderr)
+            );
             assert!(!picture.exists());
         }
     }
@@ -149,31 +247,72 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
     music.label((2, "Loud"), (2, "Quiet"));
     for (file, genre) in [(&music.files[2], "Loud"), (&music.files[5], "Quiet")] {
         let answer = music.ask(file);
-        assert_eq!((&answer["source"], &answer["genre"]), (&json!("neighbours"), &json!(genre)), "{answer}");
-        assert_eq!((&answer["labelled_tracks"], &answer["labelled_genres"]), (&json!(4), &json!(2)));
+        assert_eq!(
+            (&answer["source"], &answer["genre"]),
+            (&json!("neighbours"), &json!(genre)),
+            "{answer}"
+        );
+        assert_eq!(
+            (&answer["labelled_tracks"], &answer["labelled_genres"]),
+            (&json!(4), &json!(2))
+        );
         let summary = answer["summary"].as_str().unwrap();
-        assert!(summary.ends_with("% of the votes, from 4 labelled tracks of 2 genres)"), "{summary}");
+        assert!(
+            summary.ends_with("% of the votes, from 4 labelled tracks of 2 genres)"),
+            "{summary}"
+        );
     }
     let all = fine(music.sandbox.run(["classify", "--all"]));
-    assert!(all.trim_end().ends_with("from 4 labelled tracks of 2 genres"), "{all}");
+    assert!(
+        all.trim_end()
+            .ends_with("from 4 labelled tracks of 2 genres"),
+        "{all}"
+    );
     let table = fine(music.sandbox.run(["classify", "--all", "--format", "csv"]));
-    assert!(table.lines().next().unwrap().ends_with(",labelled_tracks,labelled_genres"), "{table}");
-    assert!(table.lines().skip(1).all(|line| line.ends_with(",4,2")), "{table}");
-    let shown = music.sandbox.command(["show", "chaos god"]).env("COLUMNS", "200").output().unwrap();
+    assert!(
+        table
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with(",labelled_tracks,labelled_genres"),
+        "{table}"
+    );
+    assert!(
+        table.lines().skip(1).all(|line| line.ends_with(",4,2")),
+        "{table}"
+    );
+    let shown = music
+        .sandbox
+        .command(["show", "chaos god"])
+        .env("COLUMNS", "200")
+        .output()
+        .unwrap();
     let shown = fine(shown);
-    assert!(shown.contains("of the votes, from 4 labelled tracks of 2 genres"), "{shown}");
+    assert!(
+        shown.contains("of the votes, from 4 labelled tracks of 2 genres"),
+        "{shown}"
+    );
     // enough to answer by, and far from enough to write by
     music.refuses_to_write("found 4 labelled tracks of 2 genres (0 genres with as many)");
     // of a genre that was asked for alone, what is behind it is said
-    let mut only = music.sandbox.command(["classify", "--among", "loud", "--format", "json"]);
+    let mut only = music
+        .sandbox
+        .command(["classify", "--among", "loud", "--format", "json"]);
     let only = answers(only.arg(&music.noise).output().unwrap())[0].clone();
-    assert_eq!((&only["labelled_tracks"], &only["labelled_genres"]), (&json!(2), &json!(1)), "{only}");
+    assert_eq!(
+        (&only["labelled_tracks"], &only["labelled_genres"]),
+        (&json!(2), &json!(1)),
+        "{only}"
+    );
     // a trained model of so few labels says it as well
     fine(music.sandbox.run(["train", "genre"]));
     let trained = music.ask(&music.files[2]);
     assert_eq!(trained["source"], "head");
     assert!(
-        trained["summary"].as_str().unwrap().ends_with("; from 4 labelled tracks of 2 genres"),
+        trained["summary"]
+            .as_str()
+            .unwrap()
+            .ends_with("; from 4 labelled tracks of 2 genres"),
         "{trained}"
     );
     music.refuses_to_write("found 4 labelled tracks of 2 genres");
@@ -188,11 +327,26 @@ fn noise_and_tones_are_unknown_whoever_answers() {
     let [tone, clicks] = ["tone.wav", "clicks.wav"].map(|name| music.sandbox.path(name));
     fs::write(&tone, tone_wav(16_000, 10.0, 440.0, 0.3)).unwrap();
     let click = |i: usize| if i % 4_000 < 8 { 0.5 } else { 0.0 };
-    fs::write(&clicks, samples_wav(16_000, &(0..160_000).map(click).collect::<Vec<f32>>())).unwrap();
+    fs::write(
+        &clicks,
+        samples_wav(16_000, &(0..160_000).map(click).collect::<Vec<f32>>()),
+    )
+    .unwrap();
     let unknown = |source: &str, answer: Value| {
-        assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &Value::Null), "{answer}");
-        assert_eq!((&answer["unknown"], &answer["genres"]), (&json!("steady"), &json!([])), "{answer}");
-        assert!(answer["best"].is_string() && answer["kin"][0] == answer["best"], "{answer}");
+        assert_eq!(
+            (&answer["source"], &answer["genre"]),
+            (&json!(source), &Value::Null),
+            "{answer}"
+        );
+        assert_eq!(
+            (&answer["unknown"], &answer["genres"]),
+            (&json!("steady"), &json!([])),
+            "{answer}"
+        );
+        assert!(
+            answer["best"].is_string() && answer["kin"][0] == answer["best"],
+            "{answer}"
+        );
         let summary = answer["summary"].as_str().unwrap();
         assert!(
             summary.starts_with("unknown: it hardly changes, as a tone or noise; nearest to "),
@@ -200,14 +354,18 @@ fn noise_and_tones_are_unknown_whoever_answers() {
         );
     };
     let files = [&music.noise, &tone, &clicks];
-    files.iter().for_each(|file| unknown("first_guess", music.guess(file)));
+    files
+        .iter()
+        .for_each(|file| unknown("first_guess", music.guess(file)));
     assert!(music.guess(&music.files[0])["genre"].is_string());
     music.label((3, "Loud"), (3, "Quiet"));
     for source in ["neighbours", "head"] {
         if source == "head" {
             fine(music.sandbox.run(["train", "genre", "--min-tracks", "3"]));
         }
-        files.iter().for_each(|file| unknown(source, music.ask(file)));
+        files
+            .iter()
+            .for_each(|file| unknown(source, music.ask(file)));
         for file in &music.files {
             assert_ne!(music.ask(file)["unknown"], "steady", "music changes");
         }
@@ -240,14 +398,27 @@ fn strangers_are_unknown_to_neighbours_and_head() {
             asked[0]
         );
         for answer in &asked[1..] {
-            assert_eq!((&answer["genre"], &answer["unknown"]), (&Value::Null, &json!("novel")), "{answer}");
-            assert!(answer["kin"][0].is_string() && answer["novelty"].as_f64().unwrap() > 0.9, "{answer}");
+            assert_eq!(
+                (&answer["genre"], &answer["unknown"]),
+                (&Value::Null, &json!("novel")),
+                "{answer}"
+            );
+            assert!(
+                answer["kin"][0].is_string() && answer["novelty"].as_f64().unwrap() > 0.9,
+                "{answer}"
+            );
             let summary = answer["summary"].as_str().unwrap();
-            assert!(summary.contains("unlike anything labelled here; nearest to Genre"), "{summary}");
+            assert!(
+                summary.contains("unlike anything labelled here; nearest to Genre"),
+                "{summary}"
+            );
             let sure = source == "head" && answer["probability"].as_f64().unwrap() >= 0.85;
             assert!(!sure, "{answer}");
         }
-        let lost = labelled.iter().filter(|answer| answer["unknown"] == "novel").count();
+        let lost = labelled
+            .iter()
+            .filter(|answer| answer["unknown"] == "novel")
+            .count();
         assert!(lost <= 7, "{lost} of 60 labelled tracks are called unknown");
     }
 }
@@ -258,7 +429,13 @@ fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
     let sandbox = Sandbox::new();
     let library = format!("{DEMO}/library");
     let folders = ["metal", "orchestral", "techno"].map(|genre| format!("{library}/{genre}"));
-    fine(sandbox.run(["add"].into_iter().chain(folders.iter().map(String::as_str))));
+    fine(
+        sandbox.run(
+            ["add"]
+                .into_iter()
+                .chain(folders.iter().map(String::as_str)),
+        ),
+    );
     let table = sandbox.path("labels.csv");
     let label = |techno: &str| {
         let mut rows = String::from("path,genre\n");
@@ -281,12 +458,24 @@ fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
             fine(sandbox.run(["train", "genre"]));
         }
         let answer = said(&[]);
-        assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &Value::Null), "{answer}");
-        assert_eq!((&answer["unknown"], &answer["best"]), (&json!("lacking"), &json!("Metal")), "{answer}");
+        assert_eq!(
+            (&answer["source"], &answer["genre"]),
+            (&json!(source), &Value::Null),
+            "{answer}"
+        );
+        assert_eq!(
+            (&answer["unknown"], &answer["best"]),
+            (&json!("lacking"), &json!("Metal")),
+            "{answer}"
+        );
         assert_eq!(answer["sounds_like"]["genre"], "Electronic", "{answer}");
-        assert!(answer["sounds_like"]["share"].as_f64() >= Some(0.5), "{answer}");
+        assert!(
+            answer["sounds_like"]["share"].as_f64() >= Some(0.5),
+            "{answer}"
+        );
         let summary = answer["summary"].as_str().unwrap();
-        let words = "unknown: sounds like Electronic, which your labels lack; nearest of yours: Metal";
+        let words =
+            "unknown: sounds like Electronic, which your labels lack; nearest of yours: Metal";
         assert!(summary.starts_with(words), "{summary}");
         let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
         let is_lost = |answer: &&Value| {
@@ -307,7 +496,11 @@ fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
     label("");
     fs::write(sandbox.path("library/genre-kin.tsv"), "Electronic\tMetal\n").unwrap();
     assert_eq!(said(&["-k", "15"])["sounds_like"], Value::Null);
-    fs::write(sandbox.path("library/genre-kin.tsv"), "Electronic\tMetal\nDub\n").unwrap();
+    fs::write(
+        sandbox.path("library/genre-kin.tsv"),
+        "Electronic\tMetal\nDub\n",
+    )
+    .unwrap();
     let broken = sandbox.run(["classify", stranger.as_str()]);
     let told = text(&broken.stderr);
     assert!(
@@ -324,19 +517,36 @@ fn speech_is_told_from_music() {
     fs::copy("tests/data/genre/speech.opus", &speech).unwrap();
     music.label((1, "Metal"), (0, "Ambient"));
     let guess = music.ask(&speech);
-    assert_eq!((&guess["source"], &guess["genre"]), (&json!("first_guess"), &json!("Speech")), "{guess}");
+    assert_eq!(
+        (&guess["source"], &guess["genre"]),
+        (&json!("first_guess"), &json!("Speech")),
+        "{guess}"
+    );
     assert!(guess["probability"].as_f64() >= Some(0.85), "{guess}");
     music.label((3, "Metal"), (3, "Ambient"));
     fine(music.sandbox.run([Path::new("add"), &speech]));
     for asked in [&speech, Path::new("id:8")] {
         let answer = music.ask(asked);
-        assert_eq!((&answer["genre"], &answer["unknown"]), (&Value::Null, &json!("lacking")), "{answer}");
+        assert_eq!(
+            (&answer["genre"], &answer["unknown"]),
+            (&Value::Null, &json!("lacking")),
+            "{answer}"
+        );
         assert_eq!(answer["sounds_like"]["genre"], "Speech", "{answer}");
     }
     for file in &music.files {
-        assert_eq!(music.ask(file)["sounds_like"], Value::Null, "{}", file.display());
+        assert_eq!(
+            music.ask(file)["sounds_like"],
+            Value::Null,
+            "{}",
+            file.display()
+        );
     }
-    let found = fine_json(music.sandbox.run(["find", "talking", "--limit", "1", "--format", "json"]));
+    let found = fine_json(
+        music
+            .sandbox
+            .run(["find", "talking", "--limit", "1", "--format", "json"]),
+    );
     assert_eq!(found["tracks"][0]["id"], 8, "{found}");
     // Where there is a label for it, nothing is lacking.
     music.label((3, "Metal"), (3, "Spoken Word"));
@@ -348,15 +558,36 @@ fn a_model_without_tags_says_unknown() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     for i in 0..30 {
-        shelf.put(Path::new(&format!("/music/{i}.mp3")), i % 2, if i == 0 { "Zeuhl" } else { "" }, 0.7);
+        shelf.put(
+            Path::new(&format!("/music/{i}.mp3")),
+            i % 2,
+            if i == 0 { "Zeuhl" } else { "" },
+            0.7,
+        );
     }
     let output = sandbox.run(["classify", "id:2", "id:3", "--format", "json"]);
-    assert_eq!(code(&output), 1, "nobody can answer: {}", text(&output.stderr));
+    assert_eq!(
+        code(&output),
+        1,
+        "nobody can answer: {}",
+        text(&output.stderr)
+    );
     let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
-    assert!(text(&output.stderr).contains(lacking), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains(lacking),
+        "{}",
+        text(&output.stderr)
+    );
     for answer in answers(&output).as_array().unwrap() {
-        assert_eq!((&answer["source"], &answer["genre"]), (&json!("nobody"), &Value::Null), "{answer}");
-        assert_eq!((&answer["best"], &answer["probability"]), (&Value::Null, &json!(0.0)));
+        assert_eq!(
+            (&answer["source"], &answer["genre"]),
+            (&json!("nobody"), &Value::Null),
+            "{answer}"
+        );
+        assert_eq!(
+            (&answer["best"], &answer["probability"]),
+            (&Value::Null, &json!(0.0))
+        );
         assert_eq!(answer["summary"], format!("unknown ({lacking})"));
     }
     let shown = fine_json(sandbox.run(["show", "id:2", "--format", "json"]));
@@ -391,7 +622,11 @@ fn writing_takes_two_genres_of_eight_tracks() {
             let done = sandbox.run(["classify", &id, "--write-tags"]);
             for output in [&dry, &done] {
                 let said = text(&output.stderr);
-                assert_eq!(code(output), if is_enough { 0 } else { 2 }, "{first} {second} {trained}: {said}");
+                assert_eq!(
+                    code(output),
+                    if is_enough { 0 } else { 2 },
+                    "{first} {second} {trained}: {said}"
+                );
                 if !is_enough {
                     let found = format!(
                         "found {} labelled tracks of 2 genres (1 genre with as many)",
@@ -403,7 +638,11 @@ fn writing_takes_two_genres_of_eight_tracks() {
                 }
             }
             let expected: &[&str] = if is_enough { &["Genre 0"] } else { &[] };
-            assert_eq!(read_tags(&file).unwrap().genres, expected, "{first} {second} {trained}");
+            assert_eq!(
+                read_tags(&file).unwrap().genres,
+                expected,
+                "{first} {second} {trained}"
+            );
         }
     }
 }

@@ -34,10 +34,13 @@ fn worked_out(sandbox: &Sandbox) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("voisin.db");
     let library = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
-    library.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    library
+        .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
     let forget = || {
         let copy = rusqlite::Connection::open(&copy).unwrap();
-        copy.execute("DELETE FROM settings WHERE name LIKE 'answer.%'", []).unwrap()
+        copy.execute("DELETE FROM settings WHERE name LIKE 'answer.%'", [])
+            .unwrap()
     };
     assert_eq!(forget(), 5, "genres, suspects, artists, albums, clusters");
     let ask = |question: &&[&str]| {
@@ -57,16 +60,30 @@ fn kept_answers_are_those_that_would_be_found() {
     let changes: [&dyn Fn(&mut Shelf); 6] = [
         &|shelf| {
             let content = shelf.library.track(TrackId(2)).unwrap().audio.content;
-            assert_eq!(shelf.library.set_labels(&[content], Some("Zeuhl")).unwrap(), 1);
+            assert_eq!(
+                shelf.library.set_labels(&[content], Some("Zeuhl")).unwrap(),
+                1
+            );
         },
         &|shelf| shelf.put(Path::new("/music/genre 1/new.mp3"), 1, "Genre 2", 0.9),
-        &|shelf| assert_eq!(shelf.library.remove_tracks(&[TrackId(5)]).unwrap().tracks, 1),
+        &|shelf| {
+            assert_eq!(
+                shelf.library.remove_tracks(&[TrackId(5)]).unwrap().tracks,
+                1
+            )
+        },
         &|shelf| shelf.library.set_setting("labels", Some("folder")).unwrap(),
         &|shelf| {
             for id in 1..=3 {
                 let track = shelf.library.track(TrackId(id)).unwrap();
-                let tags = TrackTags { composer: Some(format!("Composer {}", id % 2)), ..track.tags };
-                shelf.library.attach_file(track.id, &track.files[0].record, &tags).unwrap();
+                let tags = TrackTags {
+                    composer: Some(format!("Composer {}", id % 2)),
+                    ..track.tags
+                };
+                shelf
+                    .library
+                    .attach_file(track.id, &track.files[0].record, &tags)
+                    .unwrap();
             }
         },
         &|shelf| shelf.library.set_person(Person::Composer).unwrap(),
@@ -86,8 +103,16 @@ fn kept_answers_are_those_that_would_be_found() {
         change(&mut shelf);
         let after = asked(&sandbox);
         // What was composed by somebody is another thing once composers count.
-        assert_eq!(differing(&after, &before).is_empty(), at == 4, "change {at}");
-        assert_eq!(differing(&after, &worked_out(&sandbox)), none, "change {at}");
+        assert_eq!(
+            differing(&after, &before).is_empty(),
+            at == 4,
+            "change {at}"
+        );
+        assert_eq!(
+            differing(&after, &worked_out(&sandbox)),
+            none,
+            "change {at}"
+        );
         before = after;
     }
 }

@@ -12,8 +12,17 @@ use crate::common::{Sandbox, code, fine, fine_json, json, text};
 fn folders(sandbox: &Sandbox, tagged: bool) -> Shelf {
     let mut shelf = Shelf::new(sandbox);
     for i in 0..54 {
-        let genre = if tagged { format!("Genre {}", i % 3) } else { String::new() };
-        shelf.put(Path::new(&format!("/music/style {}/{i:03}.mp3", i % 3)), i % 3, &genre, 0.7);
+        let genre = if tagged {
+            format!("Genre {}", i % 3)
+        } else {
+            String::new()
+        };
+        shelf.put(
+            Path::new(&format!("/music/style {}/{i:03}.mp3", i % 3)),
+            i % 3,
+            &genre,
+            0.7,
+        );
     }
     shelf
 }
@@ -23,25 +32,47 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     let sandbox = Sandbox::new();
     let _shelf = folders(&sandbox, true);
     let shown = fine_json(sandbox.run(["labels", "--format", "json"]));
-    assert_eq!((&shown["source"], &shown["labelled"]), (&"tags".into(), &54.into()));
-    assert_eq!(shown["genres"][0], serde_json::json!({"genre": "Genre 0", "tracks": 18}));
+    assert_eq!(
+        (&shown["source"], &shown["labelled"]),
+        (&"tags".into(), &54.into())
+    );
+    assert_eq!(
+        shown["genres"][0],
+        serde_json::json!({"genre": "Genre 0", "tracks": 18})
+    );
 
     let set = fine(sandbox.run(["labels", "folder"]));
-    assert!(set.contains("labels from folder: 54 of 54 tracks labelled") && set.contains("style 1"), "{set}");
+    assert!(
+        set.contains("labels from folder: 54 of 54 tracks labelled") && set.contains("style 1"),
+        "{set}"
+    );
     let status = fine_json(sandbox.run(["status", "--format", "json"]));
-    assert_eq!(status["labels"], serde_json::json!({"source": "folder", "by_hand": 0}));
+    assert_eq!(
+        status["labels"],
+        serde_json::json!({"source": "folder", "by_hand": 0})
+    );
     assert!(fine(sandbox.run(["status"])).contains("labels    from folder"));
 
     let genres = fine_json(sandbox.run(["genres", "--format", "json"]));
     assert_eq!(genres["genres"][0]["genre"], "style 0");
-    let near = fine_json(sandbox.run(["similar", "id:1", "--genre", "STYLE 1", "--format", "json"]));
+    let near =
+        fine_json(sandbox.run(["similar", "id:1", "--genre", "STYLE 1", "--format", "json"]));
     let near = near["neighbours"].as_array().unwrap();
     assert_eq!(near.len(), 10);
-    assert!(near.iter().all(|found| found["genres"] == serde_json::json!(["style 1"])), "{near:?}");
+    assert!(
+        near.iter()
+            .all(|found| found["genres"] == serde_json::json!(["style 1"])),
+        "{near:?}"
+    );
     let voted = json(sandbox.run(["classify", "id:5", "--format", "json"]));
     assert_eq!(voted[0]["genre"], "style 1");
-    let list = fine(sandbox.run(["playlist", "--genre", "style 2", "--tracks", "5", "--format", "paths"]));
-    assert!(list.lines().count() == 5 && list.lines().all(|path| path.contains("/style 2/")), "{list}");
+    let list = fine(sandbox.run([
+        "playlist", "--genre", "style 2", "--tracks", "5", "--format", "paths",
+    ]));
+    assert!(
+        list.lines().count() == 5 && list.lines().all(|path| path.contains("/style 2/")),
+        "{list}"
+    );
     let clusters = text(&sandbox.run(["clusters", "--format", "json"]).stdout);
     assert!(!clusters.contains("Genre 1"), "{clusters}");
     let map = sandbox.path("map.csv");
@@ -49,9 +80,21 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     let map = fs::read_to_string(map).unwrap();
     assert!(map.contains("style 1") && !map.contains("Genre"), "{map}");
     let suspects = fine_json(sandbox.run(["suspects", "--all", "--format", "json"]));
-    assert!(suspects[0]["labels"][0].as_str().unwrap().starts_with("style"), "{suspects}");
+    assert!(
+        suspects[0]["labels"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("style"),
+        "{suspects}"
+    );
     let judged = fine_json(sandbox.run(["eval", "retrieval", "-k", "3", "--format", "json"]));
-    assert!(judged["genres"][0]["genre"].as_str().unwrap().starts_with("style"), "{judged}");
+    assert!(
+        judged["genres"][0]["genre"]
+            .as_str()
+            .unwrap()
+            .starts_with("style"),
+        "{judged}"
+    );
     // for one call, another one
     let once = fine_json(sandbox.run(["genres", "--label-from", "tags", "--format", "json"]));
     assert_eq!(once["genres"][0]["genre"], "Genre 0");
@@ -59,11 +102,21 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     // a head that is trained elsewhere takes the library along, and says so
     let trained = sandbox.run(["train", "genre"]);
     assert!(fine(&trained).contains("labels from folder"));
-    assert!(!text(&trained.stderr).contains("from now on"), "{}", text(&trained.stderr));
+    assert!(
+        !text(&trained.stderr).contains("from now on"),
+        "{}",
+        text(&trained.stderr)
+    );
     let trained = sandbox.run(["train", "genre", "--label-from", "tags"]);
     assert!(text(&trained.stderr).contains("labels come from tags from now on, not from folder"));
-    assert_eq!(fine_json(sandbox.run(["labels", "--format", "json"]))["source"], "tags");
-    assert_eq!(json(sandbox.run(["classify", "id:5", "--format", "json"]))[0]["source"], "head");
+    assert_eq!(
+        fine_json(sandbox.run(["labels", "--format", "json"]))["source"],
+        "tags"
+    );
+    assert_eq!(
+        json(sandbox.run(["classify", "id:5", "--format", "json"]))[0]["source"],
+        "head"
+    );
     let moved = sandbox.run(["labels", "folder"]);
     assert!(
         text(&moved.stderr).contains("the trained head knows labels from tags"),
@@ -74,16 +127,31 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
 
     // a table is remembered by its whole path; without it, what needs no genre goes on
     let table = sandbox.path("mine.csv");
-    fs::write(&table, "path,genre\n/music/style 0/000.mp3,Zeuhl\n/music/style 1/001.mp3,Zeuhl\nx.mp3,Ska\n")
+    fs::write(
+        &table,
+        "path,genre\n/music/style 0/000.mp3,Zeuhl\n/music/style 1/001.mp3,Zeuhl\nx.mp3,Ska\n",
+    )
+    .unwrap();
+    let set = sandbox
+        .command(["labels", "mine.csv"])
+        .current_dir(sandbox.path(""))
+        .output()
         .unwrap();
-    let set = sandbox.command(["labels", "mine.csv"]).current_dir(sandbox.path("")).output().unwrap();
     assert!(fine(&set).contains("2 of 54 tracks labelled"));
-    assert!(text(&set.stderr).contains("1 line of the label file named no track"), "{}", text(&set.stderr));
+    assert!(
+        text(&set.stderr).contains("1 line of the label file named no track"),
+        "{}",
+        text(&set.stderr)
+    );
     let zeuhl = fine_json(sandbox.run(["similar", "id:1", "--genre", "zeuhl", "--format", "json"]));
     assert_eq!(zeuhl["neighbours"][0]["id"], 2);
     fs::remove_file(&table).unwrap();
     let gone = sandbox.run(["similar", "id:1", "--genre", "zeuhl"]);
-    assert!(code(&gone) == 2 && text(&gone.stderr).contains("mine.csv"), "{}", text(&gone.stderr));
+    assert!(
+        code(&gone) == 2 && text(&gone.stderr).contains("mine.csv"),
+        "{}",
+        text(&gone.stderr)
+    );
     assert_eq!(code(&sandbox.run(["similar", "id:1"])), 0);
     assert_eq!(code(&sandbox.run(["labels", "nosuch.csv"])), 2);
 }
@@ -93,16 +161,30 @@ fn labels_by_hand_stand_above_the_source_and_are_taken_back() {
     let sandbox = Sandbox::new();
     let mut shelf = folders(&sandbox, false);
     let genre_of = |id: &str| -> Value {
-        let near =
-            fine_json(sandbox.run(["similar", id, "--include-seed", "--limit", "1", "--format", "json"]));
+        let near = fine_json(sandbox.run([
+            "similar",
+            id,
+            "--include-seed",
+            "--limit",
+            "1",
+            "--format",
+            "json",
+        ]));
         near["neighbours"][0]["genres"].clone()
     };
     fine(sandbox.run(["labels", "folder"]));
     let set = sandbox.run(["labels", "set", "id:1", "id:2", "Zeuhl; RnB"]);
     assert!(fine(&set).contains("2 tracks labelled Zeuhl; RnB"));
-    assert!(text(&set.stderr).contains("voisin labels undo 2"), "{}", text(&set.stderr));
+    assert!(
+        text(&set.stderr).contains("voisin labels undo 2"),
+        "{}",
+        text(&set.stderr)
+    );
     assert_eq!(genre_of("id:1"), serde_json::json!(["Zeuhl", "RnB"]));
-    assert_eq!(fine_json(sandbox.run(["labels", "--format", "json"]))["by_hand"], 2);
+    assert_eq!(
+        fine_json(sandbox.run(["labels", "--format", "json"]))["by_hand"],
+        2
+    );
     fine(sandbox.run(["labels", "set", "id:1", "Kosmische"]));
     assert_eq!(genre_of("id:1"), serde_json::json!(["Kosmische"]));
 
@@ -123,22 +205,48 @@ fn labels_by_hand_stand_above_the_source_and_are_taken_back() {
     );
 
     let undone = fine(sandbox.run(["labels", "undo"]));
-    assert!(undone.contains("Zeuhl; RnB again, not Kosmische"), "{undone}");
+    assert!(
+        undone.contains("Zeuhl; RnB again, not Kosmische"),
+        "{undone}"
+    );
     assert_eq!(genre_of("id:1"), serde_json::json!(["Zeuhl", "RnB"]));
     fine(sandbox.run(["labels", "unset", "id:1"]));
     fine(sandbox.run(["labels", "undo"]));
     assert_eq!(genre_of("id:1"), serde_json::json!(["Zeuhl", "RnB"]));
     fine(sandbox.run(["labels", "undo", "9"]));
-    assert_eq!(code(&sandbox.run(["labels", "undo"])), 1, "nothing is left to take back");
+    assert_eq!(
+        code(&sandbox.run(["labels", "undo"])),
+        1,
+        "nothing is left to take back"
+    );
     assert_eq!(code(&sandbox.run(["labels", "unset", "id:1"])), 1);
-    assert_eq!(fine_json(sandbox.run(["labels", "--format", "json"]))["by_hand"], 0);
+    assert_eq!(
+        fine_json(sandbox.run(["labels", "--format", "json"]))["by_hand"],
+        0
+    );
 
     assert_eq!(code(&sandbox.run(["labels", "set", "id:1", " ; "])), 2);
     assert!(code(&sandbox.run(["labels", "set", "id:999", "Ska"])) > 0);
-    let content = shelf.library.track(voisin_base::track::TrackId(3)).unwrap().audio.content;
+    let content = shelf
+        .library
+        .track(voisin_base::track::TrackId(3))
+        .unwrap()
+        .audio
+        .content;
     fine(sandbox.run(["labels", "set", "id:3", "Ska"]));
-    shelf.library.remove_tracks(&[voisin_base::track::TrackId(3)]).unwrap();
-    assert_eq!(shelf.library.hand_labels().unwrap().get(&content).map(String::as_str), Some("Ska"));
+    shelf
+        .library
+        .remove_tracks(&[voisin_base::track::TrackId(3)])
+        .unwrap();
+    assert_eq!(
+        shelf
+            .library
+            .hand_labels()
+            .unwrap()
+            .get(&content)
+            .map(String::as_str),
+        Some("Ska")
+    );
 }
 
 #[test]
@@ -150,16 +258,35 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
         shelf.put(Path::new(&format!("/music/{i:03}.mp3")), i % 3, genre, 0.7);
     }
     let near = |arguments: &[&str]| -> Vec<Value> {
-        let found =
-            sandbox.run([&["similar", "id:1", "--limit", "30", "--format", "json"], arguments].concat());
+        let found = sandbox.run(
+            [
+                &["similar", "id:1", "--limit", "30", "--format", "json"],
+                arguments,
+            ]
+            .concat(),
+        );
         json(found)["neighbours"].as_array().unwrap().clone()
     };
-    for (name, tracks) in [("pop", 9), ("ROCK", 9), ("ambient", 10), ("hiphop", 10), ("Hip-Hop", 10)] {
+    for (name, tracks) in [
+        ("pop", 9),
+        ("ROCK", 9),
+        ("ambient", 10),
+        ("hiphop", 10),
+        ("Hip-Hop", 10),
+    ] {
         assert_eq!(near(&["--genre", name]).len(), tracks, "{name}");
     }
-    assert_eq!(near(&["--genre", "idm"])[0]["genres"], serde_json::json!(["Electronic", "Ambient", "IDM"]));
-    assert!(fine(sandbox.run(["similar", "id:2", "--limit", "3"])).contains("Electronic, Ambient, IDM"));
-    assert_eq!(near(&["--exclude-genre", "pop", "--exclude-genre", "idm"]).len(), 10);
+    assert_eq!(
+        near(&["--genre", "idm"])[0]["genres"],
+        serde_json::json!(["Electronic", "Ambient", "IDM"])
+    );
+    assert!(
+        fine(sandbox.run(["similar", "id:2", "--limit", "3"])).contains("Electronic, Ambient, IDM")
+    );
+    assert_eq!(
+        near(&["--exclude-genre", "pop", "--exclude-genre", "idm"]).len(),
+        10
+    );
     let passages = |genre: &str| sandbox.run(["clusters", "--genre", genre, "--format", "csv"]);
     assert_eq!(
         text(&passages("hiphop").stdout).lines().count() - 1,
@@ -169,11 +296,17 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
     // a playlist's genre is a filter, with seeds and without
     let list = |arguments: &[&str]| -> Vec<usize> {
         let said = fine(sandbox.run([&["playlist", "--format", "paths"], arguments].concat()));
-        said.lines().map(|path| path[7..10].parse::<usize>().unwrap() % 3).collect()
+        said.lines()
+            .map(|path| path[7..10].parse::<usize>().unwrap() % 3)
+            .collect()
     };
     assert_eq!(list(&["--genre", "hiphop"]), [2; 10]);
     let seeded = list(&["--seed", "id:1", "--genre", "ambient", "--tracks", "8"]);
-    assert_eq!(seeded, [0, 1, 1, 1, 1, 1, 1, 1], "the seed opens, then only the genre");
+    assert_eq!(
+        seeded,
+        [0, 1, 1, 1, 1, 1, 1, 1],
+        "the seed opens, then only the genre"
+    );
     let without = list(&[
         "--seed",
         "id:1",
@@ -185,8 +318,14 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
         "30",
     ]);
     assert_eq!(without, [0; 10]);
-    assert_eq!(code(&sandbox.run(["playlist", "--seed", "id:1", "--folder", "/nowhere"])), 1);
-    assert_eq!(code(&sandbox.run(["playlist", "--artist", "nobody at all"])), 1);
+    assert_eq!(
+        code(&sandbox.run(["playlist", "--seed", "id:1", "--folder", "/nowhere"])),
+        1
+    );
+    assert_eq!(
+        code(&sandbox.run(["playlist", "--artist", "nobody at all"])),
+        1
+    );
 
     // an unknown genre is a mistake, and is answered alike
     let polka = |arguments: &[&str]| {

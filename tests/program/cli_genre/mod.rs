@@ -51,10 +51,18 @@ fn a_head_is_worth_the_same_in_whatever_order_tracks_came() {
     };
     let forwards: Vec<usize> = (0..tracks.len()).collect();
     let first = quality(&forwards);
-    assert!(first[0].as_f64().is_some_and(|right| (0.5..0.99).contains(&right)), "{first:?}");
+    assert!(
+        first[0]
+            .as_f64()
+            .is_some_and(|right| (0.5..0.99).contains(&right)),
+        "{first:?}"
+    );
     let backwards: Vec<usize> = forwards.iter().rev().copied().collect();
     let shuffled: Vec<usize> = forwards.iter().map(|i| i * 37 % 64).collect();
-    assert_eq!([quality(&backwards), quality(&shuffled)], [first.clone(), first]);
+    assert_eq!(
+        [quality(&backwards), quality(&shuffled)],
+        [first.clone(), first]
+    );
 }
 
 #[test]
@@ -66,75 +74,155 @@ fn a_head_is_trained_used_and_found_to_age() {
         shelf.put(Path::new(&format!("/music/polka/{i}.mp3")), 5, "Polka", 0.4);
     }
     // like nothing else, and without a label
-    let stranger: Vec<f32> = (0..D).map(|j| if j % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let stranger: Vec<f32> = (0..D)
+        .map(|j| if j % 2 == 0 { 1.0 } else { -1.0 })
+        .collect();
     shelf.put_vector(Path::new("/music/stranger.mp3"), &stranger, "", "Nobody");
 
     // before training: the neighbours alone, and that is said
     let before = sandbox.run(["classify", "id:1", "--format", "json"]);
-    assert!(text(&before.stderr).contains("no trained head"), "{}", text(&before.stderr));
+    assert!(
+        text(&before.stderr).contains("no trained head"),
+        "{}",
+        text(&before.stderr)
+    );
     let answer = &json(&before)[0];
-    assert_eq!((&answer["genre"], &answer["confidence"]), (&"Genre 0".into(), &Value::Null));
+    assert_eq!(
+        (&answer["genre"], &answer["confidence"]),
+        (&"Genre 0".into(), &Value::Null)
+    );
     let refused = sandbox.run(["classify", "id:1", "--precision", "0.9"]);
     assert_eq!(code(&refused), 2);
-    assert!(text(&refused.stderr).contains("voisin train genre"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("voisin train genre"),
+        "{}",
+        text(&refused.stderr)
+    );
     // A head of the library's own labels would not answer for others.
-    let others = ["classify", "id:1", "--label-from", "folder", "--precision", "0.9"];
+    let others = [
+        "classify",
+        "id:1",
+        "--label-from",
+        "folder",
+        "--precision",
+        "0.9",
+    ];
     let told = text(&sandbox.run(others).stderr);
     let next = "\"voisin train genre --label-from folder\" trains one";
     assert_eq!(told.matches(next).count(), 2, "{told}");
-    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["genre_head"], Value::Null);
+    assert_eq!(
+        json(sandbox.run(["status", "--format", "json"]))["genre_head"],
+        Value::Null
+    );
 
     let trained = sandbox.run(["train", "genre", "--format", "json"]);
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
     let trained = json(&trained);
     assert_eq!(trained["tracks"], 100);
     assert_eq!(trained["model_fingerprint"], "made-up-fingerprint");
-    assert_eq!(trained["without_head"], serde_json::json!([{"genre": "Polka", "tracks": 4}]));
-    assert!(trained["quality"]["accuracy"].as_f64().unwrap() > 0.9, "{trained}");
+    assert_eq!(
+        trained["without_head"],
+        serde_json::json!([{"genre": "Polka", "tracks": 4}])
+    );
+    assert!(
+        trained["quality"]["accuracy"].as_f64().unwrap() > 0.9,
+        "{trained}"
+    );
     assert_eq!(trained["training_digest"].as_str().unwrap().len(), 64);
     assert!(sandbox.path("library/genre.safetensors").is_file());
     let said = text(&sandbox.run(["train", "genre"]).stdout);
-    assert!(said.contains("neighbours alone speak for Polka (4)"), "{said}");
+    assert!(
+        said.contains("neighbours alone speak for Polka (4)"),
+        "{said}"
+    );
     assert!(said.contains("head alone"), "{said}");
-    let settings = ["penalty", "temperature", "prior correction", "calibration error"];
+    let settings = [
+        "penalty",
+        "temperature",
+        "prior correction",
+        "calibration error",
+    ];
     assert!(settings.iter().all(|word| !said.contains(word)), "{said}");
     let verbose = text(&sandbox.run(["-v", "train", "genre"]).stderr);
-    assert!(settings.iter().all(|word| verbose.contains(word)), "{verbose}");
-    let headless = text(&sandbox.run(["train", "genre", "--min-tracks", "1000"]).stdout);
-    assert!(headless.contains("head:     none") && !headless.contains("head alone"), "{headless}");
-    let judged = text(&sandbox.run(["eval", "genre", "--repeats", "1", "--min-tracks", "1000"]).stdout);
+    assert!(
+        settings.iter().all(|word| verbose.contains(word)),
+        "{verbose}"
+    );
+    let headless = text(
+        &sandbox
+            .run(["train", "genre", "--min-tracks", "1000"])
+            .stdout,
+    );
+    assert!(
+        headless.contains("head:     none") && !headless.contains("head alone"),
+        "{headless}"
+    );
+    let judged = text(
+        &sandbox
+            .run(["eval", "genre", "--repeats", "1", "--min-tracks", "1000"])
+            .stdout,
+    );
     assert!(
         judged.contains("the vote of neighbours alone") && !judged.contains("the trained head"),
         "{judged}"
     );
     assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
-    assert!(said.contains("labels from tags") && said.contains("right on artists left out"), "{said}");
+    assert!(
+        said.contains("labels from tags") && said.contains("right on artists left out"),
+        "{said}"
+    );
 
     let all = sandbox.run(["classify", "--all", "--format", "json"]);
     assert_eq!(code(&all), 0, "{}", text(&all.stderr));
     let all = json(&all);
     let answers = all.as_array().unwrap();
     assert_eq!(answers.len(), 101);
-    let right = answers[..96].iter().enumerate().filter(|(i, a)| a["best"] == format!("Genre {}", i % 4));
+    let right = answers[..96]
+        .iter()
+        .enumerate()
+        .filter(|(i, a)| a["best"] == format!("Genre {}", i % 4));
     assert!(right.count() >= 92);
     for answer in answers {
         let evidence = answer["evidence"].as_array().unwrap();
         assert!(!evidence.is_empty());
-        assert!(evidence.iter().all(|voter| voter["path"] != answer["path"]), "nobody votes for itself");
-        assert!(evidence[0]["artist"].as_str().unwrap().starts_with("Artist"));
-        let weights: f64 = evidence.iter().map(|voter| voter["weight"].as_f64().unwrap()).sum();
+        assert!(
+            evidence.iter().all(|voter| voter["path"] != answer["path"]),
+            "nobody votes for itself"
+        );
+        assert!(
+            evidence[0]["artist"]
+                .as_str()
+                .unwrap()
+                .starts_with("Artist")
+        );
+        let weights: f64 = evidence
+            .iter()
+            .map(|voter| voter["weight"].as_f64().unwrap())
+            .sum();
         assert!(weights > 0.0 && weights < 1.0001);
-        let sum = |list: &Value| list.as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum::<f64>();
+        let sum = |list: &Value| {
+            list.as_object()
+                .unwrap()
+                .values()
+                .map(|v| v.as_f64().unwrap())
+                .sum::<f64>()
+        };
         assert!(
             (0.0..1.001).contains(&sum(&answer["probabilities"]))
                 && (sum(&answer["votes"]) - 1.0).abs() < 1e-3
         );
     }
     let stranger = &answers[100];
-    assert_eq!((&stranger["genre"], &stranger["unknown"]), (&Value::Null, &"novel".into()));
+    assert_eq!(
+        (&stranger["genre"], &stranger["unknown"]),
+        (&Value::Null, &"novel".into())
+    );
     assert!(!stranger["kin"].as_array().unwrap().is_empty());
     let words = text(&sandbox.run(["classify", "id:101"]).stdout);
-    assert!(words.contains("unknown: unlike anything labelled here; nearest to"), "{words}");
+    assert!(
+        words.contains("unknown: unlike anything labelled here; nearest to"),
+        "{words}"
+    );
     let words = text(&sandbox.run(["classify", "id:1"]).stdout);
     assert!(
         words.contains("Genre 0, ") && words.contains("head:") && words.contains("neighbours:"),
@@ -142,40 +230,83 @@ fn a_head_is_trained_used_and_found_to_age() {
     );
     // other artists only
     let others = json(sandbox.run(["classify", "id:1", "--other-artists", "--format", "json"]));
-    assert!(others[0]["evidence"].as_array().unwrap().iter().all(|voter| voter["artist"] != "Artist 0 0"));
+    assert!(
+        others[0]["evidence"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|voter| voter["artist"] != "Artist 0 0")
+    );
 
     let head = &json(sandbox.run(["status", "--format", "json"]))["genre_head"];
     assert_eq!((&head["tracks"], &head["genres"]), (&100.into(), &5.into()));
-    assert_eq!((&head["changed_share"], &head["retrain"]), (&0.0.into(), &false.into()));
-    assert!(text(&sandbox.run(["status"]).stdout).contains("trained today on 100 tracks of 5 genres"));
+    assert_eq!(
+        (&head["changed_share"], &head["retrain"]),
+        (&0.0.into(), &false.into())
+    );
+    assert!(
+        text(&sandbox.run(["status"]).stdout).contains("trained today on 100 tracks of 5 genres")
+    );
 
     // the labels move on: ten tracks are retagged, three removed
     for id in 1..=10 {
-        let track = shelf.library.track(voisin_base::track::TrackId(id)).unwrap();
-        shelf.library.attach_file(track.id, &track.files[0].record, &tags("New Wave", "Artist")).unwrap();
+        let track = shelf
+            .library
+            .track(voisin_base::track::TrackId(id))
+            .unwrap();
+        shelf
+            .library
+            .attach_file(
+                track.id,
+                &track.files[0].record,
+                &tags("New Wave", "Artist"),
+            )
+            .unwrap();
     }
-    shelf.library.remove_tracks(&[11, 12, 13].map(voisin_base::track::TrackId)).unwrap();
+    shelf
+        .library
+        .remove_tracks(&[11, 12, 13].map(voisin_base::track::TrackId))
+        .unwrap();
     let status = sandbox.run(["status", "--format", "json"]);
     let head = &json(&status)["genre_head"];
-    assert!((head["changed_share"].as_f64().unwrap() - 0.13).abs() < 1e-9, "{head}");
+    assert!(
+        (head["changed_share"].as_f64().unwrap() - 0.13).abs() < 1e-9,
+        "{head}"
+    );
     assert_eq!(head["retrain"], true);
     assert!(text(&sandbox.run(["status"]).stderr).contains("voisin train genre"));
     // those that are gone do not vote, and the new label does
     let all = sandbox.run(["classify", "--all", "--format", "json"]);
-    assert!(text(&all.stderr).contains("13 % of the labels changed since"), "{}", text(&all.stderr));
+    assert!(
+        text(&all.stderr).contains("13 % of the labels changed since"),
+        "{}",
+        text(&all.stderr)
+    );
     let all = json(&all);
-    let voters: Vec<&Value> =
-        all.as_array().unwrap().iter().flat_map(|a| a["evidence"].as_array().unwrap()).collect();
+    let voters: Vec<&Value> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|a| a["evidence"].as_array().unwrap())
+        .collect();
     assert!(voters.iter().all(|v| {
         !["/music/genre 2/010.mp3", "/music/genre 3/011.mp3"].contains(&v["path"].as_str().unwrap())
     }));
     assert!(voters.iter().any(|v| v["genre"] == "New Wave"));
     // and the head was trained again, once, as it was asked for
     let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
-    assert_eq!((&head["changed_share"], &head["retrain"]), (&0.0.into(), &false.into()), "{head}");
+    assert_eq!(
+        (&head["changed_share"], &head["retrain"]),
+        (&0.0.into(), &false.into()),
+        "{head}"
+    );
     assert_eq!(head["tracks"], 97);
     let quiet = sandbox.run(["classify", "id:20"]);
-    assert!(!text(&quiet.stderr).contains("trained again"), "{}", text(&quiet.stderr));
+    assert!(
+        !text(&quiet.stderr).contains("trained again"),
+        "{}",
+        text(&quiet.stderr)
+    );
 
     // a head of other vectors is refused, and the neighbours still answer
     let path = sandbox.path("library/genre.safetensors");
@@ -185,12 +316,19 @@ fn a_head_is_trained_used_and_found_to_age() {
     fs::write(&path, bytes).unwrap();
     let damaged = sandbox.run(["classify", "id:20", "--format", "json"]);
     assert!(
-        text(&damaged.stderr).contains("checksum") && text(&damaged.stderr).contains("voisin train genre")
+        text(&damaged.stderr).contains("checksum")
+            && text(&damaged.stderr).contains("voisin train genre")
     );
     assert_eq!(code(&damaged), 0);
     let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
-    assert_eq!(head["retrain"], false, "which labels to train on is for its owner to say");
-    assert!(head["problem"].as_str().unwrap().contains("checksum"), "{head}");
+    assert_eq!(
+        head["retrain"], false,
+        "which labels to train on is for its owner to say"
+    );
+    assert!(
+        head["problem"].as_str().unwrap().contains("checksum"),
+        "{head}"
+    );
 }
 
 #[test]
@@ -198,7 +336,8 @@ fn answers_are_among_the_genres_asked_for() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 12, 0.7);
-    let ask = |extra: &[&str]| sandbox.run(["classify", "id:1", "--format", "json"].iter().chain(extra));
+    let ask =
+        |extra: &[&str]| sandbox.run(["classify", "id:1", "--format", "json"].iter().chain(extra));
     assert_eq!(json(ask(&[]))[0]["genre"], "Genre 0");
     // by the neighbours' vote, then by the trained head
     for trained in [false, true] {
@@ -208,22 +347,47 @@ fn answers_are_among_the_genres_asked_for() {
         let unknown = ask(&["--among", "genre 2, Gener 3", "--among", "genre 1"]);
         let said = text(&unknown.stderr);
         assert_eq!(code(&unknown), 2, "{said}");
-        assert!(said.contains("no answer can be Gener 3: did you mean Genre 3"), "{said}");
-        assert!(said.contains("the genres that can are Genre 0, Genre 1, Genre 2, Genre 3"), "{said}");
+        assert!(
+            said.contains("no answer can be Gener 3: did you mean Genre 3"),
+            "{said}"
+        );
+        assert!(
+            said.contains("the genres that can are Genre 0, Genre 1, Genre 2, Genre 3"),
+            "{said}"
+        );
         let answer = json(ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
-        assert!(["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()), "{answer}");
-        let shares = answer[if trained { "probabilities" } else { "votes" }].as_object().unwrap();
-        assert!(shares.keys().all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())), "{answer}");
+        assert!(
+            ["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()),
+            "{answer}"
+        );
+        let shares = answer[if trained { "probabilities" } else { "votes" }]
+            .as_object()
+            .unwrap();
+        assert!(
+            shares
+                .keys()
+                .all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())),
+            "{answer}"
+        );
         assert!((shares.values().map(|v| v.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-5);
         let only = json(ask(&["--among", "genre 1"]))[0].clone();
         let summary = only["summary"].as_str().unwrap();
-        assert!(summary.starts_with("of the genres allowed, Genre 1"), "{summary}");
+        assert!(
+            summary.starts_with("of the genres allowed, Genre 1"),
+            "{summary}"
+        );
         if trained {
             assert!(summary.contains("is the least unlikely"), "{summary}");
-            assert!(summary.contains("without that limit it is Genre 0"), "{summary}");
+            assert!(
+                summary.contains("without that limit it is Genre 0"),
+                "{summary}"
+            );
             assert_eq!(only["confidence"], "guess");
         }
-        assert_eq!((&only["best"], &only["probability"]), (&"Genre 1".into(), &1.0.into()));
+        assert_eq!(
+            (&only["best"], &only["probability"]),
+            (&"Genre 1".into(), &1.0.into())
+        );
         let nobody = ask(&["--among", "zydeco"]);
         assert_eq!(code(&nobody), 2);
         assert!(text(&nobody.stderr).contains("no answer can be zydeco: the genres"));
@@ -238,17 +402,44 @@ fn precision_is_bought_with_unknowns() {
     shelf.fill(4, 24, 2.2);
     sandbox.run(["train", "genre"]);
     let unsure = |precision: &str| {
-        let all = json(sandbox.run(["classify", "--all", "--precision", precision, "--format", "json"]));
-        all.as_array().unwrap().iter().filter(|a| a["unknown"] == "unsure").count()
+        let all = json(sandbox.run([
+            "classify",
+            "--all",
+            "--precision",
+            precision,
+            "--format",
+            "json",
+        ]));
+        all.as_array()
+            .unwrap()
+            .iter()
+            .filter(|a| a["unknown"] == "unsure")
+            .count()
     };
     let (loose, strict) = (unsure("0.5"), unsure("0.95"));
     assert!(strict > loose && strict > 10, "{loose} {strict}");
-    let csv = text(&sandbox.run(["classify", "--all", "--precision", "0.95", "--format", "csv"]).stdout);
+    let csv = text(
+        &sandbox
+            .run([
+                "classify",
+                "--all",
+                "--precision",
+                "0.95",
+                "--format",
+                "csv",
+            ])
+            .stdout,
+    );
     assert_eq!(
         csv.lines().next(),
         Some("path,genre,probability,unknown,best,labelled_tracks,labelled_genres")
     );
-    assert_eq!(csv.lines().filter(|line| line.contains(",unsure,Genre ")).count(), strict);
+    assert_eq!(
+        csv.lines()
+            .filter(|line| line.contains(",unsure,Genre "))
+            .count(),
+        strict
+    );
     for wrong in ["0.3", "1.5", "much"] {
         let output = sandbox.run(["classify", "--all", "--precision", wrong]);
         assert_eq!(code(&output), 2);
@@ -268,31 +459,61 @@ fn labels_come_from_folders_and_files_too() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|g| (g["genre"].as_str().unwrap().to_owned(), g["tracks"].as_u64().unwrap()))
+            .map(|g| {
+                (
+                    g["genre"].as_str().unwrap().to_owned(),
+                    g["tracks"].as_u64().unwrap(),
+                )
+            })
             .collect()
     };
     let named = |names: [&str; 3]| names.map(|n| (n.to_owned(), 18)).to_vec();
     assert_eq!(genres(&[]), named(["Genre 0", "Genre 1", "Genre 2"]));
-    assert_eq!(genres(&["--label-from", "folder"]), named(["genre 0", "genre 1", "genre 2"]));
+    assert_eq!(
+        genres(&["--label-from", "folder"]),
+        named(["genre 0", "genre 1", "genre 2"])
+    );
 
     // relative paths, an absolute one, two labels in a cell, and a line that names nothing
     let file = sandbox.path("labels.csv");
-    let mut csv = String::from("path,genre\n/music/genre 0/000.mp3,Ska; Dub\ngenre 1/nowhere.mp3,Ska\n");
+    let mut csv =
+        String::from("path,genre\n/music/genre 0/000.mp3,Ska; Dub\ngenre 1/nowhere.mp3,Ska\n");
     for i in 1..54 {
-        csv += &format!("genre {}/{i:03}.mp3,{}\n", i % 3, ["Ska", "Dub", "Zouk"][i % 3]);
+        csv += &format!(
+            "genre {}/{i:03}.mp3,{}\n",
+            i % 3,
+            ["Ska", "Dub", "Zouk"][i % 3]
+        );
     }
     fs::write(&file, csv).unwrap();
     let file = file.to_str().unwrap();
     let found = genres(&["--label-from", file]);
-    assert_eq!(found, [("Dub".to_owned(), 19), ("Ska".to_owned(), 18), ("Zouk".to_owned(), 18)]);
+    assert_eq!(
+        found,
+        [
+            ("Dub".to_owned(), 19),
+            ("Ska".to_owned(), 18),
+            ("Zouk".to_owned(), 18)
+        ]
+    );
 
     let trained = sandbox.run(["train", "genre", "--label-from", file]);
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
     assert!(text(&trained.stderr).contains("1 line of the label file named no track"));
     // the head's own labels are the default from now on
     let answer = &json(sandbox.run(["classify", "id:5", "--format", "json"]))[0];
-    assert_eq!((&answer["best"], &answer["evidence"][0]["genre"]), (&"Dub".into(), &"Dub".into()));
-    let other = sandbox.run(["classify", "id:5", "--label-from", "tags", "--format", "json"]);
+    assert_eq!(
+        (&answer["best"], &answer["evidence"][0]["genre"]),
+        (&"Dub".into(), &"Dub".into())
+    );
+    let other = sandbox.run([
+        "classify",
+        "id:5",
+        "--label-from",
+        "tags",
+        "--format",
+        "json",
+    ]);
     assert!(text(&other.stderr).contains("neighbours vote alone"));
     assert_eq!(json(&other)[0]["genre"], "Genre 1");
 
@@ -300,13 +521,28 @@ fn labels_come_from_folders_and_files_too() {
     assert_eq!(code(&missing), 2);
     assert!(text(&missing.stderr).contains("tags, folder or the path of a CSV file"));
     fs::write(sandbox.path("bad.csv"), "file,style\na,b\n").unwrap();
-    let bad = sandbox.run(["genres", "--label-from", sandbox.path("bad.csv").to_str().unwrap()]);
-    assert!(text(&bad.stderr).contains("path and genre"), "{}", text(&bad.stderr));
+    let bad = sandbox.run([
+        "genres",
+        "--label-from",
+        sandbox.path("bad.csv").to_str().unwrap(),
+    ]);
+    assert!(
+        text(&bad.stderr).contains("path and genre"),
+        "{}",
+        text(&bad.stderr)
+    );
 
     // synonyms of one's own join genres
-    fs::write(sandbox.path("library/genre-synonyms.tsv"), "Genre 1\tGenre 0\n").unwrap();
+    fs::write(
+        sandbox.path("library/genre-synonyms.tsv"),
+        "Genre 1\tGenre 0\n",
+    )
+    .unwrap();
     let by_tags = genres(&["--label-from", "tags"]);
-    assert_eq!(by_tags, [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]);
+    assert_eq!(
+        by_tags,
+        [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]
+    );
     // where nobody says, labels come from where the head has them
     assert_eq!(genres(&[]), found);
 }
@@ -316,7 +552,12 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     for i in 0..54 {
-        shelf.put(Path::new(&format!("/music/style {}/{i:03}.mp3", i % 3)), i % 3, "", 0.7);
+        shelf.put(
+            Path::new(&format!("/music/style {}/{i:03}.mp3", i % 3)),
+            i % 3,
+            "",
+            0.7,
+        );
     }
     // nothing is labelled: neither neighbours nor a precision can be had
     let neighbours = sandbox.run(["classify", "id:5", "-k", "5"]);
@@ -324,28 +565,55 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     assert!(text(&neighbours.stderr).contains("no track of this library has a genre"));
     let precision = sandbox.run(["classify", "id:5", "--precision", "0.9"]);
     assert_eq!(code(&precision), 2);
-    assert!(text(&precision.stderr).contains("voisin train genre"), "{}", text(&precision.stderr));
+    assert!(
+        text(&precision.stderr).contains("voisin train genre"),
+        "{}",
+        text(&precision.stderr)
+    );
 
-    assert_eq!(code(&sandbox.run(["train", "genre", "--label-from", "folder"])), 0);
+    assert_eq!(
+        code(&sandbox.run(["train", "genre", "--label-from", "folder"])),
+        0
+    );
     let said = sandbox.run(["classify", "id:5", "--format", "json"]);
     assert_eq!(code(&said), 0, "{}", text(&said.stderr));
-    assert!(!text(&said.stderr).contains("first guess"), "{}", text(&said.stderr));
+    assert!(
+        !text(&said.stderr).contains("first guess"),
+        "{}",
+        text(&said.stderr)
+    );
     let answer = &json(&said)[0];
-    assert_eq!((&answer["source"], &answer["genre"]), (&"head".into(), &"style 1".into()));
+    assert_eq!(
+        (&answer["source"], &answer["genre"]),
+        (&"head".into(), &"style 1".into())
+    );
     let answer = &json(sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
-    assert_eq!((&answer["source"], &answer["genre"]), (&"neighbours".into(), &"style 1".into()));
+    assert_eq!(
+        (&answer["source"], &answer["genre"]),
+        (&"neighbours".into(), &"style 1".into())
+    );
     assert_eq!(answer["voters"], 5);
     let both = sandbox.run(["classify", "id:5", "-k", "5", "--precision", "0.9"]);
     assert_eq!(code(&both), 2);
     let said = text(&both.stderr);
-    assert!(said.contains("leave out -k") && !said.contains("voisin train genre"), "{said}");
-    for verb in [&["genres"][..], &["suspects"], &["eval", "genre", "--no-rivals", "--repeats", "1"]] {
+    assert!(
+        said.contains("leave out -k") && !said.contains("voisin train genre"),
+        "{said}"
+    );
+    for verb in [
+        &["genres"][..],
+        &["suspects"],
+        &["eval", "genre", "--no-rivals", "--repeats", "1"],
+    ] {
         let output = sandbox.run(verb);
         assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
     }
     assert!(text(&sandbox.run(["genres"]).stdout).contains("style 2"));
     let status = text(&sandbox.run(["status"]).stdout);
-    assert!(status.contains("labels from folder") && status.contains("right on tracks left out"), "{status}");
+    assert!(
+        status.contains("labels from folder") && status.contains("right on tracks left out"),
+        "{status}"
+    );
 }
 
 #[test]
@@ -356,8 +624,13 @@ fn kinship_is_printed_and_drawn() {
     shelf.centres[3] = shelf.centres[0].iter().map(|c| c * 0.9 + 0.03).collect();
     shelf.fill(4, 15, 0.6);
     let (heat, tree) = (sandbox.path("heat.svg"), sandbox.path("tree.png"));
-    let drawn =
-        sandbox.run(["genres", "--heatmap", heat.to_str().unwrap(), "--dendrogram", tree.to_str().unwrap()]);
+    let drawn = sandbox.run([
+        "genres",
+        "--heatmap",
+        heat.to_str().unwrap(),
+        "--dendrogram",
+        tree.to_str().unwrap(),
+    ]);
     assert_eq!(code(&drawn), 0, "{}", text(&drawn.stderr));
     let svg = fs::read_to_string(&heat).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("Genre 3") && !svg.contains("href"));
@@ -367,13 +640,22 @@ fn kinship_is_printed_and_drawn() {
     assert!(text(&wrong.stderr).contains(".svg or .png"));
     let one = json(sandbox.run(["genres", "genre 3", "--format", "json"]));
     assert_eq!(one["nearest"][0]["genre"], "Genre 0");
-    assert!(one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap());
+    assert!(
+        one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap()
+    );
     let csv = text(&sandbox.run(["genres", "--format", "csv"]).stdout);
     assert_eq!(csv.lines().count(), 1 + 4 * 3);
     let unknown = sandbox.run(["genres", "gener 3"]);
-    assert!(text(&unknown.stderr).contains("did you mean Genre 3"), "{}", text(&unknown.stderr));
+    assert!(
+        text(&unknown.stderr).contains("did you mean Genre 3"),
+        "{}",
+        text(&unknown.stderr)
+    );
     let table = text(&sandbox.run(["genres", "genre 3"]).stdout);
-    assert!(table.contains("95 % range") && table.contains("typical:"), "{table}");
+    assert!(
+        table.contains("95 % range") && table.contains("typical:"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -382,17 +664,28 @@ fn wrong_labels_are_suspected_with_reasons() {
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 24, 0.7);
     for (id, genre) in [(5, "Genre 1"), (30, "Genre 3"), (63, "Genre 0")] {
-        let track = shelf.library.track(voisin_base::track::TrackId(id)).unwrap();
+        let track = shelf
+            .library
+            .track(voisin_base::track::TrackId(id))
+            .unwrap();
         let artist = track.tags.artist.clone().unwrap();
-        shelf.library.attach_file(track.id, &track.files[0].record, &tags(genre, &artist)).unwrap();
+        shelf
+            .library
+            .attach_file(track.id, &track.files[0].record, &tags(genre, &artist))
+            .unwrap();
     }
     let found = json(sandbox.run(["suspects", "--format", "json"]));
     let found = found.as_array().unwrap();
-    let ids: Vec<u64> = found.iter().take(3).map(|s| s["id"].as_u64().unwrap()).collect();
+    let ids: Vec<u64> = found
+        .iter()
+        .take(3)
+        .map(|s| s["id"].as_u64().unwrap())
+        .collect();
     assert!([5, 30, 63].iter().all(|id| ids.contains(id)), "{ids:?}");
     let first = &found[0];
     assert!(
-        first["confident"].as_bool().unwrap() && first["reason"].as_str().unwrap().contains("looks like")
+        first["confident"].as_bool().unwrap()
+            && first["reason"].as_str().unwrap().contains("looks like")
     );
     // Parts that are less than sure alone, or surer than the whole, would only puzzle.
     let reason = format!(
@@ -400,9 +693,19 @@ fn wrong_labels_are_suspected_with_reasons() {
         100.0 * first["suggested_probability"].as_f64().unwrap(),
         100.0 * first["label_probability"].as_f64().unwrap()
     );
-    assert!(first["reason"].as_str().unwrap().ends_with(&reason), "{first}");
-    assert_eq!(first["suggested"], format!("Genre {}", (first["id"].as_u64().unwrap() - 1) % 4));
-    let csv = text(&sandbox.run(["suspects", "--all", "--limit", "0", "--format", "csv"]).stdout);
+    assert!(
+        first["reason"].as_str().unwrap().ends_with(&reason),
+        "{first}"
+    );
+    assert_eq!(
+        first["suggested"],
+        format!("Genre {}", (first["id"].as_u64().unwrap() - 1) % 4)
+    );
+    let csv = text(
+        &sandbox
+            .run(["suspects", "--all", "--limit", "0", "--format", "csv"])
+            .stdout,
+    );
     assert_eq!(csv.lines().count(), 97);
     let table = sandbox.run(["suspects", "--limit", "2"]);
     assert_eq!(text(&table.stdout).lines().count(), 2 * 3, "a block each");
@@ -429,19 +732,42 @@ fn an_evaluation_of_a_library() {
     ]);
     assert_eq!(code(&report), 0, "{}", text(&report.stderr));
     let report = json(&report);
-    assert_eq!((&report["tracks"], &report["folds"]), (&54.into(), &3.into()));
-    let methods: Vec<&str> =
-        report["methods"].as_array().unwrap().iter().map(|m| m["method"].as_str().unwrap()).collect();
-    assert_eq!(methods, ["fused", "head", "vote", "rbf svm", "nearest centroid", "majority"]);
+    assert_eq!(
+        (&report["tracks"], &report["folds"]),
+        (&54.into(), &3.into())
+    );
+    let methods: Vec<&str> = report["methods"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["method"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        methods,
+        [
+            "fused",
+            "head",
+            "vote",
+            "rbf svm",
+            "nearest centroid",
+            "majority"
+        ]
+    );
     assert!(report["methods"][0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
     let html = fs::read_to_string(&page).unwrap();
     assert!(
-        html.contains("<svg") && html.contains("How well genres are recognised") && !html.contains("<script")
+        html.contains("<svg")
+            && html.contains("How well genres are recognised")
+            && !html.contains("<script")
     );
     // three folders, so three groups: five folds cannot be dealt
     let few = sandbox.run(["eval", "genre", "--group-by", "folder"]);
     assert_eq!(code(&few), 2);
-    assert!(text(&few.stderr).contains("5 folds"), "{}", text(&few.stderr));
+    assert!(
+        text(&few.stderr).contains("5 folds"),
+        "{}",
+        text(&few.stderr)
+    );
     let alone = json(sandbox.run([
         "eval",
         "genre",
@@ -455,22 +781,59 @@ fn an_evaluation_of_a_library() {
         "--format",
         "json",
     ]));
-    assert_eq!((&alone["groups"], alone["methods"].as_array().unwrap().len()), (&54.into(), 3));
-    let plain = ["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals"];
+    assert_eq!(
+        (&alone["groups"], alone["methods"].as_array().unwrap().len()),
+        (&54.into(), 3)
+    );
+    let plain = [
+        "eval",
+        "genre",
+        "--folds",
+        "3",
+        "--repeats",
+        "1",
+        "--no-rivals",
+    ];
     let words = sandbox.run(plain);
     assert!(!text(&words.stderr).contains("no artist is known"));
     let words = text(&words.stdout);
-    assert!(words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"), "{words}");
-    let album = ["eval", "genre", "--group-by", "album", "--folds", "3", "--repeats", "1", "--no-rivals"];
+    assert!(
+        words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"),
+        "{words}"
+    );
+    let album = [
+        "eval",
+        "genre",
+        "--group-by",
+        "album",
+        "--folds",
+        "3",
+        "--repeats",
+        "1",
+        "--no-rivals",
+    ];
     let words = text(&sandbox.run(album).stdout);
-    assert!(words.contains("54 albums") && words.contains("folds by album"), "{words}");
+    assert!(
+        words.contains("54 albums") && words.contains("folds by album"),
+        "{words}"
+    );
     assert!(!words.contains("artist"), "{words}");
     assert!(!words.contains("leave out"), "{words}");
     // Two tracks of a genre say nothing of how well it is found, and are in no mean.
     for i in 0..2 {
         shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), i, "Rare", 1.0);
     }
-    let rare = ["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals", "--group-by", "track"];
+    let rare = [
+        "eval",
+        "genre",
+        "--folds",
+        "3",
+        "--repeats",
+        "1",
+        "--no-rivals",
+        "--group-by",
+        "track",
+    ];
     let words = text(&sandbox.run(rare).stdout);
     assert!(
         words.contains("leave out genres of fewer than 3 tracks, whose figures are chance: Rare"),
@@ -479,21 +842,41 @@ fn an_evaluation_of_a_library() {
     let report = json(sandbox.run(rare.iter().chain(&["--format", "json"])));
     assert_eq!(report["too_few"], serde_json::json!(["Rare"]));
     let fused = &report["methods"][0];
-    let (balanced, of_all) = (&fused["balanced_accuracy"]["mean"], &report["details"]["genres"]);
-    let recalls: Vec<f64> =
-        of_all.as_array().unwrap().iter().map(|g| g["recall"].as_f64().unwrap()).collect();
+    let (balanced, of_all) = (
+        &fused["balanced_accuracy"]["mean"],
+        &report["details"]["genres"],
+    );
+    let recalls: Vec<f64> = of_all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| g["recall"].as_f64().unwrap())
+        .collect();
     assert_eq!(recalls.len(), 4);
     let with_it = recalls.iter().sum::<f64>() / 4.0;
-    assert!(balanced.as_f64().unwrap() > with_it + 0.05, "{balanced} {with_it}");
+    assert!(
+        balanced.as_f64().unwrap() > with_it + 0.05,
+        "{balanced} {with_it}"
+    );
     // Where no artist is known nothing keeps copies of a recording on one side.
     let nameless = Sandbox::new();
     let mut shelf = Shelf::new(&nameless);
     for i in 0..24 {
-        let style: Vec<f32> = (0..D).map(|j| if j % 2 == i % 2 { 1.0 } else { 0.1 }).collect();
-        shelf.put_vector(Path::new(&format!("/music/{i}.mp3")), &style, &format!("Genre {}", i % 2), "");
+        let style: Vec<f32> = (0..D)
+            .map(|j| if j % 2 == i % 2 { 1.0 } else { 0.1 })
+            .collect();
+        shelf.put_vector(
+            Path::new(&format!("/music/{i}.mp3")),
+            &style,
+            &format!("Genre {}", i % 2),
+            "",
+        );
     }
     let told = text(&nameless.run(plain).stderr);
-    assert!(told.contains("no artist is known, each track is its own"), "{told}");
+    assert!(
+        told.contains("no artist is known, each track is its own"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -561,7 +944,10 @@ fn vectors_from_anywhere_are_judged_and_predicted() {
     );
     for (i, record) in reader.records().enumerate() {
         let record = record.unwrap();
-        assert_eq!((&record[0], &record[1]), (i.to_string().as_str(), names[i % 3]));
+        assert_eq!(
+            (&record[0], &record[1]),
+            (i.to_string().as_str(), names[i % 3])
+        );
         assert!((0.34..=1.0).contains(&record[2].parse::<f64>().unwrap()));
         assert!(["true", "false"].contains(&&record[3]));
     }
@@ -571,12 +957,22 @@ fn vectors_from_anywhere_are_judged_and_predicted() {
 
     for (arguments, words) in [
         (vec!["--vectors", x.as_str()], "--labels"),
-        (vec!["--vectors", &x, "--labels", &l, "--test-vectors", &t], "--predictions"),
-        (vec!["--vectors", &l, "--labels", &l], "two-dimensional .npy"),
+        (
+            vec!["--vectors", &x, "--labels", &l, "--test-vectors", &t],
+            "--predictions",
+        ),
+        (
+            vec!["--vectors", &l, "--labels", &l],
+            "two-dimensional .npy",
+        ),
         (vec!["--vectors", &x, "--labels", &g], "row and genre"),
     ] {
         let output = sandbox.run([vec!["eval", "genre"], arguments].concat());
         assert_eq!(code(&output), 2);
-        assert!(text(&output.stderr).contains(words), "{words}: {}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(words),
+            "{words}: {}",
+            text(&output.stderr)
+        );
     }
 }

@@ -15,26 +15,58 @@ fn trained_tracks_are_no_surer_than_the_folds_say() {
     for i in 0..60 {
         let centre: Vec<f32> = shelf.centres[i % 3].clone();
         let path = format!("/music/{i:02}.mp3");
-        shelf.put_spread(Path::new(&path), &centre, &format!("Genre {}", i % 3), 6.0, &format!("Artist {i}"));
+        shelf.put_spread(
+            Path::new(&path),
+            &centre,
+            &format!("Genre {}", i % 3),
+            6.0,
+            &format!("Artist {i}"),
+        );
     }
     let trained = fine_json(sandbox.run(["train", "genre", "--format", "json"]));
     let promised = trained["quality"]["accuracy"].as_f64().unwrap();
     assert!((0.1..0.8).contains(&promised), "{trained}");
     let said = fine(sandbox.run(["train", "genre"]));
-    assert!(said.contains("answers:  by ") && said.contains("no more than chance explains"), "{said}");
+    assert!(
+        said.contains("answers:  by ") && said.contains("no more than chance explains"),
+        "{said}"
+    );
     // sixty artists of one track each keep no copies on one side
-    assert!(said.contains("no two tracks are known to share one"), "{said}");
+    assert!(
+        said.contains("no two tracks are known to share one"),
+        "{said}"
+    );
     let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
     let answers = all.as_array().unwrap();
     let is_right = |(i, a): &(usize, &Value)| a["best"] == format!("Genre {}", i % 3);
     let right = answers.iter().enumerate().filter(is_right).count() as f64 / 60.0;
-    let sure: f64 = answers.iter().map(|a| a["probability"].as_f64().unwrap()).sum::<f64>() / 60.0;
-    assert!((right - promised).abs() < 1e-6, "right {right}, promised {promised}");
-    assert!(sure < promised + 0.2, "mean probability {sure}, promised {promised}");
-    assert!(answers.iter().all(|a| a["held_out"] == true && a["answers_by"] == trained["answers_by"]));
+    let sure: f64 = answers
+        .iter()
+        .map(|a| a["probability"].as_f64().unwrap())
+        .sum::<f64>()
+        / 60.0;
+    assert!(
+        (right - promised).abs() < 1e-6,
+        "right {right}, promised {promised}"
+    );
+    assert!(
+        sure < promised + 0.2,
+        "mean probability {sure}, promised {promised}"
+    );
+    assert!(
+        answers
+            .iter()
+            .all(|a| a["held_out"] == true && a["answers_by"] == trained["answers_by"])
+    );
     let one = fine(sandbox.run(["classify", "id:1"]));
-    assert!(one.contains("it trained the head: this is what was learnt without its artist"), "{one}");
+    assert!(
+        one.contains("it trained the head: this is what was learnt without its artist"),
+        "{one}"
+    );
     let card = fine_json(sandbox.run(["show", "id:1", "--format", "json"]));
     let of_card = card[0]["predicted"]["probability"].as_f64().unwrap();
-    assert!((of_card - answers[0]["probability"].as_f64().unwrap()).abs() < 1e-6, "{card}");
+    assert!(
+        (of_card - answers[0]["probability"].as_f64().unwrap()).abs() < 1e-6,
+        "{card}"
+    );
 }

@@ -24,14 +24,28 @@ fn a_hierarchy_of_ones_own_holds_everywhere() {
         let genre = ["Bebop", "Swing", "Rock"][i % 3];
         shelf.put(Path::new(&format!("/music/{i}.mp3")), i % 3, genre, 0.3);
     }
-    assert_eq!(code(&sandbox.run(["list", "--genre", "jazz"])), 2, "no track is labelled so");
-    fs::write(sandbox.path("library/genre-hierarchy.tsv"), "Bebop\tJazz\nSwing\tJazz\n").unwrap();
+    assert_eq!(
+        code(&sandbox.run(["list", "--genre", "jazz"])),
+        2,
+        "no track is labelled so"
+    );
+    fs::write(
+        sandbox.path("library/genre-hierarchy.tsv"),
+        "Bebop\tJazz\nSwing\tJazz\n",
+    )
+    .unwrap();
     let jazz = fine_json(sandbox.run(["list", "--genre", "jazz", "--format", "json"]));
     assert_eq!(jazz["total"], 8, "{jazz}");
     let genres = fine(sandbox.run(["genres"]));
-    assert!(genres.contains("Bebop (within Jazz)") && genres.contains("Swing (within Jazz)"), "{genres}");
+    assert!(
+        genres.contains("Bebop (within Jazz)") && genres.contains("Swing (within Jazz)"),
+        "{genres}"
+    );
     let answer = fine(sandbox.run(["classify", "id:1"]));
-    assert!(answer.contains("Jazz") && !answer.contains("Jazz (within"), "{answer}");
+    assert!(
+        answer.contains("Jazz") && !answer.contains("Jazz (within"),
+        "{answer}"
+    );
     fs::write(sandbox.path("library/genre-hierarchy.tsv"), "Bebop\n").unwrap();
     let broken = sandbox.run(["genres"]);
     let told = text(&broken.stderr);
@@ -50,7 +64,12 @@ fn genres_that_tracks_have_together_are_answered_and_counted_together() {
         shelf.put(Path::new(&format!("/music/{i:02}.mp3")), i % 3, genre, 0.6);
     }
     for i in 0..3 {
-        shelf.put(Path::new(&format!("/music/twins/{i}.mp3")), 5, "Ska; Two Tone", 0.4);
+        shelf.put(
+            Path::new(&format!("/music/twins/{i}.mp3")),
+            5,
+            "Ska; Two Tone",
+            0.4,
+        );
     }
     shelf.put(Path::new("/music/asked.mp3"), 0, "", 0.4);
     // by the neighbours, then by a trained model
@@ -59,11 +78,21 @@ fn genres_that_tracks_have_together_are_answered_and_counted_together() {
             fine(sandbox.run(["train", "genre"]));
         }
         let answer = fine_json(sandbox.run(["classify", "id:40", "--format", "json"]))[0].clone();
-        assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &json!("Jazz")), "{answer}");
+        assert_eq!(
+            (&answer["source"], &answer["genre"]),
+            (&json!(source), &json!("Jazz")),
+            "{answer}"
+        );
         assert_eq!(answer["genres"], json!(["Jazz", "Bebop"]), "{answer}");
         assert!(answer["probability"].as_f64().unwrap() > 0.8, "{answer}");
         assert!(answer["votes"]["Bebop"].as_f64().unwrap() > 0.8, "{answer}");
-        assert!(answer["summary"].as_str().unwrap().starts_with("Jazz, and Bebop within it"), "{answer}");
+        assert!(
+            answer["summary"]
+                .as_str()
+                .unwrap()
+                .starts_with("Jazz, and Bebop within it"),
+            "{answer}"
+        );
         let said = fine(sandbox.run(["classify", "id:40"]));
         assert!(said.contains("Jazz, and Bebop within it"), "{said}");
     }
@@ -75,13 +104,33 @@ fn genres_that_tracks_have_together_are_answered_and_counted_together() {
     );
     let twin = &ska["nearest"][0];
     assert_eq!(twin["genre"], "Two Tone");
-    assert!(twin["distance"].as_f64().unwrap() < 1e-6 && twin["high"].as_f64().unwrap() < 1e-6, "{twin}");
+    assert!(
+        twin["distance"].as_f64().unwrap() < 1e-6 && twin["high"].as_f64().unwrap() < 1e-6,
+        "{twin}"
+    );
     let table = fine(sandbox.run(["genres"]));
     assert!(table.contains("Bebop (within Jazz)"), "{table}");
     assert!(fine(sandbox.run(["genres", "bebop"])).contains("12 tracks (within Jazz)"));
-    let report =
-        fine_json(sandbox.run(["eval", "genre", "--repeats", "1", "--no-rivals", "--format", "json"]));
-    for (genre, tracks) in [("Jazz", 24), ("Bebop", 12), ("Rock", 12), ("Ska", 3), ("Two Tone", 3)] {
-        assert_eq!(of(&report["details"]["genres"], "genre", genre)["support"], tracks, "{report}");
+    let report = fine_json(sandbox.run([
+        "eval",
+        "genre",
+        "--repeats",
+        "1",
+        "--no-rivals",
+        "--format",
+        "json",
+    ]));
+    for (genre, tracks) in [
+        ("Jazz", 24),
+        ("Bebop", 12),
+        ("Rock", 12),
+        ("Ska", 3),
+        ("Two Tone", 3),
+    ] {
+        assert_eq!(
+            of(&report["details"]["genres"], "genre", genre)["support"],
+            tracks,
+            "{report}"
+        );
     }
 }

@@ -36,8 +36,15 @@ impl Shelf {
             })
             .unwrap();
         let mut rng = StdRng::seed_from_u64(5);
-        let centres = (0..styles).map(|_| (0..d).map(|_| rng.random::<f32>() - 0.5).collect()).collect();
-        Self { library, rng, centres, tracks: 0 }
+        let centres = (0..styles)
+            .map(|_| (0..d).map(|_| rng.random::<f32>() - 0.5).collect())
+            .collect();
+        Self {
+            library,
+            rng,
+            centres,
+            tracks: 0,
+        }
     }
 
     /// A track near the centre of a style; three tracks an artist.
@@ -47,8 +54,18 @@ impl Shelf {
         self.put_spread(path, &centre, genre, spread, &artist);
     }
 
-    pub(crate) fn put_spread(&mut self, path: &Path, centre: &[f32], genre: &str, spread: f32, artist: &str) {
-        let vector: Vec<f32> = centre.iter().map(|c| c + spread * (self.rng.random::<f32>() - 0.5)).collect();
+    pub(crate) fn put_spread(
+        &mut self,
+        path: &Path,
+        centre: &[f32],
+        genre: &str,
+        spread: f32,
+        artist: &str,
+    ) {
+        let vector: Vec<f32> = centre
+            .iter()
+            .map(|c| c + spread * (self.rng.random::<f32>() - 0.5))
+            .collect();
         self.put_vector(path, &vector, genre, artist);
     }
 
@@ -68,7 +85,10 @@ impl Shelf {
             track.audio.content = voisin_audio::probe(path).unwrap().content;
         }
         track.tags = tags(genre, artist);
-        track.windows = TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] };
+        track.windows = TrackWindows {
+            vectors: windows,
+            starts: vec![0.0, 1.0, 2.0, 3.0],
+        };
         self.library.insert_track(&track).unwrap();
     }
 
@@ -90,7 +110,11 @@ pub(crate) fn tags(genre: &str, artist: &str) -> TrackTags {
         artist: Some(artist.to_owned()).filter(|artist| !artist.is_empty()),
         title: Some("Song".to_owned()),
         album: Some("Album".to_owned()),
-        genres: if genre.is_empty() { Vec::new() } else { vec![genre.to_owned()] },
+        genres: if genre.is_empty() {
+            Vec::new()
+        } else {
+            vec![genre.to_owned()]
+        },
         ..TrackTags::default()
     }
 }

@@ -17,14 +17,26 @@ fn answers_are_written_into_files_only_as_asked() {
     shelf.fill(3, 15, 0.6);
     let folder = sandbox.path("files");
     fs::create_dir_all(&folder).unwrap();
-    let names = ["vbr.mp3", "mono.flac", "vorbis.ogg", "music.opus", "aac.m4a", "s16.wav"];
+    let names = [
+        "vbr.mp3",
+        "mono.flac",
+        "vorbis.ogg",
+        "music.opus",
+        "aac.m4a",
+        "s16.wav",
+    ];
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let files: Vec<PathBuf> = names
         .iter()
         .map(|name| {
             let to = folder.join(name);
             fs::copy(format!("{AUDIO}/{name}"), &to).unwrap();
-            fs::File::options().write(true).open(&to).unwrap().set_modified(old).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(&to)
+                .unwrap()
+                .set_modified(old)
+                .unwrap();
             shelf.put(&to, 1, "", 0.3);
             to
         })
@@ -44,7 +56,12 @@ fn answers_are_written_into_files_only_as_asked() {
 
     let dry = run(&["--write-tags", "--dry-run"]);
     assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
-    assert_eq!(text(&dry.stdout).matches("+ genre: Genre 1").count(), 6, "{}", text(&dry.stdout));
+    assert_eq!(
+        text(&dry.stdout).matches("+ genre: Genre 1").count(),
+        6,
+        "{}",
+        text(&dry.stdout)
+    );
     assert!(text(&dry.stderr).contains("6 files would be written"));
     for (file, bytes) in files.iter().zip(&before) {
         assert_eq!(&fs::read(file).unwrap(), bytes, "a dry run changes nothing");
@@ -52,23 +69,42 @@ fn answers_are_written_into_files_only_as_asked() {
 
     let done = run(&["--write-tags", "--keep-times"]);
     assert_eq!(code(&done), 0, "{}", text(&done.stderr));
-    assert!(text(&done.stderr).contains("6 files written"), "{}", text(&done.stderr));
+    assert!(
+        text(&done.stderr).contains("6 files written"),
+        "{}",
+        text(&done.stderr)
+    );
     for file in &files {
-        assert_eq!(read_tags(file).unwrap().genres, ["Genre 1"], "{}", file.display());
+        assert_eq!(
+            read_tags(file).unwrap().genres,
+            ["Genre 1"],
+            "{}",
+            file.display()
+        );
         assert_eq!(modified(file), old);
     }
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        6,
+        "no temporary copy stays behind"
+    );
 
     // what is there is kept, unless it is to be replaced
     let mp3 = &files[0];
     voisin_audio::tags::write_genres(
         mp3,
         &["My Own".to_owned()],
-        voisin_audio::tags::WriteOptions { overwrite: true, ..Default::default() },
+        voisin_audio::tags::WriteOptions {
+            overwrite: true,
+            ..Default::default()
+        },
     )
     .unwrap();
     let kept = json(run(&["--write-tags", "--format", "json"]));
-    assert_eq!((&kept[0]["outcome"], &kept[0]["before"][0]), (&"kept".into(), &"My Own".into()));
+    assert_eq!(
+        (&kept[0]["outcome"], &kept[0]["before"][0]),
+        (&"kept".into(), &"My Own".into())
+    );
     assert_eq!(kept[1]["outcome"], "unchanged");
     assert_eq!(read_tags(mp3).unwrap().genres, ["My Own"]);
     let dry = text(&run(&["--write-tags", "--overwrite", "--dry-run"]).stdout);
@@ -80,10 +116,20 @@ fn answers_are_written_into_files_only_as_asked() {
 
     // one file that fails does not stop the others, and is counted
     fs::copy(format!("{AUDIO}/vbr.mp3"), mp3).unwrap();
-    let some = sandbox.run(["classify", "id:52", "id:46", "--write-tags", "--format", "json"]);
+    let some = sandbox.run([
+        "classify",
+        "id:52",
+        "id:46",
+        "--write-tags",
+        "--format",
+        "json",
+    ]);
     assert_eq!(code(&some), 1);
     let some = json(&some);
-    assert_eq!((&some[0]["outcome"], &some[1]["outcome"]), (&"failed".into(), &"written".into()));
+    assert_eq!(
+        (&some[0]["outcome"], &some[1]["outcome"]),
+        (&"failed".into(), &"written".into())
+    );
     // --dry-run alone means nothing
     assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
 }
@@ -94,21 +140,33 @@ fn an_unsure_answer_is_not_written_unless_asked_for() {
     let mut shelf = Shelf::new(&sandbox);
     // neighbours that sound alike and are labelled one way or the other
     for i in 0..16 {
-        shelf.put(Path::new(&format!("/music/{i}.mp3")), 0, ["Rock", "Pop"][i % 2], 0.6);
+        shelf.put(
+            Path::new(&format!("/music/{i}.mp3")),
+            0,
+            ["Rock", "Pop"][i % 2],
+            0.6,
+        );
     }
     let file = sandbox.path("between.flac");
     fs::copy(format!("{AUDIO}/mono.flac"), &file).unwrap();
     shelf.put(&file, 0, "", 0.0);
     let write = |more: &[&str]| {
-        let output =
-            sandbox.run(["classify", "id:17", "--write-tags", "--format", "json"].iter().chain(more));
+        let output = sandbox.run(
+            ["classify", "id:17", "--write-tags", "--format", "json"]
+                .iter()
+                .chain(more),
+        );
         (json(&output)[0]["outcome"].clone(), text(&output.stderr))
     };
-    let share = json(sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
+    let share =
+        json(sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
     assert!((0.5..0.9).contains(&share.as_f64().unwrap()), "{share}");
     let (outcome, said) = write(&[]);
     assert_eq!(outcome, "unknown");
-    assert!(said.contains("less than 90 % of the votes") && said.contains("1 left alone"), "{said}");
+    assert!(
+        said.contains("less than 90 % of the votes") && said.contains("1 left alone"),
+        "{said}"
+    );
     assert_eq!(write(&["--precision", "0.5"]).0, "written");
     assert_eq!(read_tags(&file).unwrap().genres.len(), 1);
 }
@@ -124,7 +182,14 @@ fn undo_restores_genres_of_files() {
     let mut files = Vec::new();
     // as `suspects --format csv` prints it, with lines deleted
     let mut list = String::from("rank,id,path,suggested\n");
-    for name in ["vbr.mp3", "mono.flac", "vorbis.ogg", "music.opus", "aac.m4a", "s16.wav"] {
+    for name in [
+        "vbr.mp3",
+        "mono.flac",
+        "vorbis.ogg",
+        "music.opus",
+        "aac.m4a",
+        "s16.wav",
+    ] {
         let to = folder.join(name);
         fs::copy(format!("{AUDIO}/{name}"), &to).unwrap();
         list += &format!("1,1,{},Zeuhl\n", to.display());
@@ -135,7 +200,10 @@ fn undo_restores_genres_of_files() {
     fs::write(&table, list).unwrap();
     let genres = |path: &Path| read_tags(path).unwrap().genres;
     let own = |path: &Path, genre: &str| {
-        let options = WriteOptions { overwrite: true, ..Default::default() };
+        let options = WriteOptions {
+            overwrite: true,
+            ..Default::default()
+        };
         write_genres(path, &[genre.to_owned()], options).unwrap();
     };
     own(&files[1], "Chanson");
@@ -143,29 +211,62 @@ fn undo_restores_genres_of_files() {
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert_eq!(code(&sandbox.run(["undo"])), 1, "nothing was written yet");
     let none = sandbox.run(["undo", "--list"]);
-    assert_eq!((code(&none), text(&none.stderr).contains("nothing was written into files")), (1, true));
+    assert_eq!(
+        (
+            code(&none),
+            text(&none.stderr).contains("nothing was written into files")
+        ),
+        (1, true)
+    );
 
     let table = table.to_str().unwrap();
-    let write = ["classify", "--write-tags", "--from-list", table, "--overwrite"];
-    assert_eq!(code(&sandbox.run(write.iter().chain(&["--dry-run"]))), 1, "a file of the list is gone");
-    assert_eq!(code(&sandbox.run(["undo"])), 1, "a dry run leaves nothing to take back");
+    let write = [
+        "classify",
+        "--write-tags",
+        "--from-list",
+        table,
+        "--overwrite",
+    ];
+    assert_eq!(
+        code(&sandbox.run(write.iter().chain(&["--dry-run"]))),
+        1,
+        "a file of the list is gone"
+    );
+    assert_eq!(
+        code(&sandbox.run(["undo"])),
+        1,
+        "a dry run leaves nothing to take back"
+    );
     let written = sandbox.run(write);
     assert_eq!(code(&written), 1);
     let said = text(&written.stderr);
-    assert!(said.contains("6 files written") && said.contains("\"voisin undo 1\" takes this back"), "{said}");
+    assert!(
+        said.contains("6 files written") && said.contains("\"voisin undo 1\" takes this back"),
+        "{said}"
+    );
     assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
 
     let dry = sandbox.run(["undo", "--dry-run"]);
     assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
-    assert!(text(&dry.stdout).contains("- genre: Zeuhl\n+ genre: Chanson"), "{}", text(&dry.stdout));
+    assert!(
+        text(&dry.stdout).contains("- genre: Zeuhl\n+ genre: Chanson"),
+        "{}",
+        text(&dry.stdout)
+    );
     assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
     // what someone changed since stays as they want it
     own(&files[0], "My Own");
     let undone = sandbox.run(["undo", "--format", "json"]);
     assert_eq!(code(&undone), 1);
     let undone = json(&undone);
-    let of =
-        |outcome: &str| undone.as_array().unwrap().iter().filter(|one| one["outcome"] == outcome).count();
+    let of = |outcome: &str| {
+        undone
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["outcome"] == outcome)
+            .count()
+    };
     assert_eq!((of("restored"), of("changed_since")), (5, 1), "{undone}");
     assert_eq!(genres(&files[0]), ["My Own"]);
     for (file, bytes) in files.iter().zip(&bytes).skip(1) {
@@ -184,12 +285,22 @@ fn undo_restores_genres_of_files() {
     let undone = sandbox.run(["undo", "1"]);
     let notes = text(&undone.stderr);
     assert_eq!(code(&undone), 0, "{notes}");
-    assert!(notes.contains("other bytes of it were changed since"), "{notes}");
-    assert!(notes.contains("run 1: 0 files as before, 1 with tags as before"), "{notes}");
+    assert!(
+        notes.contains("other bytes of it were changed since"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("run 1: 0 files as before, 1 with tags as before"),
+        "{notes}"
+    );
     assert_eq!(genres(&files[0]), before[0]);
     assert!(fs::read(&files[0]).unwrap().ends_with(&old_tag));
     assert_eq!(code(&sandbox.run(["undo"])), 1);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        6,
+        "no temporary copy stays behind"
+    );
 }
 
 /// Tempo, key and gain as `add` measured them, in every format, beside what is there, and taken back.
@@ -221,7 +332,11 @@ fn undo_restores_measured_tags_of_files() {
     assert_eq!(code(&sandbox.run(["add", at])), 0);
     let all = |what: &str, more: &[&str]| {
         let what = format!("--write-tags={what}");
-        let output = sandbox.run(["classify", "--all", &what, "--format", "json"].iter().chain(more));
+        let output = sandbox.run(
+            ["classify", "--all", &what, "--format", "json"]
+                .iter()
+                .chain(more),
+        );
         (code(&output), json(&output))
     };
     let read = |file: &PathBuf| read_tags(file).unwrap();
@@ -237,41 +352,102 @@ fn undo_restores_measured_tags_of_files() {
 
     let (ending, dry) = all("bpm,key,replay-gain", &["--dry-run"]);
     assert_eq!(ending, 0);
-    assert!(dry.as_array().unwrap().iter().all(|one| one["outcome"] == "would_write"), "{dry}");
-    assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before, "a dry run changes nothing");
-    let table = text(&sandbox.run(["classify", "--all", "--write-tags=key", "--dry-run"]).stdout);
-    assert!(table.contains("+ key: ") && !table.contains("genre"), "{table}");
+    assert!(
+        dry.as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["outcome"] == "would_write"),
+        "{dry}"
+    );
+    assert_eq!(
+        files.iter().map(read).collect::<Vec<_>>(),
+        before,
+        "a dry run changes nothing"
+    );
+    let table = text(
+        &sandbox
+            .run(["classify", "--all", "--write-tags=key", "--dry-run"])
+            .stdout,
+    );
+    assert!(
+        table.contains("+ key: ") && !table.contains("genre"),
+        "{table}"
+    );
 
     let (ending, written) = all("bpm,key,replay-gain", &[]);
-    assert_eq!((ending, written[0]["outcome"].as_str()), (0, Some("written")), "{written}");
+    assert_eq!(
+        (ending, written[0]["outcome"].as_str()),
+        (0, Some("written")),
+        "{written}"
+    );
     let listed = json(sandbox.run(["list", "--sort", "id", "--format", "json"]));
     for track in listed["tracks"].as_array().unwrap() {
         let path = PathBuf::from(track["path"].as_str().unwrap());
         let tags = read(&path);
-        assert_eq!(tags.bpm, track["tempo"].as_f64().map(f64::round), "{}", path.display());
-        assert_eq!(tags.musical_key.as_deref(), track["key"].as_str(), "{}", path.display());
+        assert_eq!(
+            tags.bpm,
+            track["tempo"].as_f64().map(f64::round),
+            "{}",
+            path.display()
+        );
+        assert_eq!(
+            tags.musical_key.as_deref(),
+            track["key"].as_str(),
+            "{}",
+            path.display()
+        );
         let gain = -18.0 - track["loudness"].as_f64().unwrap();
-        assert!((tags.replay_gain.unwrap() - gain).abs() < 0.01, "{} {tags:?} {gain}", path.display());
+        assert!(
+            (tags.replay_gain.unwrap() - gain).abs() < 0.01,
+            "{} {tags:?} {gain}",
+            path.display()
+        );
     }
     for (tags, file) in before.iter().zip(&files) {
         let now = read(file);
-        assert_eq!((&now.title, &now.genres, &now.artist), (&tags.title, &tags.genres, &tags.artist));
+        assert_eq!(
+            (&now.title, &now.genres, &now.artist),
+            (&tags.title, &tags.genres, &tags.artist)
+        );
     }
     // What is there is kept, the genre too; the library knows the new tags after an add.
     let again = all("bpm", &[]).1;
-    let of = |outcome: &str| again.as_array().unwrap().iter().filter(|one| one["outcome"] == outcome).count();
-    assert!(of("unchanged") >= 5 && of("unchanged") + of("unknown") == 7, "{again}");
+    let of = |outcome: &str| {
+        again
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["outcome"] == outcome)
+            .count()
+    };
+    assert!(
+        of("unchanged") >= 5 && of("unchanged") + of("unknown") == 7,
+        "{again}"
+    );
     assert_eq!(code(&sandbox.run(["add", at])), 0);
     let shown = text(&sandbox.run(["show", files[0].to_str().unwrap()]).stdout);
-    assert!(shown.contains("ReplayGain") && shown.contains("beats a minute, key"), "{shown}");
+    assert!(
+        shown.contains("ReplayGain") && shown.contains("beats a minute, key"),
+        "{shown}"
+    );
 
     let dry = text(&sandbox.run(["undo", "--dry-run"]).stdout);
-    assert!(dry.contains("- replay-gain: ") && !dry.contains("genre"), "{dry}");
+    assert!(
+        dry.contains("- replay-gain: ") && !dry.contains("genre"),
+        "{dry}"
+    );
     let undone = sandbox.run(["undo", "--format", "json"]);
     assert_eq!(code(&undone), 0, "{}", text(&undone.stderr));
-    assert!(json(&undone)[0]["tags"].as_array().unwrap().len() >= 2, "{}", text(&undone.stdout));
+    assert!(
+        json(&undone)[0]["tags"].as_array().unwrap().len() >= 2,
+        "{}",
+        text(&undone.stdout)
+    );
     assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before);
-    assert_eq!(code(&sandbox.run(["classify", "--all", "--write-tags=taste"])), 2);
+    assert_eq!(
+        code(&sandbox.run(["classify", "--all", "--write-tags=taste"])),
+        2
+    );
 }
 
 /// A copy that the library does not know, of audio that it knows twice.
@@ -283,7 +459,11 @@ fn a_file_that_is_named_is_written_and_no_other() {
     fs::create_dir_all(&music).unwrap();
     fs::create_dir_all(&elsewhere).unwrap();
     let mut labels = "path,genre\n".to_owned();
-    for name in ["muldjord-chaos-god.mp3", "muldjord-mutilated-mime.mp3", "martin-linda-comix-6.mp3"] {
+    for name in [
+        "muldjord-chaos-god.mp3",
+        "muldjord-mutilated-mime.mp3",
+        "martin-linda-comix-6.mp3",
+    ] {
         fs::copy(demo.join(name), music.join(name)).unwrap();
         labels.push_str(&format!("{},Noise\n", music.join(name).display()));
     }
@@ -291,7 +471,11 @@ fn a_file_that_is_named_is_written_and_no_other() {
     for i in 0..13 {
         let to = music.join(format!("{i}.wav"));
         fs::write(&to, noise_wav(16_000, 5.0, i)).unwrap();
-        labels.push_str(&format!("{},{}\n", to.display(), if i < 5 { "Noise" } else { "Hiss" }));
+        labels.push_str(&format!(
+            "{},{}\n",
+            to.display(),
+            if i < 5 { "Noise" } else { "Hiss" }
+        ));
     }
     let known = music.join("muldjord-chaos-god.mp3");
     let (copy, mine) = (music.join("copy.mp3"), elsewhere.join("mine.mp3"));
@@ -316,12 +500,21 @@ fn a_file_that_is_named_is_written_and_no_other() {
     let genres = |path: &Path| read_tags(path).unwrap().genres;
 
     let dry = write(&mine, &["--dry-run"]);
-    assert!(dry.contains("mine.mp3") && !dry.contains("chaos-god") && !dry.contains("copy.mp3"), "{dry}");
+    assert!(
+        dry.contains("mine.mp3") && !dry.contains("chaos-god") && !dry.contains("copy.mp3"),
+        "{dry}"
+    );
     write(&mine, &[]);
-    assert_eq!((genres(&mine), genres(&known)), (vec!["Noise".into()], vec!["Metal".into()]));
+    assert_eq!(
+        (genres(&mine), genres(&known)),
+        (vec!["Noise".into()], vec!["Metal".into()])
+    );
     // One of two files of the library: the other one was not named.
     write(&copy, &[]);
-    assert_eq!((genres(&copy), genres(&known)), (vec!["Noise".into()], vec!["Metal".into()]));
+    assert_eq!(
+        (genres(&copy), genres(&known)),
+        (vec!["Noise".into()], vec!["Metal".into()])
+    );
     // A track that is named by words is all its files.
     write(Path::new("chaos god"), &[]);
     assert_eq!(genres(&known), ["Noise"]);
@@ -340,16 +533,32 @@ fn listed(sandbox: &Sandbox, genre: &str) -> (PathBuf, PathBuf) {
 #[cfg(unix)]
 fn write_listed(sandbox: &Sandbox, list: &Path, more: &[&str]) -> std::process::Output {
     let list = list.to_str().unwrap();
-    sandbox.run([&["classify", "--write-tags", "--overwrite", "--from-list", list], more].concat())
+    sandbox.run(
+        [
+            &[
+                "classify",
+                "--write-tags",
+                "--overwrite",
+                "--from-list",
+                list,
+            ],
+            more,
+        ]
+        .concat(),
+    )
 }
 
 /// An access control list as Linux keeps it: besides owner, group and others this user may read.
 #[cfg(target_os = "linux")]
 fn readable_by(user: u32) -> Vec<u8> {
     let (none, mut list) = (u32::MAX, 2_u32.to_le_bytes().to_vec());
-    for (tag, rights, id) in
-        [(0x01_u16, 6_u16, none), (0x02, 4, user), (0x04, 0, none), (0x10, 4, none), (0x20, 0, none)]
-    {
+    for (tag, rights, id) in [
+        (0x01_u16, 6_u16, none),
+        (0x02, 4, user),
+        (0x04, 0, none),
+        (0x10, 4, none),
+        (0x20, 0, none),
+    ] {
         list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes()].concat());
         list.extend(id.to_le_bytes());
     }
@@ -363,7 +572,10 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
     let sandbox = Sandbox::new();
     let (file, list) = listed(&sandbox, "Dub");
     if let Err(error) = xattr::set(&file, "user.rating", b"5") {
-        eprintln!("skipped: {} keeps no extended attributes: {error}", file.display());
+        eprintln!(
+            "skipped: {} keeps no extended attributes: {error}",
+            file.display()
+        );
         return;
     }
     let long = vec![b'x'; 2000];
@@ -379,17 +591,31 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
             .map(|name| (name.clone(), xattr::get(&file, name).unwrap()))
             .collect();
         let metadata = fs::metadata(&file).unwrap();
-        (std::collections::BTreeMap::from_iter(attributes), metadata.mode(), metadata.uid(), metadata.gid())
+        (
+            std::collections::BTreeMap::from_iter(attributes),
+            metadata.mode(),
+            metadata.uid(),
+            metadata.gid(),
+        )
     };
     let (before, inode) = (state(), fs::metadata(&file).unwrap().ino());
     assert!(before.0.len() >= 3, "{before:?}");
     #[cfg(target_os = "linux")]
-    assert_eq!(before.0.contains_key(std::ffi::OsStr::new("system.posix_acl_access")), has_lists);
+    assert_eq!(
+        before
+            .0
+            .contains_key(std::ffi::OsStr::new("system.posix_acl_access")),
+        has_lists
+    );
 
     let written = write_listed(&sandbox, &list, &[]);
     assert_eq!(code(&written), 0, "{}", text(&written.stderr));
     assert_eq!(read_tags(&file).unwrap().genres, ["Dub"]);
-    assert_ne!(fs::metadata(&file).unwrap().ino(), inode, "it is a new file");
+    assert_ne!(
+        fs::metadata(&file).unwrap().ino(),
+        inode,
+        "it is a new file"
+    );
     assert_eq!(state(), before);
     assert_eq!(code(&sandbox.run(["undo"])), 0);
     assert!(read_tags(&file).unwrap().genres != ["Dub"]);
@@ -400,7 +626,12 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
     if has_lists {
         xattr::remove(&file, "system.posix_acl_access").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
-        xattr::set(file.parent().unwrap(), "system.posix_acl_default", &readable_by(54_321)).unwrap();
+        xattr::set(
+            file.parent().unwrap(),
+            "system.posix_acl_default",
+            &readable_by(54_321),
+        )
+        .unwrap();
         let before = state();
         assert_eq!(code(&write_listed(&sandbox, &list, &[])), 0);
         assert_eq!(state(), before);
@@ -419,7 +650,10 @@ fn writing_tags_refuses_files_with_several_names() {
         let refused = write_listed(&sandbox, &list, more);
         let why = text(&refused.stderr);
         assert_eq!(code(&refused), 1, "{why}");
-        assert!(why.contains("it has 2 names (hard links)") && why.contains("1 failed"), "{why}");
+        assert!(
+            why.contains("it has 2 names (hard links)") && why.contains("1 failed"),
+            "{why}"
+        );
         assert!(fs::read(&file).unwrap() == before && fs::read(&other).unwrap() == before);
     }
     fs::remove_file(&other).unwrap();

@@ -32,27 +32,47 @@ fn completed(words: &[&str]) -> Vec<String> {
 fn shells_complete_what_the_library_has() {
     assert_eq!(completed(&["voisin", "list", "--genre", "me"]), ["Metal"]);
     assert_eq!(completed(&["voisin", "list", "--genre", ""]).len(), 6);
-    assert_eq!(completed(&["voisin", "similar", "id:1", "--exclude-genre", "=", "te"]), ["Techno"]);
+    assert_eq!(
+        completed(&["voisin", "similar", "id:1", "--exclude-genre", "=", "te"]),
+        ["Techno"]
+    );
     assert_eq!(completed(&["voisin", "genres", "chip"]), ["Chiptune"]);
-    assert_eq!(completed(&["voisin", "list", "--artist", "OMRI"]), ["Omri\\ Lahav"]);
-    assert_eq!(completed(&["voisin", "similar", "artist", ":", "muld"]), ["Muldjord"]);
+    assert_eq!(
+        completed(&["voisin", "list", "--artist", "OMRI"]),
+        ["Omri\\ Lahav"]
+    );
+    assert_eq!(
+        completed(&["voisin", "similar", "artist", ":", "muld"]),
+        ["Muldjord"]
+    );
     let words = completed(&["voisin", "find", "calm", "pia"]);
     assert!(
         words.contains(&"piano".to_owned()) && words.iter().all(|word| word.contains("pia")),
         "{words:?}"
     );
-    assert!(completed(&["voisin", "similar", "id:1", "--more", "guit"]).contains(&"guitar".to_owned()));
+    assert!(
+        completed(&["voisin", "similar", "id:1", "--more", "guit"]).contains(&"guitar".to_owned())
+    );
     assert_eq!(completed(&["voisin", "find", "calm", "--gen"]), ["--genre"]);
     let ids = completed(&["voisin", "show", "id", ":", "1"]);
     assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
     // Everything else is as it was.
     assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
     assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
-    for (shell, expected) in [("zsh", ":GENRE:_voisin_genres"), ("fish", "library-names genres")] {
-        assert!(fine(run(&format!("completions {shell}"))).contains(expected), "{shell}");
+    for (shell, expected) in [
+        ("zsh", ":GENRE:_voisin_genres"),
+        ("fish", "library-names genres"),
+    ] {
+        assert!(
+            fine(run(&format!("completions {shell}"))).contains(expected),
+            "{shell}"
+        );
     }
     let zsh = fine(run("completions zsh"));
-    assert!(zsh.starts_with("#compdef voisin\n") && zsh.contains(":TRACK:_voisin_tracks"), "{zsh}");
+    assert!(
+        zsh.starts_with("#compdef voisin\n") && zsh.contains(":TRACK:_voisin_tracks"),
+        "{zsh}"
+    );
     assert!(
         zsh.contains("'*:seeds -- ") && !zsh.contains("'*::"),
         "options after arguments are completed, too"
@@ -66,6 +86,9 @@ fn shells_complete_what_the_library_has() {
         ("*--composer=", "composers"),
     ] {
         let line = zsh.lines().find(|line| line.contains(takes));
-        assert!(line.is_some_and(|line| line.contains(&format!(":_voisin_{names}'"))), "{line:?}");
+        assert!(
+            line.is_some_and(|line| line.contains(&format!(":_voisin_{names}'"))),
+            "{line:?}"
+        );
     }
 }

@@ -36,7 +36,12 @@ fn run(line: &str) -> Output {
 fn said(line: &str, expected: i32) -> String {
     let output = run(line);
     let message = text(&output.stderr);
-    assert_eq!(code(&output), expected, "{line}: {}{message}", text(&output.stdout));
+    assert_eq!(
+        code(&output),
+        expected,
+        "{line}: {}{message}",
+        text(&output.stdout)
+    );
     message
 }
 
@@ -50,16 +55,25 @@ fn verbs_without_their_feature_say_how_to_have_it() {
         ("pull", "postgres"),
         ("worker", "postgres"),
         ("eval index", "postgres"),
-        ("similar id:1 --backend postgres://me@host/music", "postgres"),
+        (
+            "similar id:1 --backend postgres://me@host/music",
+            "postgres",
+        ),
         ("add --from-parquet x.parquet", "parquet"),
         ("embed x.mp3 --format parquet -o out", "parquet"),
     ] {
         let output = sandbox.run(line.split(' '));
         let said = text(&output.stderr);
         assert_eq!(code(&output), 2, "{line}: {said}");
-        assert!(said.contains(&format!("\"cargo install --path . --features {feature}\"")), "{line}: {said}");
+        assert!(
+            said.contains(&format!("\"cargo install --path . --features {feature}\"")),
+            "{line}: {said}"
+        );
     }
-    let said = sandbox.command(["status"]).env("VOISIN_BACKEND", "postgres://me:s3cret@host/music").output();
+    let said = sandbox
+        .command(["status"])
+        .env("VOISIN_BACKEND", "postgres://me:s3cret@host/music")
+        .output();
     let said = text(&said.unwrap().stderr);
     assert!(
         said.contains("VOISIN_BACKEND") && said.contains("postgres") && !said.contains("s3cret"),
@@ -82,9 +96,18 @@ fn mistakes_have_one_style() {
             "similar id:1 --min-similarity 2",
             "--min-similarity: expected -1 to 1, found \"2\"; see \"voisin similar --help\"",
         ),
-        ("eval genre --folds 1", "--folds: expected 2 to 50, found \"1\"; see \"voisin eval genre --help\""),
-        ("--threads x status", "--threads: expected a number, found \"x\"; see \"voisin status --help\""),
-        ("simlar x", "there is no command \"simlar\"; did you mean similar?; see \"voisin --help\""),
+        (
+            "eval genre --folds 1",
+            "--folds: expected 2 to 50, found \"1\"; see \"voisin eval genre --help\"",
+        ),
+        (
+            "--threads x status",
+            "--threads: expected a number, found \"x\"; see \"voisin status --help\"",
+        ),
+        (
+            "simlar x",
+            "there is no command \"simlar\"; did you mean similar?; see \"voisin --help\"",
+        ),
         (
             "similar x --formt json",
             "there is no option --formt here; did you mean --format?; see \"voisin similar --help\"",
@@ -109,7 +132,10 @@ fn mistakes_have_one_style() {
             "labels from folder",
             "expected [tags|folder|CSV] or a command, found more than that; see \"voisin labels --help\"",
         ),
-        ("list --library demo --qqq", "there is no option --qqq here; see \"voisin list --help\""),
+        (
+            "list --library demo --qqq",
+            "there is no option --qqq here; see \"voisin list --help\"",
+        ),
         (
             "--library demo list -o l.m3u8",
             "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format table",
@@ -134,8 +160,14 @@ fn mistakes_have_one_style() {
             "--library s3://bucket/x status",
             "--library: expected a path on this machine, found the address s3://bucket/x: mount it, or copy what is there; see \"voisin status --help\"",
         ),
-        ("path", "expected <A>, <B>, found nothing; see \"voisin path --help\""),
-        ("path id:1 id:1", "path: expected stops that are different tracks, found the same track twice"),
+        (
+            "path",
+            "expected <A>, <B>, found nothing; see \"voisin path --help\"",
+        ),
+        (
+            "path id:1 id:1",
+            "path: expected stops that are different tracks, found the same track twice",
+        ),
         (
             "similar x --min-duration 1x",
             "--min-duration: expected a time such as 90 (seconds), 1:30, 1:02:03, 90m or 1h30m, found \"1x\"; see \"voisin similar --help\"",
@@ -144,28 +176,91 @@ fn mistakes_have_one_style() {
         assert_eq!(said(line, 2), format!("voisin: {expected}\n"), "{line}");
     }
     for verb in ["map -o x.html", "clusters", "train genre", "eval genre"] {
-        assert!(said(&format!("{verb} --seed 3"), 2).contains("--random-seed N"), "{verb}");
+        assert!(
+            said(&format!("{verb} --seed 3"), 2).contains("--random-seed N"),
+            "{verb}"
+        );
     }
 }
 
 #[test]
 fn limits_are_one_option() {
     let rows = |line: &str| fine_json(run(&format!("{line} --format json")));
-    assert_eq!(rows("similar id:1 -l 0")["neighbours"].as_array().unwrap().len(), 42);
-    assert_eq!(rows("similar id:1 -l all")["neighbours"].as_array().unwrap().len(), 42);
-    assert_eq!(rows("similar id:1 -l 3")["neighbours"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        rows("similar id:1 -l 0")["neighbours"]
+            .as_array()
+            .unwrap()
+            .len(),
+        42
+    );
+    assert_eq!(
+        rows("similar id:1 -l all")["neighbours"]
+            .as_array()
+            .unwrap()
+            .len(),
+        42
+    );
+    assert_eq!(
+        rows("similar id:1 -l 3")["neighbours"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
     for (verb, key) in [("list", "tracks"), ("find metal", "tracks")] {
-        assert_eq!(rows(&format!("{verb} -l 2"))[key].as_array().unwrap().len(), 2, "{verb}");
-        assert_eq!(rows(&format!("{verb} -l all"))[key].as_array().unwrap().len(), 43, "{verb}");
+        assert_eq!(
+            rows(&format!("{verb} -l 2"))[key].as_array().unwrap().len(),
+            2,
+            "{verb}"
+        );
+        assert_eq!(
+            rows(&format!("{verb} -l all"))[key]
+                .as_array()
+                .unwrap()
+                .len(),
+            43,
+            "{verb}"
+        );
     }
-    for verb in ["playlist --seed id:1", "suspects --all", "artists", "outliers --threshold 0"] {
-        assert_eq!(rows(&format!("{verb} -l 2")).as_array().unwrap().len(), 2, "{verb}");
-        assert!(rows(&format!("{verb} -l all")).as_array().unwrap().len() > 10, "{verb}");
+    for verb in [
+        "playlist --seed id:1",
+        "suspects --all",
+        "artists",
+        "outliers --threshold 0",
+    ] {
+        assert_eq!(
+            rows(&format!("{verb} -l 2")).as_array().unwrap().len(),
+            2,
+            "{verb}"
+        );
+        assert!(
+            rows(&format!("{verb} -l all")).as_array().unwrap().len() > 10,
+            "{verb}"
+        );
     }
-    assert_eq!(rows("playlist --seed id:1 --tracks 4").as_array().unwrap().len(), 4, "the old name");
+    assert_eq!(
+        rows("playlist --seed id:1 --tracks 4")
+            .as_array()
+            .unwrap()
+            .len(),
+        4,
+        "the old name"
+    );
     // A bare number is seconds, everywhere.
-    assert_eq!(rows("playlist --seed id:1 --length 70").as_array().unwrap().len(), 5);
-    assert_eq!(rows("playlist --seed id:1 --length 1:10").as_array().unwrap().len(), 5);
+    assert_eq!(
+        rows("playlist --seed id:1 --length 70")
+            .as_array()
+            .unwrap()
+            .len(),
+        5
+    );
+    assert_eq!(
+        rows("playlist --seed id:1 --length 1:10")
+            .as_array()
+            .unwrap()
+            .len(),
+        5
+    );
 }
 
 #[test]
@@ -182,27 +277,62 @@ fn lists_of_tracks_have_all_formats() {
         "find metal -l 3",
     ] {
         let print = |format: &str| fine(run(&format!("{verb} --format {format}")));
-        let n = print("paths").lines().filter(|line| Path::new(line).is_file()).count();
+        let n = print("paths")
+            .lines()
+            .filter(|line| Path::new(line).is_file())
+            .count();
         assert!(n >= 3, "{verb}");
         assert_eq!(print("xspf").matches("<location>").count(), n, "{verb}");
-        assert_eq!(print("m3u8").lines().filter(|line| !line.starts_with('#')).count(), n, "{verb}");
-        assert_eq!(csv::Reader::from_reader(print("csv").as_bytes()).records().count(), n, "{verb}");
         assert_eq!(
-            json(run(&format!("{verb} --format jspf")))["playlist"]["track"].as_array().unwrap().len(),
+            print("m3u8")
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .count(),
+            n,
+            "{verb}"
+        );
+        assert_eq!(
+            csv::Reader::from_reader(print("csv").as_bytes())
+                .records()
+                .count(),
+            n,
+            "{verb}"
+        );
+        assert_eq!(
+            json(run(&format!("{verb} --format jspf")))["playlist"]["track"]
+                .as_array()
+                .unwrap()
+                .len(),
             n
         );
-        assert_eq!(fine(run(&format!("{verb} --format paths -0"))).matches('\0').count(), n, "{verb}");
+        assert_eq!(
+            fine(run(&format!("{verb} --format paths -0")))
+                .matches('\0')
+                .count(),
+            n,
+            "{verb}"
+        );
         let relative = fine(run(&format!("{verb} --format paths --relative-to {DEMO}")));
         assert!(
-            relative.lines().all(|line| Path::new(DEMO).join(line).is_file() && !line.starts_with('/')),
+            relative
+                .lines()
+                .all(|line| Path::new(DEMO).join(line).is_file() && !line.starts_with('/')),
             "{relative}"
         );
-        assert!(said(&format!("{verb} --format json -0"), 2).contains("--format paths"), "{verb}");
-        assert!(said(&format!("{verb} --format csv --relative-to /"), 2).contains("--relative-to"), "{verb}");
+        assert!(
+            said(&format!("{verb} --format json -0"), 2).contains("--format paths"),
+            "{verb}"
+        );
+        assert!(
+            said(&format!("{verb} --format csv --relative-to /"), 2).contains("--relative-to"),
+            "{verb}"
+        );
     }
     let one = fine(run("similar id:24 --unlike id:1 -l 2 --format csv"));
     assert!(
-        one.starts_with("rank,id,path,similarity,similarity_to_unlike,artist,title,genres,percentile\n"),
+        one.starts_with(
+            "rank,id,path,similarity,similarity_to_unlike,artist,title,genres,percentile\n"
+        ),
         "{one}"
     );
     // Two equal files: the copy that could go, without the one to keep.
@@ -210,36 +340,81 @@ fn lists_of_tracks_have_all_formats() {
     let music = sandbox.path("music");
     fs::create_dir(&music).unwrap();
     for name in ["a.ogg", "b.ogg"] {
-        fs::copy(format!("{DEMO}/ambient/maxstack-nebula.ogg"), music.join(name)).unwrap();
+        fs::copy(
+            format!("{DEMO}/ambient/maxstack-nebula.ogg"),
+            music.join(name),
+        )
+        .unwrap();
     }
     fine(sandbox.run([Path::new("add"), &music]));
-    assert_eq!(fine(sandbox.run(["duplicates", "--format", "paths"])).lines().count(), 1);
+    assert_eq!(
+        fine(sandbox.run(["duplicates", "--format", "paths"]))
+            .lines()
+            .count(),
+        1
+    );
     // Reports for programs.
-    for line in ["verify", "model check", "model show", "remove --missing --dry-run"] {
+    for line in [
+        "verify",
+        "model check",
+        "model show",
+        "remove --missing --dry-run",
+    ] {
         let answer = json(sandbox.run(format!("{line} --format json").split(' ')));
         assert!(answer["version"] == 1, "{line}");
     }
     let removed = fine_json(sandbox.run(["remove", "id:1", "--format", "json"]));
-    assert_eq!((&removed["files"], &removed["tracks"]), (&2.into(), &1.into()));
+    assert_eq!(
+        (&removed["files"], &removed["tracks"]),
+        (&2.into(), &1.into())
+    );
 }
 
 #[test]
 fn exit_codes_are_those_of_the_table() {
     // What is named and not there: 1.
-    for line in ["show zzz", "show id:999", "list zzz", "labels set id:999 Ska", "list --tag metal zzz"] {
+    for line in [
+        "show zzz",
+        "show id:999",
+        "list zzz",
+        "labels set id:999 Ska",
+        "list --tag metal zzz",
+    ] {
         said(line, 1);
     }
-    for line in ["list --genre polka", "find", "find xyzzy", "labels nosuch.csv", "list --sort taste"] {
+    for line in [
+        "list --genre polka",
+        "find",
+        "find xyzzy",
+        "labels nosuch.csv",
+        "list --sort taste",
+    ] {
         said(line, 2);
     }
-    for line in ["similar zzz", "similar id:999", "artists nobody", "remove id:999", "path id:1 zzz"] {
+    for line in [
+        "similar zzz",
+        "similar id:999",
+        "artists nobody",
+        "remove id:999",
+        "path id:1 zzz",
+    ] {
         said(line, 1);
     }
     // An examination that finds nothing is fine.
-    for line in ["failed", "outliers --threshold 1000", "duplicates --rough", "verify"] {
+    for line in [
+        "failed",
+        "outliers --threshold 1000",
+        "duplicates --rough",
+        "verify",
+    ] {
         said(line, 0);
     }
-    for line in ["similar", "similar id:1 --limit x", "frobnicate", "genres polka"] {
+    for line in [
+        "similar",
+        "similar id:1 --limit x",
+        "frobnicate",
+        "genres polka",
+    ] {
         said(line, 2);
     }
 }
@@ -249,8 +424,17 @@ fn folders_without_a_track_are_told() {
     let folder = std::env::temp_dir().join("no music here");
     let said = demo().run(["similar", "id:1", "--folder", folder.to_str().unwrap()]);
     assert_eq!(code(&said), 1);
-    assert!(text(&said.stderr).contains("no folder of this library"), "{}", text(&said.stderr));
-    assert_eq!(fine(run(&format!("list --folder {DEMO}/metal --format paths"))).lines().count(), 8);
+    assert!(
+        text(&said.stderr).contains("no folder of this library"),
+        "{}",
+        text(&said.stderr)
+    );
+    assert_eq!(
+        fine(run(&format!("list --folder {DEMO}/metal --format paths")))
+            .lines()
+            .count(),
+        8
+    );
 }
 
 #[test]
@@ -262,12 +446,18 @@ fn names_are_compared_without_case_accents_and_punctuation() {
 
 #[test]
 fn seeds_are_named_in_the_same_way_everywhere() {
-    let outside = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/held-out/sectoid-war-of-freedom.mp3");
+    let outside = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/data/demo/held-out/sectoid-war-of-freedom.mp3"
+    );
     let paths = |line: &str| fine(run(&format!("{line} --format paths")));
     // A file that is not in the library.
     assert_eq!(paths(&format!("similar {outside} -l 3")).lines().count(), 3);
     let list = paths(&format!("playlist {outside} -l 4"));
-    assert_eq!((list.lines().count(), list.lines().next()), (4, Some(outside)));
+    assert_eq!(
+        (list.lines().count(), list.lines().next()),
+        (4, Some(outside))
+    );
     let walk = fine_json(run(&format!("path {outside} id:1 --format json")));
     assert_eq!(
         (&walk["tracks"][0]["id"], &walk["tracks"][0]["path"]),
@@ -285,54 +475,100 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     let metal = format!("{DEMO}/metal");
     for verb in ["similar", "playlist"] {
         for seed in [metal.as_str(), "artist:muldjord", "artist:MULDJ", "id:24"] {
-            assert!(paths(&format!("{verb} {seed} -l 3")).lines().count() == 3, "{verb} {seed}");
+            assert!(
+                paths(&format!("{verb} {seed} -l 3")).lines().count() == 3,
+                "{verb} {seed}"
+            );
         }
-        assert!(said(&format!("{verb} artist:muldjrd"), 1).contains("did you mean Muldjord?"), "{verb}");
-        assert!(said(&format!("{verb} album:nothing"), 1).contains("no album"), "{verb}");
+        assert!(
+            said(&format!("{verb} artist:muldjrd"), 1).contains("did you mean Muldjord?"),
+            "{verb}"
+        );
+        assert!(
+            said(&format!("{verb} album:nothing"), 1).contains("no album"),
+            "{verb}"
+        );
         assert!(
             said(&format!("{verb} {}/src", env!("CARGO_MANIFEST_DIR")), 1).contains("voisin add"),
             "{verb}"
         );
     }
-    assert_eq!(paths("playlist id:24 -l 3"), paths("playlist --seed id:24 -l 3"));
-    assert_eq!(paths("similar artist:muldjord -l all").lines().count(), 43 - 4);
+    assert_eq!(
+        paths("playlist id:24 -l 3"),
+        paths("playlist --seed id:24 -l 3")
+    );
+    assert_eq!(
+        paths("similar artist:muldjord -l all").lines().count(),
+        43 - 4
+    );
     // A folder of which the library has nothing is listened to, except by what needs tracks of the library.
     let strangers = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/held-out");
     let count = fs::read_dir(strangers).unwrap().count();
     let found = fine_json(run(&format!("similar {strangers} -l 3 --format json")));
     assert_eq!(
-        (found["seeds"].as_array().unwrap().len(), found["neighbours"].as_array().unwrap().len()),
+        (
+            found["seeds"].as_array().unwrap().len(),
+            found["neighbours"].as_array().unwrap().len()
+        ),
         (count, 3)
     );
-    assert_eq!(paths(&format!("playlist {strangers} -l 3")).lines().count(), 3);
-    for line in [format!("show {strangers}"), format!("labels set {strangers} Metal")] {
-        assert!(said(&line, 1).contains("no track of the library lies below it"), "{line}");
+    assert_eq!(
+        paths(&format!("playlist {strangers} -l 3")).lines().count(),
+        3
+    );
+    for line in [
+        format!("show {strangers}"),
+        format!("labels set {strangers} Metal"),
+    ] {
+        assert!(
+            said(&line, 1).contains("no track of the library lies below it"),
+            "{line}"
+        );
     }
     assert!(
         said(&format!("show {outside}"), 2).contains("not in the library"),
         "it is not listened to first"
     );
     // Names in filters are those of seeds.
-    assert_eq!(paths("similar id:1 --artist MULDJ -l all").lines().count(), 4);
+    assert_eq!(
+        paths("similar id:1 --artist MULDJ -l all").lines().count(),
+        4
+    );
     assert!(said("similar id:1 --artist muldjrd", 1).contains("did you mean Muldjord?"));
     // What was meant is said, and what may have been.
     assert!(said("similar celtica -l 1", 0).contains("nearest to Omri Lahav – Celtica (id:"));
-    for (line, code, word) in
-        [("list celtca", 1, "Celtica"), ("show celtca", 1, "Celtica"), ("find guittar", 2, "guitar")]
-    {
+    for (line, code, word) in [
+        ("list celtca", 1, "Celtica"),
+        ("show celtca", 1, "Celtica"),
+        ("find guittar", 2, "guitar"),
+    ] {
         let typo = said(line, code);
-        assert!(typo.contains("did you mean ") && typo.contains(word), "{line}: {typo}");
+        assert!(
+            typo.contains("did you mean ") && typo.contains(word),
+            "{line}: {typo}"
+        );
     }
     // Where nothing is found, nothing is printed.
     assert_eq!(text(&run("list zzz").stdout), "");
     assert_eq!(text(&run("similar id:1 --year 1800").stdout), "");
     let typo = said("similar celtca", 1);
-    assert!(typo.contains("did you mean") && typo.contains("Celtica") && typo.contains("id:"), "{typo}");
+    assert!(
+        typo.contains("did you mean") && typo.contains("Celtica") && typo.contains("id:"),
+        "{typo}"
+    );
     assert!(said("similar xyzzy", 1).contains("give a path, id:NUMBER"));
     // Nothing on standard input is nothing asked for.
-    let empty = demo().command(["similar", "-"]).stdin(std::process::Stdio::null()).output().unwrap();
+    let empty = demo()
+        .command(["similar", "-"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
     assert_eq!(code(&empty), 1);
-    assert!(text(&empty.stderr).contains("expected seeds on standard input"), "{}", text(&empty.stderr));
+    assert!(
+        text(&empty.stderr).contains("expected seeds on standard input"),
+        "{}",
+        text(&empty.stderr)
+    );
 }
 
 /// Goes through the table of docs/grammar.md.
@@ -343,7 +579,11 @@ fn each_form_of_a_seed_is_understood_by_each_verb() {
     let sandbox = Sandbox::new();
     let examples = library_of_examples(&sandbox);
     let forms: Vec<&str> = examples.iter().map(|example| example.form).collect();
-    assert_eq!(documented_forms(), forms, "each form of the table has an example here");
+    assert_eq!(
+        documented_forms(),
+        forms,
+        "each form of the table has an example here"
+    );
     for example in &examples {
         for question in QUESTIONS {
             let output = run_with_seed(&sandbox, question, example, &[]);
@@ -385,26 +625,57 @@ fn a_folder_is_classified_file_by_file() {
     let inbox = sandbox.path("inbox");
     fs::create_dir_all(inbox.join("new")).unwrap();
     let data = Path::new(DEMO).parent().unwrap();
-    fs::copy(data.join("held-out/sectoid-war-of-freedom.mp3"), inbox.join("new/a.mp3")).unwrap();
-    fs::copy(data.join("library/metal/muldjord-chaos-god.mp3"), inbox.join("b.mp3")).unwrap();
+    fs::copy(
+        data.join("held-out/sectoid-war-of-freedom.mp3"),
+        inbox.join("new/a.mp3"),
+    )
+    .unwrap();
+    fs::copy(
+        data.join("library/metal/muldjord-chaos-god.mp3"),
+        inbox.join("b.mp3"),
+    )
+    .unwrap();
     fs::write(inbox.join("c.mp3"), "no audio").unwrap();
     let list = sandbox.path("list.m3u8");
     fs::write(&list, "inbox/new/a.mp3\ninbox/b.mp3\n").unwrap();
     let at = inbox.to_str().unwrap();
-    for asked in
-        [demo().run(["classify", at, "--format", "json"]), sandbox.run(["classify", at, "--format", "json"])]
-    {
+    for asked in [
+        demo().run(["classify", at, "--format", "json"]),
+        sandbox.run(["classify", at, "--format", "json"]),
+    ] {
         let answers = json(&asked);
-        let names: Vec<&str> =
-            answers.as_array().unwrap().iter().map(|a| a["path"].as_str().unwrap()).collect();
-        assert_eq!((code(&asked), names.len()), (1, 2), "{}", text(&asked.stderr));
-        assert!(names[0].ends_with("b.mp3") && names[1].ends_with("a.mp3"), "{names:?}");
-        assert!(text(&asked.stderr).contains("c.mp3"), "{}", text(&asked.stderr));
+        let names: Vec<&str> = answers
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|a| a["path"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            (code(&asked), names.len()),
+            (1, 2),
+            "{}",
+            text(&asked.stderr)
+        );
+        assert!(
+            names[0].ends_with("b.mp3") && names[1].ends_with("a.mp3"),
+            "{names:?}"
+        );
+        assert!(
+            text(&asked.stderr).contains("c.mp3"),
+            "{}",
+            text(&asked.stderr)
+        );
     }
     // One line each, where a list was asked about, and once what the answers rest on.
     let of_list = fine(demo().run(["classify", list.to_str().unwrap()]));
-    assert!(of_list.lines().count() == 4 && of_list.contains("how sure"), "{of_list}");
-    assert!(of_list.ends_with("\nfrom 43 labelled tracks of 6 genres\n"), "{of_list}");
+    assert!(
+        of_list.lines().count() == 4 && of_list.contains("how sure"),
+        "{of_list}"
+    );
+    assert!(
+        of_list.ends_with("\nfrom 43 labelled tracks of 6 genres\n"),
+        "{of_list}"
+    );
     fs::create_dir_all(sandbox.path("empty")).unwrap();
     let empty = sandbox.run(["classify", sandbox.path("empty").to_str().unwrap()]);
     assert!(
@@ -420,18 +691,29 @@ fn more_than_ten_candidates_are_counted() {
     let music = sandbox.path("take");
     fs::create_dir(&music).unwrap();
     for i in 0..12 {
-        fs::write(music.join(format!("take {i}.wav")), common::noise_wav(16_000, 4.0, i)).unwrap();
+        fs::write(
+            music.join(format!("take {i}.wav")),
+            common::noise_wav(16_000, 4.0, i),
+        )
+        .unwrap();
     }
     fine(sandbox.run([Path::new("add"), &music]));
     let several = text(&sandbox.run(["similar", "take"]).stderr);
-    assert!(several.contains("fits 12 tracks, of which these are the first 10"), "{several}");
+    assert!(
+        several.contains("fits 12 tracks, of which these are the first 10"),
+        "{several}"
+    );
 }
 
 #[test]
 fn trying_an_add_out_needs_no_library() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(["add", "--dry-run", &format!("{DEMO}/metal")]);
-    assert!(fine(&output).contains("would look at 8 files"), "{}", text(&output.stdout));
+    assert!(
+        fine(&output).contains("would look at 8 files"),
+        "{}",
+        text(&output.stdout)
+    );
     assert!(!sandbox.path("library").exists(), "and makes none");
 }
 
@@ -443,7 +725,10 @@ fn a_database_beyond_repair_is_told_with_what_to_do() {
     let output = sandbox.run(["repair"]);
     let message = text(&output.stderr);
     assert_eq!(code(&output), 2);
-    assert!(message.contains("put a backup of it back") && !message.contains("voisin repair"), "{message}");
+    assert!(
+        message.contains("put a backup of it back") && !message.contains("voisin repair"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -452,21 +737,39 @@ fn embedding_overwrites_nothing() {
     let music = sandbox.path("music");
     for (i, folder) in ["a", "b"].iter().enumerate() {
         fs::create_dir_all(music.join(folder)).unwrap();
-        fs::write(music.join(folder).join("1.wav"), common::noise_wav(16_000, 4.0, i as u64)).unwrap();
+        fs::write(
+            music.join(folder).join("1.wav"),
+            common::noise_wav(16_000, 4.0, i as u64),
+        )
+        .unwrap();
     }
     let embed = |paths: &[&Path], to: &str, more: &[&str]| {
         let mut command = sandbox.command(["embed", "--hop", "1"]);
-        command.args(paths).arg("--output").arg(sandbox.path(to)).args(more).output().unwrap()
+        command
+            .args(paths)
+            .arg("--output")
+            .arg(sandbox.path(to))
+            .args(more)
+            .output()
+            .unwrap()
     };
     let (a, b) = (music.join("a/1.wav"), music.join("b/1.wav"));
     fine(embed(&[&a, &b], "files", &[]));
     let (first, second) = (sandbox.path("files/a/1.npz"), sandbox.path("files/b/1.npz"));
-    assert_ne!(fs::read(&first).unwrap(), fs::read(second).unwrap(), "two files, two answers");
+    assert_ne!(
+        fs::read(&first).unwrap(),
+        fs::read(second).unwrap(),
+        "two files, two answers"
+    );
     // What is there stays, unless it is asked for.
     fs::write(&first, "mine").unwrap();
     let again = embed(&[&a, &b], "files", &[]);
     fine(&again);
-    assert!(text(&again.stderr).contains("2 files there already"), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("2 files there already"),
+        "{}",
+        text(&again.stderr)
+    );
     assert_eq!(fs::read(&first).unwrap(), b"mine");
     fine(embed(&[&a, &b], "files", &["--force"]));
     assert_ne!(fs::read(&first).unwrap(), b"mine");
@@ -485,8 +788,14 @@ fn embedding_overwrites_nothing() {
 fn reports_have_one_option_and_the_ending_that_they_are() {
     for verb in ["genre", "retrieval", "embedding"] {
         let message = said(&format!("eval {verb} --report x.txt"), 2);
-        assert!(message.contains("--report: expected a name that ends in ."), "{message}");
-        assert!(said(&format!("eval {verb} --join metal,polka"), 2).contains("no track of genre \"polka\""));
+        assert!(
+            message.contains("--report: expected a name that ends in ."),
+            "{message}"
+        );
+        assert!(
+            said(&format!("eval {verb} --join metal,polka"), 2)
+                .contains("no track of genre \"polka\"")
+        );
     }
     let page = demo().path("report.html");
     let line = format!(
@@ -496,16 +805,27 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
     let printed = fine(run(&line));
     assert!(fs::read_to_string(page).unwrap().contains("<html"));
     assert!(
-        printed.contains("Metal/Techno") && printed.contains("album") && !printed.contains("artist"),
+        printed.contains("Metal/Techno")
+            && printed.contains("album")
+            && !printed.contains("artist"),
         "{printed}"
     );
 }
 
 #[test]
 fn an_empty_variable_counts_as_none() {
-    let output = demo().command(["config", "--format", "json"]).env("VOISIN_LIBRARY", "").output().unwrap();
+    let output = demo()
+        .command(["config", "--format", "json"])
+        .env("VOISIN_LIBRARY", "")
+        .output()
+        .unwrap();
     let config = fine_json(output);
-    let library = config["settings"].as_array().unwrap().iter().find(|one| one["name"] == "library").unwrap();
+    let library = config["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "library")
+        .unwrap();
     assert_eq!(library["from"], "default", "{config}");
 }
 
@@ -520,19 +840,36 @@ fn a_shuffle_needs_no_number() {
 #[test]
 fn a_place_that_cannot_be_written_is_named_as_it_was_given() {
     let sandbox = Sandbox::new();
-    let (file, song) = (sandbox.path("afile"), format!("{DEMO}/metal/muldjord-chaos-god.mp3"));
+    let (file, song) = (
+        sandbox.path("afile"),
+        format!("{DEMO}/metal/muldjord-chaos-god.mp3"),
+    );
     fs::write(&file, "").unwrap();
     let embed = sandbox.run(["embed", &song, "--output", file.to_str().unwrap()]);
     let told = text(&embed.stderr);
     assert_eq!(code(&embed), 2, "{told}");
-    assert!(told.contains("afile: expected a folder, found a file") && !told.contains("os error"), "{told}");
-    let labels = demo().run(["labels", "export", sandbox.path("nowhere/x.csv").to_str().unwrap()]);
+    assert!(
+        told.contains("afile: expected a folder, found a file") && !told.contains("os error"),
+        "{told}"
+    );
+    let labels = demo().run([
+        "labels",
+        "export",
+        sandbox.path("nowhere/x.csv").to_str().unwrap(),
+    ]);
     let told = text(&labels.stderr);
     assert!(
         code(&labels) == 2 && told.contains("there is no folder") && !told.contains("os error"),
         "{told}"
     );
-    let map = demo().run(["map", "--output", sandbox.path("nowhere/map.html").to_str().unwrap()]);
+    let map = demo().run([
+        "map",
+        "--output",
+        sandbox.path("nowhere/map.html").to_str().unwrap(),
+    ]);
     let told = text(&map.stderr);
-    assert!(code(&map) == 2 && told.contains("there is no folder") && !told.contains("tmp-"), "{told}");
+    assert!(
+        code(&map) == 2 && told.contains("there is no folder") && !told.contains("tmp-"),
+        "{told}"
+    );
 }

@@ -14,7 +14,13 @@ fn widths(table: &str) -> Vec<usize> {
 #[test]
 fn tables_fit_the_terminal() {
     let at = |columns: &str, line: &str| {
-        fine(demo().command(line.split(' ')).env("COLUMNS", columns).output().unwrap())
+        fine(
+            demo()
+                .command(line.split(' '))
+                .env("COLUMNS", columns)
+                .output()
+                .unwrap(),
+        )
     };
     for line in [
         "similar id:24",
@@ -42,18 +48,42 @@ fn tables_fit_the_terminal() {
     assert!(widths(&at("60", "status")).into_iter().max() <= Some(60));
     // A card is read: nothing of it is cut, and only a path may be wider.
     let card = at("60", "show id:24");
-    assert!(card.lines().all(|line| line.chars().count() <= 60 || line.contains('/')), "{card}");
+    assert!(
+        card.lines()
+            .all(|line| line.chars().count() <= 60 || line.contains('/')),
+        "{card}"
+    );
     let whole = fine(run("show id:24"));
-    let words = |card: &str| card.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(card.split("nearest").next().unwrap()), words(whole.split("nearest").next().unwrap()));
+    let words = |card: &str| {
+        card.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        words(card.split("nearest").next().unwrap()),
+        words(whole.split("nearest").next().unwrap())
+    );
     let table = at("80", "similar chaos -l 3");
-    assert!(table.lines().next().unwrap().starts_with("   id   similarity  artist"), "{table}");
-    assert!(table.contains(".mp3") || table.contains(".ogg"), "paths keep their end:\n{table}");
+    assert!(
+        table
+            .lines()
+            .next()
+            .unwrap()
+            .starts_with("   id   similarity  artist"),
+        "{table}"
+    );
+    assert!(
+        table.contains(".mp3") || table.contains(".ogg"),
+        "paths keep their end:\n{table}"
+    );
     // At 80 columns a name of sixteen letters has room; the longest here has ten.
     let kin = at("74", "genres metal");
     assert!(kin.lines().take(6).all(|line| !line.contains('…')), "{kin}");
     // A width of 0 is none.
-    assert_eq!(at("0", "similar id:24 -l 3"), fine(run("similar id:24 -l 3")));
+    assert_eq!(
+        at("0", "similar id:24 -l 3"),
+        fine(run("similar id:24 -l 3"))
+    );
     // Colours as asked for.
     let bold = |more: &str| at("80", &format!("similar id:24 -l 1 {more}")).contains("\u{1b}[1m");
     assert!(bold("--color always") && !bold("--color never") && !bold("--color auto"));
@@ -66,24 +96,43 @@ fn words_of_tables_are_explained() {
         assert!(page.contains("cohesion") && page.contains("lift"), "{page}");
         // Laid out for 80 columns: nothing is broken anew. Behind it the page of help has the options of all verbs.
         let words = page.split("\n\nUsage").next().expect("what is before it");
-        assert!(words.lines().all(|line| line.chars().count() <= 79), "{page}");
-        assert!(page.contains("\n                   1, the mean of three measures"), "{page}");
+        assert!(
+            words.lines().all(|line| line.chars().count() <= 79),
+            "{page}"
+        );
+        assert!(
+            page.contains("\n                   1, the mean of three measures"),
+            "{page}"
+        );
     }
     let help = fine(run("similar --help"));
-    assert!(!help.contains("--dtype") && help.contains("--library"), "{help}");
+    assert!(
+        !help.contains("--dtype") && help.contains("--library"),
+        "{help}"
+    );
     assert!(fine(run("--help")).contains("--dtype"));
 }
 
 #[test]
 fn voters_stand_nearest_first_and_their_weights_are_explained() {
     let answer = &json(run("classify id:1 --format json"))[0];
-    let similarities: Vec<f64> =
-        answer["evidence"].as_array().unwrap().iter().map(|v| v["similarity"].as_f64().unwrap()).collect();
-    assert!(similarities.len() > 5 && similarities.is_sorted_by(|a, b| a >= b), "{similarities:?}");
+    let similarities: Vec<f64> = answer["evidence"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["similarity"].as_f64().unwrap())
+        .collect();
+    assert!(
+        similarities.len() > 5 && similarities.is_sorted_by(|a, b| a >= b),
+        "{similarities:?}"
+    );
     let nearest = fine_json(run("similar id:1 -l 1 --format json"));
     assert_eq!(answer["evidence"][0]["id"], nearest["neighbours"][0]["id"]);
     let table = fine(run("classify id:1"));
-    assert!(table.contains("labelled tracks voted, nearest first; a weight falls by"), "{table}");
+    assert!(
+        table.contains("labelled tracks voted, nearest first; a weight falls by"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -96,16 +145,35 @@ fn a_log_of_an_add_tells_each_failure_once() {
     let added = sandbox.run([Path::new("add"), &music]);
     let said = text(&added.stderr);
     assert_eq!(said.matches("b.mp3").count(), 1, "{said}");
-    assert!(!said.contains("a.wav") && !said.contains("voisin failed"), "{said}");
+    assert!(
+        !said.contains("a.wav") && !said.contains("voisin failed"),
+        "{said}"
+    );
     // Of what has gone something is said, wherever it is asked about.
     let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(text(&nothing.stderr).contains("nothing to remove"), "{}", text(&nothing.stderr));
+    assert!(
+        text(&nothing.stderr).contains("nothing to remove"),
+        "{}",
+        text(&nothing.stderr)
+    );
     fs::remove_file(music.join("a.wav")).unwrap();
-    let verified = sandbox.command(["verify", "--deep"]).env("COLUMNS", "80").output().unwrap();
+    let verified = sandbox
+        .command(["verify", "--deep"])
+        .env("COLUMNS", "80")
+        .output()
+        .unwrap();
     assert_eq!(code(&verified), 1, "{}", text(&verified.stdout));
-    assert!(text(&verified.stdout).contains("(voisin remove --missing)"), "{}", text(&verified.stdout));
+    assert!(
+        text(&verified.stdout).contains("(voisin remove --missing)"),
+        "{}",
+        text(&verified.stdout)
+    );
     let removed = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(text(&removed.stderr).contains("would remove 1 file and 1 track"), "{}", text(&removed.stderr));
+    assert!(
+        text(&removed.stderr).contains("would remove 1 file and 1 track"),
+        "{}",
+        text(&removed.stderr)
+    );
     let removed = fine(removed);
     assert!(removed.contains("a.wav"), "{removed}");
     let retried = sandbox.run(["retry", "nosuchpath"]);
@@ -116,11 +184,16 @@ fn a_log_of_an_add_tells_each_failure_once() {
 fn scales_are_said_where_they_are_shown() {
     let genre = fine(run("genres metal"));
     let header = genre.lines().nth(1).unwrap();
-    assert!(header.contains("centroids 0–2") && header.contains("neighbourhoods 0–2"), "{header}");
+    assert!(
+        header.contains("centroids 0–2") && header.contains("neighbourhoods 0–2"),
+        "{header}"
+    );
     assert!(fine(run("genres")).contains("distance, 0 to 1"));
     let walk = demo().run(["path", "id:1", "id:24"]);
     assert!(fine(&walk).lines().next().unwrap().contains("distance"));
-    assert!(text(&walk.stderr).contains("largest step") && text(&walk.stderr).contains("(distance)"));
+    assert!(
+        text(&walk.stderr).contains("largest step") && text(&walk.stderr).contains("(distance)")
+    );
 }
 
 /// Through `script`, which gives the program a terminal; skipped where there is none.
@@ -135,21 +208,37 @@ fn long_commands_show_that_they_are_at_work() {
     }
     fine(sandbox.run(["add", sandbox.path("music").to_str().unwrap()]));
     let on_terminal = |seconds: u32, verb: &str| {
-        let line = format!("(sleep {seconds}; echo id:1) | {} {verb} -", env!("CARGO_BIN_EXE_voisin"));
+        let line = format!(
+            "(sleep {seconds}; echo id:1) | {} {verb} -",
+            env!("CARGO_BIN_EXE_voisin")
+        );
         let mut command = std::process::Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).env("VOISIN_LIBRARY", sandbox.path("library"));
-        command.env("TERM", "xterm").output().map(|output| (code(&output), text(&output.stdout)))
+        command
+            .args(["-qec", &line, "/dev/null"])
+            .env("VOISIN_LIBRARY", sandbox.path("library"));
+        command
+            .env("TERM", "xterm")
+            .output()
+            .map(|output| (code(&output), text(&output.stdout)))
     };
     let Ok((ending, slow)) = on_terminal(3, "similar") else {
-        assert!(std::env::var_os("CI").is_none(), "script (util-linux) is not installed");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "script (util-linux) is not installed"
+        );
         println!("skipped: script (util-linux) is not installed");
         return;
     };
     assert_eq!(ending, 0, "{slow}");
     // Not for what is done in two seconds; and what was shown is wiped before anything else, and at the end.
-    assert!(slow.contains("working, ") && !slow.contains("working, 0s"), "{slow:?}");
+    assert!(
+        slow.contains("working, ") && !slow.contains("working, 0s"),
+        "{slow:?}"
+    );
     for shown in slow.split("working, ").skip(1) {
-        let next = shown.find(|c: char| !c.is_ascii_digit() && !"s \r".contains(c)).unwrap();
+        let next = shown
+            .find(|c: char| !c.is_ascii_digit() && !"s \r".contains(c))
+            .unwrap();
         assert!(shown[next..].starts_with("\u{1b}["), "{slow:?}");
     }
     let (_, quick) = on_terminal(0, "similar").unwrap();

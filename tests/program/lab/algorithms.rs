@@ -4,8 +4,8 @@ use ndarray::Array2;
 use serde_json::Value;
 use voisin_learn::metrics;
 use voisin_learn::{
-    Bayes, BayesSettings, Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings,
-    Lda, Logistic, Metric, Penalty, Training, Weighting, couple,
+    Bayes, BayesSettings, Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn,
+    KnnSettings, Lda, Logistic, Metric, Penalty, Training, Weighting, couple,
 };
 
 fn golden(name: &str) -> Value {
@@ -14,7 +14,12 @@ fn golden(name: &str) -> Value {
 }
 
 fn floats(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
 }
 
 fn rows(value: &Value) -> Vec<Vec<f64>> {
@@ -24,7 +29,11 @@ fn rows(value: &Value) -> Vec<Vec<f64>> {
 fn matrix(value: &Value) -> Array2<f32> {
     let rows = rows(value);
     let shape = (rows.len(), rows[0].len());
-    Array2::from_shape_vec(shape, rows.into_iter().flatten().map(|v| v as f32).collect()).unwrap()
+    Array2::from_shape_vec(
+        shape,
+        rows.into_iter().flatten().map(|v| v as f32).collect(),
+    )
+    .unwrap()
 }
 
 /// The largest difference between two tables of numbers.
@@ -32,7 +41,10 @@ fn apart(ours: impl IntoIterator<Item = f64>, theirs: &Value) -> f64 {
     let theirs: Vec<f64> = rows(theirs).concat();
     let ours: Vec<f64> = ours.into_iter().collect();
     assert_eq!(ours.len(), theirs.len());
-    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    ours.iter()
+        .zip(theirs)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
 }
 
 struct Data {
@@ -46,7 +58,10 @@ struct Data {
 impl Data {
     fn read() -> Self {
         let golden = golden("algorithms.json");
-        let class_of: Vec<usize> = floats(&golden["y"]).into_iter().map(|y| y as usize).collect();
+        let class_of: Vec<usize> = floats(&golden["y"])
+            .into_iter()
+            .map(|y| y as usize)
+            .collect();
         Self {
             x: matrix(&golden["x"]),
             queries: matrix(&golden["queries"]),
@@ -57,13 +72,22 @@ impl Data {
     }
 
     fn training(&self) -> Training<'_> {
-        Training { x: self.x.view(), class_of: &self.class_of, classes: 3, folds: &self.folds, seed: 1 }
+        Training {
+            x: self.x.view(),
+            class_of: &self.class_of,
+            classes: 3,
+            folds: &self.folds,
+            seed: 1,
+        }
     }
 
     fn is_near(&self, name: &str, model: &dyn FittedClassifier, bound: f64) {
         let p = model.probabilities(self.queries.view());
         let apart = apart(p.iter().map(|p| f64::from(*p)), &self.golden[name]);
-        assert!(apart < bound, "{name}: {apart} from scikit-learn's probabilities");
+        assert!(
+            apart < bound,
+            "{name}: {apart} from scikit-learn's probabilities"
+        );
     }
 }
 
@@ -75,16 +99,44 @@ fn neighbours_and_their_votes_are_scikit_learns() {
         ("knn_distance", 7, Metric::Euclid, Weighting::Distance),
         ("knn_cosine", 10, Metric::Cosine, Weighting::Uniform),
     ] {
-        let knn = Knn::fit(&data.training(), KnnSettings { k, metric, weights, smoothing: 0.0 });
+        let knn = Knn::fit(
+            &data.training(),
+            KnnSettings {
+                k,
+                metric,
+                weights,
+                smoothing: 0.0,
+            },
+        );
         data.is_near(name, &knn, 1e-6);
         // by half a neighbour of every class, as it is used, the same class is likeliest and none impossible
-        let usual = Knn::fit(&data.training(), KnnSettings { k, metric, weights, ..KnnSettings::default() });
-        let both = [knn.probabilities(data.queries.view()), usual.probabilities(data.queries.view())];
-        let answers = both.each_ref().map(|p| p.outer_iter().map(metrics::argmax).collect::<Vec<_>>());
-        assert!(answers[0] == answers[1] && both[1].iter().all(|p| *p > 0.03), "{name}");
+        let usual = Knn::fit(
+            &data.training(),
+            KnnSettings {
+                k,
+                metric,
+                weights,
+                ..KnnSettings::default()
+            },
+        );
+        let both = [
+            knn.probabilities(data.queries.view()),
+            usual.probabilities(data.queries.view()),
+        ];
+        let answers = both
+            .each_ref()
+            .map(|p| p.outer_iter().map(metrics::argmax).collect::<Vec<_>>());
+        assert!(
+            answers[0] == answers[1] && both[1].iter().all(|p| *p > 0.03),
+            "{name}"
+        );
         let theirs: Vec<Vec<f64>> = rows(&data.golden[&format!("{name}_neighbours")]);
         for (mine, theirs) in knn.neighbours(data.queries.view()).iter().zip(theirs) {
-            assert_eq!(mine.iter().map(|(row, _)| *row as f64).collect::<Vec<_>>(), theirs, "{name}");
+            assert_eq!(
+                mine.iter().map(|(row, _)| *row as f64).collect::<Vec<_>>(),
+                theirs,
+                "{name}"
+            );
         }
     }
 }
@@ -93,7 +145,11 @@ fn neighbours_and_their_votes_are_scikit_learns() {
 fn closed_forms_are_scikit_learns() {
     let data = Data::read();
     // probabilities are kept in single precision
-    data.is_near("bayes", &Bayes::fit(&data.training(), BayesSettings::default()), 1e-7);
+    data.is_near(
+        "bayes",
+        &Bayes::fit(&data.training(), BayesSettings::default()),
+        1e-7,
+    );
     data.is_near("lda", &Lda::fit(&data.training()), 1e-6);
 }
 
@@ -109,26 +165,44 @@ fn logistic_regression_is_scikit_learns() {
     data.is_near("logistic_l1", &sparse, 1e-3);
     // the same weights are nothing, so the same columns are left out
     let theirs = rows(&data.golden["logistic_l1_weights"]);
-    let used = (0..7).filter(|&column| theirs.iter().any(|weights| weights[column] != 0.0)).count();
-    assert_eq!(sparse.note(), Some(format!("{used} of 7 columns have weights")));
+    let used = (0..7)
+        .filter(|&column| theirs.iter().any(|weights| weights[column] != 0.0))
+        .count();
+    assert_eq!(
+        sparse.note(),
+        Some(format!("{used} of 7 columns have weights"))
+    );
 }
 
 #[test]
 fn one_tree_splits_as_scikit_learns() {
     let data = Data::read();
-    let settings =
-        ForestSettings { trees: 1, columns: 7, depth: 3, bootstrap: false, ..ForestSettings::default() };
+    let settings = ForestSettings {
+        trees: 1,
+        columns: 7,
+        depth: 3,
+        bootstrap: false,
+        ..ForestSettings::default()
+    };
     let tree = Forest::fit(&data.training(), settings);
     data.is_near("tree", &tree, 1e-6);
     let own = tree.importances().unwrap();
     let theirs = floats(&data.golden["tree_importances"]);
-    assert!(own.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{own:?} {theirs:?}");
+    assert!(
+        own.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6),
+        "{own:?} {theirs:?}"
+    );
 }
 
 #[test]
 fn boosting_is_xgboosts() {
     let data = Data::read();
-    let settings = BoostSettings { rounds: 10, rows: 1.0, columns: 1.0, ..BoostSettings::default() };
+    let settings = BoostSettings {
+        rounds: 10,
+        rows: 1.0,
+        columns: 1.0,
+        ..BoostSettings::default()
+    };
     let boost = Boost::fit(&data.training(), settings);
     let margins = boost.margins(data.queries.view());
     let apart = apart(margins.iter().copied(), &data.golden["boost_margins"]);
@@ -140,7 +214,13 @@ fn boosting_is_xgboosts() {
 fn coupling_solves_its_problem() {
     let golden = golden("algorithms.json");
     let pairs = rows(&golden["pairs"]);
-    let mut p = Array2::from_shape_fn((5, 5), |(i, j)| if i < 4 && j < 4 { pairs[i][j] } else { f64::NAN });
+    let mut p = Array2::from_shape_fn((5, 5), |(i, j)| {
+        if i < 4 && j < 4 {
+            pairs[i][j]
+        } else {
+            f64::NAN
+        }
+    });
     p.diag_mut().fill(f64::NAN);
     let found = couple(&p);
     for (mine, theirs) in found.iter().zip(floats(&golden["coupled"])) {
@@ -152,7 +232,10 @@ fn coupling_solves_its_problem() {
 #[test]
 fn measures_are_scikit_learns() {
     let golden = golden("measures.json");
-    let truth: Vec<usize> = floats(&golden["truth"]).into_iter().map(|t| t as usize).collect();
+    let truth: Vec<usize> = floats(&golden["truth"])
+        .into_iter()
+        .map(|t| t as usize)
+        .collect();
     let p = rows(&golden["probabilities"]);
     let answers: Vec<usize> = p.iter().map(metrics::argmax).collect();
     let m = metrics::confusion(&truth, &answers, 4);
@@ -163,7 +246,10 @@ fn measures_are_scikit_learns() {
         ("brier", metrics::brier(&truth, &p)),
     ] {
         let theirs = golden[name].as_f64().unwrap();
-        assert!((mine - theirs).abs() < 1e-9, "{name}: {mine}, scikit-learn {theirs}");
+        assert!(
+            (mine - theirs).abs() < 1e-9,
+            "{name}: {mine}, scikit-learn {theirs}"
+        );
     }
     for (class, curve) in golden["curves"].as_array().unwrap().iter().enumerate() {
         let scores: Vec<f64> = p.iter().map(|p| p[class]).collect();
@@ -172,7 +258,10 @@ fn measures_are_scikit_learns() {
         let (recall, precision) = (floats(&curve[0]), floats(&curve[1]));
         assert_eq!(mine.len(), recall.len());
         for (at, (r, p)) in mine.into_iter().enumerate() {
-            assert!((r - recall[at]).abs() < 1e-9 && (p - precision[at]).abs() < 1e-9, "class {class}, {at}");
+            assert!(
+                (r - recall[at]).abs() < 1e-9 && (p - precision[at]).abs() < 1e-9,
+                "class {class}, {at}"
+            );
         }
     }
 }

@@ -14,33 +14,77 @@ fn a_challenge_as_printed() {
     let sandbox = Sandbox::new();
     let from = made.join("challenge");
     let [train, test] = ["train", "test"].map(|part| {
-        format!("table:{},audio={}", from.join(format!("{part}.csv")).display(), from.join(part).display())
+        format!(
+            "table:{},audio={}",
+            from.join(format!("{part}.csv")).display(),
+            from.join(part).display()
+        )
     });
     let run = sandbox.path("challenge");
     let run = run.to_str().unwrap();
     let cache = sandbox.path("cache");
     let cache = cache.to_str().unwrap();
-    let more = ["--algorithm", "knn,logistic", "--folds", "3", "--split", "track", "--features", FEATURES];
-    let output = sandbox.run(["train", "classifier", &train, run, "--cache", cache].iter().chain(&more));
+    let more = [
+        "--algorithm",
+        "knn,logistic",
+        "--folds",
+        "3",
+        "--split",
+        "track",
+        "--features",
+        FEATURES,
+    ];
+    let output = sandbox.run(
+        ["train", "classifier", &train, run, "--cache", cache]
+            .iter()
+            .chain(&more),
+    );
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     // one file that does not decode: its row is there all the same
     let audio = sandbox.path("test");
     fs::create_dir(&audio).unwrap();
-    let files: BTreeSet<_> =
-        fs::read_dir(from.join("test")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: BTreeSet<_> = fs::read_dir(from.join("test"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     for (at, file) in files.iter().enumerate() {
         let to = audio.join(file.file_name().unwrap());
-        if at == 0 { fs::write(to, b"no audio").unwrap() } else { fs::copy(file, to).map(|_| ()).unwrap() }
+        if at == 0 {
+            fs::write(to, b"no audio").unwrap()
+        } else {
+            fs::copy(file, to).map(|_| ()).unwrap()
+        }
     }
-    let test_here = format!("table:{},audio={}", from.join("test.csv").display(), audio.display());
-    let (out, sample, truth) =
-        (sandbox.path("s.csv"), from.join("sample_submission.csv"), from.join("truth.csv"));
+    let test_here = format!(
+        "table:{},audio={}",
+        from.join("test.csv").display(),
+        audio.display()
+    );
+    let (out, sample, truth) = (
+        sandbox.path("s.csv"),
+        from.join("sample_submission.csv"),
+        from.join("truth.csv"),
+    );
     let [out, sample, truth] = [&out, &sample, &truth].map(|path| path.to_str().unwrap());
-    let ask =
-        ["classify", "--with", run, &test_here, "--cache", cache, "--submission", out, "--like", sample];
+    let ask = [
+        "classify",
+        "--with",
+        run,
+        &test_here,
+        "--cache",
+        cache,
+        "--submission",
+        out,
+        "--like",
+        sample,
+    ];
     let output = sandbox.run(ask);
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("answered with the commonest class"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("answered with the commonest class"),
+        "{}",
+        text(&output.stderr)
+    );
     let lines = |path: &str| -> Vec<String> {
         fs::read_to_string(path)
             .unwrap()
@@ -48,27 +92,55 @@ fn a_challenge_as_printed() {
             .map(|line| line.rsplit_once(',').unwrap().0.to_owned())
             .collect()
     };
-    assert_eq!(lines(out), lines(sample), "header, titles and their order are the sample's");
+    assert_eq!(
+        lines(out),
+        lines(sample),
+        "header, titles and their order are the sample's"
+    );
     let answers: BTreeSet<String> = fs::read_to_string(out)
         .unwrap()
         .lines()
         .skip(1)
         .map(|line| line.rsplit_once(',').unwrap().1.to_owned())
         .collect();
-    assert!(answers.iter().all(|answer| ["1", "2", "3", "4"].contains(&answer.as_str())), "{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| ["1", "2", "3", "4"].contains(&answer.as_str())),
+        "{answers:?}"
+    );
     // the same bytes again, and without a sample in the order of the table
     let before = fs::read(out).unwrap();
     sandbox.run(ask);
     assert_eq!(before, fs::read(out).unwrap());
     let plain = sandbox.path("plain.csv");
     let plain = plain.to_str().unwrap();
-    fine(sandbox.run(["classify", "--with", run, &test, "--cache", cache, "--submission", plain]));
+    fine(sandbox.run([
+        "classify",
+        "--with",
+        run,
+        &test,
+        "--cache",
+        cache,
+        "--submission",
+        plain,
+    ]));
     let titles = |path: &str| -> Vec<String> {
         let mut reader = csv::Reader::from_path(path).unwrap();
-        reader.records().map(|row| row.unwrap()[0].to_owned()).collect()
+        reader
+            .records()
+            .map(|row| row.unwrap()[0].to_owned())
+            .collect()
     };
-    assert_eq!(titles(plain), titles(from.join("test.csv").to_str().unwrap()));
-    assert!(fs::read_to_string(plain).unwrap().starts_with("titre,id_genre\n"));
+    assert_eq!(
+        titles(plain),
+        titles(from.join("test.csv").to_str().unwrap())
+    );
+    assert!(
+        fs::read_to_string(plain)
+            .unwrap()
+            .starts_with("titre,id_genre\n")
+    );
     // a jury's score: four made-up styles are easy
     let score = fine_json(sandbox.run([
         "eval",
@@ -80,8 +152,17 @@ fn a_challenge_as_printed() {
         "--format",
         "json",
     ]));
-    assert_eq!((score["rows"].as_u64(), score["missing"].as_array().map(Vec::len)), (Some(8), Some(0)));
-    assert!(score["accuracy"]["value"].as_f64().unwrap() >= 0.5, "{score}");
+    assert_eq!(
+        (
+            score["rows"].as_u64(),
+            score["missing"].as_array().map(Vec::len)
+        ),
+        (Some(8), Some(0))
+    );
+    assert!(
+        score["accuracy"]["value"].as_f64().unwrap() >= 0.5,
+        "{score}"
+    );
     // a sample that wants what is not there is refused before anything is written
     let odd = sandbox.path("odd.csv");
     fs::write(&odd, "titre,id_genre\nnobody knows,1\n").unwrap();
@@ -106,13 +187,29 @@ fn a_challenge_as_printed() {
     assert!(!never.exists());
     // answers without a challenge: files and folders
     let one = files.iter().nth(1).unwrap().to_str().unwrap();
-    let said = fine_json(sandbox.run(["classify", "--with", run, one, "--cache", cache, "--format", "json"]));
-    let p: f64 = said[0]["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    let said = fine_json(sandbox.run([
+        "classify", "--with", run, one, "--cache", cache, "--format", "json",
+    ]));
+    let p: f64 = said[0]["probabilities"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|p| p.as_f64().unwrap())
+        .sum();
     assert!((p - 1.0).abs() < 1e-3, "{said}");
     let folder = audio.to_str().unwrap();
-    let some = sandbox.run(["classify", "--with", run, folder, "--cache", cache, "--format", "json"]);
-    assert_eq!((code(&some), json(&some).as_array().map(Vec::len)), (1, Some(7)));
+    let some = sandbox.run([
+        "classify", "--with", run, folder, "--cache", cache, "--format", "json",
+    ]);
+    assert_eq!(
+        (code(&some), json(&some).as_array().map(Vec::len)),
+        (1, Some(7))
+    );
     // nothing that is no run answers
     let not = sandbox.run(["classify", "--with", folder, one]);
-    assert!(code(&not) == 2 && text(&not.stderr).contains("config.toml"), "{}", text(&not.stderr));
+    assert!(
+        code(&not) == 2 && text(&not.stderr).contains("config.toml"),
+        "{}",
+        text(&not.stderr)
+    );
 }

@@ -27,7 +27,10 @@ pub(crate) fn made() -> Option<&'static Path> {
         match command.output() {
             Ok(output) if output.status.success() => Some(folder),
             other => {
-                assert!(std::env::var_os("CI").is_none(), "scripts/make_lab_data.py: {other:?}");
+                assert!(
+                    std::env::var_os("CI").is_none(),
+                    "scripts/make_lab_data.py: {other:?}"
+                );
                 eprintln!("skipped: python3 is needed for scripts/make_lab_data.py");
                 None
             }
@@ -44,16 +47,39 @@ fn data(kind: &str, path: &Path) -> String {
 fn the_free_music_archives_layout_is_counted_exactly() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
-    let output = sandbox.run(["dataset", &data("fma", &made.join("fma")), "--format", "json"]);
+    let output = sandbox.run([
+        "dataset",
+        &data("fma", &made.join("fma")),
+        "--format",
+        "json",
+    ]);
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
     let said = json(&output);
     // 64 rows; 2 medium, 2 large, 1 without a genre; 1 without audio, 1 empty, 1 truncated, 1 silent
-    assert_eq!((said["tracks"].as_u64(), said["classes"].as_array().map(Vec::len)), (Some(55), Some(8)));
-    let failures: Vec<&str> =
-        said["failures"].as_array().unwrap().iter().map(|pair| pair[1].as_str().unwrap()).collect();
+    assert_eq!(
+        (
+            said["tracks"].as_u64(),
+            said["classes"].as_array().map(Vec::len)
+        ),
+        (Some(55), Some(8))
+    );
+    let failures: Vec<&str> = said["failures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| pair[1].as_str().unwrap())
+        .collect();
     assert_eq!(failures.len(), 4, "{failures:?}");
-    assert!(failures.iter().any(|why| why.starts_with("no audio: expected ")), "{failures:?}");
-    assert!(failures.contains(&"silent from beginning to end"), "{failures:?}");
+    assert!(
+        failures
+            .iter()
+            .any(|why| why.starts_with("no audio: expected ")),
+        "{failures:?}"
+    );
+    assert!(
+        failures.contains(&"silent from beginning to end"),
+        "{failures:?}"
+    );
     assert_eq!(said["short"].as_array().unwrap().len(), 1);
     assert!(
         said["split"].as_str().unwrap().starts_with(
@@ -62,22 +88,45 @@ fn the_free_music_archives_layout_is_counted_exactly() {
         "{}",
         said["split"]
     );
-    assert_eq!(said["leak"]["shared"][1]["artists"].as_array().unwrap().len(), 0);
-    assert_eq!(said["notes"][0], "1 row of the subset has no top genre: left out");
+    assert_eq!(
+        said["leak"]["shared"][1]["artists"]
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+    assert_eq!(
+        said["notes"][0],
+        "1 row of the subset has no top genre: left out"
+    );
     assert_eq!(said["licences"].as_object().unwrap().len(), 3);
     let medium = data("fma", &made.join("fma")) + ",subset=medium";
-    assert_eq!(json(sandbox.run(["dataset", &medium, "--format", "json"]))["tracks"], 57);
+    assert_eq!(
+        json(sandbox.run(["dataset", &medium, "--format", "json"]))["tracks"],
+        57
+    );
     // a bare path is known by what lies in it, and a table goes out and comes in again
     let table = sandbox.path("table.csv");
     let bare = made.join("fma");
-    let output = sandbox.run(["dataset", bare.to_str().unwrap(), "--output", table.to_str().unwrap()]);
-    assert!(text(&output.stderr).contains("read as fma:"), "{}", text(&output.stderr));
+    let output = sandbox.run([
+        "dataset",
+        bare.to_str().unwrap(),
+        "--output",
+        table.to_str().unwrap(),
+    ]);
     assert!(
-        text(&output.stdout)
-            .contains("55 tracks, 8 classes; 4 that cannot be used, 1 too short; 0 artists on two sides")
+        text(&output.stderr).contains("read as fma:"),
+        "{}",
+        text(&output.stderr)
     );
+    assert!(text(&output.stdout).contains(
+        "55 tracks, 8 classes; 4 that cannot be used, 1 too short; 0 artists on two sides"
+    ));
     let again = json(sandbox.run(["dataset", &data("table", &table), "--format", "json"]));
-    assert_eq!((again["tracks"].as_u64(), again["artists"].as_u64()), (Some(55), said["artists"].as_u64()));
+    assert_eq!(
+        (again["tracks"].as_u64(), again["artists"].as_u64()),
+        (Some(55), said["artists"].as_u64())
+    );
 }
 
 #[test]
@@ -87,11 +136,23 @@ fn a_folder_for_each_genre_with_its_lists() {
     let lists = format!("lists:{}", made.join("genre_lists").display());
     let genres = data("folder", &made.join("genres_original"));
     let said = json(sandbox.run(["dataset", &genres, "--split", &lists, "--format", "json"]));
-    assert_eq!((said["tracks"].as_u64(), said["failures"].as_array().map(Vec::len)), (Some(47), Some(1)));
+    assert_eq!(
+        (
+            said["tracks"].as_u64(),
+            said["failures"].as_array().map(Vec::len)
+        ),
+        (Some(47), Some(1))
+    );
     let split = said["split"].as_str().unwrap();
-    assert!(split.starts_with("split by lists: 32 / 8 / 7; tracks at random, artists unknown"), "{split}");
+    assert!(
+        split.starts_with("split by lists: 32 / 8 / 7; tracks at random, artists unknown"),
+        "{split}"
+    );
     // Nobody's artist is known, so what is known of music by artists is not said of it.
-    assert!(split.contains("share a maker") && !split.contains("11 points"), "{split}");
+    assert!(
+        split.contains("share a maker") && !split.contains("11 points"),
+        "{split}"
+    );
 }
 
 /// A folder of tones and noises, each of its own, and a table beside it.
@@ -110,12 +171,22 @@ impl Shelf {
         }
         let path = sandbox.path("table.csv");
         fs::write(&path, table).unwrap();
-        Self { sandbox, table: path }
+        Self {
+            sandbox,
+            table: path,
+        }
     }
 
     fn said(&self) -> serde_json::Value {
-        let data = format!("table:{},audio={}", self.table.display(), self.sandbox.path("audio").display());
-        json(self.sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))
+        let data = format!(
+            "table:{},audio={}",
+            self.table.display(),
+            self.sandbox.path("audio").display()
+        );
+        json(
+            self.sandbox
+                .run(["dataset", &data, "--split", "track", "--format", "json"]),
+        )
     }
 }
 
@@ -137,7 +208,11 @@ fn tables_are_read_as_people_write_them() {
         assert_eq!(said["failures"].as_array().unwrap().len(), 0, "{said}");
         let classes = said["classes"].as_array().unwrap();
         // in the order of numbers, and text all the same
-        assert_eq!((&classes[0]["name"], &classes[1]["name"]), (&"3".into(), &"10".into()), "{said}");
+        assert_eq!(
+            (&classes[0]["name"], &classes[1]["name"]),
+            (&"3".into(), &"10".into()),
+            "{said}"
+        );
         let notes = said["notes"].to_string();
         assert!(note.is_none_or(|note| notes.contains(note)), "{notes}");
     }
@@ -146,7 +221,11 @@ fn tables_are_read_as_people_write_them() {
 #[test]
 fn missing_and_double_titles_are_told_and_stop_nothing() {
     let files = ["a.wav", "b.wav", "x/b.wav", "left over.wav"];
-    let said = Shelf::new(&files, b"titre,genre\na,rock\na,rock\na,pop\nb,pop\nnowhere,pop\n,rock\n").said();
+    let said = Shelf::new(
+        &files,
+        b"titre,genre\na,rock\na,rock\na,pop\nb,pop\nnowhere,pop\n,rock\n",
+    )
+    .said();
     assert_eq!(said["tracks"], 1);
     let failures = said["failures"].to_string();
     for expected in [
@@ -158,10 +237,23 @@ fn missing_and_double_titles_are_told_and_stop_nothing() {
     ] {
         assert!(failures.contains(expected), "{expected}: {failures}");
     }
-    assert!(said["notes"][0].as_str().unwrap().starts_with("3 files below audio= that no row"), "{said}");
+    assert!(
+        said["notes"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("3 files below audio= that no row"),
+        "{said}"
+    );
     // half a folder in a table is the usual case, and no failure
-    let shelf = Shelf::new(&["a.wav", "b.wav", "c.wav"], b"titre,genre\na,rock\nb,pop\n");
-    let data = format!("table:{},audio={}", shelf.table.display(), shelf.sandbox.path("audio").display());
+    let shelf = Shelf::new(
+        &["a.wav", "b.wav", "c.wav"],
+        b"titre,genre\na,rock\nb,pop\n",
+    );
+    let data = format!(
+        "table:{},audio={}",
+        shelf.table.display(),
+        shelf.sandbox.path("audio").display()
+    );
     assert_eq!(code(&shelf.sandbox.run(["dataset", &data])), 0);
 }
 
@@ -174,7 +266,11 @@ fn dataset_check_finds_leaks_between_parts() {
         // the last is a copy of the first
         let tone = f64::from(if i == 7 { 0 } else { i });
         fs::write(path, tone_wav(8000, 1.0, 200.0 + 50.0 * tone, 0.4)).unwrap();
-        let artist = if i == 6 { "Artist 1".to_owned() } else { format!("artist {i}") };
+        let artist = if i == 6 {
+            "Artist 1".to_owned()
+        } else {
+            format!("artist {i}")
+        };
         table += &format!(
             "{i}.wav,{},{artist},{}\n",
             ["a", "b"][i as usize % 2],
@@ -184,10 +280,24 @@ fn dataset_check_finds_leaks_between_parts() {
     fs::write(sandbox.path("t.csv"), &table).unwrap();
     let data = data("table", &sandbox.path("t.csv"));
     let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
-    assert_eq!(leak["shared"][1]["artists"], serde_json::json!(["artist 1"]), "{leak}");
-    assert_eq!(leak["shared"][1]["same_audio"], serde_json::json!([["0.wav", "7.wav"]]));
-    assert_eq!(leak["contradictions"], serde_json::json!([["0.wav", "7.wav"]]));
-    let clean = table.lines().filter(|line| !line.starts_with(['6', '7'])).collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        leak["shared"][1]["artists"],
+        serde_json::json!(["artist 1"]),
+        "{leak}"
+    );
+    assert_eq!(
+        leak["shared"][1]["same_audio"],
+        serde_json::json!([["0.wav", "7.wav"]])
+    );
+    assert_eq!(
+        leak["contradictions"],
+        serde_json::json!([["0.wav", "7.wav"]])
+    );
+    let clean = table
+        .lines()
+        .filter(|line| !line.starts_with(['6', '7']))
+        .collect::<Vec<_>>()
+        .join("\n");
     fs::write(sandbox.path("t.csv"), clean).unwrap();
     let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
     assert_eq!(leak["shared"][1]["artists"], serde_json::json!([]));
@@ -202,16 +312,38 @@ fn copies_are_found_by_listening_and_equal_rows_by_their_numbers() {
     let sandbox = Sandbox::new();
     let mut table = "path,genre,artist,split\n".to_owned();
     for seed in 1..7u64 {
-        fs::write(sandbox.path(&format!("{seed}.wav")), noise_wav(8000, 6.0, seed)).unwrap();
-        table += &format!("{seed}.wav,{},artist {seed},train\n", ["a", "b"][seed as usize % 2]);
+        fs::write(
+            sandbox.path(&format!("{seed}.wav")),
+            noise_wav(8000, 6.0, seed),
+        )
+        .unwrap();
+        table += &format!(
+            "{seed}.wav,{},artist {seed},train\n",
+            ["a", "b"][seed as usize % 2]
+        );
     }
     // the first softer, four times, the second without its beginning
-    let copies = [(1, "", 2, 0), (1, "b", 3, 0), (1, "c", 4, 0), (1, "d", 5, 0), (2, "", 1, 4000)];
+    let copies = [
+        (1, "", 2, 0),
+        (1, "b", 3, 0),
+        (1, "c", 4, 0),
+        (1, "d", 5, 0),
+        (2, "", 1, 4000),
+    ];
     for (seed, which, by, from) in copies {
         let bytes = noise_wav(8000, 6.0, seed);
-        let samples = bytes[44..].chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]]) / by);
-        let samples: Vec<f32> = samples.skip(from).map(|sample| f32::from(sample) / 32_768.0).collect();
-        fs::write(sandbox.path(&format!("copy {seed}{which}.wav")), samples_wav(8000, &samples)).unwrap();
+        let samples = bytes[44..]
+            .chunks_exact(2)
+            .map(|two| i16::from_le_bytes([two[0], two[1]]) / by);
+        let samples: Vec<f32> = samples
+            .skip(from)
+            .map(|sample| f32::from(sample) / 32_768.0)
+            .collect();
+        fs::write(
+            sandbox.path(&format!("copy {seed}{which}.wav")),
+            samples_wav(8000, &samples),
+        )
+        .unwrap();
         table += &format!("copy {seed}{which}.wav,a,somebody {seed}{which},test\n");
     }
     // a song, and the same five per cent faster
@@ -219,37 +351,67 @@ fn copies_are_found_by_listening_and_equal_rows_by_their_numbers() {
         let samples = (0..(24.0 * chord_seconds * 16_000.0) as usize).map(|i| {
             let seconds = i as f64 / 16_000.0;
             let chord = (seconds / chord_seconds) as usize;
-            let (root, third) = ((7 * chord * chord + 3 * chord) % 12, 3 + chord * chord / 3 % 2);
-            let tone =
-                |step: usize| (TAU * 220.0 * 2f64.powf((root + step) as f64 / 12.0) * seconds).sin() as f32;
+            let (root, third) = (
+                (7 * chord * chord + 3 * chord) % 12,
+                3 + chord * chord / 3 % 2,
+            );
+            let tone = |step: usize| {
+                (TAU * 220.0 * 2f64.powf((root + step) as f64 / 12.0) * seconds).sin() as f32
+            };
             0.2 * [0, third, 7].into_iter().map(tone).sum::<f32>()
         });
         let samples: Vec<f32> = samples.collect();
-        fs::write(sandbox.path(&format!("{name}.wav")), samples_wav(16_000, &samples)).unwrap();
+        fs::write(
+            sandbox.path(&format!("{name}.wav")),
+            samples_wav(16_000, &samples),
+        )
+        .unwrap();
         table += &format!("{name}.wav,a,who plays the {name},{part}\n");
     }
     fs::write(sandbox.path("t.csv"), &table).unwrap();
     let path = data("table", &sandbox.path("t.csv"));
     let leak = &fine_json(sandbox.run(["dataset", &path, "--format", "json"]))["leak"];
     let doubles = leak["doubles"].as_array().unwrap();
-    let mut found: Vec<(&str, &str)> =
-        doubles.iter().map(|one| (one["first"].as_str().unwrap(), one["second"].as_str().unwrap())).collect();
+    let mut found: Vec<(&str, &str)> = doubles
+        .iter()
+        .map(|one| {
+            (
+                one["first"].as_str().unwrap(),
+                one["second"].as_str().unwrap(),
+            )
+        })
+        .collect();
     found.sort_unstable();
     let of = |copy| ("1.wav", copy);
     let first = ["copy 1.wav", "copy 1b.wav", "copy 1c.wav", "copy 1d.wav"].map(of);
     let others = [("2.wav", "copy 2.wav"), ("song.wav", "faster song.wav")];
     assert_eq!(found, [&first[..], &others].concat(), "{leak}");
     for one in doubles {
-        let why = if one["first"] == "song.wav" { "chords" } else { "recording" };
+        let why = if one["first"] == "song.wav" {
+            "chords"
+        } else {
+            "recording"
+        };
         assert!(one["why"] == why && one["apart"] == true, "{leak}");
     }
-    assert!(leak["looked_for"].as_str().unwrap().contains("by its chords what plays faster"), "{leak}");
+    assert!(
+        leak["looked_for"]
+            .as_str()
+            .unwrap()
+            .contains("by its chords what plays faster"),
+        "{leak}"
+    );
 
     // a table of numbers: a row twice, a row under another key, a key with other numbers, a bad cell
     let mut table = "path,genre,x_1,x_2,x_3,x_4\n".to_owned();
     for row in 0..30usize {
         let x = 0.1 + row as f64;
-        table += &format!("t{row},{},{x},{},{},1\n", ["a", "b"][row % 2], x * 0.7, x * x);
+        table += &format!(
+            "t{row},{},{x},{},{},1\n",
+            ["a", "b"][row % 2],
+            x * 0.7,
+            x * x
+        );
     }
     table += "t3,b,3.1,2.17,9.610000000000001,1\nsame as 4,b,4.1,2.8699999999999997,16.81,1\n";
     table += "t5,b,77,7.25,1,1\nt31,a,5,6,abc,1\n";
@@ -257,7 +419,10 @@ fn copies_are_found_by_listening_and_equal_rows_by_their_numbers() {
     let path = data("features", &sandbox.path("f.csv"));
     let said = json(sandbox.run(["dataset", &path, "--format", "json"]));
     assert_eq!(
-        (&said["tracks"], said["leak"]["doubles"].as_array().unwrap().len()),
+        (
+            &said["tracks"],
+            said["leak"]["doubles"].as_array().unwrap().len()
+        ),
         (&33.into(), 1),
         "{said}"
     );
@@ -265,11 +430,26 @@ fn copies_are_found_by_listening_and_equal_rows_by_their_numbers() {
     let expected =
         serde_json::json!({"first": "t4", "second": "same as 4", "why": "numbers", "apart": false});
     assert_eq!(*double, expected);
-    assert_eq!(said["leak"]["contradictions"], serde_json::json!([["t4", "same as 4"]]));
-    assert!(said["failures"][0][1].as_str().unwrap().starts_with("line 32: the same as on line 5"), "{said}");
+    assert_eq!(
+        said["leak"]["contradictions"],
+        serde_json::json!([["t4", "same as 4"]])
+    );
+    assert!(
+        said["failures"][0][1]
+            .as_str()
+            .unwrap()
+            .starts_with("line 32: the same as on line 5"),
+        "{said}"
+    );
     let notes = said["notes"].to_string();
-    assert!(notes.contains("1 cell is no number: taken as missing: line 35, x_3"), "{notes}");
-    assert!(notes.contains("1 row has the path of another with other numbers: t5"), "{notes}");
+    assert!(
+        notes.contains("1 cell is no number: taken as missing: line 35, x_3"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("1 row has the path of another with other numbers: t5"),
+        "{notes}"
+    );
 }
 
 #[test]
@@ -280,18 +460,30 @@ fn mistakes_are_one_line_with_the_next_step() {
     fs::create_dir(sandbox.path("bare")).unwrap();
     let at = |name: &str| sandbox.path(name).display().to_string();
     for (data, expected) in [
-        (format!("table:{}", at("odd.csv")), "say which it is with ,path=COLUMN"),
-        (format!("table:{},label=w,path=x", at("odd.csv")), "expected the column w, found x, y, z"),
+        (
+            format!("table:{}", at("odd.csv")),
+            "say which it is with ,path=COLUMN",
+        ),
+        (
+            format!("table:{},label=w,path=x", at("odd.csv")),
+            "expected the column w, found x, y, z",
+        ),
         (format!("table:{}", at("empty.csv")), "found an empty file"),
         (format!("table:{}", at("none.csv")), "none.csv: "),
         (format!("fma:{}", at("bare")), "expected tracks.csv there"),
         (format!("fma:{},subset=tiny", at("bare")), "expected"),
-        (format!("folder:{}", at("bare")), "expected a folder of audio files for each genre"),
+        (
+            format!("folder:{}", at("bare")),
+            "expected a folder of audio files for each genre",
+        ),
         ("nowhere".to_owned(), "expected KIND:PATH"),
     ] {
         let output = sandbox.run(["dataset", &data]);
         let said = text(&output.stderr);
         assert_eq!(code(&output), 2, "{data}: {said}");
-        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{data}: {said}");
+        assert!(
+            said.contains(expected) && said.trim_end().lines().count() == 1,
+            "{data}: {said}"
+        );
     }
 }

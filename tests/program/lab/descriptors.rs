@@ -29,7 +29,8 @@ pub(crate) fn signal(name: &str) -> Vec<f32> {
         let t = time(i);
         match name {
             "chirp" => {
-                0.5 * (TAU * (40.0 * t + 0.2 * rate * t * t * rate / n as f64)).sin() + 1e-4 * second[i]
+                0.5 * (TAU * (40.0 * t + 0.2 * rate * t * t * rate / n as f64)).sin()
+                    + 1e-4 * second[i]
             }
             "tones" => {
                 0.4 * (TAU * 220.0 * t).sin()
@@ -40,7 +41,9 @@ pub(crate) fn signal(name: &str) -> Vec<f32> {
             "click" if i == 2 * n / 3 + 1 => -0.25,
             "decay" => {
                 (-3.0 * t).exp()
-                    * (1..40).map(|k| (TAU * 110.0 * f64::from(k) * t).sin() / f64::from(k * k)).sum::<f64>()
+                    * (1..40)
+                        .map(|k| (TAU * 110.0 * f64::from(k) * t).sin() / f64::from(k * k))
+                        .sum::<f64>()
             }
             _ => 0.0,
         }
@@ -52,7 +55,12 @@ pub(crate) fn signal(name: &str) -> Vec<f32> {
 }
 
 pub(crate) fn floats(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
 }
 
 /// How far a number may lie from librosa's, where the two can be compared.
@@ -71,13 +79,27 @@ pub(crate) fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
 
 /// What a number is called before its statistic.
 pub(crate) fn kind(column: &str) -> &str {
-    let words = ["_mean_", "_std_", "_skew_", "_kurtosis_", "_median_", "_min_", "_max_"];
-    words.iter().find_map(|word| column.split_once(word)).map_or(column, |(kind, _)| kind)
+    let words = [
+        "_mean_",
+        "_std_",
+        "_skew_",
+        "_kurtosis_",
+        "_median_",
+        "_min_",
+        "_max_",
+    ];
+    words
+        .iter()
+        .find_map(|word| column.split_once(word))
+        .map_or(column, |(kind, _)| kind)
 }
 
 #[test]
 fn descriptors_are_librosas() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/lab/descriptors.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/lab/descriptors.json"
+    );
     let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let (mut compared, mut wrong) = (0, Vec::new());
     for name in ["noise", "chirp", "tones", "click", "decay"] {
@@ -88,13 +110,22 @@ fn descriptors_are_librosas() {
                 continue;
             };
             let mut kinds: Vec<String> = Vec::new();
-            for column in set.columns().iter().filter(|column| column.contains("_mean_")) {
+            for column in set
+                .columns()
+                .iter()
+                .filter(|column| column.contains("_mean_"))
+            {
                 kinds.push(kind(column).to_owned());
             }
             let rows = set.over_time(&samples, DESCRIPTOR_RATE);
-            for (frame, theirs) in [0, 30, 60].into_iter().zip(theirs["frames"].as_array().unwrap()) {
+            for (frame, theirs) in [0, 30, 60]
+                .into_iter()
+                .zip(theirs["frames"].as_array().unwrap())
+            {
                 for (row, theirs) in floats(theirs).into_iter().enumerate() {
-                    let Some(bound) = bound(name, &kinds[row], theirs) else { continue };
+                    let Some(bound) = bound(name, &kinds[row], theirs) else {
+                        continue;
+                    };
                     let mine = rows[[row, frame]];
                     compared += 1;
                     if (mine - theirs).abs() > bound {
@@ -105,13 +136,17 @@ fn descriptors_are_librosas() {
                     }
                 }
             }
-            let (mine, theirs) = (set.of(&samples, DESCRIPTOR_RATE), floats(&theirs["numbers"]));
+            let (mine, theirs) = (
+                set.of(&samples, DESCRIPTOR_RATE),
+                floats(&theirs["numbers"]),
+            );
             assert_eq!(mine.len(), theirs.len());
             for ((mine, theirs), column) in mine.iter().zip(&theirs).zip(set.columns()) {
                 // Skewness and kurtosis of pitch classes, by cubes and fourth powers, magnify what those may be off by.
                 let is_shape = column.contains("_skew_") || column.contains("_kurtosis_");
                 let constant_q = matches!(kind(&column), "chroma_cqt" | "chroma_cens" | "tonnetz");
-                let Some(least) = bound(name, kind(&column), *theirs).filter(|_| !(is_shape && constant_q))
+                let Some(least) =
+                    bound(name, kind(&column), *theirs).filter(|_| !(is_shape && constant_q))
                 else {
                     continue;
                 };

@@ -20,7 +20,9 @@ fn float_wav(rate: u32, samples: &[f32]) -> Vec<u8> {
     file.extend((4 * rate).to_le_bytes());
     file.extend(b"\x04\0\x20\0data");
     file.extend(bytes.to_le_bytes());
-    samples.iter().for_each(|sample| file.extend(sample.to_le_bytes()));
+    samples
+        .iter()
+        .for_each(|sample| file.extend(sample.to_le_bytes()));
     file
 }
 
@@ -41,12 +43,23 @@ fn shelf(sandbox: &Sandbox) -> String {
     fs::write(sandbox.path("audio").join("broken.wav"), "no audio").unwrap();
     table += "broken.wav,3,artist 9\n";
     fs::write(sandbox.path("table.csv"), table).unwrap();
-    format!("table:{},audio={}", sandbox.path("table.csv").display(), sandbox.path("audio").display())
+    format!(
+        "table:{},audio={}",
+        sandbox.path("table.csv").display(),
+        sandbox.path("audio").display()
+    )
 }
 
 /// `voisin features DATA --set SETS --output PATH`: exit code, standard output, standard error.
 fn features(sandbox: &Sandbox, data: &str, sets: &str, output: &Path) -> (i32, String, String) {
-    let output = sandbox.run(["features", data, "--set", sets, "--output", output.to_str().unwrap()]);
+    let output = sandbox.run([
+        "features",
+        data,
+        "--set",
+        sets,
+        "--output",
+        output.to_str().unwrap(),
+    ]);
     (code(&output), text(&output.stdout), text(&output.stderr))
 }
 
@@ -57,7 +70,9 @@ fn columns(path: &Path) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for record in reader.records() {
         for (name, cell) in header.iter().zip(&record.unwrap()) {
-            all.entry(name.to_owned()).or_default().push(cell.to_owned());
+            all.entry(name.to_owned())
+                .or_default()
+                .push(cell.to_owned());
         }
     }
     all
@@ -74,10 +89,20 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
     let (table, matrix) = (sandbox.path("features.csv"), sandbox.path("features.npy"));
     let (ended, said, told) = features(&sandbox, &data, "mfcc+mel", &table);
     assert_eq!((ended, told.lines().count()), (1, 1), "{said}{told}");
-    assert!(told.contains("broken.wav") && said.starts_with("24 tracks, 396 columns in "), "{said}{told}");
+    assert!(
+        told.contains("broken.wav") && said.starts_with("24 tracks, 396 columns in "),
+        "{said}{told}"
+    );
     let train = |data: &str, run: &str, more: &[&str]| -> Value {
         let run = sandbox.path(run);
-        let base = ["train", "classifier", data, run.to_str().unwrap(), "--format", "json"];
+        let base = [
+            "train",
+            "classifier",
+            data,
+            run.to_str().unwrap(),
+            "--format",
+            "json",
+        ];
         json(sandbox.run([&base, more, &["--algorithm", "knn,logistic"]].concat()))
     };
     let heard = train(&data, "heard", &["--features", "mfcc+mel"]);
@@ -85,11 +110,14 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
     for of in ["figures", "methods", "split"] {
         let mut both = [heard[of].clone(), read[of].clone()];
         if let [Value::Array(a), Value::Array(b)] = &mut both {
-            a.iter_mut().chain(b).for_each(|method| method["seconds"] = Value::Null);
+            a.iter_mut()
+                .chain(b)
+                .for_each(|method| method["seconds"] = Value::Null);
         }
         assert_eq!(both[0], both[1], "{of}");
     }
-    let predictions = |run: &str| fs::read_to_string(sandbox.path(run).join("predictions.csv")).unwrap();
+    let predictions =
+        |run: &str| fs::read_to_string(sandbox.path(run).join("predictions.csv")).unwrap();
     assert_eq!(predictions("heard"), predictions("read"));
     assert!(predictions("read").contains("0.wav"));
 
@@ -98,31 +126,55 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
     assert_eq!(features(&sandbox, &data, "mfcc+mel", &matrix).0, 1);
     assert_eq!(features(&sandbox, &data, "mfcc+mel", &folder).0, 1);
     let (cells, values) = (columns(&table), array(&matrix));
-    assert_eq!((values.dim(), &values), ((24, 396), &array(&folder.join("features.npy"))));
+    assert_eq!(
+        (values.dim(), &values),
+        ((24, 396), &array(&folder.join("features.npy")))
+    );
     let names = &columns(&folder.join("columns.csv"))["name"];
     for (at, name) in names.iter().enumerate() {
-        let numbers: Vec<f32> = cells[name].iter().map(|cell| cell.parse().unwrap()).collect();
-        assert_eq!(values.column(at).to_vec(), numbers, "{name}: a number comes back to the bit");
+        let numbers: Vec<f32> = cells[name]
+            .iter()
+            .map(|cell| cell.parse().unwrap())
+            .collect();
+        assert_eq!(
+            values.column(at).to_vec(),
+            numbers,
+            "{name}: a number comes back to the bit"
+        );
     }
     let tracks = columns(&folder.join("tracks.csv"));
-    assert_eq!(tracks.keys().collect::<Vec<_>>(), ["artist", "id_genre", "titre"]);
-    assert_eq!((&tracks["titre"], &tracks["id_genre"]), (&cells["titre"], &cells["id_genre"]));
+    assert_eq!(
+        tracks.keys().collect::<Vec<_>>(),
+        ["artist", "id_genre", "titre"]
+    );
+    assert_eq!(
+        (&tracks["titre"], &tracks["id_genre"]),
+        (&cells["titre"], &cells["id_genre"])
+    );
 
     // what is there stays, unless it is to be replaced
     let before = fs::read(&table).unwrap();
     for place in [&table, &matrix, &folder] {
         let (ended, _, told) = features(&sandbox, &data, "mfcc", place);
-        assert!(ended == 2 && told.contains("is there already") && told.contains("--force"), "{told}");
+        assert!(
+            ended == 2 && told.contains("is there already") && told.contains("--force"),
+            "{told}"
+        );
     }
     assert_eq!(before, fs::read(&table).unwrap());
     let place = table.to_str().unwrap();
-    let forced = sandbox.run(["features", &data, "--set", "mfcc", "--force", "--output", place]);
+    let forced = sandbox.run([
+        "features", &data, "--set", "mfcc", "--force", "--output", place,
+    ]);
     assert!(code(&forced) == 1 && text(&forced.stdout).starts_with("24 tracks, 140 columns"));
 }
 
 #[test]
 fn columns_are_librosas() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/lab/descriptors.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/lab/descriptors.json"
+    );
     let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let sandbox = Sandbox::new();
     let names = ["noise", "decay"];
@@ -134,7 +186,9 @@ fn columns_are_librosas() {
     for set in ["mfcc", "fma"] {
         let table = sandbox.path(&format!("{set}.csv"));
         let place = table.to_str().unwrap();
-        fine(sandbox.run(["features", &files[0], &files[1], "--set", set, "--output", place]));
+        fine(sandbox.run([
+            "features", &files[0], &files[1], "--set", set, "--output", place,
+        ]));
         let mut reader = csv::Reader::from_path(&table).unwrap();
         let header = reader.headers().unwrap().clone();
         assert_eq!(&header[0], "path", "what is not known has no column");
@@ -148,10 +202,15 @@ fn columns_are_librosas() {
                 if !column.contains("_mean_") {
                     continue;
                 }
-                let Some(bound) = bound(name, kind(column), theirs) else { continue };
+                let Some(bound) = bound(name, kind(column), theirs) else {
+                    continue;
+                };
                 let mine: f64 = cell.parse().unwrap();
                 compared += 1;
-                assert!((mine - theirs).abs() <= bound.max(1e-3), "{name} {column}: {mine} {theirs}");
+                assert!(
+                    (mine - theirs).abs() <= bound.max(1e-3),
+                    "{name} {column}: {mine} {theirs}"
+                );
             }
         }
         assert!(compared >= 40, "{compared}");
@@ -165,7 +224,11 @@ fn frames_are_what_the_statistics_are_of() {
     fs::create_dir_all(music.join("a")).unwrap();
     fs::create_dir_all(music.join("b")).unwrap();
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
-    fs::copy(demo.join("metal/muldjord-chaos-god.mp3"), music.join("a/song.mp3")).unwrap();
+    fs::copy(
+        demo.join("metal/muldjord-chaos-god.mp3"),
+        music.join("a/song.mp3"),
+    )
+    .unwrap();
     fs::write(music.join("b/noise.wav"), noise_wav(44_100, 2.0, 5)).unwrap();
     fs::write(music.join("b/song.wav"), samples_wav(22_050, &[])).unwrap();
     let data = music.to_str().unwrap();
@@ -174,18 +237,39 @@ fn frames_are_what_the_statistics_are_of() {
     assert!(ended == 1 && told.contains("b/song.wav: "), "{said}{told}");
     assert!(said.starts_with("2 new arrays of frames in "), "{said}");
     assert_eq!(features(&sandbox, data, "fma", &table).0, 1);
-    let (names, statistics) = (&columns(&frames.join("columns.csv"))["name"], columns(&table));
-    assert_eq!((names.len(), names[0].as_str(), statistics["genre"][0].as_str()), (75, "seconds", "a"));
+    let (names, statistics) = (
+        &columns(&frames.join("columns.csv"))["name"],
+        columns(&table),
+    );
+    assert_eq!(
+        (
+            names.len(),
+            names[0].as_str(),
+            statistics["genre"][0].as_str()
+        ),
+        (75, "seconds", "a")
+    );
     let tracks = columns(&frames.join("tracks.csv"));
     // two files are called song: both keep their folders
-    assert_eq!(tracks["array"], [Path::new("a").join("song.npy").to_str().unwrap(), "noise.npy"]);
+    assert_eq!(
+        tracks["array"],
+        [
+            Path::new("a").join("song.npy").to_str().unwrap(),
+            "noise.npy"
+        ]
+    );
     for (row, place) in tracks["array"].iter().enumerate() {
         let values = array(&frames.join(place));
         for (at, name) in names.iter().enumerate().skip(1) {
             let (kind, number) = name.rsplit_once('_').unwrap();
-            let theirs: f64 = statistics[&format!("{kind}_mean_{number}")][row].parse().unwrap();
+            let theirs: f64 = statistics[&format!("{kind}_mean_{number}")][row]
+                .parse()
+                .unwrap();
             let mine = values.column(at).mapv(f64::from).mean().unwrap();
-            assert!((mine - theirs).abs() <= 1e-5 * theirs.abs().max(1.0), "{name}: {mine} {theirs}");
+            assert!(
+                (mine - theirs).abs() <= 1e-5 * theirs.abs().max(1.0),
+                "{name}: {mine} {theirs}"
+            );
         }
         let times = values.column(0);
         assert_eq!((times[0], times[2]), (0.0, 2.0 * (512.0 / 44_100.0) as f32));
@@ -202,7 +286,10 @@ fn frames_are_what_the_statistics_are_of() {
     );
     assert_eq!(array(&frames.join("noise.npy")), one);
     let (ended, _, told) = features(&sandbox, data, "mfcc", &frames);
-    assert!(ended == 2 && told.contains("tracks.csv is there already"), "{told}");
+    assert!(
+        ended == 2 && told.contains("tracks.csv is there already"),
+        "{told}"
+    );
     // a table of the same name that is somebody else's stays
     let own = sandbox.path("own");
     fs::create_dir(&own).unwrap();
@@ -217,22 +304,44 @@ fn a_spectrogram_is_what_the_network_hears() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("tone.wav");
     fs::write(&file, tone_wav(22_050, 5.0, 1000.0, 0.4)).unwrap();
-    let (file, folder) = (file.to_str().unwrap().to_owned(), sandbox.path("spectrograms"));
+    let (file, folder) = (
+        file.to_str().unwrap().to_owned(),
+        sandbox.path("spectrograms"),
+    );
     assert_eq!(features(&sandbox, &file, "spectrogram", &folder).0, 0);
     let heard = array(&folder.join("tone.npy"));
     assert_eq!(heard.dim(), (128, 1288));
     // mean 0 and deviation 1; the tone's band is the loudest while it sounds, and the zeros behind it are silent
-    let (mean, square) =
-        (heard.mapv(f64::from).mean().unwrap(), heard.mapv(|x| f64::from(x).powi(2)).mean().unwrap());
-    assert!(mean.abs() < 1e-4 && (square - 1.0).abs() < 1e-4, "{mean} {square}");
-    let loudest =
-        |frame: usize| (0..128).max_by(|a, b| heard[[*a, frame]].total_cmp(&heard[[*b, frame]])).unwrap();
+    let (mean, square) = (
+        heard.mapv(f64::from).mean().unwrap(),
+        heard.mapv(|x| f64::from(x).powi(2)).mean().unwrap(),
+    );
+    assert!(
+        mean.abs() < 1e-4 && (square - 1.0).abs() < 1e-4,
+        "{mean} {square}"
+    );
+    let loudest = |frame: usize| {
+        (0..128)
+            .max_by(|a, b| heard[[*a, frame]].total_cmp(&heard[[*b, frame]]))
+            .unwrap()
+    };
     assert_eq!((loudest(20), loudest(200)), (loudest(100), loudest(100)));
     assert!(heard[[loudest(100), 100]] > heard[[loudest(100), 1200]] + 1.0);
-    assert_eq!(fs::read_to_string(folder.join("recipe.txt")).unwrap(), "baseline-cnn\n");
+    assert_eq!(
+        fs::read_to_string(folder.join("recipe.txt")).unwrap(),
+        "baseline-cnn\n"
+    );
     let other = sandbox.path("other");
     let more = |recipe: &str, place: &PathBuf| {
-        let words = ["features", &file, "--set", "spectrogram", "--recipe", recipe, "--output"];
+        let words = [
+            "features",
+            &file,
+            "--set",
+            "spectrogram",
+            "--recipe",
+            recipe,
+            "--output",
+        ];
         sandbox.run(words.iter().copied().chain([place.to_str().unwrap()]))
     };
     fine(more("cnn-gap", &other));
@@ -252,9 +361,18 @@ fn a_picture_is_drawn_in_both_formats() {
     fs::write(&broken, "no audio").unwrap();
     let draw = |file: &Path, name: &str| {
         let place = sandbox.path(name);
-        let words = ["features", file.to_str().unwrap(), "--picture", place.to_str().unwrap()];
+        let words = [
+            "features",
+            file.to_str().unwrap(),
+            "--picture",
+            place.to_str().unwrap(),
+        ];
         let output = sandbox.run(words);
-        (code(&output), text(&output.stderr), fs::read(place).unwrap_or_default())
+        (
+            code(&output),
+            text(&output.stderr),
+            fs::read(place).unwrap_or_default(),
+        )
     };
     let (ended, told, svg) = draw(&file, "tone.svg");
     let svg = text(&svg);
@@ -271,7 +389,13 @@ fn a_picture_is_drawn_in_both_formats() {
         assert!(svg.contains(title), "{title}");
     }
     // the wave, and four matrices, each with what its colours mean
-    assert_eq!((svg.matches("<image").count(), svg.contains(",NaN") || svg.contains("\"NaN")), (9, false));
+    assert_eq!(
+        (
+            svg.matches("<image").count(),
+            svg.contains(",NaN") || svg.contains("\"NaN")
+        ),
+        (9, false)
+    );
     let (ended, _, png) = draw(&file, "tone.png");
     assert!(ended == 0 && png.starts_with(b"\x89PNG") && png.len() > 20_000);
     // its own picture is renewed, and one that somebody changed stays
@@ -280,7 +404,10 @@ fn a_picture_is_drawn_in_both_formats() {
     let changed = [&png[..], b"changed"].concat();
     fs::write(sandbox.path("tone.png"), &changed).unwrap();
     let (ended, told, again) = draw(&file, "tone.png");
-    assert!(ended == 2 && told.contains("is there already") && again == changed, "{told}");
+    assert!(
+        ended == 2 && told.contains("is there already") && again == changed,
+        "{told}"
+    );
     let (ended, told, none) = draw(&broken, "broken.png");
     assert!(
         ended == 1 && none.is_empty() && told.lines().count() == 1 && told.contains("broken.mp3"),
@@ -296,18 +423,66 @@ fn mistakes_say_what_was_expected() {
     let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
     let song = at("song.wav");
     for (words, ended, expected) in [
-        (vec![song.as_str()], 2, "expected --set and --output, or --picture"),
-        (vec![&song, "--output", "x.png"], 2, "--picture x.png draws one"),
-        (vec![&song, "--set", "mfcc", "--output", "x.SVG"], 2, "--picture x.SVG draws one"),
-        (vec![&song, "--set", "mfcc", "--output", "x.npz"], 2, "expected FILE.csv, FILE.npy or a folder"),
-        (vec![&song, "--set", "mfc", "--output", "x.csv"], 2, "there is no set of features \"mfc\""),
-        (vec![&song, "--set", "frames", "--output", "x.csv"], 2, "expected a folder"),
-        (vec![&song, "--set", "frames+mfcc", "--output", "x"], 2, "frames stands alone"),
-        (vec![&song, "--set", "mfcc", "--output", "nowhere/x.csv"], 2, "there is no folder nowhere"),
-        (vec![&song, &song, "--picture", "x.png"], 2, "expected one audio file, found 2"),
-        (vec![&song, "--picture", "x.gif"], 2, "expected FILE.svg or FILE.png"),
-        (vec!["nothing.wav", "--picture", "x.png"], 1, "expected an audio file to draw, found nothing"),
-        (vec!["nothing.wav", "--set", "mfcc", "--output", "x.csv"], 2, "expected audio files, found none"),
+        (
+            vec![song.as_str()],
+            2,
+            "expected --set and --output, or --picture",
+        ),
+        (
+            vec![&song, "--output", "x.png"],
+            2,
+            "--picture x.png draws one",
+        ),
+        (
+            vec![&song, "--set", "mfcc", "--output", "x.SVG"],
+            2,
+            "--picture x.SVG draws one",
+        ),
+        (
+            vec![&song, "--set", "mfcc", "--output", "x.npz"],
+            2,
+            "expected FILE.csv, FILE.npy or a folder",
+        ),
+        (
+            vec![&song, "--set", "mfc", "--output", "x.csv"],
+            2,
+            "there is no set of features \"mfc\"",
+        ),
+        (
+            vec![&song, "--set", "frames", "--output", "x.csv"],
+            2,
+            "expected a folder",
+        ),
+        (
+            vec![&song, "--set", "frames+mfcc", "--output", "x"],
+            2,
+            "frames stands alone",
+        ),
+        (
+            vec![&song, "--set", "mfcc", "--output", "nowhere/x.csv"],
+            2,
+            "there is no folder nowhere",
+        ),
+        (
+            vec![&song, &song, "--picture", "x.png"],
+            2,
+            "expected one audio file, found 2",
+        ),
+        (
+            vec![&song, "--picture", "x.gif"],
+            2,
+            "expected FILE.svg or FILE.png",
+        ),
+        (
+            vec!["nothing.wav", "--picture", "x.png"],
+            1,
+            "expected an audio file to draw, found nothing",
+        ),
+        (
+            vec!["nothing.wav", "--set", "mfcc", "--output", "x.csv"],
+            2,
+            "expected audio files, found none",
+        ),
     ] {
         let mut command = sandbox.command(std::iter::once("features").chain(words.iter().copied()));
         let output = command.current_dir(sandbox.path("")).output().unwrap();
@@ -315,7 +490,9 @@ fn mistakes_say_what_was_expected() {
         assert_eq!(code(&output), ended, "{words:?}: {told}");
         assert!(told.contains(expected), "{words:?}: {told}");
     }
-    let all: Vec<_> =
-        fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let all: Vec<_> = fs::read_dir(sandbox.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(all, ["song.wav"], "nothing that nobody named");
 }

@@ -18,7 +18,16 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
     let data = format!("fma:{}", made.join("fma").display());
-    let small = ["--recipe", "space", "--set", "epochs=3", "--set", "windows=2", "--set", "batch=8"];
+    let small = [
+        "--recipe",
+        "space",
+        "--set",
+        "epochs=3",
+        "--set",
+        "windows=2",
+        "--set",
+        "batch=8",
+    ];
     let more = [small.as_slice(), &["--format", "json"]].concat();
     let whole = sandbox.path("whole");
     let begun = Instant::now();
@@ -34,16 +43,27 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
         "{}",
         report["split"]
     );
-    assert_eq!((&report["figures"]["on"], &report["columns"]), (&"test".into(), &(128 * 199).into()));
+    assert_eq!(
+        (&report["figures"]["on"], &report["columns"]),
+        (&"test".into(), &(128 * 199).into())
+    );
     assert_eq!(report["learning"]["loss"][0].as_array().unwrap().len(), 3);
     let metrics = fs::read_to_string(whole.join("metrics.csv")).unwrap();
-    let column = |line: &str, at: usize| -> f64 { line.split(',').nth(at).unwrap().parse().unwrap() };
+    let column =
+        |line: &str, at: usize| -> f64 { line.split(',').nth(at).unwrap().parse().unwrap() };
     let lines: Vec<&str> = metrics.lines().skip(1).collect();
-    assert!(column(lines[2], 4) < column(lines[0], 4), "the loss falls: {metrics}");
+    assert!(
+        column(lines[2], 4) < column(lines[0], 4),
+        "the loss falls: {metrics}"
+    );
     // a map before training and after each epoch, of the tracks that it has not learnt from
     let forming = &report["learning"]["forming"];
     let maps = forming["epochs"].as_array().unwrap();
-    assert_eq!((maps.len(), maps[3].as_array().unwrap().len()), (4, 14 + 13), "{forming}");
+    assert_eq!(
+        (maps.len(), maps[3].as_array().unwrap().len()),
+        (4, 14 + 13),
+        "{forming}"
+    );
     assert!(maps[0] != maps[3] && !whole.join("places-0.safetensors").exists());
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains("How the space forms") && page.contains("after epoch 3"));
@@ -54,7 +74,11 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     let mut killed = 0;
     for moment in [0.3, 0.5, 0.7] {
         let mut command = sandbox.command(train(&data, &cut, &small));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(took.mul_f64(moment).min(Duration::from_secs(20)));
         killed += u32::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
@@ -62,8 +86,17 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     }
     assert!(killed > 0, "nothing was killed");
     assert_eq!(code(&sandbox.run(train(&data, &cut, &small))), 1);
-    for file in ["best.safetensors", "predictions.csv", "data.csv", "config.toml"] {
-        assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(cut.join(file)).unwrap(), "{file}");
+    for file in [
+        "best.safetensors",
+        "predictions.csv",
+        "data.csv",
+        "config.toml",
+    ] {
+        assert_eq!(
+            fs::read(whole.join(file)).unwrap(),
+            fs::read(cut.join(file)).unwrap(),
+            "{file}"
+        );
     }
     fine(sandbox.run(["eval", "classifier", whole.to_str().unwrap()]));
 
@@ -72,25 +105,50 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     assert!(said.contains("--model mine"), "{said}");
     fine(sandbox.run(["model", "check", "mine"]));
     let card = fine_json(sandbox.run(["model", "show", "mine", "--format", "json"]));
-    assert!(card["provenance"].as_str().unwrap().contains("; begun with voisin-3, CC0-1.0; run "), "{card}");
+    assert!(
+        card["provenance"]
+            .as_str()
+            .unwrap()
+            .contains("; begun with voisin-3, CC0-1.0; run "),
+        "{card}"
+    );
     let licence = card["licence"].as_str().unwrap();
-    assert!(licence.starts_with("weights it began with: CC0-1.0; music that it learnt from: "), "{card}");
+    assert!(
+        licence.starts_with("weights it began with: CC0-1.0; music that it learnt from: "),
+        "{card}"
+    );
     let music = made.join("challenge/train");
     fine(sandbox.run(["--model", "mine", "add", music.to_str().unwrap()]));
     let near = fine_json(sandbox.run(["similar", "id:1", "--limit", "3", "--format", "json"]));
-    assert_eq!(near["neighbours"].as_array().map(Vec::len), Some(3), "{near}");
+    assert_eq!(
+        near["neighbours"].as_array().map(Vec::len),
+        Some(3),
+        "{near}"
+    );
     let map = sandbox.path("map.html");
     fine(sandbox.run(["map", "--output", map.to_str().unwrap()]));
     let status = fine_json(sandbox.run(["status", "--format", "json"]));
-    assert_eq!((&status["model"], &status["dimension"]), (&"mine".into(), &512.into()), "{status}");
+    assert_eq!(
+        (&status["model"], &status["dimension"]),
+        (&"mine".into(), &512.into()),
+        "{status}"
+    );
 
     // the run answers as it did of its test part
     let predictions = fs::read_to_string(whole.join("predictions.csv")).unwrap();
-    let row = predictions.lines().find(|line| line.contains(",test,")).unwrap();
+    let row = predictions
+        .lines()
+        .find(|line| line.contains(",test,"))
+        .unwrap();
     let cells: Vec<&str> = row.split(',').collect();
     let track = format!(
         "{:0>6}",
-        cells[0].rsplit('/').next().unwrap().trim_end_matches(".mp3").trim_end_matches(".wav")
+        cells[0]
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .trim_end_matches(".mp3")
+            .trim_end_matches(".wav")
     );
     let audio = made.join("fma/fma_small").join(&track[..3]);
     let file = fs::read_dir(audio)
@@ -98,7 +156,14 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.to_string_lossy().contains(&track))
         .unwrap();
-    let asked = ["classify", "--with", whole.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
+    let asked = [
+        "classify",
+        "--with",
+        whole.to_str().unwrap(),
+        file.to_str().unwrap(),
+        "--format",
+        "json",
+    ];
     let said = fine_json(sandbox.run(asked));
     assert_eq!(said[0]["genre"], cells[4], "{said} {row}");
 }
@@ -110,7 +175,11 @@ fn low_and_high(sandbox: &Sandbox, seconds: f64) -> PathBuf {
         fs::create_dir_all(music.join(genre)).unwrap();
         for track in 0..10 {
             let file = music.join(genre).join(format!("{track}.wav"));
-            fs::write(file, tone_wav(22_050, seconds, start * (1.0 + 0.1 * f64::from(track)), 0.5)).unwrap();
+            fs::write(
+                file,
+                tone_wav(22_050, seconds, start * (1.0 + 0.1 * f64::from(track)), 0.5),
+            )
+            .unwrap();
         }
     }
     music
@@ -119,8 +188,15 @@ fn low_and_high(sandbox: &Sandbox, seconds: f64) -> PathBuf {
 /// A network of a run as a model: its card, its check, and a library by it, with a file that is shorter than its windows.
 fn is_a_model(sandbox: &Sandbox, model: &str) {
     let shown = fine_json(sandbox.run(["model", "show", model, "--format", "json"]));
-    assert_eq!((&shown["architecture"], &shown["dimension"]), (&"layers".into(), &128.into()), "{shown}");
-    assert_eq!((&shown["format"], &shown["front_end"]["standardised"]), (&2.into(), &true.into()));
+    assert_eq!(
+        (&shown["architecture"], &shown["dimension"]),
+        (&"layers".into(), &128.into()),
+        "{shown}"
+    );
+    assert_eq!(
+        (&shown["format"], &shown["front_end"]["standardised"]),
+        (&2.into(), &true.into())
+    );
     assert_eq!(shown["layers"].as_array().unwrap().last().unwrap(), "gap");
     fine(sandbox.run(["model", "check", model]));
     let short = sandbox.path("music/low/short.wav");
@@ -133,9 +209,20 @@ fn is_a_model(sandbox: &Sandbox, model: &str) {
         "add",
         sandbox.path("music").to_str().unwrap(),
     ])));
-    let asked = ["similar", short.to_str().unwrap(), "--limit", "20", "--format", "json"];
+    let asked = [
+        "similar",
+        short.to_str().unwrap(),
+        "--limit",
+        "20",
+        "--format",
+        "json",
+    ];
     let near = fine_json(sandbox.run(at.into_iter().chain(asked)));
-    assert_eq!(near["neighbours"].as_array().map(Vec::len), Some(20), "{near}");
+    assert_eq!(
+        near["neighbours"].as_array().map(Vec::len),
+        Some(20),
+        "{near}"
+    );
     fs::remove_file(short).unwrap();
 }
 
@@ -167,8 +254,15 @@ fn a_models_vectors_are_what_the_runs_last_layer_takes() {
     ];
     fine(sandbox.run(train(&data, &run, &more)));
     fine(sandbox.run(["model", "import", run.to_str().unwrap(), "--name", "gap"]));
-    let whole = Weights::from_safetensors(&fs::read(run.join("best.safetensors")).unwrap(), "run").unwrap();
-    let head = |name: &str| whole.tensor(&format!("layers.7.{name}")).unwrap().values.clone();
+    let whole =
+        Weights::from_safetensors(&fs::read(run.join("best.safetensors")).unwrap(), "run").unwrap();
+    let head = |name: &str| {
+        whole
+            .tensor(&format!("layers.7.{name}"))
+            .unwrap()
+            .values
+            .clone()
+    };
     let (weight, bias) = (head("weight"), head("bias"));
     for file in ["low/3.wav", "high/6.wav"] {
         let file = music.join(file);
@@ -176,20 +270,38 @@ fn a_models_vectors_are_what_the_runs_last_layer_takes() {
         fine(sandbox.run(["--model", "gap", "add", file.to_str().unwrap()]));
         let (_, windows) = sandbox.vectors().into_values().next().unwrap();
         assert_eq!(windows.len(), 24);
-        let inner: Vec<f64> = windows.iter().map(|bits| half::f16::from_bits(*bits).to_f64()).collect();
+        let inner: Vec<f64> = windows
+            .iter()
+            .map(|bits| half::f16::from_bits(*bits).to_f64())
+            .collect();
         let logits: Vec<f64> = weight
             .chunks_exact(24)
             .zip(&bias)
             .map(|(row, bias)| {
-                f64::from(*bias) + row.iter().zip(&inner).map(|(w, x)| f64::from(*w) * x).sum::<f64>()
+                f64::from(*bias)
+                    + row
+                        .iter()
+                        .zip(&inner)
+                        .map(|(w, x)| f64::from(*w) * x)
+                        .sum::<f64>()
             })
             .collect();
         let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
-        let asked = ["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
+        let asked = [
+            "classify",
+            "--with",
+            run.to_str().unwrap(),
+            file.to_str().unwrap(),
+            "--format",
+            "json",
+        ];
         let said = fine_json(sandbox.run(asked));
         for (class, logit) in ["high", "low"].into_iter().zip(&logits) {
             let p = said[0]["probabilities"][class].as_f64().unwrap();
-            assert!((p - logit.exp() / sum).abs() < 5e-3, "{class}: {p}, {logits:?}, {said}");
+            assert!(
+                (p - logit.exp() / sum).abs() < 5e-3,
+                "{class}: {p}, {logits:?}, {said}"
+            );
         }
     }
 }
@@ -198,12 +310,16 @@ fn a_models_vectors_are_what_the_runs_last_layer_takes() {
 fn networks_of_layers_are_trained_with_and_without_batch_norm() {
     let sandbox = Sandbox::new();
     let data = format!("folder:{}", low_and_high(&sandbox, 1.2).display());
-    for (recipe, seconds) in [("baseline-cnn", "1"), ("baseline-cnn-bn", "1"), ("cnn-lstm-mfcc", "0")] {
+    for (recipe, seconds) in [
+        ("baseline-cnn", "1"),
+        ("baseline-cnn-bn", "1"),
+        ("cnn-lstm-mfcc", "0"),
+    ] {
         let run = sandbox.path(recipe);
         let seconds = format!("network.seconds={seconds}");
         let more = [
-            "--recipe", recipe, "--split", "track", "--set", &seconds, "--set", "epochs=5", "--set",
-            "batch=8", "--format", "json",
+            "--recipe", recipe, "--split", "track", "--set", &seconds, "--set", "epochs=5",
+            "--set", "batch=8", "--format", "json",
         ];
         let report = fine_json(sandbox.run(train(&data, &run, &more)));
         assert_eq!(report["methods"][0]["name"], recipe);
@@ -216,27 +332,45 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
         let lost = |part: &serde_json::Value| part["drop"].as_f64().unwrap();
         let occlusion = &report["learning"]["occlusion"];
         if recipe == "cnn-lstm-mfcc" {
-            let names: Vec<&str> = parts.iter().map(|part| part["columns"].as_str().unwrap()).collect();
-            assert_eq!((names.len(), names[0]), (8, "coefficients 1 to 5"), "{names:?}");
+            let names: Vec<&str> = parts
+                .iter()
+                .map(|part| part["columns"].as_str().unwrap())
+                .collect();
+            assert_eq!(
+                (names.len(), names[0]),
+                (8, "coefficients 1 to 5"),
+                "{names:?}"
+            );
             assert!(occlusion.is_null());
         } else {
             // the tones are from 200 to 380 Hz and from 2000 to 3800 Hz
-            let (bands, times): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part["single"] == false);
+            let (bands, times): (Vec<_>, Vec<_>) =
+                parts.iter().partition(|part| part["single"] == false);
             assert_eq!((bands.len(), times.len()), (8, 8), "{parts:?}");
             let most = bands.iter().map(|part| lost(part)).fold(0.0, f64::max);
             assert!(most > 0.02 && lost(bands[7]) < 0.2 * most, "{bands:?}");
             assert_eq!(occlusion["lost"].as_array().unwrap().len(), 8);
-            assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("blanked for a time"));
+            assert!(
+                fs::read_to_string(run.join("report.html"))
+                    .unwrap()
+                    .contains("blanked for a time")
+            );
         }
         let imported = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", recipe]);
         if recipe == "cnn-lstm-mfcc" {
             let said = text(&imported.stderr);
-            assert!(code(&imported) == 2 && said.contains("not the mean of a whole track"), "{said}");
+            assert!(
+                code(&imported) == 2 && said.contains("not the mean of a whole track"),
+                "{said}"
+            );
         } else {
             is_a_model(&sandbox, recipe);
         }
         let config = fs::read_to_string(run.join("config.toml")).unwrap();
-        assert!(config.contains("[network]") && config.contains("\"linear classes\""), "{config}");
+        assert!(
+            config.contains("[network]") && config.contains("\"linear classes\""),
+            "{config}"
+        );
     }
 }
 
@@ -248,9 +382,30 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     let small = ["--split", "track", "--set", "batch=8", "--format", "json"];
     let gap = [
         small.as_slice(),
-        &["--recipe", "cnn-gap", "--set", "network.seconds=1.4", "--set", "crop=0.5", "--set", "copies=1"],
-        &["--set", "layers=[\"conv 4 3x3 same\", \"relu\", \"pool 8x4\", \"flatten\", \"linear classes\"]"],
-        &["--set", "epochs=25", "--set", "training.rate=0.01", "--decide", "vote", "--set", "l1=1e-6"],
+        &[
+            "--recipe",
+            "cnn-gap",
+            "--set",
+            "network.seconds=1.4",
+            "--set",
+            "crop=0.5",
+            "--set",
+            "copies=1",
+        ],
+        &[
+            "--set",
+            "layers=[\"conv 4 3x3 same\", \"relu\", \"pool 8x4\", \"flatten\", \"linear classes\"]",
+        ],
+        &[
+            "--set",
+            "epochs=25",
+            "--set",
+            "training.rate=0.01",
+            "--decide",
+            "vote",
+            "--set",
+            "l1=1e-6",
+        ],
     ]
     .concat();
     let run = sandbox.path("gap");
@@ -258,60 +413,146 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     // twenty tracks and a copy of each
     assert_eq!(report["features"][0], "40 spectrograms of 1 x 128 x 61");
     assert_eq!(report["columns"], 128 * 22);
-    assert!(report["figures"]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{}", report["figures"]);
+    assert!(
+        report["figures"]["accuracy"]["value"].as_f64().unwrap() > 0.9,
+        "{}",
+        report["figures"]
+    );
     let decisions = report["learning"]["decisions"].as_array().unwrap();
-    let names: Vec<&str> = decisions.iter().map(|one| one[0].as_str().unwrap()).collect();
-    assert_eq!(names[..3], ["single windows", "tracks by mean", "tracks by vote"]);
+    let names: Vec<&str> = decisions
+        .iter()
+        .map(|one| one[0].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names[..3],
+        ["single windows", "tracks by mean", "tracks by vote"]
+    );
     assert_eq!(decisions[2][1], report["figures"]["accuracy"]["value"]);
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
-    assert!(config.contains("decide = \"vote\"") && config.contains("l1 = 0.000001"), "{config}");
+    assert!(
+        config.contains("decide = \"vote\"") && config.contains("l1 = 0.000001"),
+        "{config}"
+    );
     let file = music.join("low/3.wav");
-    let asked = ["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
+    let asked = [
+        "classify",
+        "--with",
+        run.to_str().unwrap(),
+        file.to_str().unwrap(),
+        "--format",
+        "json",
+    ];
     assert_eq!(fine_json(sandbox.run(asked))[0]["genre"], "low");
 
     let run = sandbox.path("search");
     let search = [
         small.as_slice(),
-        &["--recipe", "cnn-lstm-mfcc", "--set", "epochs=3", "--folds", "2"],
+        &[
+            "--recipe",
+            "cnn-lstm-mfcc",
+            "--set",
+            "epochs=3",
+            "--folds",
+            "2",
+        ],
         &["--try", "copies=0,2", "--try", "l2=0,0.01"],
     ]
     .concat();
     let report = fine_json(sandbox.run(train(&data, &run, &search)));
-    assert_eq!((&report["figures"]["on"], &report["figures"]["tracks"]), (&"folds".into(), &20.into()));
-    assert!(report["judged_by"].as_str().unwrap().contains("chosen among 4 trials"), "{report}");
+    assert_eq!(
+        (&report["figures"]["on"], &report["figures"]["tracks"]),
+        (&"folds".into(), &20.into())
+    );
+    assert!(
+        report["judged_by"]
+            .as_str()
+            .unwrap()
+            .contains("chosen among 4 trials"),
+        "{report}"
+    );
     let table = fs::read_to_string(run.join("trials.csv")).unwrap();
-    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect())
+        .collect();
     assert_eq!(
         rows.iter().map(|row| row[1]).collect::<Vec<_>>(),
-        ["copies=0 l2=0", "copies=0 l2=0.01", "copies=2 l2=0", "copies=2 l2=0.01"]
+        [
+            "copies=0 l2=0",
+            "copies=0 l2=0.01",
+            "copies=2 l2=0",
+            "copies=2 l2=0.01"
+        ]
     );
-    let most = rows.iter().map(|row| row[3].parse::<f64>().unwrap()).fold(0.0, f64::max);
-    assert!((report["figures"]["accuracy"]["value"].as_f64().unwrap() - most).abs() < 1e-4, "{table}");
+    let most = rows
+        .iter()
+        .map(|row| row[3].parse::<f64>().unwrap())
+        .fold(0.0, f64::max);
+    assert!(
+        (report["figures"]["accuracy"]["value"].as_f64().unwrap() - most).abs() < 1e-4,
+        "{table}"
+    );
     let trial = fs::read_to_string(run.join("trials/001/config.toml")).unwrap();
-    assert!(trial.contains("initialise = \"keras\"") && trial.contains("l2 = 0.0\n"), "{trial}");
+    assert!(
+        trial.contains("initialise = \"keras\"") && trial.contains("l2 = 0.0\n"),
+        "{trial}"
+    );
 
     // what a search has finished is not done again, and a held-out part is judged by the chosen run alone
     let run = sandbox.path("held-out");
     let search = [
         &["--split", "track", "--format", "json"],
-        &["--features", "mfcc", "--algorithm", "knn", "--try", "knn.k=1,3"][..],
+        &[
+            "--features",
+            "mfcc",
+            "--algorithm",
+            "knn",
+            "--try",
+            "knn.k=1,3",
+        ][..],
     ]
     .concat();
     fine_json(sandbox.run(train(&data, &run, &search)));
     let parts = |folder: &str| -> bool {
-        fs::read_to_string(run.join(folder).join("predictions.csv")).unwrap().contains(",test,")
+        fs::read_to_string(run.join(folder).join("predictions.csv"))
+            .unwrap()
+            .contains(",test,")
     };
     assert!(parts("") && !parts("trials/001") && !parts("trials/002"));
-    let before = fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap();
+    let before = fs::metadata(run.join("trials/002/report.json"))
+        .unwrap()
+        .modified()
+        .unwrap();
     fs::remove_file(run.join("report.json")).unwrap();
     let again = fine_json(sandbox.run(train(&data, &run, &search)));
-    assert!(again["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
-    assert_eq!(fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap(), before);
-    assert_eq!(fine_json(sandbox.run(train(&data, &run, &search)))["digests"], again["digests"]);
+    assert!(
+        again["judged_by"]
+            .as_str()
+            .unwrap()
+            .contains("chosen among 2 trials")
+    );
+    assert_eq!(
+        fs::metadata(run.join("trials/002/report.json"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        before
+    );
+    assert_eq!(
+        fine_json(sandbox.run(train(&data, &run, &search)))["digests"],
+        again["digests"]
+    );
     // what it was not asked for is another search
     for (values, expected) in [
-        ("knn.k=1,5", "begun with settings.knn.k = 3, and 5 is asked for"),
-        ("knn.k=1,3,5", "this search is finished, and knew no trial of knn.k=5: name another folder"),
+        (
+            "knn.k=1,5",
+            "begun with settings.knn.k = 3, and 5 is asked for",
+        ),
+        (
+            "knn.k=1,3,5",
+            "this search is finished, and knew no trial of knn.k=5: name another folder",
+        ),
     ] {
         let other = [&search[..search.len() - 1], &[values]].concat();
         let output = sandbox.run(train(&data, &run, &other));
@@ -324,17 +565,41 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     let run = sandbox.path("halving");
     let search = [
         small.as_slice(),
-        &["--recipe", "cnn-lstm-mfcc", "--set", "epochs=9", "--halving"],
-        &["--try", "l2=0,0.001,0.01", "--try", "training.rate=0.001,0.01,0.1"],
+        &[
+            "--recipe",
+            "cnn-lstm-mfcc",
+            "--set",
+            "epochs=9",
+            "--halving",
+        ],
+        &[
+            "--try",
+            "l2=0,0.001,0.01",
+            "--try",
+            "training.rate=0.001,0.01,0.1",
+        ],
     ]
     .concat();
     fine(sandbox.run(train(&data, &run, &search)));
     let table = fs::read_to_string(run.join("trials.csv")).unwrap();
-    let budgets: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
-    assert_eq!(budgets, [["1/9"; 9].as_slice(), &["1/3"; 3], &["1/1"; 1]].concat(), "{table}");
+    let budgets: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(2).unwrap())
+        .collect();
+    assert_eq!(
+        budgets,
+        [["1/9"; 9].as_slice(), &["1/3"; 3], &["1/1"; 1]].concat(),
+        "{table}"
+    );
     let epochs = |folder: &str| -> u64 {
         let config = fs::read_to_string(run.join(folder).join("config.toml")).unwrap();
-        config.lines().find_map(|line| line.strip_prefix("epochs = ")).unwrap().parse().unwrap()
+        config
+            .lines()
+            .find_map(|line| line.strip_prefix("epochs = "))
+            .unwrap()
+            .parse()
+            .unwrap()
     };
     assert_eq!((epochs("trials/005-9"), epochs("")), (1, 9));
 
@@ -358,12 +623,24 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
         ]
         .concat();
         let report = fine_json(sandbox.run(train(&data, &run, &search)));
-        assert!(report["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
+        assert!(
+            report["judged_by"]
+                .as_str()
+                .unwrap()
+                .contains("chosen among 2 trials")
+        );
         let table = fs::read_to_string(run.join("trials.csv")).unwrap();
-        table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+        table
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').nth(1).unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let first = drawn("drawn");
-    assert!(first.len() == 2 && first[0] != first[1] && first == drawn("again"), "{first:?}");
+    assert!(
+        first.len() == 2 && first[0] != first[1] && first == drawn("again"),
+        "{first:?}"
+    );
 }
 
 #[test]
@@ -373,30 +650,72 @@ fn training_refuses_unusable_data_in_one_clear_line() {
     for genre in ["a", "b"] {
         fs::create_dir_all(music.join(genre)).unwrap();
         for track in 0..4 {
-            fs::write(music.join(genre).join(format!("{track}.wav")), tone_wav(22_050, 1.0, 440.0, 0.5))
-                .unwrap();
+            fs::write(
+                music.join(genre).join(format!("{track}.wav")),
+                tone_wav(22_050, 1.0, 440.0, 0.5),
+            )
+            .unwrap();
         }
     }
     let data = format!("folder:{}", music.display());
     let run = sandbox.path("run");
     for (more, expected) in [
-        (&["--recipe", "cnn-lstm-time", "--set", "crop=200"][..], "network.crop: expected 0, or"),
+        (
+            &["--recipe", "cnn-lstm-time", "--set", "crop=200"][..],
+            "network.crop: expected 0, or",
+        ),
         (
             &["--recipe", "cnn-gap", "--try", "mixup=0.1,2"],
             "network.training.mixup: expected 0 to 1, found 2",
         ),
-        (&["--recipe", "auto", "--folds", "2", "--try", "svm.cc=1,2"], "there is no key \"svm.cc\""),
-        (&["--recipe", "space", "--features", "mfcc"], "expected no --features"),
-        (&["--recipe", "cnn-lstm-time", "--leak"], "expected no --leak"),
-        (&["--recipe", "space", "--set", "width=3"], "network.width: expected 1, 2 or 4"),
-        (&["--recipe", "space", "--set", "width=2"], "network.width: expected 4, found 2: a model to begin"),
-        (&["--recipe", "cnn-gap", "--set", "anchor=1"], "network.training.anchor: expected 0"),
         (
-            &["--recipe", "baseline-cnn", "--set", "network.seconds=0.5", "--set", "layers=[\"conv 4 3x3\"]"],
+            &["--recipe", "auto", "--folds", "2", "--try", "svm.cc=1,2"],
+            "there is no key \"svm.cc\"",
+        ),
+        (
+            &["--recipe", "space", "--features", "mfcc"],
+            "expected no --features",
+        ),
+        (
+            &["--recipe", "cnn-lstm-time", "--leak"],
+            "expected no --leak",
+        ),
+        (
+            &["--recipe", "space", "--set", "width=3"],
+            "network.width: expected 1, 2 or 4",
+        ),
+        (
+            &["--recipe", "space", "--set", "width=2"],
+            "network.width: expected 4, found 2: a model to begin",
+        ),
+        (
+            &["--recipe", "cnn-gap", "--set", "anchor=1"],
+            "network.training.anchor: expected 0",
+        ),
+        (
+            &[
+                "--recipe",
+                "baseline-cnn",
+                "--set",
+                "network.seconds=0.5",
+                "--set",
+                "layers=[\"conv 4 3x3\"]",
+            ],
             "layer 1 \"conv 4 3x3\": ends in 4 x 126 x",
         ),
-        (&["--recipe", "baseline-cnn", "--set", "layers=[\"linear classes\"]"], "takes no image"),
-        (&["--recipe", "features", "--set", "width=3"], "only networks have width: name one with --recipe"),
+        (
+            &[
+                "--recipe",
+                "baseline-cnn",
+                "--set",
+                "layers=[\"linear classes\"]",
+            ],
+            "takes no image",
+        ),
+        (
+            &["--recipe", "features", "--set", "width=3"],
+            "only networks have width: name one with --recipe",
+        ),
         (
             &["--recipe", "baseline-cnn", "--set", "start=voisin-3"],
             "only the recipe space begins with a model",
@@ -405,14 +724,30 @@ fn training_refuses_unusable_data_in_one_clear_line() {
         let output = sandbox.run(train(&data, &run, more));
         let said = text(&output.stderr);
         assert_eq!(code(&output), 2, "{more:?}: {said}");
-        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{more:?}: {said}");
+        assert!(
+            said.contains(expected) && said.trim_end().lines().count() == 1,
+            "{more:?}: {said}"
+        );
         let _ = fs::remove_dir_all(&run);
     }
     let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "space", "--dry-run"])));
-    assert!(plan.contains("4 spectrograms of 1 x 128 x 199 each; 4 epochs of space"), "{plan}");
+    assert!(
+        plan.contains("4 spectrograms of 1 x 128 x 199 each; 4 epochs of space"),
+        "{plan}"
+    );
     assert!(plan.contains("schedule = \"cosine\"") && !plan.contains("[settings") && !run.exists());
-    assert!(plan.contains("batch_normalization_1") && plan.contains("conv2d_1"), "{plan}");
-    let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "cnn-lstm-mfcc", "--dry-run"])));
+    assert!(
+        plan.contains("batch_normalization_1") && plan.contains("conv2d_1"),
+        "{plan}"
+    );
+    let plan = fine(sandbox.run(train(
+        &data,
+        &run,
+        &["--recipe", "cnn-lstm-mfcc", "--dry-run"],
+    )));
     // two classes of 65 each, as in Keras
-    assert!(plan.contains("lstm 64 last one-bias") && plan.contains("20914"), "{plan}");
+    assert!(
+        plan.contains("lstm 64 last one-bias") && plan.contains("20914"),
+        "{plan}"
+    );
 }

@@ -10,7 +10,8 @@ use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
 
 /// A table of features: `classes` of `tracks` tracks by artists of three tracks each, told apart by some columns.
 fn features(classes: usize, tracks: usize, name: impl Fn(usize) -> String) -> String {
-    let mut table = "track,genre,artist,mfcc_mean_01,mfcc_mean_02,chroma_mean_01,noise_1\n".to_owned();
+    let mut table =
+        "track,genre,artist,mfcc_mean_01,mfcc_mean_02,chroma_mean_01,noise_1\n".to_owned();
     let mut state = 7u64;
     let mut random = || {
         state ^= state << 13;
@@ -21,7 +22,12 @@ fn features(classes: usize, tracks: usize, name: impl Fn(usize) -> String) -> St
     for class in 0..classes {
         for track in 0..tracks {
             let centre = [class as f64, (class * class % 7) as f64, (class % 3) as f64];
-            let _ = write!(table, "{class}-{track},{},artist {class} {}", name(class), track / 3);
+            let _ = write!(
+                table,
+                "{class}-{track},{},artist {class} {}",
+                name(class),
+                track / 3
+            );
             for centre in centre {
                 let _ = write!(table, ",{:.4}", centre + 1.2 * random());
             }
@@ -39,31 +45,52 @@ fn write(sandbox: &Sandbox, name: &str, table: &str) -> String {
 
 fn train(data: &str, run: &Path, more: &[&str]) -> Vec<String> {
     let base = ["train", "classifier", data, run.to_str().unwrap()];
-    base.iter().chain(more).map(|&word| word.to_owned()).collect()
+    base.iter()
+        .chain(more)
+        .map(|&word| word.to_owned())
+        .collect()
 }
 
 #[test]
 fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
     let sandbox = Sandbox::new();
-    let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
+    let data = write(
+        &sandbox,
+        "f.csv",
+        &features(4, 30, |class| format!("genre {class}")),
+    );
     let run = sandbox.path("run");
     let all = "majority,centroid,knn,logistic,lda,bayes,svm,forest,boost,head,vote,fused";
     let small = ["--set", "forest.trees=50", "--set", "boost.rounds=20"];
-    let more = [["--algorithm", all, "--leak", "--format", "json"].as_slice(), &small].concat();
+    let more = [
+        ["--algorithm", all, "--leak", "--format", "json"].as_slice(),
+        &small,
+    ]
+    .concat();
     let report = fine_json(sandbox.run(train(&data, &run, &more)));
     let methods = report["methods"].as_array().unwrap();
     assert_eq!(methods.len(), 12);
     let value = |method: &serde_json::Value| method["accuracy"]["value"].as_f64().unwrap();
     let best = methods.iter().map(value).fold(0.0, f64::max);
-    let chosen: Vec<&serde_json::Value> = methods.iter().filter(|method| method["chosen"] == true).collect();
-    assert!(chosen.len() == 1 && value(chosen[0]) == best && best > 0.7, "{methods:?}");
-    assert!(methods[7]["note"].as_str().unwrap().starts_with("out of bag "));
-    assert_eq!(report["figures"]["on"], "test");
+    let chosen: Vec<&serde_json::Value> = methods
+        .iter()
+        .filter(|method| method["chosen"] == true)
+        .collect();
     assert!(
-        report["split"]
+        chosen.len() == 1 && value(chosen[0]) == best && best > 0.7,
+        "{methods:?}"
+    );
+    assert!(
+        methods[7]["note"]
             .as_str()
             .unwrap()
-            .starts_with("split by artist: 96 / 12 / 12; 0 artists on two sides; the largest artist has "),
+            .starts_with("out of bag ")
+    );
+    assert_eq!(report["figures"]["on"], "test");
+    assert!(
+        report["split"].as_str().unwrap().starts_with(
+            "split by artist: 96 / 12 / 12; 0 artists on two sides; the largest artist has "
+        ),
         "{}",
         report["split"]
     );
@@ -72,9 +99,17 @@ fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
         let own = important.iter().filter(|one| one["single"] == single);
         own.map(|one| one["columns"].as_str().unwrap()).collect()
     };
-    assert_eq!(of(false).len(), 3, "mfcc, chroma and noise are shuffled as groups: {important:?}");
+    assert_eq!(
+        of(false).len(),
+        3,
+        "mfcc, chroma and noise are shuffled as groups: {important:?}"
+    );
     assert_eq!(of(false)[0], "mfcc");
-    assert_eq!((of(true).len(), of(true)[3]), (4, "noise_1"), "{important:?}");
+    assert_eq!(
+        (of(true).len(), of(true)[3]),
+        (4, "noise_1"),
+        "{important:?}"
+    );
     assert!(report["leak"]["random_folds"]["random"].as_f64().unwrap() > 0.5);
     for file in [
         "config.toml",
@@ -92,19 +127,37 @@ fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
     // asked again it answers from the folder, and a run's configuration repeats it
     let before = fs::read(run.join("model.safetensors")).unwrap();
     let again = sandbox.run(train(&data, &run, &more));
-    assert!(text(&again.stderr).contains("this run is finished"), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("this run is finished"),
+        "{}",
+        text(&again.stderr)
+    );
     let config = run.join("config.toml");
     let second = sandbox.path("second");
-    fine(sandbox.run(train(&data, &second, &["--config", config.to_str().unwrap()])));
+    fine(sandbox.run(train(
+        &data,
+        &second,
+        &["--config", config.to_str().unwrap()],
+    )));
     for file in ["model.safetensors", "predictions.csv", "config.toml"] {
-        assert_eq!(fs::read(run.join(file)).unwrap(), fs::read(second.join(file)).unwrap(), "{file}");
+        assert_eq!(
+            fs::read(run.join(file)).unwrap(),
+            fs::read(second.join(file)).unwrap(),
+            "{file}"
+        );
     }
     assert_eq!(before, fs::read(run.join("model.safetensors")).unwrap());
     // other settings have no business there
-    let other = sandbox.run(train(&data, &run, &["--algorithm", "knn", "--set", "knn.k=3"]));
+    let other = sandbox.run(train(
+        &data,
+        &run,
+        &["--algorithm", "knn", "--set", "knn.k=3"],
+    ));
     let said = text(&other.stderr);
     assert!(
-        code(&other) == 2 && said.contains("algorithms.names") && said.contains("name another folder"),
+        code(&other) == 2
+            && said.contains("algorithms.names")
+            && said.contains("name another folder"),
         "{said}"
     );
 }
@@ -116,21 +169,47 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
     let data = write(&sandbox, "f.csv", &table);
     let (a, b) = (sandbox.path("a"), sandbox.path("b"));
     let folds = ["--folds", "5", "--repeats", "2", "--format", "json"];
-    let report =
-        fine_json(sandbox.run(train(&data, &a, &[&["--algorithm", "lda"], folds.as_slice()].concat())));
-    assert_eq!((&report["figures"]["on"], &report["figures"]["tracks"]), (&"folds".into(), &90.into()));
+    let report = fine_json(sandbox.run(train(
+        &data,
+        &a,
+        &[&["--algorithm", "lda"], folds.as_slice()].concat(),
+    )));
+    assert_eq!(
+        (&report["figures"]["on"], &report["figures"]["tracks"]),
+        (&"folds".into(), &90.into())
+    );
     assert_eq!(report["methods"][0]["name"], "lda");
-    fine(sandbox.run(train(&data, &b, &[&["--algorithm", "majority"], folds.as_slice()].concat())));
+    fine(sandbox.run(train(
+        &data,
+        &b,
+        &[&["--algorithm", "majority"], folds.as_slice()].concat(),
+    )));
     let [a, b] = [a, b].map(|path| path.to_str().unwrap().to_owned());
     let page = sandbox.path("compare.html");
-    let both = ["eval", "classifier", &a, &b, "--html", page.to_str().unwrap(), "--format", "json"];
+    let both = [
+        "eval",
+        "classifier",
+        &a,
+        &b,
+        "--html",
+        page.to_str().unwrap(),
+        "--format",
+        "json",
+    ];
     let compared = fine_json(sandbox.run(both));
     assert_eq!(compared[0]["tracks"], 90);
-    assert!(compared[0]["difference"]["high"].as_f64().unwrap() < 0.0, "{compared}");
+    assert!(
+        compared[0]["difference"]["high"].as_f64().unwrap() < 0.0,
+        "{compared}"
+    );
     assert!(compared[0]["p_value"].as_f64().unwrap() < 0.01);
     assert!(fs::read_to_string(page).unwrap().contains("McNemar"));
     // other data are refused
-    let other = write(&sandbox, "g.csv", &table.replace("artist 0 0", "artist 1 0"));
+    let other = write(
+        &sandbox,
+        "g.csv",
+        &table.replace("artist 0 0", "artist 1 0"),
+    );
     let c = sandbox.path("c");
     fine(sandbox.run(train(
         &other.replace(",artist 0", ",x"),
@@ -141,7 +220,11 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
     let said = text(&output.stderr);
     assert!(code(&output) == 2 && said.contains("--anyway"), "{said}");
     let output = sandbox.run(["eval", "classifier", &a, c.to_str().unwrap(), "--anyway"]);
-    assert!(code(&output) == 0 && text(&output.stderr).contains("other data"), "{}", text(&output.stderr));
+    assert!(
+        code(&output) == 0 && text(&output.stderr).contains("other data"),
+        "{}",
+        text(&output.stderr)
+    );
     // with a split of its own, folds are dealt inside training and validation
     let given: String = table
         .lines()
@@ -162,15 +245,29 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
     let given = write(&sandbox, "h.csv", &given);
     let run = sandbox.path("given");
     let report = fine_json(sandbox.run(train(&given, &run, &["--folds", "3", "--format", "json"])));
-    assert_eq!((&report["figures"]["on"], &report["figures"]["tracks"]), (&"test".into(), &9.into()));
+    assert_eq!(
+        (&report["figures"]["on"], &report["figures"]["tracks"]),
+        (&"test".into(), &9.into())
+    );
     let predictions = fs::read_to_string(run.join("predictions.csv")).unwrap();
-    assert_eq!(predictions.lines().skip(1).filter(|line| line.contains(",fold,")).count(), 81);
+    assert_eq!(
+        predictions
+            .lines()
+            .skip(1)
+            .filter(|line| line.contains(",fold,"))
+            .count(),
+        81
+    );
 }
 
 #[test]
 fn a_run_that_is_killed_goes_on_to_the_same_bits() {
     let sandbox = Sandbox::new();
-    let data = write(&sandbox, "f.csv", &features(4, 60, |class| format!("g{class}")));
+    let data = write(
+        &sandbox,
+        "f.csv",
+        &features(4, 60, |class| format!("g{class}")),
+    );
     let more = [
         "--algorithm",
         "svm,forest,boost",
@@ -189,8 +286,15 @@ fn a_run_that_is_killed_goes_on_to_the_same_bits() {
     let mut killed = 0;
     for moment in 1..=8u32 {
         let mut command = sandbox.command(train(&data, &cut, &more));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(took.mul_f64(0.11 * f64::from(moment)).min(Duration::from_secs(20)));
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(
+            took.mul_f64(0.11 * f64::from(moment))
+                .min(Duration::from_secs(20)),
+        );
         killed += u32::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
         child.wait().unwrap();
@@ -200,8 +304,17 @@ fn a_run_that_is_killed_goes_on_to_the_same_bits() {
     }
     assert!(killed > 0, "nothing was killed");
     fine(sandbox.run(train(&data, &cut, &more)));
-    for file in ["model.safetensors", "predictions.csv", "data.csv", "config.toml"] {
-        assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(cut.join(file)).unwrap(), "{file}");
+    for file in [
+        "model.safetensors",
+        "predictions.csv",
+        "data.csv",
+        "config.toml",
+    ] {
+        assert_eq!(
+            fs::read(whole.join(file)).unwrap(),
+            fs::read(cut.join(file)).unwrap(),
+            "{file}"
+        );
     }
     assert!(!cut.join("work").exists());
     // killed between its report and the end
@@ -213,27 +326,66 @@ fn a_run_that_is_killed_goes_on_to_the_same_bits() {
 #[test]
 fn auto_judges_many_and_joins_those_that_help() {
     let sandbox = Sandbox::new();
-    let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
+    let data = write(
+        &sandbox,
+        "f.csv",
+        &features(4, 30, |class| format!("genre {class}")),
+    );
     let run = sandbox.path("run");
     let small = ["--set", "forest.trees=30", "--set", "boost.rounds=15"];
-    let more = [["--recipe", "auto", "--folds", "3", "--format", "json"].as_slice(), &small].concat();
+    let more = [
+        ["--recipe", "auto", "--folds", "3", "--format", "json"].as_slice(),
+        &small,
+    ]
+    .concat();
     let report = fine_json(sandbox.run(train(&data, &run, &more)));
     let methods = report["methods"].as_array().unwrap();
     assert_eq!(methods.len(), 8, "seven kinds, and all together");
     let accuracy = |name: &str| {
-        methods.iter().find(|method| method["name"] == name).unwrap()["accuracy"]["value"].as_f64().unwrap()
+        methods
+            .iter()
+            .find(|method| method["name"] == name)
+            .unwrap()["accuracy"]["value"]
+            .as_f64()
+            .unwrap()
     };
-    let best = methods[..7].iter().map(|one| one["accuracy"]["value"].as_f64().unwrap()).fold(0.0, f64::max);
-    assert!(accuracy("select") > accuracy("bayes").min(accuracy("knn")), "{methods:?}");
-    assert_eq!(methods[7]["chosen"] == true, accuracy("select") > best, "{methods:?}");
+    let best = methods[..7]
+        .iter()
+        .map(|one| one["accuracy"]["value"].as_f64().unwrap())
+        .fold(0.0, f64::max);
+    assert!(
+        accuracy("select") > accuracy("bayes").min(accuracy("knn")),
+        "{methods:?}"
+    );
+    assert_eq!(
+        methods[7]["chosen"] == true,
+        accuracy("select") > best,
+        "{methods:?}"
+    );
     // joined whatever comes of it, by two that know different columns; its file answers as it did
     let joined = sandbox.path("joined");
-    let two = ["--algorithm", "knn,lda", "--combine", "select", "--folds", "3", "--format", "json"];
+    let two = [
+        "--algorithm",
+        "knn,lda",
+        "--combine",
+        "select",
+        "--folds",
+        "3",
+        "--format",
+        "json",
+    ];
     let report = fine_json(sandbox.run(train(&data, &joined, &two)));
     assert_eq!(report["methods"][2]["name"], "select");
     let note = report["methods"][2]["note"].as_str().unwrap();
     assert!(note.contains("knn 0.") || note.contains("lda"), "{note}");
-    let said = json(sandbox.run(["classify", "--with", joined.to_str().unwrap(), &data, "--format", "json"]));
+    let said = json(sandbox.run([
+        "classify",
+        "--with",
+        joined.to_str().unwrap(),
+        &data,
+        "--format",
+        "json",
+    ]));
     assert_eq!(said.as_array().unwrap().len(), 120);
 }
 
@@ -245,17 +397,33 @@ fn a_run_writes_into_its_folder_alone() {
         fs::create_dir_all(music.join(genre)).unwrap();
         for track in 0..6 {
             let file = music.join(genre).join(format!("{track}.wav"));
-            fs::write(file, tone_wav(22_050, 1.0, start + 30.0 * f64::from(track), 0.5)).unwrap();
+            fs::write(
+                file,
+                tone_wav(22_050, 1.0, start + 30.0 * f64::from(track), 0.5),
+            )
+            .unwrap();
         }
     }
     let below = |folder: &Path| -> Vec<std::path::PathBuf> {
-        let mut found: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut found: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         found.sort();
         found
     };
     let before = below(sandbox.path("").as_path());
     let run = sandbox.path("run");
-    let more = ["--features", "mfcc", "--algorithm", "centroid", "--folds", "3", "--split", "track"];
+    let more = [
+        "--features",
+        "mfcc",
+        "--algorithm",
+        "centroid",
+        "--folds",
+        "3",
+        "--split",
+        "track",
+    ];
     // settings that cannot be worked with leave nothing that stands in the way of better ones
     let wrong = [&more[..5], &["50"], &more[6..]].concat();
     let data = music.to_str().unwrap();
@@ -271,7 +439,11 @@ fn a_run_writes_into_its_folder_alone() {
 #[test]
 fn unsure_answers_are_unknown() {
     let sandbox = Sandbox::new();
-    let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
+    let data = write(
+        &sandbox,
+        "f.csv",
+        &features(4, 30, |class| format!("genre {class}")),
+    );
     let run = sandbox.path("run");
     let sparse = ["--set", "logistic.penalty=l1", "--set", "logistic.c=0.05"];
     let report = fine_json(sandbox.run(train(
@@ -279,11 +451,25 @@ fn unsure_answers_are_unknown() {
         &run,
         &[&["--folds", "5", "--format", "json"][..], &sparse].concat(),
     )));
-    assert_eq!(report["methods"][0]["note"], "3 of 4 columns have weights", "what is noise gets none");
+    assert_eq!(
+        report["methods"][0]["note"], "3 of 4 columns have weights",
+        "what is noise gets none"
+    );
     let ask = |more: &[&str]| {
         sandbox.run(
-            [["classify", "--with", run.to_str().unwrap(), &data, "--format", "json"].as_slice(), more]
-                .concat(),
+            [
+                [
+                    "classify",
+                    "--with",
+                    run.to_str().unwrap(),
+                    &data,
+                    "--format",
+                    "json",
+                ]
+                .as_slice(),
+                more,
+            ]
+            .concat(),
         )
     };
     // answers to tracks that it had not learnt from: from this probability on nine of ten are right
@@ -293,7 +479,10 @@ fn unsure_answers_are_unknown() {
         .skip(1)
         .map(|line| {
             let cells: Vec<&str> = line.split(',').collect();
-            let p = cells[5..].iter().map(|p| p.parse::<f64>().unwrap()).fold(0.0, f64::max);
+            let p = cells[5..]
+                .iter()
+                .map(|p| p.parse::<f64>().unwrap())
+                .fold(0.0, f64::max);
             (p, cells[1] == cells[4])
         })
         .collect();
@@ -305,20 +494,38 @@ fn unsure_answers_are_unknown() {
     let mut unknown = 0;
     for one in said.as_array().unwrap() {
         let is_sure = one["probability"].as_f64().unwrap() >= judged[most - 1].0 - 1e-5;
-        assert_eq!(one["genre"].is_string(), is_sure, "{one} {}", judged[most - 1].0);
+        assert_eq!(
+            one["genre"].is_string(),
+            is_sure,
+            "{one} {}",
+            judged[most - 1].0
+        );
         unknown += usize::from(!is_sure);
     }
     assert!(unknown > 0 && unknown < 120, "{unknown}");
-    assert!(fine_json(ask(&[])).as_array().unwrap().iter().all(|one| one["genre"].is_string()));
+    assert!(
+        fine_json(ask(&[]))
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["genre"].is_string())
+    );
     for (more, expected) in [
         (
             &["--precision", "0.9", "--submission", "x.csv"][..],
             "a submission has a class for every title: expected no --precision",
         ),
-        (&["--among", "genre 1"], "a run answers: expected no --among"),
+        (
+            &["--among", "genre 1"],
+            "a run answers: expected no --among",
+        ),
     ] {
         let output = ask(more);
-        assert!(code(&output) == 2 && text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+        assert!(
+            code(&output) == 2 && text(&output.stderr).contains(expected),
+            "{}",
+            text(&output.stderr)
+        );
     }
 }
 
@@ -338,9 +545,21 @@ fn a_class_that_is_left_out_is_taken_for_its_neighbour() {
     let notes = report["data"]["notes"].to_string();
     assert!(notes.contains("30 tracks of low are left out"), "{notes}");
     let taken = notes.split("low is taken for ").nth(1).unwrap();
-    let middle: usize = taken.split("middle ").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    let middle: usize = taken
+        .split("middle ")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(middle >= 25, "{notes}");
-    let wrong = sandbox.run(train(&data, &sandbox.path("no"), &["--set", "data.left_out=loud"]));
+    let wrong = sandbox.run(train(
+        &data,
+        &sandbox.path("no"),
+        &["--set", "data.left_out=loud"],
+    ));
     assert!(
         text(&wrong.stderr).contains("expected a class that there is, found loud"),
         "{}",
@@ -376,7 +595,10 @@ fn labels_that_look_wrong_are_named_before_training() {
         .map(|one| ["path", "label", "suggested"].map(|key| one[key].as_str().unwrap()))
         .collect();
     found.sort_unstable();
-    assert_eq!(found, [["0-10", "2", "0"], ["0-22", "2", "0"], ["0-3", "2", "0"]]);
+    assert_eq!(
+        found,
+        [["0-10", "2", "0"], ["0-22", "2", "0"], ["0-3", "2", "0"]]
+    );
     let quiet = fine_json(sandbox.run(["dataset", &data, "--format", "json"]));
     assert_eq!(quiet["suspects"].as_array().map(Vec::len), Some(0));
 }
@@ -386,19 +608,42 @@ fn odd_data_give_one_clear_line() {
     let sandbox = Sandbox::new();
     let one = write(&sandbox, "one.csv", &features(1, 12, |_| "rock".to_owned()));
     let none = write(&sandbox, "none.csv", "track,genre,artist\na,rock,x\n");
-    let few = write(&sandbox, "few.csv", &features(2, 3, |class| class.to_string()));
+    let few = write(
+        &sandbox,
+        "few.csv",
+        &features(2, 3, |class| class.to_string()),
+    );
     for (data, more, expected) in [
-        (&one, vec![], "expected tracks of two classes or more, found only \"rock\""),
+        (
+            &one,
+            vec![],
+            "expected tracks of two classes or more, found only \"rock\"",
+        ),
         (&none, vec![], "expected columns of numbers, found none"),
-        (&few, vec![], "three parts need at least 3; use --split track"),
-        (&few, vec!["--split", "track", "--folds", "9"], "9 folds need as many groups (artists), found 6"),
+        (
+            &few,
+            vec![],
+            "three parts need at least 3; use --split track",
+        ),
+        (
+            &few,
+            vec!["--split", "track", "--folds", "9"],
+            "9 folds need as many groups (artists), found 6",
+        ),
         (&few, vec!["--set", "svm.d=3"], "there is no key \"svm.d\""),
-        (&few, vec!["--features", "mfccs"], "there is no set of features \"mfccs\""),
+        (
+            &few,
+            vec!["--features", "mfccs"],
+            "there is no set of features \"mfccs\"",
+        ),
     ] {
         let output = sandbox.run(train(data, &sandbox.path("odd"), &more));
         let said = text(&output.stderr);
         assert_eq!(code(&output), 2, "{data} {more:?}: {said}");
-        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{data} {more:?}: {said}");
+        assert!(
+            said.contains(expected) && said.trim_end().lines().count() == 1,
+            "{data} {more:?}: {said}"
+        );
         let _ = fs::remove_dir_all(sandbox.path("odd"));
     }
     // a class of one track and numbers that are none
@@ -408,13 +653,28 @@ fn odd_data_give_one_clear_line() {
     let run = sandbox.path("odd");
     let report = fine_json(sandbox.run(train(&data, &run, &["--format", "json"])));
     let notes = report["data"]["notes"].to_string();
-    assert!(notes.contains("no number in 3 cells of 1 row: the column's median"), "{notes}");
+    assert!(
+        notes.contains("no number in 3 cells of 1 row: the column's median"),
+        "{notes}"
+    );
     assert!(notes.contains("class alone has one track"), "{notes}");
-    let data = write(&sandbox, "lone.csv", &(table + "odd 2,alone,nobody,1,2,3,0.5\n"));
-    let run = train(&data, &sandbox.path("lone"), &["--folds", "3", "--format", "json"]);
+    let data = write(
+        &sandbox,
+        "lone.csv",
+        &(table + "odd 2,alone,nobody,1,2,3,0.5\n"),
+    );
+    let run = train(
+        &data,
+        &sandbox.path("lone"),
+        &["--folds", "3", "--format", "json"],
+    );
     let notes = fine_json(sandbox.run(run))["data"]["notes"].to_string();
     assert!(notes.contains("class alone has one group"), "{notes}");
-    let missing = sandbox.run(["eval", "classifier", sandbox.path("nothing").to_str().unwrap()]);
+    let missing = sandbox.run([
+        "eval",
+        "classifier",
+        sandbox.path("nothing").to_str().unwrap(),
+    ]);
     assert!(
         code(&missing) == 2 && text(&missing.stderr).contains("no such folder"),
         "{}",
@@ -425,11 +685,19 @@ fn odd_data_give_one_clear_line() {
 #[test]
 fn reports_hold_hostile_names_and_many_classes() {
     let sandbox = Sandbox::new();
-    let hostile = features(200, 6, |class| format!("<script>alert({class})</script> & \"'"));
-    let hostile = hostile.replace(",<script>", ",\"<script>").replace(" & \"',", " & \"\"'\",");
+    let hostile = features(200, 6, |class| {
+        format!("<script>alert({class})</script> & \"'")
+    });
+    let hostile = hostile
+        .replace(",<script>", ",\"<script>")
+        .replace(" & \"',", " & \"\"'\",");
     let data = write(&sandbox, "f.csv", &hostile);
     let run = sandbox.path("run");
-    let output = sandbox.run(train(&data, &run, &["--algorithm", "bayes", "--split", "track"]));
+    let output = sandbox.run(train(
+        &data,
+        &run,
+        &["--algorithm", "bayes", "--split", "track"],
+    ));
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     let page = fs::read(run.join("report.html")).unwrap();
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
@@ -441,34 +709,74 @@ fn reports_hold_hostile_names_and_many_classes() {
 #[test]
 fn a_plan_writes_nothing() {
     let sandbox = Sandbox::new();
-    let data = write(&sandbox, "f.csv", &features(2, 9, |class| class.to_string()));
+    let data = write(
+        &sandbox,
+        "f.csv",
+        &features(2, 9, |class| class.to_string()),
+    );
     let run = sandbox.path("run");
     let said = fine(sandbox.run(train(&data, &run, &["--dry-run", "--algorithm", "svm,knn"])));
     assert!(
-        said.contains("18 tracks") && said.contains("4 columns") && said.contains("3 fits (svm, knn)"),
+        said.contains("18 tracks")
+            && said.contains("4 columns")
+            && said.contains("3 fits (svm, knn)"),
         "{said}"
     );
     assert!(said.contains("[settings.svm]") && !said.contains("forest") && !run.exists());
     for (setting, expected) in [
-        ("epochs=3", "only networks have epochs: name one with --recipe"),
+        (
+            "epochs=3",
+            "only networks have epochs: name one with --recipe",
+        ),
         ("svm.c=x", "settings.svm.c: expected a number, found \"x\""),
-        ("training.patience=x", "only networks have training.patience"),
+        (
+            "training.patience=x",
+            "only networks have training.patience",
+        ),
     ] {
         let output = sandbox.run(train(&data, &run, &["--set", setting]));
         let said = text(&output.stderr);
-        assert!(code(&output) == 2 && said.contains(expected), "{setting}: {said}");
+        assert!(
+            code(&output) == 2 && said.contains(expected),
+            "{setting}: {said}"
+        );
     }
     // a run on numbers cannot listen, and says what can
     fs::write(sandbox.path("x.wav"), tone_wav(8000, 1.0, 300.0, 0.5)).unwrap();
     fine(sandbox.run(train(&data, &run, &["--algorithm", "majority"])));
     let file = sandbox.path("x.wav");
-    let output = sandbox.run(["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap()]);
+    let output = sandbox.run([
+        "classify",
+        "--with",
+        run.to_str().unwrap(),
+        file.to_str().unwrap(),
+    ]);
     let said = text(&output.stderr);
-    assert!(code(&output) == 2 && said.contains("one trained with --features fma can"), "{said}");
+    assert!(
+        code(&output) == 2 && said.contains("one trained with --features fma can"),
+        "{said}"
+    );
     let output = sandbox.run(["classify", "--with", "nope", "x.wav"]);
     let said = text(&output.stderr);
-    assert!(said.contains("nope: no such folder; voisin train classifier makes one"), "{said}");
-    let output = sandbox.run(["train", "classifier", &data, run.to_str().unwrap(), "--algorithm", "svn"]);
-    assert!(code(&output) == 2 && text(&output.stderr).contains("svn"), "{}", text(&output.stderr));
-    assert!(json(sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))["tracks"] == 18);
+    assert!(
+        said.contains("nope: no such folder; voisin train classifier makes one"),
+        "{said}"
+    );
+    let output = sandbox.run([
+        "train",
+        "classifier",
+        &data,
+        run.to_str().unwrap(),
+        "--algorithm",
+        "svn",
+    ]);
+    assert!(
+        code(&output) == 2 && text(&output.stderr).contains("svn"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(
+        json(sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))["tracks"]
+            == 18
+    );
 }

@@ -18,35 +18,66 @@ fn wave(count: usize, number: usize) -> Vec<f64> {
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
 }
 
 /// How far numbers are from others, over the largest of those.
 fn error(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1e-12f64, |most, x| most.max(x.abs()));
-    found.iter().zip(expected).fold(0.0f64, |most, (a, b)| most.max((f64::from(*a) - b).abs())) / largest
+    found
+        .iter()
+        .zip(expected)
+        .fold(0.0f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()))
+        / largest
 }
 
 /// A network with the script's weights, and the numbers of one example.
 ///
 /// - `in_candle`: all of it, also what voisin's kernels compute otherwise
 fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
-    let axes: Vec<usize> = numbers(&twin["input"]).iter().map(|x| *x as usize).collect();
+    let axes: Vec<usize> = numbers(&twin["input"])
+        .iter()
+        .map(|x| *x as usize)
+        .collect();
     let input = match axes[..] {
         [c, h, w] => StackShape::Image(c, h, w),
         _ => StackShape::Vector(axes[0]),
     };
-    let layers: Vec<&str> = twin["layers"].as_array().unwrap().iter().map(|x| x.as_str().unwrap()).collect();
+    let layers: Vec<&str> = twin["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_str().unwrap())
+        .collect();
     let recipe = NetworkRecipe::named(twin["name"].as_str().unwrap()).unwrap();
-    let own = recipe.layers().into_iter().filter(|layer| !layer.starts_with("dropout"));
-    assert!(own.eq(layers.iter().copied()), "{}: the recipe has other layers", recipe.name);
+    let own = recipe
+        .layers()
+        .into_iter()
+        .filter(|layer| !layer.starts_with("dropout"));
+    assert!(
+        own.eq(layers.iter().copied()),
+        "{}: the recipe has other layers",
+        recipe.name
+    );
     let stack = Stack::new(&layers, input, twin["classes"].as_u64().unwrap() as usize).unwrap();
     let cpu = DeviceChoice::Cpu.resolve().unwrap();
-    let new = if in_candle { StackTrain::in_candle } else { StackTrain::new };
+    let new = if in_candle {
+        StackTrain::in_candle
+    } else {
+        StackTrain::new
+    };
     let mut net = new(stack, 1, FirstWeights::Torch, cpu);
-    let plan: Vec<(String, Vec<usize>)> =
-        net.tensors().iter().map(|one| (one.name.clone(), one.shape.clone())).collect();
+    let plan: Vec<(String, Vec<usize>)> = net
+        .tensors()
+        .iter()
+        .map(|one| (one.name.clone(), one.shape.clone()))
+        .collect();
     net.restore(|name| {
         let number = plan.iter().position(|(own, _)| own == name)?;
         let shape = &plan[number].1;
@@ -67,7 +98,10 @@ fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
 }
 
 fn examples(cells: usize, number: usize) -> Vec<f32> {
-    wave(BATCH * cells, 100 + number).iter().map(|x| (1.5 * x) as f32).collect()
+    wave(BATCH * cells, 100 + number)
+        .iter()
+        .map(|x| (1.5 * x) as f32)
+        .collect()
 }
 
 /// Gradient of the mean cross-entropy, and its value.
@@ -78,7 +112,8 @@ fn cross_entropy(logits: &[f32], classes: usize) -> (Vec<f32>, f64) {
         let sum: f64 = logits.iter().map(|x| f64::from(*x).exp()).sum();
         loss += (sum.ln() - f64::from(logits[truth])) / BATCH as f64;
         gradient.extend(logits.iter().enumerate().map(|(class, x)| {
-            ((f64::from(*x).exp() / sum - f64::from(u8::from(class == truth))) / BATCH as f64) as f32
+            ((f64::from(*x).exp() / sum - f64::from(u8::from(class == truth))) / BATCH as f64)
+                as f32
         }));
     }
     (gradient, loss)
@@ -93,11 +128,22 @@ fn twins() -> Value {
 fn outputs_gradients_and_losses_are_those_of_pytorch() {
     let twins = twins();
     let networks = twins["networks"].as_array().unwrap();
-    for (twin, in_candle) in networks.iter().flat_map(|twin| [(twin, false), (twin, true)]) {
-        let name = format!("{}{}", twin["name"], if in_candle { " in Candle" } else { "" });
+    for (twin, in_candle) in networks
+        .iter()
+        .flat_map(|twin| [(twin, false), (twin, true)])
+    {
+        let name = format!(
+            "{}{}",
+            twin["name"],
+            if in_candle { " in Candle" } else { "" }
+        );
         let classes = twin["classes"].as_u64().unwrap() as usize;
         let (mut net, cells) = network(twin, in_candle);
-        let judged = net.finished().unwrap().judge(&examples(cells, 0), BATCH).unwrap();
+        let judged = net
+            .finished()
+            .unwrap()
+            .judge(&examples(cells, 0), BATCH)
+            .unwrap();
         let off = error(&judged, &numbers(&twin["judged"]));
         assert!(off < 1e-4, "{name}: outputs in the end {off:e}");
         let outputs = net.forward(&examples(cells, 0), BATCH, 0).unwrap();
@@ -105,13 +151,25 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
         assert!(off < 1e-4, "{name}: outputs in training {off:e}");
         net.backward(&cross_entropy(&outputs, classes).0).unwrap();
         let all = twin["gradients"].as_array().unwrap();
-        let largest = all.iter().map(|one| one["largest"].as_f64().unwrap()).fold(0.0, f64::max);
-        let found: Vec<Vec<f32>> = net.blocks().map(|(_, gradient, _)| gradient.to_vec()).collect();
+        let largest = all
+            .iter()
+            .map(|one| one["largest"].as_f64().unwrap())
+            .fold(0.0, f64::max);
+        let found: Vec<Vec<f32>> = net
+            .blocks()
+            .map(|(_, gradient, _)| gradient.to_vec())
+            .collect();
         assert_eq!(found.len(), all.len(), "{name}");
         for (at, (found, expected)) in found.iter().zip(all).enumerate() {
             let expected_values = numbers(&expected["values"]);
             let n = expected_values.len();
-            let places = (0..n).map(|place| if found.len() > 64 { place * found.len() / 64 } else { place });
+            let places = (0..n).map(|place| {
+                if found.len() > 64 {
+                    place * found.len() / 64
+                } else {
+                    place
+                }
+            });
             // A bias before a batch norm has none but rounding errors of the others.
             let own = expected["largest"].as_f64().unwrap().max(1e-3 * largest);
             for (place, expected) in places.zip(expected_values) {
@@ -120,16 +178,27 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
             }
         }
         let (mut net, _) = network(twin, in_candle);
-        let mut adam: Vec<AdamW> =
-            net.blocks().map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default())).collect();
+        let mut adam: Vec<AdamW> = net
+            .blocks()
+            .map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default()))
+            .collect();
         // Adam makes whole steps of what is nothing but rounding errors, such as gradients of biases before batch norms:
         // with those, PyTorch in single precision strays from the script's figures by up to 2e-3 itself.
-        let has_norms = twin["layers"].as_array().unwrap().iter().any(|layer| layer == "batch-norm");
+        let has_norms = twin["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|layer| layer == "batch-norm");
         let bound = if has_norms { 5e-3 } else { 1e-4 };
         for (step, expected) in numbers(&twin["losses"]).into_iter().enumerate() {
-            let outputs = net.forward(&examples(cells, step % 2), BATCH, step as u64).unwrap();
+            let outputs = net
+                .forward(&examples(cells, step % 2), BATCH, step as u64)
+                .unwrap();
             let (gradient, loss) = cross_entropy(&outputs, classes);
-            assert!((loss - expected).abs() < bound, "{name}, step {step}: {loss}, expected {expected}");
+            assert!(
+                (loss - expected).abs() < bound,
+                "{name}, step {step}: {loss}, expected {expected}"
+            );
             net.backward(&gradient).unwrap();
             for ((parameters, gradient, _), adam) in net.blocks().zip(&mut adam) {
                 adam.step(parameters, gradient, 1e-3, 1.0, &vec![0.0; gradient.len()]);
@@ -144,7 +213,11 @@ fn at_its_full_size_the_first_network_gives_what_pytorch_gives() {
     for in_candle in [false, true] {
         let (net, cells) = network(twin, in_candle);
         assert_eq!(cells, 128 * 1288);
-        let judged = net.finished().unwrap().judge(&examples(cells, 0), BATCH).unwrap();
+        let judged = net
+            .finished()
+            .unwrap()
+            .judge(&examples(cells, 0), BATCH)
+            .unwrap();
         let off = error(&judged, &numbers(&twin["judged"]));
         assert!(off < 1e-4, "in Candle {in_candle}: {off:e}");
     }

@@ -7,7 +7,12 @@ use super::*;
 fn neighbours(sandbox: &Sandbox) -> (Vec<i64>, String) {
     let found = fine(sandbox, &["similar", "id:1", "--format", "json"]);
     let list = json(&found)["neighbours"].as_array().unwrap().clone();
-    (list.iter().map(|track| track["id"].as_i64().unwrap()).collect(), text(&found.stderr))
+    (
+        list.iter()
+            .map(|track| track["id"].as_i64().unwrap())
+            .collect(),
+        text(&found.stderr),
+    )
 }
 
 #[test]
@@ -16,7 +21,11 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
     let music = noises(&sandbox, 8);
     fine(&sandbox, &["add", &string(&music)]);
     let (expected, said) = neighbours(&sandbox);
-    assert_eq!((expected.len(), said.as_str()), (7, ""), "a sound index is nothing to talk about");
+    assert_eq!(
+        (expected.len(), said.as_str()),
+        (7, ""),
+        "a sound index is nothing to talk about"
+    );
     let index = sandbox.path("library").join("index.bin");
     let good = fs::read(&index).unwrap();
     let flipped = |at: usize| {
@@ -41,17 +50,27 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
         let (found, said) = neighbours(&sandbox);
         assert_eq!(found, expected, "{what}");
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.starts_with("index built anew: ") && said.contains(what), "{what}: {said}");
+        assert!(
+            said.starts_with("index built anew: ") && said.contains(what),
+            "{what}: {said}"
+        );
         // The head alone is read by `status`: it cannot see damage behind it.
         if what != "checksum" && what != "another length" {
             assert_eq!(state["index"]["state"], "unusable", "{what}");
         }
-        assert_eq!(neighbours(&sandbox), (expected.clone(), String::new()), "it was mended");
+        assert_eq!(
+            neighbours(&sandbox),
+            (expected.clone(), String::new()),
+            "it was mended"
+        );
     }
     fs::remove_file(&index).unwrap();
     assert_eq!(status(&sandbox)["index"]["state"], "none");
     let (found, said) = neighbours(&sandbox);
-    assert_eq!((found, said.as_str()), (expected, "index built: there was none yet\n"));
+    assert_eq!(
+        (found, said.as_str()),
+        (expected, "index built: there was none yet\n")
+    );
     // One that lags is brought up to date.
     let old = fs::read(&index).unwrap();
     fs::write(music.join("new.wav"), noise_wav(16_000, 4.0, 900)).unwrap();
@@ -60,7 +79,10 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
     let _ = fs::remove_file(sandbox.path("library").join("index.bin.tail"));
     assert_eq!(status(&sandbox)["index"]["state"], "behind");
     let (found, said) = neighbours(&sandbox);
-    assert_eq!((found.len(), said.as_str()), (8, "index brought up to date: 1 added, 0 removed\n"));
+    assert_eq!(
+        (found.len(), said.as_str()),
+        (8, "index brought up to date: 1 added, 0 removed\n")
+    );
     assert_eq!(status(&sandbox)["index"]["state"], "current");
     // One without the file of what was added since is of no use, and is not taken for an older one.
     fs::remove_file(sandbox.path("library").join("index.bin.tail")).unwrap();
@@ -68,7 +90,8 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
     let (found, said) = neighbours(&sandbox);
     assert_eq!(found.len(), 8);
     assert!(
-        said.starts_with("index built anew: ") && said.contains("index.bin.tail is damaged (missing"),
+        said.starts_with("index built anew: ")
+            && said.contains("index.bin.tail is damaged (missing"),
         "{said}"
     );
 }
@@ -79,20 +102,43 @@ fn verify_finds_and_repair_mends() {
     let music = noises(&sandbox, 6);
     fine(&sandbox, &["add", &string(&music)]);
     let table = text(&fine(&sandbox, &["verify", "--deep"]).stdout);
-    for row in ["database", "index", "index vectors", "self-recall", "recall@10", "files", "vectors"] {
+    for row in [
+        "database",
+        "index",
+        "index vectors",
+        "self-recall",
+        "recall@10",
+        "files",
+        "vectors",
+    ] {
         assert!(
-            table.lines().any(|line| line.trim_start().starts_with(row) && line.contains(" ok ")),
+            table
+                .lines()
+                .any(|line| line.trim_start().starts_with(row) && line.contains(" ok ")),
             "{row}: {table}"
         );
     }
-    assert!(table.contains("6 of 6 find themselves") && table.contains("1.0000"), "{table}");
+    assert!(
+        table.contains("6 of 6 find themselves") && table.contains("1.0000"),
+        "{table}"
+    );
 
     let wrong = |row: &str, words: &str, deep: bool| {
-        let output = sandbox.run(if deep { vec!["verify", "--deep"] } else { vec!["verify"] });
+        let output = sandbox.run(if deep {
+            vec!["verify", "--deep"]
+        } else {
+            vec!["verify"]
+        });
         let table = text(&output.stdout);
         assert_eq!(code(&output), 1, "{table}");
-        let line = table.lines().find(|line| line.contains("WRONG")).unwrap_or_else(|| panic!("{table}"));
-        assert!(line.trim_start().starts_with(row) && line.contains(words), "{line}");
+        let line = table
+            .lines()
+            .find(|line| line.contains("WRONG"))
+            .unwrap_or_else(|| panic!("{table}"));
+        assert!(
+            line.trim_start().starts_with(row) && line.contains(words),
+            "{line}"
+        );
         assert!(text(&output.stderr).contains("voisin repair"));
     };
     let index = sandbox.path("library").join("index.bin");
@@ -110,12 +156,21 @@ fn verify_finds_and_repair_mends() {
     let before = sandbox.vectors();
     let raw = rusqlite::Connection::open(&database).unwrap();
     let nan: Vec<u8> = f32::NAN.to_le_bytes().repeat(200);
-    raw.execute("UPDATE vectors SET vector = ?1 WHERE track = 2", [nan]).unwrap();
+    raw.execute("UPDATE vectors SET vector = ?1 WHERE track = 2", [nan])
+        .unwrap();
     drop(raw);
-    wrong("database", "track 2 is damaged: its checksum differs", false);
+    wrong(
+        "database",
+        "track 2 is damaged: its checksum differs",
+        false,
+    );
     let output = sandbox.run(["similar", "id:2"]);
     assert_eq!(code(&output), 2);
-    assert!(text(&output.stderr).contains("the vector of track 2 is damaged"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("the vector of track 2 is damaged"),
+        "{}",
+        text(&output.stderr)
+    );
     assert!(
         text(&fine(&sandbox, &["repair"]).stdout)
             .contains("1 vector taken out, whose file is there: run add")
@@ -130,7 +185,12 @@ fn verify_finds_and_repair_mends() {
     let mut bytes = fs::read(&file).unwrap();
     bytes[5000] ^= 0x40;
     fs::write(&file, &bytes).unwrap();
-    fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
     wrong("files", "1 damaged on the disk", true);
     // One that changed openly is for add to find, one that is gone is no damage, but not "ok" either.
     fs::File::options()
@@ -143,7 +203,11 @@ fn verify_finds_and_repair_mends() {
     let output = sandbox.run(["verify", "--deep"]);
     let table = text(&output.stdout);
     assert_eq!(code(&output), 1, "{table}");
-    assert!(!text(&output.stderr).contains("voisin repair"), "{}", text(&output.stderr));
+    assert!(
+        !text(&output.stderr).contains("voisin repair"),
+        "{}",
+        text(&output.stderr)
+    );
     assert!(
         table.contains("4 files read again")
             && table.contains("1 track without a file")
@@ -163,21 +227,42 @@ fn a_database_cut_in_the_middle_is_told_salvaged_and_kept() {
     let cut = &whole[..whole.len() * 6 / 10];
     fs::write(&database, cut).unwrap();
     let add = ["add", &string(&music)].map(ToOwned::to_owned);
-    for arguments in [vec!["status"], vec!["similar", "id:1"], add.iter().map(String::as_str).collect()] {
+    for arguments in [
+        vec!["status"],
+        vec!["similar", "id:1"],
+        add.iter().map(String::as_str).collect(),
+    ] {
         let output = sandbox.run(&arguments);
         assert_eq!(code(&output), 2, "{arguments:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("is damaged") && said.contains("voisin repair"), "{said}");
+        assert!(
+            said.contains("is damaged") && said.contains("voisin repair"),
+            "{said}"
+        );
     }
     let checked = sandbox.run(["verify"]);
     assert_eq!(code(&checked), 1);
-    assert!(text(&checked.stdout).contains("WRONG"), "{}", text(&checked.stdout));
-    assert_eq!(fs::read(&database).unwrap(), cut, "nothing was changed so far");
+    assert!(
+        text(&checked.stdout).contains("WRONG"),
+        "{}",
+        text(&checked.stdout)
+    );
+    assert_eq!(
+        fs::read(&database).unwrap(),
+        cut,
+        "nothing was changed so far"
+    );
     let repaired = sandbox.run(["repair"]);
     assert!(code(&repaired) <= 1, "{}", text(&repaired.stderr));
     assert!(text(&repaired.stdout).contains("the damaged one is kept as"));
-    let kept = fs::read_dir(sandbox.path("library")).unwrap().map(|entry| entry.unwrap().path());
-    assert!(kept.filter(|path| fs::read(path).is_ok_and(|bytes| bytes == cut)).count() == 1);
+    let kept = fs::read_dir(sandbox.path("library"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    assert!(
+        kept.filter(|path| fs::read(path).is_ok_and(|bytes| bytes == cut))
+            .count()
+            == 1
+    );
     // What was lost is listened to again; the rest has its vectors.
     fine(&sandbox, &["add", &string(&music)]);
     assert_eq!(sandbox.vectors(), before);
@@ -204,9 +289,15 @@ fn a_database_put_back_from_a_copy_never_meets_the_index_of_another_time() {
     fs::write(library.join("voisin.db"), copy).unwrap();
     let said = text(&add(502).stderr);
     assert!(said.contains("made of other vectors"), "{said}");
-    let found = json(fine(&sandbox, &["similar", "id:5", "--include-seed", "--format", "json"]));
+    let found = json(fine(
+        &sandbox,
+        &["similar", "id:5", "--include-seed", "--format", "json"],
+    ));
     assert_eq!(found["neighbours"][0]["id"], 5);
-    assert!(found["neighbours"][0]["similarity"].as_f64().unwrap() > 0.9999, "{found}");
+    assert!(
+        found["neighbours"][0]["similarity"].as_f64().unwrap() > 0.9999,
+        "{found}"
+    );
     fine(&sandbox, &["verify"]);
 }
 
@@ -221,13 +312,20 @@ fn an_older_voisin_refuses_a_newer_library() {
     drop(raw);
     let before = fs::read(&database).unwrap();
     let music = string(&music);
-    for arguments in
-        [vec!["status"], vec!["similar", "id:1"], vec!["add", &music], vec!["verify"], vec!["repair"]]
-    {
+    for arguments in [
+        vec!["status"],
+        vec!["similar", "id:1"],
+        vec!["add", &music],
+        vec!["verify"],
+        vec!["repair"],
+    ] {
         let output = sandbox.run(&arguments);
         assert_eq!(code(&output), 2, "{arguments:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("schema 99") && said.contains("use the newer voisin"), "{arguments:?}: {said}");
+        assert!(
+            said.contains("schema 99") && said.contains("use the newer voisin"),
+            "{arguments:?}: {said}"
+        );
     }
     assert_eq!(fs::read(&database).unwrap(), before);
 }
@@ -241,7 +339,10 @@ fn verify_tells_a_library_that_has_nothing_yet_from_one_that_is_not_there() {
     fs::create_dir_all(&library).unwrap();
     fs::write(library.join("voisin.db"), "").unwrap();
     let said = text(&fine(&sandbox, &["verify"]).stdout);
-    assert!(said.contains("its first run was ended before it wrote anything"), "{said}");
+    assert!(
+        said.contains("its first run was ended before it wrote anything"),
+        "{said}"
+    );
     // What had an index had tracks.
     fs::write(library.join("index.bin"), "").unwrap();
     assert_eq!(code(&sandbox.run(["verify"])), 2);
@@ -274,10 +375,17 @@ fn verify_finds_changed_tags_and_measurements() {
         "the tempo, key and loudness of track 2",
         "the content id and format of track 3",
     ] {
-        assert!(table.contains(&format!("{what}: damaged, the checksum differs")), "{table}");
+        assert!(
+            table.contains(&format!("{what}: damaged, the checksum differs")),
+            "{table}"
+        );
     }
     let repaired = text(&fine(&sandbox, &["repair"]).stdout);
-    for line in ["1 file to be read again: run add", "1 measurement taken out", "1 vector taken out"] {
+    for line in [
+        "1 file to be read again: run add",
+        "1 measurement taken out",
+        "1 vector taken out",
+    ] {
         assert!(repaired.contains(line), "{repaired}");
     }
     fine(&sandbox, &["add", &string(&music), "--update-descriptors"]);
@@ -290,7 +398,10 @@ fn verify_finds_changed_tags_and_measurements() {
 fn old_libraries_open_and_are_searched() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/library");
     let mut versions = 0;
-    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    for entry in fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
         if entry.extension().is_none_or(|extension| extension != "db") {
             continue;
         }
@@ -308,10 +419,20 @@ fn old_libraries_open_and_are_searched() {
         );
         assert_eq!(state["schema"], voisin_library::SCHEMA_VERSION);
         assert_eq!(state["search"]["mode"], "scan");
-        assert!(state["search"]["why"].as_str().unwrap().contains("5 tracks"), "{state}");
+        assert!(
+            state["search"]["why"]
+                .as_str()
+                .unwrap()
+                .contains("5 tracks"),
+            "{state}"
+        );
         fine(&sandbox, &["verify"]);
     }
-    assert_eq!(versions, voisin_library::SCHEMA_VERSION, "one for each schema");
+    assert_eq!(
+        versions,
+        voisin_library::SCHEMA_VERSION,
+        "one for each schema"
+    );
 }
 
 /// A million keys of each table that the schema no longer names were tried one by one: minutes.
@@ -322,13 +443,17 @@ fn repair_of_a_truncated_database_ends_soon() {
     fine(&sandbox, &["add", &string(&music)]);
     let database = sandbox.path("library").join("voisin.db");
     let raw = rusqlite::Connection::open(&database).unwrap();
-    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;").unwrap();
+    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;")
+        .unwrap();
     drop(raw);
     let bytes = fs::read(&database).unwrap();
     // four pages and a bit: the later leaves of the schema are gone
     fs::write(&database, &bytes[..4 * 8192 + 63]).unwrap();
     let start = std::time::Instant::now();
-    let child = sandbox.command(["repair"]).stdout(std::process::Stdio::null()).spawn();
+    let child = sandbox
+        .command(["repair"])
+        .stdout(std::process::Stdio::null())
+        .spawn();
     let mut child = child.unwrap();
     while child.try_wait().unwrap().is_none() {
         // A second would do; a loaded machine gets more.
@@ -339,7 +464,10 @@ fn repair_of_a_truncated_database_ends_soon() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let empty = text(&fine(&sandbox, &["verify"]).stdout);
-    assert!(empty.contains("empty: it has no tracks") && !empty.contains("sound"), "{empty}");
+    assert!(
+        empty.contains("empty: it has no tracks") && !empty.contains("sound"),
+        "{empty}"
+    );
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["verify"]);
     assert_eq!(status(&sandbox)["tracks"], 4);
@@ -348,8 +476,12 @@ fn repair_of_a_truncated_database_ends_soon() {
 /// Flips one bit wherever these bytes lie in a file; how often that was.
 fn flip_everywhere(file: &Path, bytes: &[u8], bit: usize) -> usize {
     let mut all = fs::read(file).unwrap();
-    let places: Vec<usize> =
-        all.windows(bytes.len()).enumerate().filter(|(_, part)| *part == bytes).map(|(at, _)| at).collect();
+    let places: Vec<usize> = all
+        .windows(bytes.len())
+        .enumerate()
+        .filter(|(_, part)| *part == bytes)
+        .map(|(at, _)| at)
+        .collect();
     for at in &places {
         all[at + bit / 8] ^= 1 << (bit % 8);
     }
@@ -359,7 +491,9 @@ fn flip_everywhere(file: &Path, bytes: &[u8], bit: usize) -> usize {
 
 /// The next of a row of numbers that look random.
 fn next(state: &mut u64, below: usize) -> usize {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) as usize % below
 }
 
@@ -396,7 +530,8 @@ fn verify_finds_whatever_bit_is_flipped() {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;").unwrap();
+    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;")
+        .unwrap();
     drop(raw);
     fine(&sandbox, &["verify"]);
 
@@ -405,14 +540,22 @@ fn verify_finds_whatever_bit_is_flipped() {
     let found = |what: &str| {
         let output = sandbox.run(["verify"]);
         let said = text(&output.stdout);
-        assert_eq!(code(&output), 1, "{what}, numbers from {began}: {said}{}", text(&output.stderr));
+        assert_eq!(
+            code(&output),
+            1,
+            "{what}, numbers from {began}: {said}{}",
+            text(&output.stderr)
+        );
         assert!(said.contains("WRONG"), "{what}: {said}");
     };
     let good = fs::read(&database).unwrap();
     for _ in 0..FLIPS {
         let vector = &blobs[next(&mut state, blobs.len())];
         let bit = next(&mut state, vector.len() * 8);
-        assert!(flip_everywhere(&database, vector, bit) > 0, "a vector lies in one piece");
+        assert!(
+            flip_everywhere(&database, vector, bit) > 0,
+            "a vector lies in one piece"
+        );
         found(&format!("bit {bit} of a vector"));
         fs::write(&database, &good).unwrap();
     }
@@ -425,7 +568,11 @@ fn verify_finds_whatever_bit_is_flipped() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &flipped).unwrap();
             found(&format!("bit {bit} of {name}"));
-            assert_eq!(fs::read(&file).unwrap(), flipped, "checking changes nothing");
+            assert_eq!(
+                fs::read(&file).unwrap(),
+                flipped,
+                "checking changes nothing"
+            );
             fs::write(&file, &whole).unwrap();
         }
     }
@@ -443,7 +590,10 @@ fn weights_with_a_flipped_bit_are_refused() {
     let manifest = manifest.replace("\"name\": \"voisin-2\"", "\"name\": \"mine\"");
     assert!(manifest.contains("\"name\": \"mine\""), "{manifest}");
     fs::write(models.join("mine.json"), manifest).unwrap();
-    let (weights, tone) = (models.join("voisin-2.safetensors"), sandbox.path("tone.wav"));
+    let (weights, tone) = (
+        models.join("voisin-2.safetensors"),
+        sandbox.path("tone.wav"),
+    );
     let whole = fs::read(repository("models/voisin-2.safetensors")).unwrap();
     fs::write(&weights, &whole).unwrap();
     fs::write(&tone, super::common::tone_wav(16_000, 4.0, 440.0, 0.5)).unwrap();
@@ -456,11 +606,21 @@ fn weights_with_a_flipped_bit_are_refused() {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         fs::write(&weights, flipped).unwrap();
-        for arguments in [&["model", "check", "mine"][..], &["add", "--force", &string(&tone)]] {
+        for arguments in [
+            &["model", "check", "mine"][..],
+            &["add", "--force", &string(&tone)],
+        ] {
             let output = sandbox.run(arguments);
             let said = text(&output.stderr);
-            assert_eq!(code(&output), 2, "bit {bit}, numbers from {began}: {arguments:?}: {said}");
-            assert!(said.contains("voisin-2.safetensors") && said.contains("SHA-256"), "{said}");
+            assert_eq!(
+                code(&output),
+                2,
+                "bit {bit}, numbers from {began}: {arguments:?}: {said}"
+            );
+            assert!(
+                said.contains("voisin-2.safetensors") && said.contains("SHA-256"),
+                "{said}"
+            );
         }
     }
     assert_eq!(status(&sandbox)["tracks"], 1);
@@ -481,16 +641,35 @@ fn a_damaged_definition_is_found_and_written_again() {
         UPDATE sqlite_schema SET sql = replace(sql, 'PRIMARY KEY AUTOINCREMENT', '') WHERE name = 'audio';
         PRAGMA writable_schema = RESET;";
     raw.execute_batch(set).unwrap();
-    let damaged: String =
-        raw.query_row("SELECT sql FROM sqlite_schema WHERE name = 'audio'", [], |row| row.get(0)).unwrap();
+    let damaged: String = raw
+        .query_row(
+            "SELECT sql FROM sqlite_schema WHERE name = 'audio'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
     assert!(!damaged.contains("PRIMARY KEY"), "{damaged}");
     drop(raw);
 
     let checked = sandbox.run(["verify"]);
-    assert_eq!(code(&checked), 1, "{}{}", text(&checked.stdout), text(&checked.stderr));
-    assert!(text(&checked.stdout).contains("definition of table audio"), "{}", text(&checked.stdout));
+    assert_eq!(
+        code(&checked),
+        1,
+        "{}{}",
+        text(&checked.stdout),
+        text(&checked.stderr)
+    );
+    assert!(
+        text(&checked.stdout).contains("definition of table audio"),
+        "{}",
+        text(&checked.stdout)
+    );
     let mended = fine(&sandbox, &["repair"]);
-    assert!(text(&mended.stdout).contains("1 damaged definition written again"), "{}", text(&mended.stdout));
+    assert!(
+        text(&mended.stdout).contains("1 damaged definition written again"),
+        "{}",
+        text(&mended.stdout)
+    );
     fine(&sandbox, &["verify"]);
     fine(&sandbox, &["add", "--force", &string(&music)]);
     assert_eq!(status(&sandbox)["tracks"], 4);
@@ -507,18 +686,26 @@ fn rows_are_saved_wherever_the_damage_lies() {
     let folder = sandbox.path("library");
     let mut library = testing::library(&folder, 64);
     for i in 0..TRACKS {
-        let mut vector: Vec<f32> = (0..64).map(|d| ((i * 7 + d * 3) as f32 * 1.7).sin()).collect();
+        let mut vector: Vec<f32> = (0..64)
+            .map(|d| ((i * 7 + d * 3) as f32 * 1.7).sin())
+            .collect();
         voisin_base::vector::make_unit(&mut vector);
-        library.insert_track(&testing::track(i as u64, vector, 4)).unwrap();
+        library
+            .insert_track(&testing::track(i as u64, vector, 4))
+            .unwrap();
     }
     drop(library);
     let database = folder.join("voisin.db");
     let vectors = || -> Vec<(i64, Vec<u8>)> {
         let raw = rusqlite::Connection::open(&database).unwrap();
-        raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;").unwrap();
+        raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;")
+            .unwrap();
         let sql = "SELECT v.track, v.vector FROM vectors v JOIN audio a ON a.id = v.track ORDER BY v.track";
         let mut rows = raw.prepare(sql).unwrap();
-        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     };
     let before = vectors();
     let good = fs::read(&database).unwrap();
@@ -542,11 +729,21 @@ fn rows_are_saved_wherever_the_damage_lies() {
         let repaired = sandbox.run(["repair"]);
         let (told, heard) = (text(&repaired.stdout), text(&repaired.stderr));
         assert_eq!(code(&repaired), 1, "{told}{heard}");
-        assert!(told.contains(" of 400 tracks; the damaged one is kept as"), "{told}{heard}");
+        assert!(
+            told.contains(" of 400 tracks; the damaged one is kept as"),
+            "{told}{heard}"
+        );
         assert!(heard.contains("could be read"), "{heard}");
         let saved = vectors();
-        assert!((least..=TRACKS).contains(&saved.len()), "{} saved: {told}{heard}", saved.len());
-        assert!(saved.iter().all(|row| before.binary_search(row).is_ok()), "as they were");
+        assert!(
+            (least..=TRACKS).contains(&saved.len()),
+            "{} saved: {told}{heard}",
+            saved.len()
+        );
+        assert!(
+            saved.iter().all(|row| before.binary_search(row).is_ok()),
+            "as they were"
+        );
         fine(&sandbox, &["verify"]);
     }
     // Of what is spoiled from end to end nothing is called sound.
@@ -554,5 +751,8 @@ fn rows_are_saved_wherever_the_damage_lies() {
     let repaired = sandbox.run(["repair"]);
     let heard = text(&repaired.stderr);
     assert_ne!(code(&repaired), 0, "{}{heard}", text(&repaired.stdout));
-    assert!(heard.contains("no track could be read") || heard.contains("cannot be mended"), "{heard}");
+    assert!(
+        heard.contains("no track could be read") || heard.contains("cannot be mended"),
+        "{heard}"
+    );
 }

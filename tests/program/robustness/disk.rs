@@ -15,7 +15,10 @@ fn a_full_disk_is_told_and_loses_nothing() {
     fs::create_dir_all(&library).unwrap();
     let mount = |options: &str| {
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", options, "voisin-test"]).arg(&library).stderr(Stdio::null());
+        command
+            .args(["-t", "tmpfs", "-o", options, "voisin-test"])
+            .arg(&library)
+            .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
     if !mount("size=1m") {
@@ -26,21 +29,41 @@ fn a_full_disk_is_told_and_loses_nothing() {
         let full = sandbox.run(["add", "--threads", "2", &string(&music)]);
         let said = text(&full.stderr);
         assert_eq!(code(&full), 2, "{said}");
-        assert!(said.contains("no space left to write") && said.contains("free some space"), "{said}");
+        assert!(
+            said.contains("no space left to write") && said.contains("free some space"),
+            "{said}"
+        );
         // What was committed is there, can be searched, and is sound, although the disk is still full.
         let kept = status(&sandbox)["tracks"].as_u64().unwrap();
         assert!((2..40).contains(&kept), "{kept}");
         let found = fine(&sandbox, &["similar", "id:1", "--format", "json"]);
-        assert_eq!(json(&found)["neighbours"].as_array().unwrap().len() as u64, (kept - 1).min(10));
+        assert_eq!(
+            json(&found)["neighbours"].as_array().unwrap().len() as u64,
+            (kept - 1).min(10)
+        );
         assert_eq!(sandbox.vectors().len() as u64, kept);
         fine(&sandbox, &["verify"]);
         // With room again, the same command goes on from there.
         assert!(mount("remount,size=32m"));
-        let rest = json(fine(&sandbox, &["add", "--format", "json", &string(&music)]));
-        assert_eq!((rest["added"].as_u64(), rest["unchanged"].as_u64()), (Some(40 - kept), Some(kept)));
+        let rest = json(fine(
+            &sandbox,
+            &["add", "--format", "json", &string(&music)],
+        ));
+        assert_eq!(
+            (rest["added"].as_u64(), rest["unchanged"].as_u64()),
+            (Some(40 - kept), Some(kept))
+        );
         fine(&sandbox, &["verify"]);
-        let left: Vec<_> = fs::read_dir(&library).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".voisin")), "{left:?}");
+        let left: Vec<_> = fs::read_dir(&library)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(
+            !left
+                .iter()
+                .any(|name| name.to_string_lossy().starts_with(".voisin")),
+            "{left:?}"
+        );
     });
     let _ = Command::new("umount").arg(&library).status();
     if let Err(panic) = outcome {
@@ -58,7 +81,8 @@ fn a_folder_that_cannot_be_written_is_searched_all_the_same() {
     let music = noises(&sandbox, 5);
     fine(&sandbox, &["add", &string(&music)]);
     let library = sandbox.path("library");
-    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     set(library.parent().unwrap(), 0o755);
     for entry in fs::read_dir(&library).unwrap() {
         set(&entry.unwrap().path(), 0o444);
@@ -93,7 +117,11 @@ fn a_folder_that_cannot_be_written_is_searched_all_the_same() {
     assert_eq!(json(&without)["neighbours"], json(&found)["neighbours"]);
     assert_eq!(code(&checked), 0, "{}", text(&checked.stdout));
     assert_eq!(code(&added), 2);
-    assert!(text(&added.stderr).contains("cannot be written: check the rights"), "{}", text(&added.stderr));
+    assert!(
+        text(&added.stderr).contains("cannot be written: check the rights"),
+        "{}",
+        text(&added.stderr)
+    );
     assert_eq!(status(&sandbox)["tracks"], 5);
 }
 
@@ -102,7 +130,11 @@ fn files_that_vanish_while_add_runs_fail_alone() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 3);
     for i in 10..60 {
-        fs::write(music.join(format!("{i}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i}.wav")),
+            noise_wav(16_000, 20.0, 300 + i),
+        )
+        .unwrap();
     }
     let child = sandbox
         .command(["add", "--threads", "1", "--format", "json", &string(&music)])
@@ -124,7 +156,10 @@ fn files_that_vanish_while_add_runs_fail_alone() {
     );
     let failed = text(&sandbox.run(["failed"]).stdout);
     assert_eq!(
-        failed.lines().filter(|line| line.contains('5') && line.contains("no such file")).count(),
+        failed
+            .lines()
+            .filter(|line| line.contains('5') && line.contains("no such file"))
+            .count(),
         10,
         "{failed}"
     );
@@ -140,15 +175,29 @@ fn clocks_that_are_set_back_confuse_nothing() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 4);
     let touch = |name: &str, time: SystemTime| {
-        fs::File::options().write(true).open(music.join(name)).unwrap().set_modified(time).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(music.join(name))
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
     };
-    let add = || json(fine(&sandbox, &["add", "--format", "json", &string(&music)]));
-    let counts =
-        |summary: &Value| ["added", "updated", "unchanged"].map(|key| summary[key].as_u64().unwrap());
+    let add = || {
+        json(fine(
+            &sandbox,
+            &["add", "--format", "json", &string(&music)],
+        ))
+    };
+    let counts = |summary: &Value| {
+        ["added", "updated", "unchanged"].map(|key| summary[key].as_u64().unwrap())
+    };
     let century = Duration::from_hours(100 * 365 * 24);
     // From the future, from before 1970, now.
     touch("00.wav", SystemTime::now() + century);
-    touch("01.wav", SystemTime::UNIX_EPOCH - Duration::from_secs(12_345));
+    touch(
+        "01.wav",
+        SystemTime::UNIX_EPOCH - Duration::from_secs(12_345),
+    );
     assert_eq!(counts(&add()), [4, 0, 0]);
     assert_eq!(counts(&add()), [0, 0, 4]);
     let before = sandbox.vectors();
@@ -165,11 +214,16 @@ fn clocks_that_are_set_back_confuse_nothing() {
     // The library's own files carry times of a clock that is wrong; a temporary file without an owner is swept up.
     let library = sandbox.path("library");
     for name in ["voisin.db", "index.bin"] {
-        let file = fs::File::options().write(true).open(library.join(name)).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(library.join(name))
+            .unwrap();
         file.set_modified(SystemTime::now() + century).unwrap();
     }
-    let (abandoned, at_work) =
-        (library.join(".voisin-index-abandoned"), library.join(".voisin-index-at-work"));
+    let (abandoned, at_work) = (
+        library.join(".voisin-index-abandoned"),
+        library.join(".voisin-index-at-work"),
+    );
     fs::write(&abandoned, "half").unwrap();
     let owner = fs::File::create(&at_work).unwrap();
     owner.try_lock().unwrap();

@@ -23,8 +23,14 @@ fn tagged(path: &Path, seed: u64, title: &str) {
 fn hostile_library(sandbox: &Sandbox) -> PathBuf {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
-    for (i, name) in
-        ["=cmd.wav", "a\u{1b}[2Jb.wav", "<!--<script>.wav", "x\n#EXTINF:1,y\n.wav"].iter().enumerate()
+    for (i, name) in [
+        "=cmd.wav",
+        "a\u{1b}[2Jb.wav",
+        "<!--<script>.wav",
+        "x\n#EXTINF:1,y\n.wav",
+    ]
+    .iter()
+    .enumerate()
     {
         tagged(&music.join(name), 40 + i as u64, &format!("{TITLE}{i}"));
     }
@@ -41,7 +47,11 @@ fn hostile_library(sandbox: &Sandbox) -> PathBuf {
 fn tame(output: &Output, what: &str) {
     for stream in [&output.stdout, &output.stderr] {
         let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
-        assert!(!text(stream).contains(commands), "{what}: {:?}", text(stream));
+        assert!(
+            !text(stream).contains(commands),
+            "{what}: {:?}",
+            text(stream)
+        );
     }
 }
 
@@ -51,7 +61,10 @@ fn no_verb_lets_a_tag_command_a_terminal() {
     hostile_library(&sandbox);
     for format in ["table", "json", "csv", "m3u8"] {
         for verb in [vec!["similar", "id:1"], vec!["failed"]] {
-            tame(&sandbox.run(verb.into_iter().chain(["--format", format])), format);
+            tame(
+                &sandbox.run(verb.into_iter().chain(["--format", format])),
+                format,
+            );
         }
     }
     for format in ["table", "json", "csv"] {
@@ -64,16 +77,30 @@ fn no_verb_lets_a_tag_command_a_terminal() {
             vec!["outliers"],
         ] {
             let what = format!("{verb:?} {format}");
-            tame(&sandbox.run(verb.into_iter().chain(["--format", format])), &what);
+            tame(
+                &sandbox.run(verb.into_iter().chain(["--format", format])),
+                &what,
+            );
         }
     }
     for format in ["table", "json", "m3u8", "xspf", "jspf"] {
-        tame(&sandbox.run(["playlist", "--seed", "id:1", "--tracks", "3", "--format", format]), format);
-        tame(&sandbox.run(["path", "id:1", "id:2", "--format", format]), format);
+        tame(
+            &sandbox.run([
+                "playlist", "--seed", "id:1", "--tracks", "3", "--format", format,
+            ]),
+            format,
+        );
+        tame(
+            &sandbox.run(["path", "id:1", "id:2", "--format", format]),
+            format,
+        );
     }
-    for arguments in
-        [vec!["status"], vec!["verify", "--deep"], vec!["similar", ARTIST], vec!["remove", "\u{1b}[2J"]]
-    {
+    for arguments in [
+        vec!["status"],
+        vec!["verify", "--deep"],
+        vec!["similar", ARTIST],
+        vec!["remove", "\u{1b}[2J"],
+    ] {
         tame(&sandbox.run(&arguments), arguments[0]);
     }
     // JSON says what the tag is; only the way it is written is tame.
@@ -96,7 +123,11 @@ fn no_cell_is_a_formula() {
         vec!["clusters"],
         vec!["artists"],
     ] {
-        tables.push(sandbox.run(verb.into_iter().chain(["--format", "csv"])).stdout);
+        tables.push(
+            sandbox
+                .run(verb.into_iter().chain(["--format", "csv"]))
+                .stdout,
+        );
     }
     let mut seen = 0;
     for table in tables {
@@ -107,12 +138,15 @@ fn no_cell_is_a_formula() {
                 .has_headers(false)
                 .flexible(true)
                 .from_reader(table.as_slice());
-            for cell in reader
-                .records()
-                .flat_map(|record| record.unwrap().iter().map(ToOwned::to_owned).collect::<Vec<_>>())
-            {
-                let formula =
-                    cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+            for cell in reader.records().flat_map(|record| {
+                record
+                    .unwrap()
+                    .iter()
+                    .map(ToOwned::to_owned)
+                    .collect::<Vec<_>>()
+            }) {
+                let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r'])
+                    && cell.parse::<f64>().is_err();
                 assert!(!formula, "{cell:?} in {}", text(&table));
                 seen += usize::from(cell.contains("HYPERLINK"));
             }
@@ -128,7 +162,10 @@ fn pages_playlists_and_statements_hold() {
     let page = sandbox.path("map.html");
     fine(&sandbox, &["map", "--output", &string(&page)]);
     let html = fs::read_to_string(&page).unwrap();
-    assert!(!html.contains("<script>alert") && !html.contains("<img src=x"), "a tag became a tag");
+    assert!(
+        !html.contains("<script>alert") && !html.contains("<img src=x"),
+        "a tag became a tag"
+    );
     assert!(html.contains("alert(1)"), "and is there as text");
 
     // Every entry of a playlist is a file of the library: nothing was slipped in.
@@ -158,11 +195,23 @@ fn pages_playlists_and_statements_hold() {
         );
     }
     let list = text(&fine(&sandbox, &["similar", "id:1", "--format", "m3u8"]).stdout);
-    assert_eq!(list.lines().filter(|line| line.starts_with("#EXTINF:")).count(), 4);
+    assert_eq!(
+        list.lines()
+            .filter(|line| line.starts_with("#EXTINF:"))
+            .count(),
+        4
+    );
     assert_eq!(list.lines().count(), 2 + 2 * 4, "{list}");
 
     // Words are words.
-    for words in ["'; DROP TABLE audio; --", "\" OR 1=1 --", "%", "_", "id:1 OR 1=1", "\\'"] {
+    for words in [
+        "'; DROP TABLE audio; --",
+        "\" OR 1=1 --",
+        "%",
+        "_",
+        "id:1 OR 1=1",
+        "\\'",
+    ] {
         for arguments in [
             vec!["similar", words],
             vec!["similar", "id:1", "--genre", words],
@@ -173,7 +222,11 @@ fn pages_playlists_and_statements_hold() {
             let output = sandbox.run(&arguments);
             // A genre that no track has is a mistake, whatever its name.
             let most = if arguments.contains(&"--genre") { 2 } else { 1 };
-            assert!(code(&output) <= most || words.is_empty(), "{arguments:?}: {}", text(&output.stderr));
+            assert!(
+                code(&output) <= most || words.is_empty(),
+                "{arguments:?}: {}",
+                text(&output.stderr)
+            );
         }
     }
     assert_eq!(status(&sandbox)["tracks"], 5);
@@ -189,39 +242,82 @@ fn paths_are_any_bytes_from_end_to_end() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
-    let names: [&[u8]; 4] = [b"caf\xe9 \xff.wav", b"new\nline.wav", b" blank .wav", b"-0.wav"];
+    let names: [&[u8]; 4] = [
+        b"caf\xe9 \xff.wav",
+        b"new\nline.wav",
+        b" blank .wav",
+        b"-0.wav",
+    ];
     for (i, name) in names.iter().enumerate() {
-        fs::write(music.join(std::ffi::OsStr::from_bytes(name)), noise_wav(16_000, 4.0, 70 + i as u64))
-            .unwrap();
+        fs::write(
+            music.join(std::ffi::OsStr::from_bytes(name)),
+            noise_wav(16_000, 4.0, 70 + i as u64),
+        )
+        .unwrap();
     }
     fine(&sandbox, &["add", &string(&music)]);
-    let piped = fine(&sandbox, &["similar", "id:1", "--include-seed", "--format", "paths", "-0"]).stdout;
-    let mut listed: Vec<&[u8]> = piped.split(|&byte| byte == 0).filter(|path| !path.is_empty()).collect();
+    let piped = fine(
+        &sandbox,
+        &[
+            "similar",
+            "id:1",
+            "--include-seed",
+            "--format",
+            "paths",
+            "-0",
+        ],
+    )
+    .stdout;
+    let mut listed: Vec<&[u8]> = piped
+        .split(|&byte| byte == 0)
+        .filter(|path| !path.is_empty())
+        .collect();
     listed.sort_unstable();
-    let mut expected: Vec<Vec<u8>> =
-        names.iter().map(|name| [music.as_os_str().as_bytes(), b"/", name].concat()).collect();
+    let mut expected: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| [music.as_os_str().as_bytes(), b"/", name].concat())
+        .collect();
     expected.sort_unstable();
     assert_eq!(listed, expected);
     let feed = |arguments: &[&str], input: &[u8]| {
         let mut command = sandbox.command(arguments);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
         child.wait_with_output().unwrap()
     };
     // Out of one voisin, into the next.
     let again = json(feed(&["add", "-", "-0", "--format", "json"], &piped));
-    assert_eq!((&again["unchanged"], &again["added"]), (&4.into(), &0.into()), "{again}");
+    assert_eq!(
+        (&again["unchanged"], &again["added"]),
+        (&4.into(), &0.into()),
+        "{again}"
+    );
     let one = feed(&["add", "-", "-0", "--format", "json"], &expected[3]);
-    assert_eq!(json(&one)["unchanged"], 1, "a single name with a line end in it");
+    assert_eq!(
+        json(&one)["unchanged"],
+        1,
+        "a single name with a line end in it"
+    );
     let seeded = feed(&["similar", "-", "--format", "json"], &piped);
     assert_eq!(json(&seeded)["seeds"].as_array().unwrap().len(), 4);
     // Playlists name the files that are there.
-    for arguments in
-        [vec!["similar", "id:1", "--include-seed"], vec!["playlist", "--seed", "id:1", "--tracks", "4"]]
-    {
-        let written =
-            fine(&sandbox, &arguments.into_iter().chain(["--format", "m3u8"]).collect::<Vec<_>>()).stdout;
+    for arguments in [
+        vec!["similar", "id:1", "--include-seed"],
+        vec!["playlist", "--seed", "id:1", "--tracks", "4"],
+    ] {
+        let written = fine(
+            &sandbox,
+            &arguments
+                .into_iter()
+                .chain(["--format", "m3u8"])
+                .collect::<Vec<_>>(),
+        )
+        .stdout;
         let list = sandbox.path("list.m3u8");
         fs::write(&list, &written).unwrap();
         let read = json(fine(&sandbox, &["add", "--format", "json", &string(&list)]));
@@ -229,7 +325,10 @@ fn paths_are_any_bytes_from_end_to_end() {
     }
     // And they can be taken out one by one.
     let mut remove = sandbox.command(["remove"]);
-    let removed = remove.arg(music.join(std::ffi::OsStr::from_bytes(names[0]))).output().unwrap();
+    let removed = remove
+        .arg(music.join(std::ffi::OsStr::from_bytes(names[0])))
+        .output()
+        .unwrap();
     assert_eq!(code(&removed), 0, "{}", text(&removed.stderr));
     assert_eq!(status(&sandbox)["tracks"], 3);
 }

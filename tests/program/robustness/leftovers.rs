@@ -6,33 +6,56 @@ use std::time::{Duration, Instant};
 use super::*;
 
 fn failures(sandbox: &Sandbox) -> Vec<Value> {
-    json(fine(sandbox, &["failed", "--format", "json"])).as_array().unwrap().clone()
+    json(fine(sandbox, &["failed", "--format", "json"]))
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 /// Ends a process as a file that crashes its reader does: at once, with nothing tidied up.
 #[cfg(target_os = "linux")]
 fn kill(process: u32) {
-    let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-KILL", &process.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// The journals of runs that read files.
 #[cfg(target_os = "linux")]
 fn journals(sandbox: &Sandbox) -> Vec<PathBuf> {
-    let entries = fs::read_dir(sandbox.path("library")).into_iter().flatten().flatten();
-    let is_journal =
-        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("voisin.reading-");
-    entries.map(|entry| entry.path()).filter(is_journal).collect()
+    let entries = fs::read_dir(sandbox.path("library"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let is_journal = |path: &PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("voisin.reading-")
+    };
+    entries
+        .map(|entry| entry.path())
+        .filter(is_journal)
+        .collect()
 }
 
 /// Processes that a process has started and that read this file.
 #[cfg(target_os = "linux")]
 fn readers(process: u32, file: &Path) -> Vec<u32> {
     use std::os::unix::ffi::OsStrExt as _;
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let tasks = fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let named = file.as_os_str().as_bytes();
     children
-        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|id| id.parse().ok())
+                .collect::<Vec<u32>>()
+        })
         .filter(|id| {
             let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
             let mut words = words.split(|&byte| byte == 0);
@@ -47,7 +70,12 @@ fn readers(process: u32, file: &Path) -> Vec<u32> {
 fn with_a_deadly_file(sandbox: &Sandbox, deadly: &Path, arguments: &[&str]) -> Output {
     let named = deadly.as_os_str().as_encoded_bytes();
     let of_the_dead = journals(sandbox);
-    let child = sandbox.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = sandbox
+        .command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let process = child.id();
     std::thread::scope(|scope| {
         let ending = scope.spawn(|| child.wait_with_output().unwrap());
@@ -57,7 +85,11 @@ fn with_a_deadly_file(sandbox: &Sandbox, deadly: &Path, arguments: &[&str]) -> O
                 let entries = fs::read(journal).unwrap_or_default();
                 entries.windows(named.len()).any(|part| part == named)
             };
-            if journals(sandbox).iter().filter(|journal| !of_the_dead.contains(journal)).any(is_in_hand) {
+            if journals(sandbox)
+                .iter()
+                .filter(|journal| !of_the_dead.contains(journal))
+                .any(is_in_hand)
+            {
                 kill(process);
             }
             std::thread::sleep(Duration::from_micros(500));
@@ -94,18 +126,42 @@ fn a_file_that_ends_the_process_is_set_aside_at_the_next_start() {
     );
     assert_eq!(status(&sandbox)["tracks"], 3, "the others are innocent");
     let failed = failures(&sandbox);
-    assert_eq!((failed.len(), &failed[0]["path"]), (1, &string(&killer).into()));
+    assert_eq!(
+        (failed.len(), &failed[0]["path"]),
+        (1, &string(&killer).into())
+    );
     assert!(!text(&fine(&sandbox, &["verify"]).stdout).contains("killed run"));
 
     // From now on it is skipped, and asked for by name it is looked at from a distance first.
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &add)), 0);
-    assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &["retry", "--threads", "1"])), 1);
-    let by_name = ["add", "--force", "--threads", "1", "--windows", "all", &string(&killer)];
+    assert_eq!(
+        code(&with_a_deadly_file(
+            &sandbox,
+            &killer,
+            &["retry", "--threads", "1"]
+        )),
+        1
+    );
+    let by_name = [
+        "add",
+        "--force",
+        "--threads",
+        "1",
+        "--windows",
+        "all",
+        &string(&killer),
+    ];
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &by_name)), 1);
     assert_eq!(failures(&sandbox)[0]["attempts"], 3);
     // Nothing is wrong with it by now.
     fine(&sandbox, &["retry"]);
-    assert_eq!((status(&sandbox)["tracks"].as_u64(), failures(&sandbox).len()), (Some(4), 0));
+    assert_eq!(
+        (
+            status(&sandbox)["tracks"].as_u64(),
+            failures(&sandbox).len()
+        ),
+        (Some(4), 0)
+    );
     fine(&sandbox, &["verify"]);
 }
 
@@ -115,7 +171,11 @@ fn a_retry_that_is_killed_forgets_no_failure() {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     for i in 0..200 {
-        fs::write(music.join(format!("{i:03}.mp3")), format!("no music at all, number {i}")).unwrap();
+        fs::write(
+            music.join(format!("{i:03}.mp3")),
+            format!("no music at all, number {i}"),
+        )
+        .unwrap();
     }
     assert_eq!(code(&sandbox.run(["add", &string(&music)])), 1);
     assert_eq!(failures(&sandbox).len(), 200);
@@ -131,21 +191,48 @@ fn a_retry_that_is_killed_forgets_no_failure() {
         child.wait().unwrap();
         assert_eq!(failures(&sandbox).len(), 200, "after {milliseconds} ms");
     }
-    let before: Vec<u64> = failures(&sandbox).iter().map(|f| f["attempts"].as_u64().unwrap()).collect();
+    let before: Vec<u64> = failures(&sandbox)
+        .iter()
+        .map(|f| f["attempts"].as_u64().unwrap())
+        .collect();
     assert_eq!(code(&sandbox.run(["retry"])), 1);
-    let after: Vec<u64> = failures(&sandbox).iter().map(|f| f["attempts"].as_u64().unwrap()).collect();
-    assert!(before.iter().zip(&after).all(|(before, after)| after == &(before + 1)), "attempts are counted");
+    let after: Vec<u64> = failures(&sandbox)
+        .iter()
+        .map(|f| f["attempts"].as_u64().unwrap())
+        .collect();
+    assert!(
+        before
+            .iter()
+            .zip(&after)
+            .all(|(before, after)| after == &(before + 1)),
+        "attempts are counted"
+    );
     // What can be read by now is no failure any more; what is gone is nobody's.
     fs::write(music.join("000.mp3"), noise_wav(16_000, 4.0, 7)).unwrap();
     fs::remove_file(music.join("001.mp3")).unwrap();
     assert_eq!(code(&sandbox.run(["retry"])), 1);
-    assert_eq!((status(&sandbox)["tracks"].as_u64(), failures(&sandbox).len()), (Some(1), 198));
+    assert_eq!(
+        (
+            status(&sandbox)["tracks"].as_u64(),
+            failures(&sandbox).len()
+        ),
+        (Some(1), 198)
+    );
 }
 
 /// The temporary files in a folder.
 fn temporary(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(".voisin-")).collect()
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(".voisin-")
+        })
+        .collect()
 }
 
 /// Killed 200 times at random, `backup` had left the folder of each unfinished copy beside its target for ever.
@@ -158,7 +245,10 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
     fs::create_dir_all(&shelf).unwrap();
     let target = string(&shelf.join("copy.db"));
     let deadline = Instant::now() + Duration::from_mins(2);
-    while !temporary(&shelf).iter().any(|folder| folder.join("in-use").exists()) {
+    while !temporary(&shelf)
+        .iter()
+        .any(|folder| folder.join("in-use").exists())
+    {
         assert!(Instant::now() < deadline, "no copy was seen");
         let mut child = sandbox
             .command(["backup", "--force", &target])
@@ -167,7 +257,9 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
             .spawn()
             .unwrap();
         while child.try_wait().unwrap().is_none()
-            && !temporary(&shelf).iter().any(|folder| folder.join("in-use").exists())
+            && !temporary(&shelf)
+                .iter()
+                .any(|folder| folder.join("in-use").exists())
         {
             std::thread::sleep(Duration::from_micros(100));
         }
@@ -223,8 +315,15 @@ fn the_copy_of_a_killed_write_is_named_and_removed() {
         fs::write(&target, &bytes).unwrap();
     };
     let checked = text(&fine(&sandbox, &["verify"]).stdout);
-    assert!(checked.contains("1 file of a killed run") && checked.contains(".voisin-"), "{checked}");
-    assert_eq!(fs::read(&target).unwrap(), bytes, "the file itself is whole");
+    assert!(
+        checked.contains("1 file of a killed run") && checked.contains(".voisin-"),
+        "{checked}"
+    );
+    assert_eq!(
+        fs::read(&target).unwrap(),
+        bytes,
+        "the file itself is whole"
+    );
     fine(&sandbox, &["add", &string(&music)]);
     assert!(!copy.exists() && temporary(&sandbox.path("library")).is_empty());
     assert!(!text(&fine(&sandbox, &["verify"]).stdout).contains("killed run"));

@@ -22,7 +22,13 @@ use serde_json::Value;
 /// Runs a verb that must end well.
 fn fine(sandbox: &Sandbox, arguments: &[&str]) -> Output {
     let output = sandbox.run(arguments);
-    assert_eq!(code(&output), 0, "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        code(&output),
+        0,
+        "{arguments:?}: {}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     output
 }
 
@@ -31,7 +37,11 @@ fn noises(sandbox: &Sandbox, n: u64) -> PathBuf {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     for i in 0..n {
-        fs::write(music.join(format!("{i:02}.wav")), noise_wav(16_000, 4.0, 100 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i:02}.wav")),
+            noise_wav(16_000, 4.0, 100 + i),
+        )
+        .unwrap();
     }
     music
 }

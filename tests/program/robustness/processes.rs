@@ -34,28 +34,56 @@ fn similar_sees_what_is_committed_while_add_runs() {
     let music = noises(&sandbox, 2);
     fine(&sandbox, &["add", &string(&music)]);
     for i in 10..50 {
-        fs::write(music.join(format!("{i}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i}.wav")),
+            noise_wav(16_000, 20.0, 300 + i),
+        )
+        .unwrap();
     }
     let mut child = adding(&sandbox, &music);
     let (mut sizes, mut slowest) = (Vec::new(), Duration::ZERO);
     while child.try_wait().unwrap().is_none() {
         let before = status(&sandbox)["tracks"].as_u64().unwrap();
         let start = Instant::now();
-        let found =
-            fine(&sandbox, &["similar", "id:1", "--include-seed", "--limit", "100", "--format", "json"]);
+        let found = fine(
+            &sandbox,
+            &[
+                "similar",
+                "id:1",
+                "--include-seed",
+                "--limit",
+                "100",
+                "--format",
+                "json",
+            ],
+        );
         slowest = slowest.max(start.elapsed());
         let list = json(&found)["neighbours"].as_array().unwrap().clone();
         let after = status(&sandbox)["tracks"].as_u64().unwrap();
         assert_eq!(list[0]["id"], 1);
-        assert!((before..=after).contains(&(list.len() as u64)), "{before} {} {after}", list.len());
+        assert!(
+            (before..=after).contains(&(list.len() as u64)),
+            "{before} {} {after}",
+            list.len()
+        );
         sizes.push(list.len());
     }
     let summary = json(child.wait_with_output().unwrap());
-    assert_eq!((&summary["added"], &summary["failed"]), (&40.into(), &0.into()), "{summary}");
+    assert_eq!(
+        (&summary["added"], &summary["failed"]),
+        (&40.into(), &0.into()),
+        "{summary}"
+    );
     assert!(sizes.is_sorted(), "{sizes:?}");
     sizes.dedup();
-    assert!(sizes.len() >= 3, "add was done before anyone looked: {sizes:?}");
-    assert!(slowest < Duration::from_secs(5), "a search waited {slowest:?}");
+    assert!(
+        sizes.len() >= 3,
+        "add was done before anyone looked: {sizes:?}"
+    );
+    assert!(
+        slowest < Duration::from_secs(5),
+        "a search waited {slowest:?}"
+    );
     fine(&sandbox, &["verify"]);
 }
 
@@ -64,28 +92,50 @@ fn a_second_writer_is_told_and_nothing_is_lost() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 1);
     for i in 10..40 {
-        fs::write(music.join(format!("{i}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i}.wav")),
+            noise_wav(16_000, 20.0, 300 + i),
+        )
+        .unwrap();
     }
     let first = adding(&sandbox, &music);
     wait_for_tracks(&sandbox, 1);
-    for arguments in
-        [vec!["add", music.to_str().unwrap()], vec!["remove", music.to_str().unwrap()], vec!["repair"]]
-    {
+    for arguments in [
+        vec!["add", music.to_str().unwrap()],
+        vec!["remove", music.to_str().unwrap()],
+        vec!["repair"],
+    ] {
         let start = Instant::now();
         let output = sandbox.run(&arguments);
         let said = text(&output.stderr);
         assert_eq!(code(&output), 2, "{arguments:?} {said}");
         assert!(
-            said.contains(&format!("another voisin (process {}) is changing", first.id())),
+            said.contains(&format!(
+                "another voisin (process {}) is changing",
+                first.id()
+            )),
             "{arguments:?}: {said}"
         );
-        assert!(start.elapsed() < Duration::from_secs(20), "{arguments:?} hung");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{arguments:?} hung"
+        );
     }
     let summary = json(first.wait_with_output().unwrap());
-    assert_eq!((&summary["added"], &summary["failed"]), (&31.into(), &0.into()), "{summary}");
+    assert_eq!(
+        (&summary["added"], &summary["failed"]),
+        (&31.into(), &0.into()),
+        "{summary}"
+    );
     // Who was turned away finds everything done.
-    let again = json(fine(&sandbox, &["add", "--format", "json", &string(&music)]));
-    assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &31.into()));
+    let again = json(fine(
+        &sandbox,
+        &["add", "--format", "json", &string(&music)],
+    ));
+    assert_eq!(
+        (&again["added"], &again["unchanged"]),
+        (&0.into(), &31.into())
+    );
     fine(&sandbox, &["verify"]);
 }
 
@@ -100,7 +150,11 @@ fn two_adds_at_once_make_one_library() {
         let output = child.wait_with_output().unwrap();
         match code(&output) {
             0 => done += 1,
-            2 => assert!(text(&output.stderr).contains("another voisin"), "{}", text(&output.stderr)),
+            2 => assert!(
+                text(&output.stderr).contains("another voisin"),
+                "{}",
+                text(&output.stderr)
+            ),
             other => panic!("{other}: {}", text(&output.stderr)),
         }
     }
@@ -124,7 +178,9 @@ fn kill(kills: u32) {
     let killed = Sandbox::new();
     let mut random = u64::from(std::process::id());
     for round in 0..kills {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         // A start from nothing every now and then.
         if round % 10 == 9 {
             fine(&killed, &["remove", &string(&music)]);
@@ -147,7 +203,11 @@ fn kill(kills: u32) {
         );
     }
     let last = json(fine(&killed, &["add", "--format", "json", &string(&music)]));
-    assert_eq!(last["added"].as_u64().unwrap() + last["unchanged"].as_u64().unwrap(), 24, "{last}");
+    assert_eq!(
+        last["added"].as_u64().unwrap() + last["unchanged"].as_u64().unwrap(),
+        24,
+        "{last}"
+    );
     assert_eq!(killed.vectors(), expected);
     fine(&killed, &["verify"]);
 }

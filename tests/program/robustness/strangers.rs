@@ -8,8 +8,15 @@ fn refused(sandbox: &Sandbox, arguments: &[&str], words: &str) {
     let output = sandbox.run(arguments);
     let said = text(&output.stderr);
     assert_eq!(code(&output), 2, "{arguments:?}: {said}");
-    assert!(said.contains(words) && said.lines().count() == 1, "{arguments:?}: {said}");
-    assert!(start.elapsed().as_secs() < 10, "{arguments:?} took {:?}", start.elapsed());
+    assert!(
+        said.contains(words) && said.lines().count() == 1,
+        "{arguments:?}: {said}"
+    );
+    assert!(
+        start.elapsed().as_secs() < 10,
+        "{arguments:?} took {:?}",
+        start.elapsed()
+    );
 }
 
 pub fn repository(path: &str) -> PathBuf {
@@ -22,24 +29,64 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
     let pipe = sandbox.path("pipe.safetensors");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let words = "expected a regular file";
     for model in [&string(&pipe), "/dev/zero", "/dev/null"] {
         refused(&sandbox, &["model", "check", model], words);
-        refused(&sandbox, &["model", "import", model, "--name", "mine"], words);
-        refused(&sandbox, &["--model", model, "add", &string(&repository("data/demo/library"))], words);
+        refused(
+            &sandbox,
+            &["model", "import", model, "--name", "mine"],
+            words,
+        );
+        refused(
+            &sandbox,
+            &[
+                "--model",
+                model,
+                "add",
+                &string(&repository("data/demo/library")),
+            ],
+            words,
+        );
     }
     let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
     let card = sandbox.path("card.json");
-    fs::write(&card, manifest.replace("voisin-2.safetensors", "pipe.safetensors")).unwrap();
+    fs::write(
+        &card,
+        manifest.replace("voisin-2.safetensors", "pipe.safetensors"),
+    )
+    .unwrap();
     refused(&sandbox, &["model", "check", &string(&card)], words);
     let pipe = sandbox.path("pipe.json");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     refused(&sandbox, &["model", "check", &string(&pipe)], words);
     let labels = sandbox.path("labels.csv");
     fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     for vectors in [&string(&pipe), "/dev/zero"] {
-        refused(&sandbox, &["eval", "genre", "--vectors", vectors, "--labels", &string(&labels)], words);
+        refused(
+            &sandbox,
+            &[
+                "eval",
+                "genre",
+                "--vectors",
+                vectors,
+                "--labels",
+                &string(&labels),
+            ],
+            words,
+        );
     }
 }
 
@@ -51,11 +98,22 @@ fn the_header_of_an_array_is_not_believed() {
     fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     for shape in ["100000000, 2000", "1000000000, 0"] {
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
-        let bytes = [&b"\x93NUMPY\x01\0\x76\0"[..], format!("{header:<117}\n").as_bytes()].concat();
+        let bytes = [
+            &b"\x93NUMPY\x01\0\x76\0"[..],
+            format!("{header:<117}\n").as_bytes(),
+        ]
+        .concat();
         fs::write(&vectors, bytes).unwrap();
         refused(
             &sandbox,
-            &["eval", "genre", "--vectors", &string(&vectors), "--labels", &string(&labels)],
+            &[
+                "eval",
+                "genre",
+                "--vectors",
+                &string(&vectors),
+                "--labels",
+                &string(&labels),
+            ],
             "expected a two-dimensional .npy",
         );
     }
@@ -67,20 +125,44 @@ fn arrays_without_rows_or_directions_are_told_in_one_line() {
     fs::create_dir_all(sandbox.path("")).unwrap();
     let (vectors, labels) = (sandbox.path("x.npy"), sandbox.path("labels.csv"));
     let array = |values: &[[f32; 2]]| {
-        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}", values.len());
-        let values: Vec<u8> = values.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
-        let bytes = [&b"\x93NUMPY\x01\0\x76\0"[..], format!("{header:<117}\n").as_bytes(), &values].concat();
+        let header = format!(
+            "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}",
+            values.len()
+        );
+        let values: Vec<u8> = values
+            .iter()
+            .flatten()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let bytes = [
+            &b"\x93NUMPY\x01\0\x76\0"[..],
+            format!("{header:<117}\n").as_bytes(),
+            &values,
+        ]
+        .concat();
         fs::write(&vectors, bytes).unwrap();
     };
-    let eval =
-        ["eval", "genre", "--vectors", &string(&vectors), "--labels", &string(&labels)].map(str::to_owned);
+    let eval = [
+        "eval",
+        "genre",
+        "--vectors",
+        &string(&vectors),
+        "--labels",
+        &string(&labels),
+    ]
+    .map(str::to_owned);
     let eval: Vec<&str> = eval.iter().map(String::as_str).collect();
     for (values, words) in [
         (&[][..], "expected vectors, found an array of no rows"),
-        (&[[1.0, 0.0], [0.0, 0.0]], "row 1: expected a vector with a direction, found zeros alone"),
+        (
+            &[[1.0, 0.0], [0.0, 0.0]],
+            "row 1: expected a vector with a direction, found zeros alone",
+        ),
     ] {
         array(values);
-        let lines: String = (0..values.len()).map(|row| format!("{row},{row}\n")).collect();
+        let lines: String = (0..values.len())
+            .map(|row| format!("{row},{row}\n"))
+            .collect();
         fs::write(&labels, format!("row,genre\n{lines}")).unwrap();
         refused(&sandbox, &eval, words);
     }
@@ -88,7 +170,10 @@ fn arrays_without_rows_or_directions_are_told_in_one_line() {
     fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     let data = format!("vectors:{},labels={}", vectors.display(), labels.display());
     let said = text(&sandbox.run(["dataset", &data]).stderr);
-    assert!(said.contains("--split track: found 1 track, three parts need at least 3; add tracks"), "{said}");
+    assert!(
+        said.contains("--split track: found 1 track, three parts need at least 3; add tracks"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -96,7 +181,11 @@ fn synonyms_of_a_user_that_are_no_text_are_told() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 1);
     fine(&sandbox, &["add", &string(&music)]);
-    fs::write(sandbox.path("library").join("genre-synonyms.tsv"), b"Rock\t\xff\n").unwrap();
+    fs::write(
+        sandbox.path("library").join("genre-synonyms.tsv"),
+        b"Rock\t\xff\n",
+    )
+    .unwrap();
     refused(
         &sandbox,
         &["labels", "folder"],
@@ -111,20 +200,45 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     fs::create_dir_all(&models).unwrap();
     let weights = string(&repository("models/voisin-2.safetensors"));
     for name in ["musicnn-msd", "Voisin-2"] {
-        refused(&sandbox, &["model", "import", &weights, "--name", name], "is the name of a built-in model");
+        refused(
+            &sandbox,
+            &["model", "import", &weights, "--name", name],
+            "is the name of a built-in model",
+        );
     }
     assert_eq!(fs::read_dir(&models).unwrap().count(), 0);
     // One that an older voisin let in.
     let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
-    fs::write(models.join("mine.json"), manifest.replace("\"voisin-2\"", "\"musicnn-msd\"")).unwrap();
+    fs::write(
+        models.join("mine.json"),
+        manifest.replace("\"voisin-2\"", "\"musicnn-msd\""),
+    )
+    .unwrap();
     fs::copy(&weights, models.join("voisin-2.safetensors")).unwrap();
     let listed = sandbox.run(["model", "list"]);
     assert_eq!(code(&listed), 1);
-    assert!(text(&listed.stderr).contains("mine.json: \"musicnn-msd\" is the name of a built-in model"));
-    let shown = json(fine(&sandbox, &["model", "show", "musicnn-msd", "--format", "json"]));
+    assert!(
+        text(&listed.stderr).contains("mine.json: \"musicnn-msd\" is the name of a built-in model")
+    );
+    let shown = json(fine(
+        &sandbox,
+        &["model", "show", "musicnn-msd", "--format", "json"],
+    ));
     assert_eq!(shown["architecture"], "musicnn");
-    let added = fine(&sandbox, &["--model", "musicnn-msd", "add", &string(&noises(&sandbox, 1))]);
-    assert!(text(&added.stderr).contains("the built-in model is used"), "{}", text(&added.stderr));
+    let added = fine(
+        &sandbox,
+        &[
+            "--model",
+            "musicnn-msd",
+            "add",
+            &string(&noises(&sandbox, 1)),
+        ],
+    );
+    assert!(
+        text(&added.stderr).contains("the built-in model is used"),
+        "{}",
+        text(&added.stderr)
+    );
     assert_eq!(status(&sandbox)["dimension"], 200);
 }
 
@@ -138,16 +252,27 @@ fn a_damaged_genre_head_is_told_alike_by_all() {
     let checked = sandbox.run(["verify"]);
     assert_eq!(code(&checked), 1);
     let table = text(&checked.stdout);
-    let row = table.lines().find(|line| line.trim_start().starts_with("genre head")).unwrap();
+    let row = table
+        .lines()
+        .find(|line| line.trim_start().starts_with("genre head"))
+        .unwrap();
     assert!(row.contains("WRONG") && row.contains(next), "{row}");
     let said = fine(&sandbox, &["status"]);
     assert!(text(&said.stdout).contains(next) && !text(&said.stderr).contains("trains it again"));
     assert_eq!(status(&sandbox)["genre_head"]["retrain"], false);
     let table = sandbox.path("labels.csv");
     let row = |name: &str| format!("{},Noise\n", string(&sandbox.path("music").join(name)));
-    fs::write(&table, format!("path,genre\n{}{}", row("00.wav"), row("01.wav"))).unwrap();
+    fs::write(
+        &table,
+        format!("path,genre\n{}{}", row("00.wav"), row("01.wav")),
+    )
+    .unwrap();
     let asked = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
-    assert!(text(&asked.stderr).contains(next), "{}", text(&asked.stderr));
+    assert!(
+        text(&asked.stderr).contains(next),
+        "{}",
+        text(&asked.stderr)
+    );
     fs::remove_file(head).unwrap();
     fine(&sandbox, &["verify"]);
 }
@@ -162,7 +287,10 @@ fn a_folder_in_the_place_of_the_index_is_put_aside() {
     fs::write(index.join("inside"), "somebody's").unwrap();
     assert_eq!(code(&sandbox.run(["verify"])), 1);
     let repaired = text(&fine(&sandbox, &["repair"]).stdout);
-    assert!(repaired.contains("a folder stood in the index's place"), "{repaired}");
+    assert!(
+        repaired.contains("a folder stood in the index's place"),
+        "{repaired}"
+    );
     fine(&sandbox, &["verify"]);
     assert_eq!(
         fs::read_to_string(sandbox.path("library").join("index.bin.folder/inside")).unwrap(),
@@ -180,8 +308,17 @@ fn an_emptied_database_is_not_a_library_that_never_was() {
     for name in ["voisin.db-wal", "voisin.db-shm"] {
         let _ = fs::remove_file(library.join(name));
     }
-    for arguments in [vec!["status"], vec!["similar", "id:1"], vec!["verify"], vec!["repair"]] {
-        refused(&sandbox, &arguments, "is empty, but the files beside it say that there was a library");
+    for arguments in [
+        vec!["status"],
+        vec!["similar", "id:1"],
+        vec!["verify"],
+        vec!["repair"],
+    ] {
+        refused(
+            &sandbox,
+            &arguments,
+            "is empty, but the files beside it say that there was a library",
+        );
     }
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["verify"]);
@@ -194,10 +331,23 @@ fn one_long_genre_makes_no_long_table() {
     let table = sandbox.path("labels.csv");
     let row = |name: &str, genre: &str| format!("{},{genre}\n", string(&music.join(name)));
     let long = "x".repeat(4000);
-    let rows = [row("00.wav", &long), row("01.wav", &long), row("02.wav", "Rock"), row("03.wav", "Rock")];
+    let rows = [
+        row("00.wav", &long),
+        row("01.wav", &long),
+        row("02.wav", "Rock"),
+        row("03.wav", "Rock"),
+    ];
     fs::write(&table, format!("path,genre\n{}", rows.concat())).unwrap();
     fine(&sandbox, &["add", &string(&music)]);
-    let shown = text(&sandbox.run(["genres", "--label-from", &string(&table)]).stdout);
+    let shown = text(
+        &sandbox
+            .run(["genres", "--label-from", &string(&table)])
+            .stdout,
+    );
     assert!(shown.contains("Rock") && shown.contains("xxx…"), "{shown}");
-    assert!(shown.lines().all(|line| line.chars().count() < 1000), "{}", shown.len());
+    assert!(
+        shown.lines().all(|line| line.chars().count() < 1000),
+        "{}",
+        shown.len()
+    );
 }

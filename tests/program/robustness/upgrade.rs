@@ -12,7 +12,10 @@ const DEFAULT: &str = "voisin-256";
 fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
     let deadline = Instant::now() + Duration::from_mins(2);
     while Instant::now() < deadline {
-        if let Some(done) = status(sandbox)["upgrade"]["done"].as_u64().filter(|&done| done >= least) {
+        if let Some(done) = status(sandbox)["upgrade"]["done"]
+            .as_u64()
+            .filter(|&done| done >= least)
+        {
             return done;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -21,7 +24,11 @@ fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
 }
 
 fn neighbours(sandbox: &Sandbox) -> Value {
-    json(fine(sandbox, &["similar", "id:1", "--limit", "5", "--format", "json"]))["neighbours"].clone()
+    json(fine(
+        sandbox,
+        &["similar", "id:1", "--limit", "5", "--format", "json"],
+    ))["neighbours"]
+        .clone()
 }
 
 #[test]
@@ -31,7 +38,11 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     for i in 0..24 {
         let folder = music.join(if i % 2 == 0 { "even" } else { "odd" });
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("{i:02}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+        fs::write(
+            folder.join(format!("{i:02}.wav")),
+            noise_wav(16_000, 20.0, 300 + i),
+        )
+        .unwrap();
     }
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["train", "genre", "--label-from", "folder"]);
@@ -51,10 +62,20 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     let state = status(&sandbox);
     let done = state["upgrade"]["done"].as_u64().unwrap();
     assert!((3..24).contains(&done), "{state}");
-    assert_eq!((&state["model"], &state["upgrade"]["model"]), (&DEFAULT.into(), &"voisin-2".into()));
+    assert_eq!(
+        (&state["model"], &state["upgrade"]["model"]),
+        (&DEFAULT.into(), &"voisin-2".into())
+    );
     let said = text(&fine(&sandbox, &["status"]).stdout);
-    assert!(said.contains(&format!("to voisin-2: {done} of 24 tracks")), "{said}");
-    assert_eq!((neighbours(&sandbox), sandbox.vectors()), (before, vectors), "after the kill");
+    assert!(
+        said.contains(&format!("to voisin-2: {done} of 24 tracks")),
+        "{said}"
+    );
+    assert_eq!(
+        (neighbours(&sandbox), sandbox.vectors()),
+        (before, vectors),
+        "after the kill"
+    );
     fine(&sandbox, &["verify"]);
 
     // Music that comes meanwhile is of the old model first, and taken along at the end.
@@ -68,9 +89,19 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
         "{summary}"
     );
     let state = status(&sandbox);
-    assert_eq!((&state["model"], &state["upgrade"]), (&"voisin-2".into(), &Value::Null));
-    assert_eq!((&state["index"]["state"], &state["dimension"]), (&"current".into(), &512.into()));
-    assert_eq!(state["genre_head"]["problem"], Value::Null, "the head was trained again: {state}");
+    assert_eq!(
+        (&state["model"], &state["upgrade"]),
+        (&"voisin-2".into(), &Value::Null)
+    );
+    assert_eq!(
+        (&state["index"]["state"], &state["dimension"]),
+        (&"current".into(), &512.into())
+    );
+    assert_eq!(
+        state["genre_head"]["problem"],
+        Value::Null,
+        "the head was trained again: {state}"
+    );
     fine(&sandbox, &["classify", "id:2", "--format", "json"]);
     fine(&sandbox, &["verify"]);
 
@@ -81,8 +112,13 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     assert_eq!(windows(&sandbox), windows(&fresh));
 
     let again = fine(&sandbox, &["model", "upgrade", "voisin-2"]);
-    assert!(text(&again.stdout).contains("from model voisin-2 already: there is nothing to upgrade"));
-    let again = json(fine(&sandbox, &["model", "upgrade", "voisin-2", "--format", "json"]));
+    assert!(
+        text(&again.stdout).contains("from model voisin-2 already: there is nothing to upgrade")
+    );
+    let again = json(fine(
+        &sandbox,
+        &["model", "upgrade", "voisin-2", "--format", "json"],
+    ));
     assert_eq!(
         (&again["model"], &again["switched"], &again["heard"]),
         (&"voisin-2".into(), &false.into(), &0.into())
@@ -95,20 +131,45 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 6);
     let file = |i: usize| string(&music.join(format!("{i:02}.wav")));
-    fine(&sandbox, &["--model", "musicnn-msd", "add", &file(0), &file(1), &file(2)]);
+    fine(
+        &sandbox,
+        &[
+            "--model",
+            "musicnn-msd",
+            "add",
+            &file(0),
+            &file(1),
+            &file(2),
+        ],
+    );
     let before = sandbox.vectors();
     fine(&sandbox, &["add", &string(&music)]);
     let state = status(&sandbox);
-    assert_eq!((&state["tracks"], &state["model"]), (&6.into(), &"musicnn-msd".into()), "{state}");
+    assert_eq!(
+        (&state["tracks"], &state["model"]),
+        (&6.into(), &"musicnn-msd".into()),
+        "{state}"
+    );
     assert!(text(&fine(&sandbox, &["status"]).stdout).contains("musicnn-msd"));
     let now = sandbox.vectors();
-    assert!(before.iter().all(|(file, vector)| now[file] == *vector), "the old vectors stay as they are");
+    assert!(
+        before.iter().all(|(file, vector)| now[file] == *vector),
+        "the old vectors stay as they are"
+    );
     fine(&sandbox, &["similar", "id:1"]);
 
     let upgraded = json(fine(&sandbox, &["model", "upgrade", "--format", "json"]));
-    assert_eq!((&upgraded["switched"], &upgraded["heard"]), (&true.into(), &6.into()), "{upgraded}");
+    assert_eq!(
+        (&upgraded["switched"], &upgraded["heard"]),
+        (&true.into(), &6.into()),
+        "{upgraded}"
+    );
     let state = status(&sandbox);
-    assert_eq!((&state["model"], &state["dimension"]), (&DEFAULT.into(), &256.into()), "{state}");
+    assert_eq!(
+        (&state["model"], &state["dimension"]),
+        (&DEFAULT.into(), &256.into()),
+        "{state}"
+    );
     let fresh = Sandbox::new();
     fine(&fresh, &["add", &string(&music)]);
     assert_eq!(sandbox.vectors(), fresh.vectors());
@@ -134,22 +195,46 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
         (&summary["model"], &summary["switched"], &summary["missing"]),
         (&DEFAULT.into(), &false.into(), &2.into())
     );
-    assert!(said.contains("not the one that was analysed") && said.contains("--leave-out"), "{said}");
+    assert!(
+        said.contains("not the one that was analysed") && said.contains("--leave-out"),
+        "{said}"
+    );
     assert_eq!(sandbox.vectors(), vectors);
 
     // Given up, nothing of it is left; then again, to the end.
     fine(&sandbox, &["model", "upgrade", "--give-up"]);
     assert_eq!(status(&sandbox)["upgrade"], Value::Null);
-    assert_eq!(code(&sandbox.run(["model", "upgrade", "--give-up"])), 1, "there is none");
+    assert_eq!(
+        code(&sandbox.run(["model", "upgrade", "--give-up"])),
+        1,
+        "there is none"
+    );
     assert_eq!(sandbox.vectors(), vectors);
 
-    let output = sandbox.run(["model", "upgrade", "voisin-2", "--leave-out", "--format", "json"]);
-    assert_eq!((code(&output), &json(&output)["switched"]), (1, &true.into()));
-    assert_eq!(json(sandbox.run(["verify", "--format", "json"]))["without_vector"], 2);
+    let output = sandbox.run([
+        "model",
+        "upgrade",
+        "voisin-2",
+        "--leave-out",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(
+        (code(&output), &json(&output)["switched"]),
+        (1, &true.into())
+    );
+    assert_eq!(
+        json(sandbox.run(["verify", "--format", "json"]))["without_vector"],
+        2
+    );
     fs::write(&gone, kept).unwrap();
     fine(&sandbox, &["add", &string(&music)]);
     let state = status(&sandbox);
-    assert_eq!((&state["tracks"], &state["model"]), (&4.into(), &"voisin-2".into()), "{state}");
+    assert_eq!(
+        (&state["tracks"], &state["model"]),
+        (&4.into(), &"voisin-2".into()),
+        "{state}"
+    );
     let fresh = Sandbox::new();
     fine(&fresh, &["--model", "voisin-2", "add", &string(&music)]);
     assert_eq!(sandbox.vectors(), fresh.vectors());
@@ -162,7 +247,11 @@ fn add_under_way_is_waited_for_by_hand() {
     let music = noises(&sandbox, 2);
     fine(&sandbox, &["add", &string(&music)]);
     for i in 10..40 {
-        fs::write(music.join(format!("{i}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+        fs::write(
+            music.join(format!("{i}.wav")),
+            noise_wav(16_000, 20.0, 300 + i),
+        )
+        .unwrap();
     }
     let child = sandbox
         .command(["add", "--quiet", "--threads", "1", &string(&music)])
@@ -176,13 +265,20 @@ fn add_under_way_is_waited_for_by_hand() {
     let added = child.wait_with_output().unwrap();
     assert_eq!(code(&added), 0);
     // Either it met the other one at the end, or that one was quicker.
-    assert!((ended == 2 && said.contains("another voisin")) || ended == 0, "{ended} {said}");
+    assert!(
+        (ended == 2 && said.contains("another voisin")) || ended == 0,
+        "{ended} {said}"
+    );
     if ended == 2 {
         assert_eq!(status(&sandbox)["model"], DEFAULT);
     }
     let again = sandbox.run(["model", "upgrade"]);
     assert!(ended == 0 || code(&again) == 0, "{}", text(&again.stderr));
     let state = status(&sandbox);
-    assert_eq!((&state["tracks"], &state["dimension"]), (&32.into(), &512.into()), "{state}");
+    assert_eq!(
+        (&state["tracks"], &state["dimension"]),
+        (&32.into(), &512.into()),
+        "{state}"
+    );
     fine(&sandbox, &["verify"]);
 }

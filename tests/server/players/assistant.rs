@@ -14,7 +14,9 @@ use crate::common::{Sandbox, code, fine, text};
 #[test]
 fn an_assistant_gets_what_the_command_line_says() {
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python).args(["-c", "from mcp import MCPError"]).output();
+    let has = Command::new(&python)
+        .args(["-c", "from mcp import MCPError"])
+        .output();
     if !has.is_ok_and(|output| output.status.success()) {
         return skipped("the protocol's client (PyPI's mcp)");
     }
@@ -22,7 +24,10 @@ fn an_assistant_gets_what_the_command_line_says() {
     let music = small_library(&sandbox);
     some_albums(&music);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/assistant.py");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/server/players/assistant.py"
+    );
     let ask = |library: &str, calls: &Value| -> Value {
         answered(
             Command::new(&python)
@@ -33,17 +38,37 @@ fn an_assistant_gets_what_the_command_line_says() {
         )
     };
     let questions = [
-        ("similar", json!({"seeds": [{"words": "chaos god"}], "limit": 3}), "similar|chaos god|--limit|3"),
-        ("similar", json!({"seeds": [{"id": 1}], "filters": {"bpm": "60-130"}}), "similar|id:1|--bpm|60-130"),
+        (
+            "similar",
+            json!({"seeds": [{"words": "chaos god"}], "limit": 3}),
+            "similar|chaos god|--limit|3",
+        ),
+        (
+            "similar",
+            json!({"seeds": [{"id": 1}], "filters": {"bpm": "60-130"}}),
+            "similar|id:1|--bpm|60-130",
+        ),
         (
             "find",
             json!({"query": "loud guitar, no voice", "limit": 2}),
             "find|loud guitar, no voice|--limit|2",
         ),
-        ("list", json!({"genre": ["metal"], "words": true, "after": null}), "list|--genre|metal"),
+        (
+            "list",
+            json!({"genre": ["metal"], "words": true, "after": null}),
+            "list|--genre|metal",
+        ),
         ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
-        ("path", json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}), "path|id:1|id:5|--steps|3"),
-        ("playlist", json!({"seeds": [{"id": 1}], "limit": 4}), "playlist|id:1|--limit|4"),
+        (
+            "path",
+            json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
+            "path|id:1|id:5|--steps|3",
+        ),
+        (
+            "playlist",
+            json!({"seeds": [{"id": 1}], "limit": 4}),
+            "playlist|id:1|--limit|4",
+        ),
         (
             "mix",
             json!({"seeds": [{"id": 1}], "limit": 3, "mixing": {"random_seed": 7}}),
@@ -55,7 +80,11 @@ fn an_assistant_gets_what_the_command_line_says() {
         ("albums", json!({"name": "hits"}), "albums|hits"),
         ("suspects", json!({"all": true}), "suspects|--all"),
         ("duplicates", json!({}), "duplicates"),
-        ("outliers", json!({"threshold": 0}), "outliers|--threshold|0"),
+        (
+            "outliers",
+            json!({"threshold": 0}),
+            "outliers|--threshold|0",
+        ),
         ("status", json!({}), "status"),
         ("show", json!({"id": 1, "words": true}), ""),
         ("words", json!({}), ""),
@@ -63,29 +92,57 @@ fn an_assistant_gets_what_the_command_line_says() {
         ("list_now", json!({"name": "loud"}), ""),
     ];
     let kept = sandbox.run(["lists", "save", "loud", "list", "--genre", "metal"]);
-    assert!(kept.status.success(), "{}", String::from_utf8_lossy(&kept.stderr));
+    assert!(
+        kept.status.success(),
+        "{}",
+        String::from_utf8_lossy(&kept.stderr)
+    );
     // An index that is of no use is built while the first question waits.
     fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
-    let calls = questions.iter().map(|(tool, arguments, _)| json!([tool, arguments])).collect();
+    let calls = questions
+        .iter()
+        .map(|(tool, arguments, _)| json!([tool, arguments]))
+        .collect();
     let heard = ask("library", &Value::Array(calls));
     assert_eq!(heard["name"], "voisin");
-    assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
+    assert!(
+        heard["instructions"]
+            .as_str()
+            .unwrap()
+            .contains("`list` finds ids"),
+        "{heard}"
+    );
     let tools = heard["tools"].as_array().unwrap();
     assert_eq!(tools.len(), 19);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
-        assert!(tool["title"].as_str().is_some_and(|text| text != tool["name"]), "{tool}");
+        assert!(
+            tool["title"]
+                .as_str()
+                .is_some_and(|text| text != tool["name"]),
+            "{tool}"
+        );
         assert!(
             tool["outputSchema"]["properties"].is_object()
                 || tool["outputSchema"].get("anyOf").is_some()
                 || tool["outputSchema"].get("allOf").is_some(),
             "{tool}"
         );
-        assert!(tool["description"].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
-        assert!(questions.iter().any(|(name, ..)| tool["name"] == *name), "each is tried: {tool}");
+        assert!(
+            tool["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{tool}"
+        );
+        assert!(
+            questions.iter().any(|(name, ..)| tool["name"] == *name),
+            "each is tried: {tool}"
+        );
     }
-    for ((tool, arguments, line), answer) in questions.iter().zip(heard["answers"].as_array().unwrap()) {
+    for ((tool, arguments, line), answer) in
+        questions.iter().zip(heard["answers"].as_array().unwrap())
+    {
         assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
         // The client has held it against the tool's schema.
         let structured = &answer["structured"];
@@ -131,15 +188,30 @@ fn an_assistant_gets_what_the_command_line_says() {
     for (call, answer) in wrong.as_array().unwrap().iter().zip(&answers[..12]) {
         let text = answer["text"].as_str().unwrap();
         assert_eq!(answer["is_error"], true, "{call}: {text}");
-        assert!(text.contains("; next: ") && text.len() > 30, "{call}: {text}");
         assert!(
-            !["/api/v1", "root:", "\"voisin ", " --"].iter().any(|words| text.contains(words)),
+            text.contains("; next: ") && text.len() > 30,
+            "{call}: {text}"
+        );
+        assert!(
+            !["/api/v1", "root:", "\"voisin ", " --"]
+                .iter()
+                .any(|words| text.contains(words)),
             "an assistant has tools: {call}: {text}"
         );
     }
-    assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
+    assert!(
+        answers[12]["refused"]
+            .as_str()
+            .unwrap()
+            .contains("there is no tool"),
+        "{}",
+        answers[12]
+    );
 
-    let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
+    let nowhere = ask(
+        "nowhere",
+        &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]),
+    );
     assert_eq!(nowhere["tools"].as_array().unwrap().len(), 19);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
@@ -157,17 +229,25 @@ fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
     small_library(&sandbox);
     let talk = |arguments: &[&str], lines: &[Value]| {
         let mut command = sandbox.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut stdin = process.stdin.take().unwrap();
         for line in lines {
-            let line = line.as_str().map_or_else(|| line.to_string(), str::to_owned);
+            let line = line
+                .as_str()
+                .map_or_else(|| line.to_string(), str::to_owned);
             writeln!(stdin, "{line}").unwrap();
         }
         drop(stdin);
         let start = Instant::now();
         let output = process.wait_with_output().unwrap();
-        assert!(start.elapsed() < Duration::from_secs(20), "it ends when nobody can ask any more");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it ends when nobody can ask any more"
+        );
         output
     };
     let call = |id: u32, tool: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
@@ -186,17 +266,34 @@ fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
         ],
     );
     let said = fine(&output);
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let lines: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
     assert!(lines.iter().all(|line| line["jsonrpc"] == "2.0"), "{said}");
     for id in 1..=3 {
-        let answer = lines.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("{id}: {said}"));
-        assert!(answer["result"].is_object(), "what was asked before it closed is answered: {answer}");
+        let answer = lines
+            .iter()
+            .find(|line| line["id"] == id)
+            .unwrap_or_else(|| panic!("{id}: {said}"));
+        assert!(
+            answer["result"].is_object(),
+            "what was asked before it closed is answered: {answer}"
+        );
     }
     for lines in [&[][..], &[garbage]] {
         let output = talk(&["mcp"], lines);
-        assert_eq!((code(&output), output.stdout.len()), (0, 0), "{}", text(&output.stderr));
+        assert_eq!(
+            (code(&output), output.stdout.len()),
+            (0, 0),
+            "{}",
+            text(&output.stderr)
+        );
     }
     let output = talk(&["mcp"], &[call(1, "status", json!({}))]);
     let refused: Value = serde_json::from_str(&fine(&output)).expect("one line");
-    assert!(refused["id"] == 1 && refused["error"]["code"].is_number(), "who does not greet: {refused}");
+    assert!(
+        refused["id"] == 1 && refused["error"]["code"].is_number(),
+        "who does not greet: {refused}"
+    );
 }

@@ -11,7 +11,8 @@ use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, text};
 
 fn listeners(sandbox: &Sandbox) -> Value {
-    let answer: Value = serde_json::from_str(&fine(sandbox.run(["heard", "--format", "json"]))).unwrap();
+    let answer: Value =
+        serde_json::from_str(&fine(sandbox.run(["heard", "--format", "json"]))).unwrap();
     answer["items"].clone()
 }
 
@@ -19,19 +20,33 @@ fn listeners(sandbox: &Sandbox) -> Value {
 fn songs_that_pass_through_to_a_subsonic_server_count() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
     let url = format!("http://127.0.0.1:{}", upstream.port);
     assert_eq!(code(&link(&sandbox, &url, "s3cret&")), 0);
-    let server = Server::start(&sandbox, &["--subsonic", &url, "--mix", "variety=0 taste=1"]);
-    let songs = subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let server = Server::start(
+        &sandbox,
+        &["--subsonic", &url, "--mix", "variety=0 taste=1"],
+    );
+    let songs =
+        subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
     let id_of = |title: &str| {
-        let song = songs.as_array().unwrap().iter().find(|song| song["title"] == title).unwrap();
+        let song = songs
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|song| song["title"] == title)
+            .unwrap();
         song["id"].as_str().unwrap().to_owned()
     };
     let near = |count: usize| -> Vec<String> {
         let query = format!("id={}&count={count}", id_of("Chaos God"));
         let answer = subsonic(&server, "getSimilarSongs2", &query);
-        titles(&answer["similarSongs2"]["song"]).into_iter().map(str::to_owned).collect()
+        titles(&answer["similarSongs2"]["song"])
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     };
     let before = near(5);
     assert_eq!(before.len(), 5);
@@ -41,11 +56,19 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
     };
     // What plays now is not heard yet.
     let scrobble = |more: &str| {
-        let answer = subsonic(&server, "scrobble", &format!("id={}{more}", id_of(&before[0])));
+        let answer = subsonic(
+            &server,
+            "scrobble",
+            &format!("id={}{more}", id_of(&before[0])),
+        );
         assert_eq!(answer["status"], "ok", "{answer}");
     };
     scrobble("&submission=false");
-    let old = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() - 2 * 86_400_000;
+    let old = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis()
+        - 2 * 86_400_000;
     scrobble(&format!("&time={old}"));
     told(1, 0);
     assert_eq!(near(4), before[..4], "two days ago is long enough ago");
@@ -56,7 +79,11 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
     assert_eq!(near(5).len(), 5, "but it is better than silence");
     // One star: never again. Stars are taken back, and others have opinions of their own.
     let rate = |title: &str, stars: u8| {
-        let answer = subsonic(&server, "setRating", &format!("id={}&rating={stars}", id_of(title)));
+        let answer = subsonic(
+            &server,
+            "setRating",
+            &format!("id={}&rating={stars}", id_of(title)),
+        );
         assert_eq!(answer["status"], "ok", "{answer}");
     };
     rate(&before[1], 1);
@@ -73,9 +100,18 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
     subsonic(&server, "unstar", &format!("id={}", id_of(last)));
     until("not liked any more", || !near(3).contains(last));
     // A stranger tells nothing.
-    let wrong = format!("/rest/scrobble?u=alice&p=wrong&v=1.8&c=t&f=json&id={}", id_of(last));
+    let wrong = format!(
+        "/rest/scrobble?u=alice&p=wrong&v=1.8&c=t&f=json&id={}",
+        id_of(last)
+    );
     assert!(text(&server.send("GET", &wrong, "", b"").2).contains("\"code\":40"));
-    until("it is said", || server.said.lock().unwrap().contains("scrobble is not noted"));
+    until("it is said", || {
+        server
+            .said
+            .lock()
+            .unwrap()
+            .contains("scrobble is not noted")
+    });
     assert_eq!(listeners(&sandbox)[0]["plays"], 2);
     fine(sandbox.run(["heard", "--forget", "alice"]));
     assert_eq!(listeners(&sandbox), json!([]));
@@ -87,20 +123,33 @@ fn songs_heard_and_liked_on_the_page_count() {
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--mix", "variety=0 taste=1"]);
     let near = |count: usize| -> Vec<i64> {
-        let answer = server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}], "limit": count}));
-        answer["neighbours"].as_array().unwrap().iter().map(|song| song["id"].as_i64().unwrap()).collect()
+        let answer = server.good(
+            "/api/v1/mix",
+            &json!({"seeds": [{"id": 1}], "limit": count}),
+        );
+        answer["neighbours"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|song| song["id"].as_i64().unwrap())
+            .collect()
     };
     let tell = |id: i64, method: &str, what: &str, body: &Value| {
         let kind = "Content-Type: application/json\r\n";
         let path = format!("/api/v1/tracks/{id}/{what}");
-        server.send(method, &path, kind, body.to_string().as_bytes()).0
+        server
+            .send(method, &path, kind, body.to_string().as_bytes())
+            .0
     };
     let like = |id: i64, liked: Value| tell(id, "PUT", "liked", &json!({"liked": liked}));
     let liked = |id: i64| server.good_get(&format!("/api/v1/tracks/{id}/liked"))["liked"].clone();
     let before = near(5);
     assert_eq!((before.len(), liked(before[0])), (5, Value::Null));
     assert_eq!(like(before[0], json!(false)), 204);
-    assert_eq!((liked(before[0]), near(5).contains(&before[0])), (json!(false), false));
+    assert_eq!(
+        (liked(before[0]), near(5).contains(&before[0])),
+        (json!(false), false)
+    );
     assert_eq!(like(before[0], Value::Null), 204);
     assert_eq!((liked(before[0]), near(5)), (Value::Null, before.clone()));
     assert_eq!(like(before[4], json!(true)), 204);
@@ -108,64 +157,125 @@ fn songs_heard_and_liked_on_the_page_count() {
     assert_eq!(like(before[4], Value::Null), 204);
     assert_eq!(tell(before[0], "POST", "heard", &json!({})), 204);
     assert_eq!(near(4), before[1..], "what was heard today waits");
-    assert_eq!(listeners(&sandbox), json!([{"listener": "page", "plays": 1, "opinions": 2}]));
-    assert_eq!((like(99, json!(true)), tell(99, "POST", "heard", &json!({}))), (404, 404));
-    assert_eq!((like(1, json!(3)), tell(1, "POST", "heard", &json!({"at": 1}))), (400, 400));
+    assert_eq!(
+        listeners(&sandbox),
+        json!([{"listener": "page", "plays": 1, "opinions": 2}])
+    );
+    assert_eq!(
+        (like(99, json!(true)), tell(99, "POST", "heard", &json!({}))),
+        (404, 404)
+    );
+    assert_eq!(
+        (
+            like(1, json!(3)),
+            tell(1, "POST", "heard", &json!({"at": 1}))
+        ),
+        (400, 400)
+    );
 }
 
 #[test]
 fn an_export_of_listenbrainz_counts_and_a_broken_line_costs_itself() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
-    let list: Value =
-        serde_json::from_str(&fine(sandbox.run(["list", "--limit", "all", "--format", "json"]))).unwrap();
+    let list: Value = serde_json::from_str(&fine(
+        sandbox.run(["list", "--limit", "all", "--format", "json"]),
+    ))
+    .unwrap();
     let track = |title: &str| {
         let tracks = list["tracks"].as_array().unwrap();
-        tracks.iter().find(|track| track["title"] == title).unwrap().clone()
+        tracks
+            .iter()
+            .find(|track| track["title"] == title)
+            .unwrap()
+            .clone()
     };
     let mix = |more: &[&str]| -> Vec<String> {
-        let options = ["mix", "chaos god", "--variety", "0", "--limit", "3", "--format", "json"];
-        let answer: Value = serde_json::from_str(&fine(sandbox.run([&options, more].concat()))).unwrap();
+        let options = [
+            "mix",
+            "chaos god",
+            "--variety",
+            "0",
+            "--limit",
+            "3",
+            "--format",
+            "json",
+        ];
+        let answer: Value =
+            serde_json::from_str(&fine(sandbox.run([&options, more].concat()))).unwrap();
         let songs = answer["neighbours"].as_array().unwrap().iter();
-        songs.map(|song| song["title"].as_str().unwrap_or_default().to_owned()).collect()
+        songs
+            .map(|song| song["title"].as_str().unwrap_or_default().to_owned())
+            .collect()
     };
     let before = mix(&[]);
     let about = |title: &str| json!({"artist_name": track(title)["artist"], "track_name": title});
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let heard = json!({"listened_at": now - 60, "track_metadata": about(&before[0])}).to_string();
-    let nobody =
-        json!({"listened_at": now, "track_metadata": {"artist_name": "Nobody", "track_name": "Nothing"}});
+    let nobody = json!({"listened_at": now, "track_metadata": {"artist_name": "Nobody", "track_name": "Nothing"}});
     let hated = json!({"created": now, "score": -1, "track_metadata": about(&before[1])});
     let export = sandbox.path("export");
     fs::create_dir_all(export.join("listens/2026")).unwrap();
-    let lines = format!("{heard}\n{{broken\n{heard}\n\n{nobody}\n{{\"listened_at\": 5}}\n\u{fffd}\n");
+    let lines =
+        format!("{heard}\n{{broken\n{heard}\n\n{nobody}\n{{\"listened_at\": 5}}\n\u{fffd}\n");
     fs::write(export.join("listens/2026/11.jsonl"), lines).unwrap();
     fs::write(
         export.join("feedback.jsonl"),
         format!("{hated}\n{{\"score\": 7, \"recording_mbid\": \"x\"}}\n"),
     )
     .unwrap();
-    let taken = sandbox.run(["heard", export.to_str().unwrap(), "--listener", "ann", "--format", "json"]);
-    assert_eq!(code(&taken), 1, "some lines are broken: {}", text(&taken.stderr));
+    let taken = sandbox.run([
+        "heard",
+        export.to_str().unwrap(),
+        "--listener",
+        "ann",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(
+        code(&taken),
+        1,
+        "some lines are broken: {}",
+        text(&taken.stderr)
+    );
     let report: Value = serde_json::from_slice(&taken.stdout).unwrap();
     assert_eq!(
-        (&report["plays"], &report["opinions"], &report["unknown"], &report["malformed"]),
+        (
+            &report["plays"],
+            &report["opinions"],
+            &report["unknown"],
+            &report["malformed"]
+        ),
         (&json!(2), &json!(1), &json!(1), &json!(4)),
         "{report}"
     );
-    assert!(text(&taken.stderr).contains("11.jsonl:2: expected a JSON object"), "{}", text(&taken.stderr));
+    assert!(
+        text(&taken.stderr).contains("11.jsonl:2: expected a JSON object"),
+        "{}",
+        text(&taken.stderr)
+    );
     assert_eq!(
         listeners(&sandbox),
         json!([{"listener": "ann", "plays": 1, "opinions": 1}]),
         "told twice is once"
     );
     let after = mix(&[]);
-    assert!(!after.contains(&before[0]) && !after.contains(&before[1]), "{before:?} {after:?}");
+    assert!(
+        !after.contains(&before[0]) && !after.contains(&before[1]),
+        "{before:?} {after:?}"
+    );
     assert_eq!(mix(&["--listener", "ben"]), before);
     assert_eq!(mix(&["--taste", "0", "--not-heard", "0"]), before);
     // A list in one file, as older exports are.
     let whole = sandbox.path("listens.json");
-    fs::write(&whole, json!([{"listened_at": 7, "track_metadata": about(&before[2])}]).to_string()).unwrap();
+    fs::write(
+        &whole,
+        json!([{"listened_at": 7, "track_metadata": about(&before[2])}]).to_string(),
+    )
+    .unwrap();
     fine(sandbox.run(["heard", whole.to_str().unwrap(), "--listener", "ann"]));
     assert_eq!(listeners(&sandbox)[0]["plays"], 2);
     let empty = sandbox.path("empty");

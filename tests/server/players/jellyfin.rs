@@ -10,30 +10,39 @@ use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, text};
 
 /// A server that gives these answers, one a connection, and keeps what it was asked.
-fn answering(answers: Vec<(&'static str, Value)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+fn answering(
+    answers: Vec<(&'static str, Value)>,
+) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let thread = std::thread::spawn(move || {
         let mut asked = Vec::new();
         for (status, answer) in answers {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
             let mut request = String::new();
             let mut bytes = vec![0; 65_536];
             loop {
                 let n = stream.read(&mut bytes).unwrap();
                 request.push_str(&text(&bytes[..n]));
-                let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+                let Some((head, body)) = request.split_once("\r\n\r\n") else {
+                    continue;
+                };
                 let lower = head.to_ascii_lowercase();
-                let length = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length = lower
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "));
                 if n == 0 || body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
                     break;
                 }
             }
             let body = answer.to_string();
             let length = body.len();
-            let answer =
-                format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
             stream.write_all(answer.as_bytes()).unwrap();
             asked.push(request);
         }
@@ -54,7 +63,10 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
         })
     };
     let (url, asked) = answering(vec![
-        ("200 OK", json!({"AccessToken": "abc", "User": {"Id": "u1"}})),
+        (
+            "200 OK",
+            json!({"AccessToken": "abc", "User": {"Id": "u1"}}),
+        ),
         (
             "200 OK",
             json!({"Items": [
@@ -67,17 +79,29 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
         ("200 OK", json!({"Items": [], "TotalRecordCount": 3})),
         ("204 No Content", Value::Null),
     ]);
-    let mut command = sandbox.command(["link", &url, "--jellyfin", "--user", "me", "--format", "json"]);
+    let mut command = sandbox.command([
+        "link",
+        &url,
+        "--jellyfin",
+        "--user",
+        "me",
+        "--format",
+        "json",
+    ]);
     let output = command.env("VOISIN_PASSWORD", "s3cret\"").output().unwrap();
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
     let linked: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&linked["songs"], &linked["linked"]), (&json!(3), &json!(2)));
+    assert_eq!(
+        (&linked["songs"], &linked["linked"]),
+        (&json!(3), &json!(2))
+    );
     // Its folders are not ours, as in a container: whole paths do not end alike.
     assert_eq!(linked["found_by"], json!({"tags": 2}));
     assert_eq!(linked["unmatched"][0]["title"], "Unknown");
     let asked = asked.join().unwrap();
     assert!(
-        asked[0].starts_with("POST /Users/AuthenticateByName ") && asked[0].contains("\"Pw\":\"s3cret\\\"\""),
+        asked[0].starts_with("POST /Users/AuthenticateByName ")
+            && asked[0].contains("\"Pw\":\"s3cret\\\"\""),
         "{}",
         asked[0]
     );
@@ -86,7 +110,11 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
         "{}",
         asked[1]
     );
-    assert!(asked[3].starts_with("POST /Sessions/Logout "), "{}", asked[3]);
+    assert!(
+        asked[3].starts_with("POST /Sessions/Logout "),
+        "{}",
+        asked[3]
+    );
     let server = Server::start(&sandbox, &["--audiomuse", &url]);
     let near = server.good_get("/api/similar_tracks?item_id=0d1e2f&n=3");
     assert_eq!(near[0]["item_id"], "aa", "only what Jellyfin has: {near}");
@@ -94,16 +122,42 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
     let library = server.good_get("/api/v1/tracks?query=nebula")["tracks"][0].clone();
     assert_eq!(library["album_artist"], Value::Null);
     assert_eq!(near[0]["album_artist"], "unknown");
-    assert_eq!(near[0]["album"], library["album"].as_str().unwrap_or("unknown"));
+    assert_eq!(
+        near[0]["album"],
+        library["album"].as_str().unwrap_or("unknown")
+    );
     // Its plugin asks for artists by its own ids.
     let artists = server.good_get("/api/similar_artists?artist_id=a0d1e2f&n=10");
-    let found: Vec<&Value> = artists.as_array().unwrap().iter().map(|one| &one["artist"]).collect();
-    let known = artists.as_array().unwrap().iter().find(|one| one["artist"] == "Maxstack").unwrap();
-    assert!(!found.contains(&&json!("Muldjord")) && known["artist_id"] == "aaa", "{artists}");
-    assert_eq!(artists, server.good_get("/api/similar_artists?artist=a0d1e2f&n=10"));
-    assert_eq!(artists, server.good_get("/api/similar_artists?artist=Muldjord&n=10"));
+    let found: Vec<&Value> = artists
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["artist"])
+        .collect();
+    let known = artists
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["artist"] == "Maxstack")
+        .unwrap();
+    assert!(
+        !found.contains(&&json!("Muldjord")) && known["artist_id"] == "aaa",
+        "{artists}"
+    );
+    assert_eq!(
+        artists,
+        server.good_get("/api/similar_artists?artist=a0d1e2f&n=10")
+    );
+    assert_eq!(
+        artists,
+        server.good_get("/api/similar_artists?artist=Muldjord&n=10")
+    );
     let (url, _) = answering(vec![("401 Unauthorized", json!({}))]);
     let mut command = sandbox.command(["link", &url, "--jellyfin", "--user", "me"]);
     let output = command.env("VOISIN_PASSWORD", "wrong").output().unwrap();
-    assert!(code(&output) == 2 && text(&output.stderr).contains("refuses"), "{}", text(&output.stderr));
+    assert!(
+        code(&output) == 2 && text(&output.stderr).contains("refuses"),
+        "{}",
+        text(&output.stderr)
+    );
 }

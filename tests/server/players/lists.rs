@@ -13,18 +13,27 @@ use crate::common::{Sandbox, code, fine, text};
 fn shown(sandbox: &Sandbox, arguments: &[&str]) -> Vec<i64> {
     let all = [&["lists", "show"], arguments, &["--format", "json"]].concat();
     let answer: Value = serde_json::from_str(&fine(sandbox.run(all))).unwrap();
-    answer["items"].as_array().unwrap().iter().map(|track| track["id"].as_i64().unwrap()).collect()
+    answer["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|track| track["id"].as_i64().unwrap())
+        .collect()
 }
 
 fn kept(sandbox: &Sandbox) -> Value {
-    let answer: Value = serde_json::from_str(&fine(sandbox.run(["lists", "--format", "json"]))).unwrap();
+    let answer: Value =
+        serde_json::from_str(&fine(sandbox.run(["lists", "--format", "json"]))).unwrap();
     answer["items"].clone()
 }
 
 fn refused(sandbox: &Sandbox, arguments: &[&str], why: &str) {
     let output = sandbox.run(arguments);
     let said = text(&output.stderr);
-    assert!(!output.status.success() && said.contains(why), "{arguments:?}: {said}");
+    assert!(
+        !output.status.success() && said.contains(why),
+        "{arguments:?}: {said}"
+    );
 }
 
 #[test]
@@ -37,7 +46,10 @@ fn a_question_is_kept_and_asked_anew() {
         ("words", &["find", "calm"]),
         ("metal", &["list", "--genre", "metal", "--sort", "title"]),
         ("way", &["path", "chaos god", "id:1"]),
-        ("mixed", &["mix", "chaos god", "--variety", "1", "--limit", "4"]),
+        (
+            "mixed",
+            &["mix", "chaos god", "--variety", "1", "--limit", "4"],
+        ),
         ("any", &["mix", "--limit", "3"]),
     ] {
         fine(sandbox.run([&["lists", "save", name], question].concat()));
@@ -46,21 +58,50 @@ fn a_question_is_kept_and_asked_anew() {
     let ids = |arguments: &[&str], list: &str| -> Vec<i64> {
         let answer = fine(sandbox.run([arguments, &["--format", "json"]].concat()));
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        answer[list].as_array().unwrap().iter().map(|track| track["id"].as_i64().unwrap()).collect()
+        answer[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|track| track["id"].as_i64().unwrap())
+            .collect()
     };
-    assert_eq!(shown(&sandbox, &["near"]), ids(&["similar", "chaos god", "--limit", "3"], "neighbours"));
-    assert_eq!(shown(&sandbox, &["words"]), ids(&["find", "calm"], "tracks"));
-    assert_eq!(shown(&sandbox, &["way"]), ids(&["path", "chaos god", "id:1"], "tracks"));
+    assert_eq!(
+        shown(&sandbox, &["near"]),
+        ids(&["similar", "chaos god", "--limit", "3"], "neighbours")
+    );
+    assert_eq!(
+        shown(&sandbox, &["words"]),
+        ids(&["find", "calm"], "tracks")
+    );
+    assert_eq!(
+        shown(&sandbox, &["way"]),
+        ids(&["path", "chaos god", "id:1"], "tracks")
+    );
     let metal = ids(&["list", "--genre", "metal", "--sort", "title"], "tracks");
     assert_eq!(shown(&sandbox, &["metal"]), metal);
-    let mix =
-        ids(&["mix", "chaos god", "--variety", "1", "--limit", "4", "--random-seed", "5"], "neighbours");
+    let mix = ids(
+        &[
+            "mix",
+            "chaos god",
+            "--variety",
+            "1",
+            "--limit",
+            "4",
+            "--random-seed",
+            "5",
+        ],
+        "neighbours",
+    );
     assert_eq!(shown(&sandbox, &["mixed", "--random-seed", "5"]), mix);
     // Another one each time, and the same again by its number.
     let any: HashSet<Vec<i64>> = (0..8).map(|_| shown(&sandbox, &["any"])).collect();
-    assert!(any.len() > 2 && any.iter().all(|list| list.len() == 3), "{any:?}");
-    let firsts: HashSet<i64> =
-        (0..12).map(|n| shown(&sandbox, &["any", "--random-seed", &n.to_string()])[0]).collect();
+    assert!(
+        any.len() > 2 && any.iter().all(|list| list.len() == 3),
+        "{any:?}"
+    );
+    let firsts: HashSet<i64> = (0..12)
+        .map(|n| shown(&sandbox, &["any", "--random-seed", &n.to_string()])[0])
+        .collect();
     assert!(firsts.len() > 2, "{firsts:?}");
     assert_eq!(
         shown(&sandbox, &["any", "--random-seed", "7"]),
@@ -68,9 +109,17 @@ fn a_question_is_kept_and_asked_anew() {
     );
     // What is liked is what a mix without a beginning begins with.
     let feedback = sandbox.path("feedback.jsonl");
-    let track: Value =
-        serde_json::from_str(&fine(sandbox.run(["show", "chaos god", "--format", "json"]))).unwrap();
-    let id = track["items"][0]["id"].as_i64().or(track["id"].as_i64()).unwrap();
+    let track: Value = serde_json::from_str(&fine(sandbox.run([
+        "show",
+        "chaos god",
+        "--format",
+        "json",
+    ])))
+    .unwrap();
+    let id = track["items"][0]["id"]
+        .as_i64()
+        .or(track["id"].as_i64())
+        .unwrap();
     let line = json!({"score": 1, "track_metadata": {"artist_name": "Muldjord", "track_name": "Chaos God"}});
     fs::write(&feedback, format!("{line}\n")).unwrap();
     fine(sandbox.run(["heard", feedback.to_str().unwrap()]));
@@ -80,20 +129,41 @@ fn a_question_is_kept_and_asked_anew() {
     // Words are kept as what they mean today.
     let all = kept(&sandbox);
     assert_eq!(all.as_array().unwrap().len(), 6);
-    let near = all.as_array().unwrap().iter().find(|list| list["name"] == "near").unwrap();
+    let near = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|list| list["name"] == "near")
+        .unwrap();
     assert_eq!(near["question"]["similar"]["seeds"], json!([{"id": id}]));
     // Templates; a list of a name takes the place of the one before.
     fine(sandbox.run(["lists", "save", "any", "--template", "new"]));
     assert_eq!(shown(&sandbox, &["any"]).len(), 6);
     let templates = fine(sandbox.run(["lists", "templates"]));
-    assert!(templates.contains("evening") && templates.contains("1970s"), "{templates}");
+    assert!(
+        templates.contains("evening") && templates.contains("1970s"),
+        "{templates}"
+    );
     fine(sandbox.run(["lists", "remove", "any"]));
-    refused(&sandbox, &["lists", "remove", "any"], "there is no list \"any\"");
+    refused(
+        &sandbox,
+        &["lists", "remove", "any"],
+        "there is no list \"any\"",
+    );
     for (arguments, why) in [
-        (&["lists", "save", "a/b", "--template", "new"][..], "expected a name"),
+        (
+            &["lists", "save", "a/b", "--template", "new"][..],
+            "expected a name",
+        ),
         (&["lists", "save", "x"], "found only a name"),
-        (&["lists", "save", "x", "--template", "noon"], "there is no template \"noon\""),
-        (&["lists", "save", "x", "similar", "nothing so called"], "nothing so called"),
+        (
+            &["lists", "save", "x", "--template", "noon"],
+            "there is no template \"noon\"",
+        ),
+        (
+            &["lists", "save", "x", "similar", "nothing so called"],
+            "nothing so called",
+        ),
         (&["lists", "push"], "no list was pushed before"),
         (&["lists", "push", "near"], "was put nowhere before"),
         (&["lists", "push", "near", "--smart"], "--folder"),
@@ -113,39 +183,84 @@ fn near_artists_and_albums_become_a_list() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let asked = |arguments: &[&str], of: &str| -> Vec<Value> {
         let answer = fine(sandbox.run([arguments, &["--format", "json"]].concat()));
-        serde_json::from_str::<Value>(&answer).unwrap()[of].as_array().unwrap().clone()
+        serde_json::from_str::<Value>(&answer).unwrap()[of]
+            .as_array()
+            .unwrap()
+            .clone()
     };
     // The nearest album first, each in its own order.
-    fine(sandbox.run(["lists", "save", "next", "albums", "Summer", "--limit", "all"]));
+    fine(sandbox.run([
+        "lists", "save", "next", "albums", "Summer", "--limit", "all",
+    ]));
     let tracks = asked(&["list", "--sort", "path", "--limit", "all"], "tracks");
     let of_album = |near: &Value| -> Vec<i64> {
         let is_of = |track: &&Value| track["album"] == near["album"];
-        tracks.iter().filter(is_of).map(|track| track["id"].as_i64().unwrap()).collect()
+        tracks
+            .iter()
+            .filter(is_of)
+            .map(|track| track["id"].as_i64().unwrap())
+            .collect()
     };
     let albums = asked(&["albums", "Summer"], "items");
     let expected: Vec<i64> = albums.iter().flat_map(of_album).collect();
-    assert!(albums.len() > 1 && expected.len() > albums.len(), "{albums:?}");
+    assert!(
+        albums.len() > 1 && expected.len() > albums.len(),
+        "{albums:?}"
+    );
     let all = shown(&sandbox, &["next"]);
     assert_eq!(all, expected);
     // Of each artist the songs that are nearest.
-    fine(sandbox.run(["lists", "save", "kin", "artists", "Ann", "--limit", "2", "--each", "1"]));
+    fine(sandbox.run([
+        "lists", "save", "kin", "artists", "Ann", "--limit", "2", "--each", "1",
+    ]));
     let artists = asked(&["artists", "Ann", "--limit", "2"], "items");
-    let nearest: Vec<i64> =
-        artists.iter().map(|near| near["because"][0]["other"]["id"].as_i64().unwrap()).collect();
+    let nearest: Vec<i64> = artists
+        .iter()
+        .map(|near| near["because"][0]["other"]["id"].as_i64().unwrap())
+        .collect();
     assert_eq!((shown(&sandbox, &["kin"]), nearest.len()), (nearest, 2));
-    fine(sandbox.run(["lists", "save", "more", "artists", "Muldjord", "--limit", "all"]));
+    fine(sandbox.run([
+        "lists", "save", "more", "artists", "Muldjord", "--limit", "all",
+    ]));
     let more = shown(&sandbox, &["more"]);
-    let whose =
-        |id: &i64| tracks.iter().find(|track| track["id"] == *id).unwrap()["artist"].as_str().unwrap();
-    assert_eq!(more.iter().filter(|id| whose(id) == "Ann").count(), 3, "three of four: {more:?}");
-    refused(&sandbox, &["lists", "save", "x", "artists", "Anm"], "did you mean Ann?");
-    refused(&sandbox, &["lists", "save", "x", "albums", "Spring"], "Spring");
+    let whose = |id: &i64| {
+        tracks.iter().find(|track| track["id"] == *id).unwrap()["artist"]
+            .as_str()
+            .unwrap()
+    };
+    assert_eq!(
+        more.iter().filter(|id| whose(id) == "Ann").count(),
+        3,
+        "three of four: {more:?}"
+    );
+    refused(
+        &sandbox,
+        &["lists", "save", "x", "artists", "Anm"],
+        "did you mean Ann?",
+    );
+    refused(
+        &sandbox,
+        &["lists", "save", "x", "albums", "Spring"],
+        "Spring",
+    );
     // They are pushed and asked by others as all lists are.
     let folder = sandbox.path("lists");
     fs::create_dir(&folder).unwrap();
-    fine(sandbox.run(["lists", "push", "next", "--folder", folder.to_str().unwrap()]));
+    fine(sandbox.run([
+        "lists",
+        "push",
+        "next",
+        "--folder",
+        folder.to_str().unwrap(),
+    ]));
     let written = fs::read_to_string(folder.join("next.m3u8")).unwrap();
-    assert_eq!(written.lines().filter(|line| !line.starts_with('#')).count(), all.len());
+    assert_eq!(
+        written
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count(),
+        all.len()
+    );
     let server = Server::start(&sandbox, &[]);
     let kept = server.send(
         "PUT",
@@ -154,12 +269,29 @@ fn near_artists_and_albums_become_a_list() {
         br#"{"albums": {"name": "Summer", "each": 1}}"#,
     );
     assert_eq!(kept.0, 200, "{}", text(&kept.2));
-    let there = server.good_get("/api/v1/lists/there")["items"].as_array().unwrap().clone();
+    let there = server.good_get("/api/v1/lists/there")["items"]
+        .as_array()
+        .unwrap()
+        .clone();
     assert_eq!(there.len(), albums.len());
-    assert_eq!(server.good_get("/api/v1/lists/next")["items"].as_array().unwrap().len(), all.len());
+    assert_eq!(
+        server.good_get("/api/v1/lists/next")["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        all.len()
+    );
     let lists = server.good_get("/api/v1/lists")["lists"].clone();
-    let there = lists.as_array().unwrap().iter().find(|list| list["name"] == "there").unwrap();
-    assert_eq!((&there["kind"], &there["question"]["albums"]["name"]), (&json!("albums"), &json!("Summer")));
+    let there = lists
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|list| list["name"] == "there")
+        .unwrap();
+    assert_eq!(
+        (&there["kind"], &there["question"]["albums"]["name"]),
+        (&json!("albums"), &json!("Summer"))
+    );
 }
 
 #[test]
@@ -174,13 +306,28 @@ fn lists_become_files() {
     fine(sandbox.run(["lists", "push", "new", "--folder", to]));
     let file = folder.join("new.m3u8");
     let written = fs::read_to_string(&file).unwrap();
-    let paths: Vec<&str> = written.lines().filter(|line| !line.starts_with('#')).collect();
+    let paths: Vec<&str> = written
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     assert_eq!(paths.len(), 6);
-    assert!(paths.iter().all(|path| path.starts_with("../") && folder.join(path).is_file()), "{paths:?}");
+    assert!(
+        paths
+            .iter()
+            .all(|path| path.starts_with("../") && folder.join(path).is_file()),
+        "{paths:?}"
+    );
     // Nobody's own file is written over, unless it is said.
     fs::write(folder.join("metal.m3u8"), "mine").unwrap();
-    refused(&sandbox, &["lists", "push", "metal", "--folder", to], "not this list's");
-    assert_eq!(fs::read_to_string(folder.join("metal.m3u8")).unwrap(), "mine");
+    refused(
+        &sandbox,
+        &["lists", "push", "metal", "--folder", to],
+        "not this list's",
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("metal.m3u8")).unwrap(),
+        "mine"
+    );
     fine(sandbox.run(["lists", "push", "metal", "--folder", to, "--force"]));
     assert_eq!(
         fs::read_to_string(folder.join("metal.m3u8"))
@@ -192,10 +339,15 @@ fn lists_become_files() {
     );
     // What Navidrome can follow by itself, and what it cannot.
     fine(sandbox.run(["lists", "push", "metal", "--folder", to, "--smart"]));
-    let rules: Value = serde_json::from_slice(&fs::read(folder.join("metal.nsp")).unwrap()).unwrap();
+    let rules: Value =
+        serde_json::from_slice(&fs::read(folder.join("metal.nsp")).unwrap()).unwrap();
     assert_eq!(rules["all"], json!([{"is": {"genre": "Metal"}}]));
     fine(sandbox.run(["lists", "save", "calm", "find", "calm"]));
-    refused(&sandbox, &["lists", "push", "calm", "--folder", to, "--smart"], "Navidrome does not know");
+    refused(
+        &sandbox,
+        &["lists", "push", "calm", "--folder", to, "--smart"],
+        "Navidrome does not know",
+    );
     // All together, where they were.
     fs::remove_file(&file).unwrap();
     fine(sandbox.run(["lists", "push"]));
@@ -209,7 +361,9 @@ fn lists_become_files() {
     fs::remove_file(folder.join("metal.m3u8")).unwrap();
     let server = Server::start(&sandbox, &["--renew-lists", "1s"]);
     until("it is renewed", || folder.join("metal.m3u8").exists());
-    until("it is said", || server.said.lock().unwrap().contains("\"metal\": 3 songs"));
+    until("it is said", || {
+        server.said.lock().unwrap().contains("\"metal\": 3 songs")
+    });
 }
 
 #[test]
@@ -219,32 +373,77 @@ fn lists_are_asked_kept_and_pushed_over_http() {
     let server = Server::start(&sandbox, &[]);
     let kind = "Content-Type: application/json\r\n";
     let put = |name: &str, body: Value| {
-        let (status, _, answer) =
-            server.send("PUT", &format!("/api/v1/lists/{name}"), kind, body.to_string().as_bytes());
+        let (status, _, answer) = server.send(
+            "PUT",
+            &format!("/api/v1/lists/{name}"),
+            kind,
+            body.to_string().as_bytes(),
+        );
         (status, serde_json::from_slice::<Value>(&answer).unwrap())
     };
     let question = json!({"mix": {"seeds": [], "limit": 3, "mixing": {"variety": 0.3}}});
     let (status, answer) = put("for%20all", question.clone());
     assert_eq!(
-        (status, &answer["name"], &answer["question"]["mix"]["mixing"]),
+        (
+            status,
+            &answer["name"],
+            &answer["question"]["mix"]["mixing"]
+        ),
         (200, &json!("for all"), &json!({"variety": 0.3})),
         "{answer}"
     );
-    let (status, answer) = put("x", json!({"mix": {"seeds": [], "filters": {"year": "no"}}}));
-    assert!(status == 400 && answer["detail"].as_str().unwrap().contains("mix.filters.year"), "{answer}");
+    let (status, answer) = put(
+        "x",
+        json!({"mix": {"seeds": [], "filters": {"year": "no"}}}),
+    );
+    assert!(
+        status == 400
+            && answer["detail"]
+                .as_str()
+                .unwrap()
+                .contains("mix.filters.year"),
+        "{answer}"
+    );
     assert_eq!(put("a%2Fb", question.clone()).0, 400);
-    assert_eq!(put("way", json!({"path": {"from": {"id": 1}, "to": {"id": 2}}})).0, 200);
-    assert_eq!(put("calm", json!({"find": {"query": "calm", "limit": 2}})).0, 200);
+    assert_eq!(
+        put("way", json!({"path": {"from": {"id": 1}, "to": {"id": 2}}})).0,
+        200
+    );
+    assert_eq!(
+        put("calm", json!({"find": {"query": "calm", "limit": 2}})).0,
+        200
+    );
     let all = server.good_get("/api/v1/lists");
     assert_eq!(all["lists"].as_array().unwrap().len(), 3);
-    assert!(all["templates"].as_array().unwrap().iter().any(|one| one["name"] == "today"));
+    assert!(
+        all["templates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["name"] == "today")
+    );
     let now = server.good_get("/api/v1/lists/for%20all");
-    let again = server.good_get(&format!("/api/v1/lists/for%20all?random_seed={}", now["random_seed"]));
-    assert_eq!((now["items"].as_array().unwrap().len(), &now["items"]), (3, &again["items"]));
+    let again = server.good_get(&format!(
+        "/api/v1/lists/for%20all?random_seed={}",
+        now["random_seed"]
+    ));
+    assert_eq!(
+        (now["items"].as_array().unwrap().len(), &now["items"]),
+        (3, &again["items"])
+    );
     let way = server.good_get("/api/v1/lists/way");
-    let (first, last) = (&way["items"][0]["id"], &way["items"].as_array().unwrap().last().unwrap()["id"]);
+    let (first, last) = (
+        &way["items"][0]["id"],
+        &way["items"].as_array().unwrap().last().unwrap()["id"],
+    );
     assert_eq!((first, last), (&json!(1), &json!(2)));
-    assert_eq!(server.good_get("/api/v1/lists/calm")["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        server.good_get("/api/v1/lists/calm")["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(server.get("/api/v1/lists/none").0, 404);
     // Where it is put is for the command line to say.
     let push = |name: &str| server.post(&format!("/api/v1/lists/{name}/push"), &json!({}));
@@ -252,11 +451,21 @@ fn lists_are_asked_kept_and_pushed_over_http() {
     fine(sandbox.run(["lists", "push", "calm", "--folder", music.to_str().unwrap()]));
     fs::remove_file(music.join("calm.m3u8")).unwrap();
     let (status, answer) = push("calm");
-    assert!(status == 200 && answer["said"][0].as_str().unwrap().contains("2 songs"), "{answer}");
+    assert!(
+        status == 200 && answer["said"][0].as_str().unwrap().contains("2 songs"),
+        "{answer}"
+    );
     assert!(music.join("calm.m3u8").is_file());
     fs::remove_dir_all(&music).unwrap();
     let (status, answer) = push("calm");
-    assert!(status == 502 && answer["detail"].as_str().unwrap().contains("there is no folder"), "{answer}");
+    assert!(
+        status == 502
+            && answer["detail"]
+                .as_str()
+                .unwrap()
+                .contains("there is no folder"),
+        "{answer}"
+    );
     assert_eq!(server.send("DELETE", "/api/v1/lists/calm", "", b"").0, 204);
     assert_eq!(server.send("DELETE", "/api/v1/lists/calm", "", b"").0, 404);
 }
@@ -265,7 +474,9 @@ fn lists_are_asked_kept_and_pushed_over_http() {
 fn lists_become_playlists_of_a_subsonic_server() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
     let url = format!("http://127.0.0.1:{}", upstream.port);
     fine(sandbox.run(["lists", "save", "new", "--template", "new"]));
     let push = |arguments: &[&str], password: &str| {
@@ -274,28 +485,53 @@ fn lists_become_playlists_of_a_subsonic_server() {
     };
     let there = ["new", "--server", &url, "--user", "alice"];
     let unlinked = push(&there, "s3cret&");
-    assert!(text(&unlinked.stderr).contains("run \"voisin link\""), "{}", text(&unlinked.stderr));
+    assert!(
+        text(&unlinked.stderr).contains("run \"voisin link\""),
+        "{}",
+        text(&unlinked.stderr)
+    );
     assert_eq!(code(&link(&sandbox, &url, "s3cret&")), 0);
     let wrong = push(&there, "wrong");
-    assert!(code(&wrong) == 2 && text(&wrong.stderr).contains("Wrong username"), "{}", text(&wrong.stderr));
+    assert!(
+        code(&wrong) == 2 && text(&wrong.stderr).contains("Wrong username"),
+        "{}",
+        text(&wrong.stderr)
+    );
     fine(push(&there, "s3cret&"));
     let server = Server::start(&sandbox, &["--subsonic", &url]);
     let playlists = || {
         let answer = subsonic(&server, "getPlaylists", "");
         assert_eq!(answer["status"], "ok", "{answer}");
-        let all = answer["playlists"]["playlist"].as_array().cloned().unwrap_or_default();
+        let all = answer["playlists"]["playlist"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         all.iter()
-            .map(|one| (one["name"].as_str().unwrap().to_owned(), one["id"].as_str().unwrap().to_owned()))
+            .map(|one| {
+                (
+                    one["name"].as_str().unwrap().to_owned(),
+                    one["id"].as_str().unwrap().to_owned(),
+                )
+            })
             .collect::<Vec<_>>()
     };
     let songs = |id: &str| {
-        let answer = subsonic(&server, "getPlaylist", &format!("id={id}"))["playlist"]["entry"].clone();
-        titles(&answer).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        let answer =
+            subsonic(&server, "getPlaylist", &format!("id={id}"))["playlist"]["entry"].clone();
+        titles(&answer)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let made = playlists();
-    assert_eq!((made.len(), made[0].0.as_str(), songs(&made[0].1).len()), (1, "new", 6));
+    assert_eq!(
+        (made.len(), made[0].0.as_str(), songs(&made[0].1).len()),
+        (1, "new", 6)
+    );
     // Renewed in its place, in the order of the list.
-    fine(sandbox.run(["lists", "save", "new", "list", "--genre", "metal", "--sort", "title"]));
+    fine(sandbox.run([
+        "lists", "save", "new", "list", "--genre", "metal", "--sort", "title",
+    ]));
     fine(push(&[], "s3cret&"));
     assert_eq!(playlists(), made);
     let renewed = songs(&made[0].1);
@@ -307,13 +543,21 @@ fn lists_become_playlists_of_a_subsonic_server() {
     fine(sandbox.run(["lists", "save", "mine", "--template", "new"]));
     let mine = ["mine", "--server", &url, "--user", "alice"];
     let taken = push(&mine, "s3cret&");
-    assert!(code(&taken) == 2 && text(&taken.stderr).contains("not this list's"), "{}", text(&taken.stderr));
+    assert!(
+        code(&taken) == 2 && text(&taken.stderr).contains("not this list's"),
+        "{}",
+        text(&taken.stderr)
+    );
     assert_eq!(playlists().len(), 2);
     // One that was removed there is made again; and no password is kept.
     subsonic(&server, "deletePlaylist", &format!("id={}", made[0].1));
     fine(push(&["new"], "s3cret&"));
     assert!(playlists().iter().any(|(name, _)| name == "new"));
     let bytes = fs::read(sandbox.path("library/voisin.db")).unwrap();
-    let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    let has = |text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
     assert!(!has("s3cret") && !has("733363726574"));
 }

@@ -14,10 +14,21 @@ use crate::common::server::{Server, read_answer, small_library};
 use crate::common::{Sandbox, fine, noise_wav, text};
 
 /// A WAV file that names title, artist, album and genre.
-pub(super) fn tagged_wav(seed: u64, title: &str, artist: &str, album: &str, genre: &str) -> Vec<u8> {
+pub(super) fn tagged_wav(
+    seed: u64,
+    title: &str,
+    artist: &str,
+    album: &str,
+    genre: &str,
+) -> Vec<u8> {
     let mut file = noise_wav(22_050, 8.0, seed);
     let mut list = b"INFO".to_vec();
-    for (name, value) in [("INAM", title), ("IART", artist), ("IPRD", album), ("IGNR", genre)] {
+    for (name, value) in [
+        ("INAM", title),
+        ("IART", artist),
+        ("IPRD", album),
+        ("IGNR", genre),
+    ] {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         list.extend(name.as_bytes());
@@ -42,14 +53,20 @@ pub(super) fn lyrion(
     body: &str,
 ) -> (u16, String, Vec<String>) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(40)))
+        .unwrap();
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let (status, head, body) = read_answer(&mut stream);
-    (status, head, text(&body).lines().map(str::to_owned).collect())
+    (
+        status,
+        head,
+        text(&body).lines().map(str::to_owned).collect(),
+    )
 }
 
 #[test]
@@ -63,13 +80,21 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         (4, "One", "Cid", "Green", "Folk"),
         (5, "Sleigh", "Dot", "White", "Christmas"),
     ] {
-        fs::write(music.join(format!("{seed}.wav")), tagged_wav(seed, title, artist, album, genre)).unwrap();
+        fs::write(
+            music.join(format!("{seed}.wav")),
+            tagged_wav(seed, title, artist, album, genre),
+        )
+        .unwrap();
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let mut server = Server::start(&sandbox, &["--lms", "0"]);
     let line = server.lines.next().unwrap().unwrap();
-    let address =
-        line.strip_prefix("listening on http://").unwrap().strip_suffix("/api/mix").unwrap().to_owned();
+    let address = line
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .strip_suffix("/api/mix")
+        .unwrap()
+        .to_owned();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let kind = "Content-Type: application/json;charset=utf-8\r\n";
     let mix = |more: Value| {
@@ -81,34 +106,66 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         for (name, value) in more.as_object().unwrap() {
             question[name] = value.clone();
         }
-        let (status, head, lines) = lyrion(&address, "POST", "/api/mix", kind, &question.to_string());
+        let (status, head, lines) =
+            lyrion(&address, "POST", "/api/mix", kind, &question.to_string());
         assert_eq!(status, 200, "{question}: {lines:?}");
-        assert!(head.contains("content-type: text/plain; charset=utf-8"), "{head}");
+        assert!(
+            head.contains("content-type: text/plain; charset=utf-8"),
+            "{head}"
+        );
         lines
     };
     assert_eq!(lyrion(&address, "GET", "/api/ready", "", "").2, ["1"]);
     // Nearest first, below the music folder, neither the seed nor what was played.
-    let near: Vec<String> =
-        fine(sandbox.run(["similar", "chaos god", "--limit", "all", "--format", "paths"]))
-            .lines()
-            .map(|path| Path::new(path).strip_prefix(&music).unwrap().to_str().unwrap().to_owned())
-            .collect();
+    let near: Vec<String> = fine(sandbox.run([
+        "similar",
+        "chaos god",
+        "--limit",
+        "all",
+        "--format",
+        "paths",
+    ]))
+    .lines()
+    .map(|path| {
+        Path::new(path)
+            .strip_prefix(&music)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    })
+    .collect();
     let all = mix(json!({"count": 50}));
-    let once = |album: &str| near.iter().find(|path| album.contains(path.as_str())).unwrap().clone();
+    let once = |album: &str| {
+        near.iter()
+            .find(|path| album.contains(path.as_str()))
+            .unwrap()
+            .clone()
+    };
     let red = once("1.wav 2.wav");
     let expected: Vec<&String> = near
         .iter()
         // an album comes once, a title too
         .filter(|path| !["1.wav", "2.wav"].contains(&path.as_str()) || **path == red)
         .collect();
-    assert_eq!(all.iter().filter(|path| path.starts_with("metal/")).count(), 2, "{all:?}");
+    assert_eq!(
+        all.iter().filter(|path| path.starts_with("metal/")).count(),
+        2,
+        "{all:?}"
+    );
     assert_eq!(all[..2], [expected[0].clone(), expected[1].clone()]);
     assert!(
-        all.iter().filter(|path| ["1.wav", "2.wav"].contains(&path.as_str())).count() <= 1,
+        all.iter()
+            .filter(|path| ["1.wav", "2.wav"].contains(&path.as_str()))
+            .count()
+            <= 1,
         "an album comes once: {all:?}"
     );
     assert!(
-        all.iter().filter(|path| ["1.wav", "4.wav"].contains(&path.as_str())).count() <= 1,
+        all.iter()
+            .filter(|path| ["1.wav", "4.wav"].contains(&path.as_str()))
+            .count()
+            <= 1,
         "a title comes once: {all:?}"
     );
     assert_eq!(mix(json!({})), all[..5]);
@@ -117,10 +174,16 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     assert!(!played.contains(&all[0]));
     // An artist that just played does not come again.
     let army = "metal/muldjord-armygeddon.m4a".to_owned();
-    let previous = json!(["metal/muldjord-chaos-god.mp3", "ambient/maxstack-nebula.ogg"]);
+    let previous = json!([
+        "metal/muldjord-chaos-god.mp3",
+        "ambient/maxstack-nebula.ogg"
+    ]);
     assert!(mix(json!({"count": 50, "previous": previous})).contains(&army));
     assert!(!mix(json!({"count": 50, "previous": previous, "norepart": 1})).contains(&army));
-    let late = json!(["ambient/maxstack-nebula.ogg", "metal/muldjord-chaos-god.mp3"]);
+    let late = json!([
+        "ambient/maxstack-nebula.ogg",
+        "metal/muldjord-chaos-god.mp3"
+    ]);
     assert!(
         mix(json!({"count": 50, "previous": late, "norepart": 1})).contains(&army),
         "only among the last"
@@ -128,19 +191,31 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     // Nor an album.
     let from_red = |more: Value| {
         let mut question = json!({"tracks": ["3.wav"], "previous": ["1.wav"], "count": 50});
-        question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        question
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         mix(question)
     };
     assert!(from_red(json!({})).contains(&"2.wav".to_owned()));
     assert!(!from_red(json!({"norepalb": 3})).contains(&"2.wav".to_owned()));
     // Genres: the seed's group; of a seed in no group what is in none; patterns; all genres of a song or one.
-    let metal = mix(json!({"count": 50, "filtergenre": 1, "genregroups": [["Metal", "Rock"], ["Pop"]]}));
-    assert!(metal.contains(&army) && !metal.iter().any(|path| path.starts_with("ambient/")), "{metal:?}");
+    let metal =
+        mix(json!({"count": 50, "filtergenre": 1, "genregroups": [["Metal", "Rock"], ["Pop"]]}));
+    assert!(
+        metal.contains(&army) && !metal.iter().any(|path| path.starts_with("ambient/")),
+        "{metal:?}"
+    );
     assert!(!metal.contains(&"3.wav".to_owned()), "{metal:?}");
-    assert_eq!(mix(json!({"count": 50, "filtergenre": 1, "genregroups": [["met*"]]})).len(), 2);
+    assert_eq!(
+        mix(json!({"count": 50, "filtergenre": 1, "genregroups": [["met*"]]})).len(),
+        2
+    );
     let other = mix(json!({"count": 50, "filtergenre": 1, "genregroups": [["Ambient"], ["P?p"]]}));
     assert!(
-        other.iter().all(|path| path.starts_with("metal/") || path == "4.wav" || path == "5.wav"),
+        other
+            .iter()
+            .all(|path| path.starts_with("metal/") || path == "4.wav" || path == "5.wav"),
         "{other:?}"
     );
     let pop = |all: u8| {
@@ -148,7 +223,11 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
             json!({"tracks": ["3.wav"], "count": 50, "filtergenre": true, "allgenres": all, "genregroups": [["Pop"], ["Rock"]]}),
         )
     };
-    assert!(pop(0).iter().any(|path| ["1.wav", "2.wav"].contains(&path.as_str())));
+    assert!(
+        pop(0)
+            .iter()
+            .any(|path| ["1.wav", "2.wav"].contains(&path.as_str()))
+    );
     // All genres of a seed have to be in a group; of what comes, one is enough.
     assert_eq!(pop(1), pop(0));
     let of_both = |all: u8| {
@@ -166,24 +245,34 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     let date = Command::new("date").arg("+%m").output().unwrap();
     let december = text(&date.stdout).trim() == "12";
     assert!(mix(json!({"count": 50})).contains(&"5.wav".to_owned()));
-    assert_eq!(mix(json!({"count": 50, "filterxmas": 1})).contains(&"5.wav".to_owned()), december);
+    assert_eq!(
+        mix(json!({"count": 50, "filterxmas": 1})).contains(&"5.wav".to_owned()),
+        december
+    );
     // Lengths.
     let short = mix(json!({"count": 50, "max": 10}));
     assert!(
-        !short.is_empty() && short.iter().all(|path| path.ends_with(".wav") && !path.contains('/')),
+        !short.is_empty()
+            && short
+                .iter()
+                .all(|path| path.ends_with(".wav") && !path.contains('/')),
         "{short:?}"
     );
     let long = mix(json!({"count": 50, "min": 10}));
-    assert!(!long.is_empty() && long.iter().all(|path| path.contains('/')), "{long:?}");
+    assert!(
+        !long.is_empty() && long.iter().all(|path| path.contains('/')),
+        "{long:?}"
+    );
     assert!(mix(json!({"count": 50, "min": 600})).is_empty());
     // Tempo.
     let tracks = server.good_get("/api/v1/tracks?limit=100")["tracks"].clone();
     let tempo = |path: &str| {
-        let found = tracks
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|track| track["path"].as_str().unwrap().ends_with(&format!("/{path}")));
+        let found = tracks.as_array().unwrap().iter().find(|track| {
+            track["path"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("/{path}"))
+        });
         found.unwrap()["tempo"].as_f64()
     };
     let own = tempo("metal/muldjord-chaos-god.mp3").unwrap();
@@ -196,14 +285,23 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     let mut sorted = all.clone();
     sorted.sort();
     assert_eq!(shuffled, sorted);
-    let orders: std::collections::HashSet<Vec<String>> =
-        (0..8).map(|_| mix(json!({"count": 4, "shuffle": 1}))).collect();
+    let orders: std::collections::HashSet<Vec<String>> = (0..8)
+        .map(|_| mix(json!({"count": 4, "shuffle": 1})))
+        .collect();
     assert!(orders.len() > 1, "chance has a part");
     // What belongs to another way of comparing changes nothing.
-    assert_eq!(mix(json!({"forest": 1, "adaptiveweights": 1, "debug": 1})), all[..5]);
+    assert_eq!(
+        mix(json!({"forest": 1, "adaptiveweights": 1, "debug": 1})),
+        all[..5]
+    );
     // Several seeds; CUE sheets; what is not known.
-    assert!(!mix(json!({"tracks": ["1.wav", "ambient/maxstack-nebula.ogg"], "count": 3})).is_empty());
-    assert_eq!(mix(json!({"tracks": ["metal/muldjord-chaos-god.mp3.CUE_TRACK.3"]})), all[..5]);
+    assert!(
+        !mix(json!({"tracks": ["1.wav", "ambient/maxstack-nebula.ogg"], "count": 3})).is_empty()
+    );
+    assert_eq!(
+        mix(json!({"tracks": ["metal/muldjord-chaos-god.mp3.CUE_TRACK.3"]})),
+        all[..5]
+    );
     assert!(mix(json!({"tracks": ["no/such/file.mp3"]})).is_empty());
     assert!(mix(json!({"tracks": ["../../../etc/passwd"]})).is_empty());
 
@@ -212,27 +310,55 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
             "count": 50, "filtergenre": 0, "min": 0, "max": 0, "maxbpmdiff": 0, "track": "metal/muldjord-chaos-god.mp3",
             "genregroups": [], "allgenres": 0, "byartist": 0
         });
-        question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        question
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         let (status, _, lines) = lyrion(&address, "POST", "/api/list", kind, &question.to_string());
         assert_eq!(status, 200);
         lines
     };
     // A title comes once here too, and Christmas in December.
-    let second = near.iter().rposition(|path| ["1.wav", "4.wav"].contains(&path.as_str())).unwrap();
-    let once: Vec<String> =
-        near.iter().enumerate().filter(|(i, _)| *i != second).map(|(_, path)| path.clone()).collect();
+    let second = near
+        .iter()
+        .rposition(|path| ["1.wav", "4.wav"].contains(&path.as_str()))
+        .unwrap();
+    let once: Vec<String> = near
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i != second)
+        .map(|(_, path)| path.clone())
+        .collect();
     assert_eq!(list(json!({})), once);
-    assert_eq!(list(json!({"filterxmas": 1})).contains(&"5.wav".to_owned()), december);
+    assert_eq!(
+        list(json!({"filterxmas": 1})).contains(&"5.wav".to_owned()),
+        december
+    );
     assert_eq!(list(json!({"count": 2})), once[..2]);
     assert_eq!(list(json!({"byartist": 1})), [army.as_str()]);
-    assert_eq!(list(json!({"filtergenre": 1, "genregroups": [["Metal"]]})).len(), 2);
+    assert_eq!(
+        list(json!({"filtergenre": 1, "genregroups": [["Metal"]]})).len(),
+        2
+    );
     assert!(list(json!({"min": 600})).is_empty());
 
     // Strangers: pages, names, types, methods; the token's questions are not here.
     let body = json!({"tracks": ["metal/muldjord-chaos-god.mp3"]}).to_string();
     for (method, path, headers, body, expected) in [
-        ("POST", "/api/mix", "Content-Type: text/plain\r\n", body.as_str(), 415),
-        ("POST", "/api/mix", "Content-Type: application/json\r\nOrigin: http://evil.example\r\n", &body, 403),
+        (
+            "POST",
+            "/api/mix",
+            "Content-Type: text/plain\r\n",
+            body.as_str(),
+            415,
+        ),
+        (
+            "POST",
+            "/api/mix",
+            "Content-Type: application/json\r\nOrigin: http://evil.example\r\n",
+            &body,
+            403,
+        ),
         ("POST", "/api/mix", kind, "{", 400),
         ("POST", "/api/mix", kind, "{\"tracks\": 7}", 400),
         ("GET", "/api/mix", "", "", 405),
@@ -245,7 +371,9 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         );
     }
     let mut stream = TcpStream::connect(&address).unwrap();
-    stream.write_all(b"GET /api/ready HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /api/ready HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        .unwrap();
     assert_eq!(read_answer(&mut stream).0, 403);
 }
 
@@ -261,23 +389,40 @@ fn parts_of_a_file_are_named_as_lyrion_names_them() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let mut server = Server::start(&sandbox, &["--lms", "0"]);
     let line = server.lines.next().unwrap().unwrap();
-    let address = line.strip_prefix("listening on http://").unwrap().strip_suffix("/api/mix").unwrap();
+    let address = line
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .strip_suffix("/api/mix")
+        .unwrap();
     let mix = |seed: &str| {
         let question = json!({"tracks": [seed], "count": 50}).to_string();
-        let (status, _, lines) =
-            lyrion(address, "POST", "/api/mix", "Content-Type: application/json\r\n", &question);
+        let (status, _, lines) = lyrion(
+            address,
+            "POST",
+            "/api/mix",
+            "Content-Type: application/json\r\n",
+            &question,
+        );
         assert_eq!(status, 200, "{lines:?}");
         lines
     };
     let (one, two) = ("discs/Album.wav.CUE_TRACK.1", "discs/Album.wav.CUE_TRACK.2");
-    let of =
-        |lines: &[String]| lines.iter().filter(|path| path.contains("Album")).cloned().collect::<Vec<_>>();
+    let of = |lines: &[String]| {
+        lines
+            .iter()
+            .filter(|path| path.contains("Album"))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of(&mix(one)), [two], "the one part brings the other");
     assert_eq!(of(&mix(two)), [one]);
     let mut both = of(&mix("metal/muldjord-chaos-god.mp3"));
     both.sort();
     assert_eq!(both, [one, two]);
-    assert!(mix("discs/Album.wav.CUE_TRACK.3").is_empty(), "neither the part nor the whole is a track");
+    assert!(
+        mix("discs/Album.wav.CUE_TRACK.3").is_empty(),
+        "neither the part nor the whole is a track"
+    );
 }
 
 #[test]
@@ -289,7 +434,16 @@ fn lyrion_starts_voisin_under_the_name_of_bliss_mixer_and_is_told_the_port() {
     let lyrion_server = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = lyrion_server.local_addr().unwrap().to_string();
     let process = Command::new(&mixer)
-        .args(["--lms", &place, "--db", "/prefs/bliss.db", "--address", "127.0.0.1", "--logging", "debug"])
+        .args([
+            "--lms",
+            &place,
+            "--db",
+            "/prefs/bliss.db",
+            "--address",
+            "127.0.0.1",
+            "--logging",
+            "debug",
+        ])
         .args(["--weights", "1,2,3"])
         .env_clear()
         .env("VOISIN_LIBRARY", sandbox.path("library"))
@@ -300,7 +454,9 @@ fn lyrion_starts_voisin_under_the_name_of_bliss_mixer_and_is_told_the_port() {
         .unwrap();
     let _process = Running(process);
     let (mut stream, _) = lyrion_server.accept().unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     let mut bytes = vec![0; 65_536];
     let mut request = String::new();
     while !request.contains("number:") || !request.trim_end().ends_with('}') {
@@ -308,10 +464,18 @@ fn lyrion_starts_voisin_under_the_name_of_bliss_mixer_and_is_told_the_port() {
         assert!(n > 0, "{request}");
         request.push_str(&text(&bytes[..n]));
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
-    assert!(request.starts_with("POST /jsonrpc.js HTTP/1.1"), "{request}");
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        .unwrap();
+    assert!(
+        request.starts_with("POST /jsonrpc.js HTTP/1.1"),
+        "{request}"
+    );
     let question: Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!((&question["id"], &question["method"]), (&json!(1), &json!("slim.request")));
+    assert_eq!(
+        (&question["id"], &question["method"]),
+        (&json!(1), &json!("slim.request"))
+    );
     let call = &question["params"][1];
     assert_eq!(
         (&question["params"][0], &call[0], &call[1]),
@@ -321,8 +485,17 @@ fn lyrion_starts_voisin_under_the_name_of_bliss_mixer_and_is_told_the_port() {
     let address = format!("127.0.0.1:{port}");
     assert_eq!(lyrion(&address, "GET", "/api/ready", "", "").2, ["1"]);
     let body = json!({"tracks": [format!("{}/metal/muldjord-chaos-god.mp3", sandbox.path("music").display()).trim_start_matches('/')], "genregroups": []});
-    let found =
-        lyrion(&address, "POST", "/api/mix", "Content-Type: application/json\r\n", &body.to_string()).2;
+    let found = lyrion(
+        &address,
+        "POST",
+        "/api/mix",
+        "Content-Type: application/json\r\n",
+        &body.to_string(),
+    )
+    .2;
     assert_eq!(found.len(), 5, "{found:?}");
-    assert!(!sandbox.path("library/serve.token").exists(), "nobody is asked for a token");
+    assert!(
+        !sandbox.path("library/serve.token").exists(),
+        "nobody is asked for a token"
+    );
 }

@@ -13,7 +13,11 @@ use crate::common::{Sandbox, code, fine, text};
 fn most_of_one<'a>(artists: impl Iterator<Item = &'a str>) -> usize {
     let artists: Vec<&str> = artists.collect();
     assert!(artists.len() >= 4, "{artists:?}");
-    artists.iter().map(|one| artists.iter().filter(|other| other == &one).count()).max().unwrap()
+    artists
+        .iter()
+        .map(|one| artists.iter().filter(|other| other == &one).count())
+        .max()
+        .unwrap()
 }
 
 /// Two in three files of a folder say in their name that they are by one artist, who has a song twice.
@@ -41,12 +45,23 @@ pub(super) fn library_of_one_artist(sandbox: &Sandbox) -> std::path::PathBuf {
 }
 
 fn artist_of_path(path: &str) -> &str {
-    path.rsplit('/').next().unwrap().split(['-', '.']).next().unwrap()
+    path.rsplit('/')
+        .next()
+        .unwrap()
+        .split(['-', '.'])
+        .next()
+        .unwrap()
 }
 
 fn paths(answer: &Value, list: &str) -> Vec<String> {
     let all = answer[list].as_array().unwrap().iter();
-    all.map(|one| one.get("song").unwrap_or(one)["path"].as_str().unwrap().to_owned()).collect()
+    all.map(|one| {
+        one.get("song").unwrap_or(one)["path"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    })
+    .collect()
 }
 
 #[test]
@@ -57,27 +72,47 @@ fn no_player_gets_one_artist_all_evening() {
     let upstream = Supysonic::start(&sandbox, &music);
     let url = upstream
         .as_ref()
-        .map_or("http://127.0.0.1:1".to_owned(), |server| format!("http://127.0.0.1:{}", server.port));
+        .map_or("http://127.0.0.1:1".to_owned(), |server| {
+            format!("http://127.0.0.1:{}", server.port)
+        });
     if upstream.is_some() {
         assert_eq!(code(&link(&sandbox, &url, "s3cret&")), 0);
     }
     let start = |wishes: &str| {
         let mut server = Server::start(
             &sandbox,
-            &["--lms", "0", "--subsonic", &url, "--audiomuse", &url, "--mix", wishes],
+            &[
+                "--lms",
+                "0",
+                "--subsonic",
+                &url,
+                "--audiomuse",
+                &url,
+                "--mix",
+                wishes,
+            ],
         );
         let line = server.lines.next().unwrap().unwrap();
-        let lms =
-            line.strip_prefix("listening on http://").unwrap().strip_suffix("/api/mix").unwrap().to_owned();
+        let lms = line
+            .strip_prefix("listening on http://")
+            .unwrap()
+            .strip_suffix("/api/mix")
+            .unwrap()
+            .to_owned();
         (server, lms)
     };
     // Three of an artist are as many as there are, unless the server is told otherwise.
-    for (wishes, most) in
-        [("", 3), ("max-per-artist=1,variety=0", 1), ("max-per-artist=0 keep-versions variety=0", 6)]
-    {
+    for (wishes, most) in [
+        ("", 3),
+        ("max-per-artist=1,variety=0", 1),
+        ("max-per-artist=0 keep-versions variety=0", 6),
+    ] {
         let (server, lms) = start(wishes);
         let of = |paths: &[String]| most_of_one(paths.iter().map(|path| artist_of_path(path)));
-        let mix = server.good("/api/v1/mix", &json!({"seeds": [{"path": seed}], "limit": 12}));
+        let mix = server.good(
+            "/api/v1/mix",
+            &json!({"seeds": [{"path": seed}], "limit": 12}),
+        );
         assert_eq!(of(&paths(&mix, "neighbours")), most, "{wishes}: {mix}");
         let refs = json!({"songs": [{"name": "Song 1", "artist": "Ann"}], "count": 12});
         let refs = server.good("/api/v1/refs/similar", &refs);
@@ -90,20 +125,44 @@ fn no_player_gets_one_artist_all_evening() {
         if upstream.is_none() {
             continue;
         }
-        let songs = subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
-        let id = songs.as_array().unwrap().iter().find(|song| song["path"] == "noise/ann-1.wav").unwrap();
+        let songs =
+            subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
+        let id = songs
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|song| song["path"] == "noise/ann-1.wav")
+            .unwrap();
         let id = id["id"].as_str().unwrap();
-        for (endpoint, list) in [("getSimilarSongs", "similarSongs"), ("getSimilarSongs2", "similarSongs2")] {
+        for (endpoint, list) in [
+            ("getSimilarSongs", "similarSongs"),
+            ("getSimilarSongs2", "similarSongs2"),
+        ] {
             let answer = subsonic(&server, endpoint, &format!("id={id}&count=12"));
-            assert_eq!(of(&paths(&answer[list], "song")), most, "{wishes}: {answer}");
+            assert_eq!(
+                of(&paths(&answer[list], "song")),
+                most,
+                "{wishes}: {answer}"
+            );
         }
-        let sonic = subsonic(&server, "getSonicSimilarTracks", &format!("id={id}&count=12"));
+        let sonic = subsonic(
+            &server,
+            "getSonicSimilarTracks",
+            &format!("id={id}&count=12"),
+        );
         let found = sonic["sonicMatch"].as_array().unwrap();
         assert_eq!(
-            most_of_one(found.iter().map(|one| artist_of_path(one["entry"]["path"].as_str().unwrap()))),
+            most_of_one(
+                found
+                    .iter()
+                    .map(|one| artist_of_path(one["entry"]["path"].as_str().unwrap()))
+            ),
             most
         );
-        let similarities: Vec<f64> = found.iter().map(|one| one["similarity"].as_f64().unwrap()).collect();
+        let similarities: Vec<f64> = found
+            .iter()
+            .map(|one| one["similarity"].as_f64().unwrap())
+            .collect();
         assert!(similarities.is_sorted_by(|a, b| a >= b), "{similarities:?}");
         let muse = server.good_get(&format!("/api/similar_tracks?item_id={id}&n=12"));
         let authors = |muse: &Value| {
@@ -112,13 +171,16 @@ fn no_player_gets_one_artist_all_evening() {
             most_of_one(authors.iter().map(String::as_str))
         };
         assert_eq!(authors(&muse), most, "{muse}");
-        let all =
-            server.good_get(&format!("/api/similar_tracks?item_id={id}&n=50&eliminate_duplicates=False"));
+        let all = server.good_get(&format!(
+            "/api/similar_tracks?item_id={id}&n=50&eliminate_duplicates=False"
+        ));
         assert_eq!(authors(&all), 6, "{all}");
     }
     let refused = sandbox.run(["serve", "--mix", "variety=loud"]);
     assert_eq!(code(&refused), 2);
-    assert!(text(&refused.stderr).contains("--variety") && text(&refused.stderr).contains("0 to 1"));
+    assert!(
+        text(&refused.stderr).contains("--variety") && text(&refused.stderr).contains("0 to 1")
+    );
 }
 
 #[test]
@@ -131,27 +193,57 @@ fn a_mix_is_fresh_and_can_be_had_again() {
         let asked = json!({"seeds": [{"path": seed}], "limit": 5, "mixing": more});
         paths(&server.good("/api/v1/mix", &asked), "neighbours")
     };
-    assert_eq!(mix(json!({"random_seed": 7})), mix(json!({"random_seed": 7})));
+    assert_eq!(
+        mix(json!({"random_seed": 7})),
+        mix(json!({"random_seed": 7}))
+    );
     let evenings: std::collections::HashSet<Vec<String>> = (0..8).map(|_| mix(json!({}))).collect();
     assert!(evenings.len() > 1, "{evenings:?}");
     // What was played does not come again, nor does another version of it.
     let all = json!({"max_per_artist": 0, "variety": 0});
     let six = music.join("noise/ann-6.wav");
-    let asked = json!({"seeds": [{"path": seed}], "limit": 50, "mixing": all, "played": [{"path": six}]});
+    let asked =
+        json!({"seeds": [{"path": seed}], "limit": 50, "mixing": all, "played": [{"path": six}]});
     let rest = paths(&server.good("/api/v1/mix", &asked), "neighbours");
     assert!(
-        rest.len() > 8 && !rest.iter().any(|path| path.contains("-6.") || path.contains("-7.")),
+        rest.len() > 8
+            && !rest
+                .iter()
+                .any(|path| path.contains("-6.") || path.contains("-7.")),
         "{rest:?}"
     );
     // The command line has the same, in the same words.
-    let cli =
-        |more: &[&str]| {
-            let seed = seed.to_str().unwrap();
-            fine(sandbox.run(
-                [&["mix", seed, "--limit", "5", "--format", "paths", "--random-seed", "7"], more].concat(),
-            ))
-        };
-    let said: Vec<String> = cli(&["--variety", "1"]).lines().map(str::to_owned).collect();
+    let cli = |more: &[&str]| {
+        let seed = seed.to_str().unwrap();
+        fine(
+            sandbox.run(
+                [
+                    &[
+                        "mix",
+                        seed,
+                        "--limit",
+                        "5",
+                        "--format",
+                        "paths",
+                        "--random-seed",
+                        "7",
+                    ],
+                    more,
+                ]
+                .concat(),
+            ),
+        )
+    };
+    let said: Vec<String> = cli(&["--variety", "1"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
     assert_eq!(said, mix(json!({"random_seed": 7})));
-    assert_eq!(cli(&["--max-per-artist", "1"]).lines().filter(|path| path.contains("/ann-")).count(), 1);
+    assert_eq!(
+        cli(&["--max-per-artist", "1"])
+            .lines()
+            .filter(|path| path.contains("/ann-"))
+            .count(),
+        1
+    );
 }

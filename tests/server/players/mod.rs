@@ -5,7 +5,11 @@
 
 // A test may fail by a panic.
 // The files that it makes are called in lower case.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::case_sensitive_file_extension_comparisons)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::case_sensitive_file_extension_comparisons
+)]
 #![cfg(unix)]
 
 mod assistant;
@@ -26,7 +30,10 @@ use std::time::{Duration, Instant};
 
 /// Says that something cannot be tried here.
 pub(crate) fn skipped(what: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{what} is not installed, and CI must have it");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{what} is not installed, and CI must have it"
+    );
     eprintln!("SKIPPED: {what} is not installed");
 }
 
@@ -37,8 +44,17 @@ pub(crate) fn is_installed(program: &str) -> bool {
 
 /// What a program that reads calls as JSON answers, as JSON.
 fn answered<T: serde::de::DeserializeOwned>(program: &mut Command, calls: &serde_json::Value) -> T {
-    let mut process = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    process.stdin.take().unwrap().write_all(calls.to_string().as_bytes()).unwrap();
+    let mut process = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(calls.to_string().as_bytes())
+        .unwrap();
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success());
     serde_json::from_slice(&output.stdout).unwrap()
@@ -64,5 +80,9 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -43,7 +43,12 @@ impl Mpd {
             socket.display()
         );
         fs::write(&conf, settings).unwrap();
-        let mut mpd = Self { socket, conf, password: String::new(), process: None };
+        let mut mpd = Self {
+            socket,
+            conf,
+            password: String::new(),
+            process: None,
+        };
         if let Some((_, rest)) = more.split_once("password \"") {
             mpd.password = format!("{}@", rest.split_once('@').unwrap().0);
         }
@@ -65,13 +70,20 @@ impl Mpd {
     /// Lets it write down its queue, and end.
     fn stop(&mut self) {
         let mut process = self.process.take().unwrap();
-        Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status().unwrap();
+        Command::new("kill")
+            .args(["-TERM", &process.0.id().to_string()])
+            .status()
+            .unwrap();
         process.0.wait().unwrap();
     }
 
     fn try_mpc(&self, arguments: &[&str]) -> Output {
         let host = format!("{}{}", self.password, self.socket.display());
-        Command::new("mpc").args(["-h", &host]).args(arguments).output().unwrap()
+        Command::new("mpc")
+            .args(["-h", &host])
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 
     fn mpc(&self, arguments: &[&str]) -> String {
@@ -79,7 +91,10 @@ impl Mpd {
     }
 
     fn queue(&self) -> Vec<String> {
-        self.mpc(&["playlist", "-f", "%file%"]).lines().map(str::to_owned).collect()
+        self.mpc(&["playlist", "-f", "%file%"])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     fn voisin(&self, sandbox: &Sandbox, arguments: &[&str]) -> Command {
@@ -93,47 +108,87 @@ impl Mpd {
 fn mpd_plays_on_with_what_sounds_alike() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(mut mpd) = Mpd::prepare(&sandbox, &music) else { return };
+    let Some(mut mpd) = Mpd::prepare(&sandbox, &music) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     let run = |mpd: &Mpd, arguments: &[&str]| mpd.voisin(&sandbox, arguments).output().unwrap();
 
     let idle = run(&mpd, &["playlist"]);
     assert_eq!(code(&idle), 1);
-    assert!(text(&idle.stderr).contains("MPD plays nothing"), "{}", text(&idle.stderr));
+    assert!(
+        text(&idle.stderr).contains("MPD plays nothing"),
+        "{}",
+        text(&idle.stderr)
+    );
 
-    let (first, other) = ("metal/muldjord-chaos-god.mp3", "ambient/maxstack-nebula.ogg");
+    let (first, other) = (
+        "metal/muldjord-chaos-god.mp3",
+        "ambient/maxstack-nebula.ogg",
+    );
     mpd.mpc(&["add", first]);
     mpd.mpc(&["add", other]);
     mpd.mpc(&["repeat", "on"]);
     mpd.mpc(&["play"]);
-    let relative = |path: &str| Path::new(path).strip_prefix(&music).unwrap().to_str().unwrap().to_owned();
+    let relative = |path: &str| {
+        Path::new(path)
+            .strip_prefix(&music)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
     let near: Vec<String> = fine(sandbox.run(["similar", "chaos god", "--format", "paths"]))
         .lines()
         .map(relative)
         .filter(|path| path != other)
         .collect();
     fine(run(&mpd, &["similar", "--limit", "2"]));
-    assert_eq!(mpd.queue(), [first, &near[0], &near[1], other], "right behind the one that plays");
+    assert_eq!(
+        mpd.queue(),
+        [first, &near[0], &near[1], other],
+        "right behind the one that plays"
+    );
 
     // The list takes the others' place; what plays goes on from where it was.
     mpd.mpc(&["seek", "5"]);
     fine(run(&mpd, &["playlist", "--limit", "3", "--genre", "metal"]));
     let queue = mpd.queue();
     assert_eq!((queue.len(), queue[0].as_str()), (3, first), "{queue:?}");
-    assert!(queue.iter().all(|file| file.starts_with("metal/")), "{queue:?}");
+    assert!(
+        queue.iter().all(|file| file.starts_with("metal/")),
+        "{queue:?}"
+    );
     assert_eq!(mpd.mpc(&["current", "-f", "%file%"]).trim(), first);
     let status = mpd.mpc(&["status", "%state% %currenttime%"]);
-    let seconds = status.trim().rsplit(':').next().unwrap().parse::<u32>().unwrap();
-    assert!(status.starts_with("playing") && (5..14).contains(&seconds), "{status}");
+    let seconds = status
+        .trim()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse::<u32>()
+        .unwrap();
+    assert!(
+        status.starts_with("playing") && (5..14).contains(&seconds),
+        "{status}"
+    );
     fine(run(&mpd, &["playlist", "--limit", "2", "--keep-queue"]));
     let longer = mpd.queue();
-    assert_eq!((longer.len(), &longer[..3]), (5, &queue[..]), "behind the queue, nothing twice");
+    assert_eq!(
+        (longer.len(), &longer[..3]),
+        (5, &queue[..]),
+        "behind the queue, nothing twice"
+    );
 
     mpd.mpc(&["random", "on"]);
     for arguments in [&["playlist"][..], &["similar"], &["follow"]] {
         let refused = run(&mpd, arguments);
         assert_eq!(code(&refused), 2);
-        assert!(text(&refused.stderr).contains("mpc random off"), "{}", text(&refused.stderr));
+        assert!(
+            text(&refused.stderr).contains("mpc random off"),
+            "{}",
+            text(&refused.stderr)
+        );
     }
     mpd.mpc(&["random", "off"]);
 
@@ -145,7 +200,10 @@ fn mpd_plays_on_with_what_sounds_alike() {
     mpd.mpc(&["play"]);
     let unknown = run(&mpd, &["similar"]);
     assert_eq!(code(&unknown), 1);
-    assert!(text(&unknown.stderr).contains("unknown.wav") && text(&unknown.stderr).contains("voisin add"));
+    assert!(
+        text(&unknown.stderr).contains("unknown.wav")
+            && text(&unknown.stderr).contains("voisin add")
+    );
 
     // Following: the queue never runs out, nothing comes twice, and a restart of MPD is got over.
     mpd.mpc(&["clear"]);
@@ -161,10 +219,16 @@ fn mpd_plays_on_with_what_sounds_alike() {
     until("one more comes", || mpd.queue().len() == 4);
     mpd.stop();
     until("the loss is noticed", || {
-        fs::read_to_string(sandbox.path("follow.log")).unwrap().contains("MPD is gone")
+        fs::read_to_string(sandbox.path("follow.log"))
+            .unwrap()
+            .contains("MPD is gone")
     });
     mpd.start();
-    until("it is back", || fs::read_to_string(sandbox.path("follow.log")).unwrap().contains("there again"));
+    until("it is back", || {
+        fs::read_to_string(sandbox.path("follow.log"))
+            .unwrap()
+            .contains("there again")
+    });
     mpd.mpc(&["play", "4"]);
     until("all songs of the library come", || mpd.queue().len() == 6);
     let mut all = mpd.queue();
@@ -173,15 +237,27 @@ fn mpd_plays_on_with_what_sounds_alike() {
     assert_eq!(all.len(), 6, "nothing twice");
     mpd.mpc(&["play", "6"]);
     until("the end is said", || {
-        fs::read_to_string(sandbox.path("follow.log")).unwrap().contains("nothing comes twice")
+        fs::read_to_string(sandbox.path("follow.log"))
+            .unwrap()
+            .contains("nothing comes twice")
     });
     assert_eq!(mpd.queue().len(), 6);
-    Command::new("kill").args(["-INT", &follow.0.id().to_string()]).status().unwrap();
+    Command::new("kill")
+        .args(["-INT", &follow.0.id().to_string()])
+        .status()
+        .unwrap();
     assert!(follow.0.wait().unwrap().success());
     drop(mpd);
-    let gone = sandbox.command(["mpd", "similar", "--host", "127.0.0.1", "--port", "1"]).output().unwrap();
+    let gone = sandbox
+        .command(["mpd", "similar", "--host", "127.0.0.1", "--port", "1"])
+        .output()
+        .unwrap();
     assert_eq!(code(&gone), 2);
-    assert!(text(&gone.stderr).contains("MPD_HOST"), "{}", text(&gone.stderr));
+    assert!(
+        text(&gone.stderr).contains("MPD_HOST"),
+        "{}",
+        text(&gone.stderr)
+    );
 }
 
 #[test]
@@ -189,13 +265,19 @@ fn mpds_own_stickers_count() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let stickers = format!("sticker_file \"{}\"", sandbox.path("stickers").display());
-    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &stickers) else { return };
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &stickers) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     let first = "metal/muldjord-chaos-god.mp3";
     mpd.mpc(&["add", first]);
     mpd.mpc(&["play"]);
     let similar = || {
-        fine(mpd.voisin(&sandbox, &["similar", "--limit", "5", "--taste", "1"]).output().unwrap());
+        fine(
+            mpd.voisin(&sandbox, &["similar", "--limit", "5", "--taste", "1"])
+                .output()
+                .unwrap(),
+        );
         let queue = mpd.queue();
         mpd.mpc(&["crop"]);
         queue[1..].to_vec()
@@ -205,20 +287,43 @@ fn mpds_own_stickers_count() {
     mpd.mpc(&["sticker", &before[0], "set", "like", "0"]);
     mpd.mpc(&["sticker", &before[1], "set", "rating", "two"]);
     mpd.mpc(&["sticker", &before[2], "set", "rating", "2"]);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     mpd.mpc(&["sticker", &before[3], "set", "lastPlayed", &now.to_string()]);
-    assert_eq!(similar().len(), 3, "what is hated, or has one star of five, stays away");
-    let few = fine(mpd.voisin(&sandbox, &["similar", "--limit", "2"]).output().unwrap());
+    assert_eq!(
+        similar().len(),
+        3,
+        "what is hated, or has one star of five, stays away"
+    );
+    let few = fine(
+        mpd.voisin(&sandbox, &["similar", "--limit", "2"])
+            .output()
+            .unwrap(),
+    );
     drop(few);
-    assert_eq!(mpd.queue()[1..].iter().filter(|file| **file == before[3]).count(), 0, "it was just heard");
+    assert_eq!(
+        mpd.queue()[1..]
+            .iter()
+            .filter(|file| **file == before[3])
+            .count(),
+        0,
+        "it was just heard"
+    );
 }
 
 #[test]
 fn stickers_are_asked_for_once_and_again_when_they_change() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let settings = format!("sticker_file \"{}\"\nlog_level \"verbose\"", sandbox.path("stickers").display());
-    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &settings) else { return };
+    let settings = format!(
+        "sticker_file \"{}\"\nlog_level \"verbose\"",
+        sandbox.path("stickers").display()
+    );
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &settings) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     let count = |command: &str| {
         let log = fs::read_to_string(sandbox.path("mpd/log")).unwrap();
@@ -227,7 +332,11 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
     let asked = || count("sticker find");
     mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
     mpd.mpc(&["play"]);
-    let _follow = Running(mpd.voisin(&sandbox, &["follow", "--ahead", "1"]).spawn().unwrap());
+    let _follow = Running(
+        mpd.voisin(&sandbox, &["follow", "--ahead", "1"])
+            .spawn()
+            .unwrap(),
+    );
     for length in 2..=4 {
         until("a song comes", || mpd.queue().len() == length);
         // Plays, the last one, stars and likes, whose places MPD looks for one by one.
@@ -238,8 +347,13 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
     }
     let queue = mpd.queue();
     let all = mpd.mpc(&["listall"]);
-    let rest: Vec<&str> = all.lines().filter(|file| !queue.iter().any(|queued| queued == file)).collect();
-    let [hated, other] = rest[..] else { panic!("{rest:?}") };
+    let rest: Vec<&str> = all
+        .lines()
+        .filter(|file| !queue.iter().any(|queued| queued == file))
+        .collect();
+    let [hated, other] = rest[..] else {
+        panic!("{rest:?}")
+    };
     // Changes that come together are told as one.
     let mut waits = 0;
     until("nothing changes any more", || {
@@ -258,7 +372,9 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
 fn following_goes_on_where_mpd_has_lost_a_song() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(mpd) = Mpd::prepare(&sandbox, &music) else { return };
+    let Some(mpd) = Mpd::prepare(&sandbox, &music) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     let first = "metal/muldjord-chaos-god.mp3";
     mpd.mpc(&["add", first]);
@@ -266,7 +382,12 @@ fn following_goes_on_where_mpd_has_lost_a_song() {
     let log = sandbox.path("follow.log");
     let said = || fs::read_to_string(&log).unwrap();
     let mut follow = mpd.voisin(&sandbox, &["follow", "--ahead", "1"]);
-    let _follow = Running(follow.stderr(fs::File::create(&log).unwrap()).spawn().unwrap());
+    let _follow = Running(
+        follow
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap(),
+    );
     until("a song comes", || mpd.queue().len() == 2);
 
     // What is nearest to the second song goes away behind the back of the one who follows.
@@ -290,16 +411,23 @@ fn following_goes_on_where_mpd_has_lost_a_song() {
 fn a_very_large_music_folder_is_no_obstacle() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(mut mpd) = Mpd::prepare(&sandbox, &music) else { return };
+    let Some(mut mpd) = Mpd::prepare(&sandbox, &music) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     mpd.stop();
     let database = sandbox.path("mpd/db");
     let mut all = fs::read_to_string(&database).unwrap();
     for album in 0..1200 {
-        all.push_str(&format!("directory: album-{album}\nmtime: 1700000000\nbegin: album-{album}\n"));
+        all.push_str(&format!(
+            "directory: album-{album}\nmtime: 1700000000\nbegin: album-{album}\n"
+        ));
         for i in 0..100 {
-            let name = format!("a-rather-long-artist-name-and-a-rather-long-title-of-the-song-{i}.mp3");
-            all.push_str(&format!("song_begin: {name}\nTime: 100\nmtime: 1700000000\nsong_end\n"));
+            let name =
+                format!("a-rather-long-artist-name-and-a-rather-long-title-of-the-song-{i}.mp3");
+            all.push_str(&format!(
+                "song_begin: {name}\nTime: 100\nmtime: 1700000000\nsong_end\n"
+            ));
         }
         all.push_str(&format!("end: album-{album}\n"));
     }
@@ -307,10 +435,17 @@ fn a_very_large_music_folder_is_no_obstacle() {
     mpd.start();
     mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
     mpd.mpc(&["play"]);
-    let found = mpd.voisin(&sandbox, &["similar", "--limit", "3", "--verbose"]).output().unwrap();
+    let found = mpd
+        .voisin(&sandbox, &["similar", "--limit", "3", "--verbose"])
+        .output()
+        .unwrap();
     fine(&found);
     let said = text(&found.stderr);
-    assert!(said.replace([',', '\u{2009}', '\u{202f}', ' '], "").contains("120006files"), "{said}");
+    assert!(
+        said.replace([',', '\u{2009}', '\u{202f}', ' '], "")
+            .contains("120006files"),
+        "{said}"
+    );
     assert_eq!(mpd.queue().len(), 4);
 }
 
@@ -319,7 +454,9 @@ fn mpd_is_found_where_its_own_programs_look_and_asks_for_its_password() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let locked = "default_permissions \"\"\npassword \"secret@read,add,player,control,admin\"";
-    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, locked) else { return };
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, locked) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
     mpd.mpc(&["play"]);
@@ -335,10 +472,17 @@ fn mpd_is_found_where_its_own_programs_look_and_asks_for_its_password() {
     let shut_out = run(None);
     assert_eq!(code(&shut_out), 2);
     let said = text(&shut_out.stderr);
-    assert!(said.contains("wants a password") && said.contains("PASSWORD@HOST"), "{said}");
+    assert!(
+        said.contains("wants a password") && said.contains("PASSWORD@HOST"),
+        "{said}"
+    );
     assert!(said.contains(mpd.socket.to_str().unwrap()), "{said}");
     let wrong = run(Some("wrong"));
-    assert!(text(&wrong.stderr).contains("refuses the password"), "{}", text(&wrong.stderr));
+    assert!(
+        text(&wrong.stderr).contains("refuses the password"),
+        "{}",
+        text(&wrong.stderr)
+    );
     fine(run(Some("secret")));
     assert_eq!(mpd.queue().len(), 2);
 }
@@ -348,29 +492,62 @@ fn a_list_becomes_a_stored_playlist() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     fs::create_dir_all(sandbox.path("mpd/playlists")).unwrap();
-    let more = format!("playlist_directory \"{}\"", sandbox.path("mpd/playlists").display());
-    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &more) else { return };
+    let more = format!(
+        "playlist_directory \"{}\"",
+        sandbox.path("mpd/playlists").display()
+    );
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &more) else {
+        return;
+    };
     mpd.mpc(&["update", "--wait"]);
     mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
     let push = |arguments: &[&str]| {
         let all = [&["lists", "push"], arguments].concat();
-        sandbox.command(all).env("MPD_HOST", &mpd.socket).output().unwrap()
+        sandbox
+            .command(all)
+            .env("MPD_HOST", &mpd.socket)
+            .output()
+            .unwrap()
     };
     let stored = |name: &str| -> Vec<String> {
-        mpd.mpc(&["playlist", "-f", "%file%", name]).lines().map(str::to_owned).collect()
+        mpd.mpc(&["playlist", "-f", "%file%", name])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     };
     fine(sandbox.run(["lists", "save", "all of it", "list", "--sort", "path"]));
     fine(push(&["all of it", "--mpd"]));
     assert_eq!(stored("all of it").len(), 6);
-    fine(sandbox.run(["lists", "save", "all of it", "list", "--genre", "metal", "--sort", "path"]));
+    fine(sandbox.run([
+        "lists",
+        "save",
+        "all of it",
+        "list",
+        "--genre",
+        "metal",
+        "--sort",
+        "path",
+    ]));
     fine(push(&[]));
     let metal = stored("all of it");
-    assert!(metal.len() == 3 && metal.is_sorted() && metal.iter().all(|file| file.starts_with("metal/")));
+    assert!(
+        metal.len() == 3
+            && metal.is_sorted()
+            && metal.iter().all(|file| file.starts_with("metal/"))
+    );
     assert_eq!(mpd.queue().len(), 1, "the queue stays");
-    assert_eq!(mpd.mpc(&["lsplaylists"]).lines().count(), 1, "nothing is left over");
+    assert_eq!(
+        mpd.mpc(&["lsplaylists"]).lines().count(),
+        1,
+        "nothing is left over"
+    );
     mpd.mpc(&["save", "own"]);
     fine(sandbox.run(["lists", "save", "own", "--template", "new"]));
     let taken = push(&["own", "--mpd"]);
-    assert!(code(&taken) == 2 && text(&taken.stderr).contains("not this list's"), "{}", text(&taken.stderr));
+    assert!(
+        code(&taken) == 2 && text(&taken.stderr).contains("not this list's"),
+        "{}",
+        text(&taken.stderr)
+    );
     assert_eq!(stored("own").len(), 1);
 }

@@ -35,8 +35,17 @@ impl Supysonic {
         );
         fs::write(folder.join("supysonic.conf"), settings).unwrap();
         let cli = |arguments: &[&str]| {
-            let output = Command::new("supysonic-cli").args(arguments).current_dir(&folder).output().unwrap();
-            assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+            let output = Command::new("supysonic-cli")
+                .args(arguments)
+                .current_dir(&folder)
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{}{}",
+                text(&output.stdout),
+                text(&output.stderr)
+            );
         };
         cli(&["user", "add", "alice", "-p", "s3cret&"]);
         cli(&["folder", "add", "music", music.to_str().unwrap()]);
@@ -49,16 +58,23 @@ impl Supysonic {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let started = Self { port, _process: Running(process) };
-        until("supysonic answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let started = Self {
+            port,
+            _process: Running(process),
+        };
+        until("supysonic answers", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         Some(started)
     }
 
     /// Has it look for new music.
     pub(super) fn scan(sandbox: &Sandbox) {
         let mut cli = Command::new("supysonic-cli");
-        let output =
-            cli.args(["folder", "scan", "-f", "music"]).current_dir(sandbox.path("supysonic")).output();
+        let output = cli
+            .args(["folder", "scan", "-f", "music"])
+            .current_dir(sandbox.path("supysonic"))
+            .output();
         assert!(output.unwrap().status.success());
     }
 
@@ -69,7 +85,11 @@ impl Supysonic {
 
 pub(super) fn link(sandbox: &Sandbox, url: &str, password: &str) -> Output {
     let mut command = sandbox.command(["link", url, "--user", "alice", "--format", "json"]);
-    command.env("VOISIN_PASSWORD", password).stdin(Stdio::null()).output().unwrap()
+    command
+        .env("VOISIN_PASSWORD", password)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 /// Asks a Subsonic server as alice, and reads its JSON.
@@ -81,7 +101,12 @@ pub(super) fn subsonic(server: &Server, endpoint: &str, query: &str) -> Value {
 }
 
 pub(super) fn titles(songs: &Value) -> Vec<&str> {
-    songs.as_array().unwrap().iter().map(|song| song["title"].as_str().unwrap()).collect()
+    songs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|song| song["title"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -89,8 +114,14 @@ fn a_subsonic_server_knows_what_sounds_alike() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     // One that the library does not have, and one that the server does not have.
-    fs::write(music.join("metal/only-there.wav"), noise_wav(22_050, 5.0, 9)).unwrap();
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    fs::write(
+        music.join("metal/only-there.wav"),
+        noise_wav(22_050, 5.0, 9),
+    )
+    .unwrap();
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
     fs::remove_file(music.join("metal/only-there.wav")).unwrap();
     let extra = sandbox.path("extra.wav");
     fs::write(&extra, noise_wav(22_050, 5.0, 4)).unwrap();
@@ -99,12 +130,25 @@ fn a_subsonic_server_knows_what_sounds_alike() {
     // Linking: what fits and what does not is said, and no password is kept.
     let wrong = link(&sandbox, &upstream.url(), "wrong");
     assert_eq!(code(&wrong), 2);
-    assert!(text(&wrong.stderr).contains("Wrong username or password"), "{}", text(&wrong.stderr));
+    assert!(
+        text(&wrong.stderr).contains("Wrong username or password"),
+        "{}",
+        text(&wrong.stderr)
+    );
     let linked = link(&sandbox, &upstream.url(), "s3cret&");
-    assert_eq!(code(&linked), 1, "some did not match: {}", text(&linked.stderr));
+    assert_eq!(
+        code(&linked),
+        1,
+        "some did not match: {}",
+        text(&linked.stderr)
+    );
     let linked: Value = serde_json::from_slice(&linked.stdout).unwrap();
     assert_eq!(
-        (&linked["songs"], &linked["linked"], &linked["unknown_to_server"]),
+        (
+            &linked["songs"],
+            &linked["linked"],
+            &linked["unknown_to_server"]
+        ),
         (&json!(7), &json!(6), &json!(1))
     );
     assert_eq!(linked["found_by"], json!({"path": 6}));
@@ -114,37 +158,75 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         (1, &json!("metal/only-there.wav"))
     );
     let shown = fine(sandbox.run(["link"]));
-    assert!(shown.contains(&upstream.url()) && shown.contains('6'), "{shown}");
+    assert!(
+        shown.contains(&upstream.url()) && shown.contains('6'),
+        "{shown}"
+    );
     for entry in fs::read_dir(sandbox.path("library")).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap_or_default();
         let holds = |what: &[u8]| bytes.windows(what.len()).any(|part| part == what);
-        assert!(!holds(b"s3cret&") && !holds(b"73336372657426"), "no password is kept");
+        assert!(
+            !holds(b"s3cret&") && !holds(b"73336372657426"),
+            "no password is kept"
+        );
     }
 
-    let server = Server::start(&sandbox, &["--subsonic", &upstream.url(), "--audiomuse", &upstream.url()]);
-    let songs = subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
-    let named =
-        |title: &str| songs.as_array().unwrap().iter().find(|song| song["title"] == title).unwrap().clone();
+    let server = Server::start(
+        &sandbox,
+        &[
+            "--subsonic",
+            &upstream.url(),
+            "--audiomuse",
+            &upstream.url(),
+        ],
+    );
+    let songs =
+        subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let named = |title: &str| {
+        songs
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|song| song["title"] == title)
+            .unwrap()
+            .clone()
+    };
     let (first, last) = (named("Chaos God"), named("Nebula"));
     let id = |song: &Value, field: &str| song[field].as_str().unwrap().to_owned();
 
     // The same as on the command line, of what the server has; titles are the server's, which reads no tags of a WAV.
     let title_of = |path: &Value| -> String {
         let file = path.as_str().unwrap().rsplit('/').next().unwrap();
-        let song =
-            songs.as_array().unwrap().iter().find(|song| song["path"].as_str().unwrap().ends_with(file));
+        let song = songs
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|song| song["path"].as_str().unwrap().ends_with(file));
         song.unwrap()["title"].as_str().unwrap().to_owned()
     };
     let expected: Value = serde_json::from_slice(
-        &sandbox.run(["similar", "chaos god", "--limit", "6", "--format", "json"]).stdout,
+        &sandbox
+            .run(["similar", "chaos god", "--limit", "6", "--format", "json"])
+            .stdout,
     )
     .unwrap();
     let near = expected["neighbours"].as_array().unwrap().iter();
-    let near: Vec<&Value> =
-        near.filter(|near| !near["path"].as_str().unwrap().ends_with("extra.wav")).collect();
-    let own_titles: Vec<&str> = near.iter().map(|near| near["title"].as_str().unwrap()).collect();
-    let expected: Vec<(String, f64)> =
-        near.iter().map(|near| (title_of(&near["path"]), near["similarity"].as_f64().unwrap())).collect();
+    let near: Vec<&Value> = near
+        .filter(|near| !near["path"].as_str().unwrap().ends_with("extra.wav"))
+        .collect();
+    let own_titles: Vec<&str> = near
+        .iter()
+        .map(|near| near["title"].as_str().unwrap())
+        .collect();
+    let expected: Vec<(String, f64)> = near
+        .iter()
+        .map(|near| {
+            (
+                title_of(&near["path"]),
+                near["similarity"].as_f64().unwrap(),
+            )
+        })
+        .collect();
     assert_eq!(expected.len(), 5);
     let names: Vec<&str> = expected.iter().map(|(title, _)| title.as_str()).collect();
     let query = format!("id={}&count=3", id(&first, "id"));
@@ -155,21 +237,41 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         named(names[0])["path"].as_str(),
         "as the server describes it"
     );
-    assert_eq!(titles(&subsonic(&server, "getSimilarSongs2", &query)["similarSongs2"]["song"]), names[..3]);
+    assert_eq!(
+        titles(&subsonic(&server, "getSimilarSongs2", &query)["similarSongs2"]["song"]),
+        names[..3]
+    );
     let sonic = subsonic(&server, "getSonicSimilarTracks", &query)["sonicMatch"].clone();
     for (found, (title, similarity)) in sonic.as_array().unwrap().iter().zip(&expected) {
         assert_eq!(found["entry"]["title"], title.as_str());
-        assert!((found["similarity"].as_f64().unwrap() - similarity.max(0.0)).abs() < 1e-6, "{found}");
+        assert!(
+            (found["similarity"].as_f64().unwrap() - similarity.max(0.0)).abs() < 1e-6,
+            "{found}"
+        );
     }
-    let path = format!("startSongId={}&endSongId={}&count=4", id(&first, "id"), id(&last, "id"));
+    let path = format!(
+        "startSongId={}&endSongId={}&count=4",
+        id(&first, "id"),
+        id(&last, "id")
+    );
     let walk = subsonic(&server, "findSonicPath.view", &path)["sonicMatch"].clone();
     let walk = walk.as_array().unwrap();
     assert!((2..=4).contains(&walk.len()));
-    assert_eq!((&walk[0]["entry"]["id"], &walk[walk.len() - 1]["entry"]["id"]), (&first["id"], &last["id"]));
+    assert_eq!(
+        (
+            &walk[0]["entry"]["id"],
+            &walk[walk.len() - 1]["entry"]["id"]
+        ),
+        (&first["id"], &last["id"])
+    );
     assert!(walk[0]["similarity"].as_f64().unwrap() > 0.999);
     // An artist and an album stand for their songs.
     for field in ["artistId", "albumId"] {
-        let answer = subsonic(&server, "getSimilarSongs2", &format!("id={}&count=2", id(&first, field)));
+        let answer = subsonic(
+            &server,
+            "getSimilarSongs2",
+            &format!("id={}&count=2", id(&first, field)),
+        );
         let found = titles(&answer["similarSongs2"]["song"]);
         assert!(
             found.len() == 2 && !found.contains(&"Chaos God") && !found.contains(&"Armygeddon"),
@@ -177,13 +279,29 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         );
     }
     // What the library does not have sounds like nothing.
-    let there = songs.as_array().unwrap().iter().find(|song| song["path"] == "metal/only-there.wav").unwrap();
-    let answer = subsonic(&server, "getSonicSimilarTracks", &format!("id={}", id(there, "id")));
-    assert_eq!((&answer["status"], &answer["sonicMatch"]), (&json!("ok"), &json!([])));
+    let there = songs
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|song| song["path"] == "metal/only-there.wav")
+        .unwrap();
+    let answer = subsonic(
+        &server,
+        "getSonicSimilarTracks",
+        &format!("id={}", id(there, "id")),
+    );
+    assert_eq!(
+        (&answer["status"], &answer["sonicMatch"]),
+        (&json!("ok"), &json!([]))
+    );
 
     // Refusals are Subsonic's.
     let unknown = subsonic(&server, "getSimilarSongs", "id=nonsense");
-    assert_eq!((&unknown["status"], &unknown["error"]["code"]), (&json!("failed"), &json!(70)), "{unknown}");
+    assert_eq!(
+        (&unknown["status"], &unknown["error"]["code"]),
+        (&json!("failed"), &json!(70)),
+        "{unknown}"
+    );
     let missing = subsonic(&server, "getSonicSimilarTracks", "count=1");
     assert_eq!(missing["error"]["code"], 10);
     let ask = |path: &str| {
@@ -191,38 +309,68 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         (status, head, text(&body))
     };
     for wrong in ["u=alice&p=wrong", "u=bob&p=s3cret%26"] {
-        let (_, _, answer) =
-            ask(&format!("/rest/getSimilarSongs?{wrong}&v=1.8&c=t&f=json&id={}", id(&first, "id")));
+        let (_, _, answer) = ask(&format!(
+            "/rest/getSimilarSongs?{wrong}&v=1.8&c=t&f=json&id={}",
+            id(&first, "id")
+        ));
         assert!(answer.contains("\"code\":40"), "{answer}");
     }
-    let (_, _, answer) = ask(&format!("/rest/getSimilarSongs?v=1.8&c=t&f=json&id={}", id(&first, "id")));
+    let (_, _, answer) = ask(&format!(
+        "/rest/getSimilarSongs?v=1.8&c=t&f=json&id={}",
+        id(&first, "id")
+    ));
     assert!(answer.contains("\"code\":10"), "{answer}");
     let (status, head, answer) = ask("/rest/getOpenSubsonicExtensions.view");
-    assert!(status == 200 && head.contains("content-type: application/xml"), "{head}");
+    assert!(
+        status == 200 && head.contains("content-type: application/xml"),
+        "{head}"
+    );
     assert!(
         answer.contains(r#"<openSubsonicExtensions name="sonicSimilarity"><versions>1</versions>"#),
         "{answer}"
     );
     let (_, head, answer) = ask(&format!(
         "/rest/getSonicSimilarTracks.view?u=alice&p=enc:{}&v=1.8&c=t&f=jsonp&callback=cb&count=1&id={}",
-        "s3cret&".bytes().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "s3cret&"
+            .bytes()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>(),
         id(&first, "id")
     ));
     assert!(
         head.contains("javascript") && answer.starts_with("cb({") && answer.contains(names[0]),
         "{head}\n{answer}"
     );
-    let form = format!("u=alice&p=s3cret%26&v=1.16.1&c=t&count=1&id={}", id(&first, "id"));
+    let form = format!(
+        "u=alice&p=s3cret%26&v=1.16.1&c=t&count=1&id={}",
+        id(&first, "id")
+    );
     let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
-    let (_, _, body) = server.send("POST", "/rest/getSonicSimilarTracks.view", kind, form.as_bytes());
+    let (_, _, body) = server.send(
+        "POST",
+        "/rest/getSonicSimilarTracks.view",
+        kind,
+        form.as_bytes(),
+    );
     let body = text(&body);
-    assert!(body.contains("<sonicMatch><entry ") && body.contains("</entry><similarity>0."), "{body}");
+    assert!(
+        body.contains("<sonicMatch><entry ") && body.contains("</entry><similarity>0."),
+        "{body}"
+    );
     let long = format!("{form}&x={}", "a".repeat(100_000));
-    assert_eq!(server.send("POST", "/rest/getSimilarSongs", kind, long.as_bytes()).0, 413);
+    assert_eq!(
+        server
+            .send("POST", "/rest/getSimilarSongs", kind, long.as_bytes())
+            .0,
+        413
+    );
 
     // Everything else is handed on: the song itself, whole and in part, and what the server refuses.
     let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
-    let download = format!("/rest/download.view?u=alice&p=s3cret%26&v=1.8&c=t&id={}", id(&first, "id"));
+    let download = format!(
+        "/rest/download.view?u=alice&p=s3cret%26&v=1.8&c=t&id={}",
+        id(&first, "id")
+    );
     let (status, _, body) = server.send("GET", &download, "", b"");
     assert!(status == 200 && body == whole);
     let (status, head, body) = server.send("GET", &download, "Range: bytes=100-199\r\n", b"");
@@ -234,21 +382,34 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         ping["status"] == "ok" && ping["type"] != "voisin",
         "it is the other server that answers: {ping}"
     );
-    let stranger = "GET /rest/ping.view HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
-    assert_eq!(server.raw(stranger.as_bytes()).0, 403, "names are checked here as well");
+    let stranger =
+        "GET /rest/ping.view HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        server.raw(stranger.as_bytes()).0,
+        403,
+        "names are checked here as well"
+    );
 
     // Two clients of others.
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python).args(["-c", "import libopensonic"]).output();
+    let has = Command::new(&python)
+        .args(["-c", "import libopensonic"])
+        .output();
     if has.is_ok_and(|output| output.status.success()) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/opensonic.py");
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/server/players/opensonic.py"
+        );
         let port = server.address.port().to_string();
         let output = Command::new(&python)
             .args([script, "http://127.0.0.1", &port, "alice", "s3cret&"])
             .output()
             .unwrap();
         let answer: Value = serde_json::from_str(&fine(output)).unwrap();
-        assert_eq!((&answer["ping"], &answer["songs"]), (&json!(true), &json!(7)));
+        assert_eq!(
+            (&answer["ping"], &answer["songs"]),
+            (&json!(true), &json!(7))
+        );
         assert_eq!(answer["extensions"], json!(["sonicSimilarity"]));
         assert_eq!(answer["similar"], json!(names[..3]));
         assert_eq!(answer["similar2"].as_array().unwrap().len(), 3);
@@ -264,14 +425,25 @@ fn a_subsonic_server_knows_what_sounds_alike() {
     }
     match std::env::var("VOISIN_SUBSONIC_API") {
         Ok(folder) if is_installed("node") => {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/subsonic_api.mjs");
+            let script = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/server/players/subsonic_api.mjs"
+            );
             let url = format!("http://{}", server.address);
-            let output =
-                Command::new("node").args([script, &folder, &url, "alice", "s3cret&"]).output().unwrap();
+            let output = Command::new("node")
+                .args([script, &folder, &url, "alice", "s3cret&"])
+                .output()
+                .unwrap();
             let answer: Value = serde_json::from_str(&fine(output)).unwrap();
             for way in [&answer["get"], &answer["post"]] {
-                assert_eq!((&way["similar"], &way["similar2"]), (&json!(names[..3]), &json!(names[..3])));
-                assert_eq!((&way["sonic"][0][0], &way["bytes"]), (&json!(names[0]), &json!(whole.len())));
+                assert_eq!(
+                    (&way["similar"], &way["similar2"]),
+                    (&json!(names[..3]), &json!(names[..3]))
+                );
+                assert_eq!(
+                    (&way["sonic"][0][0], &way["bytes"]),
+                    (&json!(names[0]), &json!(whole.len()))
+                );
                 assert_eq!(way["extensions"], json!(["sonicSimilarity"]));
             }
         }
@@ -280,13 +452,25 @@ fn a_subsonic_server_knows_what_sounds_alike() {
     audiomuse_answers_as_its_plugins_ask(&server, &first, &last, &own_titles);
 
     let said = server.said.lock().unwrap().clone();
-    assert!(said.contains("GET /rest/getSimilarSongs 200") && !said.contains("s3cret"), "{said}");
+    assert!(
+        said.contains("GET /rest/getSimilarSongs 200") && !said.contains("s3cret"),
+        "{said}"
+    );
     // The server behind goes away: that is said, and what needs it alone fails.
     drop(upstream);
-    let (_, _, answer) = ask(&format!("/rest/getSimilarSongs?u=alice&p=enc:00&v=1.8&c=t&f=json&{query}"));
-    assert!(answer.contains("\"code\":0") && answer.contains("is it running"), "{answer}");
+    let (_, _, answer) = ask(&format!(
+        "/rest/getSimilarSongs?u=alice&p=enc:00&v=1.8&c=t&f=json&{query}"
+    ));
+    assert!(
+        answer.contains("\"code\":0") && answer.contains("is it running"),
+        "{answer}"
+    );
     let (status, _, body) = server.send("GET", "/rest/ping.view", "", b"");
-    assert!(status == 200 && text(&body).contains("is it running"), "{}", text(&body));
+    assert!(
+        status == 200 && text(&body).contains("is it running"),
+        "{}",
+        text(&body)
+    );
     assert_eq!(server.get("/api/v1/status").0, 200);
     let forgotten = sandbox.run(["link", "--forget", "http://nowhere"]);
     assert_eq!(code(&forgotten), 2);
@@ -296,14 +480,30 @@ fn a_subsonic_server_knows_what_sounds_alike() {
 fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
     if !is_installed("openssl") || !is_installed("python3") {
         return skipped("openssl or python3");
     }
     let (certificate, key) = (sandbox.path("server.crt"), sandbox.path("server.key"));
     let made = Command::new("openssl")
-        .args(["req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args([
+            "req",
+            "-new",
+            "-x509",
+            "-days",
+            "2",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")
@@ -311,35 +511,73 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", text(&made.stderr));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/tls_end.py");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/server/players/tls_end.py"
+    );
     let mut end = Command::new("python3");
-    end.arg(script).arg(&certificate).arg(&key).arg(upstream.port.to_string()).stdout(Stdio::piped());
+    end.arg(script)
+        .arg(&certificate)
+        .arg(&key)
+        .arg(upstream.port.to_string())
+        .stdout(Stdio::piped());
     let mut end = Running(end.spawn().unwrap());
     let mut port = String::new();
-    BufReader::new(end.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    BufReader::new(end.0.stdout.take().unwrap())
+        .read_line(&mut port)
+        .unwrap();
     let url = format!("https://localhost:{}", port.trim());
     let link = |url: &str, trusted: bool| {
         let mut command = sandbox.command(["link", url, "--user", "alice", "--format", "json"]);
         if trusted {
             command.env("SSL_CERT_FILE", &certificate);
         }
-        command.env("VOISIN_PASSWORD", "s3cret&").stdin(Stdio::null()).output().unwrap()
+        command
+            .env("VOISIN_PASSWORD", "s3cret&")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     };
     let linked = link(&url, true);
     assert_eq!(code(&linked), 0, "{}", text(&linked.stderr));
     let linked: Value = serde_json::from_slice(&linked.stdout).unwrap();
-    assert_eq!((&linked["songs"], &linked["linked"]), (&json!(6), &json!(6)));
+    assert_eq!(
+        (&linked["songs"], &linked["linked"]),
+        (&json!(6), &json!(6))
+    );
     // The password comes from a file, too, or from who sits at the terminal, where nobody sees it.
     let file = sandbox.path("password");
     fs::write(&file, "s3cret&\nmore\n").unwrap();
     let mut command = sandbox.command(["link", &url, "--user", "alice", "--password-file"]);
-    fine(command.arg(&file).env("SSL_CERT_FILE", &certificate).output().unwrap());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/at_a_terminal.py");
+    fine(
+        command
+            .arg(&file)
+            .env("SSL_CERT_FILE", &certificate)
+            .output()
+            .unwrap(),
+    );
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/server/players/at_a_terminal.py"
+    );
     let mut command = Command::new("python3");
-    command.args([script, "s3cret&", env!("CARGO_BIN_EXE_voisin"), "link", &url, "--user", "alice"]);
-    command.env("SSL_CERT_FILE", &certificate).env("VOISIN_LIBRARY", sandbox.path("library"));
+    command.args([
+        script,
+        "s3cret&",
+        env!("CARGO_BIN_EXE_voisin"),
+        "link",
+        &url,
+        "--user",
+        "alice",
+    ]);
+    command
+        .env("SSL_CERT_FILE", &certificate)
+        .env("VOISIN_LIBRARY", sandbox.path("library"));
     let shown = fine(command.env_remove("VOISIN_PASSWORD").output().unwrap());
-    assert!(shown.contains("6 songs of") && !shown.contains("s3cret"), "{shown}");
+    assert!(
+        shown.contains("6 songs of") && !shown.contains("s3cret"),
+        "{shown}"
+    );
     // Neither a certificate that nobody here signed, nor one for another name, nor a server without encryption.
     let other_name = url.replace("localhost", "127.0.0.1");
     let plain = upstream.url().replace("http:", "https:");
@@ -350,13 +588,23 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
     ] {
         let refused = link(url, trusted);
         assert_eq!(code(&refused), 2);
-        assert!(text(&refused.stderr).contains(said), "{url}: {}", text(&refused.stderr));
+        assert!(
+            text(&refused.stderr).contains(said),
+            "{url}: {}",
+            text(&refused.stderr)
+        );
     }
 
     let trusting = [("SSL_CERT_FILE", certificate.as_os_str())];
     let server = Server::start_with(&sandbox, &["--subsonic", &url], &trusting);
-    let songs = subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
-    let first = songs.as_array().unwrap().iter().find(|song| song["title"] == "Chaos God").unwrap();
+    let songs =
+        subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let first = songs
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|song| song["title"] == "Chaos God")
+        .unwrap();
     let id = first["id"].as_str().unwrap();
     let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
     assert_eq!(titles(&answer["similarSongs"]["song"]).len(), 3);
@@ -367,13 +615,30 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
     drop(server);
     let server = Server::start(&sandbox, &["--subsonic", &url]);
     let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
-    assert!(answer["error"]["message"].as_str().unwrap().contains("SSL_CERT_FILE"), "{answer}");
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("SSL_CERT_FILE"),
+        "{answer}"
+    );
     let refused = subsonic(&server, "ping", "");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("certificate"), "{refused}");
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("certificate"),
+        "{refused}"
+    );
 }
 
 /// What plugins for Jellyfin and Ampache ask AudioMuse-AI.
-fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &Value, names: &[&str]) {
+fn audiomuse_answers_as_its_plugins_ask(
+    server: &Server,
+    first: &Value,
+    last: &Value,
+    names: &[&str],
+) {
     let id = |song: &Value| song["id"].as_str().unwrap().to_owned();
     assert_eq!(server.get("/api/health"), (200, json!({"status": "ok"})));
     let near = server.good_get(&format!(
@@ -395,60 +660,111 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
         id(last)
     ));
     let path = walk["path"].as_array().unwrap();
-    assert_eq!((&path[0]["item_id"], &path[path.len() - 1]["item_id"]), (&first["id"], &last["id"]));
+    assert_eq!(
+        (&path[0]["item_id"], &path[path.len() - 1]["item_id"]),
+        (&first["id"], &last["id"])
+    );
     assert!(walk["total_distance"].as_f64().unwrap() > 0.0);
     let farthest = server.good_get(&format!("/api/max_distance?item_id={}", id(first)));
-    let all = server
-        .good_get(&format!("/api/similar_tracks?item_id={}&n=500&eliminate_duplicates=false", id(first)));
+    let all = server.good_get(&format!(
+        "/api/similar_tracks?item_id={}&n=500&eliminate_duplicates=false",
+        id(first)
+    ));
     let last_of_all = all.as_array().unwrap().last().unwrap();
-    assert_eq!(farthest["farthest_item_id"], last_of_all["item_id"], "{farthest} {all}");
-    let apart = farthest["max_distance"].as_f64().unwrap() - last_of_all["distance"].as_f64().unwrap();
+    assert_eq!(
+        farthest["farthest_item_id"], last_of_all["item_id"],
+        "{farthest} {all}"
+    );
+    let apart =
+        farthest["max_distance"].as_f64().unwrap() - last_of_all["distance"].as_f64().unwrap();
     assert!(apart.abs() < 1e-3, "{farthest} {last_of_all}");
-    let artists = server.good_get("/api/similar_artists?artist=Muldjord&n=2&include_component_matches=true");
+    let artists =
+        server.good_get("/api/similar_artists?artist=Muldjord&n=2&include_component_matches=true");
     assert_eq!(artists[0]["artist"], "Obsidian Shell", "{artists}");
     let matched = &artists[0]["component_matches"][0];
-    assert!(matched["artist1_representative_songs"][0]["item_id"].is_string(), "{matched}");
-    assert!(artists[0]["divergence"].is_number() && artists[0]["artist_id"].is_string(), "{artists}");
+    assert!(
+        matched["artist1_representative_songs"][0]["item_id"].is_string(),
+        "{matched}"
+    );
+    assert!(
+        artists[0]["divergence"].is_number() && artists[0]["artist_id"].is_string(),
+        "{artists}"
+    );
     let own = first["artistId"].as_str().unwrap();
-    let by_id =
-        server.good_get(&format!("/api/similar_artists?artist={own}&n=2&include_component_matches=true"));
+    let by_id = server.good_get(&format!(
+        "/api/similar_artists?artist={own}&n=2&include_component_matches=true"
+    ));
     assert_eq!(by_id, artists);
     let found = server.good_get("/api/search_tracks?search_query=muldjord&start=0&end=1");
     assert_eq!(found.as_array().unwrap().len(), 1);
     assert!(found[0].get("album_artist").is_some());
     let one = server.good_get(&format!("/api/track?item_id={}", id(first)));
-    assert_eq!((&one["title"], &one["author"]), (&json!("Chaos God"), &json!("Muldjord")));
+    assert_eq!(
+        (&one["title"], &one["author"]),
+        (&json!("Chaos God"), &json!("Muldjord"))
+    );
     assert_eq!(server.get("/api/active_tasks"), (200, json!({})));
     // Blends, words, and the nearest by another name; numbers may be texts.
     let item = |song: &Value, op: &str| json!({"id": id(song), "op": op, "type": "song"});
-    let alone = server.good("/api/alchemy", &json!({"items": [item(first, "ADD")], "n": "3"}));
+    let alone = server.good(
+        "/api/alchemy",
+        &json!({"items": [item(first, "ADD")], "n": "3"}),
+    );
     assert_eq!(titles(&alone["results"]), names[..3]);
     let subtracted = json!({"id": near[0]["item_id"], "op": "SUBTRACT"});
-    let without = server.good("/api/alchemy", &json!({"items": [item(first, "ADD"), subtracted], "n": 5}));
+    let without = server.good(
+        "/api/alchemy",
+        &json!({"items": [item(first, "ADD"), subtracted], "n": 5}),
+    );
     assert_ne!(titles(&without["results"])[0], names[0], "{without}");
     let artist = json!({"items": [{"id": "Muldjord", "op": "add", "type": "artist"}], "n": 3});
     let of_artist = server.good("/api/alchemy", &artist);
-    assert!(titles(&of_artist["results"]).iter().all(|title| *title != "Chaos God"), "{of_artist}");
-    let near_again = server.good("/api/hyperbolic/similar", &json!({"item_id": id(first), "limit": 3}));
-    assert_eq!((&near_again["results"], &near_again["count"]), (&near, &json!(3)));
+    assert!(
+        titles(&of_artist["results"])
+            .iter()
+            .all(|title| *title != "Chaos God"),
+        "{of_artist}"
+    );
+    let near_again = server.good(
+        "/api/hyperbolic/similar",
+        &json!({"item_id": id(first), "limit": 3}),
+    );
+    assert_eq!(
+        (&near_again["results"], &near_again["count"]),
+        (&near, &json!(3))
+    );
     let calm = server.good("/api/clap/search", &json!({"query": "calm", "n": 2}));
     let ours = server.good_get("/api/v1/find?query=calm&limit=2")["tracks"].clone();
     let title_of = |one: &Value| one["title"].as_str().unwrap().to_owned();
     let ours: Vec<String> = ours.as_array().unwrap().iter().map(title_of).collect();
     assert_eq!(titles(&calm["results"]), ours);
-    assert!(calm["results"][0]["similarity"].as_f64().unwrap() > 0.0 && calm["count"] == 2, "{calm}");
+    assert!(
+        calm["results"][0]["similarity"].as_f64().unwrap() > 0.0 && calm["count"] == 2,
+        "{calm}"
+    );
     for (path, body, status) in [
         ("alchemy", json!({"items": []}), 400),
         ("alchemy", json!({"items": [{"id": "x", "op": "ADD"}]}), 404),
-        ("alchemy", json!({"items": [{"id": "x", "op": "ADD", "type": "mood"}]}), 501),
+        (
+            "alchemy",
+            json!({"items": [{"id": "x", "op": "ADD", "type": "mood"}]}),
+            501,
+        ),
         ("alchemy", json!({"items": [{"id": "x", "op": "MIX"}]}), 400),
-        ("hyperbolic/similar", json!({"item_id": id(first), "mode": "roots"}), 501),
+        (
+            "hyperbolic/similar",
+            json!({"item_id": id(first), "mode": "roots"}),
+            501,
+        ),
         ("hyperbolic/similar", json!({"item_id": "x"}), 404),
         ("clap/search", json!({"query": "xyzzy"}), 404),
         ("clap/search", json!({"n": 3}), 400),
     ] {
         let (found, answer) = server.post(&format!("/api/{path}"), &body);
-        assert!(found == status && answer["error"].is_string(), "{path} {body}: {found} {answer}");
+        assert!(
+            found == status && answer["error"].is_string(),
+            "{path} {body}: {found} {answer}"
+        );
     }
     // What programs that tag music ask.
     let score = server.good_get(&format!("/external/get_score?id={}", id(first)));
@@ -457,14 +773,39 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     let key = own["key"].as_str().unwrap();
     let scale = if key.ends_with('m') { "minor" } else { "major" };
     assert_eq!(
-        (&score["item_id"], &score["tempo"], &score["key"], &score["scale"], &score["energy"]),
-        (&first["id"], &own["tempo"], &json!(key.trim_end_matches('m')), &json!(scale), &Value::Null)
+        (
+            &score["item_id"],
+            &score["tempo"],
+            &score["key"],
+            &score["scale"],
+            &score["energy"]
+        ),
+        (
+            &first["id"],
+            &own["tempo"],
+            &json!(key.trim_end_matches('m')),
+            &json!(scale),
+            &Value::Null
+        )
     );
-    let vector = server.good_get(&format!("/external/get_embedding?id={}", id(first)))["embedding"].clone();
-    let numbers: Vec<f64> = vector.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    let vector =
+        server.good_get(&format!("/external/get_embedding?id={}", id(first)))["embedding"].clone();
+    let numbers: Vec<f64> = vector
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect();
     let length: f64 = numbers.iter().map(|x| x * x).sum();
-    assert!(numbers.len() >= 200 && (length - 1.0).abs() < 1e-3, "{} {length}", numbers.len());
-    assert_eq!(server.good_get("/external/search?title=chaos&artist=muldjord")[0]["item_id"], first["id"]);
+    assert!(
+        numbers.len() >= 200 && (length - 1.0).abs() < 1e-3,
+        "{} {length}",
+        numbers.len()
+    );
+    assert_eq!(
+        server.good_get("/external/search?title=chaos&artist=muldjord")[0]["item_id"],
+        first["id"]
+    );
     for (path, status) in [
         ("/api/track?item_id=nonsense", 404),
         ("/api/similar_tracks", 400),
@@ -482,10 +823,16 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
         ("/api/v1/nonsense", 404),
     ] {
         let (found, answer) = server.get(path);
-        assert!(found == status && answer["error"].is_string(), "{path}: {found} {answer}");
+        assert!(
+            found == status && answer["error"].is_string(),
+            "{path}: {found} {answer}"
+        );
     }
     for path in ["/api/track?item_id=x", "/external/search?title=x"] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            server.address
+        );
         assert_eq!(server.raw(request.as_bytes()).0, 401, "they need the token");
     }
 }

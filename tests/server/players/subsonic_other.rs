@@ -57,8 +57,9 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
             continue;
         };
         let lower = head.to_ascii_lowercase();
-        let length =
-            lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let length = lower
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
         if body.len() >= length.unwrap_or(0) {
             break (head.clone(), text(body));
         }
@@ -66,16 +67,26 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     let target = head.split(' ').nth(1)?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let said = format!("{query}&{body}");
-    let minor =
-        said.split('&').find_map(|pair| pair.strip_prefix("v=1.")?.split('.').next()?.parse::<u32>().ok());
+    let minor = said.split('&').find_map(|pair| {
+        pair.strip_prefix("v=1.")?
+            .split('.')
+            .next()?
+            .parse::<u32>()
+            .ok()
+    });
     let (refusal, slow, folder) = {
         let mut door = door.lock().unwrap();
-        let name = path.rsplit('/').next()?.trim_end_matches(".view").to_owned();
+        let name = path
+            .rsplit('/')
+            .next()?
+            .trim_end_matches(".view")
+            .to_owned();
         *door.asked.entry(name).or_default() += 1;
         let refusal = if head.starts_with("POST") && !door.takes_forms {
             Some(("405 Method Not Allowed", "no".to_owned()))
         } else if minor.is_none_or(|minor| minor > door.newest) {
-            let error = json!({"code": 30, "message": "Incompatible version. Server must upgrade."});
+            let error =
+                json!({"code": 30, "message": "Incompatible version. Server must upgrade."});
             Some((
                 "200 OK",
                 json!({"subsonic-response": {"status": "failed", "version": "1.15.0", "error": error}})
@@ -93,8 +104,10 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
         std::thread::sleep(Duration::from_secs(8));
     }
     if let Some((status, body)) = refusal {
-        let answer =
-            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         return client.write_all(answer.as_bytes()).ok();
     }
     let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -109,7 +122,9 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     let length = body.len();
     let head = format!("{head}Connection: close\r\nContent-Length: {length}\r\n\r\n");
     server.write_all(format!("{head}{body}").as_bytes()).ok()?;
-    let Some((_, begin)) = folder else { return std::io::copy(&mut server, &mut client).ok().map(drop) };
+    let Some((_, begin)) = folder else {
+        return std::io::copy(&mut server, &mut client).ok().map(drop);
+    };
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).ok()?;
     let answer = text(&answer);
@@ -119,35 +134,64 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     }
     let body = json.to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
-    client.write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).ok()
+    client
+        .write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        .ok()
 }
 
 #[test]
 fn songs_come_from_the_folder_of_music_that_is_asked_for() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
-    let door = Door { newest: 16, takes_forms: true, folder: Some(("7", "ambient/")), ..Door::default() };
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
+    let door = Door {
+        newest: 16,
+        takes_forms: true,
+        folder: Some(("7", "ambient/")),
+        ..Door::default()
+    };
     let (port, door) = Door::open(upstream.port, door);
     let url = format!("http://127.0.0.1:{port}");
     assert_eq!(code(&link(&sandbox, &url, "s3cret&")), 0);
     let server = Server::start(&sandbox, &["--subsonic", &url]);
-    let songs = subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
-    let id = songs.as_array().unwrap().iter().find(|song| song["title"] == "Chaos God").unwrap();
+    let songs =
+        subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let id = songs
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|song| song["title"] == "Chaos God")
+        .unwrap();
     let id = id["id"].as_str().unwrap();
     let is_ambient = |query: &str| -> Vec<bool> {
-        let answer = subsonic(&server, "getSimilarSongs2", &format!("id={id}&count=9{query}"));
+        let answer = subsonic(
+            &server,
+            "getSimilarSongs2",
+            &format!("id={id}&count=9{query}"),
+        );
         let songs = answer["similarSongs2"]["song"].as_array().unwrap().clone();
-        songs.iter().map(|song| song["path"].as_str().unwrap().starts_with("ambient/")).collect()
+        songs
+            .iter()
+            .map(|song| song["path"].as_str().unwrap().starts_with("ambient/"))
+            .collect()
     };
     let all = is_ambient("");
     assert!(all.len() == 5 && all.contains(&false));
     let some = is_ambient("&musicFolderId=7");
     assert!(some.len() == 3 && !some.contains(&false), "{some:?}");
     Door::asked(&door);
-    let sonic = subsonic(&server, "getSonicSimilarTracks", &format!("id={id}&count=9&musicFolderId=7"));
+    let sonic = subsonic(
+        &server,
+        "getSonicSimilarTracks",
+        &format!("id={id}&count=9&musicFolderId=7"),
+    );
     assert_eq!(sonic["sonicMatch"].as_array().unwrap().len(), 3);
-    assert!(!Door::asked(&door).contains_key("search3"), "the folder is remembered");
+    assert!(
+        !Door::asked(&door).contains_key("search3"),
+        "the folder is remembered"
+    );
     // Both ends lie elsewhere, and are what was asked for; what comes between them lies in the folder.
     let ends: Vec<&Value> = songs
         .as_array()
@@ -156,24 +200,49 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
         .filter(|one| one["path"].as_str().unwrap().starts_with("metal/"))
         .collect();
     let walk = |query: &str| -> Vec<String> {
-        let (start, end) = (ends[0]["id"].as_str().unwrap(), ends[1]["id"].as_str().unwrap());
+        let (start, end) = (
+            ends[0]["id"].as_str().unwrap(),
+            ends[1]["id"].as_str().unwrap(),
+        );
         let query = format!("startSongId={start}&endSongId={end}{query}");
-        let all = subsonic(&server, "findSonicPath", &query)["sonicMatch"].as_array().unwrap().clone();
-        all.iter().map(|one| one["entry"]["path"].as_str().unwrap().to_owned()).collect()
+        let all = subsonic(&server, "findSonicPath", &query)["sonicMatch"]
+            .as_array()
+            .unwrap()
+            .clone();
+        all.iter()
+            .map(|one| one["entry"]["path"].as_str().unwrap().to_owned())
+            .collect()
     };
     let (all, inside) = (walk(""), walk("&musicFolderId=7"));
     let inner = |way: &[String]| way[1..way.len() - 1].to_vec();
-    let expected: Vec<String> = inner(&all).into_iter().filter(|path| path.starts_with("ambient/")).collect();
-    assert!(inner(&all).iter().any(|path| path.starts_with("metal/")), "{all:?}");
-    assert_eq!((inner(&inside), &inside[0], inside.last()), (expected, &all[0], all.last()));
+    let expected: Vec<String> = inner(&all)
+        .into_iter()
+        .filter(|path| path.starts_with("ambient/"))
+        .collect();
+    assert!(
+        inner(&all).iter().any(|path| path.starts_with("metal/")),
+        "{all:?}"
+    );
+    assert_eq!(
+        (inner(&inside), &inside[0], inside.last()),
+        (expected, &all[0], all.last())
+    );
 }
 
 #[test]
 fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
-    let (port, door) = Door::open(upstream.port, Door { newest: 15, ..Door::default() });
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
+    let (port, door) = Door::open(
+        upstream.port,
+        Door {
+            newest: 15,
+            ..Door::default()
+        },
+    );
     let url = format!("http://127.0.0.1:{port}");
     let linked = link(&sandbox, &url, "s3cret&");
     assert_eq!(code(&linked), 0, "{}", text(&linked.stderr));
@@ -194,7 +263,9 @@ fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
     assert_eq!(none["similarSongs2"]["song"], json!([]));
 
     // The next mix costs no question for each of its songs: the server is asked for the one that is meant, and who asks.
-    super::until("all songs are known", || !Door::asked(&door).contains_key("search3"));
+    super::until("all songs are known", || {
+        !Door::asked(&door).contains_key("search3")
+    });
     let answer = old("getSimilarSongs2", &format!("id={}&count=5", id(3)));
     assert_eq!(titles(&answer["similarSongs2"]["song"]).len(), 5);
     let asked = Door::asked(&door);
@@ -205,12 +276,30 @@ fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
     let mut database = sandbox.command(["link", "--forget", &url]);
     assert!(database.output().unwrap().status.success());
     let path = old("findSonicPath", &ends)["sonicMatch"].clone();
-    let path: Vec<&str> =
-        path.as_array().unwrap().iter().map(|step| step["entry"]["id"].as_str().unwrap()).collect();
-    assert_eq!((path.first(), path.last()), (Some(&id(0)), Some(&id(5))), "{path:?}");
-    let same = old("findSonicPath", &format!("startSongId={0}&endSongId={0}", id(0)));
-    assert_eq!(same["sonicMatch"].as_array().map(Vec::len), Some(1), "{same}");
-    let unknown = old("findSonicPath", &format!("startSongId={}&endSongId=nonsense", id(0)));
+    let path: Vec<&str> = path
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["entry"]["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        (path.first(), path.last()),
+        (Some(&id(0)), Some(&id(5))),
+        "{path:?}"
+    );
+    let same = old(
+        "findSonicPath",
+        &format!("startSongId={0}&endSongId={0}", id(0)),
+    );
+    assert_eq!(
+        same["sonicMatch"].as_array().map(Vec::len),
+        Some(1),
+        "{same}"
+    );
+    let unknown = old(
+        "findSonicPath",
+        &format!("startSongId={}&endSongId=nonsense", id(0)),
+    );
     assert_eq!(unknown["error"]["code"], 70, "{unknown}");
 }
 
@@ -218,26 +307,59 @@ fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
 fn a_slow_server_slows_nothing_that_it_is_not_needed_for_and_clients_can_read_what_failed() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
-    let (port, door) = Door::open(upstream.port, Door { newest: 16, takes_forms: true, ..Door::default() });
-    let server = Server::start(&sandbox, &["--subsonic", &format!("http://127.0.0.1:{port}")]);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
+    let (port, door) = Door::open(
+        upstream.port,
+        Door {
+            newest: 16,
+            takes_forms: true,
+            ..Door::default()
+        },
+    );
+    let server = Server::start(
+        &sandbox,
+        &["--subsonic", &format!("http://127.0.0.1:{port}")],
+    );
     door.lock().unwrap().slow = true;
     for _ in 0..2 {
         let begun = Instant::now();
         let answer = subsonic(&server, "getOpenSubsonicExtensions", "");
-        assert_eq!(answer["openSubsonicExtensions"][0]["name"], "sonicSimilarity");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(
+            answer["openSubsonicExtensions"][0]["name"],
+            "sonicSimilarity"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
     }
     drop(upstream);
     door.lock().unwrap().slow = false;
     let server = Server::start(&sandbox, &["--subsonic", "http://127.0.0.1:1"]);
     let answer = subsonic(&server, "ping", "");
-    assert_eq!((&answer["status"], &answer["error"]["code"]), (&json!("failed"), &json!(0)), "{answer}");
-    assert!(answer["error"]["message"].as_str().unwrap().contains("is it running"), "{answer}");
+    assert_eq!(
+        (&answer["status"], &answer["error"]["code"]),
+        (&json!("failed"), &json!(0)),
+        "{answer}"
+    );
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("is it running"),
+        "{answer}"
+    );
     let form = "u=alice&p=x&v=1.16.1&c=t&f=json";
     let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
     let (status, _, body) = server.send("POST", "/rest/ping.view", kind, form.as_bytes());
-    assert!(status == 200 && text(&body).starts_with("{\"subsonic-response\""), "{}", text(&body));
+    assert!(
+        status == 200 && text(&body).starts_with("{\"subsonic-response\""),
+        "{}",
+        text(&body)
+    );
 }
 
 /// A server that answers everything with this head and `hello`, and keeps what it was asked.
@@ -302,16 +424,26 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
         assert!(head.contains(kept), "{kept}: {head}");
     }
     let before = std::mem::take(&mut *asked.lock().unwrap());
-    assert!(before.contains("/rest/ping.view?u=a&p=b") && !before.contains(&server.token), "{before}");
+    assert!(
+        before.contains("/rest/ping.view?u=a&p=b") && !before.contains(&server.token),
+        "{before}"
+    );
     let before = before.to_ascii_lowercase();
     for gone in ["admin", "6.6.6.6", "evil", "bearer", "cookie", "x-nd-"] {
         assert!(!before.contains(gone), "{gone}: {before}");
     }
-    for kept in ["range: bytes=0-99", "if-none-match: \"a\"", "user-agent: dsub", "accept-encoding: identity"]
-    {
+    for kept in [
+        "range: bytes=0-99",
+        "if-none-match: \"a\"",
+        "user-agent: dsub",
+        "accept-encoding: identity",
+    ] {
         assert!(before.contains(kept), "{kept}: {before}");
     }
-    let forwarded: Vec<&str> = before.lines().filter(|line| line.starts_with("x-forwarded-for")).collect();
+    let forwarded: Vec<&str> = before
+        .lines()
+        .filter(|line| line.starts_with("x-forwarded-for"))
+        .collect();
     assert_eq!(forwarded, ["x-forwarded-for: 127.0.0.1"], "{before}");
 
     let path = "/rest/ping?u=a&p=b";
@@ -319,7 +451,14 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic abc\r\n\r\n"
     );
     assert_eq!(server.raw(basic.as_bytes()).0, 200);
-    assert!(asked.lock().unwrap().to_ascii_lowercase().contains("authorization: basic abc"), "servers' own");
+    assert!(
+        asked
+            .lock()
+            .unwrap()
+            .to_ascii_lowercase()
+            .contains("authorization: basic abc"),
+        "servers' own"
+    );
     asked.lock().unwrap().clear();
     for path in [
         "/rest/../admin/x",
@@ -341,7 +480,11 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
         "/rest",
     ] {
         let (status, _, body) = server.send("GET", path, "", b"");
-        assert!(matches!(status, 400 | 404), "{path}: {status} {}", text(&body));
+        assert!(
+            matches!(status, 400 | 404),
+            "{path}: {status} {}",
+            text(&body)
+        );
     }
     for method in ["PUT", "DELETE", "PATCH", "PROPFIND"] {
         assert_eq!(server.send(method, path, "", b"").0, 405, "{method}");
@@ -354,7 +497,14 @@ fn a_trusted_proxy_says_whose_request_is_handed_on() {
     let (url, asked) = shown_server("HTTP/1.1 302 Found\r\nLocation: /rest/getAvatar?id=2\r\n");
     let sandbox = Sandbox::new();
     small_library(&sandbox);
-    let options = ["--subsonic", &url, "--trusted-proxy", "127.0.0.1", "--base-path", "/v"];
+    let options = [
+        "--subsonic",
+        &url,
+        "--trusted-proxy",
+        "127.0.0.1",
+        "--base-path",
+        "/v",
+    ];
     let server = Server::start(&sandbox, &options);
     let forwarded = "X-Forwarded-For: 6.6.6.6, 203.0.113.9\r\n";
     for method in ["getAvatar", "getSimilarSongs"] {
@@ -362,13 +512,20 @@ fn a_trusted_proxy_says_whose_request_is_handed_on() {
         let path = format!("/v/rest/{method}?u=a&p=b&v=1.16.1&c=t&id=1");
         let (_, head, _) = server.send("GET", &path, forwarded, b"");
         let before = std::mem::take(&mut *asked.lock().unwrap()).to_ascii_lowercase();
-        let lines = before.lines().filter(|line| line.starts_with("x-forwarded-for"));
+        let lines = before
+            .lines()
+            .filter(|line| line.starts_with("x-forwarded-for"));
         let lines: Vec<&str> = lines.collect();
         assert!(
-            !lines.is_empty() && lines.iter().all(|line| *line == "x-forwarded-for: 203.0.113.9"),
+            !lines.is_empty()
+                && lines
+                    .iter()
+                    .all(|line| *line == "x-forwarded-for: 203.0.113.9"),
             "{before}"
         );
-        let is_sent_on = head.to_ascii_lowercase().contains("location: /v/rest/getavatar?id=2");
+        let is_sent_on = head
+            .to_ascii_lowercase()
+            .contains("location: /v/rest/getavatar?id=2");
         assert_eq!(is_sent_on, method == "getAvatar", "{head}");
     }
 }
@@ -398,14 +555,24 @@ fn a_strangers_login_empties_no_list_of_extensions() {
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--subsonic", &url]);
     let offered = |password: &str| -> Vec<String> {
-        let path = format!("/rest/getOpenSubsonicExtensions?u=alice&p={password}&v=1.16.1&c=t&f=json");
+        let path =
+            format!("/rest/getOpenSubsonicExtensions?u=alice&p={password}&v=1.16.1&c=t&f=json");
         let (_, _, body) = server.send("GET", &path, "", b"");
         let answer: Value = serde_json::from_slice(&body).unwrap();
-        let all = answer["subsonic-response"]["openSubsonicExtensions"].as_array().unwrap().clone();
-        all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+        let all = answer["subsonic-response"]["openSubsonicExtensions"]
+            .as_array()
+            .unwrap()
+            .clone();
+        all.iter()
+            .map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(offered("wrong"), ["sonicSimilarity"]);
-    assert_eq!(offered("right"), ["songLyrics", "sonicSimilarity"], "the refusal was one stranger's");
+    assert_eq!(
+        offered("right"),
+        ["songLyrics", "sonicSimilarity"],
+        "the refusal was one stranger's"
+    );
     assert_eq!(offered("wrong"), ["songLyrics", "sonicSimilarity"]);
 }
 
@@ -413,17 +580,23 @@ fn a_strangers_login_empties_no_list_of_extensions() {
 fn new_songs_are_linked_by_themselves() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
     let url = upstream.url();
     let arguments = ["--subsonic", &url, "--link-as", "alice"];
     let refused = sandbox.run([&["serve", "--listen", "127.0.0.1:0"], &arguments[..]].concat());
-    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--password-file"), "{refused:?}");
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("--password-file"),
+        "{refused:?}"
+    );
     let file = sandbox.path("password");
     std::fs::write(&file, "s3cret&\n").unwrap();
     let password = ["--password-file", file.to_str().unwrap()];
     let server = Server::start(&sandbox, &[&arguments[..], &password[..]].concat());
     let linked = || {
-        let known: Value = serde_json::from_slice(&sandbox.run(["link", "--format", "json"]).stdout).unwrap();
+        let known: Value =
+            serde_json::from_slice(&sandbox.run(["link", "--format", "json"]).stdout).unwrap();
         known["items"][0]["songs"].as_u64().unwrap_or(0)
     };
     // Nothing was linked before.
@@ -436,5 +609,8 @@ fn new_songs_are_linked_by_themselves() {
     Supysonic::scan(&sandbox);
     until("the new song is linked", || linked() == 7);
     let said = server.said.lock().unwrap().clone();
-    assert!(said.contains("linked again with") && !said.contains("s3cret"), "{said}");
+    assert!(
+        said.contains("linked again with") && !said.contains("s3cret"),
+        "{said}"
+    );
 }

@@ -27,25 +27,38 @@ fn a_player_never_gets_halves_of_two_files() {
     let (status, head, whole) = server.send("GET", &audio, "", b"");
     let tag = said(&head, "etag").unwrap().to_owned();
     let date = said(&head, "last-modified").unwrap().to_owned();
-    assert_eq!((status, said(&head, "cache-control")), (200, Some("private, no-cache")));
+    assert_eq!(
+        (status, said(&head, "cache-control")),
+        (200, Some("private, no-cache"))
+    );
 
     let with = |more: &str| {
         let (status, _, body) = server.send("GET", &audio, more, b"");
         (status, body.len())
     };
-    for known in [format!("If-None-Match: {tag}\r\n"), format!("If-Modified-Since: {date}\r\n")] {
+    for known in [
+        format!("If-None-Match: {tag}\r\n"),
+        format!("If-Modified-Since: {date}\r\n"),
+    ] {
         assert_eq!(with(&known), (304, 0), "{known}");
     }
     let part = |validator: &str| with(&format!("Range: bytes=10-19\r\nIf-Range: {validator}\r\n"));
     assert_eq!((part(&tag), part(&date)), ((206, 10), (206, 10)));
-    assert_eq!(part("\"x\""), (200, whole.len()), "a part of what it does not have");
+    assert_eq!(
+        part("\"x\""),
+        (200, whole.len()),
+        "a part of what it does not have"
+    );
 
     // The same song with another tag in its place: who has the first half gets all of it.
     let place = music.join("metal/muldjord-chaos-god.mp3");
     let retagged = [&whole[..], b"TAG", &[b'x'; 125]].concat();
     fs::write(&place, &retagged).unwrap();
     let length = retagged.len();
-    assert_eq!((part(&tag), with(&format!("If-None-Match: {tag}\r\n"))), ((200, length), (200, length)));
+    assert_eq!(
+        (part(&tag), with(&format!("If-None-Match: {tag}\r\n"))),
+        ((200, length), (200, length))
+    );
 }
 
 #[test]
@@ -57,13 +70,17 @@ fn pictures_and_the_page_are_asked_about_before_they_are_sent_again() {
         let (status, head, _) = server.send("GET", path, "", b"");
         let tag = said(&head, "etag").unwrap_or_else(|| panic!("{path}: {head}"));
         assert!(matches!(status, 200 | 204), "{path}: {status}");
-        let (status, again, body) = server.send("GET", path, &format!("If-None-Match: {tag}\r\n"), b"");
+        let (status, again, body) =
+            server.send("GET", path, &format!("If-None-Match: {tag}\r\n"), b"");
         assert_eq!((status, body.len()), (304, 0), "{path}");
         // A browser takes the headers of the last answer for the page that it keeps.
         for name in ["content-security-policy", "cache-control", "etag"] {
             assert_eq!(said(&again, name), said(&head, name), "{path} {name}");
         }
-        assert!(!said(&head, "cache-control").unwrap().contains("no-store"), "{path}");
+        assert!(
+            !said(&head, "cache-control").unwrap().contains("no-store"),
+            "{path}"
+        );
     }
 }
 
@@ -74,11 +91,17 @@ fn a_long_answer_that_is_the_same_is_not_sent_again() {
     let server = Server::start(&sandbox, &[]);
     for path in ["/api/v1/map", "/api/v1/tracks", "/api/v1/genres"] {
         let (_, head, body) = server.send("GET", path, "", b"");
-        let tag = said(&head, "etag").unwrap_or_else(|| panic!("{path}: {head}")).to_owned();
+        let tag = said(&head, "etag")
+            .unwrap_or_else(|| panic!("{path}: {head}"))
+            .to_owned();
         assert!(body.len() > 1200, "{path}");
         let known = format!("If-None-Match: {tag}\r\nAccept-Encoding: gzip\r\n");
         let (status, head, body) = server.send("GET", path, &known, b"");
-        assert_eq!((status, body.len(), said(&head, "etag")), (304, 0, Some(&*tag)), "{path}");
+        assert_eq!(
+            (status, body.len(), said(&head, "etag")),
+            (304, 0, Some(&*tag)),
+            "{path}"
+        );
     }
     let map = |more: &str| {
         let (status, head, _) = server.send("GET", "/api/v1/map", more, b"");
@@ -89,11 +112,18 @@ fn a_long_answer_that_is_the_same_is_not_sent_again() {
     fs::write(music.join("new.wav"), noise_wav(16_000, 8.0, 3)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let (status, other) = map(&known);
-    assert!(status == 200 && other != tag, "another library, another answer: {status} {other:?}");
+    assert!(
+        status == 200 && other != tag,
+        "another library, another answer: {status} {other:?}"
+    );
     // What is no answer, and what is short, is never kept.
     for path in ["/api/v1/tracks/99", "/api/v1/health"] {
         let (_, head, _) = server.send("GET", path, "", b"");
-        assert_eq!((said(&head, "etag"), said(&head, "cache-control")), (None, Some("no-store")), "{path}");
+        assert_eq!(
+            (said(&head, "etag"), said(&head, "cache-control")),
+            (None, Some("no-store")),
+            "{path}"
+        );
     }
 }
 
@@ -104,7 +134,10 @@ fn a_picture_beside_the_file_is_its_cover() {
     let server = Server::start(&sandbox, &[]);
     let tracks = server.good_get("/api/v1/tracks?genre=metal&limit=1");
     let path = format!("/api/v1/tracks/{}/cover", tracks["tracks"][0]["id"]);
-    let (jpeg, png) = (b"\xff\xd8\xff\xe0 a picture".as_slice(), b"\x89PNG\r\n another".as_slice());
+    let (jpeg, png) = (
+        b"\xff\xd8\xff\xe0 a picture".as_slice(),
+        b"\x89PNG\r\n another".as_slice(),
+    );
     let cover = |more: &str| {
         let (status, head, body) = server.send("GET", &path, more, b"");
         (
@@ -119,12 +152,18 @@ fn a_picture_beside_the_file_is_its_cover() {
     let known = |tag: &str| cover(&format!("If-None-Match: {tag}\r\n"));
     fs::write(music.join("metal/Folder.PNG"), png).unwrap();
     let (status, kind, tag, body) = known(&none);
-    assert_eq!((status, kind.as_deref(), body.as_slice()), (200, Some("image/png"), png));
+    assert_eq!(
+        (status, kind.as_deref(), body.as_slice()),
+        (200, Some("image/png"), png)
+    );
     assert_eq!(known(&tag).0, 304);
     // The likelier name goes before; what is no picture is none, whatever it is called.
     fs::write(music.join("metal/cover.jpg"), jpeg).unwrap();
     let (status, kind, other, body) = known(&tag);
-    assert_eq!((status, kind.as_deref(), body.as_slice()), (200, Some("image/jpeg"), jpeg));
+    assert_eq!(
+        (status, kind.as_deref(), body.as_slice()),
+        (200, Some("image/jpeg"), jpeg)
+    );
     fs::write(music.join("metal/cover.jpg"), "<svg onload='alert(1)'/>").unwrap();
     assert_eq!(known(&other).0, 204);
     fs::remove_file(music.join("metal/cover.jpg")).unwrap();
@@ -141,10 +180,23 @@ fn long_text_is_packed_for_who_can_unpack_it() {
         let (_, head, plain) = server.send("GET", path, "", b"");
         assert_eq!(said(&head, "content-encoding"), None, "{path}");
         let (status, head, packed) = server.send("GET", path, "Accept-Encoding: gzip, br\r\n", b"");
-        assert_eq!((status, said(&head, "content-encoding")), (200, Some("gzip")), "{path}");
+        assert_eq!(
+            (status, said(&head, "content-encoding")),
+            (200, Some("gzip")),
+            "{path}"
+        );
         assert_eq!(said(&head, "vary"), Some("Accept-Encoding"), "{path}");
-        assert_eq!(said(&head, "content-length"), Some(packed.len().to_string().as_str()), "{path}");
-        assert!(2 * packed.len() < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
+        assert_eq!(
+            said(&head, "content-length"),
+            Some(packed.len().to_string().as_str()),
+            "{path}"
+        );
+        assert!(
+            2 * packed.len() < plain.len(),
+            "{path}: {} of {}",
+            packed.len(),
+            plain.len()
+        );
         let mut unpacked = Vec::new();
         GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
         assert_eq!(text(&unpacked), text(&plain), "{path}");
@@ -167,10 +219,15 @@ fn keys_are_taken_as_the_command_line_takes_them() {
     };
     let list = serde_json::json!(["compatible", "8A"]);
     assert_eq!(ask("compatible,8A".into()), ask(list));
-    let (status, problem) =
-        server.post("/api/v1/similar", &serde_json::json!({"seeds": [{"id": 1}], "filters": {"key": 8}}));
+    let (status, problem) = server.post(
+        "/api/v1/similar",
+        &serde_json::json!({"seeds": [{"id": 1}], "filters": {"key": 8}}),
+    );
     assert_eq!(status, 400, "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains("filters.key"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("filters.key"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -180,5 +237,9 @@ fn an_address_that_is_wrong_is_named_once() {
     let mut command = sandbox.command(["link", "http://127.0.0.1:1", "--user", "alice"]);
     let refused = command.env("VOISIN_PASSWORD", "x").output().unwrap();
     let said = text(&refused.stderr);
-    assert_eq!((code(&refused), said.matches("http://127.0.0.1:1").count()), (2, 1), "{said}");
+    assert_eq!(
+        (code(&refused), said.matches("http://127.0.0.1:1").count()),
+        (2, 1),
+        "{said}"
+    );
 }

@@ -29,7 +29,11 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     assert_eq!(count(&after), 7, "what another process adds is found");
     assert!(after["generation"].as_u64() > before["generation"].as_u64());
     fine(sandbox.run(["remove", music.join("noise.wav").to_str().unwrap()]));
-    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6, "what it removes is gone");
+    assert_eq!(
+        count(&server.good("/api/v1/similar", &question)),
+        6,
+        "what it removes is gone"
+    );
 
     // An index that is of no use is built anew; until then nobody is told an old answer.
     let index = sandbox.path("library/index.bin");
@@ -38,7 +42,10 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     let server = Server::start(&sandbox, &[]);
     let (status, problem) = server.post("/api/v1/similar", &question);
     assert_eq!(status, 503, "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains("index"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("index"),
+        "{problem}"
+    );
     let start = Instant::now();
     while server.post("/api/v1/similar", &question).0 != 200 {
         assert!(start.elapsed() < Duration::from_secs(20), "it is built");
@@ -62,29 +69,51 @@ fn a_damaged_vector_is_told_and_no_build_begins_again() {
     small_library(&sandbox);
     let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
     let nan: Vec<u8> = f32::NAN.to_le_bytes().repeat(200);
-    database.execute("UPDATE vectors SET vector = ?1 WHERE track = 1", [nan]).unwrap();
+    database
+        .execute("UPDATE vectors SET vector = ?1 WHERE track = 1", [nan])
+        .unwrap();
     drop(database);
     fs::remove_file(sandbox.path("library/index.bin")).unwrap();
     let server = Server::start(&sandbox, &[]);
     let question = json!({"seeds": [{"id": 5}]});
     let start = Instant::now();
     while server.post("/api/v1/similar", &question).0 == 503 {
-        assert!(start.elapsed() < Duration::from_secs(20), "the reason is told once it is known");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "the reason is told once it is known"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     for _ in 0..3 {
         let (status, problem) = server.post("/api/v1/similar", &question);
         assert_eq!(status, 500, "{problem}");
         assert!(
-            problem["detail"].as_str().unwrap().contains("the vector of track 1 is damaged"),
+            problem["detail"]
+                .as_str()
+                .unwrap()
+                .contains("the vector of track 1 is damaged"),
             "{problem}"
         );
-        assert!(problem["next"].as_str().unwrap().contains("voisin repair"), "{problem}");
+        assert!(
+            problem["next"].as_str().unwrap().contains("voisin repair"),
+            "{problem}"
+        );
     }
     let (status, problem) = server.get("/api/v1/map");
     assert_eq!(status, 500, "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains("the vector of track 1 is damaged"), "{problem}");
-    let builds = server.said.lock().unwrap().matches("the index is built anew").count();
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("the vector of track 1 is damaged"),
+        "{problem}"
+    );
+    let builds = server
+        .said
+        .lock()
+        .unwrap()
+        .matches("the index is built anew")
+        .count();
     assert_eq!(builds, 1);
     // Once it is mended, the next request has the index built.
     fine(sandbox.run(["repair"]));
@@ -113,7 +142,10 @@ fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
         if status == 200 {
             break answer;
         }
-        assert!(status == 503 && answer["detail"].as_str().unwrap().contains("index"), "{status} {answer}");
+        assert!(
+            status == 503 && answer["detail"].as_str().unwrap().contains("index"),
+            "{status} {answer}"
+        );
         assert!(start.elapsed() < Duration::from_secs(20), "it is built");
         std::thread::sleep(Duration::from_millis(100));
     };
@@ -122,7 +154,9 @@ fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
     assert_eq!(near(&after), near(&expected));
     assert_ne!(near(&after), near(&before));
     let passages = server.good("/api/v1/similar", &passage)["passages"].clone();
-    let arguments = ["similar", "id:1", "--from", "0", "--to", "5", "--limit", "2", "--format", "json"];
+    let arguments = [
+        "similar", "id:1", "--from", "0", "--to", "5", "--limit", "2", "--format", "json",
+    ];
     assert_eq!(passages, fine_json(sandbox.run(arguments))["passages"]);
 }
 
@@ -149,7 +183,11 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
     std::thread::sleep(Duration::from_millis(300));
     // Music plays on meanwhile.
     let whole = server.send("GET", "/api/v1/tracks/1/audio", "", b"");
-    assert!(whole.0 == 200 && start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(
+        whole.0 == 200 && start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
     let mut counts = std::collections::BTreeMap::new();
     for stream in &mut asked {
         let (status, head, body) = read_answer(stream);
@@ -163,14 +201,20 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
             );
         }
     }
-    assert!(counts.keys().all(|status| [200, 503].contains(status)), "{counts:?}");
+    assert!(
+        counts.keys().all(|status| [200, 503].contains(status)),
+        "{counts:?}"
+    );
     assert!(counts[&200] >= 1, "{counts:?}");
     assert!(
         start.elapsed() < Duration::from_secs(30),
         "none waits longer than it may: {:?}",
         start.elapsed()
     );
-    assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
+    assert_eq!(
+        server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"],
+        1
+    );
 }
 
 /// A library of made tracks in 40 genres, and clusters as uneven as music's.
@@ -180,8 +224,10 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
     const DIMENSION: usize = 64;
     let mut random = StdRng::seed_from_u64(1);
     let mut point = |around: &[f32], spread: f32| -> Vec<f32> {
-        let moved: Vec<f32> =
-            around.iter().map(|value| value + spread * (random.random::<f32>() - 0.5)).collect();
+        let moved: Vec<f32> = around
+            .iter()
+            .map(|value| value + spread * (random.random::<f32>() - 0.5))
+            .collect();
         let length = moved.iter().map(|value| value * value).sum::<f32>().sqrt();
         moved.iter().map(|value| value / length).collect()
     };
@@ -199,8 +245,9 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
         let vector = point(&centres[group], 0.5);
         let mut content = [0; 32];
         content[..8].copy_from_slice(&(i as u64).to_le_bytes());
-        let windows =
-            ndarray::ArrayView1::from(&vector).insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32);
+        let windows = ndarray::ArrayView1::from(&vector)
+            .insert_axis(ndarray::Axis(0))
+            .mapv(half::f16::from_f32);
         let track = NewTrack {
             audio: AudioFacts {
                 content: ContentId(content),
@@ -224,7 +271,10 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
                 ..TrackTags::default()
             },
             vector,
-            windows: TrackWindows { vectors: windows, starts: vec![0.0] },
+            windows: TrackWindows {
+                vectors: windows,
+                starts: vec![0.0],
+            },
             descriptors: None,
         };
         library.insert_track(&track).unwrap();
@@ -233,7 +283,10 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
 
 /// The answers' own account of how long they waited, in milliseconds.
 fn waited(head: &str) -> f64 {
-    let timing = head.lines().find_map(|line| line.strip_prefix("server-timing: wait;dur=")).unwrap();
+    let timing = head
+        .lines()
+        .find_map(|line| line.strip_prefix("server-timing: wait;dur="))
+        .unwrap();
     timing.split(',').next().unwrap().parse().unwrap()
 }
 
@@ -250,7 +303,13 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
         std::thread::sleep(Duration::from_millis(100));
     }
     // Two of these took all permits that there are.
-    let slow = ["genres", "clusters", "map", "duplicates?rough=true", "genres"];
+    let slow = [
+        "genres",
+        "clusters",
+        "map",
+        "duplicates?rough=true",
+        "genres",
+    ];
     let start = Instant::now();
     let waits = std::thread::scope(|scope| {
         let asked = slow.map(|name| {
@@ -282,7 +341,12 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
         }
         waits
     });
-    assert!(waits.len() > 20, "{} were answered within {:?}", waits.len(), start.elapsed());
+    assert!(
+        waits.len() > 20,
+        "{} were answered within {:?}",
+        waits.len(),
+        start.elapsed()
+    );
     let longest = waits.iter().copied().fold(0.0, f64::max);
     assert!(longest < 2000.0, "{longest} ms");
     // Work that nobody hurries for has threads of its own, which give way to the others.
@@ -291,13 +355,25 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
         let mut nice = Vec::new();
         for task in fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap() {
             let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
-            let Some((name, fields)) = stat.rsplit_once(')') else { continue };
+            let Some((name, fields)) = stat.rsplit_once(')') else {
+                continue;
+            };
             if name.contains("(whole-") {
-                nice.push(fields.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap());
+                nice.push(
+                    fields
+                        .split_whitespace()
+                        .nth(16)
+                        .unwrap()
+                        .parse::<i32>()
+                        .unwrap(),
+                );
             }
         }
         // One of two threads for answers, one for what they start from.
-        assert!(nice.len() == 2 && nice.iter().all(|&nice| nice >= 5), "{nice:?}");
+        assert!(
+            nice.len() == 2 && nice.iter().all(|&nice| nice >= 5),
+            "{nice:?}"
+        );
     }
 }
 
@@ -308,9 +384,18 @@ fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    let path = server.good_get("/api/v1/tracks/1")["path"].as_str().unwrap().to_owned();
+    let path = server.good_get("/api/v1/tracks/1")["path"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     fs::remove_file(&path).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
     let request = format!(
         "GET /api/v1/tracks/1/audio HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
         server.address, server.token
@@ -323,7 +408,11 @@ fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
         }
         for stream in &mut asked {
             let (status, head, body) = read_answer(stream);
-            assert!(status == 404 && text(&body).contains("no file"), "{head} {}", text(&body));
+            assert!(
+                status == 404 && text(&body).contains("no file"),
+                "{head} {}",
+                text(&body)
+            );
         }
     }
     assert_eq!(server.send("GET", "/api/v1/tracks/1/cover", "", b"").0, 204);
@@ -341,12 +430,17 @@ fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
 fn a_scan_adds_the_folders_named_at_the_start() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--no-watch", "--folder", music.to_str().unwrap()]);
+    let server = Server::start(
+        &sandbox,
+        &["--no-watch", "--folder", music.to_str().unwrap()],
+    );
     assert_eq!(server.good_get("/api/v1/scan")["state"], "idle");
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
-    for (question, word) in
-        [(json!({"folder": "/music"}), "\"folder\""), (json!([]), "list"), (json!("x"), "x")]
-    {
+    for (question, word) in [
+        (json!({"folder": "/music"}), "\"folder\""),
+        (json!([]), "list"),
+        (json!("x"), "x"),
+    ] {
         for path in ["/api/v1/scan", "/api/v1/labels/undo"] {
             let (status, refused) = server.post(path, &question);
             let detail = refused["detail"].as_str().unwrap_or_default();
@@ -354,20 +448,53 @@ fn a_scan_adds_the_folders_named_at_the_start() {
         }
     }
     let (status, started) = server.post("/api/v1/scan", &json!({}));
-    assert_eq!((status, &started["state"]), (202, &json!("running")), "{started}");
-    assert_eq!(server.post("/api/v1/scan", &json!({})).0, 409, "one at a time");
+    assert_eq!(
+        (status, &started["state"]),
+        (202, &json!("running")),
+        "{started}"
+    );
+    assert_eq!(
+        server.post("/api/v1/scan", &json!({})).0,
+        409,
+        "one at a time"
+    );
     // Events until it ends.
-    let (status, head, body) = server.send("GET", "/api/v1/scan", "Accept: text/event-stream\r\n", b"");
-    assert!(status == 200 && head.contains("content-type: text/event-stream"), "{head}");
+    let (status, head, body) =
+        server.send("GET", "/api/v1/scan", "Accept: text/event-stream\r\n", b"");
+    assert!(
+        status == 200 && head.contains("content-type: text/event-stream"),
+        "{head}"
+    );
     let body = text(&body);
-    assert!(body.contains("event: progress\n") && body.contains("\"state\":\"done\""), "{body}");
+    assert!(
+        body.contains("event: progress\n") && body.contains("\"state\":\"done\""),
+        "{body}"
+    );
     let done = server.good_get("/api/v1/scan");
-    assert_eq!((&done["state"], &done["summary"]["added"]), (&json!("done"), &json!(1)), "{done}");
-    assert_eq!(server.good_get("/api/v1/tracks")["tracks"].as_array().unwrap().len(), 7);
-    assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 409, "there is none");
+    assert_eq!(
+        (&done["state"], &done["summary"]["added"]),
+        (&json!("done"), &json!(1)),
+        "{done}"
+    );
+    assert_eq!(
+        server.good_get("/api/v1/tracks")["tracks"]
+            .as_array()
+            .unwrap()
+            .len(),
+        7
+    );
+    assert_eq!(
+        server.send("DELETE", "/api/v1/scan", "", b"").0,
+        409,
+        "there is none"
+    );
     // One that has much to do can be stopped.
     for seed in 10..40 {
-        fs::write(music.join(format!("{seed}.wav")), noise_wav(44_100, 60.0, seed)).unwrap();
+        fs::write(
+            music.join(format!("{seed}.wav")),
+            noise_wav(44_100, 60.0, seed),
+        )
+        .unwrap();
     }
     assert_eq!(server.post("/api/v1/scan", &json!({})).0, 202);
     let start = Instant::now();
@@ -396,11 +523,25 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     let start = Instant::now();
     while server.good_get("/api/v1/tracks")["total"] != 7 {
-        assert!(start.elapsed() < Duration::from_mins(1), "{}", server.said.lock().unwrap());
+        assert!(
+            start.elapsed() < Duration::from_mins(1),
+            "{}",
+            server.said.lock().unwrap()
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
-    let refused = sandbox.run(["serve", "--folder", "/no/such/folder", "--listen", "127.0.0.1:0"]);
-    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--folder"), "{}", text(&refused.stderr));
+    let refused = sandbox.run([
+        "serve",
+        "--folder",
+        "/no/such/folder",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("--folder"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 /// Whoever holds what the server started must not find it at work after the server has been killed.
@@ -412,10 +553,14 @@ fn watching_ends_with_a_server_that_is_killed() {
     let mut server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
     let pid = server.process.id();
     let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let children: Vec<u32> = children().split_whitespace().map(|child| child.parse().unwrap()).collect();
+    let children: Vec<u32> = children()
+        .split_whitespace()
+        .map(|child| child.parse().unwrap())
+        .collect();
     assert_eq!(children.len(), 2, "one process scans, another one watches");
-    let lives =
-        |child: &u32| fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| !line.is_empty());
+    let lives = |child: &u32| {
+        fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| !line.is_empty())
+    };
     // A process that has just begun has no command line for a moment.
     let start = Instant::now();
     while !lives(children.iter().max().unwrap()) {

@@ -22,11 +22,17 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     let music = small_library(&sandbox);
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let socket = sandbox.path("voisin.sock");
-    let mut server = Server::start(&sandbox, &["--listen", &format!("unix:{}", socket.display())]);
+    let mut server = Server::start(
+        &sandbox,
+        &["--listen", &format!("unix:{}", socket.display())],
+    );
     assert_eq!(mode(sandbox.path("library/serve.token")), 0o600);
     assert_eq!(mode(socket.clone()), 0o600);
     let shown = fine(sandbox.run(["serve", "--show-token"]));
-    assert_eq!((shown.trim(), shown.trim().len()), (server.token.as_str(), 64));
+    assert_eq!(
+        (shown.trim(), shown.trim().len()),
+        (server.token.as_str(), 64)
+    );
     let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     let request = format!(
         "GET /api/v1/tracks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
@@ -53,24 +59,41 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     asked.write_all(&body).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let start = Instant::now();
-    let kill = std::process::Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status();
+    let kill = std::process::Command::new("kill")
+        .args(["-TERM", &server.process.id().to_string()])
+        .status();
     assert!(kill.unwrap().success());
     let (status, head, _) = read_answer(&mut asked);
     assert_eq!(status, 200, "an answer under way is finished: {head}");
     let ended = server.process.wait().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(5) && ended.success(), "{ended}");
+    assert!(
+        start.elapsed() < Duration::from_secs(5) && ended.success(),
+        "{ended}"
+    );
     assert!(!socket.exists(), "its socket goes with it");
     let said = server.said.lock().unwrap().clone();
     assert!(said.contains("POST /api/v1/files/similar 200"), "{said}");
     assert!(!said.contains(&server.token), "no token in what it says");
 
-    fs::set_permissions(sandbox.path("library/serve.token"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        sandbox.path("library/serve.token"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(code(&refused), 2);
-    assert!(text(&refused.stderr).contains("chmod 600"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("chmod 600"),
+        "{}",
+        text(&refused.stderr)
+    );
     let refused = sandbox.run(["serve", "--no-token", "--listen", "0.0.0.0:0"]);
     assert_eq!(code(&refused), 2);
-    assert!(text(&refused.stderr).contains("--no-token"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("--no-token"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 #[cfg(unix)]
@@ -86,13 +109,22 @@ fn a_library_that_cannot_be_written_is_searched_without_an_index() {
         return eprintln!("SKIPPED: the server cannot be started as somebody who cannot write");
     };
     assert_eq!(server.good("/api/v1/similar", &question), expected);
-    for path in ["status", "map", "genres", "clusters", "duplicates", "tracks?query=chaos", "lists"] {
+    for path in [
+        "status",
+        "map",
+        "genres",
+        "clusters",
+        "duplicates",
+        "tracks?query=chaos",
+        "lists",
+    ] {
         server.good_get(&format!("/api/v1/{path}"));
     }
     server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}]}));
     assert!(!index.exists());
     // What would change it says why it cannot.
-    let (status, refused) = server.post("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
+    let (status, refused) =
+        server.post("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
     assert!(status == 403 || status == 409, "{status} {refused}");
 }
 
@@ -102,12 +134,15 @@ fn without_a_token_the_rest_holds_and_ctrl_c_ends_it() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let mut open = Server::start(&sandbox, &["--no-token"]);
-    let plain =
-        |host: &str| format!("GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let plain = |host: &str| {
+        format!("GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    };
     assert_eq!(open.raw(plain("localhost").as_bytes()).0, 200);
     assert_eq!(open.raw(plain("evil.example").as_bytes()).0, 403);
     let start = Instant::now();
-    let kill = std::process::Command::new("kill").args(["-INT", &open.process.id().to_string()]).status();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &open.process.id().to_string()])
+        .status();
     assert!(kill.unwrap().success() && open.process.wait().unwrap().success());
     assert!(start.elapsed() < Duration::from_secs(5));
     let help = fine(sandbox.run(["serve", "--help"]));
@@ -124,7 +159,13 @@ fn at_home(sandbox: &Sandbox, arguments: &[&str]) -> Server {
 
 #[cfg(target_os = "linux")]
 fn token_at_home(sandbox: &Sandbox) -> String {
-    let shown = fine(sandbox.command(["serve", "--show-token"]).env("VOISIN_LIBRARY", "").output().unwrap());
+    let shown = fine(
+        sandbox
+            .command(["serve", "--show-token"])
+            .env("VOISIN_LIBRARY", "")
+            .output()
+            .unwrap(),
+    );
     assert_eq!(shown.trim().len(), 64);
     shown.trim().to_owned()
 }
@@ -135,10 +176,15 @@ fn the_first_start_makes_a_library_where_add_would() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     let music = music.to_str().unwrap();
-    let refused =
-        sandbox.command(["serve", "--folder", "/no/such/folder"]).env("VOISIN_LIBRARY", "").output();
+    let refused = sandbox
+        .command(["serve", "--folder", "/no/such/folder"])
+        .env("VOISIN_LIBRARY", "")
+        .output();
     assert_eq!(code(&refused.unwrap()), 2);
-    assert!(!sandbox.path("home").exists(), "what is refused makes nothing");
+    assert!(
+        !sandbox.path("home").exists(),
+        "what is refused makes nothing"
+    );
 
     let server = at_home(&sandbox, &["--no-watch", "--folder", music]);
     // What it says of it comes by another way than the address that it answers at.
@@ -148,15 +194,23 @@ fn the_first_start_makes_a_library_where_add_would() {
     });
     let library = sandbox.path("home/.local/share/voisin");
     let status = server.good_get("/api/v1/status");
-    assert_eq!((&status["tracks"], status["library"].as_str()), (&json!(0), library.to_str()), "{status}");
+    assert_eq!(
+        (&status["tracks"], status["library"].as_str()),
+        (&json!(0), library.to_str()),
+        "{status}"
+    );
     assert_eq!(server.good_get("/api/v1/tracks")["total"], 0);
-    let (found, page, _) = server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let (found, page, _) =
+        server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(found == 200 && page.contains("text/html"), "{page}");
     // What has to have tracks says so.
     for (path, next) in [("/api/v1/genres", "add music"), ("/api/v1/map", "")] {
         let (status, problem) = server.get(path);
         assert!((400..500).contains(&status), "{path}: {status} {problem}");
-        assert!(problem["next"].as_str().unwrap().contains(next), "{path}: {problem}");
+        assert!(
+            problem["next"].as_str().unwrap().contains(next),
+            "{path}: {problem}"
+        );
     }
     let (status, started) = server.post("/api/v1/scan", &json!({}));
     assert_eq!(status, 202, "{started}");
@@ -175,10 +229,23 @@ fn the_first_start_makes_a_library_where_add_would() {
     let server = at_home(&sandbox, &[]);
     assert_eq!(server.token, token, "shown before the first start");
     let (status, refused) = server.post("/api/v1/scan", &json!({}));
-    assert!(status == 409 && refused["next"].as_str().unwrap().contains("a folder to scan"), "{refused}");
-    let add = sandbox.command(["add", music.to_str().unwrap()]).env("VOISIN_LIBRARY", "").output();
+    assert!(
+        status == 409
+            && refused["next"]
+                .as_str()
+                .unwrap()
+                .contains("a folder to scan"),
+        "{refused}"
+    );
+    let add = sandbox
+        .command(["add", music.to_str().unwrap()])
+        .env("VOISIN_LIBRARY", "")
+        .output();
     fine(add.unwrap());
-    assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
+    assert_eq!(
+        server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"],
+        1
+    );
     filled(&server);
 }
 
@@ -187,7 +254,11 @@ fn the_first_start_makes_a_library_where_add_would() {
 fn filled(server: &Server) {
     let start = Instant::now();
     while server.good_get("/api/v1/tracks")["total"] != 6 {
-        assert!(start.elapsed() < Duration::from_mins(2), "{}", server.said.lock().unwrap());
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "{}",
+            server.said.lock().unwrap()
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
 }

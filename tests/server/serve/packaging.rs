@@ -15,7 +15,11 @@ fn packaged(name: &str) -> String {
 #[test]
 fn the_image_serves_at_once_and_listens_by_itself() {
     let file = packaged("Containerfile");
-    let value = |start: &str| file.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+    let value = |start: &str| {
+        file.lines()
+            .find_map(|line| line.strip_prefix(start))
+            .unwrap()
+    };
     assert_eq!(value("CMD "), r#"["voisin", "serve"]"#);
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
@@ -28,38 +32,62 @@ fn the_image_serves_at_once_and_listens_by_itself() {
             value => (name, value.into()),
         })
         .collect();
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_os_str())).collect();
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_os_str()))
+        .collect();
     let begun = Instant::now();
     let server = Server::start_with(&sandbox, &[], &variables);
-    assert!(begun.elapsed() < Duration::from_secs(30), "it waits for no music");
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "it waits for no music"
+    );
     let health: Vec<String> =
         serde_json::from_str(value("HEALTHCHECK ").split_once("CMD ").unwrap().1).unwrap();
     let port = server.address.port();
     let check = |port: u16| {
         let script = health[2].replace("/8766", &format!("/{port}"));
-        Command::new(&health[0]).args([&health[1], &script]).output().unwrap()
+        Command::new(&health[0])
+            .args([&health[1], &script])
+            .output()
+            .unwrap()
     };
     fine(check(port));
     assert!(!check(1).status.success(), "nobody is there");
     // How far it is can be seen at once.
     assert_ne!(server.good_get("/api/v1/scan")["state"], "idle");
     while server.good_get("/api/v1/status")["tracks"] != 6 {
-        assert!(begun.elapsed() < Duration::from_mins(2), "{}", server.said.lock().unwrap());
+        assert!(
+            begun.elapsed() < Duration::from_mins(2),
+            "{}",
+            server.said.lock().unwrap()
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
     // From another machine of the house, by its address.
-    let request = "GET /api/v1/health HTTP/1.1\r\nHost: 192.168.1.10:8766\r\nConnection: close\r\n\r\n";
+    let request =
+        "GET /api/v1/health HTTP/1.1\r\nHost: 192.168.1.10:8766\r\nConnection: close\r\n\r\n";
     assert_eq!(server.raw(request.as_bytes()).0, 200);
 }
 
 #[test]
 fn the_compose_file_names_what_there_is() {
     let file = packaged("compose.yaml");
-    assert!(file.contains(&format!("image: voisin:{}\n", env!("CARGO_PKG_VERSION"))), "{file}");
+    assert!(
+        file.contains(&format!("image: voisin:{}\n", env!("CARGO_PKG_VERSION"))),
+        "{file}"
+    );
     let help = fine(Sandbox::new().run(["serve", "--help"]));
     let variables: Vec<&str> = file
         .lines()
-        .filter_map(|line| Some(line.trim().strip_prefix("VOISIN_SERVE_")?.split_once(':')?.0))
+        .filter_map(|line| {
+            Some(
+                line.trim()
+                    .strip_prefix("VOISIN_SERVE_")?
+                    .split_once(':')?
+                    .0,
+            )
+        })
         .collect();
     assert_eq!(variables, ["ALLOW_HOST", "SUBSONIC"]);
     for variable in variables {
@@ -71,20 +99,44 @@ fn the_compose_file_names_what_there_is() {
 #[test]
 fn the_unit_is_one_and_its_mistakes_do_not_loop() {
     let unit = packaged("voisin.service");
-    let said = |name: &str| unit.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+    let said = |name: &str| {
+        unit.lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}=")))
+    };
     assert!(said("ExecStart").unwrap().ends_with("/voisin serve"));
     let sandbox = Sandbox::new();
     let folder = said("Environment").unwrap().split_once('=').unwrap();
     assert_eq!(folder, ("VOISIN_SERVE_FOLDER", "%h/Music"));
     // A folder that is not there ends with the code after which the unit is not started again.
-    let missing = sandbox.command(["serve"]).env(folder.0, sandbox.path("home/Music")).output().unwrap();
-    assert_eq!(missing.status.code().unwrap().to_string(), said("RestartPreventExitStatus").unwrap());
-    assert!(text(&missing.stderr).contains("there is no folder"), "{}", text(&missing.stderr));
-    let Ok(asked) = Command::new("systemd-analyze").arg("--version").output() else { return };
+    let missing = sandbox
+        .command(["serve"])
+        .env(folder.0, sandbox.path("home/Music"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        missing.status.code().unwrap().to_string(),
+        said("RestartPreventExitStatus").unwrap()
+    );
+    assert!(
+        text(&missing.stderr).contains("there is no folder"),
+        "{}",
+        text(&missing.stderr)
+    );
+    let Ok(asked) = Command::new("systemd-analyze").arg("--version").output() else {
+        return;
+    };
     if asked.status.success() {
         let own = sandbox.path("voisin.service");
-        fs::write(&own, unit.replace("%h/.cargo/bin/voisin", env!("CARGO_BIN_EXE_voisin"))).unwrap();
-        let verified = Command::new("systemd-analyze").args(["--user", "verify"]).arg(&own).output().unwrap();
+        fs::write(
+            &own,
+            unit.replace("%h/.cargo/bin/voisin", env!("CARGO_BIN_EXE_voisin")),
+        )
+        .unwrap();
+        let verified = Command::new("systemd-analyze")
+            .args(["--user", "verify"])
+            .arg(&own)
+            .output()
+            .unwrap();
         let complaints = text(&verified.stderr);
         assert!(!complaints.contains("voisin.service"), "{complaints}");
     }

@@ -26,8 +26,14 @@ fn audio(server: &Server, id: &Value) -> (u16, Vec<u8>) {
 fn is_refused(server: &Server, id: &Value) {
     let (status, problem) = server.get(&format!("/api/v1/tracks/{id}/audio"));
     let detail = problem["detail"].as_str().unwrap();
-    assert!(status == 409 && detail.contains("not the one that was analysed"), "{status}: {problem}");
-    assert!(problem["next"].as_str().unwrap().contains("add the file"), "{problem}");
+    assert!(
+        status == 409 && detail.contains("not the one that was analysed"),
+        "{status}: {problem}"
+    );
+    assert!(
+        problem["next"].as_str().unwrap().contains("add the file"),
+        "{problem}"
+    );
     assert_eq!(server.get(&format!("/api/v1/tracks/{id}/cover")).0, 409);
 }
 
@@ -66,7 +72,11 @@ fn a_link_in_a_files_place_sends_nothing_else() {
     let picture = b"\x89PNG\r\n\x1a\nof the owner";
     let cover = || server.send("GET", &format!("/api/v1/tracks/{id}/cover"), "", b"");
     fs::write(sandbox.path("private.png"), picture).unwrap();
-    symlink(sandbox.path("private.png"), path.with_file_name("cover.png")).unwrap();
+    symlink(
+        sandbox.path("private.png"),
+        path.with_file_name("cover.png"),
+    )
+    .unwrap();
     assert_eq!(cover().0, 204);
     fs::write(path.with_file_name("front-1.png"), picture).unwrap();
     symlink("front-1.png", path.with_file_name("front.png")).unwrap();
@@ -83,7 +93,10 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     let (_, other) = song(&server, "ambient%202");
     server.good("/api/v1/labels", &json!({"tracks": [id], "genre": "Polka"}));
     let write = || {
-        let answer = server.good("/api/v1/labels/write", &json!({"tracks": [id], "dry_run": false}));
+        let answer = server.good(
+            "/api/v1/labels/write",
+            &json!({"tracks": [id], "dry_run": false}),
+        );
         (answer["items"][0].clone(), answer["run"].clone())
     };
     let kept = fs::read(&path).unwrap();
@@ -92,15 +105,27 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     is_refused(&server, &id);
     let (item, _) = write();
     assert_eq!(item["outcome"], "failed", "{item}");
-    assert!(item["reason"].as_str().unwrap().contains("not the one that was analysed"), "{item}");
-    assert!(fs::read(&path).unwrap() == before, "another recording got the genre");
+    assert!(
+        item["reason"]
+            .as_str()
+            .unwrap()
+            .contains("not the one that was analysed"),
+        "{item}"
+    );
+    assert!(
+        fs::read(&path).unwrap() == before,
+        "another recording got the genre"
+    );
     // Nor does a link lead to it.
     #[cfg(unix)]
     {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
         assert_eq!(write().0["outcome"], "failed");
-        assert!(fs::read(&other).unwrap() == before, "the file behind the link got the genre");
+        assert!(
+            fs::read(&other).unwrap() == before,
+            "the file behind the link got the genre"
+        );
     }
     // The same audio with other tags plays, and is written.
     fs::remove_file(&path).unwrap();
@@ -114,7 +139,11 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     let written = fs::read(&path).unwrap();
     fs::write(&path, &before).unwrap();
     let undone = sandbox.run(["undo", &run.to_string()]);
-    assert!(text(&undone.stderr).contains("not the one that was analysed"), "{}", text(&undone.stderr));
+    assert!(
+        text(&undone.stderr).contains("not the one that was analysed"),
+        "{}",
+        text(&undone.stderr)
+    );
     assert!(fs::read(&path).unwrap() == before);
     fs::write(&path, written).unwrap();
     fine(sandbox.run(["undo", &run.to_string()]));
@@ -143,7 +172,16 @@ fn a_row_of_a_library_sends_nothing_that_is_no_audio() {
         let file = FileRecord::read(&path).unwrap();
         let windows = TrackWindows::none(vector.len());
         let (vector, tags) = (vector.clone(), known.tags.clone());
-        library.insert_track(&NewTrack { audio, file, tags, vector, windows, descriptors: None }).unwrap()
+        library
+            .insert_track(&NewTrack {
+                audio,
+                file,
+                tags,
+                vector,
+                windows,
+                descriptors: None,
+            })
+            .unwrap()
     };
     // Bytes in which some packet of an MP3 is found by chance.
     let song = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();

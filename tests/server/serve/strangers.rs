@@ -38,7 +38,11 @@ fn a_password_signs_browsers_in_and_nothing_else() {
     for (contents, mode, said) in wrong {
         let [option, name] = start(contents, mode);
         let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0", &option, &name]);
-        assert!(code(&refused) == 2 && text(&refused.stderr).contains(said), "{}", text(&refused.stderr));
+        assert!(
+            code(&refused) == 2 && text(&refused.stderr).contains(said),
+            "{}",
+            text(&refused.stderr)
+        );
     }
     let [option, name] = start("violin and drums\r\nonly to listen\n", 0o600);
     let server = Server::start(&sandbox, &[&option, &name]);
@@ -56,17 +60,34 @@ fn a_password_signs_browsers_in_and_nothing_else() {
     for _ in 0..5 {
         let _ = rights("guess after guess");
     }
-    assert_eq!(rights("another guess yet"), Err(429), "it cannot be tried for long");
-    assert_eq!(rights("violin and drums"), Err(429), "the limit stands before the comparison");
-    assert_eq!(rights(&server.token), Ok(json!("change")), "nobody guesses the token");
-    until("it warns", || server.said.lock().unwrap().contains("--hash-password"));
+    assert_eq!(
+        rights("another guess yet"),
+        Err(429),
+        "it cannot be tried for long"
+    );
+    assert_eq!(
+        rights("violin and drums"),
+        Err(429),
+        "the limit stands before the comparison"
+    );
+    assert_eq!(
+        rights(&server.token),
+        Ok(json!("change")),
+        "nobody guesses the token"
+    );
+    until("it warns", || {
+        server.said.lock().unwrap().contains("--hash-password")
+    });
 }
 
 /// A try to sign in, which a proxy passes on for this address, if one is named.
 fn sign_in_from(server: &Server, address: &str, headers: &str, session: &Value) -> (u16, String) {
     let body = session.to_string();
-    let forwarded =
-        if address.is_empty() { String::new() } else { format!("X-Forwarded-For: 6.6.6.6, {address}\r\n") };
+    let forwarded = if address.is_empty() {
+        String::new()
+    } else {
+        format!("X-Forwarded-For: 6.6.6.6, {address}\r\n")
+    };
     let request = format!(
         "POST /api/v1/session HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
          {forwarded}{headers}Content-Length: {}\r\n\r\n{body}",
@@ -80,9 +101,18 @@ fn sign_in_from(server: &Server, address: &str, headers: &str, session: &Value) 
 /// What `voisin serve --hash-password` prints for a password that is piped to it.
 fn hashed(sandbox: &Sandbox, password: &str) -> std::process::Output {
     let mut command = sandbox.command(["serve", "--hash-password"]);
-    let mut process =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    process.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(password.as_bytes())
+        .unwrap();
     process.wait_with_output().unwrap()
 }
 
@@ -91,10 +121,18 @@ fn guesses_are_refused_before_they_are_compared() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let short = hashed(&sandbox, "short\n");
-    assert!(code(&short) == 2 && text(&short.stderr).contains("at least 10"), "{}", text(&short.stderr));
-    let lines =
-        ["summerhouse7", "only to listen"].map(|password| fine(hashed(&sandbox, &format!("{password}\n"))));
-    assert!(lines[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", lines[0]);
+    assert!(
+        code(&short) == 2 && text(&short.stderr).contains("at least 10"),
+        "{}",
+        text(&short.stderr)
+    );
+    let lines = ["summerhouse7", "only to listen"]
+        .map(|password| fine(hashed(&sandbox, &format!("{password}\n"))));
+    assert!(
+        lines[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+        "{}",
+        lines[0]
+    );
     let file = sandbox.path("passwords");
     let write = |lines: &str| {
         fs::write(&file, lines).unwrap();
@@ -113,63 +151,106 @@ fn guesses_are_refused_before_they_are_compared() {
         text(&refused.stderr)
     );
     write(&lines.concat());
-    let server = Server::start(&sandbox, &[&option[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    let server = Server::start(
+        &sandbox,
+        &[&option[..], &["--trusted-proxy", "127.0.0.1"]].concat(),
+    );
     let try_from = |address: &str, session: Value| sign_in_from(&server, address, "", &session).0;
     let password = |word: &str| json!({"token": word});
     assert_eq!(try_from("192.0.2.1", password("summerhouse7")), 204);
-    assert_eq!(try_from("192.0.2.1", password(lines[0].trim())), 401, "the hash is no password");
+    assert_eq!(
+        try_from("192.0.2.1", password(lines[0].trim())),
+        401,
+        "the hash is no password"
+    );
 
     // Eight thousand guesses a minute, the right one among them.
-    let mut answers: Vec<u16> =
-        (0..60).map(|at| try_from("192.0.2.66", password(&format!("guess{at:07}")))).collect();
+    let mut answers: Vec<u16> = (0..60)
+        .map(|at| try_from("192.0.2.66", password(&format!("guess{at:07}"))))
+        .collect();
     answers.push(try_from("192.0.2.66", password("summerhouse7")));
     assert_eq!(answers, [vec![401; 5], vec![429; 56]].concat());
     let (_, head) = sign_in_from(&server, "192.0.2.66", "", &password("guess"));
-    let wait = head.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap();
+    let wait = head
+        .lines()
+        .find_map(|line| line.strip_prefix("retry-after: "))
+        .unwrap();
     assert!((1..=20).contains(&wait.parse::<u32>().unwrap()), "{wait}");
-    assert_eq!(try_from("192.0.2.7", password("only to listen")), 204, "others are let in meanwhile");
+    assert_eq!(
+        try_from("192.0.2.7", password("only to listen")),
+        204,
+        "others are let in meanwhile"
+    );
 
     // Wrong codes of an address that is refused, and of another, end no code of the owner's.
     let code = server.good("/api/v1/devices", &json!({"rights": "change"}))["code"].clone();
-    let wrong = if code == "000 000" { "000 001" } else { "000 000" };
+    let wrong = if code == "000 000" {
+        "000 001"
+    } else {
+        "000 000"
+    };
     for address in ["192.0.2.66", "2001:db8::66", "2001:db8::67"] {
         for _ in 0..20 {
-            assert!(matches!(try_from(address, json!({"code": wrong})), 401 | 429));
+            assert!(matches!(
+                try_from(address, json!({"code": wrong})),
+                401 | 429
+            ));
         }
     }
-    assert_eq!(try_from("2001:db8::68", json!({"code": code})), 429, "of the same network");
+    assert_eq!(
+        try_from("2001:db8::68", json!({"code": code})),
+        429,
+        "of the same network"
+    );
     let owner = format!("Authorization: Bearer {}\r\n", server.token);
     let (status, _) = sign_in_from(&server, "192.0.2.66", &owner, &json!({"code": wrong}));
     assert_eq!(status, 401, "a device that is signed in waits for nothing");
     // After ten wrong ones of strangers theirs wait, too; where the owner was heard the next is compared.
-    let strangers = (0..30).map(|last| try_from(&format!("203.0.113.{last}"), password("guess after guess")));
+    let strangers =
+        (0..30).map(|last| try_from(&format!("203.0.113.{last}"), password("guess after guess")));
     let compared = strangers.filter(|status| *status == 401).count();
     assert!(compared < 10, "{compared}");
     assert_eq!(try_from("192.0.2.1", json!({"code": code})), 204);
 
     // What fail2ban is told to look for is what is logged.
     let documented = include_str!("../../../docs/serve.md");
-    let filter = documented.lines().find_map(|line| line.trim().strip_prefix("failregex = ")).unwrap();
+    let filter = documented
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("failregex = "))
+        .unwrap();
     let filter = regex::Regex::new(&filter.replace("<HOST>", r"(?P<host>[0-9a-f:.]+)")).unwrap();
     let said = server.said.lock().unwrap().clone();
     for prefix in ["", " nas voisin[42]: ", "nas voisin[42]: "] {
-        let found = |line: &str| Some(filter.captures(&format!("{prefix}{line}"))?["host"].to_owned());
+        let found =
+            |line: &str| Some(filter.captures(&format!("{prefix}{line}"))?["host"].to_owned());
         let banned: Vec<String> = said.lines().filter_map(found).collect();
-        assert!(banned.iter().filter(|host| *host == "192.0.2.66").count() >= 5, "{said}");
+        assert!(
+            banned.iter().filter(|host| *host == "192.0.2.66").count() >= 5,
+            "{said}"
+        );
         assert!(banned.contains(&"2001:db8::66".to_owned()), "{said}");
         assert!(
             !banned.contains(&"6.6.6.6".to_owned()) && !banned.contains(&"192.0.2.7".to_owned()),
             "{said}"
         );
     }
-    assert!(!said.contains("guess0000001") && !said.contains("summerhouse7"), "{said}");
+    assert!(
+        !said.contains("guess0000001") && !said.contains("summerhouse7"),
+        "{said}"
+    );
     drop(server);
 
     // Who is no trusted proxy says nothing about others.
-    let server = Server::start(&sandbox, &[&option[..], &["--trusted-proxy", "192.0.2.5"]].concat());
-    let forged =
-        (0..8).map(|last| sign_in_from(&server, &format!("192.0.2.{last}"), "", &password("guess")).0);
-    assert_eq!(forged.collect::<Vec<u16>>(), [vec![401; 5], vec![429; 3]].concat());
+    let server = Server::start(
+        &sandbox,
+        &[&option[..], &["--trusted-proxy", "192.0.2.5"]].concat(),
+    );
+    let forged = (0..8)
+        .map(|last| sign_in_from(&server, &format!("192.0.2.{last}"), "", &password("guess")).0);
+    assert_eq!(
+        forged.collect::<Vec<u16>>(),
+        [vec![401; 5], vec![429; 3]].concat()
+    );
 }
 
 #[cfg(unix)]
@@ -178,19 +259,38 @@ fn a_password_is_hashed_at_a_terminal_where_nobody_sees_it() {
     if !is_installed("python3") {
         return skipped("python3");
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/at_a_terminal.py");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/server/players/at_a_terminal.py"
+    );
     let mut command = Command::new("python3");
-    command.args([script, "violin and drums", env!("CARGO_BIN_EXE_voisin"), "serve", "--hash-password"]);
+    command.args([
+        script,
+        "violin and drums",
+        env!("CARGO_BIN_EXE_voisin"),
+        "serve",
+        "--hash-password",
+    ]);
     let shown = fine(command.output().unwrap());
-    assert!(shown.contains("$argon2id$") && !shown.contains("violin"), "{shown}");
+    assert!(
+        shown.contains("$argon2id$") && !shown.contains("violin"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_own_origin() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
-    let server =
-        Server::start(&sandbox, &["--allow-origin", "https://music.example", "--allow-host", "music.lan"]);
+    let server = Server::start(
+        &sandbox,
+        &[
+            "--allow-origin",
+            "https://music.example",
+            "--allow-host",
+            "music.lan",
+        ],
+    );
     let host = server.address.to_string();
     let ask = |method: &str, path: &str, headers: &str, body: &str| {
         let request = format!(
@@ -199,20 +299,41 @@ fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_ow
         );
         server.raw(request.as_bytes())
     };
-    let (status, head, _) = ask("POST", "/api/v1/session", "", &json!({"token": server.token}).to_string());
+    let (status, head, _) = ask(
+        "POST",
+        "/api/v1/session",
+        "",
+        &json!({"token": server.token}).to_string(),
+    );
     assert_eq!(status, 204, "{head}");
-    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
-    assert!(!cookie.contains(&server.token), "the cookie is not the token");
+    let cookie = head
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "))
+        .unwrap();
+    assert!(
+        cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"),
+        "{cookie}"
+    );
+    assert!(
+        !cookie.contains(&server.token),
+        "the cookie is not the token"
+    );
     let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
     assert_eq!(ask("GET", "/api/v1/tracks", &cookie, "").0, 200);
     let question = json!({"seeds": [{"id": 1}]}).to_string();
-    assert_eq!(ask("POST", "/api/v1/similar", &cookie, &question).0, 403, "no origin");
+    assert_eq!(
+        ask("POST", "/api/v1/similar", &cookie, &question).0,
+        403,
+        "no origin"
+    );
     let own = format!("{cookie}Origin: http://{host}\r\n");
     assert_eq!(ask("POST", "/api/v1/similar", &own, &question).0, 200);
     let other = format!("{cookie}Origin: https://music.example\r\n");
     let (status, head, _) = ask("POST", "/api/v1/similar", &other, &question);
-    assert!(status == 200 && head.contains("access-control-allow-origin: https://music.example"), "{head}");
+    assert!(
+        status == 200 && head.contains("access-control-allow-origin: https://music.example"),
+        "{head}"
+    );
     assert!(
         !head.contains("access-control-allow-credentials"),
         "cookies are for the server's own page: {head}"
@@ -240,7 +361,12 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
     };
     let of = |name: &str| get("/api/v1/tracks", &format!("Host: {name}\r\n{auth}"));
     let own = format!("Host: {host}\r\n");
-    let from = |origin: &str| get("/api/v1/tracks", &format!("{own}{auth}Origin: {origin}\r\n"));
+    let from = |origin: &str| {
+        get(
+            "/api/v1/tracks",
+            &format!("{own}{auth}Origin: {origin}\r\n"),
+        )
+    };
     let post = |path: &str, headers: &str, body: &str| {
         let length = body.len();
         format!("POST {path} HTTP/1.1\r\n{own}{auth}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
@@ -331,7 +457,14 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
 fn more_connections() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .unwrap();
 }
 
 #[cfg(not(unix))]
@@ -354,11 +487,17 @@ fn slow_bodies_without_a_token_shut_nobody_out() {
         Some(stream)
     };
     let mut alone = begin(300).unwrap();
-    alone.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    alone
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     let start = Instant::now();
     let (status, head, _) = read_answer(&mut alone);
     assert_eq!(status, 400, "{head}");
-    assert!((3..10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(
+        (3..10).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
     let mut long = begin(5000).unwrap();
     assert_eq!(read_answer(&mut long).0, 413);
 
@@ -396,14 +535,21 @@ fn a_guests_slow_uploads_shut_nobody_out() {
              X-Forwarded-For: {address}\r\nContent-Type: audio/mpeg\r\nContent-Length: 190000000\r\n\r\n"
         );
         let mut stream = TcpStream::connect(server.address).ok()?;
-        stream.write_all(&[head.as_bytes(), &[b'x'; 1000]].concat()).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .write_all(&[head.as_bytes(), &[b'x'; 1000]].concat())
+            .ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         Some(stream)
     };
     let mut own: Vec<TcpStream> = (0..2).filter_map(|_| begin("192.0.2.1")).collect();
     std::thread::sleep(Duration::from_secs(1));
     let (status, head, _) = read_answer(&mut begin("192.0.2.1").unwrap());
-    assert!(status == 503 && head.contains("retry-after: "), "the third of one guest: {head}");
+    assert!(
+        status == 503 && head.contains("retry-after: "),
+        "the third of one guest: {head}"
+    );
     let begun = Instant::now();
     let mut slow: Vec<TcpStream> = Vec::new();
     let mut longest = Duration::ZERO;
@@ -422,16 +568,26 @@ fn a_guests_slow_uploads_shut_nobody_out() {
     }
     // An owner's file is listened to meanwhile.
     let music = fs::read(sandbox.path("music/metal/muldjord-chaos-god.mp3")).unwrap();
-    let (status, _, answer) =
-        server.send("POST", "/api/v1/files/similar?limit=1", "Content-Type: audio/mpeg\r\n", &music);
+    let (status, _, answer) = server.send(
+        "POST",
+        "/api/v1/files/similar?limit=1",
+        "Content-Type: audio/mpeg\r\n",
+        &music,
+    );
     assert_eq!(status, 200, "{}", text(&answer));
     // Who sends too slowly is not waited for.
     let (status, head, answer) = read_answer(&mut own[0]);
-    assert!(status == 400 && text(&answer).contains("too slowly"), "{head} {}", text(&answer));
+    assert!(
+        status == 400 && text(&answer).contains("too slowly"),
+        "{head} {}",
+        text(&answer)
+    );
     assert!(begun.elapsed().as_secs() >= 8, "{:?}", begun.elapsed());
     // Then there is a place again.
     assert!(begin("192.0.2.1").is_some_and(|mut stream| {
-        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
         read_answer(&mut stream).0 == 0
     }));
 }
@@ -443,7 +599,12 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
     let host = server.address.to_string();
-    let good = || server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}], "limit": 1}));
+    let good = || {
+        server.good(
+            "/api/v1/similar",
+            &json!({"seeds": [{"id": 1}], "limit": 1}),
+        )
+    };
     let expected = good();
     for (what, request, allowed) in hostile(&host, &server.token) {
         let (status, head, body) = server.raw(&request);
@@ -456,8 +617,14 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
         assert!(!head.to_ascii_lowercase().contains("set-cookie"), "{what}");
         if status >= 400 && head.contains("application/problem+json") {
             let problem: Value = serde_json::from_slice(&body).unwrap();
-            assert!(!problem["detail"].as_str().unwrap().is_empty(), "{what}: {problem}");
-            assert!(!problem["next"].as_str().unwrap().is_empty(), "{what}: {problem}");
+            assert!(
+                !problem["detail"].as_str().unwrap().is_empty(),
+                "{what}: {problem}"
+            );
+            assert!(
+                !problem["next"].as_str().unwrap().is_empty(),
+                "{what}: {problem}"
+            );
         }
         assert_eq!(good(), expected, "after: {what}");
     }
@@ -466,12 +633,21 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     let wrong = format!(
         "GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer wrong\r\nConnection: close\r\n\r\n"
     );
-    let last = (0..7).map(|_| server.raw(wrong.as_bytes())).fold(None, |_, answer| Some(answer)).unwrap();
-    assert!(last.0 == 429 && last.1.contains("retry-after: "), "{}", last.1);
+    let last = (0..7)
+        .map(|_| server.raw(wrong.as_bytes()))
+        .fold(None, |_, answer| Some(answer))
+        .unwrap();
+    assert!(
+        last.0 == 429 && last.1.contains("retry-after: "),
+        "{}",
+        last.1
+    );
     assert_eq!(good(), expected);
 
     // Many connections that say nothing, and some that stop in the middle of a body.
-    let idle: Vec<TcpStream> = (0..1000).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    let idle: Vec<TcpStream> = (0..1000)
+        .filter_map(|_| TcpStream::connect(server.address).ok())
+        .collect();
     assert_eq!(idle.len(), 1000);
     assert_eq!(good(), expected, "beside 1000 idle connections");
     drop(idle);
@@ -492,7 +668,10 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     let mut slow = server.connect();
     let start = Instant::now();
     let mut ended = false;
-    for byte in b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n".iter().cycle() {
+    for byte in b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n"
+        .iter()
+        .cycle()
+    {
         if slow.write_all(&[*byte]).is_err() || start.elapsed() > Duration::from_secs(20) {
             ended = start.elapsed() <= Duration::from_secs(20);
             break;
@@ -503,8 +682,15 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     assert_eq!(good(), expected, "after a slow head");
     // Nor a body longer than thirty.
     let (status, head, _) = read_answer(&mut unfinished[0]);
-    assert!(status == 503 && head.contains("retry-after: "), "{status} {head}");
-    assert!((25..36).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(
+        status == 503 && head.contains("retry-after: "),
+        "{status} {head}"
+    );
+    assert!(
+        (25..36).contains(&begun.elapsed().as_secs()),
+        "{:?}",
+        begun.elapsed()
+    );
     drop(unfinished);
     let said = server.said.lock().unwrap().clone();
     assert!(!said.contains(&server.token), "no token in what it says");
@@ -519,16 +705,25 @@ struct Browser<'a> {
 impl<'a> Browser<'a> {
     fn sign_in(server: &'a Server, session: &Value) -> Result<Self, u16> {
         let (status, head) = sign_in_from(server, "", "", session);
-        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        let cookie = head
+            .lines()
+            .find_map(|line| line.strip_prefix("set-cookie: "));
         match (status, cookie) {
-            (204, Some(cookie)) => Ok(Self { server, cookie: cookie.to_owned() }),
+            (204, Some(cookie)) => Ok(Self {
+                server,
+                cookie: cookie.to_owned(),
+            }),
             _ => Err(status),
         }
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let (host, cookie) = (self.server.address, self.cookie.split(';').next().unwrap());
-        let body = if method == "GET" { String::new() } else { body.to_string() };
+        let body = if method == "GET" {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let request = format!(
             "{method} /api/v1/{path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nCookie: {cookie}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -542,10 +737,20 @@ impl<'a> Browser<'a> {
 fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--no-watch", "--folder", music.to_str().unwrap()]);
+    let server = Server::start(
+        &sandbox,
+        &["--no-watch", "--folder", music.to_str().unwrap()],
+    );
     let own = Browser::sign_in(&server, &json!({"token": server.token, "stay": true})).unwrap();
-    assert!(own.cookie.contains("; Max-Age="), "stays signed in: {}", own.cookie);
-    assert_eq!(own.ask("GET", "devices", &Value::Null), (200, json!({"rights": "change"})));
+    assert!(
+        own.cookie.contains("; Max-Age="),
+        "stays signed in: {}",
+        own.cookie
+    );
+    assert_eq!(
+        own.ask("GET", "devices", &Value::Null),
+        (200, json!({"rights": "change"}))
+    );
 
     let code = |rights: &str| {
         let (status, given) = own.ask("POST", "devices", &json!({"rights": rights}));
@@ -555,14 +760,28 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     let first = code("change");
     let other = Browser::sign_in(&server, &json!({"code": first})).unwrap();
     assert!(!other.cookie.contains("Max-Age"), "{}", other.cookie);
-    assert_eq!(other.ask("GET", "devices", &Value::Null).1["rights"], "change");
-    assert_eq!(Browser::sign_in(&server, &json!({"code": first})).err(), Some(401), "good once");
+    assert_eq!(
+        other.ask("GET", "devices", &Value::Null).1["rights"],
+        "change"
+    );
+    assert_eq!(
+        Browser::sign_in(&server, &json!({"code": first})).err(),
+        Some(401),
+        "good once"
+    );
 
     let guest = Browser::sign_in(&server, &json!({"code": code("listen")})).unwrap();
-    assert_eq!(guest.ask("GET", "devices", &Value::Null).1["rights"], "listen");
+    assert_eq!(
+        guest.ask("GET", "devices", &Value::Null).1["rights"],
+        "listen"
+    );
     let question = json!({"seeds": [{"id": 1}]});
     assert_eq!(guest.ask("POST", "similar", &question).0, 200);
-    assert_eq!(guest.ask("POST", "mix", &question).0, 200, "its radio plays on");
+    assert_eq!(
+        guest.ask("POST", "mix", &question).0,
+        200,
+        "its radio plays on"
+    );
     assert_eq!(guest.ask("GET", "lists", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "tracks/1/audio", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "scan", &Value::Null).0, 200);
@@ -581,19 +800,40 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     ] {
         let (status, problem) = guest.ask(method, path, &body);
         assert_eq!(status, 403, "{method} {path}: {problem}");
-        assert!(problem["detail"].as_str().unwrap().contains("to listen"), "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("to listen"),
+            "{problem}"
+        );
     }
-    assert_eq!(own.ask("POST", "labels", &json!({"tracks": [1], "genre": "Metal"})).0, 200);
+    assert_eq!(
+        own.ask("POST", "labels", &json!({"tracks": [1], "genre": "Metal"}))
+            .0,
+        200
+    );
 
     // Guessing ends before it can succeed.
     let good = code("change");
-    let wrong = if good == "000 000" { "000 001" } else { "000 000" };
+    let wrong = if good == "000 000" {
+        "000 001"
+    } else {
+        "000 000"
+    };
     for _ in 0..5 {
-        assert!(matches!(Browser::sign_in(&server, &json!({"code": wrong})).err(), Some(401 | 429)));
+        assert!(matches!(
+            Browser::sign_in(&server, &json!({"code": wrong})).err(),
+            Some(401 | 429)
+        ));
     }
-    assert_eq!(Browser::sign_in(&server, &json!({"code": good})).err(), Some(429));
+    assert_eq!(
+        Browser::sign_in(&server, &json!({"code": good})).err(),
+        Some(429)
+    );
     for wrong in [json!({}), json!({"code": "1", "token": "x"})] {
-        assert_eq!(Browser::sign_in(&server, &wrong).err(), Some(400), "{wrong}");
+        assert_eq!(
+            Browser::sign_in(&server, &wrong).err(),
+            Some(400),
+            "{wrong}"
+        );
     }
 }
 
@@ -608,14 +848,24 @@ fn own_address() -> Option<std::net::IpAddr> {
 fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
-    let variables =
-        [("VOISIN_SERVE_LAN", "true".as_ref()), ("VOISIN_SERVE_ALLOW_HOST", "music.box,a.b".as_ref())];
+    let variables = [
+        ("VOISIN_SERVE_LAN", "true".as_ref()),
+        ("VOISIN_SERVE_ALLOW_HOST", "music.box,a.b".as_ref()),
+    ];
     let mut server = Server::start_with(&sandbox, &[], &variables);
     let line = server.lines.next().unwrap().unwrap();
-    let code = line.split("type ").nth(1).unwrap().split(" (").next().unwrap().to_owned();
+    let code = line
+        .split("type ")
+        .nth(1)
+        .unwrap()
+        .split(" (")
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(line.contains("good once"), "{line}");
     let ask = |server: &Server, host: &str| {
-        let request = format!("GET /api/v1/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET /api/v1/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         server.raw(request.as_bytes()).0
     };
     for host in ["music.box", "a.b", "localhost"] {
@@ -633,7 +883,9 @@ fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in()
     }
     assert!(Browser::sign_in(&server, &json!({"code": code})).is_ok());
     let said = |words: &str| server.said.lock().unwrap().contains(words);
-    until("it warns", || said("every machine of this network") && said("nothing is encrypted"));
+    until("it warns", || {
+        said("every machine of this network") && said("nothing is encrypted")
+    });
     let refused = sandbox.run(["serve", "--lan", "--no-token"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 }
@@ -652,7 +904,10 @@ fn every_option_can_be_a_variable() {
             ("VOISIN_SERVE_NO_WATCH", "true".as_ref()),
             ("VOISIN_SERVE_TOKEN_FILE", token.as_os_str()),
             ("VOISIN_SERVE_BASE_PATH", "/v".as_ref()),
-            ("VOISIN_SERVE_ALLOW_ORIGIN", "https://music.example".as_ref()),
+            (
+                "VOISIN_SERVE_ALLOW_ORIGIN",
+                "https://music.example".as_ref(),
+            ),
         ],
     );
     let token = std::fs::read_to_string(token).unwrap();
@@ -664,11 +919,22 @@ fn every_option_can_be_a_variable() {
     let (status, head, body) = server.raw(request.as_bytes());
     assert_eq!(status, 202, "{head} {}", text(&body));
     let help = text(&sandbox.run(["serve", "--help"]).stdout);
-    for option in help.lines().filter_map(|line| line.trim().strip_prefix("--")) {
+    for option in help
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--"))
+    {
         let name = option.split([' ', '[']).next().unwrap();
-        let variable = format!("VOISIN_SERVE_{}", name.to_ascii_uppercase().replace('-', "_"));
+        let variable = format!(
+            "VOISIN_SERVE_{}",
+            name.to_ascii_uppercase().replace('-', "_")
+        );
         let is_of_serve = !["backend", "show-token", "hash-password"].contains(&name)
-            && help.find("Global").is_none_or(|all| help.find(option).unwrap() < all);
-        assert!(!is_of_serve || help.replace(['\n', ' '], "").contains(&variable), "{name}");
+            && help
+                .find("Global")
+                .is_none_or(|all| help.find(option).unwrap() < all);
+        assert!(
+            !is_of_serve || help.replace(['\n', ' '], "").contains(&variable),
+            "{name}"
+        );
     }
 }

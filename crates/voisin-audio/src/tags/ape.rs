@@ -26,14 +26,18 @@ pub(super) struct Trailing {
 
 /// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order.
 pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
-    let mut found = Trailing { audio: file.metadata()?.len(), ..Trailing::default() };
+    let mut found = Trailing {
+        audio: file.metadata()?.len(),
+        ..Trailing::default()
+    };
     loop {
         let end = found.audio;
         let room = end.saturating_sub(audio);
         if room >= V1 && found.v1.is_none() {
             let tag = read(file, end - V1, V1)?;
             // An APE tag's own mark has these letters too.
-            let is_mark = read(file, (end - V1).saturating_sub(3), 3)? == b"APE" && tag.starts_with(b"TAGEX");
+            let is_mark =
+                read(file, (end - V1).saturating_sub(3), 3)? == b"APE" && tag.starts_with(b"TAGEX");
             if tag.starts_with(b"TAG") && !is_mark {
                 found.v1 = Some(tag);
                 found.audio -= V1;
@@ -41,9 +45,16 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
         }
         let footer = read(file, found.audio.saturating_sub(MARK as u64), MARK as u64)?;
         if footer.starts_with(b"APETAGEX") && footer.len() == MARK {
-            let header = if footer[23] & 0x80 != 0 { MARK as u64 } else { 0 };
+            let header = if footer[23] & 0x80 != 0 {
+                MARK as u64
+            } else {
+                0
+            };
             let size = u64::from(little(&footer[12..])) + header;
-            if size <= found.audio.saturating_sub(audio) && size <= id3::MOST as u64 && size >= MARK as u64 {
+            if size <= found.audio.saturating_sub(audio)
+                && size <= id3::MOST as u64
+                && size >= MARK as u64
+            {
                 found.audio -= size;
                 let tag = read(file, found.audio, size)?;
                 found.ape.push((found.audio, tag));
@@ -51,8 +62,12 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
         }
         let trailer = read(file, found.audio.saturating_sub(15), 15)?;
         if trailer.ends_with(b"LYRICS200") {
-            let size = std::str::from_utf8(&trailer[..6]).ok().and_then(|digits| digits.parse::<u64>().ok());
-            let size = size.map(|size| size + 15).filter(|size| *size <= found.audio.saturating_sub(audio));
+            let size = std::str::from_utf8(&trailer[..6])
+                .ok()
+                .and_then(|digits| digits.parse::<u64>().ok());
+            let size = size
+                .map(|size| size + 15)
+                .filter(|size| *size <= found.audio.saturating_sub(audio));
             found.audio -= size.unwrap_or(0);
         }
         if found.audio == end {
@@ -69,7 +84,9 @@ fn read(file: &mut File, at: u64, length: u64) -> io::Result<Vec<u8>> {
 }
 
 pub(super) fn little(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 /// The items of a tag and where they end.
@@ -80,7 +97,11 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let damaged = || "its APE tag is damaged: mend it with a tag editor first".to_owned();
     let end = tag.len().checked_sub(MARK).ok_or_else(damaged)?;
     let count = little(&tag[end + 16..]);
-    let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK { MARK } else { 0 };
+    let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK {
+        MARK
+    } else {
+        0
+    };
     let mut items = Vec::new();
     while at < end {
         let size = little(&tag[at..]) as usize;
@@ -91,7 +112,12 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
         if next > end {
             return Err(damaged());
         }
-        items.push(TagItem { start: at, end: next, field: field(&name), name: format!("item {name}") });
+        items.push(TagItem {
+            start: at,
+            end: next,
+            field: field(&name),
+            name: format!("item {name}"),
+        });
         at = next;
     }
     if items.len() as u32 != count {
@@ -110,7 +136,9 @@ fn key(field: TagField) -> &'static str {
 }
 
 fn field(name: &str) -> Option<TagField> {
-    TagField::ALL.into_iter().find(|&field| key(field).eq_ignore_ascii_case(name))
+    TagField::ALL
+        .into_iter()
+        .find(|&field| key(field).eq_ignore_ascii_case(name))
 }
 
 /// The changes that give a tag the edited fields and keep everything else.
@@ -125,17 +153,29 @@ pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String
         }
         let value = edit.values.join("\0");
         let size = (value.len() as u32).to_le_bytes();
-        [&size[..], &[0; 4], key(edit.field).as_bytes(), &[0], value.as_bytes()].concat()
+        [
+            &size[..],
+            &[0; 4],
+            key(edit.field).as_bytes(),
+            &[0],
+            value.as_bytes(),
+        ]
+        .concat()
     };
     let mut splices = replace(&items, end, edits, item);
     if splices.is_empty() {
         return Ok(splices);
     }
-    let removed = items.iter().filter(|item| edits.iter().any(|edit| item.field == Some(edit.field))).count();
+    let removed = items
+        .iter()
+        .filter(|item| edits.iter().any(|edit| item.field == Some(edit.field)))
+        .count();
     let added = edits.iter().filter(|edit| !edit.values.is_empty()).count();
     let size = i64::from(little(&tag[end + 12..])) + growth(&splices);
     let size = u32::try_from(size).map_err(|_| "its APE tag would be larger than any may be")?;
-    let numbers = [size, (items.len() - removed + added) as u32].map(u32::to_le_bytes).concat();
+    let numbers = [size, (items.len() - removed + added) as u32]
+        .map(u32::to_le_bytes)
+        .concat();
     let has_header = tag.starts_with(b"APETAGEX") && end >= MARK;
     for mark in has_header.then_some(0).into_iter().chain([end]) {
         splices.push(Splice::new(mark + 12, 8, numbers.clone()));
@@ -147,8 +187,16 @@ pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String
 pub(super) fn v1_comment(tag: &[u8]) -> Option<String> {
     let comment = tag.get(97..127)?;
     // The last two bytes are a zero and the track's number where that is given.
-    let comment = if comment[28] == 0 { &comment[..28] } else { comment };
-    let text: String = comment.iter().take_while(|&&byte| byte != 0).map(|&byte| char::from(byte)).collect();
+    let comment = if comment[28] == 0 {
+        &comment[..28]
+    } else {
+        comment
+    };
+    let text: String = comment
+        .iter()
+        .take_while(|&&byte| byte != 0)
+        .map(|&byte| char::from(byte))
+        .collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }

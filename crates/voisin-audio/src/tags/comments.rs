@@ -35,11 +35,27 @@ pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
         let start = end;
         end = sized(start).ok_or(cut)?;
         let comment = &list[start + 4..end];
-        let name = comment.split(|&byte| byte == b'=').next().unwrap_or_default();
-        let field = if name.len() < comment.len() { field(name) } else { None };
-        items.push(TagItem { start, end, field, name: format!("comment {}", name.escape_ascii()) });
+        let name = comment
+            .split(|&byte| byte == b'=')
+            .next()
+            .unwrap_or_default();
+        let field = if name.len() < comment.len() {
+            field(name)
+        } else {
+            None
+        };
+        items.push(TagItem {
+            start,
+            end,
+            field,
+            name: format!("comment {}", name.escape_ascii()),
+        });
     }
-    Ok(Comments { items, count_at, end })
+    Ok(Comments {
+        items,
+        count_at,
+        end,
+    })
 }
 
 const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
@@ -58,7 +74,9 @@ fn names(field: TagField, opus: bool) -> &'static [&'static str] {
 
 fn field(name: &[u8]) -> Option<TagField> {
     let is_name = |other: &&'static str| other.as_bytes().eq_ignore_ascii_case(name);
-    TagField::ALL.into_iter().find(|&field| names(field, false).iter().any(is_name))
+    TagField::ALL
+        .into_iter()
+        .find(|&field| names(field, false).iter().any(is_name))
 }
 
 /// A comment for each value.
@@ -86,20 +104,28 @@ fn sized(text: &str) -> Vec<u8> {
 /// The list is cut off; in words.
 pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let comments = parse(list)?;
-    let mut splices = replace(&comments.items, comments.end, edits, |edit| made(edit, opus));
+    let mut splices = replace(&comments.items, comments.end, edits, |edit| {
+        made(edit, opus)
+    });
     let is_edited = |item: &&TagItem| edits.iter().any(|edit| item.field == Some(edit.field));
     let kept = comments.items.len() - comments.items.iter().filter(is_edited).count();
     let count = kept + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
     if !splices.is_empty() {
-        splices.push(Splice::new(comments.count_at, 4, (count as u32).to_le_bytes().to_vec()));
+        splices.push(Splice::new(
+            comments.count_at,
+            4,
+            (count as u32).to_le_bytes().to_vec(),
+        ));
     }
     Ok(splices)
 }
 
 /// A list of these fields, and of others by their names.
 pub(super) fn new_list(edits: &[&TagEdit], others: &[(&str, String)]) -> Vec<u8> {
-    let mut all: Vec<u8> =
-        others.iter().flat_map(|(name, value)| sized(&format!("{name}={value}"))).collect();
+    let mut all: Vec<u8> = others
+        .iter()
+        .flat_map(|(name, value)| sized(&format!("{name}={value}")))
+        .collect();
     all.extend(edits.iter().flat_map(|edit| made(edit, false)));
     let count = others.len() + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
     [&sized("voisin")[..], &(count as u32).to_le_bytes(), &all].concat()

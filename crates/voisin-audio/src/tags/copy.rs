@@ -42,7 +42,8 @@ impl Copy {
         #[cfg(not(unix))]
         {
             let _ = target;
-            copy.set_permissions(before.permissions()).map_err(|error| error.to_string())
+            copy.set_permissions(before.permissions())
+                .map_err(|error| error.to_string())
         }
     }
 
@@ -52,7 +53,12 @@ impl Copy {
     }
 
     /// Puts the copy in the file's place, if nobody changed the file meanwhile.
-    pub(super) fn replace(mut self, target: &Path, before: &Metadata, keep_mtime: bool) -> io::Result<()> {
+    pub(super) fn replace(
+        mut self,
+        target: &Path,
+        before: &Metadata,
+        keep_mtime: bool,
+    ) -> io::Result<()> {
         // A link that took its place is not followed: what it leads to is another file.
         let now = std::fs::symlink_metadata(target)?;
         let is_same = regular_file::is_same(&now, before)
@@ -104,8 +110,12 @@ mod unix {
     use xattr::FileExt as _;
 
     /// What the system itself says of a file's contents or of the program that made it, and what would be wrong of new ones.
-    const OF_THE_SYSTEM: [&str; 4] =
-        ["security.capability", "security.evm", "security.ima", "com.apple.provenance"];
+    const OF_THE_SYSTEM: [&str; 4] = [
+        "security.capability",
+        "security.evm",
+        "security.ima",
+        "com.apple.provenance",
+    ];
 
     /// When contents, attributes, owner, rights or names changed last.
     pub(super) fn changed_at(metadata: &Metadata) -> (i64, i64) {
@@ -127,7 +137,8 @@ mod unix {
     /// The rights of owner, group and others; a program's right to run as another user goes.
     pub(super) fn keep_mode(copy: &File, before: &Metadata) -> Result<(), String> {
         let mode = Permissions::from_mode(before.mode() & 0o1777);
-        copy.set_permissions(mode).map_err(|error| format!("its rights cannot be kept: {error}"))
+        copy.set_permissions(mode)
+            .map_err(|error| format!("its rights cannot be kept: {error}"))
     }
 
     /// The extended attributes of a file, access control lists of Linux among them; none where the file system has none.
@@ -153,7 +164,10 @@ mod unix {
     /// Takes away what the copy has of its folder alone, such as an access control list for new files, too.
     pub(super) fn keep_attributes(copy: &File, original: &File) -> Result<(), String> {
         let failed = |error: io::Error| format!("its extended attributes cannot be read: {error}");
-        let (wanted, there) = (attributes(original).map_err(failed)?, attributes(copy).map_err(failed)?);
+        let (wanted, there) = (
+            attributes(original).map_err(failed)?,
+            attributes(copy).map_err(failed)?,
+        );
         for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
             copy.remove_xattr(name).map_err(|error| {
                 format!(
@@ -162,9 +176,15 @@ mod unix {
                 )
             })?;
         }
-        for (name, value) in wanted.iter().filter(|(name, value)| there.get(*name) != Some(*value)) {
+        for (name, value) in wanted
+            .iter()
+            .filter(|(name, value)| there.get(*name) != Some(*value))
+        {
             copy.set_xattr(name, value).map_err(|error| {
-                format!("its extended attribute {} cannot be kept: {error}", name.display())
+                format!(
+                    "its extended attribute {} cannot be kept: {error}",
+                    name.display()
+                )
             })?;
         }
         Ok(())

@@ -35,8 +35,11 @@ impl MetadataBlock {
     /// What the block holds.
     pub(super) fn read(&self, file: &mut File) -> Result<Vec<u8>, String> {
         let mut content = Vec::new();
-        file.seek(SeekFrom::Start(self.at + HEADER)).map_err(|error| error.to_string())?;
-        file.take(self.size).read_to_end(&mut content).map_err(|error| error.to_string())?;
+        file.seek(SeekFrom::Start(self.at + HEADER))
+            .map_err(|error| error.to_string())?;
+        file.take(self.size)
+            .read_to_end(&mut content)
+            .map_err(|error| error.to_string())?;
         Ok(content)
     }
 }
@@ -54,7 +57,9 @@ pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, 
     file.seek(SeekFrom::Start(start)).map_err(text)?;
     read_up_to(file, &mut mark).map_err(text)?;
     if mark != *b"fLaC" {
-        return Err(format!("its FLAC stream does not begin at byte {start}, behind its ID3v2 tag"));
+        return Err(format!(
+            "its FLAC stream does not begin at byte {start}, behind its ID3v2 tag"
+        ));
     }
     let mut blocks: Vec<MetadataBlock> = Vec::new();
     let mut at = start + 4;
@@ -63,10 +68,19 @@ pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, 
         file.seek(SeekFrom::Start(at)).map_err(text)?;
         let n = read_up_to(file, &mut header).map_err(text)?;
         let [kind, size @ ..] = header;
-        let size = size.iter().fold(0, |size, &byte| size << 8 | u64::from(byte));
-        let block = MetadataBlock { at, kind: kind & !LAST, is_last: kind & LAST != 0, size };
+        let size = size
+            .iter()
+            .fold(0, |size, &byte| size << 8 | u64::from(byte));
+        let block = MetadataBlock {
+            at,
+            kind: kind & !LAST,
+            is_last: kind & LAST != 0,
+            size,
+        };
         if n < header.len() || block.end() > length || block.kind == INVALID {
-            return Err(format!("its FLAC metadata block at byte {at} is damaged or cut off"));
+            return Err(format!(
+                "its FLAC metadata block at byte {at} is damaged or cut off"
+            ));
         }
         at = block.end();
         blocks.push(block);
@@ -95,18 +109,36 @@ pub(super) fn edit(
         has_comments = true;
         let changes = comments::edit(&block.read(file)?, edits, false)?;
         let size = size(block.size.saturating_add_signed(growth(&changes)))?;
-        splices.push(Splice { at: block.at + 1, removed: 3, put: size });
-        splices.extend(changes.into_iter().map(|change| change.moved(block.at + HEADER)));
+        splices.push(Splice {
+            at: block.at + 1,
+            removed: 3,
+            put: size,
+        });
+        splices.extend(
+            changes
+                .into_iter()
+                .map(|change| change.moved(block.at + HEADER)),
+        );
     }
     let first = &blocks[0];
     if !has_comments {
-        let others: Vec<_> =
-            carried(present, edits).into_iter().map(|(_, name, value)| (name, value)).collect();
+        let others: Vec<_> = carried(present, edits)
+            .into_iter()
+            .map(|(_, name, value)| (name, value))
+            .collect();
         let list = comments::new_list(edits, &others);
         let last = if first.is_last { LAST } else { 0 };
         let header = [vec![COMMENTS | last], size(list.len() as u64)?].concat();
-        splices.push(Splice { at: first.at, removed: 1, put: vec![STREAMINFO] });
-        splices.push(Splice { at: first.end(), removed: 0, put: [header, list].concat() });
+        splices.push(Splice {
+            at: first.at,
+            removed: 1,
+            put: vec![STREAMINFO],
+        });
+        splices.push(Splice {
+            at: first.end(),
+            removed: 0,
+            put: [header, list].concat(),
+        });
     }
     Ok(splices)
 }

@@ -25,16 +25,31 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
         )
     };
     let size = id3::body_size(tag).ok_or("its ID3v2 tag has no header that makes sense")?;
-    let body = tag.get(HEADER..HEADER + size).ok_or("its ID3v2 tag is cut off: get a whole copy first")?;
+    let body = tag
+        .get(HEADER..HEADER + size)
+        .ok_or("its ID3v2 tag is cut off: get a whole copy first")?;
     let version = tag[3];
     let flags = tag[5];
     if version == 2 && flags & EXTENDED != 0 {
         return Err("its ID3v2.2 tag is compressed, in a way that was never defined".to_owned());
     }
     let is_stuffed = version < 4 && flags & UNSYNCHRONISED != 0;
-    let plain = if is_stuffed { id3::resynchronised(body) } else { body.to_vec() };
-    let mut places = RawPlaces { raw: body, is_stuffed, raw_at: 0, plain_at: 0 };
-    let extended = if flags & EXTENDED != 0 && version > 2 { extended(version, &plain)? } else { 0 };
+    let plain = if is_stuffed {
+        id3::resynchronised(body)
+    } else {
+        body.to_vec()
+    };
+    let mut places = RawPlaces {
+        raw: body,
+        is_stuffed,
+        raw_at: 0,
+        plain_at: 0,
+    };
+    let extended = if flags & EXTENDED != 0 && version > 2 {
+        extended(version, &plain)?
+    } else {
+        0
+    };
     let mut rest = &plain[extended..];
     let mut items = Vec::new();
     let mut end = places.raw_of(extended);
@@ -47,14 +62,25 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
             byte.is_ascii_uppercase() || byte.is_ascii_digit() || i == 3 && matches!(byte, 0 | b' ')
         };
         if !id.iter().enumerate().all(is_name) {
-            return Err(damaged(HEADER + start, &format!("\"{}\"", id.escape_ascii())));
+            return Err(damaged(
+                HEADER + start,
+                &format!("\"{}\"", id.escape_ascii()),
+            ));
         }
-        let name = String::from_utf8_lossy(id).trim_end_matches(['\0', ' ']).to_owned();
+        let name = String::from_utf8_lossy(id)
+            .trim_end_matches(['\0', ' '])
+            .to_owned();
         if version == 4 && frame.header[4..8].iter().any(|byte| byte & 0x80 != 0) {
-            return Err(damaged(HEADER + start, &format!("a {name} whose size is not in seven bits a byte")));
+            return Err(damaged(
+                HEADER + start,
+                &format!("a {name} whose size is not in seven bits a byte"),
+            ));
         }
         if frame.is_cut {
-            return Err(damaged(HEADER + start, &format!("a {name} that is longer than the tag")));
+            return Err(damaged(
+                HEADER + start,
+                &format!("a {name} that is longer than the tag"),
+            ));
         }
         let field = field(version, flags, &name, &frame);
         items.push(TagItem {
@@ -65,7 +91,10 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
         });
     }
     if let Some(odd) = rest.iter().position(|&byte| byte != 0) {
-        return Err(damaged(HEADER + end, &format!("{odd} zeros and then others")));
+        return Err(damaged(
+            HEADER + end,
+            &format!("{odd} zeros and then others"),
+        ));
     }
     Ok((items, HEADER + end))
 }
@@ -85,7 +114,8 @@ fn extended(version: u8, plain: &[u8]) -> Result<usize, String> {
     }
     if has_checksum {
         return Err(
-            "its ID3v2 tag has a checksum of its frames, which would not be theirs any more".to_owned()
+            "its ID3v2 tag has a checksum of its frames, which would not be theirs any more"
+                .to_owned(),
         );
     }
     Ok(size)
@@ -106,7 +136,8 @@ impl RawPlaces<'_> {
             return plain;
         }
         while self.plain_at < plain {
-            let is_stuffing_next = self.raw[self.raw_at] == 0xff && self.raw.get(self.raw_at + 1) == Some(&0);
+            let is_stuffing_next =
+                self.raw[self.raw_at] == 0xff && self.raw.get(self.raw_at + 1) == Some(&0);
             self.raw_at += 1 + usize::from(is_stuffing_next);
             self.plain_at += 1;
         }
@@ -123,14 +154,25 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
             let content = frame.content(version, flags & UNSYNCHRONISED != 0, LONGEST_TEXT)?;
             let (&encoding, text) = content.split_first()?;
             let wide = |from: fn([u8; 2]) -> u16, text: &[u8]| -> Vec<u16> {
-                text.as_chunks().0.iter().map(|unit| from(*unit)).take_while(|&unit| unit != 0).collect()
+                text.as_chunks()
+                    .0
+                    .iter()
+                    .map(|unit| from(*unit))
+                    .take_while(|&unit| unit != 0)
+                    .collect()
             };
             let description: Vec<u16> = match (encoding, text) {
                 (1, [0xff, 0xfe, text @ ..]) => wide(u16::from_le_bytes, text),
                 (1, [0xfe, 0xff, text @ ..]) | (1 | 2, text) => wide(u16::from_be_bytes, text),
-                _ => text.iter().take_while(|&&byte| byte != 0).map(|&byte| byte.into()).collect(),
+                _ => text
+                    .iter()
+                    .take_while(|&&byte| byte != 0)
+                    .map(|&byte| byte.into())
+                    .collect(),
             };
-            String::from_utf16_lossy(&description).eq_ignore_ascii_case(GAIN).then_some(TagField::ReplayGain)
+            String::from_utf16_lossy(&description)
+                .eq_ignore_ascii_case(GAIN)
+                .then_some(TagField::ReplayGain)
         }
         _ => None,
     }
@@ -169,7 +211,8 @@ pub(super) fn has_footer(tag: &[u8]) -> bool {
 
 fn in_header(size: i64) -> Result<[u8; 4], String> {
     let size = u32::try_from(size).ok().filter(|size| *size < 1 << 28);
-    size.map(id3::in_seven_bits).ok_or_else(|| "its ID3v2 tag would be larger than any may be".to_owned())
+    size.map(id3::in_seven_bits)
+        .ok_or_else(|| "its ID3v2 tag would be larger than any may be".to_owned())
 }
 
 /// A frame with a NUL between values; none where there are none.
@@ -192,7 +235,11 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
     // The encoding, said once.
     body.extend(&value[usize::from(!body.is_empty())..]);
     let whole = framed(version, id[usize::from(version > 2)], &body);
-    if version < 4 && flags & UNSYNCHRONISED != 0 { stuffed(&whole) } else { whole }
+    if version < 4 && flags & UNSYNCHRONISED != 0 {
+        stuffed(&whole)
+    } else {
+        whole
+    }
 }
 
 /// The encoding's number and the text in it: UTF-8 in version 2.4, UTF-16 before.
@@ -201,7 +248,9 @@ fn text(version: u8, text: &str) -> Vec<u8> {
         return [&[3], text.as_bytes()].concat();
     }
     let units = std::iter::once(0xfeff).chain(text.encode_utf16());
-    std::iter::once(1).chain(units.flat_map(u16::to_le_bytes)).collect()
+    std::iter::once(1)
+        .chain(units.flat_map(u16::to_le_bytes))
+        .collect()
 }
 
 fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
@@ -218,7 +267,11 @@ fn stuffed(bytes: &[u8]) -> Vec<u8> {
     let mut all = Vec::with_capacity(bytes.len() + 8);
     for (i, &byte) in bytes.iter().enumerate() {
         all.push(byte);
-        if byte == 0xff && bytes.get(i + 1).is_none_or(|&next| next == 0 || next >= 0xe0) {
+        if byte == 0xff
+            && bytes
+                .get(i + 1)
+                .is_none_or(|&next| next == 0 || next >= 0xe0)
+        {
             all.push(0);
         }
     }
@@ -241,7 +294,11 @@ pub(super) fn new_tag(
     }
     if let Some(comment) = comment {
         // Of no known language, without a description.
-        frames.extend(framed(4, "COMM", &[b"\x03XXX\0", comment.as_bytes()].concat()));
+        frames.extend(framed(
+            4,
+            "COMM",
+            &[b"\x03XXX\0", comment.as_bytes()].concat(),
+        ));
     }
     frames.extend(edits.iter().flat_map(|edit| frame(4, 0, edit)));
     let size = in_header(frames.len() as i64)?;
@@ -254,11 +311,19 @@ mod tests {
     use super::*;
 
     fn tag(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
-        [&[b'I', b'D', b'3', version, 0, flags], &id3::in_seven_bits(body.len() as u32)[..], body].concat()
+        [
+            &[b'I', b'D', b'3', version, 0, flags],
+            &id3::in_seven_bits(body.len() as u32)[..],
+            body,
+        ]
+        .concat()
     }
 
     fn genre(values: &[&str]) -> TagEdit {
-        TagEdit { field: TagField::Genre, values: values.iter().map(|&value| value.to_owned()).collect() }
+        TagEdit {
+            field: TagField::Genre,
+            values: values.iter().map(|&value| value.to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -275,7 +340,10 @@ mod tests {
         let written = b"TCON\0\0\0\x05\0\0\x01\xff\0\xfeA\0";
         let expected = [&body[..15], written, &body[27..]].concat();
         assert_eq!(new, tag(3, UNSYNCHRONISED, &expected));
-        assert_eq!(id3::resynchronised(written), b"TCON\0\0\0\x05\0\0\x01\xff\xfeA\0");
+        assert_eq!(
+            id3::resynchronised(written),
+            b"TCON\0\0\0\x05\0\0\x01\xff\xfeA\0"
+        );
     }
 
     #[test]
@@ -286,12 +354,20 @@ mod tests {
         assert_eq!(new[10..32], old[10..32]);
         assert!(new[32..].starts_with(b"TCON\0\0\0\x05") && new.ends_with(&[0; 9]));
         let summed = tag(3, EXTENDED, b"\0\0\0\x0a\x80\0\0\0\0\x09....");
-        assert!(edit(&summed, b"", &[&genre(&["B"])]).unwrap_err().contains("checksum"));
+        assert!(
+            edit(&summed, b"", &[&genre(&["B"])])
+                .unwrap_err()
+                .contains("checksum")
+        );
 
         let frames = b"TIT2\0\0\0\x02\0\0\0A";
         let old = tag(4, FOOTER, frames);
         let footer = [b"3DI\x04\0\x10", &old[6..10]].concat();
-        assert!(edit(&old, &[0xff; HEADER], &[&genre(&["Dub"])]).unwrap_err().contains("footer"));
+        assert!(
+            edit(&old, &[0xff; HEADER], &[&genre(&["Dub"])])
+                .unwrap_err()
+                .contains("footer")
+        );
         let splices = edit(&old, &footer, &[&genre(&["Dub"])]).unwrap();
         let new = spliced(&[old, footer].concat(), splices).unwrap();
         assert_eq!(new[6..10], new[new.len() - 4..]);
@@ -300,9 +376,15 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_frames_are_refused() {
-        let refused =
-            |version: u8, body: &[u8]| edit(&tag(version, 0, body), b"", &[&genre(&["B"])]).unwrap_err();
-        let picture = [b"APIC\0\0\x2e\xe0\0\0".as_slice(), &[7; 12_000], b"TPE1\0\0\0\x02\0\0\0A"].concat();
+        let refused = |version: u8, body: &[u8]| {
+            edit(&tag(version, 0, body), b"", &[&genre(&["B"])]).unwrap_err()
+        };
+        let picture = [
+            b"APIC\0\0\x2e\xe0\0\0".as_slice(),
+            &[7; 12_000],
+            b"TPE1\0\0\0\x02\0\0\0A",
+        ]
+        .concat();
         assert!(refused(4, &picture).contains("not in seven bits a byte"));
         assert!(refused(3, b"TIT2\0\0\0\x09\0\0\0A").contains("longer than the tag"));
         assert!(refused(3, b"TIT2\0\0\0\x01\0\0\0\0\0x").contains("2 zeros and then others"));
@@ -311,13 +393,30 @@ mod tests {
 
     #[test]
     fn old_versions_keep_their_version() {
-        let old = tag(2, 0, b"TT2\0\0\x02\0ATXX\0\0\x19\0replaygain_track_gain\0-1TCO\0\0\x02\0B");
-        let gain = TagEdit { field: TagField::ReplayGain, values: vec!["-2 dB".to_owned()] };
-        let new = spliced(&old, edit(&old, b"", &[&genre(&["C", "D"]), &gain]).unwrap()).unwrap();
+        let old = tag(
+            2,
+            0,
+            b"TT2\0\0\x02\0ATXX\0\0\x19\0replaygain_track_gain\0-1TCO\0\0\x02\0B",
+        );
+        let gain = TagEdit {
+            field: TagField::ReplayGain,
+            values: vec!["-2 dB".to_owned()],
+        };
+        let new = spliced(
+            &old,
+            edit(&old, b"", &[&genre(&["C", "D"]), &gain]).unwrap(),
+        )
+        .unwrap();
         let (items, _) = parse(&new).unwrap();
         let fields: Vec<_> = items.iter().map(|item| item.field).collect();
-        assert_eq!(fields, [None, Some(TagField::ReplayGain), Some(TagField::Genre)]);
+        assert_eq!(
+            fields,
+            [None, Some(TagField::ReplayGain), Some(TagField::Genre)]
+        );
         assert!(new.ends_with(b"TCO\0\0\x09\x01\xff\xfeC\0\0\0D\0"));
-        assert_eq!(new[..18], [&old[..9], &[new.len() as u8 - 10], &old[10..18]].concat());
+        assert_eq!(
+            new[..18],
+            [&old[..9], &[new.len() as u8 - 10], &old[10..18]].concat()
+        );
     }
 }

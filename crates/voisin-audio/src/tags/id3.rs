@@ -26,17 +26,25 @@ pub(super) const HEADER: usize = 10;
 
 /// The size that a tag's header gives its body (bytes), if these ten bytes are one.
 pub(super) fn body_size(header: &[u8]) -> Option<usize> {
-    let [b'I', b'D', b'3', 2..=4, _, _, size @ ..] = header.get(..HEADER)? else { return None };
+    let [b'I', b'D', b'3', 2..=4, _, _, size @ ..] = header.get(..HEADER)? else {
+        return None;
+    };
     // Seven bits a byte.
-    size.iter().all(|byte| byte & 0x80 == 0).then(|| seven_bits(size))
+    size.iter()
+        .all(|byte| byte & 0x80 == 0)
+        .then(|| seven_bits(size))
 }
 
 pub(super) fn seven_bits(bytes: &[u8]) -> usize {
-    bytes.iter().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f))
+    bytes
+        .iter()
+        .fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f))
 }
 
 pub(super) fn eight_bits(bytes: &[u8]) -> usize {
-    bytes.iter().fold(0, |size, &byte| size << 8 | usize::from(byte))
+    bytes
+        .iter()
+        .fold(0, |size, &byte| size << 8 | usize::from(byte))
 }
 
 /// The tags of a file, where readers look for them: at its start, or in a chunk of a WAV or AIFF file.
@@ -55,7 +63,13 @@ pub(super) struct Id3Tags {
 
 impl Id3Tags {
     fn none() -> Self {
-        Self { tags: Vec::new(), starts: Vec::new(), is_too_large: false, audio: 0, chunks: Vec::new() }
+        Self {
+            tags: Vec::new(),
+            starts: Vec::new(),
+            is_too_large: false,
+            audio: 0,
+            chunks: Vec::new(),
+        }
     }
 }
 
@@ -69,11 +83,15 @@ pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     let n = read_up_to(file, &mut head)?;
     match (&head[..4], &head[8..]) {
         (b"RIFF", b"WAVE") if n == 12 => in_chunks(file, length, false, &mut room, &mut found)?,
-        (b"FORM", b"AIFF" | b"AIFC") if n == 12 => in_chunks(file, length, true, &mut room, &mut found)?,
+        (b"FORM", b"AIFF" | b"AIFC") if n == 12 => {
+            in_chunks(file, length, true, &mut room, &mut found)?
+        }
         _ => {
             let mut at = first_tag(file)?;
             while let Some(start) = at {
-                let Some(end) = read_tag(file, start, length, &mut room, &mut found)? else { break };
+                let Some(end) = read_tag(file, start, length, &mut room, &mut found)? else {
+                    break;
+                };
                 found.audio = end;
                 at = Some(end);
             }
@@ -87,7 +105,9 @@ fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
     let mut start = vec![0; JUNK as usize];
     file.seek(SeekFrom::Start(0))?;
     let n = read_up_to(file, &mut start)?;
-    let place = start[..n].windows(HEADER).position(|bytes| body_size(bytes).is_some());
+    let place = start[..n]
+        .windows(HEADER)
+        .position(|bytes| body_size(bytes).is_some());
     Ok(place.map(|place| place as u64))
 }
 
@@ -104,10 +124,18 @@ fn read_tag(
     if read_up_to(file, &mut header)? < HEADER {
         return Ok(None);
     }
-    let Some(body) = body_size(&header) else { return Ok(None) };
-    let footer = if header[5] & 0x10 != 0 { HEADER as u64 } else { 0 };
+    let Some(body) = body_size(&header) else {
+        return Ok(None);
+    };
+    let footer = if header[5] & 0x10 != 0 {
+        HEADER as u64
+    } else {
+        0
+    };
     let end = start + (HEADER + body) as u64 + footer;
-    let there = length.saturating_sub(start + HEADER as u64).min(body as u64) as usize;
+    let there = length
+        .saturating_sub(start + HEADER as u64)
+        .min(body as u64) as usize;
     if there <= *room {
         *room -= there;
         let mut tag = header.to_vec();
@@ -136,10 +164,20 @@ fn in_chunks(
             break;
         }
         let size = [chunk[4], chunk[5], chunk[6], chunk[7]];
-        let size = u64::from(if big { u32::from_be_bytes(size) } else { u32::from_le_bytes(size) });
+        let size = u64::from(if big {
+            u32::from_be_bytes(size)
+        } else {
+            u32::from_le_bytes(size)
+        });
         if matches!(&chunk[..4], b"ID3 " | b"id3 ") {
             found.chunks.push(position);
-            read_tag(file, position + 8, length.min(position + 8 + size), room, found)?;
+            read_tag(
+                file,
+                position + 8,
+                length.min(position + 8 + size),
+                room,
+                found,
+            )?;
         }
         position += 8 + size + (size & 1);
     }
@@ -152,26 +190,35 @@ fn in_chunks(
 pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
     // The address of a podcast, which programs write as one of two kinds of frame: a parser that takes it for the other
     // finds no frame behind it.
-    let is_read = |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !id.starts_with(b"WFD") && id != b"WFED";
+    let is_read =
+        |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !id.starts_with(b"WFD") && id != b"WFED";
     kept(tag, room, |id| is_read(id).then_some(LONGEST_TEXT))
 }
 
 /// As [`plain`], of the pictures alone.
 pub(super) fn pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
-    kept(tag, room, |id| (id == b"APIC" || id.starts_with(b"PIC")).then_some(MOST_OF_A_PICTURE))
+    kept(tag, room, |id| {
+        (id == b"APIC" || id.starts_with(b"PIC")).then_some(MOST_OF_A_PICTURE)
+    })
 }
 
 /// A tag of those frames of `tag` for whose name `wanted` gives how long they may be (bytes).
 fn kept(tag: &[u8], room: &mut usize, wanted: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
-    let Some(body) = body_size(tag) else { return Vec::new() };
+    let Some(body) = body_size(tag) else {
+        return Vec::new();
+    };
     let (version, flags) = (tag[3], tag[5]);
     let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + body)]);
     let mut rest = &body[..];
     let mut frames = Vec::new();
     while let Some(frame) = Frame::split(version, &mut rest) {
-        let Some(longest) = wanted(&frame.header[..4]) else { continue };
+        let Some(longest) = wanted(&frame.header[..4]) else {
+            continue;
+        };
         let most = longest.min(*room);
-        let Some(content) = frame.content(version, flags & 0x80 != 0, most) else { continue };
+        let Some(content) = frame.content(version, flags & 0x80 != 0, most) else {
+            continue;
+        };
         if content.is_empty() || content.len() > most {
             continue;
         }
@@ -198,7 +245,11 @@ fn kept(tag: &[u8], room: &mut usize, wanted: impl Fn(&[u8]) -> Option<usize>) -
 /// The frames of a tag's body: without an extended header, and in versions before 2.4 as they were before they were
 /// made free of false synchronisation (in 2.4 each frame says so for itself).
 fn frames_of(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
-    let mut body = if flags & 0x80 != 0 && version < 4 { resynchronised(body) } else { body.to_vec() };
+    let mut body = if flags & 0x80 != 0 && version < 4 {
+        resynchronised(body)
+    } else {
+        body.to_vec()
+    };
     if flags & 0x40 != 0 && version > 2 {
         let extended = body.get(..4).map_or(0, |size| match version {
             3 => 4 + eight_bits(size),
@@ -250,7 +301,11 @@ impl<'a> Frame<'a> {
         let end = stated.min(rest.len());
         let body = &rest[length..end];
         *rest = &rest[end..];
-        Some(Self { header, body, is_cut: end < stated })
+        Some(Self {
+            header,
+            body,
+            is_cut: end < stated,
+        })
     }
 
     fn flags(&self) -> u8 {
@@ -266,24 +321,44 @@ impl<'a> Frame<'a> {
     }
 
     /// What the frame holds, its flags undone; `None` where it is encrypted, damaged or larger than `most`.
-    pub(super) fn content(&self, version: u8, unsynchronised: bool, most: usize) -> Option<Vec<u8>> {
+    pub(super) fn content(
+        &self,
+        version: u8,
+        unsynchronised: bool,
+        most: usize,
+    ) -> Option<Vec<u8>> {
         let flags = self.flags();
         let (encrypted, grouped, length, unsynchronised) = match version {
             2 => (false, false, false, false),
-            3 => (flags & 0x40 != 0, flags & 0x20 != 0, flags & 0x80 != 0, false),
-            _ => {
-                (flags & 0x04 != 0, flags & 0x40 != 0, flags & 0x09 != 0, unsynchronised || flags & 0x02 != 0)
-            }
+            3 => (
+                flags & 0x40 != 0,
+                flags & 0x20 != 0,
+                flags & 0x80 != 0,
+                false,
+            ),
+            _ => (
+                flags & 0x04 != 0,
+                flags & 0x40 != 0,
+                flags & 0x09 != 0,
+                unsynchronised || flags & 0x02 != 0,
+            ),
         };
         if encrypted {
             return None;
         }
         let mut body = self.body;
         // A byte for the group, four for the length when inflated, in either order.
-        for before in [grouped.then_some(1), length.then_some(4)].into_iter().flatten() {
+        for before in [grouped.then_some(1), length.then_some(4)]
+            .into_iter()
+            .flatten()
+        {
             body = body.get(before..)?;
         }
-        let body = if unsynchronised { resynchronised(body) } else { body.to_vec() };
+        let body = if unsynchronised {
+            resynchronised(body)
+        } else {
+            body.to_vec()
+        };
         if !self.is_compressed(version) {
             return Some(body);
         }
@@ -305,7 +380,12 @@ pub(super) struct Masked {
 
 impl Masked {
     pub(super) fn new(file: File, found: &Id3Tags) -> Self {
-        Self { file, start: found.audio, position: 0, chunks: found.chunks.clone() }
+        Self {
+            file,
+            start: found.audio,
+            position: 0,
+            chunks: found.chunks.clone(),
+        }
     }
 }
 
@@ -313,7 +393,8 @@ impl Read for Masked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // A header's four bytes may begin before the part that is asked for, and end behind it.
         let before = 3.min(self.position);
-        self.file.seek(SeekFrom::Start(self.start + self.position - before))?;
+        self.file
+            .seek(SeekFrom::Start(self.start + self.position - before))?;
         let mut wide = vec![0; buffer.len() + before as usize + 3];
         let n = read_up_to(&mut self.file, &mut wide)?;
         wide.truncate(n);
@@ -324,10 +405,14 @@ impl Read for Masked {
             }
         }
         let first = self.start + self.position - before;
-        for (chunk, (i, name)) in
-            self.chunks.iter().flat_map(|chunk| b"JUNK".iter().enumerate().map(move |n| (chunk, n)))
+        for (chunk, (i, name)) in self
+            .chunks
+            .iter()
+            .flat_map(|chunk| b"JUNK".iter().enumerate().map(move |n| (chunk, n)))
         {
-            let at = (chunk + i as u64).checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            let at = (chunk + i as u64)
+                .checked_sub(first)
+                .and_then(|at| usize::try_from(at).ok());
             if let Some(byte) = at.and_then(|at| wide.get_mut(at)) {
                 *byte = *name;
             }
@@ -365,24 +450,46 @@ mod tests {
     use super::*;
 
     fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
-        [&id[..], &in_seven_bits(body.len() as u32), &[0, flags], body].concat()
+        [
+            &id[..],
+            &in_seven_bits(body.len() as u32),
+            &[0, flags],
+            body,
+        ]
+        .concat()
     }
 
     fn tag(frames: &[u8]) -> Vec<u8> {
-        [b"ID3\x04\0\0", &in_seven_bits(frames.len() as u32)[..], frames].concat()
+        [
+            b"ID3\x04\0\0",
+            &in_seven_bits(frames.len() as u32)[..],
+            frames,
+        ]
+        .concat()
     }
 
     fn deflated(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        let mut encoder =
+            flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
-        [&in_seven_bits(bytes.len() as u32)[..], &encoder.finish().unwrap()].concat()
+        [
+            &in_seven_bits(bytes.len() as u32)[..],
+            &encoder.finish().unwrap(),
+        ]
+        .concat()
     }
 
     #[test]
     fn text_stays_and_chapters_and_pictures_go() {
         let title = frame(b"TIT2", 0, b"\x03A song");
         let chapters = frame(b"CHAP", 0, &[b"c\0".as_slice(), &[0; 16], &title].concat());
-        let full = [&chapters[..], &frame(b"APIC", 0, &[1; 99]), &title, &[0; 40]].concat();
+        let full = [
+            &chapters[..],
+            &frame(b"APIC", 0, &[1; 99]),
+            &title,
+            &[0; 40],
+        ]
+        .concat();
         assert_eq!(plain(&tag(&full), &mut MOST.clone()), tag(&title));
     }
 
@@ -392,7 +499,10 @@ mod tests {
         let bomb = frame(b"TXXX", 0x09, &deflated(&vec![0; 3 << 20]));
         let both = tag(&[bomb, small].concat());
         let mut room = 1 << 10;
-        assert_eq!(plain(&both, &mut room), tag(&frame(b"TIT2", 0, b"\x03A song")));
+        assert_eq!(
+            plain(&both, &mut room),
+            tag(&frame(b"TIT2", 0, b"\x03A song"))
+        );
         assert_eq!(room, (1 << 10) - 7);
     }
 
@@ -405,7 +515,13 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         for step in [1, 3, 9, 10, 64, 300] {
-            let mut masked = Masked::new(file.try_clone().unwrap(), &Id3Tags { audio: 5, ..Id3Tags::none() });
+            let mut masked = Masked::new(
+                file.try_clone().unwrap(),
+                &Id3Tags {
+                    audio: 5,
+                    ..Id3Tags::none()
+                },
+            );
             let mut all: Vec<u8> = Vec::new();
             let mut piece = vec![0; step];
             loop {
@@ -417,7 +533,11 @@ mod tests {
             }
             assert_eq!(all.len(), 295);
             assert!(!all.windows(3).any(|bytes| bytes == b"ID3"), "{step}");
-            assert_eq!(all.iter().zip(&bytes[5..]).filter(|(a, b)| a != b).count(), 12, "{step}");
+            assert_eq!(
+                all.iter().zip(&bytes[5..]).filter(|(a, b)| a != b).count(),
+                12,
+                "{step}"
+            );
         }
     }
 

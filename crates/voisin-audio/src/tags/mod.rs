@@ -39,7 +39,11 @@ pub struct WriteOptions {
 impl Default for WriteOptions {
     /// Never over existing genres, modification time kept, for real.
     fn default() -> Self {
-        Self { overwrite: false, keep_mtime: true, dry_run: false }
+        Self {
+            overwrite: false,
+            keep_mtime: true,
+            dry_run: false,
+        }
     }
 }
 
@@ -83,7 +87,14 @@ impl TagField {
 
     /// Whether two lists of values say the same. Opus keeps a gain in steps of 1/256 dB.
     pub fn is_same(self, a: &[String], b: &[String]) -> bool {
-        let gain = |values: &[String]| values.first()?.trim_end_matches("dB").trim().parse::<f64>().ok();
+        let gain = |values: &[String]| {
+            values
+                .first()?
+                .trim_end_matches("dB")
+                .trim()
+                .parse::<f64>()
+                .ok()
+        };
         match (self, gain(a), gain(b)) {
             (Self::ReplayGain, Some(a), Some(b)) => (a - b).abs() < 0.015,
             _ => a == b,
@@ -161,7 +172,9 @@ fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static 
         ("TPOS", "DISCNUMBER", number(tags.disc_number)),
         ("TSRC", "ISRC", tags.isrc.clone()),
     ];
-    all.into_iter().filter_map(|(id, name, value)| Some((id, name, value?))).collect()
+    all.into_iter()
+        .filter_map(|(id, name, value)| Some((id, name, value?)))
+        .collect()
 }
 
 /// Makes the new version of an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file with these tags, beside it; nothing is
@@ -207,7 +220,12 @@ pub fn write_genres(
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
-    let edit = TagEdit { field: TagField::Genre, values: genres.to_vec() };
-    let outcome = write::prepare(path, &[edit], options, &mut |_| {})?.commit()?.pop();
+    let edit = TagEdit {
+        field: TagField::Genre,
+        values: genres.to_vec(),
+    };
+    let outcome = write::prepare(path, &[edit], options, &mut |_| {})?
+        .commit()?
+        .pop();
     Ok(outcome.unwrap_or(WriteOutcome::Unchanged))
 }

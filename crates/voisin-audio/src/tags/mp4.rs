@@ -38,7 +38,8 @@ impl Atom {
             0 => Ok(Splice::new(start, 0, Vec::new())),
             1 => Ok(Splice::new(start + 8, 8, size.to_be_bytes().to_vec())),
             _ => {
-                let size = u32::try_from(size).map_err(|_| "a box of it would be larger than any may be")?;
+                let size = u32::try_from(size)
+                    .map_err(|_| "a box of it would be larger than any may be")?;
                 Ok(Splice::new(start, 4, size.to_be_bytes().to_vec()))
             }
         }
@@ -46,7 +47,9 @@ impl Atom {
 }
 
 fn big(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+    bytes
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// The box that begins with `head`, at `at` of what ends at `end`.
@@ -57,8 +60,15 @@ fn atom(head: &[u8], at: u64, end: u64) -> Option<Atom> {
         1 => (16, big(head.get(8..16)?)),
         size => (8, size),
     };
-    let last = at.checked_add(size).filter(|last| size >= header && *last <= end)?;
-    Some(Atom { kind: kind.try_into().ok()?, start: at, body: at + header, end: last })
+    let last = at
+        .checked_add(size)
+        .filter(|last| size >= header && *last <= end)?;
+    Some(Atom {
+        kind: kind.try_into().ok()?,
+        start: at,
+        body: at + header,
+        end: last,
+    })
 }
 
 /// The boxes that lie one behind the other; fewer than eight bytes, or zeros, may be left over.
@@ -92,7 +102,12 @@ pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
         file.take(16).read_to_end(&mut head).map_err(text)?;
         // Sound that is cut off plays up to there.
         let is_sound = head.get(4..8).is_some_and(|kind| kind == b"mdat");
-        let cut = Atom { kind: *b"mdat", start: at, body: at + 8, end: length };
+        let cut = Atom {
+            kind: *b"mdat",
+            start: at,
+            body: at + 8,
+            end: length,
+        };
         let atom = atom(&head, at, length).or_else(|| is_sound.then_some(cut));
         let atom = atom.ok_or_else(|| format!("its box at byte {at} is damaged or cut off"))?;
         at = atom.end;
@@ -104,11 +119,17 @@ pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
 fn read(file: &mut File, atom: &Atom) -> Result<Vec<u8>, String> {
     let size = atom.end - atom.start;
     if size > id3::MOST as u64 {
-        return Err(format!("its box {} is larger than any that is read", atom.kind.escape_ascii()));
+        return Err(format!(
+            "its box {} is larger than any that is read",
+            atom.kind.escape_ascii()
+        ));
     }
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(atom.start)).map_err(|error| error.to_string())?;
-    file.take(size).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.seek(SeekFrom::Start(atom.start))
+        .map_err(|error| error.to_string())?;
+    file.take(size)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 
@@ -131,15 +152,26 @@ pub(super) fn movie(file: &mut File, all: &[Atom]) -> Result<Movie, String> {
         return Err("it has not exactly one box moov".to_owned());
     };
     let bytes = read(file, found)?;
-    let root = Atom { kind: found.kind, start: 0, body: found.body - found.start, end: bytes.len() as u64 };
-    Ok(Movie { bytes, root, at: found.start })
+    let root = Atom {
+        kind: found.kind,
+        start: 0,
+        body: found.body - found.start,
+        end: bytes.len() as u64,
+    };
+    Ok(Movie {
+        bytes,
+        root,
+        at: found.start,
+    })
 }
 
 impl Movie {
     pub(super) fn children(&self, atom: &Atom) -> Result<Vec<Atom>, String> {
         let mut range = atom.within();
         // A version and flags come before the boxes within, but for QuickTime's.
-        if atom.kind == *b"meta" && self.bytes.get(range.start + 4..range.start + 8) != Some(b"hdlr") {
+        if atom.kind == *b"meta"
+            && self.bytes.get(range.start + 4..range.start + 8) != Some(b"hdlr")
+        {
             range.start = (range.start + 4).min(range.end);
         }
         atoms(&self.bytes, range)
@@ -148,14 +180,21 @@ impl Movie {
     fn all(&self, atoms: &[Atom], kind: &[u8; 4]) -> Result<Vec<Atom>, String> {
         let mut found = Vec::new();
         for atom in atoms {
-            found.extend(self.children(atom)?.into_iter().filter(|child| child.kind == *kind));
+            found.extend(
+                self.children(atom)?
+                    .into_iter()
+                    .filter(|child| child.kind == *kind),
+            );
         }
         Ok(found)
     }
 
     /// Whether a `meta` holds items as iTunes has them.
     fn is_itunes(&self, meta: &Atom) -> Result<bool, String> {
-        let handler = self.children(meta)?.into_iter().find(|child| child.kind == *b"hdlr");
+        let handler = self
+            .children(meta)?
+            .into_iter()
+            .find(|child| child.kind == *b"hdlr");
         let kind = handler.and_then(|handler| self.bytes[handler.within()].get(8..12));
         Ok(!kind.is_some_and(|kind| kind == b"mdta" || kind == b"ID32"))
     }
@@ -182,31 +221,54 @@ impl Movie {
             let name = self.name(&atom);
             let field = field(atom.kind, &name);
             let name = format!("item {}{name}", atom.kind.escape_ascii());
-            TagItem { start: atom.start as usize, end: atom.end as usize, field, name }
+            TagItem {
+                start: atom.start as usize,
+                end: atom.end as usize,
+                field,
+                name,
+            }
         };
         Ok(self.children(list)?.into_iter().map(item).collect())
     }
 
     /// The name of an item that has one of its own: `:com.apple.iTunes:BPM`.
     fn name(&self, item: &Atom) -> String {
-        let Ok(parts) = (if item.kind == *b"----" { self.children(item) } else { Ok(Vec::new()) }) else {
+        let Ok(parts) = (if item.kind == *b"----" {
+            self.children(item)
+        } else {
+            Ok(Vec::new())
+        }) else {
             return String::new();
         };
         let part = |kind: &[u8; 4]| parts.iter().find(|part| part.kind == *kind);
-        let text = |part: &Atom| self.bytes[part.within()].get(4..).map(String::from_utf8_lossy);
+        let text = |part: &Atom| {
+            self.bytes[part.within()]
+                .get(4..)
+                .map(String::from_utf8_lossy)
+        };
         let texts = [b"mean", b"name"].map(|kind| part(kind).and_then(text));
-        texts.iter().flatten().map(|text| format!(":{text}")).collect()
+        texts
+            .iter()
+            .flatten()
+            .map(|text| format!(":{text}"))
+            .collect()
     }
 }
 
 const APPLE: &str = "com.apple.iTunes";
 
 fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
-    match (&kind, name.strip_prefix(':').and_then(|name| name.strip_prefix(APPLE))) {
+    match (
+        &kind,
+        name.strip_prefix(':')
+            .and_then(|name| name.strip_prefix(APPLE)),
+    ) {
         (b"\xa9gen" | b"gnre", _) => Some(TagField::Genre),
         (b"tmpo", _) | (b"----", Some(":BPM")) => Some(TagField::Bpm),
         (b"----", Some(":initialkey" | ":KEY")) => Some(TagField::Key),
-        (b"----", Some(":replaygain_track_gain" | ":REPLAYGAIN_TRACK_GAIN")) => Some(TagField::ReplayGain),
+        (b"----", Some(":replaygain_track_gain" | ":REPLAYGAIN_TRACK_GAIN")) => {
+            Some(TagField::ReplayGain)
+        }
         _ => None,
     }
 }
@@ -220,7 +282,11 @@ fn item(edit: &TagEdit) -> Vec<u8> {
     const NUMBER: u32 = 21;
     let whole = |value: &String| {
         let is_whole = value.bytes().all(|byte| byte.is_ascii_digit());
-        if is_whole && edit.field == TagField::Bpm { value.parse::<u16>().ok() } else { None }
+        if is_whole && edit.field == TagField::Bpm {
+            value.parse::<u16>().ok()
+        } else {
+            None
+        }
     };
     let data = |value: &String| {
         // Two bytes, as other programs write it.
@@ -228,7 +294,10 @@ fn item(edit: &TagEdit) -> Vec<u8> {
             Some(bpm) => (NUMBER, bpm.to_be_bytes().to_vec()),
             None => (TEXT, value.as_bytes().to_vec()),
         };
-        boxed(b"data", &[&kind.to_be_bytes()[..], &[0; 4], &bytes].concat())
+        boxed(
+            b"data",
+            &[&kind.to_be_bytes()[..], &[0; 4], &bytes].concat(),
+        )
     };
     if edit.values.is_empty() {
         return Vec::new();
@@ -241,7 +310,9 @@ fn item(edit: &TagEdit) -> Vec<u8> {
     };
     match edit.field {
         TagField::Genre => boxed(b"\xa9gen", &values),
-        TagField::Bpm if edit.values.iter().all(|value| whole(value).is_some()) => boxed(b"tmpo", &values),
+        TagField::Bpm if edit.values.iter().all(|value| whole(value).is_some()) => {
+            boxed(b"tmpo", &values)
+        }
         TagField::Bpm => named("BPM"),
         TagField::Key => named("initialkey"),
         TagField::ReplayGain => named("replaygain_track_gain"),
@@ -259,24 +330,36 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     let lists = movie.lists()?;
     let gone = without_values(edits);
     let gone: Vec<&TagEdit> = gone.iter().collect();
-    let mut changes = MovieChanges { movie: &movie, splices: Vec::new(), growths: Vec::new() };
+    let mut changes = MovieChanges {
+        movie: &movie,
+        splices: Vec::new(),
+        growths: Vec::new(),
+    };
     for (i, parents) in lists.iter().enumerate() {
         let list = &parents[3];
         let edits = if i == 0 { edits } else { &gone };
-        changes.make(parents, replace(&movie.items(list)?, list.end as usize, edits, item));
+        changes.make(
+            parents,
+            replace(&movie.items(list)?, list.end as usize, edits, item),
+        );
     }
     if lists.is_empty() {
         changes.add_list(edits)?;
     }
     let grown = growth(&changes.splices);
     let movie_end = movie.at + movie.bytes.len() as u64;
-    let is_followed = all.iter().any(|atom| atom.start >= movie_end && atom.kind != *b"free");
+    let is_followed = all
+        .iter()
+        .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
     let mut shift = Vec::new();
     if grown != 0 && is_followed && !changes.use_padding(grown)? {
         shift = moved(file, &all, &movie, grown)?;
     }
     let mut splices = changes.finish()?;
-    splices = splices.into_iter().map(|splice| splice.moved(movie.at)).collect();
+    splices = splices
+        .into_iter()
+        .map(|splice| splice.moved(movie.at))
+        .collect();
     splices.extend(shift);
     Ok(splices)
 }
@@ -298,7 +381,11 @@ impl MovieChanges<'_> {
         let by = growth(&splices);
         self.splices.extend(splices);
         for parent in parents {
-            match self.growths.iter_mut().find(|(atom, _)| atom.start == parent.start) {
+            match self
+                .growths
+                .iter_mut()
+                .find(|(atom, _)| atom.start == parent.start)
+            {
                 Some((_, growth)) => *growth += by,
                 None => self.growths.push((parent.clone(), by)),
             }
@@ -311,10 +398,17 @@ impl MovieChanges<'_> {
         let list = boxed(b"ilst", &items);
         let root = self.movie.root.clone();
         let behind = |parent: &Atom| -> Result<usize, String> {
-            let last = self.movie.children(parent)?.last().map(|child| child.end as usize);
+            let last = self
+                .movie
+                .children(parent)?
+                .last()
+                .map(|child| child.end as usize);
             Ok(last.unwrap_or(parent.end as usize))
         };
-        let mut others = self.movie.all(std::slice::from_ref(&root), b"udta")?.into_iter();
+        let mut others = self
+            .movie
+            .all(std::slice::from_ref(&root), b"udta")?
+            .into_iter();
         if let Some(udta) = others.next() {
             let metas = self.movie.all(std::slice::from_ref(&udta), b"meta")?;
             match metas.first() {
@@ -398,11 +492,16 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
         )
     };
     let mut splices = Vec::new();
-    if all.iter().any(|atom| atom.kind == *b"sidx" && atom.start < movie.at) {
+    if all
+        .iter()
+        .any(|atom| atom.kind == *b"sidx" && atom.start < movie.at)
+    {
         return Err(unknown(b"sidx"));
     }
     let mut place = |bytes: &[u8], at: usize, width: usize, from: u64| -> Result<(), String> {
-        let field = bytes.get(at..at + width).ok_or("a table of places in it is cut off")?;
+        let field = bytes
+            .get(at..at + width)
+            .ok_or("a table of places in it is cut off")?;
         let old = big(field);
         if old >= behind {
             let new = old.saturating_add_signed(by);
@@ -418,7 +517,12 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
         Ok(())
     };
     let within = |bytes: Vec<u8>, at: u64| -> Movie {
-        let root = Atom { kind: *b"moov", start: 0, body: 8, end: bytes.len() as u64 };
+        let root = Atom {
+            kind: *b"moov",
+            start: 0,
+            body: 8,
+            end: bytes.len() as u64,
+        };
         Movie { bytes, root, at }
     };
     let mut tables = movie.all(std::slice::from_ref(&movie.root), b"trak")?;
@@ -451,7 +555,11 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
                 for header in fragment.all(&tracks, b"tfhd")? {
                     let body = header.body as usize;
                     // The places of a fragment are counted from here, or from the fragment's own.
-                    if fragment.bytes.get(body + 3).is_some_and(|flags| flags & 1 != 0) {
+                    if fragment
+                        .bytes
+                        .get(body + 3)
+                        .is_some_and(|flags| flags & 1 != 0)
+                    {
                         place(&fragment.bytes, body + 8, 8, fragment.at)?;
                     }
                 }
@@ -460,10 +568,17 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
                 let index = within(read(file, atom)?, atom.start);
                 for table in index.all(std::slice::from_ref(&index.root), b"tfra")? {
                     let body = table.body as usize;
-                    let head = index.bytes.get(body..body + 16).ok_or("its box tfra is cut off")?;
+                    let head = index
+                        .bytes
+                        .get(body..body + 16)
+                        .ok_or("its box tfra is cut off")?;
                     let wide = if head[0] == 1 { 8 } else { 4 };
                     let sizes = usize::from(head[11]);
-                    let entry = 2 * wide + [4, 2, 0].map(|bit| (sizes >> bit & 3) + 1).iter().sum::<usize>();
+                    let entry = 2 * wide
+                        + [4, 2, 0]
+                            .map(|bit| (sizes >> bit & 3) + 1)
+                            .iter()
+                            .sum::<usize>();
                     for i in 0..(big(&head[12..]) as usize).min(index.bytes.len()) {
                         place(&index.bytes, body + 16 + i * entry + wide, wide, index.at)?;
                     }

@@ -45,7 +45,11 @@ impl OggPage {
         let mut is_whole = read_more(file, &mut bytes, segments)?;
         let body = bytes[HEADER..].iter().map(|&size| usize::from(size)).sum();
         is_whole &= read_more(file, &mut bytes, body)?;
-        Ok(Some(Self { at, bytes, is_whole }))
+        Ok(Some(Self {
+            at,
+            bytes,
+            is_whole,
+        }))
     }
 
     fn segments(&self) -> &[u8] {
@@ -143,13 +147,22 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
     let wanted = if opus { 1 } else { 2 };
     let mut pages = OggPages::new(&mut *file).map_err(text)?;
-    let first = pages.read().map_err(text)?.ok_or_else(|| odd("there is no page"))?;
+    let first = pages
+        .read()
+        .map_err(text)?
+        .ok_or_else(|| odd("there is no page"))?;
     let serial = first.bytes[SERIAL].to_vec();
-    let mut head = OggHead { pages: Vec::new(), packets: Vec::new() };
+    let mut head = OggHead {
+        pages: Vec::new(),
+        packets: Vec::new(),
+    };
     let mut packet = Vec::new();
     let mut room = id3::MOST;
     while head.packets.len() < wanted {
-        let page = pages.read().map_err(text)?.ok_or_else(|| odd("they end too soon"))?;
+        let page = pages
+            .read()
+            .map_err(text)?
+            .ok_or_else(|| odd("they end too soon"))?;
         if page.bytes[SERIAL] != serial[..] {
             // Of another stream: it stays, and nothing may come between the pages that are written anew.
             if head.pages.is_empty() {
@@ -161,14 +174,17 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
         if page.bytes[FLAGS] & (FIRST | LAST) != 0 || is_continued == packet.is_empty() {
             return Err(odd("a packet ends within another"));
         }
-        room = room.checked_sub(page.bytes.len()).ok_or_else(|| odd("they are too large"))?;
+        room = room
+            .checked_sub(page.bytes.len())
+            .ok_or_else(|| odd("they are too large"))?;
         let mut body = page.body();
         for &size in page.segments() {
             if head.packets.len() == wanted {
                 return Err(odd("the sound begins on a page of theirs"));
             }
             packet.extend_from_slice(
-                body.split_off(..usize::from(size)).ok_or_else(|| odd("a page is cut off"))?,
+                body.split_off(..usize::from(size))
+                    .ok_or_else(|| odd("a page is cut off"))?,
             );
             if usize::from(size) < SEGMENT {
                 head.packets.push(std::mem::take(&mut packet));
@@ -189,16 +205,26 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
 /// What lies in the file cannot be followed; in words.
 pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
-    let OggHead { pages: old, mut packets } = head(file, opus)?;
+    let OggHead {
+        pages: old,
+        mut packets,
+    } = head(file, opus)?;
     let prefix = mark(opus).len();
     let mut changes = comments::edit(&packets[0][prefix..], edits, opus)?;
-    changes = changes.into_iter().map(|change| change.moved(prefix as u64)).collect();
+    changes = changes
+        .into_iter()
+        .map(|change| change.moved(prefix as u64))
+        .collect();
     packets[0] = spliced(&packets[0], changes).map_err(text)?;
     let new = paged(&old[0], old.len(), &packets);
     let last = &old[old.len() - 1];
     let end = last.at + last.bytes.len() as u64;
     let put = new.concat();
-    let mut splices = vec![Splice { at: old[0].at, removed: end - old[0].at, put }];
+    let mut splices = vec![Splice {
+        at: old[0].at,
+        removed: end - old[0].at,
+        put,
+    }];
     if new.len() == old.len() {
         return Ok(splices);
     }
@@ -219,7 +245,11 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
         let number = page.number().wrapping_add(shift);
         page.bytes[NUMBER].copy_from_slice(&number.to_le_bytes());
         let put = [number.to_le_bytes(), checksum(&page.bytes)].concat();
-        splices.push(Splice { at: page.at + NUMBER.start as u64, removed: 8, put });
+        splices.push(Splice {
+            at: page.at + NUMBER.start as u64,
+            removed: 8,
+            put,
+        });
     }
     if pages.at != length {
         return Err(format!(

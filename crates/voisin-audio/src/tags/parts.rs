@@ -22,12 +22,17 @@ pub(super) struct FilePart {
 }
 
 /// What of `before` that is not edited is missing from `after`, or is there in another order: for people.
-pub(super) fn missing<'a>(before: &'a [FilePart], after: &[FilePart], edits: &[&TagEdit]) -> Option<&'a str> {
+pub(super) fn missing<'a>(
+    before: &'a [FilePart],
+    after: &[FilePart],
+    edits: &[&TagEdit],
+) -> Option<&'a str> {
     let is_kept = |part: &&FilePart| !edits.iter().any(|edit| part.field == Some(edit.field));
     let mut there = after.iter().filter(is_kept);
     let mut kept = before.iter().filter(is_kept);
     // What is new may lie between.
-    kept.find(|part| !there.any(|other| other.digest == part.digest)).map(|part| part.name.as_str())
+    kept.find(|part| !there.any(|other| other.digest == part.digest))
+        .map(|part| part.name.as_str())
 }
 
 /// The parts of a file.
@@ -56,7 +61,10 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
                 if block.kind == flac::COMMENTS {
                     all.comments(&content)?;
                 } else {
-                    all.bytes(&format!("the metadata block of type {}", block.kind), &content);
+                    all.bytes(
+                        &format!("the metadata block of type {}", block.kind),
+                        &content,
+                    );
                 }
             }
             let length = file.metadata().map_err(text)?.len();
@@ -133,7 +141,11 @@ struct FileParts(Vec<FilePart>);
 
 impl FileParts {
     fn add(&mut self, name: String, field: Option<TagField>, digest: blake3::Hash) {
-        self.0.push(FilePart { field, name, digest });
+        self.0.push(FilePart {
+            field,
+            name,
+            digest,
+        });
     }
 
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
@@ -165,10 +177,17 @@ impl FileParts {
         let (items, end) = frames::parse(&tag[..size])?;
         let first = items.first().map_or(end, |item| item.start);
         // An extended header; of the header itself, and of a footer, what does not say how long the tag is.
-        self.bytes("the header of its ID3v2 tag", &[&tag[..6], &tag[id3::HEADER..first]].concat());
+        self.bytes(
+            "the header of its ID3v2 tag",
+            &[&tag[..6], &tag[id3::HEADER..first]].concat(),
+        );
         self.items(tag, items);
         let behind = &tag[size..];
-        let footer = if frames::has_footer(tag) { behind.len().min(id3::HEADER) } else { 0 };
+        let footer = if frames::has_footer(tag) {
+            behind.len().min(id3::HEADER)
+        } else {
+            0
+        };
         self.bytes("what lies behind its ID3v2 tag", &behind[footer..]);
         Ok(())
     }

@@ -17,7 +17,11 @@ pub(super) struct Splice {
 
 impl Splice {
     pub(super) fn new(at: usize, removed: usize, put: Vec<u8>) -> Self {
-        Self { at: at as u64, removed: removed as u64, put }
+        Self {
+            at: at as u64,
+            removed: removed as u64,
+            put,
+        }
     }
 
     /// Bytes that the file gains.
@@ -27,7 +31,10 @@ impl Splice {
 
     /// The same further on in a file.
     pub(super) fn moved(self, by: u64) -> Self {
-        Self { at: self.at + by, ..self }
+        Self {
+            at: self.at + by,
+            ..self
+        }
     }
 }
 
@@ -60,7 +67,11 @@ pub(super) fn replace(
     for edit in edits {
         let mut new = Some(made(edit));
         for item in items.iter().filter(|item| item.field == Some(edit.field)) {
-            splices.push(Splice::new(item.start, item.end - item.start, new.take().unwrap_or_default()));
+            splices.push(Splice::new(
+                item.start,
+                item.end - item.start,
+                new.take().unwrap_or_default(),
+            ));
         }
         if let Some(new) = new.filter(|new| !new.is_empty()) {
             splices.push(Splice::new(end, 0, new));
@@ -71,7 +82,13 @@ pub(super) fn replace(
 
 /// What takes the fields out.
 pub(super) fn without_values(edits: &[&TagEdit]) -> Vec<TagEdit> {
-    edits.iter().map(|edit| TagEdit { field: edit.field, values: Vec::new() }).collect()
+    edits
+        .iter()
+        .map(|edit| TagEdit {
+            field: edit.field,
+            values: Vec::new(),
+        })
+        .collect()
 }
 
 /// Bytes in memory with the splices made.
@@ -105,8 +122,14 @@ impl<R: Read> Patched<R> {
     pub(super) fn new(inner: R, mut splices: Vec<Splice>) -> io::Result<Self> {
         // What is put before a byte comes before what takes the place of that byte.
         splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
-        if splices.windows(2).any(|pair| pair[0].at + pair[0].removed > pair[1].at) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "changes to a file overlap"));
+        if splices
+            .windows(2)
+            .any(|pair| pair[0].at + pair[0].removed > pair[1].at)
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "changes to a file overlap",
+            ));
         }
         let mut patched = Self {
             inner,
@@ -122,20 +145,30 @@ impl<R: Read> Patched<R> {
 
     fn advance(&mut self) {
         self.next = self.splices.next();
-        self.before = self.next.as_ref().map_or(u64::MAX, |splice| splice.at - self.at);
+        self.before = self
+            .next
+            .as_ref()
+            .map_or(u64::MAX, |splice| splice.at - self.at);
     }
 }
 
 impl<R: Read> Read for Patched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before its tags do");
+        let is_cut = || {
+            io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file ends before its tags do",
+            )
+        };
         while !buffer.is_empty() {
             let n = self.put.read(buffer)?;
             if n > 0 {
                 return Ok(n);
             }
             if self.before > 0 {
-                let most = buffer.len().min(usize::try_from(self.before).unwrap_or(usize::MAX));
+                let most = buffer
+                    .len()
+                    .min(usize::try_from(self.before).unwrap_or(usize::MAX));
                 let n = self.inner.read(&mut buffer[..most])?;
                 if n == 0 && self.next.is_some() {
                     return Err(is_cut());
@@ -146,8 +179,13 @@ impl<R: Read> Read for Patched<R> {
                 self.at += n as u64;
                 return Ok(n);
             }
-            let Some(splice) = self.next.take() else { return Ok(0) };
-            let skipped = io::copy(&mut self.inner.by_ref().take(splice.removed), &mut io::sink())?;
+            let Some(splice) = self.next.take() else {
+                return Ok(0);
+            };
+            let skipped = io::copy(
+                &mut self.inner.by_ref().take(splice.removed),
+                &mut io::sink(),
+            )?;
             if skipped < splice.removed {
                 return Err(is_cut());
             }
@@ -171,7 +209,10 @@ impl FileDigest {
     pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         let length = io::copy(reader, &mut hasher)?;
-        Ok(Self { length, digest: hasher.finalize() })
+        Ok(Self {
+            length,
+            digest: hasher.finalize(),
+        })
     }
 }
 
@@ -213,9 +254,17 @@ impl ReversePatch {
             file.read_exact(&mut put)?;
             let at = splice.at.saturating_add_signed(shift);
             shift += splice.growth();
-            reverse.push(Splice { at, removed: splice.put.len() as u64, put });
+            reverse.push(Splice {
+                at,
+                removed: splice.put.len() as u64,
+                put,
+            });
         }
-        let patch = Self { after, before, layers: vec![reverse] };
+        let patch = Self {
+            after,
+            before,
+            layers: vec![reverse],
+        };
         Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
     }
 
@@ -223,7 +272,11 @@ impl ReversePatch {
     /// than [`MOST`](Self::MOST).
     pub fn followed_by(&self, later: &Self) -> Option<Self> {
         let layers = later.layers.iter().chain(&self.layers).cloned().collect();
-        let both = Self { after: later.after, before: self.before, layers };
+        let both = Self {
+            after: later.after,
+            before: self.before,
+            layers,
+        };
         (self.after == later.before && both.to_bytes().len() <= Self::MOST).then_some(both)
     }
 
@@ -284,7 +337,11 @@ impl ReversePatch {
             }
             layers.push(layer);
         }
-        rest.is_empty().then_some(Self { after, before, layers })
+        rest.is_empty().then_some(Self {
+            after,
+            before,
+            layers,
+        })
     }
 }
 
@@ -338,9 +395,20 @@ mod tests {
 
     #[test]
     fn splices_that_overlap_or_reach_beyond_are_refused() {
-        let splice = |at, removed| Splice { at, removed, put: b"xy".to_vec() };
-        assert_eq!(spliced(b"abcdef", vec![splice(4, 1), splice(4, 0), splice(0, 2)]).unwrap(), b"xycdxyxyf");
-        for bad in [vec![splice(1, 3), splice(2, 1)], vec![splice(5, 2)], vec![splice(7, 0)]] {
+        let splice = |at, removed| Splice {
+            at,
+            removed,
+            put: b"xy".to_vec(),
+        };
+        assert_eq!(
+            spliced(b"abcdef", vec![splice(4, 1), splice(4, 0), splice(0, 2)]).unwrap(),
+            b"xycdxyxyf"
+        );
+        for bad in [
+            vec![splice(1, 3), splice(2, 1)],
+            vec![splice(5, 2)],
+            vec![splice(7, 0)],
+        ] {
             assert!(spliced(b"abcdef", bad).is_err());
         }
         assert_eq!(spliced(b"abcdef", vec![splice(6, 0)]).unwrap(), b"abcdefxy");
@@ -348,9 +416,15 @@ mod tests {
 
     #[test]
     fn two_writings_are_taken_back_together() {
-        let (second, first_patch) = reverse(b"one two three", &[Splice::new(4, 3, b"zwei und".to_vec())]);
-        let (third, later_patch) =
-            reverse(&second, &[Splice::new(0, 3, Vec::new()), Splice::new(5, 1, b"!".to_vec())]);
+        let (second, first_patch) =
+            reverse(b"one two three", &[Splice::new(4, 3, b"zwei und".to_vec())]);
+        let (third, later_patch) = reverse(
+            &second,
+            &[
+                Splice::new(0, 3, Vec::new()),
+                Splice::new(5, 1, b"!".to_vec()),
+            ],
+        );
         let both = first_patch.followed_by(&later_patch).unwrap();
         assert_eq!(undone(&both, &third), b"one two three");
         assert_eq!(ReversePatch::from_bytes(&both.to_bytes()), Some(both));
@@ -361,7 +435,8 @@ mod tests {
     fn a_patch_of_more_than_its_bound_is_not_kept() {
         let long = vec![7; ReversePatch::MOST + 1];
         let splices = [Splice::new(0, long.len(), Vec::new())];
-        let patch = ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
+        let patch =
+            ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
         assert_eq!(patch, None);
     }
 

@@ -21,7 +21,10 @@ use voisin_base::cue::{CuePart, Place};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
-    options.read_properties(false).read_cover_art(false).parsing_mode(ParsingMode::Relaxed)
+    options
+        .read_properties(false)
+        .read_cover_art(false)
+        .parsing_mode(ParsingMode::Relaxed)
 }
 
 pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
@@ -55,7 +58,11 @@ fn of_part(part: CuePart) -> TrackTags {
         album: part.album.or(whole.album),
         album_artist: part.album_artist.or(whole.album_artist),
         composer: whole.composer,
-        genres: if genres.is_empty() { whole.genres } else { genres },
+        genres: if genres.is_empty() {
+            whole.genres
+        } else {
+            genres
+        },
         year: part.date.as_deref().and_then(year).or(whole.year),
         track_number: Some(part.number),
         disc_number: whole.disc_number,
@@ -74,9 +81,15 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let found = id3::find(&mut file).map_err(io)?;
     let cover = guard(path, || {
         let (all, _) = parse(file, &found, id3::pictures, options().read_cover_art(true));
-        let pictures = || all.iter().flat_map(Tag::pictures).filter(|picture| !picture.data().is_empty());
+        let pictures = || {
+            all.iter()
+                .flat_map(Tag::pictures)
+                .filter(|picture| !picture.data().is_empty())
+        };
         let front = pictures().find(|picture| picture.pic_type() == PictureType::CoverFront);
-        front.or_else(|| pictures().next()).map(|picture| picture.data().to_vec())
+        front
+            .or_else(|| pictures().next())
+            .map(|picture| picture.data().to_vec())
     });
     Ok(cover.unwrap_or_default())
 }
@@ -90,8 +103,13 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
     let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
     Ok(guard(path, || {
         let (all, _) = parse(file, &found, id3::plain, options());
-        let texts = all.iter().flat_map(|tag| tag.get_strings(ItemKey::MusicBrainzWorkId));
-        texts.flat_map(values).filter_map(|text| mbid(&text)).collect()
+        let texts = all
+            .iter()
+            .flat_map(|tag| tag.get_strings(ItemKey::MusicBrainzWorkId));
+        texts
+            .flat_map(values)
+            .filter_map(|text| mbid(&text))
+            .collect()
     })
     .unwrap_or_default())
 }
@@ -105,22 +123,38 @@ fn parse(
     options: ParseOptions,
 ) -> (Vec<Tag>, TagType) {
     let mut room = id3::MOST;
-    let mut plain: Vec<u8> = found.tags.iter().flat_map(|tag| copy(tag, &mut room)).collect();
+    let mut plain: Vec<u8> = found
+        .tags
+        .iter()
+        .flat_map(|tag| copy(tag, &mut room))
+        .collect();
     let mut all = Vec::new();
     if !plain.is_empty() {
         // Room for the tags that a reader looks for at the end.
         plain.resize(plain.len() + 256, 0);
         let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options);
-        all.extend(probe.read().map(|file| file.tags().to_vec()).unwrap_or_default());
+        all.extend(
+            probe
+                .read()
+                .map(|file| file.tags().to_vec())
+                .unwrap_or_default(),
+        );
     }
     let _ = file.seek(SeekFrom::Start(0));
-    let rest = Bounded { inner: BufReader::new(id3::Masked::new(file, found)), left: id3::MOST };
+    let rest = Bounded {
+        inner: BufReader::new(id3::Masked::new(file, found)),
+        left: id3::MOST,
+    };
     let read = Probe::new(rest).options(options).guess_file_type().ok();
-    let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| match probe.file_type() {
-        Some(FileType::Mp4) => mp4(probe.into_inner(), options),
-        _ => probe.read().ok(),
-    });
-    let primary = read.as_ref().map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
+    let read = read
+        .filter(|probe| probe.file_type().is_some())
+        .and_then(|probe| match probe.file_type() {
+            Some(FileType::Mp4) => mp4(probe.into_inner(), options),
+            _ => probe.read().ok(),
+        });
+    let primary = read
+        .as_ref()
+        .map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
     all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
     (all, primary)
 }
@@ -129,13 +163,19 @@ fn parse(
 fn mp4(mut reader: impl Read + Seek, options: ParseOptions) -> Option<TaggedFile> {
     reader.seek(SeekFrom::Start(0)).ok()?;
     let file = Mp4File::read_from(&mut reader, options).ok()?;
-    let tempo = file.ilst().and_then(|ilst| ilst.get(&AtomIdent::Fourcc(*b"tmpo")));
-    let tempo = tempo.and_then(|atom| atom.data().next()).and_then(|data| match data {
-        AtomData::SignedInteger(number) => Some(i64::from(*number)),
-        AtomData::UnsignedInteger(number) => Some(i64::from(*number)),
-        AtomData::Unknown { data, .. } => Some(u16::from_be_bytes(data.as_slice().try_into().ok()?).into()),
-        _ => None,
-    });
+    let tempo = file
+        .ilst()
+        .and_then(|ilst| ilst.get(&AtomIdent::Fourcc(*b"tmpo")));
+    let tempo = tempo
+        .and_then(|atom| atom.data().next())
+        .and_then(|data| match data {
+            AtomData::SignedInteger(number) => Some(i64::from(*number)),
+            AtomData::UnsignedInteger(number) => Some(i64::from(*number)),
+            AtomData::Unknown { data, .. } => {
+                Some(u16::from_be_bytes(data.as_slice().try_into().ok()?).into())
+            }
+            _ => None,
+        });
     let mut file = TaggedFile::from(file);
     if let (Some(tempo), Some(tag)) = (tempo, file.tag_mut(TagType::Mp4Ilst)) {
         tag.insert_text(ItemKey::IntegerBpm, tempo.to_string());
@@ -153,7 +193,10 @@ pub(super) struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && !buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "tags larger than any that are read"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "tags larger than any that are read",
+            ));
         }
         let most = buffer.len().min(self.left);
         let n = self.inner.read(&mut buffer[..most])?;
@@ -207,7 +250,12 @@ fn from_one(tag: &Tag) -> TrackTags {
         (!parts.is_empty()).then(|| parts.join("; "))
     };
     let number = |key| tag.get_strings(key).find_map(leading_number);
-    let dates = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate, ItemKey::OriginalReleaseDate];
+    let dates = [
+        ItemKey::RecordingDate,
+        ItemKey::Year,
+        ItemKey::ReleaseDate,
+        ItemKey::OriginalReleaseDate,
+    ];
     TrackTags {
         title: joined(ItemKey::TrackTitle),
         artist: joined(ItemKey::TrackArtist),
@@ -215,39 +263,60 @@ fn from_one(tag: &Tag) -> TrackTags {
         album_artist: joined(ItemKey::AlbumArtist),
         composer: joined(ItemKey::Composer),
         genres: tag.get_strings(ItemKey::Genre).flat_map(values).collect(),
-        year: dates.into_iter().find_map(|key| tag.get_strings(key).find_map(year)),
+        year: dates
+            .into_iter()
+            .find_map(|key| tag.get_strings(key).find_map(year)),
         track_number: number(ItemKey::TrackNumber),
         disc_number: number(ItemKey::DiscNumber),
-        mbid: tag.get_strings(ItemKey::MusicBrainzRecordingId).find_map(mbid),
+        mbid: tag
+            .get_strings(ItemKey::MusicBrainzRecordingId)
+            .find_map(mbid),
         isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
-            .find_map(|key| tag.get_strings(key).chain(tag.get_locators(key)).flat_map(values).next())
+            .find_map(|key| {
+                tag.get_strings(key)
+                    .chain(tag.get_locators(key))
+                    .flat_map(values)
+                    .next()
+            })
             .or_else(|| {
-                tag.get_strings(ItemKey::CopyrightMessage).flat_map(values).find(|text| names_licence(text))
+                tag.get_strings(ItemKey::CopyrightMessage)
+                    .flat_map(values)
+                    .find(|text| names_licence(text))
             }),
         bpm: [ItemKey::Bpm, ItemKey::IntegerBpm]
             .into_iter()
-            .find_map(|key| tag.get_strings(key).find_map(|text| within(text, 10.0, 1000.0))),
+            .find_map(|key| {
+                tag.get_strings(key)
+                    .find_map(|text| within(text, 10.0, 1000.0))
+            }),
         musical_key: tag.get_strings(ItemKey::InitialKey).flat_map(values).next(),
         replay_gain: tag
             .get_strings(ItemKey::ReplayGainTrackGain)
             .find_map(decibels)
-            .or_else(|| tag.get_strings(ItemKey::R128TrackGain).find_map(gain_of_opus)),
+            .or_else(|| {
+                tag.get_strings(ItemKey::R128TrackGain)
+                    .find_map(gain_of_opus)
+            }),
     }
 }
 
 /// Matroska and CAF, which lofty does not know.
 fn from_container(path: &Path) -> TrackTags {
     let mut tags = TrackTags::default();
-    let Ok(mut demuxer) = Demuxer::open(path, &WHOLE) else { return tags };
+    let Ok(mut demuxer) = Demuxer::open(path, &WHOLE) else {
+        return tags;
+    };
     demuxer.visit_tags(&mut |tag| {
         let text = |value: &str| values(value).next();
         match tag {
             StandardTag::TrackTitle(value) => tags.title = tags.title.take().or(text(value)),
             StandardTag::Artist(value) => tags.artist = tags.artist.take().or(text(value)),
             StandardTag::Album(value) => tags.album = tags.album.take().or(text(value)),
-            StandardTag::AlbumArtist(value) => tags.album_artist = tags.album_artist.take().or(text(value)),
+            StandardTag::AlbumArtist(value) => {
+                tags.album_artist = tags.album_artist.take().or(text(value))
+            }
             StandardTag::Composer(value) => tags.composer = tags.composer.take().or(text(value)),
             StandardTag::Genre(value) => tags.genres.extend(values(value)),
             StandardTag::RecordingDate(value)
@@ -269,7 +338,10 @@ fn from_container(path: &Path) -> TrackTags {
 
 /// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
 fn values(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split('\0').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+    text.split('\0')
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+        .map(str::to_owned)
 }
 
 /// A UUID.
@@ -283,8 +355,11 @@ fn mbid(text: &str) -> Option<String> {
 
 /// Two letters, three letters or digits, seven digits; often written with hyphens.
 fn isrc(text: &str) -> Option<String> {
-    let text: String =
-        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+    let text: String = text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_uppercase();
     let is_code = text.len() == 12
         && text[..2].bytes().all(|byte| byte.is_ascii_uppercase())
         && text[5..].bytes().all(|byte| byte.is_ascii_digit());
@@ -294,15 +369,24 @@ fn isrc(text: &str) -> Option<String> {
 /// Whether a copyright notice says under which licence a recording may be used, and not only whose it is.
 fn names_licence(notice: &str) -> bool {
     let notice = notice.to_ascii_lowercase();
-    ["creativecommons.org", "creative commons", "cc by", "cc-by", "cc0", "public domain"]
-        .iter()
-        .any(|words| notice.contains(words))
+    [
+        "creativecommons.org",
+        "creative commons",
+        "cc by",
+        "cc-by",
+        "cc0",
+        "public domain",
+    ]
+    .iter()
+    .any(|words| notice.contains(words))
 }
 
 /// A number between two bounds. Programs that found no tempo write 0.
 fn within(text: &str, least: f64, most: f64) -> Option<f64> {
     let text = text.trim_matches(['\0', ' ']).replace(',', ".");
-    text.parse().ok().filter(|number| (least..=most).contains(number))
+    text.parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
 }
 
 /// `-7.03 dB`.
@@ -322,7 +406,9 @@ fn gain_of_opus(text: &str) -> Option<f64> {
 /// `3`, `03`, `3/12`.
 fn leading_number(text: &str) -> Option<u32> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     text[..digits].parse().ok().filter(|&number| number > 0)
 }
 
@@ -340,7 +426,10 @@ mod tests {
 
     #[test]
     fn no_parser_reads_more_than_its_share() {
-        let mut bounded = Bounded { inner: Cursor::new(vec![7; 100]), left: 60 };
+        let mut bounded = Bounded {
+            inner: Cursor::new(vec![7; 100]),
+            left: 60,
+        };
         let mut all = Vec::new();
         assert!(bounded.read_to_end(&mut all).is_err());
         assert_eq!(all.len(), 60);
@@ -350,7 +439,14 @@ mod tests {
 
     #[test]
     fn years_come_in_many_forms() {
-        for text in ["1987", "1987-06-01", "06/01/1987", "19870601", " 1987 ", "1987-06-01T12:00:00Z"] {
+        for text in [
+            "1987",
+            "1987-06-01",
+            "06/01/1987",
+            "19870601",
+            " 1987 ",
+            "1987-06-01T12:00:00Z",
+        ] {
             assert_eq!(year(text), Some(1987), "{text}");
         }
         for text in ["", "0000", "87", "unknown", "198"] {
@@ -361,13 +457,24 @@ mod tests {
     #[test]
     fn codes_are_brought_into_one_form_or_left_out() {
         let id = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
-        assert_eq!(mbid(&format!(" {}\0", id.to_uppercase())).as_deref(), Some(id));
+        assert_eq!(
+            mbid(&format!(" {}\0", id.to_uppercase())).as_deref(),
+            Some(id)
+        );
         assert_eq!(mbid("8f3471b57e6a48da86a9c1c07a0f47ae"), None);
         assert_eq!(mbid("8f3471b5-7e6a-48da-86a9-c1c07a0f47ag"), None);
         assert_eq!(isrc("us-rc1-76-07839").as_deref(), Some("USRC17607839"));
-        assert_eq!((isrc("USRC1760783"), isrc("12RC17607839"), isrc("ÜSRC17607839é")), (None, None, None));
+        assert_eq!(
+            (
+                isrc("USRC1760783"),
+                isrc("12RC17607839"),
+                isrc("ÜSRC17607839é")
+            ),
+            (None, None, None)
+        );
         assert!(
-            names_licence("2019 Someone. Licensed under CC BY-SA 4.0") && !names_licence("(c) 2003 A Label")
+            names_licence("2019 Someone. Licensed under CC BY-SA 4.0")
+                && !names_licence("(c) 2003 A Label")
         );
     }
 
@@ -394,6 +501,9 @@ mod tests {
 
     #[test]
     fn values_are_split_at_nuls_and_nowhere_else() {
-        assert_eq!(values("Rock/Pop\0(17)\0\0 ").collect::<Vec<_>>(), ["Rock/Pop", "(17)"]);
+        assert_eq!(
+            values("Rock/Pop\0(17)\0\0 ").collect::<Vec<_>>(),
+            ["Rock/Pop", "(17)"]
+        );
     }
 }

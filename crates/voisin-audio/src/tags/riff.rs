@@ -52,7 +52,11 @@ impl RiffChunk {
 
     /// What the chunk holds if it is a list of texts.
     pub(super) fn texts(&self, file: &mut File) -> io::Result<Option<Vec<u8>>> {
-        let content = if self.is_whole && self.name == *b"LIST" { self.read(file)? } else { None };
+        let content = if self.is_whole && self.name == *b"LIST" {
+            self.read(file)?
+        } else {
+            None
+        };
         Ok(content.filter(|content| content.starts_with(b"INFO")))
     }
 
@@ -62,13 +66,22 @@ impl RiffChunk {
             return Ok(changes);
         }
         let size = self.size.saturating_add_signed(growth(&changes));
-        let field = u32::try_from(size).map_err(|_| "a chunk of it would be larger than any may be")?;
-        let mut all = vec![Splice { at: self.at + 4, removed: 4, put: field.to_le_bytes().to_vec() }];
+        let field =
+            u32::try_from(size).map_err(|_| "a chunk of it would be larger than any may be")?;
+        let mut all = vec![Splice {
+            at: self.at + 4,
+            removed: 4,
+            put: field.to_le_bytes().to_vec(),
+        }];
         all.extend(changes.into_iter().map(|change| change.moved(self.body())));
         let end = self.body() + self.size;
         let padding = self.end().min(length) - end;
         if padding != size & 1 {
-            all.push(Splice { at: end, removed: padding, put: vec![0; (size & 1) as usize] });
+            all.push(Splice {
+                at: end,
+                removed: padding,
+                put: vec![0; (size & 1) as usize],
+            });
         }
         Ok(all)
     }
@@ -87,7 +100,12 @@ pub(super) fn chunks(file: &mut File) -> Result<Vec<RiffChunk>, String> {
         let [a, b, c, d, ..] = head;
         let size = u64::from(little(&head[4..]));
         let is_whole = at + HEADER + size <= length;
-        let chunk = RiffChunk { at, name: [a, b, c, d], size, is_whole };
+        let chunk = RiffChunk {
+            at,
+            name: [a, b, c, d],
+            size,
+            is_whole,
+        };
         at = chunk.end();
         found.push(chunk);
         if !is_whole {
@@ -108,7 +126,9 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
     let mut items = Vec::new();
     let mut start = 4;
     while start < list.len() {
-        let end = list.get(start..start + 8).map(|head| start + 8 + little(&head[4..]) as usize);
+        let end = list
+            .get(start..start + 8)
+            .map(|head| start + 8 + little(&head[4..]) as usize);
         let end = end.filter(|end| *end <= list.len()).ok_or_else(|| {
             format!("the INFO chunk of its texts is damaged at byte {start}: mend it with a tag editor first")
         })?;
@@ -116,7 +136,12 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
         let field = (name == b"IGNR").then_some(TagField::Genre);
         let name = format!("text {}", name.escape_ascii());
         let next = (end + (end - start) % 2).min(list.len());
-        items.push(TagItem { start, end: next, field, name });
+        items.push(TagItem {
+            start,
+            end: next,
+            field,
+            name,
+        });
         start = next;
     }
     Ok(items)
@@ -126,14 +151,20 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
 ///
 /// # Errors
 /// Its chunks cannot be followed; in words.
-pub(super) fn edit(file: &mut File, edits: &[&TagEdit], present: &TrackTags) -> Result<Vec<Splice>, String> {
+pub(super) fn edit(
+    file: &mut File,
+    edits: &[&TagEdit],
+    present: &TrackTags,
+) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
     let length = file.metadata().map_err(text)?.len();
     let mut head = [0; 12];
     file.seek(SeekFrom::Start(0)).map_err(text)?;
     read_up_to(file, &mut head).map_err(text)?;
     if !head.starts_with(b"RIFF") || !head.ends_with(b"WAVE") {
-        return Err("it is a WAV file with sizes of 64 bits, to which voisin writes no tags".to_owned());
+        return Err(
+            "it is a WAV file with sizes of 64 bits, to which voisin writes no tags".to_owned(),
+        );
     }
     let chunks = chunks(file)?;
     // A field is given once, and taken out everywhere else.
@@ -144,10 +175,17 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], present: &TrackTags) -> 
     let mut has_texts = false;
     for chunk in &chunks {
         if chunk.is_id3() {
-            let tag =
-                chunk.read(file).map_err(text)?.ok_or("its ID3v2 tag is larger than any that is read")?;
-            let size = id3::body_size(&tag).map_or(tag.len(), |size| tag.len().min(id3::HEADER + size));
-            let changes = frames::edit(&tag[..size], &tag[size..], if has_tag { &gone } else { edits })?;
+            let tag = chunk
+                .read(file)
+                .map_err(text)?
+                .ok_or("its ID3v2 tag is larger than any that is read")?;
+            let size =
+                id3::body_size(&tag).map_or(tag.len(), |size| tag.len().min(id3::HEADER + size));
+            let changes = frames::edit(
+                &tag[..size],
+                &tag[size..],
+                if has_tag { &gone } else { edits },
+            )?;
             splices.extend(chunk.changed(length, changes)?);
             has_tag = true;
         } else if let Some(list) = chunk.texts(file).map_err(text)? {
@@ -165,7 +203,8 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], present: &TrackTags) -> 
     }
     let stated = u64::from(little(&head[4..]));
     let end = chunks.last().map_or(12, RiffChunk::end);
-    let is_followed = chunks.iter().all(|chunk| chunk.is_whole) && (end == length || end == length + 1);
+    let is_followed =
+        chunks.iter().all(|chunk| chunk.is_whole) && (end == length || end == length + 1);
     if !has_tag {
         let at = if is_followed { length } else { HEADER + stated };
         if !is_followed && !chunks.iter().any(|chunk| chunk.at == at) {
@@ -177,7 +216,11 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], present: &TrackTags) -> 
         if is_followed && end > length {
             chunk.insert(0, 0);
         }
-        splices.push(Splice { at, removed: 0, put: chunk });
+        splices.push(Splice {
+            at,
+            removed: 0,
+            put: chunk,
+        });
     }
     // Programs that do not know yet how long a recording will be leave these.
     let is_open = stated == 0 || stated == u64::from(u32::MAX);
@@ -185,7 +228,11 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], present: &TrackTags) -> 
         let before = if is_followed { length - HEADER } else { stated };
         let size = u32::try_from(before.saturating_add_signed(growth(&splices)));
         let size = size.map_err(|_| "it would be larger than a WAV file may be")?;
-        splices.push(Splice { at: 4, removed: 4, put: size.to_le_bytes().to_vec() });
+        splices.push(Splice {
+            at: 4,
+            removed: 4,
+            put: size.to_le_bytes().to_vec(),
+        });
     }
     Ok(splices)
 }

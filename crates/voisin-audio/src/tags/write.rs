@@ -40,14 +40,19 @@ impl PreparedWrite {
     /// Those of the file system, of a file that was changed meanwhile too: it is as it was.
     pub fn commit(self) -> Result<Vec<WriteOutcome>, AudioError> {
         if let Some(replacement) = self.replacement {
-            replacement.commit().map_err(|error| AudioError::from_io(&self.path, error))?;
+            replacement
+                .commit()
+                .map_err(|error| AudioError::from_io(&self.path, error))?;
         }
         Ok(self.outcomes)
     }
 }
 
 fn unwritable(path: &Path, reason: impl Into<String>) -> AudioError {
-    AudioError::TagsUnwritable { path: path.to_owned(), reason: reason.into() }
+    AudioError::TagsUnwritable {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
 }
 
 pub(super) fn prepare(
@@ -59,7 +64,10 @@ pub(super) fn prepare(
     let unwritable = |reason: String| unwritable(path, reason);
     let is_text = |value: &String| !value.trim().is_empty() && !value.contains('\0');
     if let Some(edit) = edits.iter().find(|edit| !edit.values.iter().all(is_text)) {
-        return Err(unwritable(format!("its {} must be text", edit.field.name())));
+        return Err(unwritable(format!(
+            "its {} must be text",
+            edit.field.name()
+        )));
     }
     if !matches!(Place::of(path), Ok(Place::File(_))) {
         return Err(unwritable(
@@ -81,15 +89,20 @@ pub(super) fn prepare(
             WriteOutcome::Written
         });
     }
-    let mut prepared = PreparedWrite { path: path.to_owned(), outcomes, patch: None, replacement: None };
+    let mut prepared = PreparedWrite {
+        path: path.to_owned(),
+        outcomes,
+        patch: None,
+        replacement: None,
+    };
     if wanted.is_empty() {
         return Ok(prepared);
     }
     let io = |error| AudioError::from_io(path, error);
     let target = WriteTarget::of(path, held)?;
     let info = probe(&target.path)?;
-    let kind =
-        kind(&info).ok_or_else(|| unwritable("voisin writes no tags to files of its format".to_owned()))?;
+    let kind = kind(&info)
+        .ok_or_else(|| unwritable("voisin writes no tags to files of its format".to_owned()))?;
     let mut file = open(&target.path)?;
     if let Some(at) = ogg::damaged_page(&mut file).map_err(io)? {
         return Err(unwritable(format!(
@@ -107,9 +120,15 @@ pub(super) fn prepare(
     copy.fill(&mut contents.map_err(io)?).map_err(io)?;
     let mut new = open(copy.path())?;
     let written = read_tags(copy.path())?;
-    let is_there = |edit: &&&TagEdit| edit.field.is_same(&edit.field.values(&written), &edit.values);
+    let is_there = |edit: &&&TagEdit| {
+        edit.field
+            .is_same(&edit.field.values(&written), &edit.values)
+    };
     if let Some(edit) = wanted.iter().find(|edit| !is_there(edit)) {
-        return Err(unwritable(format!("its {} would not be read back as it is", edit.field.name())));
+        return Err(unwritable(format!(
+            "its {} would not be read back as it is",
+            edit.field.name()
+        )));
     }
     let after = parts::parts(&mut new, kind).map_err(unwritable)?;
     if let Some(lost) = parts::missing(&there, &after, &wanted) {
@@ -123,10 +142,16 @@ pub(super) fn prepare(
     if let Some(patch) = &prepared.patch {
         let undone = patch.undone(rewound(&mut new).map_err(io)?);
         if FileDigest::read(&mut undone.map_err(io)?).map_err(io)? != before {
-            return Err(unwritable("its bytes of before would not come back".to_owned()));
+            return Err(unwritable(
+                "its bytes of before would not come back".to_owned(),
+            ));
         }
     }
-    prepared.replacement = Some(Replacement { target, copy, keep_mtime: options.keep_mtime });
+    prepared.replacement = Some(Replacement {
+        target,
+        copy,
+        keep_mtime: options.keep_mtime,
+    });
     Ok(prepared)
 }
 
@@ -152,13 +177,18 @@ pub(super) fn restore(
     if FileDigest::read(&mut open(copy.path())?).map_err(io)? != patch.before {
         return Ok(false);
     }
-    let replacement = Replacement { target, copy, keep_mtime: options.keep_mtime };
+    let replacement = Replacement {
+        target,
+        copy,
+        keep_mtime: options.keep_mtime,
+    };
     replacement.commit().map_err(io)?;
     Ok(true)
 }
 
 pub(super) fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
-    let state = FileDigest::read(&mut open(path)?).map_err(|error| AudioError::from_io(path, error))?;
+    let state =
+        FileDigest::read(&mut open(path)?).map_err(|error| AudioError::from_io(path, error))?;
     Ok(state == patch.before)
 }
 
@@ -179,11 +209,14 @@ impl WriteTarget {
     /// # Errors
     /// It may not be replaced, or not without a loss.
     fn of(path: &Path, mut held: HeldFile) -> Result<Self, AudioError> {
-        let target = std::fs::canonicalize(path).map_err(|error| AudioError::from_io(path, error))?;
+        let target =
+            std::fs::canonicalize(path).map_err(|error| AudioError::from_io(path, error))?;
         held.also_known_as(&target);
         let before = held.metadata();
         if before.permissions().readonly() {
-            return Err(AudioError::PermissionDenied { path: path.to_owned() });
+            return Err(AudioError::PermissionDenied {
+                path: path.to_owned(),
+            });
         }
         match copy::loss(before) {
             Some(loss) => Err(unwritable(path, loss)),
@@ -193,10 +226,11 @@ impl WriteTarget {
 
     /// An empty copy beside it that has its rights.
     fn copy(&self, note: &mut dyn FnMut(&Path)) -> Result<Copy, AudioError> {
-        let mut copy =
-            Copy::beside(&self.path, note).map_err(|error| AudioError::from_io(&self.path, error))?;
+        let mut copy = Copy::beside(&self.path, note)
+            .map_err(|error| AudioError::from_io(&self.path, error))?;
         // Before its contents: nobody is to read there what they cannot read in the file.
-        copy.take_after(&self.path, self.held.metadata()).map_err(|reason| unwritable(&self.path, reason))?;
+        copy.take_after(&self.path, self.held.metadata())
+            .map_err(|reason| unwritable(&self.path, reason))?;
         Ok(copy)
     }
 }
@@ -209,7 +243,11 @@ struct Replacement {
 
 impl Replacement {
     fn commit(self) -> io::Result<()> {
-        self.copy.replace(&self.target.path, self.target.held.metadata(), self.keep_mtime)
+        self.copy.replace(
+            &self.target.path,
+            self.target.held.metadata(),
+            self.keep_mtime,
+        )
     }
 }
 
@@ -249,10 +287,18 @@ fn edit(
             if found.tags.is_empty() {
                 let comment = trailing.v1.as_deref().and_then(ape::v1_comment);
                 let put = frames::new_tag(edits, present, comment.as_deref())?;
-                splices.push(Splice { at: 0, removed: 0, put });
+                splices.push(Splice {
+                    at: 0,
+                    removed: 0,
+                    put,
+                });
             }
             for (at, tag) in &trailing.ape {
-                splices.extend(ape::edit(tag, edits)?.into_iter().map(|change| change.moved(*at)));
+                splices.extend(
+                    ape::edit(tag, edits)?
+                        .into_iter()
+                        .map(|change| change.moved(*at)),
+                );
             }
             Ok(splices)
         }
@@ -267,14 +313,20 @@ fn edit(
 }
 
 /// The changes to the `ID3v2` tags at a file's start: a field is given in the first, and taken out of the others.
-fn in_leading(file: &mut File, found: &id3::Id3Tags, edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
+fn in_leading(
+    file: &mut File,
+    found: &id3::Id3Tags,
+    edits: &[&TagEdit],
+) -> Result<Vec<Splice>, String> {
     let gone = without_values(edits);
     let gone: Vec<&TagEdit> = gone.iter().collect();
     let mut splices = Vec::new();
     for (i, (tag, at)) in found.tags.iter().zip(&found.starts).enumerate() {
         let mut behind = [0; id3::HEADER];
         let read = file.seek(SeekFrom::Start(at + tag.len() as u64));
-        let n = read.and_then(|_| read_up_to(file, &mut behind)).map_err(|error| error.to_string())?;
+        let n = read
+            .and_then(|_| read_up_to(file, &mut behind))
+            .map_err(|error| error.to_string())?;
         let changes = frames::edit(tag, &behind[..n], if i == 0 { edits } else { &gone })?;
         splices.extend(changes.into_iter().map(|change| change.moved(*at)));
     }

@@ -20,7 +20,14 @@ mod tests {
     fn a_scheme_is_more_than_a_drive() {
         assert_eq!(scheme(Path::new("s3://bucket/a.flac")), Some("s3"));
         assert_eq!(scheme(Path::new("git+ssh://host/a")), Some("git+ssh"));
-        for path in ["/m/a://b", "c://m/a.flac", "a b://c", "s3:/bucket", "a.flac", "://a"] {
+        for path in [
+            "/m/a://b",
+            "c://m/a.flac",
+            "a b://c",
+            "s3:/bucket",
+            "a.flac",
+            "://a",
+        ] {
             assert_eq!(scheme(Path::new(path)), None, "{path}");
         }
     }

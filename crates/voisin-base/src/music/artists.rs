@@ -19,8 +19,15 @@ pub fn artists(text: &str) -> Vec<&str> {
             None => (rest, None),
         };
         let name = name.trim();
-        let is_nobody = name.is_empty() || NOBODY.iter().any(|nobody| name.eq_ignore_ascii_case(nobody));
-        if !is_nobody && !names.iter().any(|known| known.to_lowercase() == name.to_lowercase()) {
+        let is_nobody = name.is_empty()
+            || NOBODY
+                .iter()
+                .any(|nobody| name.eq_ignore_ascii_case(nobody));
+        if !is_nobody
+            && !names
+                .iter()
+                .any(|known| known.to_lowercase() == name.to_lowercase())
+        {
             names.push(name);
         }
         match after {
@@ -40,14 +47,17 @@ fn next_separator(text: &str) -> Option<(usize, usize)> {
 /// The length of the separator that a text begins with; abbreviations end with a dot or a space.
 fn separator_length(text: &str) -> Option<usize> {
     let separator = SEPARATORS.iter().find(|separator| {
-        text.get(..separator.len()).is_some_and(|start| start.eq_ignore_ascii_case(separator))
+        text.get(..separator.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(separator))
     })?;
     if !separator.ends_with(char::is_alphabetic) {
         return Some(separator.len());
     }
     let rest = &text[separator.len()..];
     let dot = usize::from(rest.starts_with('.'));
-    rest[dot..].starts_with(' ').then_some(separator.len() + dot + 1)
+    rest[dot..]
+        .starts_with(' ')
+        .then_some(separator.len() + dot + 1)
 }
 
 #[cfg(test)]
@@ -60,7 +70,10 @@ mod tests {
             ("Alpha feat. Beta", &["Alpha", "Beta"][..]),
             ("Alpha Feat Beta ft. Gamma", &["Alpha", "Beta", "Gamma"]),
             ("Alpha featuring Beta & Gamma", &["Alpha", "Beta & Gamma"]),
-            ("Johann Sebastian Bach; Glenn Gould", &["Johann Sebastian Bach", "Glenn Gould"]),
+            (
+                "Johann Sebastian Bach; Glenn Gould",
+                &["Johann Sebastian Bach", "Glenn Gould"],
+            ),
             ("Gamma / Delta;gamma", &["Gamma", "Delta"]),
             ("AC/DC", &["AC/DC"]),
             ("Simon & Garfunkel", &["Simon & Garfunkel"]),

@@ -21,7 +21,9 @@ const MOST_TRACKS: u32 = 999;
 /// Times are counted in frames, of which a second has so many.
 pub const FRAMES: u64 = 75;
 /// Sheets often name the file as it was before it was encoded: one of these of the same name is meant then.
-const ENDINGS: [&str; 10] = ["flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff", "aif", "mka", "aac"];
+const ENDINGS: [&str; 10] = [
+    "flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff", "aif", "mka", "aac",
+];
 
 /// Part of an audio file, as a sheet describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,7 +68,10 @@ impl CuePart {
 
     /// What the system knows of the sheet and of the file.
     pub fn metadata(&self) -> io::Result<(Metadata, Metadata)> {
-        Ok((std::fs::metadata(&self.sheet)?, std::fs::metadata(&self.audio)?))
+        Ok((
+            std::fs::metadata(&self.sheet)?,
+            std::fs::metadata(&self.audio)?,
+        ))
     }
 }
 
@@ -85,11 +90,20 @@ impl<'a> Place<'a> {
     /// # Errors
     /// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
     pub fn of(path: &'a Path) -> io::Result<Self> {
-        let Some(sheet) = above(path).filter(|sheet| sheet.is_file()) else { return Ok(Self::File(path)) };
-        let none = || io::Error::new(ErrorKind::NotFound, format!("{} has no such part", sheet.display()));
+        let Some(sheet) = above(path).filter(|sheet| sheet.is_file()) else {
+            return Ok(Self::File(path));
+        };
+        let none = || {
+            io::Error::new(
+                ErrorKind::NotFound,
+                format!("{} has no such part", sheet.display()),
+            )
+        };
         let name = path.file_name().unwrap_or_default();
         let mut parts = read(sheet)?.parts.into_iter();
-        let part = parts.find(|part| *name == *format!("{:02}", part.number)).ok_or_else(none)?;
+        let part = parts
+            .find(|part| *name == *format!("{:02}", part.number))
+            .ok_or_else(none)?;
         Ok(Self::Part(Box::new(part)))
     }
 
@@ -140,19 +154,26 @@ fn fault(text: String) -> io::Error {
 
 /// Whether a file is a CUE sheet by its name.
 pub fn is_sheet(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cue"))
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("cue"))
 }
 
 /// Whether a file may hold a sheet, by its name.
 pub fn may_hold_sheet(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("flac"))
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("flac"))
 }
 
 /// What a path must be a part of, by its name alone: the sheet that it lies below, or a file that may hold one, with a number.
 pub fn above(path: &Path) -> Option<&Path> {
     let is_number = |name: &str| name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_digit());
-    let has_number = || path.file_name().and_then(OsStr::to_str).is_some_and(is_number);
-    path.parent().filter(|above| is_sheet(above) || may_hold_sheet(above) && has_number())
+    let has_number = || {
+        path.file_name()
+            .and_then(OsStr::to_str)
+            .is_some_and(is_number)
+    };
+    path.parent()
+        .filter(|above| is_sheet(above) || may_hold_sheet(above) && has_number())
 }
 
 /// The folder that a file lies in, or that of its sheet.
@@ -186,31 +207,41 @@ fn parts<'a>(
     parsed: &'a Parsed,
     file: &'a ParsedFile,
 ) -> impl Iterator<Item = CuePart> + 'a {
-    file.tracks.iter().enumerate().filter(|(_, track)| track.is_audio).map(move |(i, track)| CuePart {
-        sheet: sheet.to_owned(),
-        audio: audio.to_owned(),
-        number: track.number,
-        start: track.start,
-        end: file.tracks.get(i + 1).map(|next| next.start),
-        title: track.title.clone(),
-        artist: track.artist.clone().or_else(|| parsed.artist.clone()),
-        album: parsed.title.clone(),
-        album_artist: parsed.artist.clone(),
-        genre: parsed.genre.clone(),
-        date: parsed.date.clone(),
-        isrc: track.isrc.clone(),
-    })
+    file.tracks
+        .iter()
+        .enumerate()
+        .filter(|(_, track)| track.is_audio)
+        .map(move |(i, track)| CuePart {
+            sheet: sheet.to_owned(),
+            audio: audio.to_owned(),
+            number: track.number,
+            start: track.start,
+            end: file.tracks.get(i + 1).map(|next| next.start),
+            title: track.title.clone(),
+            artist: track.artist.clone().or_else(|| parsed.artist.clone()),
+            album: parsed.title.clone(),
+            album_artist: parsed.artist.clone(),
+            genre: parsed.genre.clone(),
+            date: parsed.date.clone(),
+            isrc: track.isrc.clone(),
+        })
 }
 
 /// The sheet that a FLAC file holds: its comment, else its block, which has no titles. Either is about the file that it lies
 /// in, whatever the comment calls it; one that makes no sense is none.
 fn held_by(path: &Path) -> io::Result<Sheet> {
     let found = flac::read(path)?;
-    let of_comment = found.text.as_ref().and_then(|bytes| parse(&text(bytes)).ok());
+    let of_comment = found
+        .text
+        .as_ref()
+        .and_then(|bytes| parse(&text(bytes)).ok());
     for parsed in of_comment.into_iter().chain(of_block(&found)) {
         let mut files = parsed.files.iter().filter(|file| file.tracks.len() > 1);
         if let (Some(file), None) = (files.next(), files.next()) {
-            return Ok(Sheet { parts: parts(path, path, &parsed, file).collect(), missing: Vec::new() });
+            return Ok(Sheet {
+                parts: parts(path, path, &parsed, file).collect(),
+                missing: Vec::new(),
+            });
         }
     }
     Ok(Sheet::default())
@@ -219,16 +250,32 @@ fn held_by(path: &Path) -> io::Result<Sheet> {
 /// `None` where the tracks do not follow each other.
 fn of_block(found: &FlacCues) -> Option<Parsed> {
     let frames = |samples: u64| samples.checked_mul(FRAMES)?.checked_div(found.rate.into());
-    let mut file = ParsedFile { name: String::new(), tracks: Vec::new() };
+    let mut file = ParsedFile {
+        name: String::new(),
+        tracks: Vec::new(),
+    };
     for cue in &found.tracks {
         let start = frames(cue.start)?;
-        if file.tracks.last().is_some_and(|last| last.start >= start || last.number >= cue.number) {
+        if file
+            .tracks
+            .last()
+            .is_some_and(|last| last.start >= start || last.number >= cue.number)
+        {
             return None;
         }
         let (number, is_audio, isrc) = (cue.number, cue.is_audio, cue.isrc.clone());
-        file.tracks.push(ParsedTrack { number, is_audio, start, isrc, ..ParsedTrack::default() });
+        file.tracks.push(ParsedTrack {
+            number,
+            is_audio,
+            start,
+            isrc,
+            ..ParsedTrack::default()
+        });
     }
-    Some(Parsed { files: vec![file], ..Parsed::default() })
+    Some(Parsed {
+        files: vec![file],
+        ..Parsed::default()
+    })
 }
 
 /// The file that a sheet in `folder` names, wherever it lay when the sheet was written: never outside of the folder.
@@ -236,7 +283,11 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     let name = name.replace('\\', "/");
     let has_drive = name.as_bytes().get(1) == Some(&b':');
     let leads_out = name.starts_with('/') || has_drive || name.split('/').any(|step| step == "..");
-    let name = if leads_out { name.rsplit('/').next()? } else { &name };
+    let name = if leads_out {
+        name.rsplit('/').next()?
+    } else {
+        &name
+    };
     let exact = folder.join(name);
     if name.is_empty() || name.contains('\0') {
         return None;
@@ -264,7 +315,12 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 /// UTF-8 or UTF-16 if it says so or can be, else Windows-1252, as most programs that write sheets have it.
 fn text(bytes: &[u8]) -> String {
     let units = |unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes[2..].as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
+        let units: Vec<u16> = bytes[2..]
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| unit(*pair))
+            .collect();
         String::from_utf16_lossy(&units)
     };
     match bytes {
@@ -308,7 +364,11 @@ fn parse(text: &str) -> Result<Parsed, String> {
     let mut open: Option<(ParsedTrack, usize)> = None;
     // Whether lines are about a track rather than the album.
     let mut in_track = false;
-    for (n, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())) {
+    for (n, line) in text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| (i + 1, line.trim()))
+    {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
         match word.to_ascii_uppercase().as_str() {
@@ -316,17 +376,29 @@ fn parse(text: &str) -> Result<Parsed, String> {
                 let (name, kind) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
                 let name = if rest.ends_with('"') { rest } else { name };
                 let Some(name) = unquoted(name) else {
-                    return Err(format!("line {n}: expected FILE \"name\" WAVE, found {line:?}"));
+                    return Err(format!(
+                        "line {n}: expected FILE \"name\" WAVE, found {line:?}"
+                    ));
                 };
                 if matches!(kind.to_ascii_uppercase().as_str(), "BINARY" | "MOTOROLA") {
-                    return Err(format!("line {n}: expected a file of audio, found a disc's data ({kind})"));
+                    return Err(format!(
+                        "line {n}: expected a file of audio, found a disc's data ({kind})"
+                    ));
                 }
-                sheet.files.push(ParsedFile { name, tracks: Vec::new() });
+                sheet.files.push(ParsedFile {
+                    name,
+                    tracks: Vec::new(),
+                });
             }
             "TRACK" => {
                 unplaced(open.take())?;
-                let (number, kind) = rest.split_once(char::is_whitespace).unwrap_or((rest, "AUDIO"));
-                let number = number.parse().ok().filter(|number| (1..=MOST_TRACKS).contains(number));
+                let (number, kind) = rest
+                    .split_once(char::is_whitespace)
+                    .unwrap_or((rest, "AUDIO"));
+                let number = number
+                    .parse()
+                    .ok()
+                    .filter(|number| (1..=MOST_TRACKS).contains(number));
                 let Some(number) = number else {
                     return Err(format!(
                         "line {n}: expected TRACK with a number from 1 to {MOST_TRACKS}, found {line:?}"
@@ -336,7 +408,14 @@ fn parse(text: &str) -> Result<Parsed, String> {
                     return Err(format!("line {n}: TRACK {number:02} is there twice"));
                 }
                 let is_audio = kind.trim().eq_ignore_ascii_case("AUDIO");
-                open = Some((ParsedTrack { number, is_audio, ..ParsedTrack::default() }, n));
+                open = Some((
+                    ParsedTrack {
+                        number,
+                        is_audio,
+                        ..ParsedTrack::default()
+                    },
+                    n,
+                ));
                 in_track = true;
             }
             "INDEX" => {
@@ -346,12 +425,17 @@ fn parse(text: &str) -> Result<Parsed, String> {
                     continue;
                 }
                 let Some((mut track, _)) = open.take() else {
-                    return Err(format!("line {n}: expected a TRACK before this INDEX 01, found none"));
+                    return Err(format!(
+                        "line {n}: expected a TRACK before this INDEX 01, found none"
+                    ));
                 };
-                track.start = frames(time.trim())
-                    .ok_or_else(|| format!("line {n}: expected a time such as 03:25:74, found {time:?}"))?;
+                track.start = frames(time.trim()).ok_or_else(|| {
+                    format!("line {n}: expected a time such as 03:25:74, found {time:?}")
+                })?;
                 let Some(file) = sheet.files.last_mut() else {
-                    return Err(format!("line {n}: expected a FILE before the first TRACK, found none"));
+                    return Err(format!(
+                        "line {n}: expected a FILE before the first TRACK, found none"
+                    ));
                 };
                 if let Some(last) = file.tracks.last().filter(|last| last.start >= track.start) {
                     return Err(format!(
@@ -365,7 +449,11 @@ fn parse(text: &str) -> Result<Parsed, String> {
             }
             word @ ("TITLE" | "PERFORMER" | "ISRC") => {
                 // Some programs write a track's title below its INDEX.
-                let placed = sheet.files.iter_mut().rev().find_map(|file| file.tracks.last_mut());
+                let placed = sheet
+                    .files
+                    .iter_mut()
+                    .rev()
+                    .find_map(|file| file.tracks.last_mut());
                 let track = match &mut open {
                     Some((track, _)) => Some(track),
                     None => placed.filter(|_| in_track),
@@ -401,16 +489,19 @@ fn parse(text: &str) -> Result<Parsed, String> {
 /// A track without INDEX 01 lies nowhere; data on a disc often has none, and no audio either.
 fn unplaced(open: Option<(ParsedTrack, usize)>) -> Result<(), String> {
     match open {
-        Some((track, n)) if track.is_audio => {
-            Err(format!("line {n}: expected an INDEX 01 for TRACK {:02}, found none", track.number))
-        }
+        Some((track, n)) if track.is_audio => Err(format!(
+            "line {n}: expected an INDEX 01 for TRACK {:02}, found none",
+            track.number
+        )),
         _ => Ok(()),
     }
 }
 
 /// Text without the quotes around it; `None` if nothing is left.
 fn unquoted(text: &str) -> Option<String> {
-    let inside = text.strip_prefix('"').map(|text| text.strip_suffix('"').unwrap_or(text));
+    let inside = text
+        .strip_prefix('"')
+        .map(|text| text.strip_suffix('"').unwrap_or(text));
     let text = inside.unwrap_or(text).trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -418,8 +509,11 @@ fn unquoted(text: &str) -> Option<String> {
 /// `mm:ss:ff`, in frames. Minutes go as far as they like.
 fn frames(time: &str) -> Option<u64> {
     let digits = |part: &str, below: u64| {
-        let is_number = (1..=6).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        part.parse::<u64>().ok().filter(|number| is_number && *number < below)
+        let is_number =
+            (1..=6).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u64>()
+            .ok()
+            .filter(|number| is_number && *number < below)
     };
     let mut parts = time.split(':');
     let (minutes, seconds, frames) = (parts.next()?, parts.next()?, parts.next()?);

@@ -16,7 +16,9 @@ pub fn data() -> Option<PathBuf> {
 /// voisin's folder for what a user sets, after the same specification: `XDG_CONFIG_HOME/voisin`, else `~/.config/voisin`.
 pub fn config() -> Option<PathBuf> {
     let named = from_variable("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
-    named.or_else(|| Some(home()?.join(".config"))).map(|config| config.join("voisin"))
+    named
+        .or_else(|| Some(home()?.join(".config")))
+        .map(|config| config.join("voisin"))
 }
 
 /// The user's home.

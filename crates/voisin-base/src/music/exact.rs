@@ -28,6 +28,8 @@ pub mod option {
     /// Reads a number written as text.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
+        text.map(|text| text.parse())
+            .transpose()
+            .map_err(D::Error::custom)
     }
 }

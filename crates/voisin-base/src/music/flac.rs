@@ -44,7 +44,11 @@ pub fn read(path: &Path) -> io::Result<FlacCues> {
     let found = read_from(BufReader::new(regular_file::open(path)?));
     // A file that ends within its head has no parts.
     found.or_else(|error| {
-        if error.kind() == io::ErrorKind::UnexpectedEof { Ok(FlacCues::default()) } else { Err(error) }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Ok(FlacCues::default())
+        } else {
+            Err(error)
+        }
     })
 }
 
@@ -56,7 +60,10 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
     if head.starts_with(b"ID3") {
         let mut rest = [0; 6];
         file.read_exact(&mut rest)?;
-        at = 10 + rest[2..].iter().fold(0, |size, &byte| size << 7 | u64::from(byte & 0x7f));
+        at = 10
+            + rest[2..]
+                .iter()
+                .fold(0, |size, &byte| size << 7 | u64::from(byte & 0x7f));
         file.seek(SeekFrom::Start(at))?;
         file.read_exact(&mut head)?;
     }
@@ -68,7 +75,9 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
         file.seek(SeekFrom::Start(at))?;
         file.read_exact(&mut head)?;
         let [kind, size @ ..] = head;
-        let size = size.iter().fold(0, |size, &byte| size << 8 | u64::from(byte));
+        let size = size
+            .iter()
+            .fold(0, |size, &byte| size << 8 | u64::from(byte));
         if matches!(kind & 0x7f, STREAMINFO | VORBIS_COMMENT | CUESHEET) {
             // At most 16 MB, whatever the size says.
             let mut block = Vec::new();
@@ -106,7 +115,10 @@ fn sheet_among(block: &[u8]) -> Option<Vec<u8>> {
     // The number of comments; the block ends where it ends.
     rest = rest.get(4..)?;
     while let Some(comment) = sized(&mut rest) {
-        if comment.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
+        if comment
+            .get(..NAME.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+        {
             return Some(comment[NAME.len()..].to_vec());
         }
     }
@@ -128,8 +140,14 @@ fn tracks(block: &[u8]) -> Option<Vec<FlacCue>> {
         if LEAD_OUT.contains(&head[8]) {
             continue;
         }
-        let first = indices.chunks_exact(12).find(|index| index[8] == 1).and_then(number).unwrap_or(0);
-        let isrc = std::str::from_utf8(&head[9..21]).ok().map(|text| text.trim_matches('\0').to_owned());
+        let first = indices
+            .chunks_exact(12)
+            .find(|index| index[8] == 1)
+            .and_then(number)
+            .unwrap_or(0);
+        let isrc = std::str::from_utf8(&head[9..21])
+            .ok()
+            .map(|text| text.trim_matches('\0').to_owned());
         tracks.push(FlacCue {
             number: head[8].into(),
             is_audio: head[21] & 0x80 == 0,

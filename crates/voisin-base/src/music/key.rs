@@ -5,8 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-const MAJOR: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
-const MINOR: [&str; 12] = ["Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm"];
+const MAJOR: [&str; 12] = [
+    "C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B",
+];
+const MINOR: [&str; 12] = [
+    "Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm",
+];
 
 /// A major or minor key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,7 +27,8 @@ impl TryFrom<u8> for MusicalKey {
     type Error = String;
 
     fn try_from(number: u8) -> Result<Self, String> {
-        Self::from_number(number).ok_or_else(|| format!("expected a key from 0 to 23, found {number}"))
+        Self::from_number(number)
+            .ok_or_else(|| format!("expected a key from 0 to 23, found {number}"))
     }
 }
 
@@ -72,13 +77,20 @@ impl MusicalKey {
     /// Keys that it mixes with: itself, its neighbours on the wheel (a fifth up and down), and its relative key.
     pub fn compatible(self) -> [Self; 4] {
         let fifth = |by: u8| Self::new(self.tonic() + by, self.is_minor());
-        let relative = Self::new(self.tonic() + if self.is_minor() { 3 } else { 9 }, !self.is_minor());
+        let relative = Self::new(
+            self.tonic() + if self.is_minor() { 3 } else { 9 },
+            !self.is_minor(),
+        );
         [self, fifth(7), fifth(5), relative]
     }
 
     /// Its hour on the wheel, 1 to 12. A key and its relative share it.
     pub fn hour(self) -> u8 {
-        let major = if self.is_minor() { self.tonic() + 3 } else { self.tonic() };
+        let major = if self.is_minor() {
+            self.tonic() + 3
+        } else {
+            self.tonic()
+        };
         (major * 7 + 7) % 12 + 1
     }
 }
@@ -96,8 +108,14 @@ impl FromStr for MusicalKey {
     /// Reads `Am`, `a minor`, `F#`, `Gb major`, `Bbmin`, Camelot's `8A` and Open Key's `1m`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("expected a key such as Am, F#, Eb minor or 8A, found \"{text}\"");
-        let plain: String = text.replace('♯', "#").replace('♭', "b").split([' ', '-']).collect();
-        let split = plain.find(|c: char| !c.is_ascii_digit()).unwrap_or(plain.len());
+        let plain: String = text
+            .replace('♯', "#")
+            .replace('♭', "b")
+            .split([' ', '-'])
+            .collect();
+        let split = plain
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(plain.len());
         if split > 0 {
             let hour: u8 = plain[..split].parse().map_err(|_| wrong())?;
             let (minor, turned) = match &plain[split..] {
@@ -111,7 +129,9 @@ impl FromStr for MusicalKey {
                 return Err(wrong());
             }
             let hour = (hour - 1 + turned) % 12 + 1;
-            return Self::all().find(|key| key.hour() == hour && key.is_minor() == minor).ok_or_else(wrong);
+            return Self::all()
+                .find(|key| key.hour() == hour && key.is_minor() == minor)
+                .ok_or_else(wrong);
         }
         let mut rest = plain.chars();
         let letter = rest.next().ok_or_else(wrong)?.to_ascii_uppercase();
@@ -125,7 +145,10 @@ impl FromStr for MusicalKey {
             'B' => 11,
             _ => return Err(wrong()),
         };
-        let (tonic, mode) = match (rest.as_str().strip_prefix('#'), rest.as_str().strip_prefix('b')) {
+        let (tonic, mode) = match (
+            rest.as_str().strip_prefix('#'),
+            rest.as_str().strip_prefix('b'),
+        ) {
             (Some(mode), _) => (natural + 1, mode),
             (_, Some(mode)) => (natural + 11, mode),
             _ => (natural, rest.as_str()),
@@ -177,8 +200,11 @@ mod tests {
         assert_eq!(hour("F"), Ok("7B".into()));
         assert_eq!(hour("Ebm"), Ok("2A".into()));
         assert_eq!(hour("Db"), Ok("3B".into()));
-        let mut names: Vec<String> =
-            MusicalKey::new(9, true).compatible().iter().map(|key| key.camelot()).collect();
+        let mut names: Vec<String> = MusicalKey::new(9, true)
+            .compatible()
+            .iter()
+            .map(|key| key.camelot())
+            .collect();
         names.sort();
         assert_eq!(names, ["7A", "8A", "8B", "9A"]);
     }

@@ -82,7 +82,10 @@ pub enum OutputError {
 impl OutputError {
     /// For `map_err`.
     pub fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
-        move |source| Self::Io { path: path.to_owned(), source }
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// What helps.
@@ -153,7 +156,11 @@ impl OutputTarget {
     }
 
     fn new(path: &Path, contents: Contents, replaces: bool) -> Result<Self, OutputError> {
-        let output = Self { path: path.to_owned(), contents, replaces };
+        let output = Self {
+            path: path.to_owned(),
+            contents,
+            replaces,
+        };
         output.state()?;
         Ok(output)
     }
@@ -173,7 +180,10 @@ impl OutputTarget {
         let path = &self.path;
         if self.is_standard() {
             return match self.contents {
-                Contents::Whole => Err(OutputError::Stream { path: path.clone(), found: "standard output" }),
+                Contents::Whole => Err(OutputError::Stream {
+                    path: path.clone(),
+                    found: "standard output",
+                }),
                 _ => Ok(TargetState::StandardOutput),
             };
         }
@@ -195,19 +205,24 @@ impl OutputTarget {
         }
         if !metadata.is_file() {
             return match self.contents {
-                Contents::Whole => {
-                    Err(OutputError::Stream { path: path.clone(), found: "a device or a pipe" })
-                }
+                Contents::Whole => Err(OutputError::Stream {
+                    path: path.clone(),
+                    found: "a device or a pipe",
+                }),
                 _ => Ok(TargetState::Stream),
             };
         }
         if !self.replaces && self.contents != Contents::Page {
             return Err(OutputError::Taken(path.clone()));
         }
-        if !self.replaces && !regular_file::read(path, LARGEST).is_ok_and(|bytes| is_marked(&bytes)) {
+        if !self.replaces && !regular_file::read(path, LARGEST).is_ok_and(|bytes| is_marked(&bytes))
+        {
             return Err(OutputError::Foreign(path.clone()));
         }
-        Ok(TargetState::File(behind_links(path).map_err(OutputError::io(path))?, metadata))
+        Ok(TargetState::File(
+            behind_links(path).map_err(OutputError::io(path))?,
+            metadata,
+        ))
     }
 
     /// The regular file that it leads to, there or not; for writers that open files themselves, of what is whole.
@@ -224,7 +239,12 @@ impl OutputTarget {
         let (target, before) = match self.state()? {
             TargetState::StandardOutput => return Ok(OutputFile::StandardOutput),
             TargetState::Stream => {
-                return Ok(OutputFile::Stream(File::options().write(true).open(&self.path).map_err(failed)?));
+                return Ok(OutputFile::Stream(
+                    File::options()
+                        .write(true)
+                        .open(&self.path)
+                        .map_err(failed)?,
+                ));
             }
             TargetState::File(target, metadata) => (target, Some(metadata)),
             TargetState::Free(target) => (target, None),
@@ -303,7 +323,10 @@ pub fn check_folder(folder: &Path, names: &[&str], replaces: bool) -> Result<(),
     if is_standard(folder) || folder.exists() && !folder.is_dir() {
         return Err(OutputError::NotAFolder(folder.to_owned()));
     }
-    let mut there = names.iter().map(|name| folder.join(name)).filter(|path| path.exists());
+    let mut there = names
+        .iter()
+        .map(|name| folder.join(name))
+        .filter(|path| path.exists());
     there.try_for_each(|path| OutputTarget::whole(&path, replaces).map(drop))
 }
 
@@ -338,7 +361,9 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(target),
         }
     }
-    Err(io::Error::other("expected a file, found links that lead to each other"))
+    Err(io::Error::other(
+        "expected a file, found links that lead to each other",
+    ))
 }
 
 /// A page, picture or report with voisin's mark: a PNG file has it as a text, HTML as a meta element, others as a
@@ -367,18 +392,28 @@ fn is_marked(bytes: &[u8]) -> bool {
     let place = if bytes.starts_with(PNG) {
         // length, type, name, digest, checksum
         let end = PNG_HEADER + 4 + PNG_MARK.0.len();
-        bytes[..bytes.len().min(end)].ends_with(PNG_MARK.0).then_some((PNG_HEADER, end, end + DIGITS + 4))
+        bytes[..bytes.len().min(end)]
+            .ends_with(PNG_MARK.0)
+            .then_some((PNG_HEADER, end, end + DIGITS + 4))
     } else {
         let beginning = &bytes[..bytes.len().min(BEGINNING)];
-        [HTML_MARK, ROFF_MARK, COMMENT].into_iter().find_map(|(before, after)| {
-            let at = find(beginning, before)?;
-            let end = at + before.len();
-            Some((at, end, end + DIGITS + after.len()))
-        })
+        [HTML_MARK, ROFF_MARK, COMMENT]
+            .into_iter()
+            .find_map(|(before, after)| {
+                let at = find(beginning, before)?;
+                let end = at + before.len();
+                Some((at, end, end + DIGITS + after.len()))
+            })
     };
-    let Some((at, begin, end)) = place else { return false };
-    let Some(found) = bytes.get(begin..begin + DIGITS) else { return false };
-    bytes.get(end..).is_some_and(|rest| found == digest(&[&bytes[..at], rest]).as_bytes())
+    let Some((at, begin, end)) = place else {
+        return false;
+    };
+    let Some(found) = bytes.get(begin..begin + DIGITS) else {
+        return false;
+    };
+    bytes
+        .get(end..)
+        .is_some_and(|rest| found == digest(&[&bytes[..at], rest]).as_bytes())
 }
 
 fn digest(parts: &[&[u8]]) -> String {
@@ -391,7 +426,10 @@ fn digest(parts: &[&[u8]]) -> String {
 
 /// Where `wanted` begins, within the beginning of a text.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).take(BEGINNING).position(|window| window == wanted)
+    bytes
+        .windows(wanted.len())
+        .take(BEGINNING)
+        .position(|window| window == wanted)
 }
 
 #[cfg(test)]
@@ -406,17 +444,29 @@ mod tests {
     fn data_is_replaced_only_by_force() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
-        OutputTarget::data(&path, false).unwrap().write("a,b\n").unwrap();
+        OutputTarget::data(&path, false)
+            .unwrap()
+            .write("a,b\n")
+            .unwrap();
         let refused = OutputTarget::data(&path, false).unwrap_err();
-        assert_eq!((refused.kind(), refused.remedy()), (io::ErrorKind::AlreadyExists, Some(Remedy::Replace)));
+        assert_eq!(
+            (refused.kind(), refused.remedy()),
+            (io::ErrorKind::AlreadyExists, Some(Remedy::Replace))
+        );
         assert_eq!(read(&path), "a,b\n");
-        OutputTarget::data(&path, true).unwrap().write("c\n").unwrap();
+        OutputTarget::data(&path, true)
+            .unwrap()
+            .write("c\n")
+            .unwrap();
         assert_eq!(read(&path), "c\n");
         // Somebody else may have been quicker since the first look.
         let late = folder.path().join("late.csv");
         let output = OutputTarget::data(&late, false).unwrap();
         std::fs::write(&late, "PRECIOUS").unwrap();
-        assert_eq!(output.write("x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            output.write("x").unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(read(&late), "PRECIOUS");
     }
 
@@ -428,25 +478,40 @@ mod tests {
             ("a.svg", b"<svg>1</svg>".to_vec(), b"<svg>2</svg>".to_vec()),
             ("a.1", b".TH one".to_vec(), b".TH two".to_vec()),
             ("a.md", b"# One\n".to_vec(), b"# Two\n".to_vec()),
-            ("a.html", b"<!doctype html><head></head>1".to_vec(), b"<!doctype html><head></head>2".to_vec()),
+            (
+                "a.html",
+                b"<!doctype html><head></head>1".to_vec(),
+                b"<!doctype html><head></head>2".to_vec(),
+            ),
             ("a.png", png.clone(), [&png[..], b"more"].concat()),
         ] {
             let path = folder.path().join(name);
-            let write =
-                |bytes: &[u8]| OutputTarget::page(&path, false).and_then(|output| output.write(bytes));
+            let write = |bytes: &[u8]| {
+                OutputTarget::page(&path, false).and_then(|output| output.write(bytes))
+            };
             write(&first).unwrap();
             write(&second).unwrap();
             let whole = std::fs::read(&path).unwrap();
             assert_eq!(whole, marked(&second), "{name}");
             assert_ne!(whole, second, "{name} carries a mark");
             // Notes in a report, a retouched picture.
-            for changed in [[&whole[..], b"note"].concat(), second.clone(), whole[..whole.len() - 1].to_vec()]
-            {
+            for changed in [
+                [&whole[..], b"note"].concat(),
+                second.clone(),
+                whole[..whole.len() - 1].to_vec(),
+            ] {
                 std::fs::write(&path, &changed).unwrap();
-                assert_eq!(write(&first).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{name}");
+                assert_eq!(
+                    write(&first).unwrap_err().kind(),
+                    io::ErrorKind::AlreadyExists,
+                    "{name}"
+                );
                 assert_eq!(std::fs::read(&path).unwrap(), changed);
             }
-            OutputTarget::page(&path, true).unwrap().write(&first).unwrap();
+            OutputTarget::page(&path, true)
+                .unwrap()
+                .write(&first)
+                .unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), marked(&first));
         }
         for cut in 0..marked(&png).len() {
@@ -462,15 +527,31 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("real")).unwrap();
         symlink("real/x.csv", at("link.csv")).unwrap();
-        OutputTarget::data(&at("link.csv"), false).unwrap().write("1").unwrap();
+        OutputTarget::data(&at("link.csv"), false)
+            .unwrap()
+            .write("1")
+            .unwrap();
         assert!(at("link.csv").is_symlink());
         assert_eq!(read(&at("real/x.csv")), "1");
-        assert!(matches!(OutputTarget::data(&at("link.csv"), false), Err(OutputError::Taken(_))));
+        assert!(matches!(
+            OutputTarget::data(&at("link.csv"), false),
+            Err(OutputError::Taken(_))
+        ));
         std::fs::set_permissions(at("real/x.csv"), std::fs::Permissions::from_mode(0o600)).unwrap();
-        OutputTarget::data(&at("link.csv"), true).unwrap().write("2").unwrap();
+        OutputTarget::data(&at("link.csv"), true)
+            .unwrap()
+            .write("2")
+            .unwrap();
         assert!(at("link.csv").is_symlink());
         assert_eq!(read(&at("real/x.csv")), "2");
-        assert_eq!(std::fs::metadata(at("real/x.csv")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(at("real/x.csv"))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
         symlink("round", at("round")).unwrap();
         assert!(OutputTarget::data(&at("round"), false).is_err());
     }
@@ -481,19 +562,33 @@ mod tests {
         use std::os::unix::fs::FileTypeExt as _;
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe.svg");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         let reader = std::thread::spawn({
             let pipe = pipe.clone();
             move || read(&pipe)
         });
-        OutputTarget::data(&pipe, false).unwrap().write("through").unwrap();
+        OutputTarget::data(&pipe, false)
+            .unwrap()
+            .write("through")
+            .unwrap();
         assert_eq!(reader.join().unwrap(), "through");
         assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
         for name in [&pipe, Path::new("-"), Path::new("/dev/null")] {
             let refused = OutputTarget::whole(name, true).unwrap_err().to_string();
             assert!(refused.contains("expected the name of a file"), "{refused}");
         }
-        assert!(OutputTarget::page(Path::new("/dev/null"), false).unwrap().write("<svg>").is_ok());
+        assert!(
+            OutputTarget::page(Path::new("/dev/null"), false)
+                .unwrap()
+                .write("<svg>")
+                .is_ok()
+        );
     }
 
     #[test]
@@ -507,10 +602,15 @@ mod tests {
         check(folder.path(), false).unwrap();
         check(&folder.path().join("none"), false).unwrap();
         std::fs::write(&path, "PRECIOUS").unwrap();
-        assert!(matches!(check(folder.path(), false), Err(OutputError::Taken(taken)) if taken == path));
+        assert!(
+            matches!(check(folder.path(), false), Err(OutputError::Taken(taken)) if taken == path)
+        );
         check(folder.path(), true).unwrap();
         for no_folder in [&path, Path::new("-")] {
-            assert!(matches!(check(no_folder, true), Err(OutputError::NotAFolder(_))));
+            assert!(matches!(
+                check(no_folder, true),
+                Err(OutputError::NotAFolder(_))
+            ));
         }
     }
 }

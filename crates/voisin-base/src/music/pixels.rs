@@ -33,8 +33,11 @@ fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
     for y in 0..height {
         for x in 0..width {
             for channel in 0..3 {
-                let at = |dx: usize, dy: usize| 3 * ((y * n + dy) * n * width + x * n + dx) + channel;
-                let sum: usize = (0..n * n).map(|i| usize::from(fine[at(i % n, i / n)])).sum();
+                let at =
+                    |dx: usize, dy: usize| 3 * ((y * n + dy) * n * width + x * n + dx) + channel;
+                let sum: usize = (0..n * n)
+                    .map(|i| usize::from(fine[at(i % n, i / n)]))
+                    .sum();
                 out.push(((sum + n * n / 2) / (n * n)) as u8);
             }
         }
@@ -49,15 +52,27 @@ mod tests {
     #[test]
     fn fields_become_their_means() {
         // Two pixels: the left one has one white column of three, the right one is red.
-        let row: Vec<u8> =
-            [[255, 255, 255], [0, 0, 0], [0, 0, 0], [255, 0, 0], [255, 0, 0], [255, 0, 0]].concat();
+        let row: Vec<u8> = [
+            [255, 255, 255],
+            [0, 0, 0],
+            [0, 0, 0],
+            [255, 0, 0],
+            [255, 0, 0],
+            [255, 0, 0],
+        ]
+        .concat();
         assert_eq!(shrink(&row.repeat(3), 2, 1), [85, 85, 85, 255, 0, 0]);
 
         let bytes = png(&row.repeat(3), 2, 1).expect("encoded");
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG file");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .expect("a PNG file");
         let mut pixels = vec![0; reader.output_buffer_size().expect("a small picture")];
         let info = reader.next_frame(&mut pixels).expect("whole");
-        assert_eq!((info.width, info.height, info.color_type), (2, 1, ColorType::Rgb));
+        assert_eq!(
+            (info.width, info.height, info.color_type),
+            (2, 1, ColorType::Rgb)
+        );
         assert_eq!(pixels, [85, 85, 85, 255, 0, 0]);
     }
 }

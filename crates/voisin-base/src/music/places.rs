@@ -69,8 +69,25 @@ const DOWNLOADS: [&str; 14] = [
 ];
 
 /// How file managers begin and end the name of a copy, before its number.
-const COPY_BEGINS: [&str; 6] = ["copy of ", "kopie von ", "kopie av ", "copie de ", "copia de ", "копия "];
-const COPY_ENDS: [&str; 9] = ["copy", "kopie", "kopia", "kopi", "copie", "copia", "cópia", "копия", "副本"];
+const COPY_BEGINS: [&str; 6] = [
+    "copy of ",
+    "kopie von ",
+    "kopie av ",
+    "copie de ",
+    "copia de ",
+    "копия ",
+];
+const COPY_ENDS: [&str; 9] = [
+    "copy",
+    "kopie",
+    "kopia",
+    "kopi",
+    "copie",
+    "copia",
+    "cópia",
+    "копия",
+    "副本",
+];
 
 /// How far a file is from where somebody would keep it; the less, the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,14 +109,26 @@ impl Tidiness {
             return Self::Bin;
         }
         let is_download = |folder: &Path| {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .to_lowercase();
             DOWNLOADS.contains(&name.as_str())
         };
         if path.ancestors().skip(1).any(is_download) {
             return Self::Download;
         }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-        if is_copy(&name) { Self::Copy } else { Self::Kept }
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
+        if is_copy(&name) {
+            Self::Copy
+        } else {
+            Self::Kept
+        }
     }
 
     /// In words, of the second best of two files.
@@ -115,10 +144,14 @@ impl Tidiness {
 
 /// Whether a file's name in lower case, without its ending, is that of a copy.
 fn is_copy(name: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit());
+    let number = |text: &str| {
+        !text.is_empty() && text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit())
+    };
     let name = name.trim();
     // "song (1)"
-    let inside = name.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
+    let inside = name
+        .strip_suffix(')')
+        .and_then(|rest| rest.rsplit_once(" ("));
     if let Some((_, inside)) = inside.filter(|(song, _)| !song.is_empty())
         && (number(inside) || COPY_ENDS.iter().any(|word| inside.ends_with(word)))
     {
@@ -128,8 +161,13 @@ fn is_copy(name: &str) -> bool {
         return true;
     }
     // "song - copy", "song - copy (2)", "song copy 2"
-    let bare = inside.filter(|(_, inside)| number(inside)).map_or(name, |(rest, _)| rest);
-    let bare = bare.rsplit_once(' ').filter(|(_, last)| number(last)).map_or(bare, |(rest, _)| rest);
+    let bare = inside
+        .filter(|(_, inside)| number(inside))
+        .map_or(name, |(rest, _)| rest);
+    let bare = bare
+        .rsplit_once(' ')
+        .filter(|(_, last)| number(last))
+        .map_or(bare, |(rest, _)| rest);
     bare.rsplit_once([' ', '_', '-'])
         .is_some_and(|(song, last)| !song.is_empty() && COPY_ENDS.contains(&last))
 }
@@ -155,7 +193,9 @@ pub fn system_folder(path: &Path) -> Option<PathBuf> {
     let mut above: Option<String> = None;
     for component in path.parent()?.components() {
         folder.push(component);
-        let Component::Normal(name) = component else { continue };
+        let Component::Normal(name) = component else {
+            continue;
+        };
         let name = name.to_string_lossy();
         if is_of_system(&name, above.as_deref()) {
             return Some(folder);
@@ -191,7 +231,10 @@ mod tests {
             assert_eq!(Tidiness::of(Path::new(path)), Tidiness::Bin, "{path}");
         }
         let folder = |path| system_folder(Path::new(path));
-        assert_eq!(folder("/m/#recycle/a/@eaDir/x.mp3"), Some(PathBuf::from("/m/#recycle")));
+        assert_eq!(
+            folder("/m/#recycle/a/@eaDir/x.mp3"),
+            Some(PathBuf::from("/m/#recycle"))
+        );
         for path in [
             // ZZ Top's album of 1990, and names that only resemble.
             "/m/ZZ Top/Recycler/01.mp3",
@@ -226,14 +269,30 @@ mod tests {
             let path = Path::new("/m/a").join(format!("{name}.mp3"));
             assert_eq!(Tidiness::of(&path), Tidiness::Copy, "{name}");
         }
-        for name in ["Song", "Song (1999)", "Song (Live)", "(1)", "Copy", "Copycat", "Xerocopy", "01 Song 2"]
-        {
+        for name in [
+            "Song",
+            "Song (1999)",
+            "Song (Live)",
+            "(1)",
+            "Copy",
+            "Copycat",
+            "Xerocopy",
+            "01 Song 2",
+        ] {
             let path = Path::new("/m/a").join(format!("{name}.mp3"));
             assert_eq!(Tidiness::of(&path), Tidiness::Kept, "{name}");
         }
-        assert_eq!(Tidiness::of(Path::new("/home/me/Downloads/x/Song.mp3")), Tidiness::Download);
+        assert_eq!(
+            Tidiness::of(Path::new("/home/me/Downloads/x/Song.mp3")),
+            Tidiness::Download
+        );
         assert_eq!(Tidiness::of(Path::new("/m/Downloads.mp3")), Tidiness::Kept);
-        let order = [Tidiness::Kept, Tidiness::Copy, Tidiness::Download, Tidiness::Bin];
+        let order = [
+            Tidiness::Kept,
+            Tidiness::Copy,
+            Tidiness::Download,
+            Tidiness::Bin,
+        ];
         assert!(order.is_sorted());
     }
 }

@@ -22,10 +22,19 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 fn open_with(path: &Path, follows: bool) -> io::Result<File> {
     let check = |metadata: Metadata| {
-        let refused = "expected a regular file, found a folder, a pipe or a device: name a file on disk";
-        if metadata.is_file() { Ok(()) } else { Err(io::Error::new(ErrorKind::InvalidInput, refused)) }
+        let refused =
+            "expected a regular file, found a folder, a pipe or a device: name a file on disk";
+        if metadata.is_file() {
+            Ok(())
+        } else {
+            Err(io::Error::new(ErrorKind::InvalidInput, refused))
+        }
     };
-    check(if follows { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }?)?;
+    check(if follows {
+        std::fs::metadata(path)
+    } else {
+        std::fs::symlink_metadata(path)
+    }?)?;
     let file = open_at_once(path, follows)?;
     check(file.metadata()?)?;
     Ok(file)
@@ -37,7 +46,11 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let start = Instant::now();
     let mut options = OpenOptions::new();
-    let flags = if follows { OFlags::NONBLOCK } else { OFlags::NONBLOCK | OFlags::NOFOLLOW };
+    let flags = if follows {
+        OFlags::NONBLOCK
+    } else {
+        OFlags::NONBLOCK | OFlags::NOFOLLOW
+    };
     options.read(true).custom_flags(flags.bits() as i32);
     loop {
         match options.open(path) {
@@ -57,7 +70,9 @@ fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
 
 /// Modification time in nanoseconds since 1970 UTC, 0 where the file system has none.
 pub fn mtime_ns(metadata: &Metadata) -> i64 {
-    let Ok(time) = metadata.modified() else { return 0 };
+    let Ok(time) = metadata.modified() else {
+        return 0;
+    };
     match time.duration_since(std::time::UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
@@ -75,7 +90,8 @@ pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
     // There the standard library knows no number of a file.
     #[cfg(not(unix))]
     {
-        let state = |metadata: &Metadata| (metadata.len(), mtime_ns(metadata), metadata.created().ok());
+        let state =
+            |metadata: &Metadata| (metadata.len(), mtime_ns(metadata), metadata.created().ok());
         state(a) == state(b)
     }
 }
@@ -95,7 +111,11 @@ fn read_from(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let too_large = |size: u64| {
         io::Error::new(
             ErrorKind::FileTooLarge,
-            format!("expected at most {} MB, found {} MB", limit >> 20, size.div_ceil(1 << 20)),
+            format!(
+                "expected at most {} MB, found {} MB",
+                limit >> 20,
+                size.div_ceil(1 << 20)
+            ),
         )
     };
     if metadata.len() > limit {
@@ -112,8 +132,12 @@ fn read_from(file: File, limit: u64) -> io::Result<Vec<u8>> {
 
 /// [`read`] for text.
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    String::from_utf8(read(path, limit)?)
-        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "expected text, found bytes that are not UTF-8"))
+    String::from_utf8(read(path, limit)?).map_err(|_| {
+        io::Error::new(
+            ErrorKind::InvalidData,
+            "expected text, found bytes that are not UTF-8",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -127,28 +151,58 @@ mod tests {
         std::fs::write(&path, [7; 100]).unwrap();
         assert_eq!(read(&path, 100).unwrap(), [7; 100]);
         assert_eq!(read(&path, 99).unwrap_err().kind(), ErrorKind::FileTooLarge);
-        assert_eq!(read(folder.path(), 100).unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert_eq!(read(&folder.path().join("none"), 100).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            read(folder.path(), 100).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
+        assert_eq!(
+            read(&folder.path().join("none"), 100).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
         #[cfg(unix)]
         for device in ["/dev/zero", "/dev/null"] {
-            assert_eq!(read(Path::new(device), 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert_eq!(
+                read(Path::new(device), 100).unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
         }
         #[cfg(unix)]
         {
             let pipe = folder.path().join("pipe");
-            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-            assert_eq!(read(&pipe, 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert!(
+                std::process::Command::new("mkfifo")
+                    .arg(&pipe)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            assert_eq!(
+                read(&pipe, 100).unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
             let link = folder.path().join("link");
             std::os::unix::fs::symlink(&path, &link).unwrap();
             assert_eq!(read(&link, 100).unwrap(), [7; 100]);
             assert_eq!(read_itself(&path, 100).unwrap(), [7; 100]);
-            assert_eq!(read_itself(&link, 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert_eq!(
+                read_itself(&link, 100).unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
             // A link that takes the file's place behind the look is not followed.
             assert!(open_at_once(&link, false).is_err());
             // What takes a file's place behind the look is opened without anybody to wait for, too.
-            assert!(!open_at_once(&pipe, true).unwrap().metadata().unwrap().is_file());
+            assert!(
+                !open_at_once(&pipe, true)
+                    .unwrap()
+                    .metadata()
+                    .unwrap()
+                    .is_file()
+            );
         }
         std::fs::write(&path, [0xff]).unwrap();
-        assert_eq!(read_text(&path, 100).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(
+            read_text(&path, 100).unwrap_err().kind(),
+            ErrorKind::InvalidData
+        );
     }
 }

@@ -113,7 +113,9 @@ impl fmt::Display for Remedy {
             Self::Repair => "have the library repaired",
             Self::RepairAndAdd => "have the library repaired, then add the music again",
             Self::Verify => "try again; if this lasts, have the library checked",
-            Self::EndUpgrade(next) => return write!(f, "finish the upgrade to {next}, or give it up"),
+            Self::EndUpgrade(next) => {
+                return write!(f, "finish the upgrade to {next}, or give it up");
+            }
             Self::NameTrack | Self::NameTracks => {
                 "name tracks by their id, path, or words of artist and title"
             }
@@ -130,7 +132,10 @@ impl fmt::Display for Remedy {
             Self::SayLabels => "add tagged music, or say where genres come from",
             Self::TrainGenres => "have the library's genre head trained",
             Self::TrainGenresOn(labels) => {
-                return write!(f, "have the library's genre head trained on labels from {labels}");
+                return write!(
+                    f,
+                    "have the library's genre head trained on labels from {labels}"
+                );
             }
             Self::LeaveOutNeighbours => "leave out the number of neighbours",
             Self::UseCpu => "use the device \"cpu\"",

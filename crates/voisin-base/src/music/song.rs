@@ -77,8 +77,11 @@ const NO_NAMES: [&str; 14] = [
 pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<String> {
     let artist = fold(artists(artist?).first()?);
     let title = name_of(title?);
-    let says_nothing = NO_NAMES.contains(&title.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' '))
-        || title.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
+    let says_nothing = NO_NAMES
+        .contains(&title.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' '))
+        || title
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b' ');
     (!artist.is_empty() && !says_nothing).then(|| format!("{artist}\n{title}"))
 }
 
@@ -105,7 +108,10 @@ fn name_of(title: &str) -> String {
         kept.truncate(at);
     }
     let folded = fold(&kept);
-    let featured = [" feat ", " ft ", " featuring "].iter().filter_map(|word| folded.find(word)).min();
+    let featured = [" feat ", " ft ", " featuring "]
+        .iter()
+        .filter_map(|word| folded.find(word))
+        .min();
     folded[..featured.unwrap_or(folded.len())].to_owned()
 }
 
@@ -120,9 +126,13 @@ fn brackets(text: &str) -> Option<(usize, usize)> {
 fn tells_version(part: &str) -> bool {
     let folded = format!(" {} ", fold(part));
     let year = folded.trim();
-    let is_year =
-        year.len() == 4 && (year.starts_with("19") || year.starts_with("20")) && year.parse::<u16>().is_ok();
-    is_year || VERSION_WORDS.iter().any(|word| folded.contains(&format!(" {word} ")))
+    let is_year = year.len() == 4
+        && (year.starts_with("19") || year.starts_with("20"))
+        && year.parse::<u16>().is_ok();
+    is_year
+        || VERSION_WORDS
+            .iter()
+            .any(|word| folded.contains(&format!(" {word} ")))
 }
 
 #[cfg(test)]
@@ -151,15 +161,24 @@ mod tests {
         ] {
             assert_eq!(same("Hurt", version), version != "Hurt (Demo", "{version}");
         }
-        assert_eq!(song(Some("Alpha feat. Beta"), Some("Hurt")), song(Some("ALPHA; Gamma"), Some("hurt!")));
+        assert_eq!(
+            song(Some("Alpha feat. Beta"), Some("Hurt")),
+            song(Some("ALPHA; Gamma"), Some("hurt!"))
+        );
         assert!(same("Tom's Diner (7\" A Cappella)", "Toms Diner"));
     }
 
     #[test]
     fn other_songs_are_others() {
         for (a, b) in [
-            ("Another Brick in the Wall (Part 1)", "Another Brick in the Wall (Part 2)"),
-            ("Symphony No. 5 - I. Allegro", "Symphony No. 5 - II. Andante"),
+            (
+                "Another Brick in the Wall (Part 1)",
+                "Another Brick in the Wall (Part 2)",
+            ),
+            (
+                "Symphony No. 5 - I. Allegro",
+                "Symphony No. 5 - II. Andante",
+            ),
             ("Live and Let Die", "Let Die"),
             ("Radio Ga Ga", "Ga Ga"),
             ("(I Can't Get No) Satisfaction", "Satisfaction Guaranteed"),
@@ -168,11 +187,24 @@ mod tests {
         ] {
             assert!(!same(a, b), "{a} / {b}");
         }
-        assert_ne!(song(Some("Alpha"), Some("Hurt")), song(Some("Beta"), Some("Hurt")));
-        for title in ["Intro", "Untitled", "Track 07", "07", "Interlude (Live)", "Prelude 2"] {
+        assert_ne!(
+            song(Some("Alpha"), Some("Hurt")),
+            song(Some("Beta"), Some("Hurt"))
+        );
+        for title in [
+            "Intro",
+            "Untitled",
+            "Track 07",
+            "07",
+            "Interlude (Live)",
+            "Prelude 2",
+        ] {
             assert_eq!(song(Some("Alpha"), Some(title)), None, "{title}");
         }
-        assert_eq!((song(None, Some("Hurt")), song(Some("Alpha"), None)), (None, None));
+        assert_eq!(
+            (song(None, Some("Hurt")), song(Some("Alpha"), None)),
+            (None, None)
+        );
         // A title that is nothing but such words keeps them.
         assert!(same("(Live)", "(live)") && !same("(Live)", "(Demo)"));
     }

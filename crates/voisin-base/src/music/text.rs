@@ -29,10 +29,17 @@ pub fn fold(text: &str) -> String {
         // Most names: nothing to take apart.
         text.chars().for_each(|c| add(c.to_ascii_lowercase()));
     } else {
-        text.nfkd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase).for_each(add);
+        text.nfkd()
+            .filter(|&c| !is_combining_mark(c))
+            .flat_map(char::to_lowercase)
+            .for_each(add);
     }
     folded.truncate(folded.trim_end().len());
-    if folded.is_empty() { text.trim().to_lowercase() } else { folded }
+    if folded.is_empty() {
+        text.trim().to_lowercase()
+    } else {
+        folded
+    }
 }
 
 /// The letters and digits of `text` without spaces, `&` and `+` read as "and": `Drum & Bass` → `drumandbass`.
@@ -54,7 +61,11 @@ pub fn key(text: &str) -> String {
     }
     // Composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written.
     let key: String = key.nfc().collect();
-    if key.is_empty() { clean(text).to_lowercase() } else { key }
+    if key.is_empty() {
+        clean(text).to_lowercase()
+    } else {
+        key
+    }
 }
 
 /// Which of `names` are meant: those that are `asked` without case, accents and punctuation; where there is none, those
@@ -78,7 +89,10 @@ pub fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) ->
     const ALIKE: f64 = 0.8;
     let asked = fold(asked);
     let likeness = |name: &str| strsim::jaro_winkler(&asked, &fold(name));
-    let mut near: Vec<(f64, &str)> = names.into_iter().map(|name| (likeness(name), name)).collect();
+    let mut near: Vec<(f64, &str)> = names
+        .into_iter()
+        .map(|name| (likeness(name), name))
+        .collect();
     near.retain(|(likeness, _)| *likeness >= ALIKE);
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     near.dedup_by_key(|(_, name)| *name);
@@ -88,17 +102,28 @@ pub fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) ->
 /// `did you mean A or B?`, or nothing.
 pub fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
     let names: Vec<&str> = suggestions.iter().map(AsRef::as_ref).collect();
-    if names.is_empty() { String::new() } else { format!("did you mean {}? ", names.join(" or ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("did you mean {}? ", names.join(" or "))
+    }
 }
 
 /// `: did you mean A or B?`, or nothing.
 pub fn or_did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
-    if suggestions.is_empty() { String::new() } else { format!(": {}", did_you_mean(suggestions).trim_end()) }
+    if suggestions.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", did_you_mean(suggestions).trim_end())
+    }
 }
 
 /// Trims, drops control characters, and makes every run of white space one space.
 pub fn clean(text: &str) -> String {
-    let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text
+        .nfc()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -127,7 +152,11 @@ pub fn grouped(n: u64) -> String {
 
 /// A number of bytes: `4.2 MB`, `289.2 GB`.
 pub fn size(bytes: u64) -> String {
-    let (unit, name) = if bytes < 1_000_000_000 { (1e6, "MB") } else { (1e9, "GB") };
+    let (unit, name) = if bytes < 1_000_000_000 {
+        (1e6, "MB")
+    } else {
+        (1e9, "GB")
+    };
     format!("{:.1} {name}", bytes as f64 / unit)
 }
 
@@ -177,8 +206,9 @@ pub fn decode(bytes: &[u8]) -> (String, bool) {
 /// A character of Windows-1252; the five bytes that it leaves out are those of Latin-1.
 fn windows_1252(byte: u8) -> char {
     const HIGH: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
-        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
+        '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}',
+        'ž', 'Ÿ',
     ];
     match byte {
         0x80..=0x9f => HIGH[usize::from(byte - 0x80)],
@@ -219,7 +249,9 @@ pub fn xml(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => escaped.push_str(&format!("&#{};", u32::from(c))),
+            '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => {
+                escaped.push_str(&format!("&#{};", u32::from(c)))
+            }
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
             c => escaped.push(c),
         }
@@ -235,7 +267,10 @@ mod tests {
     #[test]
     fn text_that_is_not_utf_8_is_windows_1252() {
         assert_eq!(decode(b"\xef\xbb\xbftitre"), ("titre".to_owned(), false));
-        assert_eq!(decode(b"caf\xe9 \x80\x9c\x81"), ("café €œ\u{81}".to_owned(), true));
+        assert_eq!(
+            decode(b"caf\xe9 \x80\x9c\x81"),
+            ("café €œ\u{81}".to_owned(), true)
+        );
     }
 
     #[test]
@@ -251,8 +286,14 @@ mod tests {
         let missing = std::io::Error::from_raw_os_error(2);
         assert!(missing.to_string().ends_with(" (os error 2)"));
         assert!(!with_causes(&missing).contains("os error"));
-        assert_eq!(without_error_numbers("a: b (os error 2): c (os error -1)"), "a: b: c");
-        assert_eq!(without_error_numbers("a (os error x) (os error 2"), "a (os error x) (os error 2");
+        assert_eq!(
+            without_error_numbers("a: b (os error 2): c (os error -1)"),
+            "a: b: c"
+        );
+        assert_eq!(
+            without_error_numbers("a (os error x) (os error 2"),
+            "a (os error x) (os error 2"
+        );
     }
 
     #[test]
@@ -300,7 +341,10 @@ mod tests {
     #[test]
     fn nothing_breaks_out_of_xml_and_what_xml_allows_is_kept() {
         assert_eq!(xml("<x a=\"b\">&'ä"), "&lt;x a=&quot;b&quot;&gt;&amp;'ä");
-        assert_eq!(xml("a\tb\r\nc\u{7f}\u{9b}2J"), "a&#9;b&#13;&#10;c&#127;&#155;2J");
+        assert_eq!(
+            xml("a\tb\r\nc\u{7f}\u{9b}2J"),
+            "a&#9;b&#13;&#10;c&#127;&#155;2J"
+        );
         assert_eq!(xml("a\0\u{1b}\u{fffe}\u{ffff}b"), "ab");
     }
 
@@ -314,11 +358,20 @@ mod tests {
         }
         let cause = std::fmt::Error.to_string();
         assert_eq!(
-            with_causes(&CausedError { said: "a.mp3", source: std::fmt::Error }),
+            with_causes(&CausedError {
+                said: "a.mp3",
+                source: std::fmt::Error
+            }),
             format!("a.mp3: {cause}")
         );
         let repeats: &'static str = cause.clone().leak();
-        assert_eq!(with_causes(&CausedError { said: repeats, source: std::fmt::Error }), cause);
+        assert_eq!(
+            with_causes(&CausedError {
+                said: repeats,
+                source: std::fmt::Error
+            }),
+            cause
+        );
     }
 
     proptest! {

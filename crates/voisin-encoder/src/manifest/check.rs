@@ -11,14 +11,23 @@ impl ModelManifest {
     pub(super) fn check(&self) -> Result<(), String> {
         let architecture = self.architecture;
         if self.name.is_empty() || self.name.contains(['/', '\\']) {
-            return Err(format!("\"name\" is \"{}\": expected a word without slashes", self.name));
+            return Err(format!(
+                "\"name\" is \"{}\": expected a word without slashes",
+                self.name
+            ));
         }
         let others = self.networks.iter().map(ModelNetwork::dimension);
         let dimension = self.own_dimension() + others.sum::<usize>();
         if self.dimension != dimension {
-            let makers =
-                if self.networks.is_empty() { architecture.to_string() } else { "its networks".to_owned() };
-            return Err(format!("\"dimension\" is {}, expected {dimension} of {makers}", self.dimension));
+            let makers = if self.networks.is_empty() {
+                architecture.to_string()
+            } else {
+                "its networks".to_owned()
+            };
+            return Err(format!(
+                "\"dimension\" is {}, expected {dimension} of {makers}",
+                self.dimension
+            ));
         }
         check_network(
             self.input_shape(),
@@ -44,8 +53,15 @@ impl ModelManifest {
             return Err("\"every\" and \"projection\" of a network need \"format\": 3".to_owned());
         }
         let layers = architecture.layers();
-        if let Some(layer) = self.layer.as_deref().filter(|layer| !layers.contains(layer)) {
-            return Err(format!("\"layer\" is \"{layer}\": expected {}", layers.join(" or ")));
+        if let Some(layer) = self
+            .layer
+            .as_deref()
+            .filter(|layer| !layers.contains(layer))
+        {
+            return Err(format!(
+                "\"layer\" is \"{layer}\": expected {}",
+                layers.join(" or ")
+            ));
         }
         if self.architecture == Architecture::Layers && !self.networks.is_empty() {
             return Err("a network of \"layers\" has no \"networks\" beside it".to_owned());
@@ -57,7 +73,10 @@ impl ModelManifest {
         }
         for network in &self.networks {
             if network.architecture == Architecture::Layers {
-                return Err("a further network is of \"layers\": expected openl3, musicnn or vgg".to_owned());
+                return Err(
+                    "a further network is of \"layers\": expected openl3, musicnn or vgg"
+                        .to_owned(),
+                );
             }
             check_network(
                 network.architecture.input_shape(),
@@ -67,17 +86,25 @@ impl ModelManifest {
                 &network.weights_sha256,
             )?;
             if !(network.weight.is_finite() && network.weight > 0.0) {
-                return Err(format!("\"weight\" is {}: expected a number above 0", network.weight));
+                return Err(format!(
+                    "\"weight\" is {}: expected a number above 0",
+                    network.weight
+                ));
             }
             let most = ModelNetwork::MOST_EVERY;
             if !(1..=most).contains(&network.every) {
-                return Err(format!("\"every\" is {}: expected 1 to {most}", network.every));
+                return Err(format!(
+                    "\"every\" is {}: expected 1 to {most}",
+                    network.every
+                ));
             }
             if let Some(projection) = &network.projection {
                 check_file(&projection.weights, &projection.weights_sha256)?;
                 let (found, most) = (projection.dimension, network.architecture.dimension());
                 if !(1..=most).contains(&found) {
-                    return Err(format!("a projection's \"dimension\" is {found}: expected 1 to {most}"));
+                    return Err(format!(
+                        "a projection's \"dimension\" is {found}: expected 1 to {most}"
+                    ));
                 }
             }
         }
@@ -90,11 +117,17 @@ impl ModelManifest {
             return if self.layers.is_empty() {
                 Ok(())
             } else {
-                Err(format!("\"layers\" are listed: expected none of {}", self.architecture))
+                Err(format!(
+                    "\"layers\" are listed: expected none of {}",
+                    self.architecture
+                ))
             };
         }
         if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!("\"dimension\" is {}: expected 1 to {LONGEST}", self.dimension));
+            return Err(format!(
+                "\"dimension\" is {}: expected 1 to {LONGEST}",
+                self.dimension
+            ));
         }
         let [bands, frames] = self.input_shape();
         let input = StackShape::Image(1, bands, frames);
@@ -128,11 +161,17 @@ fn check_network(
 
 /// Whether a file of weights is named as it should be.
 fn check_file(weights: &str, digest: &str) -> Result<(), String> {
-    if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if digest.len() != 64
+        || !digest
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
     }
     if Path::new(weights).file_name() != Some(std::ffi::OsStr::new(weights)) {
-        return Err(format!("\"weights\" is \"{weights}\": expected a file name without folders"));
+        return Err(format!(
+            "\"weights\" is \"{weights}\": expected a file name without folders"
+        ));
     }
     Ok(())
 }

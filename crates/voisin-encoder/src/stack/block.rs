@@ -55,7 +55,12 @@ struct ChannelScale {
 
 impl ChannelScale {
     fn apply(self, row: &[f32], to: &mut Vec<f32>) {
-        let Self { mean, steepness, weight, bias } = self;
+        let Self {
+            mean,
+            steepness,
+            weight,
+            bias,
+        } = self;
         let factor = steepness * weight;
         to.clear();
         to.extend(row.iter().map(|x| (x - mean) * factor + bias));
@@ -111,14 +116,40 @@ impl StepBlock {
     }
 
     fn convolution<'a>(&self, weight: &'a [f32]) -> Convolution1<'a> {
-        let Self { isa, input: [inputs, steps], outputs, kernel, sides, .. } = *self;
-        Convolution1 { isa, inputs, outputs, kernel, sides, steps, weight }
+        let Self {
+            isa,
+            input: [inputs, steps],
+            outputs,
+            kernel,
+            sides,
+            ..
+        } = *self;
+        Convolution1 {
+            isa,
+            inputs,
+            outputs,
+            kernel,
+            sides,
+            steps,
+            weight,
+        }
     }
 
-    fn scales(&self, tensor: &TensorValues<'_>, [mean, variance]: &[Vec<f32>; 2]) -> Vec<ChannelScale> {
-        let norm = self.norm.map(|norm| [tensor(norm, "weight"), tensor(norm, "bias")]);
+    fn scales(
+        &self,
+        tensor: &TensorValues<'_>,
+        [mean, variance]: &[Vec<f32>; 2],
+    ) -> Vec<ChannelScale> {
+        let norm = self
+            .norm
+            .map(|norm| [tensor(norm, "weight"), tensor(norm, "bias")]);
         let of = |at: usize| match norm {
-            None => ChannelScale { mean: 0.0, steepness: 1.0, weight: 1.0, bias: 0.0 },
+            None => ChannelScale {
+                mean: 0.0,
+                steepness: 1.0,
+                weight: 1.0,
+                bias: 0.0,
+            },
             Some([weight, bias]) => ChannelScale {
                 mean: mean[at],
                 steepness: (1.0 / (f64::from(variance[at]) + EPSILON).sqrt()) as f32,
@@ -131,8 +162,13 @@ impl StepBlock {
 
     /// Drops what is not kept, and lets the others grow by as much.
     fn mask(&self, kept: &[bool], numbers: &mut [f32]) {
-        let growth = self.dropout.map_or(1.0, |(_, share)| (1.0 / (1.0 - share)) as f32);
-        numbers.iter_mut().zip(kept).for_each(|(x, kept)| *x *= if *kept { growth } else { 0.0 });
+        let growth = self
+            .dropout
+            .map_or(1.0, |(_, share)| (1.0 / (1.0 - share)) as f32);
+        numbers
+            .iter_mut()
+            .zip(kept)
+            .for_each(|(x, kept)| *x *= if *kept { growth } else { 0.0 });
     }
 
     /// What it makes of signals, `[n][outputs][steps / pool]`.
@@ -144,7 +180,12 @@ impl StepBlock {
         tensor: &TensorValues<'_>,
         pass: PassMode,
     ) -> (Vec<f32>, StepBlockPass) {
-        let Self { outputs, relu, pool, .. } = *self;
+        let Self {
+            outputs,
+            relu,
+            pool,
+            ..
+        } = *self;
         let layer = self.convolution(tensor(self.convolution, "weight"));
         let length = layer.made();
         let convolved = layer.forward(&x, tensor(self.convolution, "bias"));
@@ -158,14 +199,14 @@ impl StepBlock {
         let scales = self.scales(tensor, &moments);
         let short = length / pool;
         let mut out = vec![0.0; convolved.len() / length * short];
-        out.par_chunks_mut(short).zip(convolved.par_chunks(length)).enumerate().for_each_init(
-            Vec::new,
-            |scaled, (row, (out, convolved))| {
+        out.par_chunks_mut(short)
+            .zip(convolved.par_chunks(length))
+            .enumerate()
+            .for_each_init(Vec::new, |scaled, (row, (out, convolved))| {
                 scales[row % outputs].apply(convolved, scaled);
                 let runs = out.iter_mut().zip(scaled.chunks_exact(pool));
                 runs.for_each(|(y, run)| *y = largest(run, relu).0);
-            },
-        );
+            });
         let drawn = match (self.dropout, pass) {
             (Some((layer, share)), PassMode::Training { seed, step }) => {
                 kept(out.len(), share, seed, step, layer)
@@ -173,14 +214,27 @@ impl StepBlock {
             _ => Vec::new(),
         };
         self.mask(&drawn, &mut out);
-        (out, StepBlockPass { x, convolved, moments, kept: drawn })
+        (
+            out,
+            StepBlockPass {
+                x,
+                convolved,
+                moments,
+                kept: drawn,
+            },
+        )
     }
 
     /// What the batch norm saw.
     pub(super) fn observed(&self, made: &StepBlockPass) -> Option<Observed> {
         let [mean, variance] = made.moments.clone();
         let count = made.convolved.len() / self.outputs;
-        self.norm.map(|layer| Observed { layer, mean, variance, count })
+        self.norm.map(|layer| Observed {
+            layer,
+            mean,
+            variance,
+            count,
+        })
     }
 
     /// Gradients of its tensors, and of what went in where those are wanted.
@@ -194,18 +248,30 @@ impl StepBlock {
         to_inputs: bool,
         take: &mut TakeGradient<'_>,
     ) -> Option<Vec<f32>> {
-        let Self { outputs, relu, pool, .. } = *self;
+        let Self {
+            outputs,
+            relu,
+            pool,
+            ..
+        } = *self;
         let layer = self.convolution(tensor(self.convolution, "weight"));
         let length = layer.made();
         self.mask(&made.kept, &mut d_out);
         let scales = self.scales(tensor, &made.moments);
         let mut d = vec![0.0; made.convolved.len()];
-        let places = d.par_chunks_mut(length).zip(d_out.par_chunks(length / pool)).enumerate();
+        let places = d
+            .par_chunks_mut(length)
+            .zip(d_out.par_chunks(length / pool))
+            .enumerate();
         places.zip(made.convolved.par_chunks(length)).for_each_init(
             Vec::new,
             |scaled, ((row, (d, d_out)), convolved)| {
                 scales[row % outputs].apply(convolved, scaled);
-                for ((d, run), d_out) in d.chunks_exact_mut(pool).zip(scaled.chunks_exact(pool)).zip(d_out) {
+                for ((d, run), d_out) in d
+                    .chunks_exact_mut(pool)
+                    .zip(scaled.chunks_exact(pool))
+                    .zip(d_out)
+                {
                     if let Some(d) = d.get_mut(largest(run, relu).1) {
                         *d = *d_out;
                     }
@@ -215,26 +281,54 @@ impl StepBlock {
         if let Some(norm) = self.norm {
             // How much the weight and the bias of each channel count.
             let of = |channel: usize| {
-                let own = made.convolved.chunks_exact(length).zip(d.chunks_exact(length));
-                own.skip(channel).step_by(outputs).fold([0.0; 2], |[weight, bias], (x, d)| {
-                    let mean = scales[channel].mean;
-                    [weight + sum(x, d, |x, d| (x - mean) * d), bias + sum(d, d, |d, _| d)]
-                })
+                let own = made
+                    .convolved
+                    .chunks_exact(length)
+                    .zip(d.chunks_exact(length));
+                own.skip(channel)
+                    .step_by(outputs)
+                    .fold([0.0; 2], |[weight, bias], (x, d)| {
+                        let mean = scales[channel].mean;
+                        [
+                            weight + sum(x, d, |x, d| (x - mean) * d),
+                            bias + sum(d, d, |d, _| d),
+                        ]
+                    })
             };
             let sums: Vec<[f64; 2]> = (0..outputs).into_par_iter().map(of).collect();
             let count = (d.len() / outputs) as f64;
-            let numbers = d.par_chunks_mut(length).zip(made.convolved.par_chunks(length)).enumerate();
+            let numbers = d
+                .par_chunks_mut(length)
+                .zip(made.convolved.par_chunks(length))
+                .enumerate();
             numbers.for_each(|(row, (d, x))| {
                 let at = row % outputs;
-                let (ChannelScale { mean, steepness, weight, .. }, sums) = (scales[at], sums[at]);
+                let (
+                    ChannelScale {
+                        mean,
+                        steepness,
+                        weight,
+                        ..
+                    },
+                    sums,
+                ) = (scales[at], sums[at]);
                 let shift = (sums[1] / count) as f32;
                 let slope = (sums[0] / count) as f32 * steepness * steepness;
                 let factor = steepness * weight;
-                d.iter_mut().zip(x).for_each(|(d, x)| *d = factor * (*d - shift - (x - mean) * slope));
+                d.iter_mut()
+                    .zip(x)
+                    .for_each(|(d, x)| *d = factor * (*d - shift - (x - mean) * slope));
             });
-            let weight = sums.iter().zip(&scales).map(|(sums, scale)| sums[0] as f32 * scale.steepness);
+            let weight = sums
+                .iter()
+                .zip(&scales)
+                .map(|(sums, scale)| sums[0] as f32 * scale.steepness);
             take(norm, "weight", &weight.collect::<Vec<_>>());
-            take(norm, "bias", &sums.iter().map(|sums| sums[1] as f32).collect::<Vec<_>>());
+            take(
+                norm,
+                "bias",
+                &sums.iter().map(|sums| sums[1] as f32).collect::<Vec<_>>(),
+            );
         }
         let found = layer.backward(&made.x, &d, to_inputs);
         take(self.convolution, "weight", &found.weight);
@@ -247,9 +341,17 @@ impl StepBlock {
 fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f64 {
     let mut lanes = [0.0f32; LANES];
     let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(a, b)| of(*a, *b)).sum();
+    let rest: f32 = a_parts
+        .remainder()
+        .iter()
+        .zip(b_parts.remainder())
+        .map(|(a, b)| of(*a, *b))
+        .sum();
     for (a, b) in a_parts.zip(b_parts) {
-        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(lane, (a, b))| *lane += of(*a, *b));
+        lanes
+            .iter_mut()
+            .zip(a.iter().zip(b))
+            .for_each(|(lane, (a, b))| *lane += of(*a, *b));
     }
     lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>() + f64::from(rest)
 }
@@ -269,11 +371,19 @@ fn moments(x: &[f32], channels: usize, length: usize) -> [Vec<f32>; 2] {
 
 /// The largest number of a run and where it is first; what is not above 0 is 0 and nowhere, with a relu.
 fn largest(run: &[f32], relu: bool) -> (f32, usize) {
-    let start = if relu { (0.0, usize::MAX) } else { (f32::NEG_INFINITY, 0) };
+    let start = if relu {
+        (0.0, usize::MAX)
+    } else {
+        (f32::NEG_INFINITY, 0)
+    };
     // What is no number stays one, so that a loss that is lost is seen.
-    run.iter()
-        .enumerate()
-        .fold(start, |most, (at, x)| if *x > most.0 || x.is_nan() { (*x, at) } else { most })
+    run.iter().enumerate().fold(start, |most, (at, x)| {
+        if *x > most.0 || x.is_nan() {
+            (*x, at)
+        } else {
+            most
+        }
+    })
 }
 
 #[cfg(test)]

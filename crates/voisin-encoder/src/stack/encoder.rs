@@ -16,9 +16,14 @@ impl Stack {
     /// - returns: those layers as they are written, and how many numbers come out of them
     pub fn inner(&self) -> (Vec<String>, usize) {
         let layers: Vec<(StackLayer, StackShape)> = self.layers().collect();
-        let last_linear = layers.iter().rposition(|(layer, _)| matches!(layer, StackLayer::Linear(_)));
+        let last_linear = layers
+            .iter()
+            .rposition(|(layer, _)| matches!(layer, StackLayer::Linear(_)));
         let end = last_linear.unwrap_or(layers.len());
-        let maker = layers[..end].iter().rev().find(|(layer, _)| !matches!(layer, StackLayer::Dropout(_)));
+        let maker = layers[..end]
+            .iter()
+            .rev()
+            .find(|(layer, _)| !matches!(layer, StackLayer::Dropout(_)));
         let is_flat = maker.is_some_and(|(layer, _)| *layer == StackLayer::Flatten);
         match layers.get(end) {
             Some((_, StackShape::Vector(numbers))) if *numbers <= LONGEST && !is_flat => {
@@ -60,17 +65,28 @@ impl LayersEncoder {
             let values = weights.values(&tensor.name, &tensor.shape, Architecture::Layers)?;
             if values.iter().any(|x| !x.is_finite()) {
                 let reason = format!("tensor \"{}\" has values that are not finite", tensor.name);
-                return Err(EncoderError::BadWeights { origin: weights.origin().to_owned(), reason });
+                return Err(EncoderError::BadWeights {
+                    origin: weights.origin().to_owned(),
+                    reason,
+                });
             }
             tensor.values = values.to_vec();
         }
         let isa = if in_candle { None } else { kernels(device) };
-        Ok(Self(FinishedStack::new(stack, &tensors, device.clone(), isa)?))
+        Ok(Self(FinishedStack::new(
+            stack,
+            &tensors,
+            device.clone(),
+            isa,
+        )?))
     }
 }
 
 impl Backend for LayersEncoder {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        Ok(Pass { embeddings: self.0.judge(mels, n)?, logits: Vec::new() })
+        Ok(Pass {
+            embeddings: self.0.judge(mels, n)?,
+            logits: Vec::new(),
+        })
     }
 }

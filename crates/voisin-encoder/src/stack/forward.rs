@@ -50,25 +50,37 @@ pub(super) fn forward(
     for (at, (layer, _)) in stack.layers().enumerate().take(range.end).skip(range.start) {
         let own = |name: &str| tensor(at, name);
         x = match layer {
-            StackLayer::Convolution { kernel: [rows, columns], same, .. } => {
-                let x = if same { padded(&padded(&x, 2, rows)?, 3, columns)? } else { x };
+            StackLayer::Convolution {
+                kernel: [rows, columns],
+                same,
+                ..
+            } => {
+                let x = if same {
+                    padded(&padded(&x, 2, rows)?, 3, columns)?
+                } else {
+                    x
+                };
                 let bias = own("bias");
                 let channels = bias.elem_count();
-                x.conv2d(&own("weight"), 0, 1, 1, 1)?.broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
+                x.conv2d(&own("weight"), 0, 1, 1, 1)?
+                    .broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
             }
             // Candle's conv1d has a wrong gradient, and that of its conv2d takes 20 times as long: here it is a product.
             StackLayer::Convolution1 { kernel, same, .. } => {
                 let x = if same { padded(&x, 2, kernel)? } else { x };
                 let (_, channels, steps) = x.dims3()?;
                 let shifted = |by| x.narrow(2, by, steps + 1 - kernel);
-                let columns = Tensor::cat(&(0..kernel).map(shifted).collect::<Result<Vec<_>>>()?, 1)?;
+                let columns =
+                    Tensor::cat(&(0..kernel).map(shifted).collect::<Result<Vec<_>>>()?, 1)?;
                 // A GPU's products need it.
                 let columns = columns.contiguous()?;
                 let bias = own("bias");
                 let out = bias.elem_count();
                 let weight = own("weight").squeeze(2)?.transpose(1, 2)?.contiguous()?;
                 let weight = weight.reshape((1, out, kernel * channels))?;
-                weight.broadcast_matmul(&columns)?.broadcast_add(&bias.reshape((1, out, 1))?)?
+                weight
+                    .broadcast_matmul(&columns)?
+                    .broadcast_add(&bias.reshape((1, out, 1))?)?
             }
             StackLayer::BatchNorm => batch_norm(at, &x, &own, pass, observed)?,
             // Candle's relu has a slope of 1 at 0.
@@ -79,12 +91,19 @@ pub(super) fn forward(
                 let (high, wide) = (h / rows, w / columns);
                 let x = x.narrow(2, 0, high * rows)?.narrow(3, 0, wide * columns)?;
                 let x = x.contiguous()?.reshape((n, c, high, rows, wide, columns))?;
-                let places = x.transpose(3, 4)?.contiguous()?.reshape((n, c, high, wide, rows * columns))?;
+                let places =
+                    x.transpose(3, 4)?
+                        .contiguous()?
+                        .reshape((n, c, high, wide, rows * columns))?;
                 largest(&places)?
             }
             StackLayer::Pool1(by) => {
                 let (n, c, t) = x.dims3()?;
-                largest(&x.narrow(2, 0, t / by * by)?.contiguous()?.reshape((n, c, t / by, by))?)?
+                largest(
+                    &x.narrow(2, 0, t / by * by)?
+                        .contiguous()?
+                        .reshape((n, c, t / by, by))?,
+                )?
             }
             StackLayer::Dropout(share) => match pass {
                 PassMode::Training { seed, step } => (&x * mask(&x, share, seed, step, at)?)?,
@@ -109,7 +128,11 @@ pub(super) fn forward(
 
 /// Zeros on both sides of an axis, so that a kernel keeps its length.
 fn padded(x: &Tensor, axis: usize, kernel: usize) -> Result<Tensor> {
-    if kernel > 1 { x.pad_with_zeros(axis, kernel / 2, kernel / 2) } else { Ok(x.clone()) }
+    if kernel > 1 {
+        x.pad_with_zeros(axis, kernel / 2, kernel / 2)
+    } else {
+        Ok(x.clone())
+    }
 }
 
 /// The largest number along the last axis. Of equally large ones the first has the gradient.
@@ -122,7 +145,10 @@ fn largest(x: &Tensor) -> Result<Tensor> {
 fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Tensor> {
     let factor = (1.0 / (1.0 - share)) as f32;
     let kept = kept(x.elem_count(), share, seed, step, layer);
-    let values = kept.into_iter().map(|kept| if kept { factor } else { 0.0 }).collect();
+    let values = kept
+        .into_iter()
+        .map(|kept| if kept { factor } else { 0.0 })
+        .collect();
     match *x.dims() {
         // Channels together, as the kernels have them.
         [n, c, h, w] => Tensor::from_vec(values, (n, h, w, c), x.device())?.permute((0, 3, 1, 2)),
@@ -135,16 +161,18 @@ pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize)
     // Four of each number drawn, 16 bits for each.
     let dropped = (share * 65_536.0).round() as u64;
     let mut kept = vec![true; count];
-    kept.par_chunks_mut(DRAWN_TOGETHER).enumerate().for_each(|(part, kept)| {
-        let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
-        let mut random = Random::stream(stream, part as u64);
-        for four in kept.chunks_mut(4) {
-            let drawn = random.u64();
-            for (at, kept) in four.iter_mut().enumerate() {
-                *kept = (drawn >> (16 * at)) & 0xffff >= dropped;
+    kept.par_chunks_mut(DRAWN_TOGETHER)
+        .enumerate()
+        .for_each(|(part, kept)| {
+            let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
+            let mut random = Random::stream(stream, part as u64);
+            for four in kept.chunks_mut(4) {
+                let drawn = random.u64();
+                for (at, kept) in four.iter_mut().enumerate() {
+                    *kept = (drawn >> (16 * at)) & 0xffff >= dropped;
+                }
             }
-        }
-    });
+        });
     kept
 }
 
@@ -173,13 +201,22 @@ fn batch_norm(
         }
         PassMode::Judging => (wide(own("running_mean"))?, wide(own("running_var"))?),
     };
-    let y = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
-    y.broadcast_mul(&wide(own("weight"))?)?.broadcast_add(&wide(own("bias"))?)?.reshape(dims)
+    let y = x
+        .broadcast_sub(&mean)?
+        .broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
+    y.broadcast_mul(&wide(own("weight"))?)?
+        .broadcast_add(&wide(own("bias"))?)?
+        .reshape(dims)
 }
 
 /// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`, by Candle's operations. Gates stand in
 /// PyTorch's order.
-fn recurrent(x: &Tensor, own: &dyn Fn(&str) -> Tensor, all: bool, one_bias: bool) -> Result<Tensor> {
+fn recurrent(
+    x: &Tensor,
+    own: &dyn Fn(&str) -> Tensor,
+    all: bool,
+    one_bias: bool,
+) -> Result<Tensor> {
     let x = x.transpose(1, 2)?.contiguous()?;
     let mut bias = own("bias_ih");
     if !one_bias {
@@ -188,7 +225,9 @@ fn recurrent(x: &Tensor, own: &dyn Fn(&str) -> Tensor, all: bool, one_bias: bool
     let (n, steps, channels) = x.dims3()?;
     let units = bias.elem_count() / 4;
     let back = own("weight_hh").t()?;
-    let into = x.reshape((n * steps, channels))?.matmul(&own("weight_ih").t()?)?;
+    let into = x
+        .reshape((n * steps, channels))?
+        .matmul(&own("weight_ih").t()?)?;
     let into = into.broadcast_add(&bias)?.reshape((n, steps, ()))?;
     let mut state = Tensor::zeros((n, units), into.dtype(), into.device())?;
     let mut cell = state.clone();
@@ -202,11 +241,20 @@ fn recurrent(x: &Tensor, own: &dyn Fn(&str) -> Tensor, all: bool, one_bias: bool
         state = (output * cell.tanh()?)?;
         states.push(state.clone());
     }
-    if all { Tensor::stack(&states, 2) } else { Ok(state) }
+    if all {
+        Tensor::stack(&states, 2)
+    } else {
+        Ok(state)
+    }
 }
 
 /// Examples as a layer takes them.
-pub(super) fn batch(x: &[f32], n: usize, axes: &[usize], device: &candle_core::Device) -> Result<Tensor> {
+pub(super) fn batch(
+    x: &[f32],
+    n: usize,
+    axes: &[usize],
+    device: &candle_core::Device,
+) -> Result<Tensor> {
     let axes: Vec<usize> = std::iter::once(n).chain(axes.iter().copied()).collect();
     Tensor::from_slice(x, axes, device)
 }

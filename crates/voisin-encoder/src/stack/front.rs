@@ -34,7 +34,9 @@ impl Front {
     /// `None` where a network begins otherwise than with an image of one channel and blocks of `conv N 3x3 same` with N a
     /// multiple of 16, `batch-norm` or not, `relu`, `pool 2x2` or not, `dropout` or not.
     pub(super) fn of(stack: &Stack, isa: Isa) -> Option<Self> {
-        let StackShape::Image(1, rows, columns) = stack.input() else { return None };
+        let StackShape::Image(1, rows, columns) = stack.input() else {
+            return None;
+        };
         let layers: Vec<(StackLayer, StackShape)> = stack.layers().collect();
         let (mut blocks, mut places, mut end) = (Vec::new(), Vec::new(), 0);
         while let Some((plan, place, next)) = block(&layers, end) {
@@ -42,8 +44,18 @@ impl Front {
             places.push(place);
             end = next;
         }
-        let plan = ChainPlan { input: [rows, columns], blocks, tail: Tail::Planes, epsilon: EPSILON };
-        (end > 0).then_some(Self { plan, places, layers: end, isa })
+        let plan = ChainPlan {
+            input: [rows, columns],
+            blocks,
+            tail: Tail::Planes,
+            epsilon: EPSILON,
+        };
+        (end > 0).then_some(Self {
+            plan,
+            places,
+            layers: end,
+            isa,
+        })
     }
 
     /// Layers that it stands for.
@@ -53,7 +65,8 @@ impl Front {
 
     fn tensors<'a>(&self, tensors: &'a [StackTensor]) -> Vec<BlockTensors<'a>> {
         let of = |layer: usize, name: &str| tensors[find(tensors, layer, name)].values.as_slice();
-        let norm = |at: usize| ["weight", "bias", "running_mean", "running_var"].map(|name| of(at, name));
+        let norm =
+            |at: usize| ["weight", "bias", "running_mean", "running_var"].map(|name| of(at, name));
         self.places
             .iter()
             .map(|place| BlockTensors {
@@ -68,7 +81,14 @@ impl Front {
     pub(super) fn finished(&self, tensors: &[StackTensor]) -> FastChain {
         let mut plan = self.plan.clone();
         plan.blocks.iter_mut().for_each(|block| block.together = 1);
-        FastChain::new(plan, (1.0, 0.0), &self.tensors(tensors), false, self.isa, Precision::F32)
+        FastChain::new(
+            plan,
+            (1.0, 0.0),
+            &self.tensors(tensors),
+            false,
+            self.isa,
+            Precision::F32,
+        )
     }
 }
 
@@ -81,7 +101,13 @@ pub(super) struct FrontTrain {
 
 impl FrontTrain {
     pub(super) fn new(front: Front) -> Self {
-        let chain = TrainChain::new(front.plan.clone(), false, front.isa, Precision::F32, Precision::F32);
+        let chain = TrainChain::new(
+            front.plan.clone(),
+            false,
+            front.isa,
+            Precision::F32,
+            Precision::F32,
+        );
         Self { front, chain }
     }
 
@@ -99,22 +125,33 @@ impl FrontTrain {
         let mut mask = |block: usize, count: usize| {
             let (layer, share) = places[block].dropout?;
             let factor = (1.0 / (1.0 - share)) as f32;
-            Some(BlockMask { kept: kept(count, share, seed, step, layer), factor })
+            Some(BlockMask {
+                kept: kept(count, share, seed, step, layer),
+                factor,
+            })
         };
         let out = self.chain.forward(x, n, &mut mask);
         for (block, place) in self.front.places.iter().enumerate() {
             let Some(at) = place.norm else { continue };
-            for (name, running) in
-                ["running_mean", "running_var"].into_iter().zip(self.chain.running(Some(block)))
+            for (name, running) in ["running_mean", "running_var"]
+                .into_iter()
+                .zip(self.chain.running(Some(block)))
             {
-                tensors[find(tensors, at, name)].values.copy_from_slice(running);
+                tensors[find(tensors, at, name)]
+                    .values
+                    .copy_from_slice(running);
             }
         }
         out
     }
 
     /// Gradients of the tensors into `to`, which has a place for each, from that of the last [`forward`](Self::forward).
-    pub(super) fn backward(&mut self, gradient: &[f32], tensors: &[StackTensor], to: &mut [Vec<f32>]) {
+    pub(super) fn backward(
+        &mut self,
+        gradient: &[f32],
+        tensors: &[StackTensor],
+        to: &mut [Vec<f32>],
+    ) {
         self.chain.backward(gradient);
         for (block, place) in self.front.places.iter().enumerate() {
             let found = self.chain.block_gradients(block);
@@ -134,15 +171,24 @@ impl FrontTrain {
 /// The block that begins with layer `at`, and the layer behind it.
 fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, Places, usize)> {
     let layer = |at: usize| layers.get(at).map(|(layer, _)| layer);
-    let (StackLayer::Convolution { out, kernel: [3, 3], same: true }, StackShape::Image(_, rows, columns)) =
-        *layers.get(at)?
+    let (
+        StackLayer::Convolution {
+            out,
+            kernel: [3, 3],
+            same: true,
+        },
+        StackShape::Image(_, rows, columns),
+    ) = *layers.get(at)?
     else {
         return None;
     };
     if !out.is_multiple_of(16) {
         return None;
     }
-    let mut place = Places { convolution: at, ..Places::default() };
+    let mut place = Places {
+        convolution: at,
+        ..Places::default()
+    };
     let mut next = at + 1;
     if layer(next) == Some(&StackLayer::BatchNorm) {
         place.norm = Some(next);
@@ -160,7 +206,11 @@ fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, P
     }
     let plan = BlockPlan {
         out,
-        norm: if place.norm.is_some() { NormPlace::BeforeRelu } else { NormPlace::Absent },
+        norm: if place.norm.is_some() {
+            NormPlace::BeforeRelu
+        } else {
+            NormPlace::Absent
+        },
         pool: if is_pooled { [2, 2] } else { [1, 1] },
         together: (TILES / (rows.div_ceil(4) * columns.div_ceil(4))).max(1),
     };

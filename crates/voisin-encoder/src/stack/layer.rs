@@ -121,14 +121,21 @@ fn number(word: Option<&str>, most: usize) -> Result<usize, String> {
     let word = word.ok_or("expected a number more")?;
     match word.parse() {
         Ok(n) if (1..=most).contains(&n) => Ok(n),
-        _ => Err(format!("expected a number from 1 to {most}, found \"{word}\"")),
+        _ => Err(format!(
+            "expected a number from 1 to {most}, found \"{word}\""
+        )),
     }
 }
 
 fn sides(word: Option<&str>) -> Result<[usize; 2], String> {
     let word = word.ok_or("expected two sides such as 3x3")?;
-    let (rows, columns) = word.split_once('x').ok_or_else(|| format!("expected 3x3, found \"{word}\""))?;
-    Ok([number(Some(rows), LONGEST)?, number(Some(columns), LONGEST)?])
+    let (rows, columns) = word
+        .split_once('x')
+        .ok_or_else(|| format!("expected 3x3, found \"{word}\""))?;
+    Ok([
+        number(Some(rows), LONGEST)?,
+        number(Some(columns), LONGEST)?,
+    ])
 }
 
 /// Whether "same" follows; "valid" may stand for its opposite.
@@ -145,11 +152,22 @@ impl FromStr for StackLayer {
         let layer = match kind {
             "conv" => {
                 let (out, kernel) = (number(words.next(), WIDEST)?, sides(words.next())?);
-                Self::Convolution { out, kernel, same: is_same(&mut words) }
+                Self::Convolution {
+                    out,
+                    kernel,
+                    same: is_same(&mut words),
+                }
             }
             "conv1" => {
-                let (out, kernel) = (number(words.next(), WIDEST)?, number(words.next(), LONGEST)?);
-                Self::Convolution1 { out, kernel, same: is_same(&mut words) }
+                let (out, kernel) = (
+                    number(words.next(), WIDEST)?,
+                    number(words.next(), LONGEST)?,
+                );
+                Self::Convolution1 {
+                    out,
+                    kernel,
+                    same: is_same(&mut words),
+                }
             }
             "batch-norm" => Self::BatchNorm,
             "relu" => Self::Relu,
@@ -170,13 +188,19 @@ impl FromStr for StackLayer {
                 let all = words.next_if_eq(&"all").is_some();
                 let _ = !all && words.next_if_eq(&"last").is_some();
                 let one_bias = words.next_if_eq(&"one-bias").is_some();
-                Self::Recurrent { units, all, one_bias }
+                Self::Recurrent {
+                    units,
+                    all,
+                    one_bias,
+                }
             }
             "gap" => Self::Gap,
             "flatten" => Self::Flatten,
             "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
             "linear" => Self::Linear(Some(number(words.next(), WIDEST)?)),
-            "gru" => return Err("voisin has no gru any more: \"lstm H\" takes its place".to_owned()),
+            "gru" => {
+                return Err("voisin has no gru any more: \"lstm H\" takes its place".to_owned());
+            }
             _ => {
                 return Err(
                     "there is no such layer: expected conv, conv1, batch-norm, relu, elu, pool, pool1, \
@@ -197,17 +221,37 @@ impl StackLayer {
     pub(super) fn shape(self, from: StackShape, classes: usize) -> Result<StackShape, String> {
         use StackShape::{Image, Signal, Vector};
         let side = |length: usize, kernel: usize, same: bool| {
-            let kept = if same { Some(length) } else { (length + 1).checked_sub(kernel) };
-            kept.filter(|&kept| kept > 0).ok_or_else(|| format!("needs a side of {kernel} or more"))
+            let kept = if same {
+                Some(length)
+            } else {
+                (length + 1).checked_sub(kernel)
+            };
+            kept.filter(|&kept| kept > 0)
+                .ok_or_else(|| format!("needs a side of {kernel} or more"))
         };
         let odd = |kernel: usize, same: bool| {
-            if same && kernel.is_multiple_of(2) { Err("with \"same\" needs an odd kernel") } else { Ok(()) }
+            if same && kernel.is_multiple_of(2) {
+                Err("with \"same\" needs an odd kernel")
+            } else {
+                Ok(())
+            }
         };
         let pooled = |length: usize, by: usize| {
-            if length >= by { Ok(length / by) } else { Err(format!("needs a side of {by} or more")) }
+            if length >= by {
+                Ok(length / by)
+            } else {
+                Err(format!("needs a side of {by} or more"))
+            }
         };
         let shape = match (self, from) {
-            (Self::Convolution { out, kernel: [rows, columns], same }, Image(_, h, w)) => {
+            (
+                Self::Convolution {
+                    out,
+                    kernel: [rows, columns],
+                    same,
+                },
+                Image(_, h, w),
+            ) => {
                 odd(rows, same)?;
                 odd(columns, same)?;
                 Image(out, side(h, rows, same)?, side(w, columns, same)?)
@@ -216,12 +260,24 @@ impl StackLayer {
                 odd(kernel, same)?;
                 Signal(out, side(t, kernel, same)?)
             }
-            (Self::Pool([rows, columns]), Image(c, h, w)) => Image(c, pooled(h, rows)?, pooled(w, columns)?),
+            (Self::Pool([rows, columns]), Image(c, h, w)) => {
+                Image(c, pooled(h, rows)?, pooled(w, columns)?)
+            }
             (Self::Pool1(by), Signal(c, t)) => Signal(c, pooled(t, by)?),
             (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
             (Self::Sequence, Vector(d)) => Signal(1, d),
-            (Self::Recurrent { units, all: true, .. }, Signal(_, t)) => Signal(units, t),
-            (Self::Recurrent { units, all: false, .. }, Signal(..)) => Vector(units),
+            (
+                Self::Recurrent {
+                    units, all: true, ..
+                },
+                Signal(_, t),
+            ) => Signal(units, t),
+            (
+                Self::Recurrent {
+                    units, all: false, ..
+                },
+                Signal(..),
+            ) => Vector(units),
             (Self::Gap, Image(c, ..) | Signal(c, _)) => Vector(c),
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
@@ -229,9 +285,13 @@ impl StackLayer {
             (_, Image(..)) => {
                 return Err("takes no image: \"flatten\", \"gap\" or \"frames\" is missing".into());
             }
-            (_, Signal(..)) => return Err("takes no signal: \"flatten\" or \"gap\" is missing".into()),
+            (_, Signal(..)) => {
+                return Err("takes no signal: \"flatten\" or \"gap\" is missing".into());
+            }
             (_, Vector(_)) => {
-                return Err("takes no vector: \"sequence\" is missing, or it comes too late".into());
+                return Err(
+                    "takes no vector: \"sequence\" is missing, or it comes too late".into(),
+                );
             }
         };
         Ok(shape)
@@ -241,22 +301,38 @@ impl StackLayer {
     /// PyTorch's: uniform within one over the root of the inputs.
     pub(super) fn tensors(self, from: StackShape, classes: usize) -> Vec<TensorPlan> {
         let channels = from.axes()[0];
-        let tensor = |name, shape: &[usize], start| TensorPlan { name, shape: shape.to_vec(), start };
+        let tensor = |name, shape: &[usize], start| TensorPlan {
+            name,
+            shape: shape.to_vec(),
+            start,
+        };
         let with_bias = |shape: &[usize]| {
             let inputs: usize = shape[1..].iter().product();
             let start = Beginning::Uniform(1.0 / (inputs as f64).sqrt());
-            vec![tensor("weight", shape, start), tensor("bias", &shape[..1], start)]
+            vec![
+                tensor("weight", shape, start),
+                tensor("bias", &shape[..1], start),
+            ]
         };
         match self {
-            Self::Convolution { out, kernel: [rows, columns], .. } => {
-                with_bias(&[out, channels, rows, columns])
-            }
+            Self::Convolution {
+                out,
+                kernel: [rows, columns],
+                ..
+            } => with_bias(&[out, channels, rows, columns]),
             Self::Convolution1 { out, kernel, .. } => with_bias(&[out, channels, 1, kernel]),
             Self::Linear(out) => with_bias(&[out.unwrap_or(classes), channels]),
-            Self::BatchNorm => [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)]
-                .map(|(name, value)| tensor(name, &[channels], Beginning::Constant(value)))
-                .into(),
-            Self::Recurrent { units, one_bias, .. } => {
+            Self::BatchNorm => [
+                ("weight", 1.0),
+                ("bias", 0.0),
+                ("running_mean", 0.0),
+                ("running_var", 1.0),
+            ]
+            .map(|(name, value)| tensor(name, &[channels], Beginning::Constant(value)))
+            .into(),
+            Self::Recurrent {
+                units, one_bias, ..
+            } => {
                 let (rows, start) = (4 * units, Beginning::Uniform(1.0 / (units as f64).sqrt()));
                 let mut found = vec![
                     tensor("weight_ih", &[rows, channels], start),
@@ -293,7 +369,11 @@ mod tests {
             let error = text.parse::<StackLayer>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        let lstm = StackLayer::Recurrent { units: 64, all: false, one_bias: true };
+        let lstm = StackLayer::Recurrent {
+            units: 64,
+            all: false,
+            one_bias: true,
+        };
         assert_eq!("lstm 64 last one-bias".parse(), Ok(lstm));
     }
 }

@@ -46,7 +46,11 @@ pub enum FirstWeights {
 impl StackTensor {
     /// The number of its layer.
     pub(super) fn layer(&self) -> usize {
-        let number = self.name.split('.').nth(1).and_then(|number| number.parse().ok());
+        let number = self
+            .name
+            .split('.')
+            .nth(1)
+            .and_then(|number| number.parse().ok());
         number.expect("names are made of a layer's number")
     }
 
@@ -63,16 +67,25 @@ impl Stack {
     ///
     /// # Errors
     /// The first layer that does not fit, with what came to it.
-    pub fn new<T: AsRef<str>>(texts: &[T], input: StackShape, classes: usize) -> Result<Self, EncoderError> {
+    pub fn new<T: AsRef<str>>(
+        texts: &[T],
+        input: StackShape,
+        classes: usize,
+    ) -> Result<Self, EncoderError> {
         let (mut layers, mut written) = (Vec::new(), Vec::new());
         let (mut shapes, mut parameters) = (vec![input], 0usize);
         let bad = |at: usize, problem: String| EncoderError::BadLayer {
             number: at + 1,
-            layer: texts.get(at).map_or_else(String::new, |text| text.as_ref().to_owned()),
+            layer: texts
+                .get(at)
+                .map_or_else(String::new, |text| text.as_ref().to_owned()),
             problem,
         };
         if texts.is_empty() || texts.len() > MOST_LAYERS {
-            return Err(bad(0, format!("expected 1 to {MOST_LAYERS} layers, found {}", texts.len())));
+            return Err(bad(
+                0,
+                format!("expected 1 to {MOST_LAYERS} layers, found {}", texts.len()),
+            ));
         }
         for (at, text) in texts.iter().enumerate() {
             let layer: StackLayer = text.as_ref().parse().map_err(|problem| bad(at, problem))?;
@@ -84,7 +97,10 @@ impl Stack {
                 parameters = parameters.saturating_add(plan.shape.iter().product());
             }
             if parameters > MOST_PARAMETERS || to.cells() > MOST_PARAMETERS {
-                return Err(bad(at, format!("the network has more than {MOST_PARAMETERS} numbers here")));
+                return Err(bad(
+                    at,
+                    format!("the network has more than {MOST_PARAMETERS} numbers here"),
+                ));
             }
             layers.push(layer);
             written.push(text.as_ref().to_owned());
@@ -92,10 +108,16 @@ impl Stack {
         }
         let (last, end) = (texts.len() - 1, shapes[texts.len()]);
         if end != StackShape::Vector(classes) {
-            let problem = format!("ends in {end}, expected {classes}: \"linear classes\" is the last layer");
+            let problem =
+                format!("ends in {end}, expected {classes}: \"linear classes\" is the last layer");
             return Err(bad(last, problem));
         }
-        Ok(Self { layers, texts: written, shapes, classes })
+        Ok(Self {
+            layers,
+            texts: written,
+            shapes,
+            classes,
+        })
     }
 
     /// One example.
@@ -129,7 +151,13 @@ impl Stack {
         rows.map(|(((layer, from), text), to)| {
             let learnt = layer.tensors(from, self.classes).into_iter();
             let learnt = learnt.filter(|plan| !plan.name.starts_with("running_"));
-            (text.clone(), to.to_string(), learnt.map(|plan| plan.shape.iter().product::<usize>()).sum())
+            (
+                text.clone(),
+                to.to_string(),
+                learnt
+                    .map(|plan| plan.shape.iter().product::<usize>())
+                    .sum(),
+            )
         })
         .collect()
     }
@@ -143,8 +171,12 @@ impl Stack {
                 let mut random = Random::stream(seed, 0x57ac ^ ((found.len() as u64) << 16));
                 let values = match (plan.start, first) {
                     (Beginning::Constant(value), _) => vec![value; count],
-                    (Beginning::Uniform(most), FirstWeights::Torch) => uniform(count, most, &mut random),
-                    (Beginning::Uniform(_), FirstWeights::Keras) => as_keras(layer, &plan, &mut random),
+                    (Beginning::Uniform(most), FirstWeights::Torch) => {
+                        uniform(count, most, &mut random)
+                    }
+                    (Beginning::Uniform(_), FirstWeights::Keras) => {
+                        as_keras(layer, &plan, &mut random)
+                    }
                 };
                 found.push(StackTensor {
                     name: format!("layers.{at}.{}", plan.name),
@@ -158,7 +190,9 @@ impl Stack {
 }
 
 fn uniform(count: usize, most: f64, random: &mut Random) -> Vec<f32> {
-    (0..count).map(|_| random.range(-most, most) as f32).collect()
+    (0..count)
+        .map(|_| random.range(-most, most) as f32)
+        .collect()
 }
 
 /// A tensor as Keras begins with it.
@@ -171,9 +205,9 @@ fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f3
             uniform(count, (6.0 / (inputs + outputs) as f64).sqrt(), random)
         }
         ("weight_hh", _) => orthogonal(rows, count / rows, random),
-        ("bias_ih", StackLayer::Recurrent { units, .. }) => {
-            (0..count).map(|row| f32::from(u8::from(row / units == 1))).collect()
-        }
+        ("bias_ih", StackLayer::Recurrent { units, .. }) => (0..count)
+            .map(|row| f32::from(u8::from(row / units == 1)))
+            .collect(),
         _ => vec![0.0; count],
     }
 }
@@ -186,13 +220,18 @@ fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
         let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
         for other in &found {
             let along = dot(&column, other);
-            column.iter_mut().zip(other).for_each(|(x, other)| *x -= along * other);
+            column
+                .iter_mut()
+                .zip(other)
+                .for_each(|(x, other)| *x -= along * other);
         }
         let length = dot(&column, &column).sqrt().max(1e-12);
         column.iter_mut().for_each(|x| *x /= length);
         found.push(column);
     }
-    (0..rows * columns).map(|at| found[at % columns][at / columns] as f32).collect()
+    (0..rows * columns)
+        .map(|at| found[at % columns][at / columns] as f32)
+        .collect()
 }
 
 #[cfg(test)]
@@ -203,12 +242,27 @@ mod tests {
     fn a_layer_that_does_not_fit_is_named_with_what_comes_to_it() {
         let image = StackShape::Image(1, 16, 20);
         for (layers, expected) in [
-            (&["conv 4 3x3", "linear classes"][..], "layer 2 \"linear classes\": takes no image"),
-            (&["flatten", "linear 5"], "layer 2 \"linear 5\": ends in 5, expected 3"),
-            (&["pool 32x2", "flatten", "linear classes"], "layer 1 \"pool 32x2\": needs a side of 32"),
-            (&["frames", "conv1 4 4 same"], "odd kernel; what comes to it is 16 x 20"),
+            (
+                &["conv 4 3x3", "linear classes"][..],
+                "layer 2 \"linear classes\": takes no image",
+            ),
+            (
+                &["flatten", "linear 5"],
+                "layer 2 \"linear 5\": ends in 5, expected 3",
+            ),
+            (
+                &["pool 32x2", "flatten", "linear classes"],
+                "layer 1 \"pool 32x2\": needs a side of 32",
+            ),
+            (
+                &["frames", "conv1 4 4 same"],
+                "odd kernel; what comes to it is 16 x 20",
+            ),
             (&["lstm 4"], "layer 1 \"lstm 4\": takes no image"),
-            (&["flatten", "linear 60000", "linear 60000"], "more than 268435456 numbers"),
+            (
+                &["flatten", "linear 60000", "linear 60000"],
+                "more than 268435456 numbers",
+            ),
             (&[], "expected 1 to 200 layers, found 0"),
         ] {
             let error = Stack::new(layers, image, 3).unwrap_err().to_string();
@@ -219,7 +273,9 @@ mod tests {
     #[test]
     fn a_summary_has_every_layer_its_shape_and_its_parameters() {
         let layers = ["conv 4 3x3 same", "batch-norm", "gap", "linear classes"];
-        let found = Stack::new(&layers, StackShape::Image(1, 8, 10), 3).unwrap().summary();
+        let found = Stack::new(&layers, StackShape::Image(1, 8, 10), 3)
+            .unwrap()
+            .summary();
         let row = |text: &str, shape: &str, learnt| (text.to_owned(), shape.to_owned(), learnt);
         let expected = [
             row("conv 4 3x3 same", "4 x 8 x 10", 40),
@@ -235,7 +291,14 @@ mod tests {
         let image = StackShape::Image(1, 64, 400);
         for (layers, inner, numbers) in [
             (
-                &["conv 8 3x3 same", "relu", "pool 2x2", "dropout 0.1", "flatten", "linear classes"][..],
+                &[
+                    "conv 8 3x3 same",
+                    "relu",
+                    "pool 2x2",
+                    "dropout 0.1",
+                    "flatten",
+                    "linear classes",
+                ][..],
                 &["conv 8 3x3 same", "relu", "pool 2x2", "dropout 0.1", "gap"][..],
                 8,
             ),
@@ -250,13 +313,23 @@ mod tests {
                 16,
             ),
             (
-                &["frames", "conv1 4 5 same", "flatten", "linear 4000", "linear classes"],
+                &[
+                    "frames",
+                    "conv1 4 5 same",
+                    "flatten",
+                    "linear 4000",
+                    "linear classes",
+                ],
                 &["frames", "conv1 4 5 same", "gap"],
                 4,
             ),
         ] {
             let found = Stack::new(layers, image, 3).unwrap().inner();
-            assert_eq!(found, (inner.iter().map(|one| (*one).to_owned()).collect(), numbers), "{layers:?}");
+            assert_eq!(
+                found,
+                (inner.iter().map(|one| (*one).to_owned()).collect(), numbers),
+                "{layers:?}"
+            );
             assert!(Stack::new(&found.0, image, numbers).is_ok());
         }
     }
@@ -264,30 +337,67 @@ mod tests {
     #[test]
     fn first_weights_have_the_spread_that_is_asked_for() {
         let texts = ["conv 32 3x3 same", "batch-norm", "gap", "linear classes"];
-        let tensors =
-            Stack::new(&texts, StackShape::Image(16, 8, 8), 10).unwrap().tensors(3, FirstWeights::Torch);
+        let tensors = Stack::new(&texts, StackShape::Image(16, 8, 8), 10)
+            .unwrap()
+            .tensors(3, FirstWeights::Torch);
         let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-        assert_eq!(names[..3], ["layers.0.weight", "layers.0.bias", "layers.1.weight"]);
-        assert_eq!(tensors.iter().filter(|tensor| !tensor.is_parameter()).count(), 2);
+        assert_eq!(
+            names[..3],
+            ["layers.0.weight", "layers.0.bias", "layers.1.weight"]
+        );
+        assert_eq!(
+            tensors
+                .iter()
+                .filter(|tensor| !tensor.is_parameter())
+                .count(),
+            2
+        );
         // uniform within ± 1/12: a variance of (1/12)² / 3
         let first = &tensors[0].values;
         let n = first.len() as f64;
         let mean = first.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
-        let variance = first.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+        let variance = first
+            .iter()
+            .map(|x| (f64::from(*x) - mean).powi(2))
+            .sum::<f64>()
+            / n;
         let expected = 1.0 / 12.0f64.powi(2) / 3.0;
         // three standard errors of each
         assert!(mean.abs() < 3.0 * (expected / n).sqrt(), "{mean}");
-        assert!((variance / expected - 1.0).abs() < 3.0 * (0.8 / n).sqrt(), "{variance}");
+        assert!(
+            (variance / expected - 1.0).abs() < 3.0 * (0.8 / n).sqrt(),
+            "{variance}"
+        );
         assert!(first.iter().all(|x| x.abs() <= 1.0 / 12.0));
     }
 
     #[test]
     fn recurrent_networks_begin_as_they_do_in_keras() {
-        let texts = ["sequence", "conv1 16 2", "lstm 24 last one-bias", "linear classes"];
-        let tensors = Stack::new(&texts, StackShape::Vector(40), 10).unwrap().tensors(3, FirstWeights::Keras);
-        let of = |name: &str| &tensors.iter().find(|tensor| tensor.name == name).unwrap().values;
-        assert!(of("layers.1.bias").iter().chain(of("layers.3.bias")).all(|x| *x == 0.0));
-        let forget: Vec<f32> = (0..96).map(|row| f32::from(u8::from((24..48).contains(&row)))).collect();
+        let texts = [
+            "sequence",
+            "conv1 16 2",
+            "lstm 24 last one-bias",
+            "linear classes",
+        ];
+        let tensors = Stack::new(&texts, StackShape::Vector(40), 10)
+            .unwrap()
+            .tensors(3, FirstWeights::Keras);
+        let of = |name: &str| {
+            &tensors
+                .iter()
+                .find(|tensor| tensor.name == name)
+                .unwrap()
+                .values
+        };
+        assert!(
+            of("layers.1.bias")
+                .iter()
+                .chain(of("layers.3.bias"))
+                .all(|x| *x == 0.0)
+        );
+        let forget: Vec<f32> = (0..96)
+            .map(|row| f32::from(u8::from((24..48).contains(&row))))
+            .collect();
         assert_eq!(*of("layers.2.bias_ih"), forget);
         // one input, two places: within the root of 6 / (2 + 32)
         let most = (6.0f32 / 34.0).sqrt();
@@ -296,11 +406,19 @@ mod tests {
         assert!((0.8 * most..=most).contains(&furthest), "{furthest}");
         let (inputs, n) = (of("layers.2.weight_ih"), 96.0 * 16.0);
         let variance = inputs.iter().map(|x| f64::from(x * x)).sum::<f64>() / n;
-        assert!((variance / (2.0 / 112.0) - 1.0).abs() < 3.0 * (0.8 / n).sqrt(), "{variance}");
+        assert!(
+            (variance / (2.0 / 112.0) - 1.0).abs() < 3.0 * (0.8 / n).sqrt(),
+            "{variance}"
+        );
         let back = of("layers.2.weight_hh");
         for (a, b) in (0..24).flat_map(|a| (0..24).map(move |b| (a, b))) {
-            let dot: f32 = (0..96).map(|row| back[row * 24 + a] * back[row * 24 + b]).sum();
-            assert!((dot - f32::from(u8::from(a == b))).abs() < 1e-5, "{a} {b}: {dot}");
+            let dot: f32 = (0..96)
+                .map(|row| back[row * 24 + a] * back[row * 24 + b])
+                .sum();
+            assert!(
+                (dot - f32::from(u8::from(a == b))).abs() < 1e-5,
+                "{a} {b}: {dot}"
+            );
         }
     }
 }

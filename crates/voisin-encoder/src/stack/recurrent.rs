@@ -29,31 +29,75 @@ pub(super) struct LstmLayerPass {
 
 impl LstmLayer {
     /// Layer `at`, if it is one.
-    pub(super) fn of(isa: Isa, (layer, input): (StackLayer, StackShape), at: usize) -> Option<Self> {
-        let (StackLayer::Recurrent { units, all, one_bias }, StackShape::Signal(channels, steps)) =
-            (layer, input)
+    pub(super) fn of(
+        isa: Isa,
+        (layer, input): (StackLayer, StackShape),
+        at: usize,
+    ) -> Option<Self> {
+        let (
+            StackLayer::Recurrent {
+                units,
+                all,
+                one_bias,
+            },
+            StackShape::Signal(channels, steps),
+        ) = (layer, input)
         else {
             return None;
         };
-        Some(Self { isa, layer: at, channels, steps, units, all, one_bias })
+        Some(Self {
+            isa,
+            layer: at,
+            channels,
+            steps,
+            units,
+            all,
+            one_bias,
+        })
     }
 
     fn kernel<'a>(&self, weights: &'a [f32]) -> Lstm<'a> {
-        let Self { isa, units, channels, steps, .. } = *self;
-        Lstm { isa, units, channels, steps, weights }
+        let Self {
+            isa,
+            units,
+            channels,
+            steps,
+            ..
+        } = *self;
+        Lstm {
+            isa,
+            units,
+            channels,
+            steps,
+            weights,
+        }
     }
 
     /// States `[n][units]`, or `[n][units][steps]`.
     ///
     /// - `x`: `[n][channels][steps]`
-    pub(super) fn forward(&self, x: &[f32], tensor: &TensorValues<'_>) -> (Vec<f32>, LstmLayerPass) {
-        let Self { layer, channels, steps, units, all, one_bias, .. } = *self;
+    pub(super) fn forward(
+        &self,
+        x: &[f32],
+        tensor: &TensorValues<'_>,
+    ) -> (Vec<f32>, LstmLayerPass) {
+        let Self {
+            layer,
+            channels,
+            steps,
+            units,
+            all,
+            one_bias,
+            ..
+        } = *self;
         let mut turned = vec![0.0; x.len()];
         let cells = channels * steps;
         let examples = turned.chunks_exact_mut(cells).zip(x.chunks_exact(cells));
         examples.for_each(|(to, x)| turn(x, steps, to, channels));
         let of = |name: &str| tensor(layer, name);
-        let rows = of("weight_ih").chunks_exact(channels).zip(of("weight_hh").chunks_exact(units));
+        let rows = of("weight_ih")
+            .chunks_exact(channels)
+            .zip(of("weight_hh").chunks_exact(units));
         let mut weights = Vec::with_capacity(4 * units * (channels + units + 1));
         for (row, (from, back)) in rows.enumerate() {
             weights.extend_from_slice(from);
@@ -70,7 +114,14 @@ impl LstmLayer {
                 states.extend_from_slice(&kept[(steps - 1) * width..][..units]);
             }
         }
-        (states, LstmLayerPass { x: turned, weights, kept })
+        (
+            states,
+            LstmLayerPass {
+                x: turned,
+                weights,
+                kept,
+            },
+        )
     }
 
     /// Gradients of its tensors, and of what went in, `[n][channels][steps]`, or nothing.
@@ -84,7 +135,15 @@ impl LstmLayer {
         to_inputs: bool,
         take: &mut TakeGradient<'_>,
     ) -> Vec<f32> {
-        let Self { layer, channels, steps, units, all, one_bias, .. } = *self;
+        let Self {
+            layer,
+            channels,
+            steps,
+            units,
+            all,
+            one_bias,
+            ..
+        } = *self;
         let mut d_states = vec![0.0; made.kept.len() / KEPT];
         let found = d_out.chunks_exact(if all { steps * units } else { units });
         for (to, found) in d_states.chunks_exact_mut(steps * units).zip(found) {
@@ -111,7 +170,9 @@ impl LstmLayer {
         }
         let mut d_x = vec![0.0; d_turned.len()];
         let cells = channels * steps;
-        let examples = d_x.chunks_exact_mut(cells).zip(d_turned.chunks_exact(cells));
+        let examples = d_x
+            .chunks_exact_mut(cells)
+            .zip(d_turned.chunks_exact(cells));
         examples.for_each(|(to, d)| turn(d, channels, to, steps));
         d_x
     }

@@ -75,11 +75,17 @@ fn parts(stack: &Stack, start: usize, isa: Option<Isa>) -> Vec<StackPart> {
             at = block.end;
             continue;
         }
-        match (isa.and_then(|isa| LstmLayer::of(isa, *layer, at)), found.last_mut()) {
+        match (
+            isa.and_then(|isa| LstmLayer::of(isa, *layer, at)),
+            found.last_mut(),
+        ) {
             (Some(memory), _) => found.push(StackPart::Lstm(memory)),
             (_, Some(StackPart::Candle(range))) if range.end == at => range.end += 1,
             // The same numbers in the same order, by another name.
-            _ if matches!(layer.0, StackLayer::Frames | StackLayer::Sequence | StackLayer::Flatten) => {}
+            _ if matches!(
+                layer.0,
+                StackLayer::Frames | StackLayer::Sequence | StackLayer::Flatten
+            ) => {}
             _ => found.push(StackPart::Candle(at..at + 1)),
         }
         at += 1;
@@ -97,22 +103,46 @@ impl StackTrain {
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         let isa = kernels(&device);
         let net = Self::in_candle(stack, seed, first, device);
-        if let Some(isa) = isa { net.by_kernels(isa) } else { net }
+        if let Some(isa) = isa {
+            net.by_kernels(isa)
+        } else {
+            net
+        }
     }
 
     /// The same with every layer in Candle, to compare with.
     pub fn in_candle(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         let tensors = stack.tensors(seed, first);
-        let length = |one: &StackTensor| if one.is_parameter() { one.values.len() } else { 0 };
+        let length = |one: &StackTensor| {
+            if one.is_parameter() {
+                one.values.len()
+            } else {
+                0
+            }
+        };
         let gradients = tensors.iter().map(|one| vec![0.0; length(one)]).collect();
         let parts = parts(&stack, 0, None);
-        Self { stack, device, seed, tensors, gradients, isa: None, front: None, parts, last: Vec::new() }
+        Self {
+            stack,
+            device,
+            seed,
+            tensors,
+            gradients,
+            isa: None,
+            front: None,
+            parts,
+            last: Vec::new(),
+        }
     }
 
     fn by_kernels(mut self, isa: Isa) -> Self {
         drop(std::hint::black_box(Vec::<u8>::with_capacity(GIVEN_BACK)));
         let front = Front::of(&self.stack, isa);
-        self.parts = parts(&self.stack, front.as_ref().map_or(0, Front::layers), Some(isa));
+        self.parts = parts(
+            &self.stack,
+            front.as_ref().map_or(0, Front::layers),
+            Some(isa),
+        );
         self.front = front.map(FrontTrain::new);
         self.isa = Some(isa);
         self
@@ -144,12 +174,14 @@ impl StackTrain {
 
     /// Parameters to change, each with its gradient and whether it is a matrix or a kernel, which alone decay.
     pub fn blocks(&mut self) -> impl Iterator<Item = (&mut [f32], &[f32], bool)> {
-        self.tensors.iter_mut().zip(&self.gradients).filter(|(tensor, _)| tensor.is_parameter()).map(
-            |(tensor, gradient)| {
+        self.tensors
+            .iter_mut()
+            .zip(&self.gradients)
+            .filter(|(tensor, _)| tensor.is_parameter())
+            .map(|(tensor, gradient)| {
                 let decays = tensor.shape.len() > 1;
                 (tensor.values.as_mut_slice(), gradient.as_slice(), decays)
-            },
-        )
+            })
     }
 
     /// Outputs `[n][classes]` in training: batch norms by the batch, which also moves their running statistics, and
@@ -163,9 +195,13 @@ impl StackTrain {
         };
         let device = self.device.candle();
         let mut observed: Vec<Observed> = Vec::new();
-        let pass = PassMode::Training { seed: self.seed, step };
+        let pass = PassMode::Training {
+            seed: self.seed,
+            step,
+        };
         self.last.clear();
-        let tensor = |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
+        let tensor =
+            |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
         for (at, part) in self.parts.iter().enumerate() {
             let left = match part {
                 StackPart::Block(block) => {
@@ -181,26 +217,40 @@ impl StackTrain {
                 }
                 StackPart::Candle(range) => {
                     let mut input = forward::batch(&x, n, &self.stack.axes(range.start), device)?;
-                    let var =
-                        (at > 0 || self.front.is_some()).then(|| Var::from_tensor(&input)).transpose()?;
+                    let var = (at > 0 || self.front.is_some())
+                        .then(|| Var::from_tensor(&input))
+                        .transpose()?;
                     if let Some(var) = &var {
                         input = var.as_tensor().clone();
                     }
                     let own = self.tensors.iter().enumerate();
-                    let own = own.filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
+                    let own =
+                        own.filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
                     let var_of = |(at, one): (usize, &StackTensor)| {
-                        Ok((at, Var::from_slice(&one.values, one.shape.as_slice(), device)?))
+                        Ok((
+                            at,
+                            Var::from_slice(&one.values, one.shape.as_slice(), device)?,
+                        ))
                     };
                     let vars = own.map(var_of).collect::<Result<Vec<_>, EncoderError>>()?;
                     let by_name = |layer: usize, name: &str| {
                         let number = find(&self.tensors, layer, name);
                         let found = vars.iter().find(|(at, _)| *at == number);
-                        found.expect("statistics are not asked for in training").1.as_tensor().clone()
+                        found
+                            .expect("statistics are not asked for in training")
+                            .1
+                            .as_tensor()
+                            .clone()
                     };
                     let range = range.clone();
-                    let outputs = forward::forward(&self.stack, range, &by_name, input, pass, &mut observed)?;
+                    let outputs =
+                        forward::forward(&self.stack, range, &by_name, input, pass, &mut observed)?;
                     x = numbers(&outputs)?;
-                    StackPartPass::Candle { input: var, vars, outputs }
+                    StackPartPass::Candle {
+                        input: var,
+                        vars,
+                        outputs,
+                    }
                 }
             };
             self.last.push(left);
@@ -216,7 +266,11 @@ impl StackTrain {
     /// # Panics
     /// Without a [`forward`](Self::forward) before it.
     pub fn backward(&mut self, gradient: &[f32]) -> Result<(), EncoderError> {
-        assert_eq!(self.last.len(), self.parts.len(), "forward comes before backward");
+        assert_eq!(
+            self.last.len(),
+            self.parts.len(),
+            "forward comes before backward"
+        );
         let (tensors, gradients) = (&self.tensors, &mut self.gradients);
         let tensor = |layer: usize, name: &str| &*tensors[find(tensors, layer, name)].values;
         let mut d = gradient.to_vec();
@@ -226,13 +280,20 @@ impl StackTrain {
             };
             let wanted = at > 0 || self.front.is_some();
             d = match (part, self.last.pop()) {
-                (StackPart::Block(block), Some(StackPartPass::Block(made))) => {
-                    block.backward(&made, d, &tensor, wanted, &mut take).unwrap_or_default()
-                }
+                (StackPart::Block(block), Some(StackPartPass::Block(made))) => block
+                    .backward(&made, d, &tensor, wanted, &mut take)
+                    .unwrap_or_default(),
                 (StackPart::Lstm(memory), Some(StackPartPass::Lstm(made))) => {
                     memory.backward(&made, &d, wanted, &mut take)
                 }
-                (_, Some(StackPartPass::Candle { input, vars, outputs })) => {
+                (
+                    _,
+                    Some(StackPartPass::Candle {
+                        input,
+                        vars,
+                        outputs,
+                    }),
+                ) => {
                     let gradient = Tensor::from_slice(&d, outputs.dims(), self.device.candle())?;
                     let found = (outputs * gradient)?.sum_all()?.backward()?;
                     let of = |var: &Var| match found.get(var) {
@@ -255,15 +316,21 @@ impl StackTrain {
 
     /// The network as it is now.
     pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
-        FinishedStack::new(self.stack.clone(), &self.tensors, self.device.clone(), self.isa)
+        FinishedStack::new(
+            self.stack.clone(),
+            &self.tensors,
+            self.device.clone(),
+            self.isa,
+        )
     }
 
     /// Moves running statistics by a batch's.
     fn observe(&mut self, seen: &Observed) {
         let unbiased = seen.count as f32 / (seen.count as f32 - 1.0).max(1.0);
-        for (name, values, factor) in
-            [("running_mean", &seen.mean, 1.0), ("running_var", &seen.variance, unbiased)]
-        {
+        for (name, values, factor) in [
+            ("running_mean", &seen.mean, 1.0),
+            ("running_var", &seen.variance, unbiased),
+        ] {
             let at = find(&self.tensors, seen.layer, name);
             for (running, value) in self.tensors[at].values.iter_mut().zip(values) {
                 *running += MOMENTUM * (factor * value - *running);
@@ -274,7 +341,9 @@ impl StackTrain {
 
 /// What kernels use on a device; on a GPU there are none.
 pub(super) fn kernels(device: &Device) -> Option<Isa> {
-    voisin_kernels::isa().ok().filter(|_| device.candle().is_cpu())
+    voisin_kernels::isa()
+        .ok()
+        .filter(|_| device.candle().is_cpu())
 }
 
 /// A network of layers that is asked and no longer trained.
@@ -302,16 +371,33 @@ impl FinishedStack {
             let chain = front.finished(tensors);
             (front, chain)
         });
-        let parts = parts(&stack, front.as_ref().map_or(0, |(front, _)| front.layers()), isa);
+        let parts = parts(
+            &stack,
+            front.as_ref().map_or(0, |(front, _)| front.layers()),
+            isa,
+        );
         let is_candles = |one: &&StackTensor| {
-            parts.iter().any(|part| matches!(part, StackPart::Candle(range) if range.contains(&one.layer())))
+            parts.iter().any(
+                |part| matches!(part, StackPart::Candle(range) if range.contains(&one.layer())),
+            )
         };
         let tensor = |one: &StackTensor| {
             let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
             Ok::<_, EncoderError>((one.name.clone(), values))
         };
-        let in_candle = tensors.iter().filter(is_candles).map(tensor).collect::<Result<_, _>>()?;
-        Ok(Self { stack, device, tensors: tensors.to_vec(), in_candle, front, parts })
+        let in_candle = tensors
+            .iter()
+            .filter(is_candles)
+            .map(tensor)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            stack,
+            device,
+            tensors: tensors.to_vec(),
+            in_candle,
+            front,
+            parts,
+        })
     }
 
     /// Its layers.
@@ -327,8 +413,10 @@ impl FinishedStack {
             chain.forward(&x, n, &mut made);
             x = made;
         }
-        let tensor = |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
-        let by_name = |layer: usize, name: &str| self.in_candle[&format!("layers.{layer}.{name}")].clone();
+        let tensor =
+            |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
+        let by_name =
+            |layer: usize, name: &str| self.in_candle[&format!("layers.{layer}.{name}")].clone();
         let pass = PassMode::Judging;
         for part in &self.parts {
             x = match part {
@@ -338,7 +426,14 @@ impl FinishedStack {
                     let (range, axes) = (range.clone(), self.stack.axes(range.start));
                     let input = forward::batch(&x, n, &axes, self.device.candle())?;
                     let mut seen = Vec::new();
-                    numbers(&forward::forward(&self.stack, range, &by_name, input, pass, &mut seen)?)?
+                    numbers(&forward::forward(
+                        &self.stack,
+                        range,
+                        &by_name,
+                        input,
+                        pass,
+                        &mut seen,
+                    )?)?
                 }
             };
         }
@@ -355,7 +450,12 @@ mod tests {
 
     fn network(layers: &[&str], input: StackShape, classes: usize) -> StackTrain {
         let stack = Stack::new(layers, input, classes).unwrap();
-        StackTrain::new(stack, 5, FirstWeights::Torch, DeviceChoice::Cpu.resolve().unwrap())
+        StackTrain::new(
+            stack,
+            5,
+            FirstWeights::Torch,
+            DeviceChoice::Cpu.resolve().unwrap(),
+        )
     }
 
     fn numbers(n: usize, seed: u64) -> Vec<f32> {
@@ -380,10 +480,28 @@ mod tests {
                 image,
             ),
             (
-                &["conv 3 3x2 valid", "elu", "pool 3x2", "frames", "lstm 5 all", "lstm 4", "linear classes"],
+                &[
+                    "conv 3 3x2 valid",
+                    "elu",
+                    "pool 3x2",
+                    "frames",
+                    "lstm 5 all",
+                    "lstm 4",
+                    "linear classes",
+                ],
                 image,
             ),
-            (&["conv 4 3x3", "elu", "gap", "linear 6", "elu", "linear classes"], image),
+            (
+                &[
+                    "conv 4 3x3",
+                    "elu",
+                    "gap",
+                    "linear 6",
+                    "elu",
+                    "linear classes",
+                ],
+                image,
+            ),
             (
                 &[
                     "frames",
@@ -398,7 +516,14 @@ mod tests {
                 image,
             ),
             (
-                &["sequence", "conv1 3 2", "relu", "pool1 2", "lstm 4 last one-bias", "linear classes"],
+                &[
+                    "sequence",
+                    "conv1 3 2",
+                    "relu",
+                    "pool1 2",
+                    "lstm 4 last one-bias",
+                    "linear classes",
+                ],
                 StackShape::Vector(13),
             ),
         ] {
@@ -411,25 +536,37 @@ mod tests {
             };
             value(&mut net);
             net.backward(&d).unwrap();
-            let gradients: Vec<Vec<f32>> = net.blocks().map(|(_, gradient, _)| gradient.to_vec()).collect();
+            let gradients: Vec<Vec<f32>> = net
+                .blocks()
+                .map(|(_, gradient, _)| gradient.to_vec())
+                .collect();
             for (at, gradient) in gradients.iter().enumerate() {
                 let square: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum();
                 // A bias before a batch norm changes nothing.
                 if square < 1e-8 {
-                    assert!(layers.contains(&"batch-norm") && gradient.len() < 8, "{layers:?}, block {at}");
+                    assert!(
+                        layers.contains(&"batch-norm") && gradient.len() < 8,
+                        "{layers:?}, block {at}"
+                    );
                     continue;
                 }
                 // Short, since a maximum may move from one place to another on the way.
                 let step = (1e-3 / square.sqrt()) as f32;
                 let mut moved = |by: f32| {
                     let (parameters, ..) = net.blocks().nth(at).unwrap();
-                    parameters.iter_mut().zip(gradient).for_each(|(p, g)| *p += by * step * g);
+                    parameters
+                        .iter_mut()
+                        .zip(gradient)
+                        .for_each(|(p, g)| *p += by * step * g);
                     value(&mut net)
                 };
                 let (up, down) = (moved(1.0), moved(-2.0));
                 moved(1.0);
                 let slope = (up - down) / (2.0 * f64::from(step));
-                assert!((slope / square - 1.0).abs() < 0.02, "{layers:?}, block {at}: {slope}, {square}");
+                assert!(
+                    (slope / square - 1.0).abs() < 0.02,
+                    "{layers:?}, block {at}: {slope}, {square}"
+                );
             }
         }
     }
@@ -458,8 +595,11 @@ mod tests {
             "linear classes",
         ];
         let (n, classes) = (3, 4);
-        let other =
-            Stack::new(&["conv 24 3x3 same", "relu", "gap", "linear 4"], StackShape::Image(1, 9, 9), 4);
+        let other = Stack::new(
+            &["conv 24 3x3 same", "relu", "gap", "linear 4"],
+            StackShape::Image(1, 9, 9),
+            4,
+        );
         assert!(Front::of(&other.unwrap(), voisin_kernels::Isa::PORTABLE).is_none());
         // Blocks along the time, with all that may be in one and with nothing.
         let along = [
@@ -507,7 +647,8 @@ mod tests {
                 found.extend(net.tensors().iter().map(|tensor| tensor.values.clone()));
                 found
             };
-            let candle = || StackTrain::in_candle(stack.clone(), 5, FirstWeights::Torch, cpu.clone());
+            let candle =
+                || StackTrain::in_candle(stack.clone(), 5, FirstWeights::Torch, cpu.clone());
             let expected = pass(&mut candle());
             for isa in voisin_kernels::Isa::available() {
                 let front = Front::of(&stack, isa);
@@ -517,8 +658,14 @@ mod tests {
                     assert_eq!(found.len(), expected.len());
                     // A bias before a batch norm has no gradient but rounding errors.
                     let largest = expected.iter().fold(1e-2f32, |most, x| most.max(x.abs()));
-                    let off = found.iter().zip(expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
-                    assert!(off < 2e-4 * largest, "{isa}, {rows} x {columns}, {at}: {off:e} of {largest:e}");
+                    let off = found
+                        .iter()
+                        .zip(expected)
+                        .fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+                    assert!(
+                        off < 2e-4 * largest,
+                        "{isa}, {rows} x {columns}, {at}: {off:e} of {largest:e}"
+                    );
                 }
             }
         }
@@ -526,14 +673,21 @@ mod tests {
 
     #[test]
     fn dropout_is_of_seed_and_step_and_not_there_in_the_end() {
-        let mut net =
-            network(&["dropout 0.25", "flatten", "linear classes"], StackShape::Image(1, 40, 50), 2);
+        let mut net = network(
+            &["dropout 0.25", "flatten", "linear classes"],
+            StackShape::Image(1, 40, 50),
+            2,
+        );
         let x = vec![1.0; 2 * 2000];
         let mut forward = |step: u64| net.forward(&x, 2, step).unwrap();
         let first = forward(1);
         assert_eq!(first, forward(1));
         assert_ne!(first, forward(2));
-        assert_ne!(first[..2], first[2..], "examples of a batch are masked differently");
+        assert_ne!(
+            first[..2],
+            first[2..],
+            "examples of a batch are masked differently"
+        );
         let finished = net.finished().unwrap();
         let [a, b] = [1, 2].map(|n| finished.judge(&x[..n * 2000], n).unwrap());
         // a product of one row and one of two may add in another order
@@ -552,16 +706,36 @@ mod tests {
 
     #[test]
     fn batch_norms_move_towards_what_they_see() {
-        let mut net = network(&["batch-norm", "gap", "linear classes"], StackShape::Image(2, 3, 5), 2);
-        let x: Vec<f32> = (0..60).map(|i| (i / 15 % 2) as f32 * 10.0 + (i % 5) as f32).collect();
+        let mut net = network(
+            &["batch-norm", "gap", "linear classes"],
+            StackShape::Image(2, 3, 5),
+            2,
+        );
+        let x: Vec<f32> = (0..60)
+            .map(|i| (i / 15 % 2) as f32 * 10.0 + (i % 5) as f32)
+            .collect();
         for step in 0..200 {
             net.forward(&x, 2, step).unwrap();
         }
-        let values =
-            |name: &str| net.tensors().iter().find(|t| t.name.ends_with(name)).unwrap().values.clone();
+        let values = |name: &str| {
+            net.tensors()
+                .iter()
+                .find(|t| t.name.ends_with(name))
+                .unwrap()
+                .values
+                .clone()
+        };
         let (mean, variance) = (values("running_mean"), values("running_var"));
-        assert!((mean[0] - 2.0).abs() < 1e-3 && (mean[1] - 12.0).abs() < 1e-3, "{mean:?}");
+        assert!(
+            (mean[0] - 2.0).abs() < 1e-3 && (mean[1] - 12.0).abs() < 1e-3,
+            "{mean:?}"
+        );
         // of 30 numbers, unbiased
-        assert!(variance.iter().all(|v| (v - 2.0 * 30.0 / 29.0).abs() < 1e-3), "{variance:?}");
+        assert!(
+            variance
+                .iter()
+                .all(|v| (v - 2.0 * 30.0 / 29.0).abs() < 1e-3),
+            "{variance:?}"
+        );
     }
 }

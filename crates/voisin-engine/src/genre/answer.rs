@@ -64,15 +64,40 @@ pub enum Finding {
 }
 
 impl GenreAnswer {
-    pub(super) fn new(seed: Seed, is_limited: bool, labelled: LabelCount, finding: Finding) -> Self {
-        let Seed { track, path, is_named_file, .. } = seed;
+    pub(super) fn new(
+        seed: Seed,
+        is_limited: bool,
+        labelled: LabelCount,
+        finding: Finding,
+    ) -> Self {
+        let Seed {
+            track,
+            path,
+            is_named_file,
+            ..
+        } = seed;
         let (familiar, sounds_like, rejected) = (None, None, None);
-        Self { track, path, is_named_file, is_limited, labelled, familiar, sounds_like, rejected, finding }
+        Self {
+            track,
+            path,
+            is_named_file,
+            is_limited,
+            labelled,
+            familiar,
+            sounds_like,
+            rejected,
+            finding,
+        }
     }
 
     /// A first guess, or none, where too little is labelled.
     pub fn guessed(guess: Option<Guess>, seed: Seed, labelled: LabelCount) -> Self {
-        Self::new(seed, false, labelled, guess.map_or(Finding::Nobody, Finding::FirstGuess))
+        Self::new(
+            seed,
+            false,
+            labelled,
+            guess.map_or(Finding::Nobody, Finding::FirstGuess),
+        )
     }
 
     /// The answer; `None` where it is unknown, or nobody could vote.
@@ -81,7 +106,9 @@ impl GenreAnswer {
             _ if self.rejected.is_some() => None,
             Finding::Nobody => None,
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
-            Finding::Vote { least_share, .. } => self.best().filter(|_| self.probability() >= *least_share),
+            Finding::Vote { least_share, .. } => {
+                self.best().filter(|_| self.probability() >= *least_share)
+            }
             Finding::Head { prediction, .. } => prediction.genre.as_ref(),
         }
     }
@@ -141,13 +168,18 @@ impl GenreAnswer {
     fn why_unknown(&self) -> Option<String> {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
         let sounds_like = self.sounds_like.as_ref().map(|share| &share.genre);
-        self.unknown().map(|reason| reason.sentence(&kin, sounds_like))
+        self.unknown()
+            .map(|reason| reason.sentence(&kin, sounds_like))
     }
 
     /// The answer in words, without the track.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability());
-        let limit = if self.is_limited { "of the genres allowed, " } else { "" };
+        let limit = if self.is_limited {
+            "of the genres allowed, "
+        } else {
+            ""
+        };
         let why_unknown = self.why_unknown();
         let genre = match (self.genre(), &why_unknown) {
             (Some(genre), _) => genre.to_string(),
@@ -157,15 +189,25 @@ impl GenreAnswer {
         match &self.finding {
             Finding::Nobody => format!("{genre} ({})", self.labelled.shortage()),
             Finding::FirstGuess(_) => {
-                format!("{limit}{genre} ({percent}, a first guess: {})", self.labelled.shortage())
+                format!(
+                    "{limit}{genre} ({percent}, a first guess: {})",
+                    self.labelled.shortage()
+                )
             }
             Finding::Vote { words, .. } => {
-                let genre = if self.genre().is_some() { words } else { &genre };
-                format!("{limit}{genre} ({percent} of the votes, from {})", self.labelled)
+                let genre = if self.genre().is_some() {
+                    words
+                } else {
+                    &genre
+                };
+                format!(
+                    "{limit}{genre} ({percent} of the votes, from {})",
+                    self.labelled
+                )
             }
             Finding::Head { prediction, .. } => {
-                let words =
-                    why_unknown.map_or_else(|| prediction.summary(), |why| format!("{why} ({percent})"));
+                let words = why_unknown
+                    .map_or_else(|| prediction.summary(), |why| format!("{why} ({percent})"));
                 format!("{limit}{words}; from {}", self.labelled)
             }
         }
@@ -175,13 +217,21 @@ impl GenreAnswer {
     ///
     /// - `sounds_like`: the genre that it sounds like and that the labels lack
     /// - `threshold`: the least probability of a head that is an answer
-    pub(super) fn judge(&mut self, familiar: Familiar, sounds_like: Option<GenreShare>, threshold: f32) {
+    pub(super) fn judge(
+        &mut self,
+        familiar: Familiar,
+        sounds_like: Option<GenreShare>,
+        threshold: f32,
+    ) {
         self.familiar = Some(familiar.share);
         self.sounds_like = sounds_like;
         match &mut self.finding {
             Finding::Head { prediction, .. } => prediction.doubt(familiar, threshold),
             Finding::Vote { votes, .. } => {
-                votes.shares.iter_mut().for_each(|genre| genre.share *= familiar.certainty());
+                votes
+                    .shares
+                    .iter_mut()
+                    .for_each(|genre| genre.share *= familiar.certainty());
                 self.rejected = familiar.unknown();
             }
             _ => {}
@@ -203,7 +253,9 @@ impl GenreAnswer {
     pub fn keep_voters(&mut self, most: usize) {
         match &mut self.finding {
             Finding::Nobody | Finding::FirstGuess(_) => {}
-            Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => evidence.truncate(most),
+            Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => {
+                evidence.truncate(most)
+            }
         }
     }
 

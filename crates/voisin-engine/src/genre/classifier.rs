@@ -47,7 +47,14 @@ pub struct ClassifyOptions {
 impl ClassifyOptions {
     /// Whether neighbours are to vote as they do where nobody says otherwise.
     fn is_usual_vote(&self, source: &LabelSource) -> bool {
-        let Self { neighbours, other_artists, among, precision, mode, .. } = self;
+        let Self {
+            neighbours,
+            other_artists,
+            among,
+            precision,
+            mode,
+            ..
+        } = self;
         *source == LabelSource::Tags
             && neighbours.is_none()
             && !other_artists
@@ -118,7 +125,14 @@ impl GenreNews {
 
     /// Whether something is wrong that the user can mend.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnusableHead(_) | Self::LabelsChanged { outcome: Retraining::Failed(_), .. })
+        matches!(
+            self,
+            Self::UnusableHead(_)
+                | Self::LabelsChanged {
+                    outcome: Retraining::Failed(_),
+                    ..
+                }
+        )
     }
 }
 
@@ -138,26 +152,41 @@ impl std::fmt::Display for GenreNews {
                 "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone"
             ),
             Self::LabelsChanged { share, outcome } => {
-                write!(f, "{:.0} % of the labels changed since the head was trained", 100.0 * share)?;
+                write!(
+                    f,
+                    "{:.0} % of the labels changed since the head was trained",
+                    100.0 * share
+                )?;
                 match outcome {
                     Retraining::Done => f.write_str(": it was trained again"),
                     Retraining::ReadOnly => {
                         f.write_str(": it answers as it is, since the library is read-only")
                     }
                     Retraining::Failed(error) => {
-                        write!(f, ", and it cannot be trained again ({error}): it answers as it is")
+                        write!(
+                            f,
+                            ", and it cannot be trained again ({error}): it answers as it is"
+                        )
                     }
                 }
             }
             Self::FirstGuess(labelled) => {
-                write!(f, "a first guess from the model's tags, not your own genres: {}", labelled.shortage())
+                write!(
+                    f,
+                    "a first guess from the model's tags, not your own genres: {}",
+                    labelled.shortage()
+                )
             }
             Self::Nobody { labelled, problem } => {
                 let problem = problem.as_ref().map_or_else(
                     || "it takes a model with the 50 tags of the Million Song Dataset".to_owned(),
                     |error| with_causes(error),
                 );
-                write!(f, "nobody can answer: {}; no first guess: {problem}", labelled.shortage())
+                write!(
+                    f,
+                    "nobody can answer: {}; no first guess: {problem}",
+                    labelled.shortage()
+                )
             }
         }
     }
@@ -238,7 +267,8 @@ impl Classifier {
         embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
-        let needs_labels = options.neighbours.is_some() || options.precision.is_some() && !options.or_share;
+        let needs_labels =
+            options.neighbours.is_some() || options.precision.is_some() && !options.or_share;
         if needs_labels && labelled.tracks > 0 {
             return Err(GenreError::TooFew(labelled).into());
         }
@@ -252,7 +282,9 @@ impl Classifier {
         let mut problem = None;
         let embedder = match embedder(engine.map(Engine::library)) {
             Ok(embedder) => Some(embedder),
-            Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_))) if engine.is_some() => {
+            Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_)))
+                if engine.is_some() =>
+            {
                 problem = Some(error);
                 None
             }
@@ -276,12 +308,17 @@ fn no_head(options: &ClassifyOptions) -> EngineError {
         Some(_) => Remedy::LeaveOutNeighbours,
         None => train_on(options.labels.as_ref()),
     };
-    EngineError::NoHead { what: "a precision", next }
+    EngineError::NoHead {
+        what: "a precision",
+        next,
+    }
 }
 
 /// - `labels`: those that were asked for, where they need not be the library's own
 fn train_on(labels: Option<&LabelSource>) -> Remedy {
-    labels.map_or(Remedy::TrainGenres, |labels| Remedy::TrainGenresOn(labels.to_string()))
+    labels.map_or(Remedy::TrainGenres, |labels| {
+        Remedy::TrainGenresOn(labels.to_string())
+    })
 }
 
 impl Labelled {
@@ -307,7 +344,10 @@ impl Labelled {
             }
         };
         let trained = head.as_ref().map(GenreHead::source);
-        let source = options.labels.clone().unwrap_or_else(|| engine.label_source());
+        let source = options
+            .labels
+            .clone()
+            .unwrap_or_else(|| engine.label_source());
         if head.is_none()
             && !options.all
             && options.is_usual_vote(&source)
@@ -330,7 +370,10 @@ impl Labelled {
                 None
             }
             (Some(_), Some(trained)) if !same_source(&source, &trained) => {
-                tell(GenreNews::OtherLabels { asked: source.clone(), trained });
+                tell(GenreNews::OtherLabels {
+                    asked: source.clone(),
+                    trained,
+                });
                 None
             }
             (Some(head), _) => Some(head),
@@ -341,9 +384,16 @@ impl Labelled {
         };
         let is_kept = head.is_none() && options.is_usual_vote(&source);
         let labelled = Self::new(engine, head, tracks, options, tell)?;
-        if is_kept && let (Voters::All(tracks), Some(familiarity)) = (&labelled.voters, &labelled.familiarity)
+        if is_kept
+            && let (Voters::All(tracks), Some(familiarity)) =
+                (&labelled.voters, &labelled.familiarity)
         {
-            engine.keep_labels(tracks, labelled.count, familiarity, labelled.lacking.as_deref())?;
+            engine.keep_labels(
+                tracks,
+                labelled.count,
+                familiarity,
+                labelled.lacking.as_deref(),
+            )?;
         }
         Ok(Ok(labelled))
     }
@@ -380,12 +430,25 @@ impl Labelled {
         let among = engine.taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
         let is_limited = !among.is_empty();
-        let lacking = if is_limited { None } else { Lacking::of(engine, &tracks)?.map(Box::new) };
+        let lacking = if is_limited {
+            None
+        } else {
+            Lacking::of(engine, &tracks)?.map(Box::new)
+        };
         let voice = if let Some(head) = head {
-            let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
+            let model = up_to_date(engine, head, &tracks, tell)
+                .model
+                .with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
-            let options = PredictOptions { precision: options.precision, among, ..PredictOptions::default() };
-            Voice::Head { model: Box::new(model), options }
+            let options = PredictOptions {
+                precision: options.precision,
+                among,
+                ..PredictOptions::default()
+            };
+            Voice::Head {
+                model: Box::new(model),
+                options,
+            }
         } else {
             if let Some(precision) = options.precision {
                 if !options.or_share {
@@ -408,11 +471,22 @@ impl Labelled {
         };
         let other_artists = options.other_artists;
         let voters = Voters::All(tracks);
-        let mut labelled = Self { voters, count, voice, familiarity: None, lacking, other_artists };
+        let mut labelled = Self {
+            voters,
+            count,
+            voice,
+            familiarity: None,
+            lacking,
+            other_artists,
+        };
         if let (false, Voters::All(tracks)) = (is_limited, &labelled.voters) {
             let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
                 let seeds = rows.iter().map(|&row| tracks.seed(row)).collect();
-                Ok(labelled.ask(engine, seeds)?.iter().map(GenreAnswer::probability).collect())
+                Ok(labelled
+                    .ask(engine, seeds)?
+                    .iter()
+                    .map(GenreAnswer::probability)
+                    .collect())
             };
             let familiarity = Familiarity::of(&tracks.set(), probabilities)?;
             labelled.familiarity = Some(Box::new(familiarity));
@@ -429,14 +503,20 @@ impl Labelled {
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
         match &self.voters {
             Voters::All(tracks) => Ok(tracks.seeds()),
-            Voters::Near(_) => Ok(engine.labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?.seeds()),
+            Voters::Near(_) => Ok(engine
+                .labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?
+                .seeds()),
         }
     }
 
     /// One answer a seed, in their order. A track never votes for itself, nor does another copy of it.
     ///
     /// What is unlike the labelled tracks, or never changes, is unknown, unless only some genres are allowed.
-    pub fn classify(&self, engine: &mut Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
+    pub fn classify(
+        &self,
+        engine: &mut Engine,
+        seeds: Vec<Seed>,
+    ) -> Result<Vec<GenreAnswer>, EngineError> {
         let mut ballots = self.voters.ballots(engine)?;
         ballots.read(engine, seeds.iter().filter_map(|seed| seed.track))?;
         let group = |seed: &Seed| {
@@ -446,8 +526,13 @@ impl Labelled {
         let groups: Vec<Option<usize>> = seeds.iter().map(group).collect();
         let vectors = stacked(&seeds, self.voters.dimension())?;
         // a label is its owner's word that it is music
-        let steady = |(seed, group): (&Seed, &Option<usize>)| Ok(group.is_none() && engine.is_steady(seed)?);
-        let steady: Vec<bool> = seeds.iter().zip(&groups).map(steady).collect::<Result<_, EngineError>>()?;
+        let steady =
+            |(seed, group): (&Seed, &Option<usize>)| Ok(group.is_none() && engine.is_steady(seed)?);
+        let steady: Vec<bool> = seeds
+            .iter()
+            .zip(&groups)
+            .map(steady)
+            .collect::<Result<_, EngineError>>()?;
         let threshold = match &self.voice {
             Voice::Head { model, options } => options.precision.map_or(0.0, |p| model.threshold(p)),
             Voice::Vote { .. } => 0.0,
@@ -460,7 +545,11 @@ impl Labelled {
         if let Some(familiarity) = &self.familiarity {
             let probabilities: Vec<f32> = answers.iter().map(GenreAnswer::probability).collect();
             let familiar = familiarity.judge(vectors.view(), &groups, &probabilities);
-            let judged = answers.iter_mut().zip(familiar).zip(sounds_like).zip(steady);
+            let judged = answers
+                .iter_mut()
+                .zip(familiar)
+                .zip(sounds_like)
+                .zip(steady);
             for (((answer, familiar), sounds_like), is_steady) in judged {
                 answer.judge(familiar, sounds_like, threshold);
                 if is_steady {
@@ -473,17 +562,42 @@ impl Labelled {
 
     fn ask(&self, engine: &mut Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
         match &self.voice {
-            Voice::Head { model, options } => {
-                engine.ask_head(model, &self.voters, self.count, seeds, options, self.other_artists)
-            }
-            Voice::Vote { priors, nesting, options, mode, least_share, is_limited } => {
+            Voice::Head { model, options } => engine.ask_head(
+                model,
+                &self.voters,
+                self.count,
+                seeds,
+                options,
+                self.other_artists,
+            ),
+            Voice::Vote {
+                priors,
+                nesting,
+                options,
+                mode,
+                least_share,
+                is_limited,
+            } => {
                 let votes = engine.with_index(|engine| {
-                    engine.vote(&seeds, &self.voters, priors, options, self.other_artists, *mode)
+                    engine.vote(
+                        &seeds,
+                        &self.voters,
+                        priors,
+                        options,
+                        self.other_artists,
+                        *mode,
+                    )
                 })?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
                     let genres = nesting.together(&votes.shares);
                     let words = nesting.words(&genres);
-                    let finding = Finding::Vote { votes, genres, words, evidence, least_share: *least_share };
+                    let finding = Finding::Vote {
+                        votes,
+                        genres,
+                        words,
+                        evidence,
+                        least_share: *least_share,
+                    };
                     GenreAnswer::new(seed, *is_limited, self.count, finding)
                 };
                 Ok(seeds.into_iter().zip(votes).map(answer).collect())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::answer::{Finding, GenreAnswer};
 use crate::{Embedder, Engine, EngineError, WindowPlan};
-use voisin_learn::genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason};
+use voisin_learn::genre::{
+    DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason,
+};
 
 /// Guesses genres by listening for the model's tags; answers "unknown" where the model has none.
 pub struct FirstGuess {
@@ -35,8 +37,13 @@ impl FirstGuess {
         among: &[Genre],
         labelled: LabelCount,
     ) -> Result<Self, EngineError> {
-        let guesser = embedder.map_or(Ok(None), |embedder| Guesser::new(engine, embedder, among))?;
-        Ok(Self { guesser, is_limited: !among.is_empty(), labelled })
+        let guesser =
+            embedder.map_or(Ok(None), |embedder| Guesser::new(engine, embedder, among))?;
+        Ok(Self {
+            guesser,
+            is_limited: !among.is_empty(),
+            labelled,
+        })
     }
 
     /// Why the library's own labels do not answer.
@@ -54,7 +61,10 @@ impl FirstGuess {
         let (finding, rejected) = match &self.guesser {
             Some(guesser) => {
                 let (guess, is_steady) = guesser.listen(path)?;
-                (Finding::FirstGuess(guess), is_steady.then_some(UnknownReason::Steady))
+                (
+                    Finding::FirstGuess(guess),
+                    is_steady.then_some(UnknownReason::Steady),
+                )
             }
             None => (Finding::Nobody, None),
         };
@@ -88,13 +98,22 @@ impl Guesser {
         }
         GenreError::check_among(among, genres.genres().map(|(genre, _)| genre))?;
         let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
-        Ok(Some(Self { genres, embedder, windows, among: among.to_vec() }))
+        Ok(Some(Self {
+            genres,
+            embedder,
+            windows,
+            among: among.to_vec(),
+        }))
     }
 
     /// A guess, and whether the sound never changes.
     fn listen(&self, path: &Path) -> Result<(Guess, bool), EngineError> {
         let info = voisin_audio::probe(path)?;
         let (logits, is_steady) = self.embedder.tag_logits(path, &info, self.windows)?;
-        Ok((self.genres.guess(&logits[..self.genres.tags().len()], &self.among)?, is_steady))
+        Ok((
+            self.genres
+                .guess(&logits[..self.genres.tags().len()], &self.among)?,
+            is_steady,
+        ))
     }
 }

@@ -66,9 +66,18 @@ impl Engine {
     ) -> Result<GenreHead, EngineError> {
         let fingerprint = self.model()?.fingerprint;
         let (model, _) = GenreModel::fit(&tracks.set(), options)?;
-        let mut provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
+        let mut provenance = Provenance::new(
+            &fingerprint,
+            &source.to_string(),
+            &tracks.ids,
+            &tracks.labels,
+        );
         let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.seed);
-        provenance.recipe = Some(Recipe { min_tracks, folds, seed });
+        provenance.recipe = Some(Recipe {
+            min_tracks,
+            folds,
+            seed,
+        });
         model.save(&self.genre_model_path(), &provenance)?;
         Ok(GenreHead { model, provenance })
     }
@@ -139,7 +148,9 @@ impl Engine {
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
             let groups: Vec<Option<usize>> = if other_artists {
                 ballots.read(self, ids.iter().copied().flatten())?;
-                ids.iter().map(|id| Some(ballots.of((*id)?)?.group)).collect()
+                ids.iter()
+                    .map(|id| Some(ballots.of((*id)?)?.group))
+                    .collect()
             } else {
                 Vec::new()
             };
@@ -151,8 +162,16 @@ impl Engine {
             };
             for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
                 let evidence = ballots.evidence(self, &prediction.votes.voters)?;
-                let finding = Finding::Head { prediction: Box::new(prediction), evidence };
-                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), labelled, finding));
+                let finding = Finding::Head {
+                    prediction: Box::new(prediction),
+                    evidence,
+                };
+                answers.push(GenreAnswer::new(
+                    seed,
+                    !options.among.is_empty(),
+                    labelled,
+                    finding,
+                ));
             }
         }
     }

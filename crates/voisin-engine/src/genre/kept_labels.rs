@@ -14,7 +14,9 @@ use super::labels::{LabelSource, LabelledTracks, Labeller, TrackDisplay, artist_
 use super::lacking::Lacking;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{Familiarity, Genre, LabelCount, MeasuredFamiliarity, Nesting, Priors, Taxonomy};
+use voisin_learn::genre::{
+    Familiarity, Genre, LabelCount, MeasuredFamiliarity, Nesting, Priors, Taxonomy,
+};
 use voisin_library::Person;
 use voisin_library::{LabelTotals, OpenMode};
 
@@ -85,32 +87,64 @@ pub(super) struct NearLabels {
 impl NearLabels {
     fn new(engine: &Engine, kept: KeptLabels) -> Result<Self, EngineError> {
         let parts = |names: Vec<(String, String)>| -> Vec<Genre> {
-            names.into_iter().map(|(name, key)| Genre::from_parts(name, key)).collect()
+            names
+                .into_iter()
+                .map(|(name, key)| Genre::from_parts(name, key))
+                .collect()
         };
         let (genres, sounding) = (parts(kept.genres), parts(kept.sounding));
-        let named = kept.sets.iter().map(|(own, count)| (own.iter().map(|&at| &genres[at]), *count));
+        let named = kept
+            .sets
+            .iter()
+            .map(|(own, count)| (own.iter().map(|&at| &genres[at]), *count));
         let priors = Priors::of_sets(named);
-        let sets: BTreeMap<&[usize], usize> =
-            kept.sets.iter().map(|(own, count)| (own.as_slice(), *count)).collect();
+        let sets: BTreeMap<&[usize], usize> = kept
+            .sets
+            .iter()
+            .map(|(own, count)| (own.as_slice(), *count))
+            .collect();
         let nesting = Nesting::of_sets(genres.clone(), &sets);
         let dimension = engine.model()?.dimension;
         let mut groups: HashMap<String, usize> = HashMap::new();
         let (mut values, mut of_reference) = (Vec::new(), Vec::new());
         for (&track, group) in kept.familiarity.reference.iter().zip(kept.groups) {
-            if let Some(vector) = engine.library().vector(track)?.filter(|vector| vector.len() == dimension) {
+            if let Some(vector) = engine
+                .library()
+                .vector(track)?
+                .filter(|vector| vector.len() == dimension)
+            {
                 let next = groups.len();
                 values.extend(vector);
                 of_reference.push(*groups.entry(group).or_insert(next));
             }
         }
-        let vectors =
-            Array2::from_shape_fn((of_reference.len(), dimension), |(row, at)| values[row * dimension + at]);
-        let familiarity = Some(Box::new(Familiarity::again(kept.familiarity, vectors, of_reference)));
-        let lacking =
-            Lacking::known(engine, genres.iter().cloned().collect(), BTreeSet::from_iter(sounding))?;
+        let vectors = Array2::from_shape_fn((of_reference.len(), dimension), |(row, at)| {
+            values[row * dimension + at]
+        });
+        let familiarity = Some(Box::new(Familiarity::again(
+            kept.familiarity,
+            vectors,
+            of_reference,
+        )));
+        let lacking = Lacking::known(
+            engine,
+            genres.iter().cloned().collect(),
+            BTreeSet::from_iter(sounding),
+        )?;
         let (taxonomy, source) = (engine.taxonomy()?, LabelSource::Tags);
         let count = kept.count;
-        Ok(Self { count, priors, nesting, familiarity, lacking, dimension, taxonomy, source, genres, groups })
+        Ok(Self {
+            count,
+            priors,
+            nesting,
+            familiarity,
+            lacking,
+            dimension,
+            taxonomy,
+            source,
+            genres,
+            groups,
+        })
     }
 }
 
@@ -131,8 +165,17 @@ pub(super) struct MetTracks<'a> {
 
 impl<'a> MetTracks<'a> {
     pub(super) fn new(engine: &Engine, near: &'a NearLabels) -> Result<Self, EngineError> {
-        let labeller = Labeller::new(&near.taxonomy, &near.source, engine.library().hand_labels()?)?;
-        Ok(Self { near, labeller, groups: HashMap::new(), met: HashMap::new() })
+        let labeller = Labeller::new(
+            &near.taxonomy,
+            &near.source,
+            engine.library().hand_labels()?,
+        )?;
+        Ok(Self {
+            near,
+            labeller,
+            groups: HashMap::new(),
+            met: HashMap::new(),
+        })
     }
 
     pub(super) fn read(
@@ -140,7 +183,9 @@ impl<'a> MetTracks<'a> {
         engine: &Engine,
         tracks: impl Iterator<Item = TrackId>,
     ) -> Result<(), EngineError> {
-        let new: Vec<TrackId> = tracks.filter(|track| !self.met.contains_key(track)).collect();
+        let new: Vec<TrackId> = tracks
+            .filter(|track| !self.met.contains_key(track))
+            .collect();
         for track in engine.library().tracks_by_id(&new)? {
             let mut genres = self.labeller.genres(&track);
             spell(&self.near.genres, genres.iter_mut());
@@ -148,14 +193,19 @@ impl<'a> MetTracks<'a> {
             let next = self.near.groups.len() + self.groups.len();
             let known = self.near.groups.get(&group).copied();
             let group = known.unwrap_or_else(|| *self.groups.entry(group).or_insert(next));
-            self.met.insert(track.id, (genres, group, TrackDisplay::of(&track)));
+            self.met
+                .insert(track.id, (genres, group, TrackDisplay::of(&track)));
         }
         Ok(())
     }
 
     pub(super) fn ballot(&self, track: TrackId) -> Option<Ballot<'_>> {
         let (genres, group, display) = self.met.get(&track)?;
-        Some(Ballot { genres, group: *group, display })
+        Some(Ballot {
+            genres,
+            group: *group,
+            display,
+        })
     }
 }
 
@@ -223,8 +273,10 @@ impl Engine {
         let genres: Vec<&Genre> = genres.into_iter().collect();
         let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
         for own in tracks.labels.iter().filter(|own| !own.is_empty()) {
-            let own: BTreeSet<usize> =
-                own.iter().filter_map(|genre| genres.binary_search(&genre).ok()).collect();
+            let own: BTreeSet<usize> = own
+                .iter()
+                .filter_map(|genre| genres.binary_search(&genre).ok())
+                .collect();
             *sets.entry(own.into_iter().collect()).or_default() += 1;
         }
         let measured = familiarity.measured().clone();
@@ -234,7 +286,9 @@ impl Engine {
             count,
             genres: genres.into_iter().map(parts).collect(),
             sets: sets.into_iter().collect(),
-            sounding: lacking.map(|lacking| lacking.sounding().map(parts).collect()).unwrap_or_default(),
+            sounding: lacking
+                .map(|lacking| lacking.sounding().map(parts).collect())
+                .unwrap_or_default(),
             familiarity: measured,
             groups: reference.iter().map(artist_group).collect(),
             ..now
@@ -271,7 +325,10 @@ mod tests {
         let mut new = track(seed, vector, 0);
         new.tags.artist = (!seed.is_multiple_of(7)).then(|| format!("Artist {}", seed / 2));
         if !seed.is_multiple_of(3) {
-            new.tags.genres = GENRES[seed as usize % 4].iter().map(|&name| name.to_owned()).collect();
+            new.tags.genres = GENRES[seed as usize % 4]
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect();
         }
         new
     }
@@ -286,10 +343,15 @@ mod tests {
     /// Whether labels were read as votes needed them, and the answers of some tracks and of one from elsewhere.
     fn asked(dir: &Path) -> (bool, Vec<GenreAnswer>) {
         let mut engine = Engine::open(dir, OpenMode::ReadWrite).unwrap();
-        let labelled = Labelled::open(&mut engine, &ClassifyOptions::default(), |_| ()).unwrap().unwrap();
+        let labelled = Labelled::open(&mut engine, &ClassifyOptions::default(), |_| ())
+            .unwrap()
+            .unwrap();
         let mut seeds = labelled.seeds(&engine).unwrap();
         seeds.truncate(40);
-        seeds.push(Seed { path: "x.wav".into(), ..Seed::of_vector(new(TRACKS + 5).vector) });
+        seeds.push(Seed {
+            path: "x.wav".into(),
+            ..Seed::of_vector(new(TRACKS + 5).vector)
+        });
         let is_near = matches!(labelled.voters(), Voters::Near(_));
         (is_near, labelled.classify(&mut engine, seeds).unwrap())
     }
@@ -309,9 +371,15 @@ mod tests {
         let (second, near) = asked(dir.path());
         assert!(!first && second);
         assert_eq!(format!("{whole:?}"), format!("{near:?}"));
-        let shares: BTreeSet<u32> =
-            near.iter().filter_map(|answer| answer.familiar).map(|share| (1000.0 * share) as u32).collect();
-        assert!(shares.len() > 10, "tracks differ in how familiar they are: {shares:?}");
+        let shares: BTreeSet<u32> = near
+            .iter()
+            .filter_map(|answer| answer.familiar)
+            .map(|share| (1000.0 * share) as u32)
+            .collect();
+        assert!(
+            shares.len() > 10,
+            "tracks differ in how familiar they are: {shares:?}"
+        );
         assert!(near.iter().all(|answer| voters_of(answer).len() == 15));
     }
 
@@ -322,7 +390,9 @@ mod tests {
         let (_, before) = asked(dir.path());
         let voter = &voters_of(&before[1])[0];
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
-        let content = library.tracks_by_id(&[voter.track]).unwrap()[0].audio.content;
+        let content = library.tracks_by_id(&[voter.track]).unwrap()[0]
+            .audio
+            .content;
         library.set_labels(&[content], Some("Zeuhl")).unwrap();
         let (is_near, after) = asked(dir.path());
         assert!(is_near);
@@ -349,7 +419,11 @@ mod tests {
         let at = kept.genres.len();
         for damaged in [
             text[..text.len() / 2].to_owned(),
-            serde_json::to_string(&KeptLabels { sets: vec![(vec![at], 3)], ..kept }).unwrap(),
+            serde_json::to_string(&KeptLabels {
+                sets: vec![(vec![at], 3)],
+                ..kept
+            })
+            .unwrap(),
         ] {
             library.set_setting(&name, Some(&damaged)).unwrap();
             assert!(!asked(dir.path()).0);

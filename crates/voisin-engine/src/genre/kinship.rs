@@ -8,13 +8,21 @@ impl Engine {
     /// Measures how near the genres of the library lie, by the vectors of their tracks.
     ///
     /// Tracks of one artist never count as each other's neighbours.
-    pub fn kinship(&self, source: &LabelSource, options: &KinshipOptions) -> Result<Kinship, EngineError> {
+    pub fn kinship(
+        &self,
+        source: &LabelSource,
+        options: &KinshipOptions,
+    ) -> Result<Kinship, EngineError> {
         let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
         Ok(kinship(&tracks.set(), options)?)
     }
 
     /// Ranks labelled tracks by how wrong their labels look, worst first.
-    pub fn suspects(&self, source: &LabelSource, options: &FitOptions) -> Result<Vec<Suspect>, EngineError> {
+    pub fn suspects(
+        &self,
+        source: &LabelSource,
+        options: &FitOptions,
+    ) -> Result<Vec<Suspect>, EngineError> {
         let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
         Ok(suspects(&tracks.set(), options)?)
     }

@@ -11,7 +11,9 @@ use super::path_table::PathTable;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::cue;
 use voisin_base::track::{ContentId, TrackId};
-use voisin_learn::genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
+use voisin_learn::genre::{
+    Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter,
+};
 use voisin_library::{LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
@@ -62,7 +64,9 @@ impl LabelSource {
     /// The same from every folder: a relative path means something else in another one.
     pub(super) fn absolute(&self) -> Self {
         match self {
-            Self::File(path) => Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            Self::File(path) => {
+                Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
             other => other.clone(),
         }
     }
@@ -142,22 +146,46 @@ impl TrackDisplay {
     /// What there is of a track.
     pub fn of(track: &Track) -> Self {
         Self {
-            artist: track.composers.as_deref().or_else(|| track.main_artist()).map(str::to_owned),
+            artist: track
+                .composers
+                .as_deref()
+                .or_else(|| track.main_artist())
+                .map(str::to_owned),
             display: track.display_name(),
             path: track.path.clone(),
         }
     }
 
     pub(super) fn evidence(&self, voter: &Voter) -> Evidence {
-        let Self { artist, display, path } = self.clone();
-        let Voter { track, similarity, weight, .. } = *voter;
-        Evidence { track, path, display, artist, genres: voter.genres.clone(), similarity, weight }
+        let Self {
+            artist,
+            display,
+            path,
+        } = self.clone();
+        let Voter {
+            track,
+            similarity,
+            weight,
+            ..
+        } = *voter;
+        Evidence {
+            track,
+            path,
+            display,
+            artist,
+            genres: voter.genres.clone(),
+            similarity,
+            weight,
+        }
     }
 }
 
 /// Who leads a track, or the track itself: by those who join in for a song, whole genres would become one group.
 pub(super) fn artist_group(track: &Track) -> String {
-    track.people().first().map_or_else(|| group_of_one(track), |artist| fold(artist))
+    track
+        .people()
+        .first()
+        .map_or_else(|| group_of_one(track), |artist| fold(artist))
 }
 
 /// NUL cannot stand in a tag or a path, so a track of its own never meets another.
@@ -201,13 +229,18 @@ impl LabelledTracks {
     pub(super) fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
         let known: BTreeSet<&Genre> = self.labels.iter().flatten().collect();
         GenreError::check_among(among, known.into_iter())?;
-        self.labels.iter_mut().for_each(|own| own.retain(|genre| among.contains(genre)));
+        self.labels
+            .iter_mut()
+            .for_each(|own| own.retain(|genre| among.contains(genre)));
         Ok(())
     }
 
     /// How many tracks have a label.
     pub fn labelled(&self) -> usize {
-        self.labels.iter().filter(|genres| !genres.is_empty()).count()
+        self.labels
+            .iter()
+            .filter(|genres| !genres.is_empty())
+            .count()
     }
 
     /// How much is labelled with these genres; none: with any.
@@ -236,7 +269,12 @@ impl<'a> Labeller<'a> {
             LabelSource::File(file) => Some(PathTable::read(file, "genre")?),
             LabelSource::Tags | LabelSource::Folder => None,
         };
-        Ok(Self { taxonomy, source, table, by_hand })
+        Ok(Self {
+            taxonomy,
+            source,
+            table,
+            by_hand,
+        })
     }
 
     pub(super) fn genres(&mut self, track: &Track) -> Vec<Genre> {
@@ -295,10 +333,19 @@ fn paths(track: &Track) -> impl Iterator<Item = &Path> {
 impl Engine {
     /// How genres are spelt: what comes with voisin, and the synonyms in the library's folder if there are any.
     pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
-        let [synonyms, hierarchy] = [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| self.library.dir().join(name));
+        let [synonyms, hierarchy] =
+            [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| self.library.dir().join(name));
         let shipped = Taxonomy::default();
-        let read = if synonyms.is_file() { shipped.with_user_file(&synonyms)? } else { shipped };
-        Ok(if hierarchy.is_file() { read.with_hierarchy(&hierarchy)? } else { read })
+        let read = if synonyms.is_file() {
+            shipped.with_user_file(&synonyms)?
+        } else {
+            shipped
+        };
+        Ok(if hierarchy.is_file() {
+            read.with_hierarchy(&hierarchy)?
+        } else {
+            read
+        })
     }
 
     /// Where this library's labels come from: as it was set; where nobody did, from where the trained head has them, or
@@ -319,11 +366,13 @@ impl Engine {
         let source = source.absolute();
         let text = match &source {
             LabelSource::File(path) => {
-                path.to_str().map(str::to_owned).ok_or_else(|| EngineError::Table {
-                    path: path.clone(),
-                    line: 0,
-                    problem: "expected a path in UTF-8, since the library remembers it".into(),
-                })?
+                path.to_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| EngineError::Table {
+                        path: path.clone(),
+                        line: 0,
+                        problem: "expected a path in UTF-8, since the library remembers it".into(),
+                    })?
             }
             named => named.to_string(),
         };
@@ -364,7 +413,11 @@ impl Engine {
             met.extend(genres);
             Ok(())
         })?;
-        Ok(Spellings::count(&met).genres().iter().map(|genre| genre.name().to_owned()).collect())
+        Ok(Spellings::count(&met)
+            .genres()
+            .iter()
+            .map(|genre| genre.name().to_owned())
+            .collect())
     }
 
     /// Reads vectors, labels and groups of all tracks.
@@ -380,7 +433,9 @@ impl Engine {
         };
         let vectors = self.library.vectors()?;
         if vectors.ids.is_empty() {
-            return Err(EngineError::EmptyLibrary { dir: self.library.dir().to_owned() });
+            return Err(EngineError::EmptyLibrary {
+                dir: self.library.dir().to_owned(),
+            });
         }
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
@@ -388,7 +443,9 @@ impl Engine {
         let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
-            let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
+            let Ok(row) = vectors.ids.binary_search(&track.id) else {
+                return Ok(());
+            };
             labels[row] = genres;
             let alone = || group_of_one(&track);
             let key = match group_by {
@@ -397,9 +454,8 @@ impl Engine {
                     (Some(artist), Some(album)) => format!("{}\0{}", fold(artist), fold(album)),
                     _ => alone(),
                 },
-                GroupBy::Folder => {
-                    cue::folder(&track.path).map_or_else(alone, |p| p.to_string_lossy().into_owned())
-                }
+                GroupBy::Folder => cue::folder(&track.path)
+                    .map_or_else(alone, |p| p.to_string_lossy().into_owned()),
                 GroupBy::Track => alone(),
                 GroupBy::File(_) => group_table
                     .as_mut()
@@ -436,7 +492,14 @@ impl Engine {
                 })
             })
             .collect();
-        Ok(LabelledTracks { ids: vectors.ids, vectors: vectors.values, labels, groups, facts, unmatched })
+        Ok(LabelledTracks {
+            ids: vectors.ids,
+            vectors: vectors.values,
+            labels,
+            groups,
+            facts,
+            unmatched,
+        })
     }
 }
 

@@ -31,16 +31,30 @@ impl Lacking {
     ///
     /// # Errors
     /// A user's own table of kin styles cannot be read.
-    pub(super) fn of(engine: &Engine, tracks: &LabelledTracks) -> Result<Option<Self>, EngineError> {
-        let Some((genres, layer)) = heard_by(engine)? else { return Ok(None) };
-        let labelled: Vec<usize> =
-            (0..tracks.labels.len()).filter(|&row| !tracks.labels[row].is_empty()).collect();
-        let some = thinned(labelled.len(), HEARD).into_iter().map(|at| tracks.ids[labelled[at]]);
+    pub(super) fn of(
+        engine: &Engine,
+        tracks: &LabelledTracks,
+    ) -> Result<Option<Self>, EngineError> {
+        let Some((genres, layer)) = heard_by(engine)? else {
+            return Ok(None);
+        };
+        let labelled: Vec<usize> = (0..tracks.labels.len())
+            .filter(|&row| !tracks.labels[row].is_empty())
+            .collect();
+        let some = thinned(labelled.len(), HEARD)
+            .into_iter()
+            .map(|at| tracks.ids[labelled[at]]);
         let heard = guesses(engine, &genres, &layer, &some.collect::<Vec<_>>())?;
-        let heard: Vec<(usize, Guess)> =
-            heard.into_iter().filter_map(|(id, guess)| Some((tracks.row(id)?, guess))).collect();
+        let heard: Vec<(usize, Guess)> = heard
+            .into_iter()
+            .filter_map(|(id, guess)| Some((tracks.row(id)?, guess)))
+            .collect();
         let present = PresentGenres::new(&tracks.labels, &heard, kin_styles(engine)?);
-        Ok(Some(Self { genres, layer, present }))
+        Ok(Some(Self {
+            genres,
+            layer,
+            present,
+        }))
     }
 
     /// The same, where it is known what is there by sound.
@@ -49,9 +63,15 @@ impl Lacking {
         labels: BTreeSet<Genre>,
         sounding: BTreeSet<Genre>,
     ) -> Result<Option<Self>, EngineError> {
-        let Some((genres, layer)) = heard_by(engine)? else { return Ok(None) };
+        let Some((genres, layer)) = heard_by(engine)? else {
+            return Ok(None);
+        };
         let present = PresentGenres::known(labels, sounding, kin_styles(engine)?);
-        Ok(Some(Self { genres, layer, present }))
+        Ok(Some(Self {
+            genres,
+            layer,
+            present,
+        }))
     }
 
     /// Genres that the labels have by sound.
@@ -77,7 +97,9 @@ impl Lacking {
                     let at = stored.binary_search_by_key(&track, |(id, _)| *id).ok();
                     at.and_then(|at| self.present.lacking(&stored[at].1))
                 }
-                None => listened().transpose()?.and_then(|guess| self.present.lacking(&guess)),
+                None => listened()
+                    .transpose()?
+                    .and_then(|guess| self.present.lacking(&guess)),
             })
         };
         seeds.iter().map(of).collect()
@@ -87,12 +109,16 @@ impl Lacking {
 /// What first guesses are made by; nothing where the model has not the tags for it.
 fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, EngineError> {
     let genres = DefaultGenres::shipped(&Taxonomy::default())?;
-    let layer = engine.tag_layer_if_any()?.filter(|layer| layer.names().starts_with(genres.tags()));
+    let layer = engine
+        .tag_layer_if_any()?
+        .filter(|layer| layer.names().starts_with(genres.tags()));
     Ok(layer.map(|layer| (genres, layer)))
 }
 
 fn kin_styles(engine: &Engine) -> Result<KinStyles, EngineError> {
-    Ok(KinStyles::with_user_file(&engine.library().dir().join(KIN_FILE))?)
+    Ok(KinStyles::with_user_file(
+        &engine.library().dir().join(KIN_FILE),
+    )?)
 }
 
 /// - `logits`: of the model's tags, of which those that a guess is made from come first
@@ -108,5 +134,8 @@ fn guesses(
     tracks: &[TrackId],
 ) -> Result<Vec<(TrackId, Guess)>, EngineError> {
     let logits = engine.tag_logits(layer, Some(tracks))?;
-    logits.into_iter().map(|(id, logits)| Ok((id, guess(genres, &logits)?))).collect()
+    logits
+        .into_iter()
+        .map(|(id, logits)| Ok((id, guess(genres, &logits)?)))
+        .collect()
 }

@@ -17,9 +17,19 @@ impl Engine {
     /// # Errors
     /// No track has a genre that the filter names; labels cannot be read.
     pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
-        let state = if filter.is_empty() { None } else { self.filter_state(filter)? };
-        let Some(state) = state else { return self.matching_now(filter) };
-        let known = || self.known_filters.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = if filter.is_empty() {
+            None
+        } else {
+            self.filter_state(filter)?
+        };
+        let Some(state) = state else {
+            return self.matching_now(filter);
+        };
+        let known = || {
+            self.known_filters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         if let Some(set) = known().get(&state, filter) {
             return Ok(Some(set));
         }
@@ -37,7 +47,11 @@ impl Engine {
             return Ok(None);
         }
         let tables = self.genre_tables();
-        Ok(Some(FilterState { library: self.library.state()?, source: source.to_string(), tables }))
+        Ok(Some(FilterState {
+            library: self.library.state()?,
+            source: source.to_string(),
+            tables,
+        }))
     }
 
     /// Length and time of the user's tables.
@@ -52,13 +66,18 @@ impl Engine {
             words: Vec::new(),
             ..filter.clone()
         };
-        let fitting = if rest.is_empty() { None } else { Some(self.library.matching(&rest)?) };
+        let fitting = if rest.is_empty() {
+            None
+        } else {
+            Some(self.library.matching(&rest)?)
+        };
         let fitting = self.matching_words(&filter.words, fitting)?;
         if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
             return Ok(fitting);
         }
         let taxonomy = self.taxonomy()?;
-        let [wanted, unwanted] = [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
+        let [wanted, unwanted] =
+            [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
         let source = self.label_source();
         let tagged = match source {
             LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
@@ -102,8 +121,10 @@ impl Engine {
         unwanted: &[Genre],
     ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
         let texts = self.library.genre_texts()?;
-        let named: Vec<(&str, Vec<Genre>)> =
-            texts.iter().map(|text| (text.as_str(), taxonomy.parse(&[text]))).collect();
+        let named: Vec<(&str, Vec<Genre>)> = texts
+            .iter()
+            .map(|text| (text.as_str(), taxonomy.parse(&[text])))
+            .collect();
         let mut by_hand: Vec<(TrackId, Vec<Genre>)> = Vec::new();
         for (content, text) in self.library.hand_labels()? {
             let track = self.library.find_by_content(&content)?;
@@ -115,11 +136,17 @@ impl Engine {
             .chain(by_hand.iter().map(|(_, genres)| genres))
             .flatten()
             .collect();
-        if wanted.iter().chain(unwanted).any(|genre| !known.contains(genre)) {
+        if wanted
+            .iter()
+            .chain(unwanted)
+            .any(|genre| !known.contains(genre))
+        {
             return Ok(None);
         }
         let tracks_of = |asked: &[Genre]| {
-            let has = |(_, genres): &&(&str, Vec<Genre>)| genres.iter().any(|genre| asked.contains(genre));
+            let has = |(_, genres): &&(&str, Vec<Genre>)| {
+                genres.iter().any(|genre| asked.contains(genre))
+            };
             let texts: Vec<&str> = named.iter().filter(has).map(|(text, _)| *text).collect();
             self.library.tracks_with_genres(&texts)
         };
@@ -161,7 +188,10 @@ mod tests {
         library.insert_track(&new(1, "Jazz")).unwrap();
         library.insert_track(&new(2, "Rock")).unwrap();
         let mut engine = Engine::from_library(library);
-        let jazz = TrackFilter { genres: vec!["jazz".to_owned()], ..TrackFilter::default() };
+        let jazz = TrackFilter {
+            genres: vec!["jazz".to_owned()],
+            ..TrackFilter::default()
+        };
         let found = |engine: &Engine| -> Vec<i64> {
             let set = engine.matching(&jazz).unwrap().unwrap();
             assert_eq!(Some(&set), engine.matching(&jazz).unwrap().as_ref());
@@ -174,17 +204,25 @@ mod tests {
         assert_eq!(found(&engine), [1, 3]);
         let mut other =
             voisin_library::Library::open(dir.path(), voisin_library::OpenMode::ReadWrite).unwrap();
-        other.set_labels(&[new(2, "").audio.content], Some("Jazz")).unwrap();
+        other
+            .set_labels(&[new(2, "").audio.content], Some("Jazz"))
+            .unwrap();
         assert_eq!(found(&engine), [1, 2, 3]);
         other.insert_track(&new(4, "Bebop")).unwrap();
         assert_eq!(found(&engine), [1, 2, 3]);
         std::fs::write(dir.path().join(SYNONYMS_FILE), "bebop\tJazz\n").unwrap();
         assert_eq!(found(&engine), [1, 2, 3, 4]);
-        let salsa = TrackFilter { genres: vec!["salsa".to_owned()], ..TrackFilter::default() };
+        let salsa = TrackFilter {
+            genres: vec!["salsa".to_owned()],
+            ..TrackFilter::default()
+        };
         assert!(engine.matching(&salsa).is_err() && engine.matching(&salsa).is_err());
         // Only so many are kept, and the one that was asked for last is.
         for year in 0..40 {
-            let from = TrackFilter { year_from: Some(1900 + year), ..TrackFilter::default() };
+            let from = TrackFilter {
+                year_from: Some(1900 + year),
+                ..TrackFilter::default()
+            };
             engine.matching(&from).unwrap();
             assert_eq!(found(&engine), [1, 2, 3, 4]);
         }
@@ -217,24 +255,50 @@ mod tests {
         let mut second = track(1, vec![0.6, 0.8], 0);
         second.file.path = "/m/other.ogg".into();
         second.tags.genres = vec!["Polka".into()];
-        library.attach_file(TrackId(1), &second.file, &second.tags).unwrap();
-        library.set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno")).unwrap();
+        library
+            .attach_file(TrackId(1), &second.file, &second.tags)
+            .unwrap();
+        library
+            .set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno"))
+            .unwrap();
         let engine = Engine::from_library(library);
         let taxonomy = engine.taxonomy().unwrap();
-        let named =
-            |names: &[&str]| taxonomy.named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let named = |names: &[&str]| {
+            taxonomy.named(
+                &names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
         let mut found = 0;
-        for wanted in [&[][..], &["rock"], &["Jazz", "hip hop"], &["Techno"], &["bebop"], &["rock", "pop"]] {
+        for wanted in [
+            &[][..],
+            &["rock"],
+            &["Jazz", "hip hop"],
+            &["Techno"],
+            &["bebop"],
+            &["rock", "pop"],
+        ] {
             for unwanted in [&[][..], &["jazz"], &["Rock"], &["techno", "Pop"]] {
                 let (wanted, unwanted) = (named(wanted), named(unwanted));
-                let expected = engine.labelled(&LabelSource::Tags, &wanted, &unwanted).unwrap();
+                let expected = engine
+                    .labelled(&LabelSource::Tags, &wanted, &unwanted)
+                    .unwrap();
                 let tagged = engine.tagged(&taxonomy, &wanted, &unwanted).unwrap();
                 assert_eq!(tagged.as_ref(), Some(&expected), "{wanted:?} {unwanted:?}");
                 found += expected.len();
             }
         }
         assert!(found > 40, "{found}");
-        assert_eq!(engine.tagged(&taxonomy, &named(&["Salsa"]), &[]).unwrap(), None);
-        assert!(engine.labelled(&LabelSource::Tags, &named(&["Salsa"]), &[]).is_err());
+        assert_eq!(
+            engine.tagged(&taxonomy, &named(&["Salsa"]), &[]).unwrap(),
+            None
+        );
+        assert!(
+            engine
+                .labelled(&LabelSource::Tags, &named(&["Salsa"]), &[])
+                .is_err()
+        );
     }
 }

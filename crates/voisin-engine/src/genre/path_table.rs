@@ -27,11 +27,18 @@ pub(super) struct PathTable {
 
 impl PathTable {
     pub(super) fn read(file: &Path, column: &str) -> Result<Self, EngineError> {
-        let problem =
-            |line: u64, problem: String| EngineError::Table { path: file.to_owned(), line, problem };
-        let bytes = regular_file::read(file, LARGEST)
-            .map_err(|source| EngineError::ReadTable { path: file.to_owned(), source })?;
-        let tabs = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
+        let problem = |line: u64, problem: String| EngineError::Table {
+            path: file.to_owned(),
+            line,
+            problem,
+        };
+        let bytes = regular_file::read(file, LARGEST).map_err(|source| EngineError::ReadTable {
+            path: file.to_owned(),
+            source,
+        })?;
+        let tabs = file
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(if tabs { b'\t' } else { b',' })
             .trim(csv::Trim::All)
@@ -41,18 +48,29 @@ impl PathTable {
             csv::ErrorKind::Utf8 { .. } => "expected text in UTF-8, found other bytes".to_owned(),
             _ => error.to_string(),
         };
-        let header = reader.headers().map_err(|e| problem(1, malformed(&e)))?.clone();
+        let header = reader
+            .headers()
+            .map_err(|e| problem(1, malformed(&e)))?
+            .clone();
         let find = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
         let path_at = find("path").or_else(|| find("file"));
         // As voisin, ListenBrainz and beets call it; beets names genres in the plural, too.
-        let mbid_at = ["mbid", "recording_mbid", "mb_trackid"].into_iter().find_map(find);
+        let mbid_at = ["mbid", "recording_mbid", "mb_trackid"]
+            .into_iter()
+            .find_map(find);
         let value_at = find(column).or_else(|| find(&format!("{column}s")));
         let Some(value_at) = value_at.filter(|_| path_at.or(mbid_at).is_some()) else {
             let found = header.iter().collect::<Vec<_>>().join(",");
-            let found = if bytes.is_empty() { "an empty file" } else { &found };
+            let found = if bytes.is_empty() {
+                "an empty file"
+            } else {
+                &found
+            };
             return Err(problem(
                 1,
-                format!("expected the columns path and {column}, or mbid and {column}, found {found}"),
+                format!(
+                    "expected the columns path and {column}, or mbid and {column}, found {found}"
+                ),
             ));
         };
         let mut table = Self {
@@ -64,20 +82,28 @@ impl PathTable {
             used: Vec::new(),
         };
         for record in reader.records() {
-            let record =
-                record.map_err(|e| problem(e.position().map_or(0, csv::Position::line), malformed(&e)))?;
+            let record = record
+                .map_err(|e| problem(e.position().map_or(0, csv::Position::line), malformed(&e)))?;
             let line = record.position().map_or(0, csv::Position::line);
             let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
             let (path, mbid, value) = (cell(path_at), cell(mbid_at), cell(Some(value_at)));
             if path.is_empty() && mbid.is_empty() {
-                let expected = if mbid_at.is_none() { "a path" } else { "a path or an mbid" };
+                let expected = if mbid_at.is_none() {
+                    "a path"
+                } else {
+                    "a path or an mbid"
+                };
                 return Err(problem(line, format!("expected {expected}, found nothing")));
             }
             let at = table.values.len();
             table.values.push(value.to_owned());
             table.used.push(false);
             if !mbid.is_empty() {
-                table.mbids.entry(mbid.to_ascii_lowercase()).or_default().push(at);
+                table
+                    .mbids
+                    .entry(mbid.to_ascii_lowercase())
+                    .or_default()
+                    .push(at);
             }
             if path.is_empty() {
                 continue;
@@ -86,9 +112,17 @@ impl PathTable {
             let dotted = path.starts_with(".") || path.starts_with("..");
             if path.is_absolute() || dotted {
                 let folder = file.parent().unwrap_or(Path::new(""));
-                table.exact.entry(stored_path(&folder.join(path))).or_default().push(at);
+                table
+                    .exact
+                    .entry(stored_path(&folder.join(path)))
+                    .or_default()
+                    .push(at);
             } else if let Some(name) = path.file_name() {
-                table.endings.entry(name.to_owned()).or_default().push((path.to_owned(), at));
+                table
+                    .endings
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push((path.to_owned(), at));
             }
         }
         Ok(table)
@@ -105,13 +139,24 @@ impl PathTable {
         let mut found: Vec<usize> = of_mbid.cloned().unwrap_or_default();
         for path in files {
             found.extend(self.exact.get(path).into_iter().flatten());
-            let endings = path.file_name().and_then(|name| self.endings.get(name)).into_iter().flatten();
-            found.extend(endings.filter(|(end, _)| path.ends_with(end)).map(|(_, at)| *at));
+            let endings = path
+                .file_name()
+                .and_then(|name| self.endings.get(name))
+                .into_iter()
+                .flatten();
+            found.extend(
+                endings
+                    .filter(|(end, _)| path.ends_with(end))
+                    .map(|(_, at)| *at),
+            );
         }
         found.sort_unstable();
         found.dedup();
         found.iter().for_each(|&at| self.used[at] = true);
-        found.into_iter().map(|at| self.values[at].clone()).collect()
+        found
+            .into_iter()
+            .map(|at| self.values[at].clone())
+            .collect()
     }
 
     /// Lines that named no track; an error if none did.
@@ -154,8 +199,14 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         std::fs::create_dir(root.join("c")).unwrap();
         let mut table = PathTable::read(&file, "genre").unwrap();
-        assert_eq!(table.of([&*root.join("a/one.mp3")], None), ["Rock", "Ska; Dub"]);
-        assert_eq!(table.of([&*root.join("aa/one.mp3")], None), Vec::<String>::new());
+        assert_eq!(
+            table.of([&*root.join("a/one.mp3")], None),
+            ["Rock", "Ska; Dub"]
+        );
+        assert_eq!(
+            table.of([&*root.join("aa/one.mp3")], None),
+            Vec::<String>::new()
+        );
         assert_eq!(table.of([&*root.join("b/two.mp3")], None), ["Jazz"]);
         assert_eq!(table.of([&*root.join("c/three.mp3")], None), ["Pop"]);
         assert_eq!(table.unused().unwrap(), 1);
@@ -165,10 +216,16 @@ mod tests {
             PathTable::read(&file, "genre").err().unwrap().to_string()
         };
         let error = refused(b"path,style\nx,y\n");
-        assert!(error.contains("path and genre") && error.contains("path,style"), "{error}");
+        assert!(
+            error.contains("path and genre") && error.contains("path,style"),
+            "{error}"
+        );
         assert!(refused(b"").ends_with("found an empty file"));
         let error = refused(b"path,genre\na.mp3,Rock\nb.mp3,\xff\n");
-        assert!(error.ends_with("line 3: expected text in UTF-8, found other bytes"), "{error}");
+        assert!(
+            error.ends_with("line 3: expected text in UTF-8, found other bytes"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -187,15 +244,38 @@ mod tests {
         assert_eq!(table.of([one], Some(ONE)), ["Rock"]);
         assert_eq!(table.of([one], None), Vec::<String>::new());
         assert_eq!(table.of([one], Some(TWO)), ["Jazz", "Soul"]);
-        assert_eq!(table.of([one, two], Some(TWO)), ["Jazz", "Pop", "Soul"], "each line once");
+        assert_eq!(
+            table.of([one, two], Some(TWO)),
+            ["Jazz", "Pop", "Soul"],
+            "each line once"
+        );
         assert_eq!(table.unused().unwrap(), 1);
-        std::fs::write(&file, format!("mb_trackid,genres,path\n{ONE},Rock; Pop,/m/1.mp3\n")).unwrap();
-        assert_eq!(PathTable::read(&file, "genre").unwrap().of([one], Some(ONE)), ["Rock; Pop"]);
+        std::fs::write(
+            &file,
+            format!("mb_trackid,genres,path\n{ONE},Rock; Pop,/m/1.mp3\n"),
+        )
+        .unwrap();
+        assert_eq!(
+            PathTable::read(&file, "genre")
+                .unwrap()
+                .of([one], Some(ONE)),
+            ["Rock; Pop"]
+        );
         std::fs::write(&file, "mbid,genre\n0,Rock\n").unwrap();
-        let error = PathTable::read(&file, "genre").unwrap().unused().unwrap_err().to_string();
-        assert!(error.contains("expected its paths or recordings, found 1 line of others"), "{error}");
+        let error = PathTable::read(&file, "genre")
+            .unwrap()
+            .unused()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("expected its paths or recordings, found 1 line of others"),
+            "{error}"
+        );
         std::fs::write(&file, "mbid,genre\n,Rock\n").unwrap();
         let error = PathTable::read(&file, "genre").err().unwrap().to_string();
-        assert!(error.contains("expected a path or an mbid, found nothing"), "{error}");
+        assert!(
+            error.contains("expected a path or an mbid, found nothing"),
+            "{error}"
+        );
     }
 }

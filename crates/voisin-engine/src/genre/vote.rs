@@ -17,7 +17,10 @@ const VOTERS: usize = 15;
 
 /// How neighbours vote where no head helps them.
 pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
-    VoteOptions { k: neighbours.unwrap_or(VOTERS), ..VoteOptions::default() }
+    VoteOptions {
+        k: neighbours.unwrap_or(VOTERS),
+        ..VoteOptions::default()
+    }
 }
 
 /// Who may vote.
@@ -80,7 +83,11 @@ impl Ballots<'_> {
             Self::All(tracks) => {
                 let row = tracks.row(track)?;
                 let (genres, display) = (tracks.labels[row].as_slice(), &tracks.facts[row]);
-                Some(Ballot { genres, group: tracks.groups[row], display })
+                Some(Ballot {
+                    genres,
+                    group: tracks.groups[row],
+                    display,
+                })
             }
             Self::Met(met) => met.ballot(track),
         }
@@ -104,29 +111,52 @@ impl Engine {
         mode: SearchMode,
     ) -> Result<Vec<(Votes, Vec<Evidence>)>, EngineError> {
         let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
-        let vectors = seeds.iter().flat_map(|seed| self.space.centre(&seed.vector)).collect();
+        let vectors = seeds
+            .iter()
+            .flat_map(|seed| self.space.centre(&seed.vector))
+            .collect();
         let vectors = Array2::from_shape_vec((seeds.len(), dimension), vectors).map_err(|_| {
-            IndexError::Dimension { expected: self.loaded_index().dimension(), actual: dimension }
+            IndexError::Dimension {
+                expected: self.loaded_index().dimension(),
+                actual: dimension,
+            }
         })?;
         let mut ballots = voters.ballots(self)?;
-        ballots.read(self, seeds.iter().filter(|_| other_artists).filter_map(|seed| seed.track))?;
+        ballots.read(
+            self,
+            seeds
+                .iter()
+                .filter(|_| other_artists)
+                .filter_map(|seed| seed.track),
+        )?;
         let votes_here = |ballots: &Ballots, seed: &Seed, neighbor: &Neighbor| {
-            let Some(ballot) = ballots.of(neighbor.track) else { return false };
-            let own_group = seed.track.filter(|_| other_artists).and_then(|own| Some(ballots.of(own)?.group));
-            let itself = seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
+            let Some(ballot) = ballots.of(neighbor.track) else {
+                return false;
+            };
+            let own_group = seed
+                .track
+                .filter(|_| other_artists)
+                .and_then(|own| Some(ballots.of(own)?.group));
+            let itself =
+                seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
             !ballot.genres.is_empty() && !itself && Some(ballot.group) != own_group
         };
-        let found = self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
-            ballots.read(self, found.iter().map(|neighbor| neighbor.track))?;
-            found.retain(|neighbor| votes_here(&ballots, &seeds[at], neighbor));
-            Ok(found)
-        })?;
+        let found =
+            self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
+                ballots.read(self, found.iter().map(|neighbor| neighbor.track))?;
+                found.retain(|neighbor| votes_here(&ballots, &seeds[at], neighbor));
+                Ok(found)
+            })?;
         let mut vote_of = |found: Vec<Neighbor>| {
             let neighbours: Vec<LabelledNeighbor> = found
                 .iter()
                 .filter_map(|neighbor| {
                     let genres = ballots.of(neighbor.track)?.genres.to_vec();
-                    Some(LabelledNeighbor { track: neighbor.track, similarity: neighbor.similarity, genres })
+                    Some(LabelledNeighbor {
+                        track: neighbor.track,
+                        similarity: neighbor.similarity,
+                        genres,
+                    })
                 })
                 .collect();
             let votes = vote(&neighbours, priors, options)?;
@@ -156,7 +186,9 @@ impl Collection {
         let winners: Vec<Option<(String, f32)>> = (0..graph.len().min(genres.len()))
             .into_par_iter()
             .map(|row| {
-                let others = graph.row(row).filter(|&(_, similarity)| !is_same_recording(similarity));
+                let others = graph
+                    .row(row)
+                    .filter(|&(_, similarity)| !is_same_recording(similarity));
                 let voters: Vec<LabelledNeighbor> = others
                     .map(|(other, similarity)| LabelledNeighbor {
                         track: self.ids[other],
@@ -165,7 +197,9 @@ impl Collection {
                     })
                     .collect();
                 let votes = vote(&voters, &priors, &options)?;
-                Ok(votes.winner().map(|winner| (winner.genre.to_string(), winner.share)))
+                Ok(votes
+                    .winner()
+                    .map(|winner| (winner.genre.to_string(), winner.share)))
             })
             .collect::<Result<_, EngineError>>()?;
         for (track, winner) in self.meta.iter_mut().zip(winners) {

@@ -11,8 +11,12 @@ struct Contingency {
 }
 
 fn table(a: &[u32], b: &[u32]) -> Contingency {
-    let mut table =
-        Contingency { cells: HashMap::new(), rows: HashMap::new(), columns: HashMap::new(), n: 0.0 };
+    let mut table = Contingency {
+        cells: HashMap::new(),
+        rows: HashMap::new(),
+        columns: HashMap::new(),
+        n: 0.0,
+    };
     for (&x, &y) in a.iter().zip(b) {
         *table.cells.entry((x, y)).or_default() += 1.0;
         *table.rows.entry(x).or_default() += 1.0;
@@ -27,7 +31,10 @@ fn table(a: &[u32], b: &[u32]) -> Contingency {
 pub fn normalised_mutual_information(a: &[u32], b: &[u32]) -> f64 {
     let table = table(a, b);
     let entropy = |margin: &HashMap<u32, f64>| -> f64 {
-        sorted(margin.values()).into_iter().map(|c| -(c / table.n) * (c / table.n).ln()).sum()
+        sorted(margin.values())
+            .into_iter()
+            .map(|c| -(c / table.n) * (c / table.n).ln())
+            .sum()
     };
     let (ha, hb) = (entropy(&table.rows), entropy(&table.columns));
     if ha + hb == 0.0 {
@@ -48,11 +55,18 @@ pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
     let pairs = |c: f64| c * (c - 1.0) / 2.0;
     let sum = |values: Vec<f64>| -> f64 { values.into_iter().map(pairs).sum() };
     let index = sum(sorted(table.cells.values()));
-    let (rows, columns) = (sum(sorted(table.rows.values())), sum(sorted(table.columns.values())));
+    let (rows, columns) = (
+        sum(sorted(table.rows.values())),
+        sum(sorted(table.columns.values())),
+    );
     let all = pairs(table.n);
     let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
     let most = f64::midpoint(rows, columns);
-    if most - expected == 0.0 { 1.0 } else { (index - expected) / (most - expected) }
+    if most - expected == 0.0 {
+        1.0
+    } else {
+        (index - expected) / (most - expected)
+    }
 }
 
 /// In ascending order, so that sums do not depend on the map's order.

@@ -19,7 +19,8 @@ pub(super) fn centres(
     for (row, vector) in vectors.rows().into_iter().enumerate() {
         if let Some(group) = group_of(row) {
             sizes[group] += 1.0;
-            sums.row_mut(group).zip_mut_with(&vector, |sum, &x| *sum += f64::from(x));
+            sums.row_mut(group)
+                .zip_mut_with(&vector, |sum, &x| *sum += f64::from(x));
         }
     }
     for (mut sum, size) in sums.rows_mut().into_iter().zip(sizes) {
@@ -40,22 +41,37 @@ pub(super) fn describe(
     }
     let mut order: Vec<(u32, Vec<usize>)> = rows_of.into_iter().collect();
     order.sort_by_key(|(id, rows)| (std::cmp::Reverse(rows.len()), *id));
-    let position: HashMap<u32, usize> = order.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
-    let means = centres(vectors, order.len(), |row| position.get(&assignment[row]).copied());
+    let position: HashMap<u32, usize> = order
+        .iter()
+        .enumerate()
+        .map(|(i, (id, _))| (*id, i))
+        .collect();
+    let means = centres(vectors, order.len(), |row| {
+        position.get(&assignment[row]).copied()
+    });
 
     let all: Vec<usize> = (0..meta.len()).collect();
     let kinds: [fn(&TrackMeta) -> Vec<&str>; 3] = [
         genres,
         |t| t.tags.iter().map(String::as_str).collect(),
-        |t| t.artist.as_deref().map(str::trim).filter(|a| !a.is_empty()).into_iter().collect(),
+        |t| {
+            t.artist
+                .as_deref()
+                .map(str::trim)
+                .filter(|a| !a.is_empty())
+                .into_iter()
+                .collect()
+        },
     ];
     let collection = kinds.map(|kind| counts(meta, &all, kind));
 
     let mut clusters: Vec<Cluster> = Vec::with_capacity(order.len());
     for (i, (id, rows)) in order.into_iter().enumerate() {
         let centre = means.row(i);
-        let mut by_closeness: Vec<(f32, usize)> =
-            rows.into_iter().map(|row| (vectors.row(row).dot(&centre), row)).collect();
+        let mut by_closeness: Vec<(f32, usize)> = rows
+            .into_iter()
+            .map(|row| (vectors.row(row).dot(&centre), row))
+            .collect();
         by_closeness.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let rows: Vec<usize> = by_closeness.into_iter().map(|(_, row)| row).collect();
         let [mut genres, mut tags, mut artists] =
@@ -128,10 +144,15 @@ fn counts<'a>(
     }
     let most = |spelt: BTreeMap<&'a str, usize>| {
         let total = spelt.values().sum();
-        let best = spelt.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)));
+        let best = spelt
+            .into_iter()
+            .max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)));
         (total, best.map_or("", |(label, _)| label))
     };
-    spellings.into_iter().map(|(key, spelt)| (key, most(spelt))).collect()
+    spellings
+        .into_iter()
+        .map(|(key, spelt)| (key, most(spelt)))
+        .collect()
 }
 
 /// Labels of some rows, most distinctive first: by share times the logarithm of the lift (the label's part of
@@ -147,10 +168,19 @@ fn shares<'a>(
         .map(|(key, (tracks, _))| {
             let (all, label) = collection[&key];
             let share = tracks as f32 / rows.len() as f32;
-            Share { label: label.to_owned(), tracks, share, lift: share / (all as f32 / meta.len() as f32) }
+            Share {
+                label: label.to_owned(),
+                tracks,
+                share,
+                lift: share / (all as f32 / meta.len() as f32),
+            }
         })
         .collect();
-    shares.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then_with(|| a.label.cmp(&b.label)));
+    shares.sort_by(|a, b| {
+        weight(b)
+            .total_cmp(&weight(a))
+            .then_with(|| a.label.cmp(&b.label))
+    });
     shares
 }
 
@@ -163,24 +193,42 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     let distinctive = |share: &&Share, least: f32, lift: f32| {
         share.tracks >= 2 && share.share >= least && share.lift >= lift
     };
-    let mut words: Vec<&str> =
-        genres.iter().filter(|g| distinctive(g, 0.2, 1.2)).take(2).map(|g| g.label.as_str()).collect();
+    let mut words: Vec<&str> = genres
+        .iter()
+        .filter(|g| distinctive(g, 0.2, 1.2))
+        .take(2)
+        .map(|g| g.label.as_str())
+        .collect();
     // What most tracks are comes first, even if it is as common elsewhere; where nothing stands out, what is commonest.
     let enough = if words.is_empty() { 0.3 } else { 0.5 };
-    let common = genres.iter().filter(|g| g.share >= enough).max_by(|a, b| a.tracks.cmp(&b.tracks));
-    if let Some(common) = common.map(|g| g.label.as_str()).filter(|common| words.first() != Some(common)) {
+    let common = genres
+        .iter()
+        .filter(|g| g.share >= enough)
+        .max_by(|a, b| a.tracks.cmp(&b.tracks));
+    if let Some(common) = common
+        .map(|g| g.label.as_str())
+        .filter(|common| words.first() != Some(common))
+    {
         words.retain(|word| *word != common);
         words.insert(0, common);
         words.truncate(2);
     }
     let said: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
-    let new_tags =
-        tags.iter().filter(|t| distinctive(t, 0.3, 1.3) && !said.contains(&t.label.to_lowercase()));
+    let new_tags = tags
+        .iter()
+        .filter(|t| distinctive(t, 0.3, 1.3) && !said.contains(&t.label.to_lowercase()));
     words.extend(new_tags.take(2).map(|t| t.label.as_str()));
-    let artist = artists.iter().find(|a| distinctive(a, 0.3, 2.0)).map(|a| a.label.as_str());
+    let artist = artists
+        .iter()
+        .find(|a| distinctive(a, 0.3, 2.0))
+        .map(|a| a.label.as_str());
     let mut name = words.join(", ");
     if let Some(artist) = artist {
-        name = if name.is_empty() { artist.to_owned() } else { format!("{name} · {artist}") };
+        name = if name.is_empty() {
+            artist.to_owned()
+        } else {
+            format!("{name} · {artist}")
+        };
     }
     name
 }
@@ -199,8 +247,14 @@ fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
             *seen.entry(cluster.name.clone()).or_default() += 1;
         }
         let mut round: HashSet<String> = HashSet::new();
-        for cluster in clusters.iter_mut().filter(|cluster| seen[&cluster.name] > 1) {
-            let artist = cluster.artists.iter().find(|a| a.tracks >= 2 && !cluster.name.contains(&a.label));
+        for cluster in clusters
+            .iter_mut()
+            .filter(|cluster| seen[&cluster.name] > 1)
+        {
+            let artist = cluster
+                .artists
+                .iter()
+                .find(|a| a.tracks >= 2 && !cluster.name.contains(&a.label));
             cluster.name = match (pass, artist) {
                 (0, Some(artist)) => format!("{} · {}", cluster.name, artist.label),
                 (0 | 1, _) => format!("{} · like {}", cluster.name, title[&cluster.medoid]),

@@ -47,7 +47,10 @@ const PART: u64 = 0xD1F1;
 fn pieces<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Edge> + 'a {
     let rows = (0..graph.len()).filter(|&row| !noise[row]);
     rows.flat_map(|row| {
-        let neighbours = graph.row(row).take(NEIGHBOURS).filter(|&(other, _)| !noise[other]);
+        let neighbours = graph
+            .row(row)
+            .take(NEIGHBOURS)
+            .filter(|&(other, _)| !noise[other]);
         neighbours.map(move |(other, _)| (row.min(other), row.max(other), 1.0))
     })
 }
@@ -87,16 +90,35 @@ pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
     if of.graph.len() > WHOLE {
         return divide_by_part(of, DIVIDED);
     }
-    let Divided { vectors, graph, noise, min_size, options, start, resolution: previous_resolution } = of;
+    let Divided {
+        vectors,
+        graph,
+        noise,
+        min_size,
+        options,
+        start,
+        resolution: previous_resolution,
+    } = of;
     let edges = edges(graph, noise);
     let divided = leiden::graph(graph.len(), edges.iter());
-    let search = DivisionSearch { divided: &divided, edges: &edges, noise, min_size, seed: options.seed };
+    let search = DivisionSearch {
+        divided: &divided,
+        edges: &edges,
+        noise,
+        min_size,
+        seed: options.seed,
+    };
     let (mut labels, resolution) = if let Some(count) = options.count {
         // A small collection may fall into so many groups only if they may be small, too.
-        search.with_count(vectors, count, start.as_deref()).or_else(|error| {
-            let any_size = DivisionSearch { min_size: 1, ..search };
-            any_size.with_count(vectors, count, None).map_err(|_| error)
-        })?
+        search
+            .with_count(vectors, count, start.as_deref())
+            .or_else(|error| {
+                let any_size = DivisionSearch {
+                    min_size: 1,
+                    ..search
+                };
+                any_size.with_count(vectors, count, None).map_err(|_| error)
+            })?
     } else {
         let resolution = match options.detail.resolution() {
             Some(resolution) => resolution,
@@ -109,12 +131,21 @@ pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
     };
     compact(&mut labels);
     let modularity = modularity(edges.iter().copied(), &labels, 1.0);
-    Ok(Division { labels, modularity, resolution })
+    Ok(Division {
+        labels,
+        modularity,
+        resolution,
+    })
 }
 
 /// The division of so many rows, drawn by chance, with the others where their neighbours are.
 fn divide_by_part(of: Divided<'_>, most: usize) -> Result<Division> {
-    let Divided { vectors, graph, noise, .. } = of;
+    let Divided {
+        vectors,
+        graph,
+        noise,
+        ..
+    } = of;
     let mut rows: Vec<usize> = (0..graph.len()).filter(|&row| !noise[row]).collect();
     let usable = rows.len();
     Random::stream(of.options.seed, PART).shuffle(&mut rows);
@@ -125,11 +156,15 @@ fn divide_by_part(of: Divided<'_>, most: usize) -> Result<Division> {
         graph: &graph.thinned(vectors, &rows),
         noise: &vec![false; rows.len()],
         min_size: (of.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
-        start: of.start.map(|start| rows.iter().map(|&row| start[row]).collect()),
+        start: of
+            .start
+            .map(|start| rows.iter().map(|&row| start[row]).collect()),
         ..of
     })?;
     let mut labels = vec![None; graph.len()];
-    rows.iter().zip(&division.labels).for_each(|(&row, &label)| labels[row] = label);
+    rows.iter()
+        .zip(&division.labels)
+        .for_each(|(&row, &label)| labels[row] = label);
     let is_drawn: HashSet<usize> = rows.into_iter().collect();
     // A row that has no group yet takes the one that most of its neighbours have; then each once more, when all have one.
     let mut again = true;
@@ -137,13 +172,22 @@ fn divide_by_part(of: Divided<'_>, most: usize) -> Result<Division> {
         let free = (0..graph.len()).filter(|row| !noise[*row] && labels[*row].is_none());
         let new = joined(graph, &labels, &free.collect::<Vec<_>>());
         again = !new.is_empty();
-        new.into_iter().for_each(|(row, label)| labels[row] = Some(label));
+        new.into_iter()
+            .for_each(|(row, label)| labels[row] = Some(label));
     }
-    let others: Vec<usize> = (0..graph.len()).filter(|row| !noise[*row] && !is_drawn.contains(row)).collect();
-    joined(graph, &labels, &others).into_iter().for_each(|(row, label)| labels[row] = Some(label));
+    let others: Vec<usize> = (0..graph.len())
+        .filter(|row| !noise[*row] && !is_drawn.contains(row))
+        .collect();
+    joined(graph, &labels, &others)
+        .into_iter()
+        .for_each(|(row, label)| labels[row] = Some(label));
     compact(&mut labels);
     let modularity = modularity(pieces(graph, noise), &labels, 1.0);
-    Ok(Division { labels, modularity, resolution: division.resolution })
+    Ok(Division {
+        labels,
+        modularity,
+        resolution: division.resolution,
+    })
 }
 
 /// For each of some rows the group that its neighbours have by most similarity, of equals the lowest; none where they
@@ -156,7 +200,9 @@ fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(us
                 *ties.entry(group).or_default() += similarity.max(f32::MIN_POSITIVE);
             }
         }
-        let best = ties.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
+        let best = ties
+            .into_iter()
+            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
         Some((row, best.0))
     };
     rows.par_iter().filter_map(group).collect()
@@ -164,7 +210,9 @@ fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(us
 
 /// Whether most tracks had a group before: then the resolution stays, or a few new tracks could redraw everything.
 fn mostly_known(start: Option<&[Option<u32>]>) -> bool {
-    start.is_some_and(|start| start.iter().flatten().count() as f64 >= MOSTLY_KNOWN * start.len() as f64)
+    start.is_some_and(|start| {
+        start.iter().flatten().count() as f64 >= MOSTLY_KNOWN * start.len() as f64
+    })
 }
 
 /// The division that `groups` are, as if it had just been made: growing on from it might move a track, although
@@ -176,11 +224,18 @@ pub(super) fn unchanged(
     resolution: f64,
 ) -> Division {
     let numbers = from_previous(groups);
-    let mut labels: Vec<Option<usize>> =
-        groups.iter().zip(numbers).map(|(group, number)| group.map(|_| number)).collect();
+    let mut labels: Vec<Option<usize>> = groups
+        .iter()
+        .zip(numbers)
+        .map(|(group, number)| group.map(|_| number))
+        .collect();
     compact(&mut labels);
     let modularity = modularity(pieces(graph, noise), &labels, 1.0);
-    Division { labels, modularity, resolution }
+    Division {
+        labels,
+        modularity,
+        resolution,
+    }
 }
 
 struct DivisionSearch<'a> {
@@ -223,7 +278,11 @@ impl DivisionSearch<'_> {
                     resolution,
                 )
             };
-            let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE { grown } else { warm };
+            let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE {
+                grown
+            } else {
+                warm
+            };
             if quality(&labels) < quality(&familiar) + WORTH_A_CHANGE {
                 labels = familiar;
             }
@@ -266,8 +325,10 @@ impl DivisionSearch<'_> {
         }
         let mut groups = start.to_vec();
         for (row, ties) in ties {
-            groups[row] =
-                ties.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|tie| tie.0);
+            groups[row] = ties
+                .into_iter()
+                .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+                .map(|tie| tie.0);
         }
         from_previous(&groups)
     }
@@ -278,8 +339,9 @@ impl DivisionSearch<'_> {
         for (label, _) in labels.iter().zip(self.noise).filter(|&(_, &noise)| !noise) {
             *sizes.entry(*label).or_default() += 1;
         }
-        let kept =
-            |(label, &noise): (&usize, &bool)| (!noise && sizes[label] >= self.min_size).then_some(*label);
+        let kept = |(label, &noise): (&usize, &bool)| {
+            (!noise && sizes[label] >= self.min_size).then_some(*label)
+        };
         labels.iter().zip(self.noise).map(kept).collect()
     }
 
@@ -308,7 +370,11 @@ impl DivisionSearch<'_> {
         // Below the coarse level Leiden swallows all that hangs together; joining by Ward keeps groups even.
         let (mut low, mut high) = (COARSE.ln(), 200.0_f64.ln());
         for step in 0..10 {
-            let middle = if step == 0 { 0.0 } else { f64::midpoint(low, high) };
+            let middle = if step == 0 {
+                0.0
+            } else {
+                f64::midpoint(low, high)
+            };
             let labels = leiden(self.divided, middle.exp(), self.seed, None);
             match groups(&self.without_crumbs(&labels)).cmp(&count) {
                 Ordering::Less => low = middle,
@@ -357,12 +423,21 @@ fn from_previous(start: &[Option<u32>]) -> Vec<usize> {
 
 /// How many different groups there are.
 fn groups(labels: &[Option<usize>]) -> usize {
-    labels.iter().flatten().collect::<std::collections::HashSet<_>>().len()
+    labels
+        .iter()
+        .flatten()
+        .collect::<std::collections::HashSet<_>>()
+        .len()
 }
 
 /// Joins groups pairwise, the pair first that gains most modularity, then, where no pair gains, the pair that
 /// adds least to the squared distances from centres (Ward, 1963), until `count` are left.
-fn join_down_to(vectors: ArrayView2<'_, f32>, edges: &[Edge], labels: &mut [Option<usize>], count: usize) {
+fn join_down_to(
+    vectors: ArrayView2<'_, f32>,
+    edges: &[Edge],
+    labels: &mut [Option<usize>],
+    count: usize,
+) {
     let n = compact(labels);
     let mut centres = super::describe::centres(vectors, n, |row| labels[row]);
     let mut sizes = vec![0.0_f32; n];
@@ -383,21 +458,34 @@ fn join_down_to(vectors: ArrayView2<'_, f32>, edges: &[Edge], labels: &mut [Opti
     let mut alive: Vec<usize> = (0..n).collect();
     let mut joined_into: Vec<usize> = (0..n).collect();
     while alive.len() > count {
-        let pairs =
-            || alive.iter().enumerate().flat_map(|(i, &a)| alive[i + 1..].iter().map(move |&b| (a, b)));
+        let pairs = || {
+            alive
+                .iter()
+                .enumerate()
+                .flat_map(|(i, &a)| alive[i + 1..].iter().map(move |&b| (a, b)))
+        };
         let gain = |(a, b): (usize, usize)| between[[a, b]] - volume[a] * volume[b] / total;
         let cost = |(a, b): (usize, usize)| {
-            let squared: f32 = centres.row(a).iter().zip(centres.row(b)).map(|(x, y)| (x - y).powi(2)).sum();
+            let squared: f32 = centres
+                .row(a)
+                .iter()
+                .zip(centres.row(b))
+                .map(|(x, y)| (x - y).powi(2))
+                .sum();
             sizes[a] * sizes[b] / (sizes[a] + sizes[b]) * squared
         };
         let best = pairs().max_by(|&x, &y| gain(x).total_cmp(&gain(y)).then_with(|| y.cmp(&x)));
         let (a, b) = match best {
             Some(pair) if total > 0.0 && gain(pair) > 0.0 => pair,
-            _ => pairs().min_by(|&x, &y| cost(x).total_cmp(&cost(y)).then(x.cmp(&y))).expect("two are left"),
+            _ => pairs()
+                .min_by(|&x, &y| cost(x).total_cmp(&cost(y)).then(x.cmp(&y)))
+                .expect("two are left"),
         };
         let (size_a, size_b) = (sizes[a], sizes[b]);
         let moved = centres.row(b).to_owned();
-        centres.row_mut(a).zip_mut_with(&moved, |x, &y| *x = (*x * size_a + y * size_b) / (size_a + size_b));
+        centres.row_mut(a).zip_mut_with(&moved, |x, &y| {
+            *x = (*x * size_a + y * size_b) / (size_a + size_b)
+        });
         sizes[a] += size_b;
         volume[a] += volume[b];
         for &c in &alive {
@@ -406,7 +494,10 @@ fn join_down_to(vectors: ArrayView2<'_, f32>, edges: &[Edge], labels: &mut [Opti
             between[[c, a]] = weight;
         }
         alive.retain(|&c| c != b);
-        joined_into.iter_mut().filter(|into| **into == b).for_each(|into| *into = a);
+        joined_into
+            .iter_mut()
+            .filter(|into| **into == b)
+            .for_each(|into| *into = a);
     }
     for label in labels.iter_mut().flatten() {
         *label = joined_into[*label];
@@ -428,7 +519,9 @@ fn modularity(edges: impl Iterator<Item = Edge>, labels: &[Option<usize>], resol
     let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
     let (mut inside, mut volume, mut total) = (0.0, vec![0.0; groups], 0.0);
     for (a, b, weight) in edges {
-        let (Some(a), Some(b)) = (labels[a], labels[b]) else { continue };
+        let (Some(a), Some(b)) = (labels[a], labels[b]) else {
+            continue;
+        };
         volume[a] += weight;
         volume[b] += weight;
         total += weight;
@@ -439,7 +532,12 @@ fn modularity(edges: impl Iterator<Item = Edge>, labels: &[Option<usize>], resol
     if total == 0.0 {
         return 0.0;
     }
-    inside / total - resolution * volume.iter().map(|v| (v / (2.0 * total)).powi(2)).sum::<f64>()
+    inside / total
+        - resolution
+            * volume
+                .iter()
+                .map(|v| (v / (2.0 * total)).powi(2))
+                .sum::<f64>()
 }
 
 #[cfg(test)]
@@ -448,8 +546,9 @@ mod tests {
 
     #[test]
     fn modularity_of_two_triangles_and_a_bridge() {
-        let edges: Vec<Edge> =
-            [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)].map(|(a, b)| (a, b, 1.0)).to_vec();
+        let edges: Vec<Edge> = [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)]
+            .map(|(a, b)| (a, b, 1.0))
+            .to_vec();
         let labels: Vec<Option<usize>> = [0, 0, 0, 1, 1, 1].map(Some).to_vec();
         // 6/7 inside; each side has 7 of 14 edge ends.
         assert!((modularity(edges.into_iter(), &labels, 1.0) - (6.0 / 7.0 - 0.5)).abs() < 1e-12);
@@ -475,23 +574,46 @@ mod tests {
         assert_eq!(part.labels[17], None);
         assert!(part.labels.iter().filter(|label| label.is_none()).count() < 5);
         let numbers = |labels: &[Option<usize>]| {
-            labels.iter().map(|label| label.map_or(0, |l| l as u32 + 1)).collect::<Vec<_>>()
+            labels
+                .iter()
+                .map(|label| label.map_or(0, |l| l as u32 + 1))
+                .collect::<Vec<_>>()
         };
-        let same = super::super::adjusted_rand_index(&numbers(&whole.labels), &numbers(&part.labels));
+        let same =
+            super::super::adjusted_rand_index(&numbers(&whole.labels), &numbers(&part.labels));
         assert!(same > 0.97, "{same}");
-        assert!(part.modularity > whole.modularity - 0.01, "{} {}", part.modularity, whole.modularity);
+        assert!(
+            part.modularity > whole.modularity - 0.01,
+            "{} {}",
+            part.modularity,
+            whole.modularity
+        );
     }
 
     #[test]
     fn joining_takes_the_best_connected() {
-        let edges = vec![(0, 1, 5.0), (1, 2, 0.5), (2, 3, 5.0), (1, 3, 0.1), (0, 4, 3.0)];
+        let edges = vec![
+            (0, 1, 5.0),
+            (1, 2, 0.5),
+            (2, 3, 5.0),
+            (1, 3, 0.1),
+            (0, 4, 3.0),
+        ];
         let mut labels: Vec<Option<usize>> = [0, 1, 2, 2, 0].map(Some).to_vec();
-        join_down_to(ndarray::Array2::zeros((5, 1)).view(), &edges, &mut labels, 2);
+        join_down_to(
+            ndarray::Array2::zeros((5, 1)).view(),
+            &edges,
+            &mut labels,
+            2,
+        );
         assert_eq!(labels, [0, 0, 2, 2, 0].map(Some));
     }
 
     #[test]
     fn previous_groups_become_a_start() {
-        assert_eq!(from_previous(&[Some(7), None, Some(3), Some(7), None]), [0, 1, 2, 0, 3]);
+        assert_eq!(
+            from_previous(&[Some(7), None, Some(3), Some(7), None]),
+            [0, 1, 2, 0, 3]
+        );
     }
 }

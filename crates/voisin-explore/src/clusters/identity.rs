@@ -23,14 +23,22 @@ pub struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { next_id: 1, members: Vec::new(), resolution: None, question: None }
+        Self {
+            next_id: 1,
+            members: Vec::new(),
+            resolution: None,
+            question: None,
+        }
     }
 }
 
 impl Identity {
     /// The cluster of a track; `None` for noise and for tracks that came later.
     pub fn of(&self, track: TrackId) -> Option<u32> {
-        self.members.iter().find(|(member, _)| *member == track).map(|(_, cluster)| *cluster)
+        self.members
+            .iter()
+            .find(|(member, _)| *member == track)
+            .map(|(_, cluster)| *cluster)
     }
 
     /// The id each of these tracks had, `None` for new tracks and noise.
@@ -98,7 +106,8 @@ pub(super) fn carry_over(
             }
         }
     }
-    let mut candidates: Vec<(usize, u32, usize)> = overlap.iter().map(|(&(id, g), &n)| (n, id, g)).collect();
+    let mut candidates: Vec<(usize, u32, usize)> =
+        overlap.iter().map(|(&(id, g), &n)| (n, id, g)).collect();
     candidates.sort_unstable_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut id_of: Vec<Option<u32>> = vec![None; groups];
     let mut taken: HashSet<u32> = HashSet::new();
@@ -110,8 +119,10 @@ pub(super) fn carry_over(
         }
     }
     // New ids, largest group first.
-    let mut next_id =
-        previous.map_or(1, |p| p.next_id.max(p.members.iter().map(|m| m.1 + 1).max().unwrap_or(1)));
+    let mut next_id = previous.map_or(1, |p| {
+        p.next_id
+            .max(p.members.iter().map(|m| m.1 + 1).max().unwrap_or(1))
+    });
     let mut fresh: Vec<usize> = (0..groups).filter(|&g| id_of[g].is_none()).collect();
     fresh.sort_by_key(|&g| (std::cmp::Reverse(group_size[g]), g));
     let mut changes = Vec::new();
@@ -119,26 +130,54 @@ pub(super) fn carry_over(
         let id = next_id;
         next_id += 1;
         id_of[group] = Some(id);
-        let parent = candidates.iter().find(|c| c.2 == group && 2 * c.0 > group_size[group]);
-        changes.push(parent.map_or(Change::New { id }, |&(_, from, _)| Change::Split { from, id }));
+        let parent = candidates
+            .iter()
+            .find(|c| c.2 == group && 2 * c.0 > group_size[group]);
+        changes.push(
+            parent.map_or(Change::New { id }, |&(_, from, _)| Change::Split {
+                from,
+                id,
+            }),
+        );
     }
-    let all_old: std::collections::BTreeSet<u32> =
-        previous.map(|p| p.members.iter().map(|m| m.1).collect()).unwrap_or_default();
+    let all_old: std::collections::BTreeSet<u32> = previous
+        .map(|p| p.members.iter().map(|m| m.1).collect())
+        .unwrap_or_default();
     for id in all_old.into_iter().filter(|id| !taken.contains(id)) {
-        let home = candidates.iter().find(|c| c.1 == id && 2 * c.0 > old_size[&id]);
+        let home = candidates
+            .iter()
+            .find(|c| c.1 == id && 2 * c.0 > old_size[&id]);
         changes.push(match home {
-            Some(&(_, from, group)) => {
-                Change::Merged { from, into: id_of[group].expect("all groups have ids") }
-            }
+            Some(&(_, from, group)) => Change::Merged {
+                from,
+                into: id_of[group].expect("all groups have ids"),
+            },
             None => Change::Gone { id },
         });
     }
     if previous.is_none() {
         changes.clear();
     }
-    let assignment: Vec<u32> = labels.iter().map(|l| l.and_then(|g| id_of[g]).unwrap_or(0)).collect();
-    let members = ids.iter().copied().zip(assignment.iter().copied()).filter(|m| m.1 != 0).collect();
-    (assignment, changes, Identity { next_id, members, resolution: None, question: None })
+    let assignment: Vec<u32> = labels
+        .iter()
+        .map(|l| l.and_then(|g| id_of[g]).unwrap_or(0))
+        .collect();
+    let members = ids
+        .iter()
+        .copied()
+        .zip(assignment.iter().copied())
+        .filter(|m| m.1 != 0)
+        .collect();
+    (
+        assignment,
+        changes,
+        Identity {
+            next_id,
+            members,
+            resolution: None,
+            question: None,
+        },
+    )
 }
 
 #[cfg(test)]
@@ -153,10 +192,17 @@ mod tests {
     fn split_merge_new_and_gone_are_told() {
         let ids = tracks(0..40);
         // Old: 1 = 0..10, 2 = 10..20, 3 = 20..25, 4 = tracks that no longer exist.
-        let mut members: Vec<(TrackId, u32)> =
-            ids[..25].iter().map(|&id| (id, [1, 1, 2, 2, 3][id.0 as usize / 5])).collect();
+        let mut members: Vec<(TrackId, u32)> = ids[..25]
+            .iter()
+            .map(|&id| (id, [1, 1, 2, 2, 3][id.0 as usize / 5]))
+            .collect();
         members.push((TrackId(900), 4));
-        let previous = Identity { next_id: 6, members, resolution: None, question: None };
+        let previous = Identity {
+            next_id: 6,
+            members,
+            resolution: None,
+            question: None,
+        };
         // Now: 0..6 | 6..10 | 10..25 | 25..40.
         let labels: Vec<Option<usize>> = (0..40)
             .map(|i| {
@@ -172,7 +218,10 @@ mod tests {
             })
             .collect();
         let (assignment, changes, identity) = carry_over(&ids, &labels, Some(&previous));
-        assert_eq!([assignment[0], assignment[7], assignment[12], assignment[30]], [1, 7, 2, 6]);
+        assert_eq!(
+            [assignment[0], assignment[7], assignment[12], assignment[30]],
+            [1, 7, 2, 6]
+        );
         assert_eq!(
             changes,
             [

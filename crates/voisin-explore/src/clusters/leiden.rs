@@ -25,17 +25,27 @@ const NONE: u32 = u32::MAX;
 ///
 /// - `edges`: each once, the lower row first, ascending
 pub(super) fn graph<'a>(n: usize, edges: impl Iterator<Item = &'a Edge> + Clone) -> Edges {
-    Edges::symmetric(n, edges.map(|&(a, b, weight)| (a as u32, b as u32, weight as f32)))
+    Edges::symmetric(
+        n,
+        edges.map(|&(a, b, weight)| (a as u32, b as u32, weight as f32)),
+    )
 }
 
 /// Leiden until it no longer improves, from `start` or from single rows. Groups are numbered by first occurrence.
 ///
 /// - `start`: the group of each row, below the number of rows
-pub(super) fn leiden(edges: &Edges, resolution: f64, seed: u64, start: Option<Vec<usize>>) -> Vec<usize> {
+pub(super) fn leiden(
+    edges: &Edges,
+    resolution: f64,
+    seed: u64,
+    start: Option<Vec<usize>>,
+) -> Vec<usize> {
     let n = edges.len() as u32;
     let whole = Level::of(edges, resolution);
-    let mut labels: Vec<u32> =
-        start.map_or_else(|| (0..n).collect(), |start| start.into_iter().map(|label| label as u32).collect());
+    let mut labels: Vec<u32> = start.map_or_else(
+        || (0..n).collect(),
+        |start| start.into_iter().map(|label| label as u32).collect(),
+    );
     if whole.volumes.iter().any(|&volume| volume > 0.0) {
         let mut random = Random::new(seed);
         let mut best = f64::NEG_INFINITY;
@@ -84,7 +94,11 @@ impl<'a> Level<'a> {
         let volume = |row| edges.row(row).map(|(_, weight)| f64::from(weight)).sum();
         let volumes: Vec<f64> = (0..edges.len()).map(volume).collect();
         let price = resolution / volumes.iter().sum::<f64>();
-        Self { edges: Cow::Borrowed(edges), volumes, price }
+        Self {
+            edges: Cow::Borrowed(edges),
+            volumes,
+            price,
+        }
     }
 
     /// Modularity times the volume of all.
@@ -92,7 +106,10 @@ impl<'a> Level<'a> {
         let (mut inside, mut sums) = (0.0, vec![0.0; labels.len()]);
         for (row, (&label, volume)) in labels.iter().zip(&self.volumes).enumerate() {
             sums[label as usize] += volume;
-            let own = self.edges.row(row).filter(|&(other, _)| labels[other] == label);
+            let own = self
+                .edges
+                .row(row)
+                .filter(|&(other, _)| labels[other] == label);
             inside += own.map(|(_, weight)| f64::from(weight)).sum::<f64>();
         }
         inside - self.price * sums.iter().map(|sum: &f64| sum * sum).sum::<f64>()
@@ -114,13 +131,19 @@ impl<'a> Level<'a> {
         }
         let (level, mut groups) = self.joined(&pieces, count, &groups);
         level.divide(&mut groups, random);
-        labels.iter_mut().zip(pieces).for_each(|(label, piece)| *label = groups[piece as usize]);
+        labels
+            .iter_mut()
+            .zip(pieces)
+            .for_each(|(label, piece)| *label = groups[piece as usize]);
     }
 
     /// Moves rows to the group among their neighbours' that gains most, until none gains; whether any moved.
     fn move_rows(&self, groups: &mut [u32], random: &mut Random) -> bool {
         let mut sums = vec![0.0; groups.len()];
-        groups.iter().zip(&self.volumes).for_each(|(&group, volume)| sums[group as usize] += volume);
+        groups
+            .iter()
+            .zip(&self.volumes)
+            .for_each(|(&group, volume)| sums[group as usize] += volume);
         let mut queue = VecDeque::from(self.order(random));
         let (mut waits, mut ties) = (vec![true; groups.len()], Ties::new(groups.len()));
         let mut any = false;
@@ -128,7 +151,11 @@ impl<'a> Level<'a> {
             let row = row as usize;
             waits[row] = false;
             let (own, volume) = (groups[row], self.volumes[row]);
-            ties.count(self.edges.row(row).map(|(other, weight)| (groups[other], weight)));
+            ties.count(
+                self.edges
+                    .row(row)
+                    .map(|(other, weight)| (groups[other], weight)),
+            );
             sums[own as usize] -= volume;
             let best = ties.best(own, |group| self.price * volume * sums[group as usize]);
             sums[best as usize] += volume;
@@ -156,10 +183,15 @@ impl<'a> Level<'a> {
             if !is_alone[at] {
                 continue;
             }
-            let near = self.edges.row(at).filter(|&(other, _)| groups[other] == groups[at]);
+            let near = self
+                .edges
+                .row(at)
+                .filter(|&(other, _)| groups[other] == groups[at]);
             ties.count(near.map(|(other, weight)| (pieces[other], weight)));
             sums[at] = 0.0;
-            let best = ties.best(own, |piece| self.price * self.volumes[at] * sums[piece as usize]);
+            let best = ties.best(own, |piece| {
+                self.price * self.volumes[at] * sums[piece as usize]
+            });
             sums[best as usize] += self.volumes[at];
             if best != own {
                 pieces[at] = best;
@@ -189,7 +221,14 @@ impl<'a> Level<'a> {
             }
             edges.offsets.push(edges.ends.len());
         }
-        (Level { edges: Cow::Owned(edges), volumes, price: self.price }, of_pieces)
+        (
+            Level {
+                edges: Cow::Owned(edges),
+                volumes,
+                price: self.price,
+            },
+            of_pieces,
+        )
     }
 
     fn order(&self, random: &mut Random) -> Vec<u32> {
@@ -207,7 +246,10 @@ struct Ties {
 
 impl Ties {
     fn new(groups: usize) -> Self {
-        Self { weights: vec![0.0; groups], near: Vec::new() }
+        Self {
+            weights: vec![0.0; groups],
+            near: Vec::new(),
+        }
     }
 
     fn count(&mut self, ties: impl Iterator<Item = (u32, f32)>) {
@@ -222,7 +264,9 @@ impl Ties {
 
     /// What was counted, which is forgotten.
     fn drain(&mut self) -> impl Iterator<Item = (u32, f32)> + '_ {
-        self.near.drain(..).map(|group| (group, std::mem::take(&mut self.weights[group as usize])))
+        self.near
+            .drain(..)
+            .map(|group| (group, std::mem::take(&mut self.weights[group as usize])))
     }
 
     /// The group that gains most, its own where none gains more; what was counted is forgotten.
@@ -250,21 +294,38 @@ mod tests {
     /// Modularity by its definition.
     fn modularity(n: usize, edges: &[Edge], labels: &[usize], resolution: f64) -> f64 {
         let total: f64 = edges.iter().map(|edge| edge.2).sum();
-        let of =
-            |row: usize| edges.iter().filter(move |edge| edge.0 == row || edge.1 == row).map(|edge| edge.2);
-        let inside: f64 =
-            edges.iter().filter(|edge| labels[edge.0] == labels[edge.1]).map(|edge| edge.2).sum();
-        let group = |label| (0..n).filter(|&row| labels[row] == label).flat_map(of).sum::<f64>();
-        let squares: f64 = (0..n).map(|label| (group(label) / (2.0 * total)).powi(2)).sum();
+        let of = |row: usize| {
+            edges
+                .iter()
+                .filter(move |edge| edge.0 == row || edge.1 == row)
+                .map(|edge| edge.2)
+        };
+        let inside: f64 = edges
+            .iter()
+            .filter(|edge| labels[edge.0] == labels[edge.1])
+            .map(|edge| edge.2)
+            .sum();
+        let group = |label| {
+            (0..n)
+                .filter(|&row| labels[row] == label)
+                .flat_map(of)
+                .sum::<f64>()
+        };
+        let squares: f64 = (0..n)
+            .map(|label| (group(label) / (2.0 * total)).powi(2))
+            .sum();
         inside / total - resolution * squares
     }
 
     #[test]
     fn cliques_in_a_ring_are_found_whatever_the_seed() {
         let n = 60;
-        let within = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|&(a, b)| a / 6 == b / 6);
-        let between =
-            (0..10).map(|clique| (clique * 6, (clique * 6 + 9) % n)).map(|(a, b)| (a.min(b), a.max(b)));
+        let within = (0..n)
+            .flat_map(|a| (a + 1..n).map(move |b| (a, b)))
+            .filter(|&(a, b)| a / 6 == b / 6);
+        let between = (0..10)
+            .map(|clique| (clique * 6, (clique * 6 + 9) % n))
+            .map(|(a, b)| (a.min(b), a.max(b)));
         let mut edges: Vec<Edge> = within.chain(between).map(|(a, b)| (a, b, 1.0)).collect();
         edges.sort_by_key(|edge| (edge.0, edge.1));
         let cliques: Vec<usize> = (0..n).map(|row| row / 6).collect();
@@ -284,23 +345,35 @@ mod tests {
             assert_eq!(labels, leiden(&graph, resolution, seed, None));
             let quality = modularity(n, &edges, &labels, resolution);
             assert!(
-                modularity(n, &edges, &leiden(&graph, resolution, 9, Some(labels.clone())), resolution)
-                    >= quality - 1e-9
+                modularity(
+                    n,
+                    &edges,
+                    &leiden(&graph, resolution, 9, Some(labels.clone())),
+                    resolution
+                ) >= quality - 1e-9
             );
             for row in (0..n).step_by(7) {
                 for (other, _) in graph.row(row) {
                     let mut moved = labels.clone();
                     moved[row] = labels[other];
-                    assert!(modularity(n, &edges, &moved, resolution) <= quality + 1e-9, "{row}, {other}");
+                    assert!(
+                        modularity(n, &edges, &moved, resolution) <= quality + 1e-9,
+                        "{row}, {other}"
+                    );
                 }
             }
             let mut sets = super::super::super::union::DisjointSets::new(n);
-            edges.iter().filter(|edge| labels[edge.0] == labels[edge.1]).for_each(|edge| {
-                sets.join(edge.0, edge.1);
-            });
+            edges
+                .iter()
+                .filter(|edge| labels[edge.0] == labels[edge.1])
+                .for_each(|edge| {
+                    sets.join(edge.0, edge.1);
+                });
             let mut root_of = std::collections::HashMap::new();
             assert!(
-                (0..n).all(|row| *root_of.entry(labels[row]).or_insert(sets.find(row)) == sets.find(row))
+                (0..n)
+                    .all(|row| *root_of.entry(labels[row]).or_insert(sets.find(row))
+                        == sets.find(row))
             );
         }
     }
@@ -308,7 +381,10 @@ mod tests {
     #[test]
     fn rows_without_edges_stay_alone() {
         assert_eq!(leiden(&graph(3, [].iter()), 1.0, 0, None), [0, 1, 2]);
-        assert_eq!(leiden(&graph(4, [(1, 2, 1.0)].iter()), 1.0, 0, None), [0, 1, 1, 2]);
+        assert_eq!(
+            leiden(&graph(4, [(1, 2, 1.0)].iter()), 1.0, 0, None),
+            [0, 1, 1, 2]
+        );
         assert_eq!(leiden(&graph(0, [].iter()), 1.0, 0, None), [0; 0]);
     }
 }

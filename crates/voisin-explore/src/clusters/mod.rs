@@ -189,10 +189,19 @@ pub fn cluster(
     same_length("metadata", vectors.nrows(), meta.len())?;
     same_length("neighbour graph", vectors.nrows(), graph.len())?;
     let Some(rows) = rows else {
-        return cluster_rows(vectors, graph, &meta.iter().collect::<Vec<_>>(), options, previous);
+        return cluster_rows(
+            vectors,
+            graph,
+            &meta.iter().collect::<Vec<_>>(),
+            options,
+            previous,
+        );
     };
     if let Some(&bad) = rows.iter().find(|&&row| row >= meta.len()) {
-        return Err(ExploreError::Row { row: bad, rows: meta.len() });
+        return Err(ExploreError::Row {
+            row: bad,
+            rows: meta.len(),
+        });
     }
     let part = vectors.select(Axis(0), rows);
     let part_graph = if rows.len() <= EXACT_SUBSET {
@@ -219,9 +228,15 @@ fn cluster_rows(
     previous: Option<&Identity>,
 ) -> Result<Clustering> {
     let n = meta.len();
-    let min_size = options.min_size.unwrap_or(((n as f64).sqrt() / 5.0).round().clamp(3.0, 20.0) as usize);
+    let min_size = options
+        .min_size
+        .unwrap_or(((n as f64).sqrt() / 5.0).round().clamp(3.0, 20.0) as usize);
     if n < min_size.max(2) {
-        return Err(ExploreError::TooFew { what: "clustering", needed: min_size.max(2), found: n });
+        return Err(ExploreError::TooFew {
+            what: "clustering",
+            needed: min_size.max(2),
+            found: n,
+        });
     }
     let ids: Vec<TrackId> = meta.iter().map(|track| track.id).collect();
     let noise = outliers::strays(graph);
@@ -229,7 +244,9 @@ fn cluster_rows(
     let resolution = previous.and_then(|p| p.resolution);
     let question = question(vectors, &ids, min_size, options);
     let division = match (resolution, &start) {
-        (Some(resolution), Some(groups)) if previous.is_some_and(|p| p.question == Some(question)) => {
+        (Some(resolution), Some(groups))
+            if previous.is_some_and(|p| p.question == Some(question)) =>
+        {
             divide::unchanged(graph, &noise, groups, resolution)
         }
         _ => divide::divide(divide::Divided {
@@ -242,13 +259,19 @@ fn cluster_rows(
             resolution,
         })?,
     };
-    let (assignment, changes, mut identity) = identity::carry_over(&ids, &division.labels, previous);
+    let (assignment, changes, mut identity) =
+        identity::carry_over(&ids, &division.labels, previous);
     identity.resolution = Some(division.resolution);
     identity.question = Some(question);
     let clusters = describe::describe(vectors, meta, &assignment);
     Ok(Clustering {
         clusters,
-        noise: ids.iter().zip(&assignment).filter(|&(_, &id)| id == 0).map(|(&track, _)| track).collect(),
+        noise: ids
+            .iter()
+            .zip(&assignment)
+            .filter(|&(_, &id)| id == 0)
+            .map(|(&track, _)| track)
+            .collect(),
         assignment,
         modularity: division.modularity,
         resolution: division.resolution,
@@ -258,7 +281,12 @@ fn cluster_rows(
 }
 
 /// What a division depends on, as a number that is stored: BLAKE3 of a form that no release changes.
-fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, options: &ClusterOptions) -> u64 {
+fn question(
+    vectors: ArrayView2<'_, f32>,
+    ids: &[TrackId],
+    min_size: usize,
+    options: &ClusterOptions,
+) -> u64 {
     let mut hasher = blake3::Hasher::new();
     let number = |hasher: &mut blake3::Hasher, n: u64| {
         hasher.update(&n.to_le_bytes());
@@ -269,7 +297,12 @@ fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, opti
         // Former releases left most of a small collection out of fine groups.
         hasher.update(b" 2");
     }
-    for n in [options.count.map_or(u64::MAX, |n| n as u64), min_size as u64, options.seed, ids.len() as u64] {
+    for n in [
+        options.count.map_or(u64::MAX, |n| n as u64),
+        min_size as u64,
+        options.seed,
+        ids.len() as u64,
+    ] {
         number(&mut hasher, n);
     }
     ids.iter().for_each(|id| number(&mut hasher, id.0 as u64));
@@ -281,7 +314,12 @@ fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, opti
         hasher.update(&bytes);
     }
     let digest = hasher.finalize();
-    u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
+    u64::from_le_bytes(
+        *digest
+            .as_bytes()
+            .first_chunk()
+            .expect("a digest has 32 bytes"),
+    )
 }
 
 #[cfg(test)]
@@ -295,7 +333,8 @@ mod tests {
             .enumerate()
             .map(|(i, label)| {
                 let mut track = TrackMeta::new(TrackId(i as i64 + 100), format!("{i}.mp3"));
-                track.genres = vec![["rock", "jazz", "folk", "techno", "dub", "opera"][*label].to_owned()];
+                track.genres =
+                    vec![["rock", "jazz", "folk", "techno", "dub", "opera"][*label].to_owned()];
                 track.artist = Some(format!("artist {}", i % 30));
                 track
             })
@@ -307,21 +346,33 @@ mod tests {
         let (vectors, labels) = grouped(6, 40, 32, 0.4, 5);
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
-        let found = cluster(vectors.view(), &graph, &meta, None, &ClusterOptions::default(), None)
-            .expect("240 tracks");
+        let found = cluster(
+            vectors.view(),
+            &graph,
+            &meta,
+            None,
+            &ClusterOptions::default(),
+            None,
+        )
+        .expect("240 tracks");
         assert_eq!(found.clusters.len(), 6);
         // Every cluster is pure; a few tracks at the rim may be noise.
         for cluster in &found.clusters {
             assert_eq!(cluster.genres.len(), 1);
         }
         assert!(found.noise.len() <= 6, "{}", found.noise.len());
-        let mut names: Vec<&str> =
-            found.clusters.iter().map(|c| c.name.split(' ').next().expect("a word")).collect();
+        let mut names: Vec<&str> = found
+            .clusters
+            .iter()
+            .map(|c| c.name.split(' ').next().expect("a word"))
+            .collect();
         names.sort_unstable();
         assert_eq!(names, ["dub", "folk", "jazz", "opera", "rock", "techno"]);
         let first = &found.clusters[0];
         assert!((38..=40).contains(&first.members.len()));
-        assert!((first.genres[0].share - 1.0).abs() < 1e-6 && (first.genres[0].lift - 6.0).abs() < 1e-4);
+        assert!(
+            (first.genres[0].share - 1.0).abs() < 1e-6 && (first.genres[0].lift - 6.0).abs() < 1e-4
+        );
         assert_eq!(first.nearest.len(), 5);
         assert_eq!(found.identity.members.len() + found.noise.len(), 240);
     }
@@ -332,10 +383,16 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
         for count in [2, 3, 7, 12] {
-            let options = ClusterOptions { count: Some(count), seed: 4, ..ClusterOptions::default() };
-            let a = cluster(vectors.view(), &graph, &meta, None, &options, None).expect("300 tracks");
+            let options = ClusterOptions {
+                count: Some(count),
+                seed: 4,
+                ..ClusterOptions::default()
+            };
+            let a =
+                cluster(vectors.view(), &graph, &meta, None, &options, None).expect("300 tracks");
             assert_eq!(a.clusters.len(), count);
-            let b = cluster(vectors.view(), &graph, &meta, None, &options, None).expect("300 tracks");
+            let b =
+                cluster(vectors.view(), &graph, &meta, None, &options, None).expect("300 tracks");
             assert_eq!(a, b);
         }
     }
@@ -352,11 +409,24 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
         let count = |detail| {
-            let options = ClusterOptions { detail, ..ClusterOptions::default() };
-            cluster(vectors.view(), &graph, &meta, None, &options, None).expect("600 tracks").clusters.len()
+            let options = ClusterOptions {
+                detail,
+                ..ClusterOptions::default()
+            };
+            cluster(vectors.view(), &graph, &meta, None, &options, None)
+                .expect("600 tracks")
+                .clusters
+                .len()
         };
-        let counts = [count(Detail::Coarse), count(Detail::Default), count(Detail::Fine)];
-        assert!(counts[0] <= counts[1] && counts[1] < counts[2] && counts[0] + 3 < counts[2], "{counts:?}");
+        let counts = [
+            count(Detail::Coarse),
+            count(Detail::Default),
+            count(Detail::Fine),
+        ];
+        assert!(
+            counts[0] <= counts[1] && counts[1] < counts[2] && counts[0] + 3 < counts[2],
+            "{counts:?}"
+        );
     }
 
     #[test]
@@ -366,14 +436,39 @@ mod tests {
         let old = 570;
         let part = vectors.slice(ndarray::s![..old, ..]);
         let graph = KnnGraph::exact(part, NEIGHBOURS).expect("unit vectors");
-        let first =
-            cluster(part, &graph, &meta[..old], None, &ClusterOptions::default(), None).expect("tracks");
+        let first = cluster(
+            part,
+            &graph,
+            &meta[..old],
+            None,
+            &ClusterOptions::default(),
+            None,
+        )
+        .expect("tracks");
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
-        let options = ClusterOptions { seed: 99, ..ClusterOptions::default() };
-        let second =
-            cluster(vectors.view(), &graph, &meta, None, &options, Some(&first.identity)).expect("tracks");
-        let kept = first.assignment.iter().zip(&second.assignment).filter(|(a, b)| a == b).count();
-        assert!(kept as f64 >= 0.95 * old as f64, "{kept} of {old} kept their id");
+        let options = ClusterOptions {
+            seed: 99,
+            ..ClusterOptions::default()
+        };
+        let second = cluster(
+            vectors.view(),
+            &graph,
+            &meta,
+            None,
+            &options,
+            Some(&first.identity),
+        )
+        .expect("tracks");
+        let kept = first
+            .assignment
+            .iter()
+            .zip(&second.assignment)
+            .filter(|(a, b)| a == b)
+            .count();
+        assert!(
+            kept as f64 >= 0.95 * old as f64,
+            "{kept} of {old} kept their id"
+        );
     }
 
     #[test]
@@ -382,10 +477,23 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
         let rows: Vec<usize> = (0..200).filter(|&i| labels[i] < 2).collect();
-        let found = cluster(vectors.view(), &graph, &meta, Some(&rows), &ClusterOptions::default(), None)
-            .expect("100");
+        let found = cluster(
+            vectors.view(),
+            &graph,
+            &meta,
+            Some(&rows),
+            &ClusterOptions::default(),
+            None,
+        )
+        .expect("100");
         assert_eq!(found.clusters.len(), 2);
-        assert!(found.assignment.iter().zip(&labels).all(|(&id, &label)| (id == 0) == (label >= 2)));
+        assert!(
+            found
+                .assignment
+                .iter()
+                .zip(&labels)
+                .all(|(&id, &label)| (id == 0) == (label >= 2))
+        );
     }
 
     /// Stored: if it changed, every library would be divided anew once.
@@ -396,24 +504,46 @@ mod tests {
         let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
         let ids = [TrackId(3), TrackId(9)];
         let asked = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
-        let plain = ClusterOptions { seed: 7, ..ClusterOptions::default() };
+        let plain = ClusterOptions {
+            seed: 7,
+            ..ClusterOptions::default()
+        };
         assert_eq!(asked(&plain), QUESTION);
         for other in [
-            ClusterOptions { detail: Detail::Fine, ..plain.clone() },
-            ClusterOptions { count: Some(4), ..plain.clone() },
-            ClusterOptions { seed: 8, ..plain.clone() },
+            ClusterOptions {
+                detail: Detail::Fine,
+                ..plain.clone()
+            },
+            ClusterOptions {
+                count: Some(4),
+                ..plain.clone()
+            },
+            ClusterOptions {
+                seed: 8,
+                ..plain.clone()
+            },
         ] {
             assert_ne!(asked(&other), QUESTION);
         }
         assert_ne!(question(vectors.view(), &ids, 4, &plain), QUESTION);
-        assert_ne!(question(vectors.view(), &[TrackId(3), TrackId(8)], 3, &plain), QUESTION);
+        assert_ne!(
+            question(vectors.view(), &[TrackId(3), TrackId(8)], 3, &plain),
+            QUESTION
+        );
     }
 
     #[test]
     fn too_few_tracks_is_an_error() {
         let (vectors, labels) = grouped(1, 2, 4, 0.1, 1);
         let graph = KnnGraph::exact(vectors.view(), 1).expect("unit vectors");
-        let error = cluster(vectors.view(), &graph, &metas(&labels), None, &ClusterOptions::default(), None);
+        let error = cluster(
+            vectors.view(),
+            &graph,
+            &metas(&labels),
+            None,
+            &ClusterOptions::default(),
+            None,
+        );
         assert_eq!(
             error.expect_err("two tracks").to_string(),
             "clustering needs at least 3 tracks, found 2: add more music"

@@ -30,56 +30,95 @@ const WORTH_A_CHANGE: f64 = 0.05;
 ///
 /// - `edges`: of the whole graph; `noise`: rows left out
 /// - `previous`: the resolution of the previous clustering, kept where it is nearly as good
-pub(super) fn stable_resolution(edges: &[Edge], noise: &[bool], seed: u64, previous: Option<f64>) -> f64 {
+pub(super) fn stable_resolution(
+    edges: &[Edge],
+    noise: &[bool],
+    seed: u64,
+    previous: Option<f64>,
+) -> f64 {
     let rows: Vec<usize> = (0..noise.len()).filter(|&row| !noise[row]).collect();
     if rows.len() > MOST_TRACKS || rows.len() < 10 {
         return USUAL;
     }
     let mut candidates = RESOLUTIONS.to_vec();
     candidates.extend(previous.filter(|previous| {
-        (0.01..=100.0).contains(previous) && RESOLUTIONS.iter().all(|known| (known - previous).abs() > 1e-9)
+        (0.01..=100.0).contains(previous)
+            && RESOLUTIONS
+                .iter()
+                .all(|known| (known - previous).abs() > 1e-9)
     }));
-    let many = if rows.len() <= SMALL { PARTS } else { PARTS / 2 };
+    let many = if rows.len() <= SMALL {
+        PARTS
+    } else {
+        PARTS / 2
+    };
     let parts: Vec<Vec<bool>> = (0..many as u64)
         .map(|part| {
             let mut order = rows.clone();
             Random::stream(seed, part).shuffle(&mut order);
             let mut kept = vec![false; noise.len()];
-            order[..(rows.len() as f64 * SHARE) as usize].iter().for_each(|&row| kept[row] = true);
+            order[..(rows.len() as f64 * SHARE) as usize]
+                .iter()
+                .for_each(|&row| kept[row] = true);
             kept
         })
         .collect();
     let of_part = |kept: &Vec<bool>| {
-        leiden::graph(noise.len(), edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]))
+        leiden::graph(
+            noise.len(),
+            edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]),
+        )
     };
     let graphs: Vec<Edges> = parts.par_iter().map(of_part).collect();
-    let tasks: Vec<(f64, usize)> =
-        candidates.iter().flat_map(|&resolution| (0..many).map(move |part| (resolution, part))).collect();
+    let tasks: Vec<(f64, usize)> = candidates
+        .iter()
+        .flat_map(|&resolution| (0..many).map(move |part| (resolution, part)))
+        .collect();
     let divided: Vec<Vec<usize>> = tasks
         .par_iter()
-        .map(|&(resolution, part)| leiden(&graphs[part], resolution, seed.wrapping_add(part as u64), None))
+        .map(|&(resolution, part)| {
+            leiden(
+                &graphs[part],
+                resolution,
+                seed.wrapping_add(part as u64),
+                None,
+            )
+        })
         .collect();
     let agreement: Vec<f64> = divided
         .chunks(many)
         .map(|of_resolution| {
-            let pairs: Vec<(usize, usize)> = (0..many).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+            let pairs: Vec<(usize, usize)> = (0..many)
+                .flat_map(|a| (0..a).map(move |b| (a, b)))
+                .collect();
             let scores: Vec<f64> = pairs
                 .par_iter()
                 .map(|&(a, b)| {
                     let common = || rows.iter().filter(|&&row| parts[a][row] && parts[b][row]);
-                    let labels =
-                        |of: usize| common().map(|&row| of_resolution[of][row] as u32).collect::<Vec<_>>();
+                    let labels = |of: usize| {
+                        common()
+                            .map(|&row| of_resolution[of][row] as u32)
+                            .collect::<Vec<_>>()
+                    };
                     let (a, b) = (labels(a), labels(b));
                     // One group of everything is always found again, and says nothing.
                     let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
-                    if several(&a) && several(&b) { adjusted_rand_index(&a, &b) } else { 0.0 }
+                    if several(&a) && several(&b) {
+                        adjusted_rand_index(&a, &b)
+                    } else {
+                        0.0
+                    }
                 })
                 .collect();
             scores.iter().sum::<f64>() / scores.len() as f64
         })
         .collect();
     let best = (0..candidates.len())
-        .max_by(|&a, &b| agreement[a].total_cmp(&agreement[b]).then(candidates[b].total_cmp(&candidates[a])))
+        .max_by(|&a, &b| {
+            agreement[a]
+                .total_cmp(&agreement[b])
+                .then(candidates[b].total_cmp(&candidates[a]))
+        })
         .expect("there are candidates");
     let kept = previous.and_then(|previous| {
         (0..candidates.len())

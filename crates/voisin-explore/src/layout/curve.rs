@@ -9,11 +9,23 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
     let points: Vec<(f64, f64)> = (0..300)
         .map(|i| {
             let x = 3.0 * f64::from(i) / 299.0;
-            (x, if x < min_dist { 1.0 } else { (min_dist - x).exp() })
+            (
+                x,
+                if x < min_dist {
+                    1.0
+                } else {
+                    (min_dist - x).exp()
+                },
+            )
         })
         .collect();
     let model = |a: f64, b: f64, x: f64| 1.0 / (1.0 + a * x.powf(2.0 * b));
-    let error = |a: f64, b: f64| points.iter().map(|&(x, y)| (model(a, b, x) - y).powi(2)).sum::<f64>();
+    let error = |a: f64, b: f64| {
+        points
+            .iter()
+            .map(|&(x, y)| (model(a, b, x) - y).powi(2))
+            .sum::<f64>()
+    };
     let (mut a, mut b) = (1.0, 1.0);
     for _ in 0..200 {
         let (mut aa, mut ab, mut bb, mut ra, mut rb) = (1e-12, 0.0, 1e-12, 0.0, 0.0);
@@ -29,7 +41,10 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
             rb += db * (y - f);
         }
         let determinant = aa * bb - ab * ab;
-        let (step_a, step_b) = ((bb * ra - ab * rb) / determinant, (aa * rb - ab * ra) / determinant);
+        let (step_a, step_b) = (
+            (bb * ra - ab * rb) / determinant,
+            (aa * rb - ab * ra) / determinant,
+        );
         let before = error(a, b);
         let better = (0..20).map(|halving| 0.5_f64.powi(halving)).find(|scale| {
             let (a, b) = (a + scale * step_a, b + scale * step_b);
@@ -49,9 +64,15 @@ mod tests {
     #[test]
     fn agrees_with_umap_learn() {
         // umap-learn 0.5.12: umap.umap_.find_ab_params(1.0, min_dist)
-        for (min_dist, a, b) in [(0.1, 1.576_943_5, 0.895_060_9), (0.5, 0.583_030_2, 1.334_166_9)] {
+        for (min_dist, a, b) in [
+            (0.1, 1.576_943_5, 0.895_060_9),
+            (0.5, 0.583_030_2, 1.334_166_9),
+        ] {
             let (found_a, found_b) = fit(min_dist);
-            assert!((found_a - a).abs() < 1e-3 && (found_b - b).abs() < 1e-3, "{found_a} {found_b}");
+            assert!(
+                (found_a - a).abs() < 1e-3 && (found_b - b).abs() < 1e-3,
+                "{found_a} {found_b}"
+            );
         }
     }
 }

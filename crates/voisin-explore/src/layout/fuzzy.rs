@@ -13,16 +13,26 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
     let mut distances: Vec<f32> = Vec::with_capacity(graph.k);
     for i in 0..n {
         distances.clear();
-        distances.extend(graph.row(i).map(|(_, similarity)| (1.0 - similarity).max(0.0)));
+        distances.extend(
+            graph
+                .row(i)
+                .map(|(_, similarity)| (1.0 - similarity).max(0.0)),
+        );
         let (nearest, width) = smooth(&distances);
         directed.extend(graph.row(i).zip(&distances).map(|((j, _), &d)| {
-            let strength = if d <= nearest { 1.0 } else { (-(d - nearest) / width).exp() };
+            let strength = if d <= nearest {
+                1.0
+            } else {
+                (-(d - nearest) / width).exp()
+            };
             (i as u32, j as u32, strength)
         }));
     }
     // Both directions next to each other: (low, high, strength as seen from low or high).
-    let mut pairs: Vec<(u32, u32, f32)> =
-        directed.into_iter().map(|(i, j, w)| (i.min(j), i.max(j), w)).collect();
+    let mut pairs: Vec<(u32, u32, f32)> = directed
+        .into_iter()
+        .map(|(i, j, w)| (i.min(j), i.max(j), w))
+        .collect();
     pairs.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
     let mut union: Vec<(u32, u32, f32)> = Vec::with_capacity(pairs.len());
     for (a, b, w) in pairs {
@@ -42,8 +52,16 @@ fn smooth(distances: &[f32]) -> (f32, f32) {
     let nearest = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
     let (mut low, mut high, mut width) = (0.0_f32, f32::INFINITY, 1.0_f32);
     for _ in 0..64 {
-        let sum: f32 =
-            distances.iter().map(|&d| if d <= nearest { 1.0 } else { (-(d - nearest) / width).exp() }).sum();
+        let sum: f32 = distances
+            .iter()
+            .map(|&d| {
+                if d <= nearest {
+                    1.0
+                } else {
+                    (-(d - nearest) / width).exp()
+                }
+            })
+            .sum();
         if (sum - target).abs() < 1e-5 {
             break;
         }
@@ -52,7 +70,11 @@ fn smooth(distances: &[f32]) -> (f32, f32) {
             width = f32::midpoint(low, high);
         } else {
             low = width;
-            width = if high.is_infinite() { width * 2.0 } else { f32::midpoint(low, high) };
+            width = if high.is_infinite() {
+                width * 2.0
+            } else {
+                f32::midpoint(low, high)
+            };
         }
     }
     let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
@@ -68,7 +90,10 @@ mod tests {
     fn strengths_sum_to_the_logarithm_of_k() {
         let distances = [0.1, 0.2, 0.25, 0.3, 0.5, 0.9, 1.0];
         let (nearest, width) = smooth(&distances);
-        let sum: f32 = distances.iter().map(|d| (-(d - nearest).max(0.0) / width).exp()).sum();
+        let sum: f32 = distances
+            .iter()
+            .map(|d| (-(d - nearest).max(0.0) / width).exp())
+            .sum();
         assert!((nearest - 0.1).abs() < 1e-7 && (sum - 3.0).abs() < 1e-4);
     }
 
@@ -81,7 +106,11 @@ mod tests {
             assert!(row.windows(2).all(|pair| pair[0].0 < pair[1].0));
             for (j, w) in row {
                 assert!(w > 0.0 && w <= 1.0);
-                assert!(edges.row(j).any(|(back, same)| back == i && (same - w).abs() < 1e-7));
+                assert!(
+                    edges
+                        .row(j)
+                        .any(|(back, same)| back == i && (same - w).abs() < 1e-7)
+                );
             }
         }
     }

@@ -45,7 +45,12 @@ pub struct LayoutOptions {
 
 impl Default for LayoutOptions {
     fn default() -> Self {
-        Self { seed: 0, min_dist: 0.1, epochs: None, negative_samples: 5 }
+        Self {
+            seed: 0,
+            min_dist: 0.1,
+            epochs: None,
+            negative_samples: 5,
+        }
     }
 }
 
@@ -101,9 +106,15 @@ fn by_part(
     Random::stream(options.seed, PART).shuffle(&mut rows);
     rows.truncate(most);
     rows.sort_unstable();
-    let part = layout(vectors.select(Axis(0), &rows).view(), &graph.thinned(vectors, &rows), options)?;
+    let part = layout(
+        vectors.select(Axis(0), &rows).view(),
+        &graph.thinned(vectors, &rows),
+        options,
+    )?;
     let mut known = vec![None; graph.len()];
-    rows.iter().zip(part.rows()).for_each(|(&row, at)| known[row] = Some([at[0], at[1]]));
+    rows.iter()
+        .zip(part.rows())
+        .for_each(|(&row, at)| known[row] = Some([at[0], at[1]]));
     place_new(graph, &known, options)
 }
 
@@ -123,10 +134,16 @@ pub fn place_new(
     let mut positions = start::among_known(&edges, known, options.seed);
     let many = moving.iter().filter(|&&moves| moves).count();
     if many > 0 && graph.len() > 2 {
-        let epochs = if many > LAID_OUT { FEW_EPOCHS } else { options.epochs(graph.len()) / 3 };
+        let epochs = if many > LAID_OUT {
+            FEW_EPOCHS
+        } else {
+            options.epochs(graph.len()) / 3
+        };
         optimise::optimise(&mut positions, &edges, &moving, epochs, options);
     }
-    Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| positions[i][d]))
+    Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| {
+        positions[i][d]
+    }))
 }
 
 #[cfg(test)]
@@ -148,19 +165,30 @@ mod tests {
                 })
                 .expect("more than one")
         };
-        (0..labels.len()).filter(|&i| labels[nearest(i)] == labels[i]).count() as f32 / labels.len() as f32
+        (0..labels.len())
+            .filter(|&i| labels[nearest(i)] == labels[i])
+            .count() as f32
+            / labels.len() as f32
     }
 
     #[test]
     fn groups_stay_together_and_a_seed_gives_one_map() {
         let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let options = LayoutOptions { seed: 7, ..LayoutOptions::default() };
+        let options = LayoutOptions {
+            seed: 7,
+            ..LayoutOptions::default()
+        };
         let a = layout(vectors.view(), &graph, &options).expect("same rows");
         assert!(a.iter().all(|x| x.is_finite()));
         assert!(spread_of(&a, &labels) > 0.97);
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
-        let b = one_thread.install(|| layout(vectors.view(), &graph, &options)).expect("same rows");
+        let one_thread = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .expect("a pool");
+        let b = one_thread
+            .install(|| layout(vectors.view(), &graph, &options))
+            .expect("same rows");
         assert_eq!(a, b);
     }
 
@@ -171,9 +199,13 @@ mod tests {
         let options = LayoutOptions::default();
         let whole = layout(vectors.view(), &graph, &options).expect("same rows");
         let part = by_part(300, vectors.view(), &graph, &options).expect("same rows");
-        let measure = |map: &Array2<f32>| quality(vectors.view(), map.view(), 15, 1000).expect("1000 rows");
+        let measure =
+            |map: &Array2<f32>| quality(vectors.view(), map.view(), 15, 1000).expect("1000 rows");
         let (whole, quality) = (measure(&whole), measure(&part));
-        assert!(quality.trustworthiness > whole.trustworthiness - 0.02, "{whole:?} {quality:?}");
+        assert!(
+            quality.trustworthiness > whole.trustworthiness - 0.02,
+            "{whole:?} {quality:?}"
+        );
         assert!(spread_of(&part, &labels) > 0.97);
     }
 
@@ -183,11 +215,16 @@ mod tests {
         let old = 270;
         let part = vectors.slice(ndarray::s![..old, ..]);
         let options = LayoutOptions::default();
-        let before =
-            layout(part, &KnnGraph::exact(part, 15).expect("unit vectors"), &options).expect("same rows");
+        let before = layout(
+            part,
+            &KnnGraph::exact(part, 15).expect("unit vectors"),
+            &options,
+        )
+        .expect("same rows");
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let known: Vec<Option<[f32; 2]>> =
-            (0..300).map(|i| (i < old).then(|| [before[[i, 0]], before[[i, 1]]])).collect();
+        let known: Vec<Option<[f32; 2]>> = (0..300)
+            .map(|i| (i < old).then(|| [before[[i, 0]], before[[i, 1]]]))
+            .collect();
         let after = place_new(&graph, &known, &options).expect("same rows");
         assert_eq!(after.slice(ndarray::s![..old, ..]), before);
         assert!(spread_of(&after, &labels) > 0.97);

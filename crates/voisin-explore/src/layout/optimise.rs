@@ -33,7 +33,11 @@ pub(super) fn optimise(
     let mut random = Random::new(options.seed);
     let heads: Vec<usize> = (0..n).filter(|&i| moving[i]).collect();
     let mut group = Group::new(Forces::new(a, b), n, options.negative_samples);
-    let rates: Vec<f32> = edges.weights.iter().map(|weight| weight / strongest).collect();
+    let rates: Vec<f32> = edges
+        .weights
+        .iter()
+        .map(|weight| weight / strongest)
+        .collect();
     // Of each edge how often it was sampled.
     let mut counts = vec![0_u32; rates.len()];
     let (mut due, mut samples) = (Vec::new(), Vec::new());
@@ -90,11 +94,25 @@ const TOGETHER: usize = 8;
 impl Group {
     fn new(forces: Forces, rows: usize, negative: usize) -> Self {
         let (heads, samples) = (Vec::with_capacity(TOGETHER), Vec::new());
-        Self { forces, negative, heads, samples, number: 1, marks: vec![0; rows] }
+        Self {
+            forces,
+            negative,
+            heads,
+            samples,
+            number: 1,
+            marks: vec![0; rows],
+        }
     }
 
     /// Takes a row in, after the others were moved where it has to do with one of them.
-    fn add(&mut self, row: usize, samples: &[u32], positions: &mut [[f32; 2]], moving: &[bool], step: f32) {
+    fn add(
+        &mut self,
+        row: usize,
+        samples: &[u32],
+        positions: &mut [[f32; 2]],
+        moving: &[bool],
+        step: f32,
+    ) {
         if self.heads.len() == TOGETHER || !self.mark(row, samples, moving) {
             self.run(positions, moving, step);
             self.mark(row, samples, moving);
@@ -126,7 +144,12 @@ impl Group {
     /// Moves all rows that were taken in.
     fn run(&mut self, positions: &mut [[f32; 2]], moving: &[bool], step: f32) {
         let every = self.negative + 1;
-        let ends = self.heads.iter().skip(1).map(|head| head.1).chain([self.samples.len()]);
+        let ends = self
+            .heads
+            .iter()
+            .skip(1)
+            .map(|head| head.1)
+            .chain([self.samples.len()]);
         let mut lanes: Vec<(usize, [f32; 2], &[u32])> = (self.heads.iter().zip(ends))
             .map(|(&(row, begin), end)| (row, positions[row], &self.samples[begin..end]))
             .collect();
@@ -140,7 +163,10 @@ impl Group {
                 let j = samples[first] as usize;
                 let (dx, dy, squared) = difference(*at, positions[j]);
                 let force = self.forces.attract(squared);
-                let (x, y) = (step * (force * dx).clamp(-CLIP, CLIP), step * (force * dy).clamp(-CLIP, CLIP));
+                let (x, y) = (
+                    step * (force * dx).clamp(-CLIP, CLIP),
+                    step * (force * dy).clamp(-CLIP, CLIP),
+                );
                 *at = [at[0] + x, at[1] + y];
                 if moving[j] {
                     positions[j][0] -= x;
@@ -194,7 +220,12 @@ const LAST: u32 = (127 + 16) << 23;
 
 impl Forces {
     fn new(a: f32, b: f32) -> Self {
-        let mut forces = Self { a, b, attract: Vec::new(), repel: Vec::new() };
+        let mut forces = Self {
+            a,
+            b,
+            attract: Vec::new(),
+            repel: Vec::new(),
+        };
         for entry in 0..=(LAST - FIRST) >> (23 - FINE) {
             let squared = f32::from_bits(FIRST + (entry << (23 - FINE)));
             forces.attract.push(forces.exact_attract(squared));
@@ -259,7 +290,10 @@ mod tests {
         epochs: usize,
         options: &LayoutOptions,
     ) {
-        let (n, strongest) = (positions.len(), edges.weights.iter().copied().fold(0.0, f32::max));
+        let (n, strongest) = (
+            positions.len(),
+            edges.weights.iter().copied().fold(0.0, f32::max),
+        );
         let (a, b) = curve::fit(options.min_dist);
         let (forces, mut random) = (Forces::new(a, b), Random::new(options.seed));
         for epoch in 0..epochs {
@@ -283,8 +317,10 @@ mod tests {
                         if j != i {
                             let (dx, dy, squared) = difference(positions[i], positions[j]);
                             let force = forces.repel(squared);
-                            positions[i] =
-                                [positions[i][0] + moved(force, dx), positions[i][1] + moved(force, dy)];
+                            positions[i] = [
+                                positions[i][0] + moved(force, dx),
+                                positions[i][1] + moved(force, dy),
+                            ];
                         }
                     }
                 }
@@ -296,11 +332,17 @@ mod tests {
     fn rows_that_are_moved_side_by_side_move_as_one_after_the_other() {
         for (n, epochs, still) in [(2, 30, 0), (40, 30, 0), (3000, 6, 0), (3000, 6, 7)] {
             let vectors = unit_vectors(n, 8, 5);
-            let edges = fuzzy(&KnnGraph::exact(vectors.view(), 15.min(n - 1)).expect("unit vectors"));
+            let edges =
+                fuzzy(&KnnGraph::exact(vectors.view(), 15.min(n - 1)).expect("unit vectors"));
             let mut random = Random::new(3);
-            let start: Vec<[f32; 2]> = (0..n).map(|_| [20.0 * random.f32(), 20.0 * random.f32()]).collect();
+            let start: Vec<[f32; 2]> = (0..n)
+                .map(|_| [20.0 * random.f32(), 20.0 * random.f32()])
+                .collect();
             let moving: Vec<bool> = (0..n).map(|i| still == 0 || i % still == 0).collect();
-            let options = LayoutOptions { seed: 9, ..LayoutOptions::default() };
+            let options = LayoutOptions {
+                seed: 9,
+                ..LayoutOptions::default()
+            };
             let (mut a, mut b) = (start.clone(), start.clone());
             optimise(&mut a, &edges, &moving, epochs, &options);
             plain(&mut b, &edges, &moving, epochs, &options);
@@ -319,6 +361,9 @@ mod tests {
             assert!((forces.attract(squared) - attract).abs() <= 3e-4 * attract.abs());
             assert!((forces.repel(squared) - repel).abs() <= 3e-4 * repel.abs());
         }
-        assert!(forces.attract(0.0).abs() < f32::MIN_POSITIVE && forces.repel(0.0).abs() < f32::MIN_POSITIVE);
+        assert!(
+            forces.attract(0.0).abs() < f32::MIN_POSITIVE
+                && forces.repel(0.0).abs() < f32::MIN_POSITIVE
+        );
     }
 }

@@ -32,7 +32,11 @@ pub fn quality(
     let n = vectors.nrows();
     same_length("positions", n, positions.nrows())?;
     if n < 2 * k + 2 || k == 0 || sample == 0 {
-        return Err(ExploreError::TooFew { what: "measuring a layout", needed: 2 * k + 2, found: n });
+        return Err(ExploreError::TooFew {
+            what: "measuring a layout",
+            needed: 2 * k + 2,
+            found: n,
+        });
     }
     let rows: Vec<usize> = (0..n).step_by(n.div_ceil(sample)).collect();
     let (penalty, kept) = rows
@@ -47,18 +51,27 @@ pub fn quality(
                 .collect();
             let mut order: Vec<u32> = (0..n as u32).filter(|&j| j as usize != i).collect();
             order.select_nth_unstable_by(k - 1, |&a, &b| {
-                on_map[a as usize].total_cmp(&on_map[b as usize]).then(a.cmp(&b))
+                on_map[a as usize]
+                    .total_cmp(&on_map[b as usize])
+                    .then(a.cmp(&b))
             });
-            order[..k].iter().fold((0_u64, 0_u64), |(penalty, kept), &j| {
-                let own = similarities[j as usize];
-                // Rank among the others by similarity; ties go by row.
-                let rank = 1
-                    + (0..n)
-                        .filter(|&l| l != i && l != j as usize)
-                        .filter(|&l| similarities[l] > own || (similarities[l] >= own && l < j as usize))
-                        .count() as u64;
-                (penalty + rank.saturating_sub(k as u64), kept + u64::from(rank <= k as u64))
-            })
+            order[..k]
+                .iter()
+                .fold((0_u64, 0_u64), |(penalty, kept), &j| {
+                    let own = similarities[j as usize];
+                    // Rank among the others by similarity; ties go by row.
+                    let rank = 1
+                        + (0..n)
+                            .filter(|&l| l != i && l != j as usize)
+                            .filter(|&l| {
+                                similarities[l] > own || (similarities[l] >= own && l < j as usize)
+                            })
+                            .count() as u64;
+                    (
+                        penalty + rank.saturating_sub(k as u64),
+                        kept + u64::from(rank <= k as u64),
+                    )
+                })
         })
         .reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let (m, n, k_f) = (rows.len() as f64, n as f64, k as f64);
@@ -79,7 +92,10 @@ mod tests {
     fn a_copy_is_perfect_and_a_shuffle_is_not() {
         let vectors = unit_vectors(100, 2, 8);
         let perfect = quality(vectors.view(), vectors.view(), 5, 100).expect("100 rows");
-        assert!((perfect.trustworthiness - 1.0).abs() < 1e-12 && (perfect.preservation - 1.0).abs() < 0.02);
+        assert!(
+            (perfect.trustworthiness - 1.0).abs() < 1e-12
+                && (perfect.preservation - 1.0).abs() < 0.02
+        );
         let other = unit_vectors(100, 2, 9);
         let shuffled = quality(vectors.view(), other.view(), 5, 100).expect("100 rows");
         assert!(shuffled.trustworthiness < 0.6 && shuffled.preservation < 0.15);

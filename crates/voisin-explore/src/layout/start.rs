@@ -25,7 +25,11 @@ pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> V
                     total += w;
                 }
                 let here = positions[i];
-                if total > 0.0 { [0, 1].map(|d| f32::midpoint(here[d], sum[d] / total)) } else { here }
+                if total > 0.0 {
+                    [0, 1].map(|d| f32::midpoint(here[d], sum[d] / total))
+                } else {
+                    here
+                }
             })
             .collect();
     }
@@ -37,9 +41,18 @@ pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> V
 fn principal(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<[f32; 2]> {
     let axes = principal_axes(vectors, seed);
     let mean = vectors.mean_axis(ndarray::Axis(0));
-    let offset: Vec<f32> = axes.iter().map(|axis| mean.as_ref().map_or(0.0, |mean| axis.dot(mean))).collect();
-    let score = |row: usize, c: usize| axes.get(c).map_or(0.0, |axis| vectors.row(row).dot(axis) - offset[c]);
-    (0..vectors.nrows()).into_par_iter().map(|row| [score(row, 0), score(row, 1)]).collect()
+    let offset: Vec<f32> = axes
+        .iter()
+        .map(|axis| mean.as_ref().map_or(0.0, |mean| axis.dot(mean)))
+        .collect();
+    let score = |row: usize, c: usize| {
+        axes.get(c)
+            .map_or(0.0, |axis| vectors.row(row).dot(axis) - offset[c])
+    };
+    (0..vectors.nrows())
+        .into_par_iter()
+        .map(|row| [score(row, 0), score(row, 1)])
+        .collect()
 }
 
 /// The two directions in which rows vary most, the first first, of length 1: by power iteration on the covariance of at
@@ -80,7 +93,13 @@ pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32
         let norm = axis.dot(&axis).sqrt().max(1e-20);
         axis /= norm;
         // A sign that does not depend on the seed: the largest coordinate is positive.
-        if axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0) < 0.0 {
+        if axis
+            .iter()
+            .copied()
+            .max_by(|a, b| a.abs().total_cmp(&b.abs()))
+            .unwrap_or(0.0)
+            < 0.0
+        {
             axis = -axis;
         }
         axes.push(axis);
@@ -92,11 +111,20 @@ pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32
 fn scale(positions: &mut [[f32; 2]], seed: u64) {
     let mut rng = Random::new(seed ^ 0x5eed);
     for d in 0..2 {
-        let mean = positions.iter().map(|p| f64::from(p[d])).sum::<f64>() / positions.len().max(1) as f64;
-        let most = positions.iter().map(|p| (f64::from(p[d]) - mean).abs()).fold(0.0, f64::max);
-        let factor = if most > 0.0 { f64::from(EXTENT) / most } else { 0.0 };
+        let mean =
+            positions.iter().map(|p| f64::from(p[d])).sum::<f64>() / positions.len().max(1) as f64;
+        let most = positions
+            .iter()
+            .map(|p| (f64::from(p[d]) - mean).abs())
+            .fold(0.0, f64::max);
+        let factor = if most > 0.0 {
+            f64::from(EXTENT) / most
+        } else {
+            0.0
+        };
         for position in positions.iter_mut() {
-            position[d] = ((f64::from(position[d]) - mean) * factor) as f32 + 1e-2 * (rng.f32() - 0.5);
+            position[d] =
+                ((f64::from(position[d]) - mean) * factor) as f32 + 1e-2 * (rng.f32() - 0.5);
         }
     }
 }
@@ -129,7 +157,8 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
         }
     }
     let middle = |d: usize| {
-        known.iter().flatten().map(|p| p[d]).sum::<f32>() / known.iter().flatten().count().max(1) as f32
+        known.iter().flatten().map(|p| p[d]).sum::<f32>()
+            / known.iter().flatten().count().max(1) as f32
     };
     let below = known.iter().flatten().map(|p| p[1]).fold(0.0, f32::min) - 1.0;
     let centre = middle(0);
@@ -147,7 +176,12 @@ mod tests {
     fn axes_are_those_of_the_largest_variance() {
         let rows = Array2::from_shape_fn((60, 4), |(row, at)| {
             let turn = row as f32 * 0.7;
-            [5.0 * turn.sin(), 0.1 * (3.1 * turn).cos(), 2.0 * (1.7 * turn).cos(), 0.0][at]
+            [
+                5.0 * turn.sin(),
+                0.1 * (3.1 * turn).cos(),
+                2.0 * (1.7 * turn).cos(),
+                0.0,
+            ][at]
         });
         let axes = principal_axes(rows.view(), 1);
         assert!(axes[0][0] > 0.99 && axes[1][2] > 0.99, "{axes:?}");

@@ -80,16 +80,30 @@ impl ColourBy {
                 .collect()
         };
         match self {
-            Self::Genre => of(|track| track.genres.iter().map(String::as_str).find(|g| !g.trim().is_empty())),
+            Self::Genre => of(|track| {
+                track
+                    .genres
+                    .iter()
+                    .map(String::as_str)
+                    .find(|g| !g.trim().is_empty())
+            }),
             Self::Predicted => of(|track| track.predicted_genre.as_deref()),
-            Self::Cluster => data.cluster_names().into_iter().map(|name| name.map(str::to_owned)).collect(),
+            Self::Cluster => data
+                .cluster_names()
+                .into_iter()
+                .map(|name| name.map(str::to_owned))
+                .collect(),
             Self::Word => of(|track| track.tags.first().map(String::as_str)),
             Self::Artist => of(|track| track.artist.as_deref()),
-            Self::Year => data.meta.iter().map(|track| track.year.map(|year| year.to_string())).collect(),
+            Self::Year => data
+                .meta
+                .iter()
+                .map(|track| track.year.map(|year| year.to_string()))
+                .collect(),
             Self::Folder => folders(data.meta),
-            Self::Agreement => {
-                of(|track| agreement(track).map(|agrees| if agrees { AGREEMENT[0] } else { AGREEMENT[1] }))
-            }
+            Self::Agreement => of(|track| {
+                agreement(track).map(|agrees| if agrees { AGREEMENT[0] } else { AGREEMENT[1] })
+            }),
         }
     }
 }
@@ -98,11 +112,14 @@ impl std::str::FromStr for ColourBy {
     type Err = ExploreError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|way| way.name() == text).ok_or_else(|| ExploreError::Parameter {
-            name: "colour",
-            found: text.to_owned(),
-            expected: "genre, predicted, cluster, word, artist, year, folder or agreement",
-        })
+        Self::ALL
+            .into_iter()
+            .find(|way| way.name() == text)
+            .ok_or_else(|| ExploreError::Parameter {
+                name: "colour",
+                found: text.to_owned(),
+                expected: "genre, predicted, cluster, word, artist, year, folder or agreement",
+            })
     }
 }
 
@@ -111,9 +128,17 @@ pub(super) const AGREEMENT: [&str; 2] = ["agree", "differ"];
 
 /// Whether the predicted genre is one of the tags'; `None` where either is missing.
 pub(super) fn agreement(track: &TrackMeta) -> Option<bool> {
-    let predicted = track.predicted_genre.as_deref().map(str::trim).filter(|genre| !genre.is_empty())?;
+    let predicted = track
+        .predicted_genre
+        .as_deref()
+        .map(str::trim)
+        .filter(|genre| !genre.is_empty())?;
     let predicted = predicted.to_lowercase();
-    let mut tags = track.genres.iter().map(|genre| genre.trim().to_lowercase()).filter(|g| !g.is_empty());
+    let mut tags = track
+        .genres
+        .iter()
+        .map(|genre| genre.trim().to_lowercase())
+        .filter(|g| !g.is_empty());
     let first = tags.next()?;
     Some(first == predicted || tags.any(|genre| genre == predicted))
 }
@@ -123,13 +148,30 @@ pub(super) fn agreement(track: &TrackMeta) -> Option<bool> {
 pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
     let parts: Vec<Vec<&str>> = meta
         .iter()
-        .map(|track| track.folder().split(['/', '\\']).filter(|part| !part.is_empty()).collect())
+        .map(|track| {
+            track
+                .folder()
+                .split(['/', '\\'])
+                .filter(|part| !part.is_empty())
+                .collect()
+        })
         .collect();
-    let Some(first) = parts.first() else { return Vec::new() };
+    let Some(first) = parts.first() else {
+        return Vec::new();
+    };
     let shared = parts.iter().fold(first.len(), |shared, path| {
-        first.iter().zip(path).take(shared).take_while(|(a, b)| a == b).count()
+        first
+            .iter()
+            .zip(path)
+            .take(shared)
+            .take_while(|(a, b)| a == b)
+            .count()
     });
-    let deepest = parts.iter().map(|path| path.len() - shared).max().unwrap_or_default();
+    let deepest = parts
+        .iter()
+        .map(|path| path.len() - shared)
+        .max()
+        .unwrap_or_default();
     let cut = |levels: usize| -> Vec<Option<String>> {
         let below = |path: &Vec<&str>| {
             let end = path.len().min(shared + levels);
@@ -148,15 +190,24 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
 pub(super) fn year_range(meta: &[TrackMeta]) -> Option<[i32; 2]> {
     let mut years: Vec<i32> = meta.iter().filter_map(|track| track.year).collect();
     years.sort_unstable();
-    let at =
-        |share: f64| years.get(((share * years.len() as f64) as usize).min(years.len().max(1) - 1)).copied();
+    let at = |share: f64| {
+        years
+            .get(((share * years.len() as f64) as usize).min(years.len().max(1) - 1))
+            .copied()
+    };
     Some([at(0.02)?, at(0.98)?])
 }
 
 /// Colour of a year at a share of the range, 0 to 1: as on the page's light side, after viridis, but for the lightest,
 /// which white paper swallows.
 pub(super) fn ramp(share: f64) -> Rgb {
-    const STOPS: [Rgb; 5] = [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (222, 208, 28)];
+    const STOPS: [Rgb; 5] = [
+        (68, 1, 84),
+        (59, 82, 139),
+        (33, 145, 140),
+        (94, 201, 98),
+        (222, 208, 28),
+    ];
     blend(&STOPS, share)
 }
 
@@ -166,7 +217,11 @@ mod tests {
     use voisin_base::track::TrackId;
 
     fn at(paths: &[&str]) -> Vec<TrackMeta> {
-        paths.iter().enumerate().map(|(i, path)| TrackMeta::new(TrackId(i as i64), *path)).collect()
+        paths
+            .iter()
+            .enumerate()
+            .map(|(i, path)| TrackMeta::new(TrackId(i as i64), *path))
+            .collect()
     }
 
     #[test]
@@ -174,8 +229,14 @@ mod tests {
         for way in ColourBy::ALL {
             assert_eq!(way.name().parse::<ColourBy>().expect("its own name"), way);
         }
-        let error = "taste".parse::<ColourBy>().expect_err("no such way").to_string();
-        assert!(error.contains("taste") && error.contains("year, folder or agreement"), "{error}");
+        let error = "taste"
+            .parse::<ColourBy>()
+            .expect_err("no such way")
+            .to_string();
+        assert!(
+            error.contains("taste") && error.contains("year, folder or agreement"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -187,16 +248,24 @@ mod tests {
             "/music/4.mp3",
         ]));
         let names: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
-        assert_eq!(names, [Some("jazz/a"), Some("jazz/b"), Some("rock/c"), None]);
+        assert_eq!(
+            names,
+            [Some("jazz/a"), Some("jazz/b"), Some("rock/c"), None]
+        );
         // A hundred albums of four artists: the artists are shown.
-        let many: Vec<String> = (0..100).map(|i| format!("/m/artist {}/album {i}/x.mp3", i % 4)).collect();
+        let many: Vec<String> = (0..100)
+            .map(|i| format!("/m/artist {}/album {i}/x.mp3", i % 4))
+            .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let found = folders(&at(&many));
         assert_eq!(found.iter().flatten().collect::<HashSet<_>>().len(), 4);
         assert_eq!(found[5].as_deref(), Some("artist 1"));
         assert!(folders(&[]).is_empty());
         // "/music/ab" shares no name with "/music/abc".
-        assert_eq!(folders(&at(&["/music/ab/1.mp3", "/music/abc/2.mp3"]))[1].as_deref(), Some("abc"));
+        assert_eq!(
+            folders(&at(&["/music/ab/1.mp3", "/music/abc/2.mp3"]))[1].as_deref(),
+            Some("abc")
+        );
     }
 
     #[test]
@@ -219,8 +288,14 @@ mod tests {
         }
         meta[0].year = Some(3);
         let [low, high] = year_range(&meta).expect("years");
-        assert!((1960..1965).contains(&low) && (2006..=2010).contains(&high), "{low} {high}");
+        assert!(
+            (1960..1965).contains(&low) && (2006..=2010).contains(&high),
+            "{low} {high}"
+        );
         assert_eq!(year_range(&at(&["x"])), None);
-        assert_eq!((ramp(-1.0), ramp(0.5), ramp(2.0)), ((68, 1, 84), (33, 145, 140), (222, 208, 28)));
+        assert_eq!(
+            (ramp(-1.0), ramp(0.5), ramp(2.0)),
+            ((68, 1, 84), (33, 145, 140), (222, 208, 28))
+        );
     }
 }

@@ -67,16 +67,23 @@ pub fn html(
     colour_by: ColourBy,
 ) -> Result<String> {
     data.check()?;
-    let json = serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
-    let script =
-        [include_str!("page/data.js"), include_str!("page/draw.js"), include_str!("page/ui.js")].concat();
+    let json =
+        serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
+    let script = [
+        include_str!("page/data.js"),
+        include_str!("page/draw.js"),
+        include_str!("page/ui.js"),
+    ]
+    .concat();
     // The same content gives the same file.
     let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
     let title = xml(title);
     let mut page = String::with_capacity(json.len() + script.len() + 20_000);
     let mut rest = include_str!("page/page.html");
     while let Some((before, after)) = rest.split_once("{{") {
-        let (name, after) = after.split_once("}}").expect("the template closes its fields");
+        let (name, after) = after
+            .split_once("}}")
+            .expect("the template closes its fields");
         page.push_str(before);
         page.push_str(match name {
             "NONCE" => &nonce,
@@ -101,8 +108,13 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     };
     let shown = |track: &TrackMeta| {
         // Music beside the page may move along with it; what lies elsewhere is named in full.
-        let path = String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned();
-        if path.starts_with("../../") { track.path.clone() } else { path }
+        let path =
+            String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned();
+        if path.starts_with("../../") {
+            track.path.clone()
+        } else {
+            path
+        }
     };
     let paths: Vec<String> = meta.iter().map(shown).collect();
     let split: Vec<(&str, &str)> = paths
@@ -130,11 +142,22 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
         k: NEIGHBOURS,
         mode: colour_by.name(),
         bounds,
-        xy: pack((0..n).flat_map(|row| [quantise(row, 0), quantise(row, 1)]).flat_map(u16::to_le_bytes)),
-        ids: pack(meta.iter().flat_map(|track| (track.id.0 as f64).to_le_bytes())),
+        xy: pack(
+            (0..n)
+                .flat_map(|row| [quantise(row, 0), quantise(row, 1)])
+                .flat_map(u16::to_le_bytes),
+        ),
+        ids: pack(
+            meta.iter()
+                .flat_map(|track| (track.id.0 as f64).to_le_bytes()),
+        ),
         titles: meta.iter().map(TrackMeta::display_title).collect(),
         files: split.iter().map(|(_, file)| (*file).to_owned()).collect(),
-        folders: column(split.iter().map(|(folder, _)| Some(*folder).filter(|f| !f.is_empty()))),
+        folders: column(
+            split
+                .iter()
+                .map(|(folder, _)| Some(*folder).filter(|f| !f.is_empty())),
+        ),
         places: column(folders(meta).iter().map(Option::as_deref)),
         artists: column(meta.iter().map(|track| track.artist.as_deref())),
         albums: column(meta.iter().map(|track| track.album.as_deref())),
@@ -147,11 +170,21 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
                 .map_or(0, |p| (p.clamp(0.0, 1.0) * 100.0).round() as u8)
         })),
         clusters: column(data.cluster_names().into_iter()),
-        words: column(meta.iter().map(|track| track.tags.first().map(String::as_str))),
+        words: column(
+            meta.iter()
+                .map(|track| track.tags.first().map(String::as_str)),
+        ),
         years: pack(meta.iter().flat_map(|track| {
-            track.year.and_then(|year| i16::try_from(year).ok()).unwrap_or(0).to_le_bytes()
+            track
+                .year
+                .and_then(|year| i16::try_from(year).ok())
+                .unwrap_or(0)
+                .to_le_bytes()
         })),
-        seconds: pack(meta.iter().flat_map(|track| (track.seconds as f32).to_le_bytes())),
+        seconds: pack(
+            meta.iter()
+                .flat_map(|track| (track.seconds as f32).to_le_bytes()),
+        ),
         neighbours: pack(neighbours.into_iter().flat_map(u32::to_le_bytes)),
         similarity: pack(similarity.into_iter().flat_map(i16::to_le_bytes)),
     }
@@ -162,15 +195,20 @@ fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> CategoryColumn<S
     let mut numbers: HashMap<&str, u32> = HashMap::new();
     let mut names = Vec::new();
     let index: Vec<u32> = values
-        .map(|value| match value.map(str::trim).filter(|value| !value.is_empty()) {
-            None => ABSENT,
-            Some(value) => *numbers.entry(value).or_insert_with(|| {
-                names.push(value.to_owned());
-                names.len() as u32 - 1
-            }),
-        })
+        .map(
+            |value| match value.map(str::trim).filter(|value| !value.is_empty()) {
+                None => ABSENT,
+                Some(value) => *numbers.entry(value).or_insert_with(|| {
+                    names.push(value.to_owned());
+                    names.len() as u32 - 1
+                }),
+            },
+        )
         .collect();
-    CategoryColumn { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) }
+    CategoryColumn {
+        names,
+        index: pack(index.into_iter().flat_map(u32::to_le_bytes)),
+    }
 }
 
 /// Genre names, and the distinct sets of genres that tracks have.
@@ -182,7 +220,12 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
     let mut index = Vec::with_capacity(meta.len());
     for track in meta {
         let mut set: Vec<u32> = Vec::new();
-        for genre in track.genres.iter().map(|genre| genre.trim()).filter(|genre| !genre.is_empty()) {
+        for genre in track
+            .genres
+            .iter()
+            .map(|genre| genre.trim())
+            .filter(|genre| !genre.is_empty())
+        {
             let number = *numbers.entry(genre).or_insert_with(|| {
                 genres.push(genre.to_owned());
                 genres.len() as u32 - 1
@@ -200,7 +243,13 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
             })
         });
     }
-    (genres, CategoryColumn { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) })
+    (
+        genres,
+        CategoryColumn {
+            names,
+            index: pack(index.into_iter().flat_map(u32::to_le_bytes)),
+        },
+    )
 }
 
 /// Typed arrays as text.
@@ -230,16 +279,39 @@ mod tests {
                 track
             })
             .collect();
-        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
-        let page = html(&data, hostile, Some(Path::new("/music")), ColourBy::Folder).expect("consistent");
-        assert_eq!(page.matches("</script").count(), 2, "one end of data, one of the script");
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
+        let page =
+            html(&data, hostile, Some(Path::new("/music")), ColourBy::Folder).expect("consistent");
+        assert_eq!(
+            page.matches("</script").count(),
+            2,
+            "one end of data, one of the script"
+        );
         assert_eq!(page.matches("<script").count(), 2);
         assert!(!page.contains("alert(1)</script"));
-        assert!(page.contains("<h1>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;&lt;!-- {{DATA}} "));
-        assert!(!page.contains("http://") || page.matches("http://").count() == 1, "only the SVG name space");
-        let json = page.split("id=\"data\"").nth(1).and_then(|rest| rest.split_once('>')).expect("data").1;
+        assert!(
+            page.contains(
+                "<h1>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;&lt;!-- {{DATA}} "
+            )
+        );
+        assert!(
+            !page.contains("http://") || page.matches("http://").count() == 1,
+            "only the SVG name space"
+        );
+        let json = page
+            .split("id=\"data\"")
+            .nth(1)
+            .and_then(|rest| rest.split_once('>'))
+            .expect("data")
+            .1;
         let value: serde_json::Value =
-            serde_json::from_str(json.split("</script").next().expect("an end")).expect("valid JSON");
+            serde_json::from_str(json.split("</script").next().expect("an end"))
+                .expect("valid JSON");
         assert_eq!(value["titles"][3], hostile.trim());
         assert_eq!(value["n"], 20);
     }
@@ -249,8 +321,15 @@ mod tests {
         let vectors = unit_vectors(5, 8, 1);
         let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
         let positions = unit_vectors(5, 2, 2);
-        let meta: Vec<TrackMeta> = (0..5).map(|i| TrackMeta::new(TrackId(i), "a.mp3")).collect();
-        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let meta: Vec<TrackMeta> = (0..5)
+            .map(|i| TrackMeta::new(TrackId(i), "a.mp3"))
+            .collect();
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
         let draw = || html(&data, "t", None, ColourBy::Genre).expect("consistent");
         assert_eq!(draw(), draw());
     }

@@ -64,26 +64,37 @@ pub(super) fn categories(
 ) -> (Vec<usize>, Vec<Category>) {
     let counts = counts(labels);
     let order: Vec<(&str, usize)> = match order {
-        Order::Given(names) => {
-            names.iter().map(|name| (*name, counts.get(name).copied().unwrap_or_default())).collect()
-        }
+        Order::Given(names) => names
+            .iter()
+            .map(|name| (*name, counts.get(name).copied().unwrap_or_default()))
+            .collect(),
         Order::Count => {
             let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
             order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
             order
         }
     };
-    let number: HashMap<&str, usize> = order.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
+    let number: HashMap<&str, usize> = order
+        .iter()
+        .enumerate()
+        .map(|(i, (name, _))| (*name, i))
+        .collect();
     let shown = order.len().min(SLOTS);
     let others: usize = order.iter().skip(SLOTS).map(|entry| entry.1).sum();
     let missing_at = shown + usize::from(others > 0);
     let of_row: Vec<usize> = labels
         .iter()
-        .map(|label| label.as_deref().map_or(missing_at, |label| number[label].min(shown)))
+        .map(|label| {
+            label
+                .as_deref()
+                .map_or(missing_at, |label| number[label].min(shown))
+        })
         .collect();
     let bounds = data.bounds();
     // A name over a handful of dots reads as that of the cloud around them. In a small library all are handfuls.
-    let least = FEWEST.min(order.first().map_or(0, |largest| largest.1)).max(2);
+    let least = FEWEST
+        .min(order.first().map_or(0, |largest| largest.1))
+        .max(2);
     let mut categories: Vec<Category> = order
         .iter()
         .take(SLOTS)
@@ -92,8 +103,16 @@ pub(super) fn categories(
             name: (*name).to_owned(),
             count: *count,
             colour: PALETTE[i % PALETTE.len()],
-            shape: [MarkerShape::Circle, MarkerShape::Square, MarkerShape::Triangle][i / PALETTE.len() % 3],
-            spots: if *count < least { Vec::new() } else { spots(data, bounds, |row| of_row[row] == i) },
+            shape: [
+                MarkerShape::Circle,
+                MarkerShape::Square,
+                MarkerShape::Triangle,
+            ][i / PALETTE.len() % 3],
+            spots: if *count < least {
+                Vec::new()
+            } else {
+                spots(data, bounds, |row| of_row[row] == i)
+            },
         })
         .collect();
     let mut grey = |name: String, count: usize| {
@@ -107,8 +126,14 @@ pub(super) fn categories(
             });
         }
     };
-    grey(format!("other ({})", order.len().saturating_sub(SLOTS)), others);
-    grey(none.to_owned(), labels.iter().filter(|label| label.is_none()).count());
+    grey(
+        format!("other ({})", order.len().saturating_sub(SLOTS)),
+        others,
+    );
+    grey(
+        none.to_owned(),
+        labels.iter().filter(|label| label.is_none()).count(),
+    );
     (of_row, categories)
 }
 
@@ -127,13 +152,18 @@ const APART: f32 = 0.15;
 /// The densest spot, and the densest of what lies apart from it where a third of the rows are.
 fn spots(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Vec<[f32; 2]> {
     let rows = (0..data.meta.len()).filter(|&row| belongs(row)).count();
-    let Some((_, first)) = densest(data, bounds, rows, &belongs) else { return Vec::new() };
-    let off =
-        |row: usize, d: usize| (data.positions[[row, d]] - first[d]).abs() / (bounds[d + 2] - bounds[d]);
+    let Some((_, first)) = densest(data, bounds, rows, &belongs) else {
+        return Vec::new();
+    };
+    let off = |row: usize, d: usize| {
+        (data.positions[[row, d]] - first[d]).abs() / (bounds[d + 2] - bounds[d])
+    };
     let apart = |row: usize| belongs(row) && (off(row, 0) > APART || off(row, 1) > APART);
-    let second =
-        densest(data, bounds, rows, apart).filter(|(count, _)| *count >= FEWEST && 3 * count >= rows);
-    std::iter::once(first).chain(second.map(|(_, spot)| spot)).collect()
+    let second = densest(data, bounds, rows, apart)
+        .filter(|(count, _)| *count >= FEWEST && 3 * count >= rows);
+    std::iter::once(first)
+        .chain(second.map(|(_, spot)| spot))
+        .collect()
 }
 
 /// The row in the middle of those around the fullest field of a grid, its neighbours counted with it, and how many those
@@ -157,16 +187,27 @@ fn densest(
     }
     let around = |&(x, y): &(i32, i32)| {
         let near = (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| (x + dx, y + dy)));
-        near.filter_map(|cell| fields.get(&cell)).fold((0, [0.0; 2]), |sum, field| {
-            (sum.0 + field.0, [sum.1[0] + field.1[0], sum.1[1] + field.1[1]])
-        })
+        near.filter_map(|cell| fields.get(&cell))
+            .fold((0, [0.0; 2]), |sum, field| {
+                (
+                    sum.0 + field.0,
+                    [sum.1[0] + field.1[0], sum.1[1] + field.1[1]],
+                )
+            })
     };
-    let best =
-        fields.keys().max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
+    let best = fields
+        .keys()
+        .max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
     let (count, sum) = around(best);
     let at = |row: usize| [0, 1].map(|d| data.positions[[row, d]]);
-    let off = |row: usize| -> f32 { (0..2).map(|d| (at(row)[d] - sum[d] / count as f32).powi(2)).sum() };
-    rows.into_iter().min_by(|&a, &b| off(a).total_cmp(&off(b))).map(|row| (count, at(row)))
+    let off = |row: usize| -> f32 {
+        (0..2)
+            .map(|d| (at(row)[d] - sum[d] / count as f32).powi(2))
+            .sum()
+    };
+    rows.into_iter()
+        .min_by(|&a, &b| off(a).total_cmp(&off(b)))
+        .map(|row| (count, at(row)))
 }
 
 /// A rectangle in pixels: left, top, right, bottom.
@@ -192,8 +233,9 @@ pub(super) fn place(
                 let top = (y + dy - height / 2).clamp(frame[1], (frame[3] - height).max(frame[1]));
                 [left, top, left + width, top + height]
             });
-            let overlaps =
-                |a: &PixelRect, b: &PixelRect| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+            let overlaps = |a: &PixelRect, b: &PixelRect| {
+                a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+            };
             let found = free
                 .filter(|field| field[2] <= frame[2] && field[3] <= frame[3])
                 .filter(|field| !taken.iter().any(|other| overlaps(field, other)))
@@ -218,7 +260,10 @@ fn candidates(height: i32) -> impl Iterator<Item = (i32, i32)> {
         (0..16).map(move |k| {
             let angle = f64::from(k) * std::f64::consts::TAU / 16.0;
             let radius = f64::from(ring * height) * 0.8;
-            ((radius * 1.6 * angle.cos()) as i32, (radius * angle.sin()) as i32)
+            (
+                (radius * 1.6 * angle.cos()) as i32,
+                (radius * angle.sin()) as i32,
+            )
         })
     });
     std::iter::once((0, 0)).chain(rings)
@@ -237,46 +282,81 @@ mod tests {
         });
         let vectors = super::super::super::testing::unit_vectors(12, 4, 1);
         let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
-        let meta: Vec<TrackMeta> =
-            (0..12).map(|i| TrackMeta::new(voisin_base::track::TrackId(i), "x.mp3")).collect();
-        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let meta: Vec<TrackMeta> = (0..12)
+            .map(|i| TrackMeta::new(voisin_base::track::TrackId(i), "x.mp3"))
+            .collect();
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
         let spot = spots(&data, [-1.0, -1.0, 1.0, 1.0], |_| true)[0];
-        assert!(positions.rows().into_iter().any(|row| row[0] == spot[0] && row[1] == spot[1]), "{spot:?}");
+        assert!(
+            positions
+                .rows()
+                .into_iter()
+                .any(|row| row[0] == spot[0] && row[1] == spot[1]),
+            "{spot:?}"
+        );
         // Two clouds have the name each, and a few tracks far out do not.
         for (second, expected) in [(0, 1), (4, 1), (5, 2), (7, 2)] {
             let two = ndarray::Array2::from_shape_fn((12, 2), |(i, _)| {
                 0.005 * (i as f32) + if i < second { 0.7 } else { -0.7 }
             });
-            let spots = spots(&MapData { positions: two.view(), ..data }, [-1.0, -1.0, 1.0, 1.0], |_| true);
+            let spots = spots(
+                &MapData {
+                    positions: two.view(),
+                    ..data
+                },
+                [-1.0, -1.0, 1.0, 1.0],
+                |_| true,
+            );
             assert_eq!(spots.len(), expected, "{second} of 12: {spots:?}");
         }
     }
 
     #[test]
     fn names_leave_points_in_sight() {
-        let points: Vec<(i32, i32)> = (0..8).map(|i| (200 + 12 * (i % 4), 150 + 9 * (i / 4))).collect();
-        let field = place(&[([210, 152], [60, 16])], [0, 0, 400, 300], &points, 0)[0].expect("there is room");
+        let points: Vec<(i32, i32)> = (0..8)
+            .map(|i| (200 + 12 * (i % 4), 150 + 9 * (i / 4)))
+            .collect();
+        let field = place(&[([210, 152], [60, 16])], [0, 0, 400, 300], &points, 0)[0]
+            .expect("there is room");
         assert!(
-            points.iter().all(|&(x, y)| x <= field[0] || field[2] <= x || y <= field[1] || field[3] <= y)
+            points
+                .iter()
+                .all(|&(x, y)| x <= field[0] || field[2] <= x || y <= field[1] || field[3] <= y)
         );
     }
 
     #[test]
     fn names_do_not_touch_points() {
         // One point just below the wanted place: of radius 6 it would be touched there.
-        let at = |radius| place(&[([200, 150], [60, 16])], [0, 0, 400, 300], &[(200, 162)], radius)[0];
+        let at = |radius| {
+            place(
+                &[([200, 150], [60, 16])],
+                [0, 0, 400, 300],
+                &[(200, 162)],
+                radius,
+            )[0]
+        };
         assert_eq!(at(0), Some([170, 142, 230, 158]));
         let field = at(6).expect("there is room");
         assert!(
-            field[3] + 6 <= 162 || field[1] - 6 >= 162 || field[2] + 6 <= 200 || field[0] - 6 >= 200,
+            field[3] + 6 <= 162
+                || field[1] - 6 >= 162
+                || field[2] + 6 <= 200
+                || field[0] - 6 >= 200,
             "{field:?}"
         );
     }
 
     #[test]
     fn names_do_not_overlap_and_stay_inside() {
-        let wanted: Vec<_> =
-            (0..30).map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16])).collect();
+        let wanted: Vec<_> = (0..30)
+            .map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16]))
+            .collect();
         let placed = place(&wanted, [0, 0, 400, 300], &[], 0);
         let fields: Vec<PixelRect> = placed.into_iter().flatten().collect();
         assert!(fields.len() > 12);

@@ -35,7 +35,11 @@ impl MapData<'_> {
         same_length("metadata", self.positions.nrows(), self.meta.len())?;
         same_length("neighbour graph", self.positions.nrows(), self.graph.len())?;
         if let Some(clustering) = self.clustering {
-            same_length("cluster assignment", self.positions.nrows(), clustering.assignment.len())?;
+            same_length(
+                "cluster assignment",
+                self.positions.nrows(),
+                clustering.assignment.len(),
+            )?;
         }
         if self.positions.ncols() != 2 || self.positions.iter().any(|x| !x.is_finite()) {
             return Err(ExploreError::Parameter {
@@ -49,15 +53,29 @@ impl MapData<'_> {
 
     /// Name of each row's cluster; `None` is noise or no clustering.
     fn cluster_names(&self) -> Vec<Option<&str>> {
-        let Some(clustering) = self.clustering else { return vec![None; self.meta.len()] };
-        let names: std::collections::HashMap<u32, &str> =
-            clustering.clusters.iter().map(|cluster| (cluster.id, cluster.name.as_str())).collect();
-        clustering.assignment.iter().map(|id| names.get(id).copied()).collect()
+        let Some(clustering) = self.clustering else {
+            return vec![None; self.meta.len()];
+        };
+        let names: std::collections::HashMap<u32, &str> = clustering
+            .clusters
+            .iter()
+            .map(|cluster| (cluster.id, cluster.name.as_str()))
+            .collect();
+        clustering
+            .assignment
+            .iter()
+            .map(|id| names.get(id).copied())
+            .collect()
     }
 
     /// Smallest and largest coordinates: x, y, x, y.
     fn bounds(&self) -> [f32; 4] {
-        let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+        let mut bounds = [
+            f32::INFINITY,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NEG_INFINITY,
+        ];
         for row in self.positions.rows() {
             for d in 0..2 {
                 bounds[d] = bounds[d].min(row[d]);
@@ -106,7 +124,11 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
     for (row, track) in data.meta.iter().enumerate() {
         let text = |value: &str| {
             let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
-            if formula { format!("'{value}") } else { value.to_owned() }
+            if formula {
+                format!("'{value}")
+            } else {
+                value.to_owned()
+            }
         };
         writer
             .write_record([
@@ -127,6 +149,8 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             ])
             .map_err(write_error)?;
     }
-    let bytes = writer.into_inner().map_err(|error| ExploreError::Draw(error.to_string()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| ExploreError::Draw(error.to_string()))?;
     Ok(String::from_utf8(bytes).expect("only strings were written"))
 }

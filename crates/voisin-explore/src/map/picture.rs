@@ -21,7 +21,12 @@ pub struct StaticOptions {
 
 impl Default for StaticOptions {
     fn default() -> Self {
-        Self { width: 1600, height: 1100, title: String::new(), colour_by: ColourBy::default() }
+        Self {
+            width: 1600,
+            height: 1100,
+            title: String::new(),
+            colour_by: ColourBy::default(),
+        }
     }
 }
 
@@ -44,7 +49,9 @@ pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
             expected: "at most 10000 pixels each way; SVG has no limit",
         });
     }
-    draw(data, options)?.png(1).map_err(|error| ExploreError::Draw(error.to_string()))
+    draw(data, options)?
+        .png(1)
+        .map_err(|error| ExploreError::Draw(error.to_string()))
 }
 
 /// SVG text.
@@ -64,11 +71,15 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
     let way = options.colour_by;
     let labels = way.labels(data);
     let (of_row, categories) = match way {
-        ColourBy::Agreement => categories(data, &labels, way.none(), Order::Given(&colour::AGREEMENT)),
+        ColourBy::Agreement => {
+            categories(data, &labels, way.none(), Order::Given(&colour::AGREEMENT))
+        }
         // One category of all years: the ramp tells them apart.
         ColourBy::Year => {
-            let known: Vec<Option<String>> =
-                labels.iter().map(|year| year.as_ref().map(|_| String::new())).collect();
+            let known: Vec<Option<String>> = labels
+                .iter()
+                .map(|year| year.as_ref().map(|_| String::new()))
+                .collect();
             categories(data, &known, way.none(), Order::Count)
         }
         _ => categories(data, &labels, way.none(), Order::Count),
@@ -76,7 +87,16 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
     // Whether tags and prediction agree is a matter of tracks, not of places.
     let named = way != ColourBy::Agreement;
     let years = colour::year_range(data.meta).filter(|_| way == ColourBy::Year);
-    Ok(paint(data, options, &Drawn { of_row, categories, named, years }))
+    Ok(paint(
+        data,
+        options,
+        &Drawn {
+            of_row,
+            categories,
+            named,
+            years,
+        },
+    ))
 }
 
 /// What is drawn besides positions.
@@ -96,12 +116,23 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     let unit = (f64::from(height) / 1100.0).max(0.6);
     let size = |points: f64| (points * unit).round();
     let margin = size(24.0) as i32;
-    let top = if options.title.is_empty() { margin } else { margin + size(44.0) as i32 };
+    let top = if options.title.is_empty() {
+        margin
+    } else {
+        margin + size(44.0) as i32
+    };
     let legend_width = (width / 4).min(size(380.0) as i32);
     let frame = [margin, top, width - margin - legend_width, height - margin];
     if !options.title.is_empty() {
         let (x, y) = (f64::from(margin), f64::from(margin) + size(24.0) / 2.0);
-        scene.text(x, y, size(24.0), Anchor::Start, BLACK, shorten(&one_line(&options.title), 90));
+        scene.text(
+            x,
+            y,
+            size(24.0),
+            Anchor::Start,
+            BLACK,
+            shorten(&one_line(&options.title), 90),
+        );
     }
 
     // Equal units on both axes.
@@ -109,8 +140,10 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     let scale = (f64::from(frame[2] - frame[0]) / f64::from(bounds[2] - bounds[0]))
         .min(f64::from(frame[3] - frame[1]) / f64::from(bounds[3] - bounds[1]))
         * INSET;
-    let middle =
-        [f64::from(f32::midpoint(bounds[0], bounds[2])), f64::from(f32::midpoint(bounds[1], bounds[3]))];
+    let middle = [
+        f64::from(f32::midpoint(bounds[0], bounds[2])),
+        f64::from(f32::midpoint(bounds[1], bounds[3])),
+    ];
     let to_pixel = |x: f32, y: f32| {
         let px = f64::from(frame[0] + frame[2]) / 2.0 + (f64::from(x) - middle[0]) * scale;
         let py = f64::from(frame[1] + frame[3]) / 2.0 - (f64::from(y) - middle[1]) * scale;
@@ -118,7 +151,12 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     };
     let radius = (size(90.0) / (data.meta.len().max(1) as f64).sqrt()).clamp(1.5, size(7.0));
     // Grey ones first, so that they hide nothing.
-    let Drawn { of_row, categories, named, years } = drawn;
+    let Drawn {
+        of_row,
+        categories,
+        named,
+        years,
+    } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
     rows.sort_by_key(|&row| !categories[of_row[row]].spots.is_empty());
     // Dense maps have no room without points; there names lie on them.
@@ -139,10 +177,18 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     }
 
     // Names on the map, with a white halo.
-    let largest = categories.iter().filter(|c| !c.spots.is_empty()).map(|c| c.count).max().unwrap_or(1);
+    let largest = categories
+        .iter()
+        .filter(|c| !c.spots.is_empty())
+        .map(|c| c.count)
+        .max()
+        .unwrap_or(1);
     let mut wanted = Vec::new();
     let mut names = Vec::new();
-    for category in categories.iter().filter(|category| *named && !category.name.is_empty()) {
+    for category in categories
+        .iter()
+        .filter(|category| *named && !category.name.is_empty())
+    {
         for &[x, y] in &category.spots {
             let name = shorten(&one_line(&category.name), 34);
             // Size by tracks: 12 to 20 points.
@@ -150,14 +196,19 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
             let letters = size(12.0 + 8.0 * share);
             let (x, y) = to_pixel(x, y);
             let spot = [x as i32, y as i32];
-            wanted.push((spot, [text_width(&name, letters) as i32 + 8, letters as i32 + 8]));
+            wanted.push((
+                spot,
+                [text_width(&name, letters) as i32 + 8, letters as i32 + 8],
+            ));
             names.push((name, letters, spot));
         }
     }
     let placed = place(&wanted, frame, &points, radius.round() as i32);
     // A name that had to move away is tied to its place.
     for ((_, _, spot), field) in names.iter().zip(&placed) {
-        let Some([left, top, right, bottom]) = *field else { continue };
+        let Some([left, top, right, bottom]) = *field else {
+            continue;
+        };
         let end = (spot[0].clamp(left, right), spot[1].clamp(top, bottom));
         let apart = f64::from((end.0 - spot[0]).pow(2) + (end.1 - spot[1]).pow(2)).sqrt();
         if apart > size(6.0) {
@@ -172,7 +223,16 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         let Some(field) = field else { continue };
         let x = f64::from(field[0] + field[2]) / 2.0;
         let y = f64::from(field[1] + field[3]) / 2.0;
-        for (dx, dy) in [(-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (1, 1), (-1, 1), (1, -1)] {
+        for (dx, dy) in [
+            (-2, 0),
+            (2, 0),
+            (0, -2),
+            (0, 2),
+            (-1, -1),
+            (1, 1),
+            (-1, 1),
+            (1, -1),
+        ] {
             let (x, y) = (x + f64::from(dx) * halo, y + f64::from(dy) * halo);
             scene.text(x, y, *letters, Anchor::Middle, WHITE, name.as_str());
         }
@@ -181,7 +241,12 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
 
     let left = f64::from(frame[2]) + size(28.0);
     let right = left + f64::from(legend_width) - size(34.0);
-    legend(&mut scene, [left, f64::from(top), right, f64::from(height - margin)], unit, drawn);
+    legend(
+        &mut scene,
+        [left, f64::from(top), right, f64::from(height - margin)],
+        unit,
+        drawn,
+    );
     scene
 }
 
@@ -198,11 +263,19 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         top += line / 2.0;
         let steps = bar.max(2.0) as usize;
         let colours = (0..steps).map(|y| colour::ramp(1.0 - y as f64 / (steps - 1) as f64));
-        scene.image(left, top, width, bar, 1, colours.flat_map(<[u8; 3]>::from).collect());
+        scene.image(
+            left,
+            top,
+            width,
+            bar,
+            1,
+            colours.flat_map(<[u8; 3]>::from).collect(),
+        );
         // Years beyond the ends of the ramp have the colours of its ends.
         let middle = low + (high - low) / 2;
-        for (year, y) in
-            [(high, 0.0), (middle, bar / 2.0), (low, bar)].into_iter().take(if low == high { 1 } else { 3 })
+        for (year, y) in [(high, 0.0), (middle, bar / 2.0), (low, bar)]
+            .into_iter()
+            .take(if low == high { 1 } else { 3 })
         {
             let x = left + width + size(10.0);
             scene.text(x, top + y, letters, Anchor::Start, BLACK, year.to_string());
@@ -210,7 +283,11 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         top += bar + line;
     }
     let mut y = top + line / 2.0;
-    for category in drawn.categories.iter().filter(|category| !category.name.is_empty()) {
+    for category in drawn
+        .categories
+        .iter()
+        .filter(|category| !category.name.is_empty())
+    {
         if y + line / 2.0 > bottom {
             break;
         }
@@ -221,7 +298,14 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         while name.chars().count() > 4 && text_width(&with_count(&name), letters) > room {
             name = shorten(&name, name.chars().count() - 1);
         }
-        scene.text(left + size(16.0), y, letters, Anchor::Start, BLACK, with_count(&name));
+        scene.text(
+            left + size(16.0),
+            y,
+            letters,
+            Anchor::Start,
+            BLACK,
+            with_count(&name),
+        );
         y += line;
     }
 }
@@ -233,12 +317,19 @@ fn mark(scene: &mut Scene, (x, y): (f64, f64), radius: f64, shape: MarkerShape, 
         MarkerShape::Square => &[(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)],
         MarkerShape::Triangle => &[(0.0, -1.25), (-1.0825, 0.625), (1.0825, 0.625)],
     };
-    let points = corners.iter().map(|(dx, dy)| (x + dx * radius, y + dy * radius)).collect();
+    let points = corners
+        .iter()
+        .map(|(dx, dy)| (x + dx * radius, y + dy * radius))
+        .collect();
     scene.polygon(points, colour, OPACITY);
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -258,14 +349,24 @@ mod tests {
             .enumerate()
             .map(|(i, label)| {
                 let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
-                track.genres =
-                    vec![["Rock & Roll", "<b>Jazz</b>", "Dub\n", "Techno", "Élégie"][*label].into()];
+                track.genres = vec![
+                    ["Rock & Roll", "<b>Jazz</b>", "Dub\n", "Techno", "Élégie"][*label].into(),
+                ];
                 track
             })
             .collect();
-        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
-        let options =
-            StaticOptions { width: 800, height: 600, title: "A <map>".into(), ..StaticOptions::default() };
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
+        let options = StaticOptions {
+            width: 800,
+            height: 600,
+            title: "A <map>".into(),
+            ..StaticOptions::default()
+        };
         let text = svg(&data, &options).expect("drawn");
         assert!(text.contains("&lt;b&gt;Jazz&lt;/b&gt;  40") && !text.contains("<b>"));
         assert!(text.matches("<circle").count() >= 200);
@@ -278,14 +379,27 @@ mod tests {
     fn letters_stand_where_they_belong_and_not_on_whole_pixels() {
         let positions = unit_vectors(20, 2, 3);
         let graph = KnnGraph::exact(unit_vectors(20, 8, 1).view(), 5).expect("unit vectors");
-        let meta: Vec<TrackMeta> = (0..20).map(|i| TrackMeta::new(TrackId(i), "x.mp3")).collect();
-        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
-        let options =
-            StaticOptions { width: 800, height: 600, title: "l".repeat(24), ..StaticOptions::default() };
+        let meta: Vec<TrackMeta> = (0..20)
+            .map(|i| TrackMeta::new(TrackId(i), "x.mp3"))
+            .collect();
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
+        let options = StaticOptions {
+            width: 800,
+            height: 600,
+            title: "l".repeat(24),
+            ..StaticOptions::default()
+        };
         // How unlike the distances between neighbouring letters of the title are, in pixels.
         let unevenness = |pixels: &[u8]| {
             let ink = |x: usize| -> f64 {
-                (10..34).map(|y| 255.0 - f64::from(pixels[3 * (800 * y + x)])).sum::<f64>()
+                (10..34)
+                    .map(|y| 255.0 - f64::from(pixels[3 * (800 * y + x)]))
+                    .sum::<f64>()
             };
             let (mut places, mut mass, mut moment) = (Vec::new(), 0.0, 0.0);
             for x in 0..300 {
@@ -303,7 +417,9 @@ mod tests {
                 - gaps.iter().fold(f64::MAX, |least, &gap| least.min(gap))
         };
         let bytes = png(&data, &options).expect("drawn");
-        let mut reader = ::png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG file");
+        let mut reader = ::png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .expect("a PNG file");
         let mut pixels = vec![0; reader.output_buffer_size().expect("a small picture")];
         reader.next_frame(&mut pixels).expect("whole");
         assert!(unevenness(&pixels) < 0.5, "{}", unevenness(&pixels));
@@ -322,14 +438,36 @@ mod tests {
                 track
             })
             .collect();
-        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
         let draw = |colour_by| {
-            svg(&data, &StaticOptions { width: 800, height: 600, colour_by, ..StaticOptions::default() })
-                .expect("drawn")
+            svg(
+                &data,
+                &StaticOptions {
+                    width: 800,
+                    height: 600,
+                    colour_by,
+                    ..StaticOptions::default()
+                },
+            )
+            .expect("drawn")
         };
         let years = draw(ColourBy::Year);
         let circles = |text: &str| -> std::collections::HashSet<String> {
-            let colour = |circle: &str| Some(circle.split("fill=\"").nth(1)?.split('"').next()?.to_owned());
+            let colour = |circle: &str| {
+                Some(
+                    circle
+                        .split("fill=\"")
+                        .nth(1)?
+                        .split('"')
+                        .next()?
+                        .to_owned(),
+                )
+            };
             text.split("<circle").skip(1).filter_map(colour).collect()
         };
         assert!(circles(&years).len() > 30, "a colour for each year");

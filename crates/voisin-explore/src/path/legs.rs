@@ -9,17 +9,28 @@ use super::{SLACK, distance};
 use crate::{ExploreError, NameLimit, Result, TrackMeta};
 
 /// Rows beyond an artist's cap, later ones first to go; stops stay.
-pub(super) fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize>) -> Vec<usize> {
+pub(super) fn excess(
+    rows: &[usize],
+    stops: &[usize],
+    meta: &[TrackMeta],
+    cap: Option<usize>,
+) -> Vec<usize> {
     let Some(cap) = cap else { return Vec::new() };
     let mut artists = NameLimit::new(Some(cap));
-    stops.iter().for_each(|&row| artists.take(meta[row].artist_keys()));
+    stops
+        .iter()
+        .for_each(|&row| artists.take(meta[row].artist_keys()));
     let mut exceeds = |row: &usize| {
         let own = meta[*row].artist_keys();
         let exceeds = !artists.has_room(&own);
         artists.take(own);
         exceeds
     };
-    rows.iter().filter(|row| !stops.contains(row)).copied().filter(|row| exceeds(row)).collect()
+    rows.iter()
+        .filter(|row| !stops.contains(row))
+        .copied()
+        .filter(|row| exceeds(row))
+        .collect()
 }
 
 impl WalkSteps {
@@ -41,7 +52,10 @@ impl WalkSteps {
         let needed: Vec<usize> = stops
             .windows(2)
             .enumerate()
-            .map(|(number, leg)| self.fewest(leg[0], leg[1], limit, &closed(number, &[])).unwrap_or(1))
+            .map(|(number, leg)| {
+                self.fewest(leg[0], leg[1], limit, &closed(number, &[]))
+                    .unwrap_or(1)
+            })
             .collect();
         let mut spare = hops.map(|hops| hops.saturating_sub(needed.iter().sum()));
         let mut rows = vec![stops[0]];
@@ -50,7 +64,12 @@ impl WalkSteps {
             let way = match &mut spare {
                 None => self.shortest(leg[0], leg[1], limit, &closed),
                 Some(spare) => {
-                    let way = self.shortest_within((leg[0], leg[1]), limit, needed[number] + *spare, &closed);
+                    let way = self.shortest_within(
+                        (leg[0], leg[1]),
+                        limit,
+                        needed[number] + *spare,
+                        &closed,
+                    );
                     if let Some(way) = &way {
                         *spare -= (way.len() - 1).saturating_sub(needed[number]);
                     }
@@ -59,7 +78,10 @@ impl WalkSteps {
             };
             let way = way.or_else(|| {
                 let least = self.bottleneck(leg[0], leg[1], &closed);
-                least.is_finite().then(|| self.shortest(leg[0], leg[1], least * SLACK, &closed)).flatten()
+                least
+                    .is_finite()
+                    .then(|| self.shortest(leg[0], leg[1], least * SLACK, &closed))
+                    .flatten()
             });
             let Some(way) = way else {
                 return Err(ExploreError::NoPath {
@@ -89,7 +111,9 @@ impl WalkSteps {
         while rows.len() > tracks {
             let cost = |i: usize| distance(vectors, rows[i - 1], rows[i + 1]);
             let loose = (1..rows.len() - 1).filter(|&i| !stops.contains(&rows[i]));
-            let Some(least) = loose.min_by(|&a, &b| cost(a).total_cmp(&cost(b))) else { break };
+            let Some(least) = loose.min_by(|&a, &b| cost(a).total_cmp(&cost(b))) else {
+                break;
+            };
             rows.remove(least);
         }
         while rows.len() < tracks {
@@ -108,7 +132,12 @@ impl WalkSteps {
                         longer.insert(i, row);
                         excess(&longer, stops, meta, cap).is_empty()
                     })
-                    .map(|row| (distance(vectors, a, row).max(distance(vectors, row, b)), row))
+                    .map(|row| {
+                        (
+                            distance(vectors, a, row).max(distance(vectors, row, b)),
+                            row,
+                        )
+                    })
                     .min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)))
                     .map(|(step, row)| (step, i, row))
             };
@@ -116,7 +145,11 @@ impl WalkSteps {
             let found = gaps
                 .iter()
                 .find_map(|&i| between(i).filter(|found| found.0 <= width(i)))
-                .or_else(|| gaps.iter().filter_map(|&i| between(i)).min_by(|x, y| x.0.total_cmp(&y.0)));
+                .or_else(|| {
+                    gaps.iter()
+                        .filter_map(|&i| between(i))
+                        .min_by(|x, y| x.0.total_cmp(&y.0))
+                });
             let Some((_, i, row)) = found else { break };
             rows.insert(i, row);
         }

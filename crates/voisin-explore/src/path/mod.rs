@@ -63,7 +63,10 @@ pub fn path(
     stops.extend_from_slice(&options.via);
     stops.push(to);
     if let Some(&bad) = stops.iter().find(|&&row| row >= meta.len()) {
-        return Err(ExploreError::Row { row: bad, rows: meta.len() });
+        return Err(ExploreError::Row {
+            row: bad,
+            rows: meta.len(),
+        });
     }
     let distinct: HashSet<usize> = stops.iter().copied().collect();
     if distinct.len() != stops.len() {
@@ -73,7 +76,10 @@ pub fn path(
             expected: "stops that are different tracks",
         });
     }
-    if let Some(tracks) = options.tracks.filter(|&tracks| tracks < stops.len() || tracks > meta.len()) {
+    if let Some(tracks) = options
+        .tracks
+        .filter(|&tracks| tracks < stops.len() || tracks > meta.len())
+    {
         return Err(ExploreError::Parameter {
             name: "number of tracks",
             found: tracks.to_string(),
@@ -88,11 +94,22 @@ pub fn path(
     for _ in 0..64 {
         let mut rows = net.through(&stops, least * SLACK, hops, &banned)?;
         if let Some(tracks) = options.tracks {
-            rows = net.fit_length(vectors, rows, &stops, tracks, &banned, meta, options.max_per_artist);
+            rows = net.fit_length(
+                vectors,
+                rows,
+                &stops,
+                tracks,
+                &banned,
+                meta,
+                options.max_per_artist,
+            );
         }
         let excess = excess(&rows, &stops, meta, options.max_per_artist);
         if excess.is_empty() {
-            let steps: Vec<f32> = rows.windows(2).map(|step| distance(vectors, step[0], step[1])).collect();
+            let steps: Vec<f32> = rows
+                .windows(2)
+                .map(|step| distance(vectors, step[0], step[1]))
+                .collect();
             return Ok(Walk {
                 tracks: rows.iter().map(|&row| meta[row].id).collect(),
                 largest_step: steps.iter().copied().fold(0.0, f32::max),
@@ -103,7 +120,11 @@ pub fn path(
         }
         banned.extend(excess);
     }
-    Err(ExploreError::NoPath { from, to, hint: "allow more tracks of one artist" })
+    Err(ExploreError::NoPath {
+        from,
+        to,
+        hint: "allow more tracks of one artist",
+    })
 }
 
 fn distance(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> f32 {
@@ -129,7 +150,9 @@ mod tests {
     fn by_brute_force(vectors: ArrayView2<'_, f32>, from: usize, to: usize, hops: usize) -> f32 {
         let n = vectors.nrows();
         // The smallest largest step of a way of at most so many steps to each row.
-        let mut least: Vec<f32> = (0..n).map(|j| if j == from { 0.0 } else { f32::INFINITY }).collect();
+        let mut least: Vec<f32> = (0..n)
+            .map(|j| if j == from { 0.0 } else { f32::INFINITY })
+            .collect();
         for _ in 0..hops {
             let before = least.clone();
             for i in 0..n {
@@ -147,22 +170,40 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 8).expect("unit vectors");
         let meta = metas(200, 200);
         for (from, to) in [(0, 199), (5, 100), (17, 133), (90, 91)] {
-            let free = path(vectors.view(), &graph, &meta, from, to, &PathOptions::default());
+            let free = path(
+                vectors.view(),
+                &graph,
+                &meta,
+                from,
+                to,
+                &PathOptions::default(),
+            );
             let free = free.expect("a way").rows.len();
             for tracks in [None, Some(2), Some(3), Some(5), Some(9), Some(30)] {
-                let options = PathOptions { tracks, ..PathOptions::default() };
+                let options = PathOptions {
+                    tracks,
+                    ..PathOptions::default()
+                };
                 let walk = path(vectors.view(), &graph, &meta, from, to, &options).expect("a way");
                 assert_eq!(tracks.unwrap_or(walk.rows.len()), walk.rows.len());
                 let least = by_brute_force(vectors.view(), from, to, walk.rows.len() - 1);
-                assert!((walk.bottleneck - least).abs() < 1e-6, "{} for {least}", walk.bottleneck);
+                assert!(
+                    (walk.bottleneck - least).abs() < 1e-6,
+                    "{} for {least}",
+                    walk.bottleneck
+                );
                 // A walk that is made longer than it needs to be takes tracks near its own, where there are any.
                 assert!(
-                    tracks.is_some_and(|tracks| tracks > free) || walk.largest_step <= 1.05 * least + 1e-5,
+                    tracks.is_some_and(|tracks| tracks > free)
+                        || walk.largest_step <= 1.05 * least + 1e-5,
                     "{tracks:?}: {} for {least}",
                     walk.largest_step
                 );
                 assert_eq!((walk.rows[0], *walk.rows.last().expect("ends")), (from, to));
-                assert_eq!(walk.rows.iter().collect::<HashSet<_>>().len(), walk.rows.len());
+                assert_eq!(
+                    walk.rows.iter().collect::<HashSet<_>>().len(),
+                    walk.rows.len()
+                );
                 assert_eq!(walk.steps.len() + 1, walk.tracks.len());
             }
         }
@@ -175,7 +216,10 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
         let meta = metas(2500, 2500);
         for tracks in [None, Some(2), Some(8)] {
-            let options = PathOptions { tracks, ..PathOptions::default() };
+            let options = PathOptions {
+                tracks,
+                ..PathOptions::default()
+            };
             let walk = path(vectors.view(), &graph, &meta, 1, 2400, &options).expect("a way");
             assert!(walk.largest_step <= 1.05 * walk.bottleneck + 1e-5);
             assert_eq!(tracks.unwrap_or(walk.rows.len()), walk.rows.len());
@@ -188,14 +232,23 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
         let meta = metas(500, 40);
         for tracks in [5, 8, 16, 40] {
-            let options = PathOptions { via: vec![100, 200], tracks: Some(tracks), max_per_artist: Some(1) };
+            let options = PathOptions {
+                via: vec![100, 200],
+                tracks: Some(tracks),
+                max_per_artist: Some(1),
+            };
             let walk = path(vectors.view(), &graph, &meta, 1, 300, &options);
             let walk = walk.expect("a way");
             assert_eq!(walk.rows.len(), tracks.min(40));
             let at = |row| walk.rows.iter().position(|&r| r == row).expect("passed");
             assert!(at(1) == 0 && at(100) < at(200) && at(300) == walk.rows.len() - 1);
             let stops = [1, 100, 200, 300];
-            let loose: Vec<usize> = walk.rows.iter().copied().filter(|r| !stops.contains(r)).collect();
+            let loose: Vec<usize> = walk
+                .rows
+                .iter()
+                .copied()
+                .filter(|r| !stops.contains(r))
+                .collect();
             let artists: HashSet<_> = loose.iter().map(|&r| meta[r].artist_keys()).collect();
             assert_eq!(artists.len(), loose.len());
         }
@@ -207,7 +260,8 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 6).expect("unit vectors");
         let meta = metas(120, 120);
         assert_ne!(labels[0], labels[1]);
-        let walk = path(vectors.view(), &graph, &meta, 0, 1, &PathOptions::default()).expect("joined");
+        let walk =
+            path(vectors.view(), &graph, &meta, 0, 1, &PathOptions::default()).expect("joined");
         assert!(walk.largest_step <= 1.05 * walk.bottleneck + 1e-5);
     }
 
@@ -215,6 +269,16 @@ mod tests {
     fn the_same_track_twice_is_refused() {
         let vectors = unit_vectors(20, 4, 2);
         let graph = KnnGraph::exact(vectors.view(), 4).expect("unit vectors");
-        assert!(path(vectors.view(), &graph, &metas(20, 20), 3, 3, &PathOptions::default()).is_err());
+        assert!(
+            path(
+                vectors.view(),
+                &graph,
+                &metas(20, 20),
+                3,
+                3,
+                &PathOptions::default()
+            )
+            .is_err()
+        );
     }
 }

@@ -42,15 +42,23 @@ impl Ord for QueuePlace {
 }
 
 impl WalkSteps {
-    pub(super) fn new(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, stops: &[usize]) -> Result<Self> {
+    pub(super) fn new(
+        vectors: ArrayView2<'_, f32>,
+        graph: &KnnGraph,
+        stops: &[usize],
+    ) -> Result<Self> {
         let n = graph.len();
         if n <= EVERY_PAIR {
             let products: ndarray::Array2<f32> = vectors.dot(&vectors.t());
             let steps = |(i, row): (usize, ndarray::ArrayView1<'_, f32>)| {
                 let others = row.iter().enumerate().filter(|&(j, _)| j != i);
-                others.map(|(j, &similarity)| (j as u32, (1.0 - similarity).max(0.0))).collect()
+                others
+                    .map(|(j, &similarity)| (j as u32, (1.0 - similarity).max(0.0)))
+                    .collect()
             };
-            return Ok(Self { links: products.rows().into_iter().enumerate().map(steps).collect() });
+            return Ok(Self {
+                links: products.rows().into_iter().enumerate().map(steps).collect(),
+            });
         }
         let mut links: Vec<Vec<(u32, f32)>> = vec![Vec::new(); n];
         let mut sets = DisjointSets::new(n);
@@ -92,15 +100,21 @@ impl WalkSteps {
                 return Ok(());
             }
             let piece = |sets: &mut DisjointSets, root| -> Vec<usize> {
-                (0..self.links.len()).filter(|&i| sets.find(i) == root).collect()
+                (0..self.links.len())
+                    .filter(|&i| sets.find(i) == root)
+                    .collect()
             };
             let pieces: Vec<Vec<usize>> = roots.iter().map(|&root| piece(sets, root)).collect();
-            let smallest = pieces.into_iter().min_by_key(Vec::len).expect("there are pieces");
+            let smallest = pieces
+                .into_iter()
+                .min_by_key(Vec::len)
+                .expect("there are pieces");
             let inside: HashSet<usize> = smallest.iter().copied().collect();
             let smallest = Self::border(vectors, smallest, &inside);
             let mut best = (f32::NEG_INFINITY, 0, 0);
             for block in smallest.chunks(256) {
-                let products: ndarray::Array2<f32> = vectors.select(Axis(0), block).dot(&vectors.t());
+                let products: ndarray::Array2<f32> =
+                    vectors.select(Axis(0), block).dot(&vectors.t());
                 for (row, &own) in products.rows().into_iter().zip(block) {
                     for (other, &similarity) in row.iter().enumerate() {
                         if similarity > best.0 && !inside.contains(&other) {
@@ -123,14 +137,22 @@ impl WalkSteps {
     }
 
     /// Of a large piece only the rows nearest to the middle of all others are compared, so that time stays linear.
-    fn border(vectors: ArrayView2<'_, f32>, piece: Vec<usize>, inside: &HashSet<usize>) -> Vec<usize> {
+    fn border(
+        vectors: ArrayView2<'_, f32>,
+        piece: Vec<usize>,
+        inside: &HashSet<usize>,
+    ) -> Vec<usize> {
         if piece.len() <= BORDER {
             return piece;
         }
         let mut middle = ndarray::Array1::<f32>::zeros(vectors.ncols());
-        (0..vectors.nrows()).filter(|row| !inside.contains(row)).for_each(|row| middle += &vectors.row(row));
-        let mut ranked: Vec<(f32, usize)> =
-            piece.into_iter().map(|row| (vectors.row(row).dot(&middle), row)).collect();
+        (0..vectors.nrows())
+            .filter(|row| !inside.contains(row))
+            .for_each(|row| middle += &vectors.row(row));
+        let mut ranked: Vec<(f32, usize)> = piece
+            .into_iter()
+            .map(|row| (vectors.row(row).dot(&middle), row))
+            .collect();
         ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         ranked.truncate(BORDER);
         ranked.into_iter().map(|(_, row)| row).collect()
@@ -234,18 +256,27 @@ impl WalkSteps {
     pub(super) fn least_step(&self, stops: &[usize], hops: Option<usize>) -> f32 {
         let nobody = HashSet::new();
         let legs = || stops.windows(2).map(|leg| (leg[0], leg[1]));
-        let free = legs().map(|(from, to)| self.bottleneck(from, to, &nobody)).fold(0.0, f32::max);
+        let free = legs()
+            .map(|(from, to)| self.bottleneck(from, to, &nobody))
+            .fold(0.0, f32::max);
         let Some(hops) = hops else { return free };
         let fits = |limit: f32| {
             let steps = legs().map(|(from, to)| self.fewest(from, to, limit, &nobody));
-            steps.sum::<Option<usize>>().is_some_and(|steps| steps <= hops)
+            steps
+                .sum::<Option<usize>>()
+                .is_some_and(|steps| steps <= hops)
         };
         if fits(free) {
             return free;
         }
         // The answer is one of the steps there are; the largest of them always fits.
-        let mut steps: Vec<f32> =
-            self.links.iter().flatten().map(|link| link.1).filter(|&step| step > free).collect();
+        let mut steps: Vec<f32> = self
+            .links
+            .iter()
+            .flatten()
+            .map(|link| link.1)
+            .filter(|&step| step > free)
+            .collect();
         steps.sort_unstable_by(f32::total_cmp);
         steps.dedup();
         let first = steps.partition_point(|&step| !fits(step));

@@ -17,7 +17,11 @@ fn attribute(text: &mut String, name: &str, value: &str) {
 }
 
 fn seconds(track: &TrackMeta) -> String {
-    if track.seconds > 0.0 { format!("{:.0}", track.seconds) } else { String::new() }
+    if track.seconds > 0.0 {
+        format!("{:.0}", track.seconds)
+    } else {
+        String::new()
+    }
 }
 
 fn year(track: &TrackMeta) -> String {
@@ -35,16 +39,30 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
     for (i, track) in tracks.iter().enumerate() {
         let _ = write!(text, "    <TRACK TrackID=\"{}\"", i + 1);
         attribute(&mut text, "Name", track.display_title());
-        attribute(&mut text, "Artist", track.artist.as_deref().unwrap_or_default());
-        attribute(&mut text, "Album", track.album.as_deref().unwrap_or_default());
+        attribute(
+            &mut text,
+            "Artist",
+            track.artist.as_deref().unwrap_or_default(),
+        );
+        attribute(
+            &mut text,
+            "Album",
+            track.album.as_deref().unwrap_or_default(),
+        );
         attribute(&mut text, "Genre", &track.genres.join(", "));
         attribute(&mut text, "TotalTime", &seconds(track));
         attribute(&mut text, "Year", &year(track));
         // "file:///music/x.mp3" has an empty host; Rekordbox wants one.
         let part = track.part();
-        let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
+        let path = part
+            .as_ref()
+            .map_or(track.system_path(), |part| &part.audio);
         let place = address(path.as_os_str().as_encoded_bytes());
-        attribute(&mut text, "Location", &place.replacen("file:///", "file://localhost/", 1));
+        attribute(
+            &mut text,
+            "Location",
+            &place.replacen("file:///", "file://localhost/", 1),
+        );
         // A part of a longer file is that file with a cue where the part begins.
         match part {
             Some(part) => {
@@ -74,14 +92,19 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
 /// A place as Traktor writes it: volume, folder and name.
 fn place(track: &TrackMeta) -> Result<(String, String, String)> {
     let part = track.part();
-    let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
+    let path = part
+        .as_ref()
+        .map_or(track.system_path(), |part| &part.audio);
     let text = path.to_str().ok_or_else(|| ExploreError::Parameter {
         name: "path",
         found: format!("{:?}", path.to_string_lossy()),
         expected: "one in UTF-8, as Traktor writes them: use the format m3u8",
     })?;
     let separators: &[char] = if cfg!(windows) { &['/', '\\'] } else { &['/'] };
-    let mut parts: Vec<&str> = text.split(separators).filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<&str> = text
+        .split(separators)
+        .filter(|part| !part.is_empty())
+        .collect();
     let name = parts.pop().unwrap_or_default().to_owned();
     let volume = match parts.first() {
         Some(drive) if cfg!(windows) && drive.ends_with(':') => parts.remove(0).to_owned(),
@@ -93,7 +116,11 @@ fn place(track: &TrackMeta) -> Result<(String, String, String)> {
         _ if cfg!(target_os = "macos") => "Macintosh HD".to_owned(),
         _ => String::new(),
     };
-    let folder: String = parts.iter().map(|part| format!("/:{part}")).collect::<String>() + "/:";
+    let folder: String = parts
+        .iter()
+        .map(|part| format!("/:{part}"))
+        .collect::<String>()
+        + "/:";
     Ok((volume, folder, name))
 }
 
@@ -110,7 +137,11 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
         let (volume, folder, name) = place(track)?;
         text.push_str("<ENTRY");
         attribute(&mut text, "TITLE", track.display_title());
-        attribute(&mut text, "ARTIST", track.artist.as_deref().unwrap_or_default());
+        attribute(
+            &mut text,
+            "ARTIST",
+            track.artist.as_deref().unwrap_or_default(),
+        );
         text.push_str("><LOCATION");
         attribute(&mut text, "DIR", &folder);
         attribute(&mut text, "FILE", &name);
@@ -136,7 +167,10 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
         }
         text.push_str("</ENTRY>\n");
         let key = xml(&format!("{volume}{folder}{name}"));
-        let _ = writeln!(keys, "<ENTRY><PRIMARYKEY TYPE=\"TRACK\" KEY=\"{key}\"></PRIMARYKEY></ENTRY>");
+        let _ = writeln!(
+            keys,
+            "<ENTRY><PRIMARYKEY TYPE=\"TRACK\" KEY=\"{key}\"></PRIMARYKEY></ENTRY>"
+        );
     }
     let _ = write!(
         text,
@@ -192,13 +226,19 @@ mod tests {
         let track = hostile();
         let text = rekordbox(&[&track, &track], "a<b");
         assert!(well_formed(&text), "{text}");
-        assert_eq!((text.matches("<TRACK TrackID=").count(), text.matches("<TRACK Key=").count()), (2, 2));
+        assert_eq!(
+            (
+                text.matches("<TRACK TrackID=").count(),
+                text.matches("<TRACK Key=").count()
+            ),
+            (2, 2)
+        );
         assert!(
-            text.contains("Name=\"a&lt;b\" Type=\"1\"") && text.contains("TotalTime=\"61\" Year=\"1999\""),
+            text.contains("Name=\"a&lt;b\" Type=\"1\"")
+                && text.contains("TotalTime=\"61\" Year=\"1999\""),
             "{text}"
         );
-        let place =
-            "Location=\"file://localhost/music/%C3%84rzte%20&amp;%20Co/a%20%22b%22%20%3Cc%3E%0A%23%25.mp3\"";
+        let place = "Location=\"file://localhost/music/%C3%84rzte%20&amp;%20Co/a%20%22b%22%20%3Cc%3E%0A%23%25.mp3\"";
         assert!(text.contains(place), "{text}");
     }
 
@@ -210,11 +250,17 @@ mod tests {
         let text = traktor(&[&track], "x\"y").unwrap();
         assert!(well_formed(&text), "{text}");
         assert!(text.contains("DIR=\"/:music/:Ärzte &amp; Co/:\""), "{text}");
-        assert!(text.contains("NAME=\"x&quot;y\"") && text.contains("RELEASE_DATE=\"1999/1/1\""), "{text}");
+        assert!(
+            text.contains("NAME=\"x&quot;y\"") && text.contains("RELEASE_DATE=\"1999/1/1\""),
+            "{text}"
+        );
         assert!(text.contains("KEY=\""), "{text}");
         let mac = TrackMeta::new(TrackId(2), "/Volumes/Disk/Music/x.mp3");
         let text = traktor(&[&mac], "").unwrap();
-        assert!(text.contains("DIR=\"/:Music/:\" FILE=\"x.mp3\" VOLUME=\"Disk\""), "{text}");
+        assert!(
+            text.contains("DIR=\"/:Music/:\" FILE=\"x.mp3\" VOLUME=\"Disk\""),
+            "{text}"
+        );
         assert!(text.contains("KEY=\"Disk/:Music/:x.mp3\""), "{text}");
         let odd = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/m/caf\xe9.mp3"));
         assert!(traktor(&[&TrackMeta::of_file(TrackId(3), odd)], "").is_err());

@@ -9,7 +9,11 @@ fn is_absolute(path: &[u8]) -> bool {
 
 /// An address: each byte that is not plainly a letter, digit or mark of a path is percent-encoded.
 pub fn address(path: &[u8]) -> String {
-    let mut text = if is_absolute(path) { "file://".to_owned() } else { String::new() };
+    let mut text = if is_absolute(path) {
+        "file://".to_owned()
+    } else {
+        String::new()
+    };
     if is_absolute(path) && !path.starts_with(b"/") {
         text.push('/'); // a drive letter
     }

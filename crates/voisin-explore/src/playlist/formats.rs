@@ -68,7 +68,12 @@ pub enum PathStyle {
 /// Line breaks and control characters in tags become spaces in M3U8 and references in XML and JSON; a path that holds
 /// some, or that is not UTF-8, is written as a percent-encoded address in M3U8; [`Format::Paths`] refuses line breaks. All formats but the two of
 /// bare paths are UTF-8.
-pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> Result<Vec<u8>> {
+pub fn write(
+    tracks: &[&TrackMeta],
+    title: &str,
+    format: Format,
+    style: &PathStyle,
+) -> Result<Vec<u8>> {
     let folder = match style {
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
@@ -79,8 +84,14 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
         .iter()
         .map(|track| {
             let part = if is_bare { None } else { track.part() };
-            let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
-            WrittenEntry { path: relative(path, folder), track, part }
+            let path = part
+                .as_ref()
+                .map_or(track.system_path(), |part| &part.audio);
+            WrittenEntry {
+                path: relative(path, folder),
+                track,
+                part,
+            }
         })
         .collect();
     match format {
@@ -90,9 +101,10 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
         Format::Rekordbox => Ok(super::dj::rekordbox(tracks, title).into_bytes()),
         Format::Traktor => super::dj::traktor(tracks, title).map(String::into_bytes),
         Format::Paths => paths(&entries),
-        Format::Paths0 => {
-            Ok(entries.iter().flat_map(|entry| entry.path.iter().copied().chain([0])).collect())
-        }
+        Format::Paths0 => Ok(entries
+            .iter()
+            .flat_map(|entry| entry.path.iter().copied().chain([0]))
+            .collect()),
     }
 }
 
@@ -107,14 +119,24 @@ struct WrittenEntry<'a> {
 fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
     let times = part.map(CuePart::seconds);
     let start = times.map(|(start, _)| format!("start-time={start:.3}"));
-    start.into_iter().chain(times.and_then(|(_, end)| end).map(|end| format!("stop-time={end:.3}")))
+    start.into_iter().chain(
+        times
+            .and_then(|(_, end)| end)
+            .map(|end| format!("stop-time={end:.3}")),
+    )
 }
 
 /// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
 pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
     let bytes = |text: &OsStr| text.as_encoded_bytes().to_vec();
     let slashes = |text: &OsStr| -> Vec<u8> {
-        let slash = |byte| if cfg!(windows) && byte == b'\\' { b'/' } else { byte };
+        let slash = |byte| {
+            if cfg!(windows) && byte == b'\\' {
+                b'/'
+            } else {
+                byte
+            }
+        };
         bytes(text).into_iter().map(slash).collect()
     };
     let Some(folder) = folder.filter(|folder| folder.is_absolute() && path.is_absolute()) else {
@@ -138,7 +160,11 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
 
 /// Control characters and line separators as one space each.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect::<String>().trim().to_owned()
+    text.chars()
+        .map(|c| if breaks_lines(c) { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 fn breaks_lines(c: char) -> bool {
@@ -151,7 +177,11 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
     for WrittenEntry { path, track, part } in entries {
-        let seconds = if track.seconds > 0.0 { track.seconds.round() } else { -1.0 };
+        let seconds = if track.seconds > 0.0 {
+            track.seconds.round()
+        } else {
+            -1.0
+        };
         let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
         for option in vlc_options(part.as_ref()) {
             let _ = writeln!(text, "#EXTVLCOPT:{option}");
@@ -181,7 +211,11 @@ fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
     }
     text.push_str("  <trackList>\n");
     for WrittenEntry { path, track, part } in entries {
-        let _ = write!(text, "    <track><location>{}</location>", xml(&address(path)));
+        let _ = write!(
+            text,
+            "    <track><location>{}</location>",
+            xml(&address(path))
+        );
         let _ = write!(text, "<title>{}</title>", xml(track.display_title()));
         for (name, value) in [("creator", &track.artist), ("album", &track.album)] {
             if let Some(value) = value {
@@ -224,7 +258,8 @@ fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
             value
         })
         .collect();
-    let text = serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))?;
+    let text =
+        serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))?;
     // JSON escapes the control characters below the blank itself; a terminal obeys those from 0x7f to 0x9f too.
     let escaped = |c: char| match c {
         '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
@@ -269,12 +304,20 @@ mod tests {
     #[test]
     fn an_m3u8_has_two_lines_per_track_whatever_the_names() {
         let track = hostile();
-        let text = written(&[&track, &track], "t\nx", Format::M3u8, &PathStyle::Absolute);
+        let text = written(
+            &[&track, &track],
+            "t\nx",
+            Format::M3u8,
+            &PathStyle::Absolute,
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 6);
         assert_eq!(lines[1], "#PLAYLIST:t x");
         assert!(lines[2].starts_with("#EXTINF:61,A]]> B – </title><x>&\""));
-        assert_eq!(lines[3], "file:///music/a%0A%23EXTINF:0,x%0A/etc/passwd.mp3");
+        assert_eq!(
+            lines[3],
+            "file:///music/a%0A%23EXTINF:0,x%0A/etc/passwd.mp3"
+        );
     }
 
     #[test]
@@ -288,7 +331,9 @@ mod tests {
     fn xspf_is_well_formed() {
         let track = hostile();
         let text = written(&[&track], "a<b", Format::Xspf, &PathStyle::Absolute);
-        assert!(text.contains("<title>a&lt;b</title>") && !text.contains("<x>") && !text.contains('\0'));
+        assert!(
+            text.contains("<title>a&lt;b</title>") && !text.contains("<x>") && !text.contains('\0')
+        );
         assert!(text.contains("<duration>61400</duration>"));
         assert_eq!(text.matches("<track>").count(), 1);
     }
@@ -301,7 +346,10 @@ mod tests {
         let mut track = hostile();
         track.artist = Some("\u{9b}31m\u{7f}".into());
         let text = written(&[&track], "x", Format::Jspf, &PathStyle::Absolute);
-        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
         let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
         assert_eq!(value["playlist"]["track"][0]["creator"], "\u{9b}31m\u{7f}");
     }
@@ -324,7 +372,10 @@ mod tests {
             ("a/x.mp3", folder("/m"), "a/x.mp3"),
             ("/m/a/x.mp3", None, "/m/a/x.mp3"),
         ] {
-            assert_eq!(relative(Path::new(path), from.as_deref()), expected.as_bytes());
+            assert_eq!(
+                relative(Path::new(path), from.as_deref()),
+                expected.as_bytes()
+            );
         }
     }
 
@@ -336,11 +387,15 @@ mod tests {
         let track = TrackMeta::of_file(TrackId(1), path);
         assert_eq!(track.display(), "caf\u{fffd} \u{1b}");
         let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
-        assert_eq!(text, "#EXTM3U\n#EXTINF:-1,caf\u{fffd}\nfile:///m/caf%E9%20%1B.mp3\n");
+        assert_eq!(
+            text,
+            "#EXTM3U\n#EXTINF:-1,caf\u{fffd}\nfile:///m/caf%E9%20%1B.mp3\n"
+        );
         let below = PathStyle::Relative("/m".into());
         assert!(written(&[&track], "", Format::M3u8, &below).ends_with("\ncaf%E9%20%1B.mp3\n"));
         assert!(
-            written(&[&track], "", Format::Xspf, &below).contains("<location>caf%E9%20%1B.mp3</location>")
+            written(&[&track], "", Format::Xspf, &below)
+                .contains("<location>caf%E9%20%1B.mp3</location>")
         );
         let bare = write(&[&track], "", Format::Paths0, &PathStyle::Absolute).expect("writable");
         assert_eq!(bare, b"/m/caf\xe9 \x1b.mp3\0");

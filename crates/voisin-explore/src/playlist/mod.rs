@@ -131,7 +131,9 @@ pub fn playlist(
     excluded: &dyn Fn(usize) -> bool,
     options: &PlaylistOptions,
 ) -> Result<Vec<Entry>> {
-    let found = playlist_near(vectors, meta, seeds, excluded, options, &|_| f32::NEG_INFINITY)?;
+    let found = playlist_near(vectors, meta, seeds, excluded, options, &|_| {
+        f32::NEG_INFINITY
+    })?;
     Ok(found.unwrap_or_default())
 }
 
@@ -215,10 +217,18 @@ pub fn chain(
     length: Length,
     fits: &dyn Fn(usize, usize) -> bool,
 ) -> Vec<usize> {
-    let seconds = |row: usize| if meta[row].seconds > 0.0 { meta[row].seconds } else { USUAL_SECONDS };
+    let seconds = |row: usize| {
+        if meta[row].seconds > 0.0 {
+            meta[row].seconds
+        } else {
+            USUAL_SECONDS
+        }
+    };
     let full = |list: &[usize]| match length {
         Length::Tracks(tracks) => list.len() >= tracks,
-        Length::Seconds(wanted) => list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted,
+        Length::Seconds(wanted) => {
+            list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted
+        }
     };
     let mut list: Vec<usize> = Vec::new();
     let mut best: Vec<usize> = Vec::new();
@@ -226,7 +236,10 @@ pub fn chain(
     let mut next = 0;
     for _ in 0..MOST_STEPS {
         let fitting = (next..candidates.len()).find(|i| {
-            !list.contains(i) && list.last().is_none_or(|&last| fits(candidates[last], candidates[*i]))
+            !list.contains(i)
+                && list
+                    .last()
+                    .is_none_or(|&last| fits(candidates[last], candidates[*i]))
         });
         match fitting {
             Some(i) => {
@@ -255,10 +268,17 @@ fn check(
 ) -> Result<()> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     if let Some(&bad) = seeds.iter().find(|&&seed| seed >= meta.len()) {
-        return Err(ExploreError::Row { row: bad, rows: meta.len() });
+        return Err(ExploreError::Row {
+            row: bad,
+            rows: meta.len(),
+        });
     }
     if seeds.is_empty() {
-        return Err(ExploreError::TooFew { what: "a playlist's seeds", needed: 1, found: 0 });
+        return Err(ExploreError::TooFew {
+            what: "a playlist's seeds",
+            needed: 1,
+            found: 0,
+        });
     }
     if !(0.0..=1.0).contains(&options.diversity) {
         return Err(ExploreError::Parameter {
@@ -267,7 +287,10 @@ fn check(
             expected: "0 to 1",
         });
     }
-    if let Some(least) = options.min_similarity.filter(|least| !(-1.0..=1.0).contains(least)) {
+    if let Some(least) = options
+        .min_similarity
+        .filter(|least| !(-1.0..=1.0).contains(least))
+    {
         return Err(ExploreError::Parameter {
             name: "least similarity",
             found: least.to_string(),
@@ -289,20 +312,29 @@ fn check(
 /// Distinct seeds; if there are many, the most central one and then always the one farthest from those taken.
 fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
     let mut seen = HashSet::new();
-    let seeds: Vec<usize> = seeds.iter().copied().filter(|&seed| seen.insert(seed)).collect();
+    let seeds: Vec<usize> = seeds
+        .iter()
+        .copied()
+        .filter(|&seed| seen.insert(seed))
+        .collect();
     if seeds.len() <= MOST_SEEDS {
         return seeds;
     }
     let part = vectors.select(Axis(0), &seeds);
     let centre = part.mean_axis(Axis(0)).expect("there are seeds");
     let first = (0..seeds.len())
-        .max_by(|&a, &b| part.row(a).dot(&centre).total_cmp(&part.row(b).dot(&centre)))
+        .max_by(|&a, &b| {
+            part.row(a)
+                .dot(&centre)
+                .total_cmp(&part.row(b).dot(&centre))
+        })
         .expect("there are seeds");
     let mut taken = vec![first];
     let mut nearest = part.dot(&part.row(first));
     while taken.len() < MOST_SEEDS {
-        let next =
-            (0..seeds.len()).min_by(|&a, &b| nearest[a].total_cmp(&nearest[b])).expect("there are seeds");
+        let next = (0..seeds.len())
+            .min_by(|&a, &b| nearest[a].total_cmp(&nearest[b]))
+            .expect("there are seeds");
         taken.push(next);
         nearest.zip_mut_with(&part.dot(&part.row(next)), |old, &new| *old = old.max(new));
     }
@@ -311,9 +343,18 @@ fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
 
 /// Orders entries after `opening` so that each lies near the one before: nearest next, then pairs of steps
 /// uncrossed while that shortens the way (2-opt).
-fn order_by_small_steps(vectors: ArrayView2<'_, f32>, entries: &mut [Entry], opening: usize, seed: usize) {
+fn order_by_small_steps(
+    vectors: ArrayView2<'_, f32>,
+    entries: &mut [Entry],
+    opening: usize,
+    seed: usize,
+) {
     let distance = |a: usize, b: usize| 1.0 - vectors.row(a).dot(&vectors.row(b));
-    let start = if opening > 0 { entries[opening - 1].row } else { seed };
+    let start = if opening > 0 {
+        entries[opening - 1].row
+    } else {
+        seed
+    };
     let rest = &mut entries[opening..];
     let mut here = start;
     for i in 0..rest.len() {
@@ -329,9 +370,13 @@ fn order_by_small_steps(vectors: ArrayView2<'_, f32>, entries: &mut [Entry], ope
         for i in 0..rest.len() {
             for j in i + 1..rest.len() {
                 let old = distance(before(rest, i), rest[i].row)
-                    + rest.get(j + 1).map_or(0.0, |next| distance(rest[j].row, next.row));
+                    + rest
+                        .get(j + 1)
+                        .map_or(0.0, |next| distance(rest[j].row, next.row));
                 let new = distance(before(rest, i), rest[j].row)
-                    + rest.get(j + 1).map_or(0.0, |next| distance(rest[i].row, next.row));
+                    + rest
+                        .get(j + 1)
+                        .map_or(0.0, |next| distance(rest[i].row, next.row));
                 if new < old - 1e-6 {
                     rest[i..=j].reverse();
                     better = true;
@@ -371,11 +416,22 @@ mod tests {
         let fits = |from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4, 5];
         assert_eq!(chain(&all, &meta, Length::Tracks(4), &fits), [0, 2, 3, 4]);
-        assert_eq!(chain(&all, &meta, Length::Tracks(9), &fits), [0, 2, 3, 4], "the longest there is");
+        assert_eq!(
+            chain(&all, &meta, Length::Tracks(9), &fits),
+            [0, 2, 3, 4],
+            "the longest there is"
+        );
         assert_eq!(chain(&all, &meta, Length::Seconds(150.0), &fits), [0, 2, 3]);
-        assert_eq!(chain(&[5, 0, 1], &meta, Length::Tracks(3), &fits), [5], "the first one stays");
+        assert_eq!(
+            chain(&[5, 0, 1], &meta, Length::Tracks(3), &fits),
+            [5],
+            "the first one stays"
+        );
         assert!(chain(&[], &meta, Length::Tracks(3), &fits).is_empty());
-        assert_eq!(chain(&all, &meta, Length::Tracks(3), &|_, _| true), [0, 1, 2]);
+        assert_eq!(
+            chain(&all, &meta, Length::Tracks(3), &|_, _| true),
+            [0, 1, 2]
+        );
     }
 
     #[test]
@@ -391,8 +447,12 @@ mod tests {
         let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_keys()).collect();
         assert_eq!(artists.len(), 12);
         assert!(list.iter().all(|e| e.row != 3 && e.seed == 3));
-        let free = PlaylistOptions { length: Length::Tracks(12), ..PlaylistOptions::default() };
-        let list = playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free).expect("a list");
+        let free = PlaylistOptions {
+            length: Length::Tracks(12),
+            ..PlaylistOptions::default()
+        };
+        let list =
+            playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free).expect("a list");
         let mut plain: Vec<usize> = (0..200).filter(|row| row % 2 == 1 && *row != 3).collect();
         let similarity = vectors.dot(&vectors.row(3));
         plain.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
@@ -407,7 +467,8 @@ mod tests {
     fn a_list_from_the_nearest_tracks_is_that_from_all() {
         let (vectors, _, meta) = collection();
         let seeds = [3, 77];
-        let tracks = |entries: &[Entry]| entries.iter().map(|entry| entry.track).collect::<Vec<_>>();
+        let tracks =
+            |entries: &[Entry]| entries.iter().map(|entry| entry.track).collect::<Vec<_>>();
         // Of each seed so many, and the similarity of the last of them.
         let near = |most: usize, options: &PlaylistOptions| {
             let nearest = |seed: usize| {
@@ -424,7 +485,11 @@ mod tests {
             rows.dedup();
             let part = vectors.select(Axis(0), &rows);
             let meta: Vec<TrackMeta> = rows.iter().map(|&row| meta[row].clone()).collect();
-            let at = seeds.map(|seed| rows.iter().position(|&row| row == seed).expect("its own nearest"));
+            let at = seeds.map(|seed| {
+                rows.iter()
+                    .position(|&row| row == seed)
+                    .expect("its own nearest")
+            });
             let least = |row: usize| if row == at[0] { found[0].1 } else { found[1].1 };
             let list = playlist_near(part.view(), &meta, &at, &|_| false, options, &least);
             list.expect("a list").map(|entries| tracks(&entries))
@@ -437,7 +502,8 @@ mod tests {
                 seeds: SeedUse::Open(2),
                 ..PlaylistOptions::default()
             };
-            let all = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
+            let all =
+                playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
             assert_eq!(near(40, &options), Some(tracks(&all)), "{options:?}");
             assert_eq!(near(2, &options), None, "too few to be sure: {options:?}");
         }
@@ -449,20 +515,32 @@ mod tests {
         };
         let all = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
         assert!(all.len() < 30);
-        assert_eq!(near(60, &options), Some(tracks(&all)), "short because nothing else is as near");
+        assert_eq!(
+            near(60, &options),
+            Some(tracks(&all)),
+            "short because nothing else is as near"
+        );
     }
 
     #[test]
     fn seeds_share_the_list_and_time_is_met() {
         let (vectors, labels, meta) = collection();
-        let options = PlaylistOptions { length: Length::Seconds(5400.0), ..PlaylistOptions::default() };
-        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options).expect("a list");
+        let options = PlaylistOptions {
+            length: Length::Seconds(5400.0),
+            ..PlaylistOptions::default()
+        };
+        let list =
+            playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options).expect("a list");
         let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
         assert!((total - 5400.0).abs() < 200.0, "{total}");
         for seed in 0..3 {
             let share = list.iter().filter(|e| e.seed == seed).count();
             assert!(share.abs_diff(list.len() / 3) <= 1);
-            assert!(list.iter().filter(|e| e.seed == seed).all(|e| labels[e.row] == labels[seed]));
+            assert!(
+                list.iter()
+                    .filter(|e| e.seed == seed)
+                    .all(|e| labels[e.row] == labels[seed])
+            );
         }
     }
 
@@ -470,24 +548,39 @@ mod tests {
     fn diversity_widens_and_shuffles_repeat() {
         let (vectors, _, meta) = collection();
         let mean = |diversity: f32| {
-            let options =
-                PlaylistOptions { diversity, length: Length::Tracks(15), ..PlaylistOptions::default() };
+            let options = PlaylistOptions {
+                diversity,
+                length: Length::Tracks(15),
+                ..PlaylistOptions::default()
+            };
             let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
-            let pairs = list.iter().flat_map(|a| list.iter().map(move |b| (a.row, b.row)));
-            pairs.map(|(a, b)| vectors.row(a).dot(&vectors.row(b))).sum::<f32>()
+            let pairs = list
+                .iter()
+                .flat_map(|a| list.iter().map(move |b| (a.row, b.row)));
+            pairs
+                .map(|(a, b)| vectors.row(a).dot(&vectors.row(b)))
+                .sum::<f32>()
         };
         assert!(mean(0.0) > mean(0.5) && mean(0.5) > mean(1.0));
         // However varied, it stays near the seed.
-        let options =
-            PlaylistOptions { diversity: 1.0, length: Length::Tracks(4), ..PlaylistOptions::default() };
+        let options = PlaylistOptions {
+            diversity: 1.0,
+            length: Length::Tracks(4),
+            ..PlaylistOptions::default()
+        };
         let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
         let similarity = vectors.dot(&vectors.row(7));
         for entry in list {
-            let rank = (0..200).filter(|&row| similarity[row] > similarity[entry.row]).count();
+            let rank = (0..200)
+                .filter(|&row| similarity[row] > similarity[entry.row])
+                .count();
             assert!(rank <= (REACH + 1) * 4, "rank {rank}");
         }
         let shuffled = |seed| {
-            let options = PlaylistOptions { shuffle: Some(seed), ..PlaylistOptions::default() };
+            let options = PlaylistOptions {
+                shuffle: Some(seed),
+                ..PlaylistOptions::default()
+            };
             playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list")
         };
         assert_eq!(shuffled(1), shuffled(1));
@@ -504,9 +597,12 @@ mod tests {
                 length: Length::Tracks(40),
                 ..PlaylistOptions::default()
             };
-            let list = playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options).expect("a list");
+            let list =
+                playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options).expect("a list");
             assert_eq!((list[0].row, list[1].row), (0, 1));
-            list.windows(2).map(|w| 1.0 - vectors.row(w[0].row).dot(&vectors.row(w[1].row))).sum::<f32>()
+            list.windows(2)
+                .map(|w| 1.0 - vectors.row(w[0].row).dot(&vectors.row(w[1].row)))
+                .sum::<f32>()
         };
         assert!(longest(None) < 0.8 * longest(Some(1)));
     }
@@ -522,6 +618,9 @@ mod tests {
         };
         let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
         assert_eq!(list.len(), 64);
-        assert_eq!(list.iter().map(|e| e.seed).collect::<HashSet<_>>().len(), MOST_SEEDS);
+        assert_eq!(
+            list.iter().map(|e| e.seed).collect::<HashSet<_>>().len(),
+            MOST_SEEDS
+        );
     }
 }

@@ -43,7 +43,11 @@ impl<'a> PlaylistBuilder<'a> {
     /// Adds a track; `false` if the list is nearer to its length without it.
     pub(super) fn push(&mut self, row: usize, seed: usize, similarity: f32) -> bool {
         let track = &self.meta[row];
-        let seconds = if track.seconds > 0.0 { track.seconds } else { USUAL_SECONDS };
+        let seconds = if track.seconds > 0.0 {
+            track.seconds
+        } else {
+            USUAL_SECONDS
+        };
         if let Length::Seconds(wanted) = self.options.length
             && !self.entries.is_empty()
             && self.seconds + seconds - wanted > wanted - self.seconds
@@ -53,7 +57,12 @@ impl<'a> PlaylistBuilder<'a> {
         self.seconds += seconds;
         self.taken.insert(row);
         self.artists.take(track.artist_keys());
-        self.entries.push(Entry { track: track.id, row, seed, similarity });
+        self.entries.push(Entry {
+            track: track.id,
+            row,
+            seed,
+            similarity,
+        });
         true
     }
 }
@@ -99,7 +108,13 @@ impl CandidatePool {
             .map(|(row, &s)| (row, s))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        Self { seed, candidates, seen: 0, near: Vec::new(), is_cut: known > wanted }
+        Self {
+            seed,
+            candidates,
+            seen: 0,
+            near: Vec::new(),
+            is_cut: known > wanted,
+        }
     }
 
     /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken. What the
@@ -114,13 +129,20 @@ impl CandidatePool {
         reach: usize,
     ) -> Option<(usize, f32)> {
         self.near.retain(|candidate| list.admits(candidate.row));
-        while let Some(&(row, similarity)) =
-            self.candidates.get(self.seen).filter(|_| self.near.len() < reach)
+        while let Some(&(row, similarity)) = self
+            .candidates
+            .get(self.seen)
+            .filter(|_| self.near.len() < reach)
         {
             self.seen += 1;
             if list.admits(row) {
                 let repeated = f32::NEG_INFINITY;
-                self.near.push(PlaylistCandidate { row, similarity, repeated, compared: opening });
+                self.near.push(PlaylistCandidate {
+                    row,
+                    similarity,
+                    repeated,
+                    compared: opening,
+                });
             }
         }
         let diversity = list.options.diversity;
@@ -134,11 +156,19 @@ impl CandidatePool {
             }
         }
         let score = |candidate: &PlaylistCandidate| {
-            let repeated = if candidate.repeated.is_finite() { candidate.repeated } else { 0.0 };
+            let repeated = if candidate.repeated.is_finite() {
+                candidate.repeated
+            } else {
+                0.0
+            };
             (1.0 - diversity) * candidate.similarity - diversity * repeated
         };
         // Of equals the nearest, which come first.
-        let best = self.near.iter().rev().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        let best = self
+            .near
+            .iter()
+            .rev()
+            .max_by(|a, b| score(a).total_cmp(&score(b)))?;
         Some((best.row, best.similarity))
     }
 }

@@ -78,7 +78,12 @@ impl Default for Header {
             n: 0,
             options: IndexOptions::default(),
             tuning: Tuning::default(),
-            space: Sphere { metric: IndexMetric::Cosine, dimension: 0, centre: Vec::new(), radius: 1. },
+            space: Sphere {
+                metric: IndexMetric::Cosine,
+                dimension: 0,
+                centre: Vec::new(),
+                radius: 1.,
+            },
             stride: 0,
             lists: ListShape::default(),
         }
@@ -120,9 +125,12 @@ impl Header {
         fields.number(&mut self.n)?;
         let options = &mut self.options;
         fields.one_of(&IndexMetric::ALL, &mut options.metric)?;
-        for number in
-            [&mut options.m, &mut options.ef_construction, &mut options.graph_from, &mut options.lists_from]
-        {
+        for number in [
+            &mut options.m,
+            &mut options.ef_construction,
+            &mut options.graph_from,
+            &mut options.lists_from,
+        ] {
             fields.number(number)?;
         }
         fields.real(&mut options.target_recall)?;
@@ -133,7 +141,12 @@ impl Header {
         self.space.metric = options.metric;
         fields.number(&mut self.space.dimension)?;
         fields.real(&mut self.space.radius)?;
-        let mut centre = self.space.centre.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut centre = self
+            .space
+            .centre
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
         fields.bytes(&mut centre)?;
         self.space.centre = floats(&centre);
         fields.number(&mut self.stride)?;
@@ -167,7 +180,11 @@ impl ListShape {
     /// Number of directions.
     fn directions(&self) -> usize {
         // A file may have any number there; it is checked with the lists.
-        if [2, 4].contains(&self.bits) { components(self.bits) } else { SHORT }
+        if [2, 4].contains(&self.bits) {
+            components(self.bits)
+        } else {
+            SHORT
+        }
     }
 }
 
@@ -204,7 +221,14 @@ impl Sections {
         let links = take(n, header.stride.checked_mul(4)?)?;
         let shape = header.has_lists().then_some(&header.lists);
         let starts = take(shape.map_or(0, ListShape::starts), 4)?;
-        let scales = take(if residual_bits.is_some_and(|bits| bits > 0) { n } else { 0 }, 4)?;
+        let scales = take(
+            if residual_bits.is_some_and(|bits| bits > 0) {
+                n
+            } else {
+                0
+            },
+            4,
+        )?;
         let pad = scales.end.checked_next_multiple_of(PAGE)? - scales.end;
         take(pad, 1)?;
         let width = dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
@@ -212,9 +236,24 @@ impl Sections {
         let centre = shape.map_or(0, |shape| block_bytes(shape.directions()));
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), centre)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
-        let hi = take(n, residual_bits.map_or(width, |bits| row_bytes(width, bits)))?;
+        let hi = take(
+            n,
+            residual_bits.map_or(width, |bits| row_bytes(width, bits)),
+        )?;
         let lo = take(full, width)?;
-        Some(Self { mean, meta, ids, links, starts, scales, directions, centres, blocks, hi, lo })
+        Some(Self {
+            mean,
+            meta,
+            ids,
+            links,
+            starts,
+            scales,
+            directions,
+            centres,
+            blocks,
+            hi,
+            lo,
+        })
     }
 
     fn end(&self) -> usize {
@@ -272,7 +311,8 @@ impl Behind {
 impl BasePlace {
     /// Whether this base is at `path`, without changes behind it.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
-        self.behind(path).is_ok_and(|behind| matches!(behind, Some(Behind::Nothing | Behind::Mark)))
+        self.behind(path)
+            .is_ok_and(|behind| matches!(behind, Some(Behind::Nothing | Behind::Mark)))
     }
 
     /// The end of the file at `path`, if this base is in it; `None` if another is, or if the end is too long to be a mark.
@@ -330,7 +370,10 @@ pub(crate) struct Damage(pub(crate) PathBuf);
 
 impl Damage {
     pub(crate) fn error(&self, what: impl Into<String>) -> IndexError {
-        IndexError::Damaged { path: self.0.clone(), what: what.into() }
+        IndexError::Damaged {
+            path: self.0.clone(),
+            what: what.into(),
+        }
     }
 
     fn check(&self, holds: bool, what: &str) -> Result<(), IndexError> {
@@ -339,19 +382,35 @@ impl Damage {
 }
 
 /// Reads and checks the bytes before the body, and returns their digest.
-pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; DIGEST]), IndexError> {
-    damage.check(head.len() >= PREFIX && &head[..8] == MAGIC, "not an index file")?;
+pub(crate) fn parse_head(
+    damage: &Damage,
+    head: &[u8],
+) -> Result<(Header, [u8; DIGEST]), IndexError> {
+    damage.check(
+        head.len() >= PREFIX && &head[..8] == MAGIC,
+        "not an index file",
+    )?;
     let version = u32::from_le_bytes(array(&head[8..12]));
     if version != VERSION {
-        return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
+        return Err(IndexError::Version {
+            path: damage.0.clone(),
+            expected: VERSION,
+            actual: version,
+        });
     }
     let header_len = u32::from_le_bytes(array(&head[12..16])) as usize;
-    let body_start = usize::try_from(u64::from_le_bytes(array(&head[16..24]))).unwrap_or(usize::MAX);
-    damage.check(body_start == head.len() && header_len <= head.len() - PREFIX, "cut in its head")?;
+    let body_start =
+        usize::try_from(u64::from_le_bytes(array(&head[16..24]))).unwrap_or(usize::MAX);
+    damage.check(
+        body_start == head.len() && header_len <= head.len() - PREFIX,
+        "cut in its head",
+    )?;
     let root: [u8; DIGEST] = array(&head[24..PREFIX]);
     damage.check(head_digest(head) == root, "checksum of its head")?;
     let mut header = Header::default();
-    let whole = HeaderFields::read_all(&head[PREFIX..PREFIX + header_len], |fields| header.pass(fields));
+    let whole = HeaderFields::read_all(&head[PREFIX..PREFIX + header_len], |fields| {
+        header.pass(fields)
+    });
     damage.check(whole.is_some(), "fields of its header")?;
     let dimension = header.space.dimension;
     damage.check(
@@ -372,17 +431,28 @@ pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 pub(crate) fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|word| u32::from_le_bytes(array(word))).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|word| u32::from_le_bytes(array(word)))
+        .collect()
 }
 
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|word| f32::from_le_bytes(array(word))).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|word| f32::from_le_bytes(array(word)))
+        .collect()
 }
 
 pub(crate) fn pairs<T>(bytes: &[u8], make: impl Fn(f32, f32) -> T) -> Vec<T> {
     let pairs = bytes.chunks_exact(8);
     pairs
-        .map(|pair| make(f32::from_le_bytes(array(&pair[..4])), f32::from_le_bytes(array(&pair[4..]))))
+        .map(|pair| {
+            make(
+                f32::from_le_bytes(array(&pair[..4])),
+                f32::from_le_bytes(array(&pair[4..])),
+            )
+        })
         .collect()
 }
 

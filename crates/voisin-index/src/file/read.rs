@@ -22,15 +22,21 @@ use voisin_kernels::dot::ProductRows;
 use voisin_kernels::dot::short::{LANES, block_bytes};
 
 use super::{
-    BYTES, BaseFile, BasePlace, Behind, CheckedFile, DIGEST, Damage, Header, ListShape, PAGE, PIECE, PREFIX,
-    Sections, array, floats, pairs, parse_head, words,
+    BYTES, BaseFile, BasePlace, Behind, CheckedFile, DIGEST, Damage, Header, ListShape, PAGE,
+    PIECE, PREFIX, Sections, array, floats, pairs, parse_head, words,
 };
 
 /// Maps the file at `path`, and checks what all searches need: every byte by its digest, then every number by its range.
 ///
 /// - `copied`: a file of fewer bytes is copied into memory, where nothing that happens to it can change it
 pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
-    let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
+    let io = |doing| {
+        move |source| IndexError::Io {
+            path: path.to_owned(),
+            doing,
+            source,
+        }
+    };
     let file = File::open(path).map_err(io("opening"))?;
     let length = file.metadata().map_err(io("reading"))?.len();
     // Windows lets nobody replace a file that is mapped, and while searches go on a newer index takes this one's place.
@@ -46,7 +52,11 @@ pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
 /// The same of a file's bytes.
 pub(crate) fn load_bytes(bytes: &[u8]) -> Result<BaseFile, IndexError> {
     let path = Path::new(BYTES);
-    let io = |source| IndexError::Io { path: path.to_owned(), doing: "copying", source };
+    let io = |source| IndexError::Io {
+        path: path.to_owned(),
+        doing: "copying",
+        source,
+    };
     load_map(path, copy(bytes, bytes.len()).map_err(io)?, true)
 }
 
@@ -57,14 +67,27 @@ fn load_map(path: &Path, map: Mmap, is_copy: bool) -> Result<BaseFile, IndexErro
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
     let sections = Sections::of(&header).ok_or_else(|| damage.error("sizes out of range"))?;
-    damage.check(map.len() - body_start >= sections.end(), "another length than its header says")?;
+    damage.check(
+        map.len() - body_start >= sections.end(),
+        "another length than its header says",
+    )?;
     let body = body_start..body_start + sections.end();
     let behind = Behind::of(&map[body.end..]);
-    let place = BasePlace { root, end: body.end as u64, complete: header.complete };
+    let place = BasePlace {
+        root,
+        end: body.end as u64,
+        complete: header.complete,
+    };
     let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(PIECE) * DIGEST;
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
     let bytes = FileBytes { map, is_copy };
-    let file = Arc::new(CheckedFile::new(path.to_owned(), bytes, body, table, sections.lo.start));
+    let file = Arc::new(CheckedFile::new(
+        path.to_owned(),
+        bytes,
+        body,
+        table,
+        sections.lo.start,
+    ));
     // What is copied; the rest as it is read.
     let read_now = 0..sections.blocks.start;
     file.check_long(read_now.clone());
@@ -84,19 +107,43 @@ fn parse(
     let body = file.bytes();
     let mean = floats(&body[sections.mean.clone()]);
     damage.check(mean.iter().all(|x| x.abs() <= 1.01), "mean out of range")?;
-    let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta { scale, offset });
-    damage.check(meta.iter().all(|meta| meta.is_sane()), "scales out of range")?;
-    let ids = body[sections.ids.clone()].chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id))));
+    let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta {
+        scale,
+        offset,
+    });
+    damage.check(
+        meta.iter().all(|meta| meta.is_sane()),
+        "scales out of range",
+    )?;
+    let ids = body[sections.ids.clone()]
+        .chunks_exact(8)
+        .map(|id| TrackId(i64::from_le_bytes(array(id))));
     let ids: Vec<TrackId> = ids.collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
     let graph = header
         .has_graph()
-        .then(|| parse_graph(damage, header.n, header.stride, &body[sections.links.clone()]))
+        .then(|| {
+            parse_graph(
+                damage,
+                header.n,
+                header.stride,
+                &body[sections.links.clone()],
+            )
+        })
         .transpose()?;
     let plane = |range: &std::ops::Range<usize>| Plane::Mapped(Arc::clone(file), range.clone());
     let lists = header
         .has_lists()
-        .then(|| parse_lists(damage, header.n, &header.lists, sections, body, plane(&sections.blocks)))
+        .then(|| {
+            parse_lists(
+                damage,
+                header.n,
+                &header.lists,
+                sections,
+                body,
+                plane(&sections.blocks),
+            )
+        })
         .transpose()?;
     let stamp = header.stamp();
     let residual_bits = header.residual_bits();
@@ -104,12 +151,34 @@ fn parse(
     let width = codec.width;
     let residuals = residual_bits.map(|bits| {
         let scales = floats(&body[sections.scales.clone()]);
-        Residuals { bits, width, rows: plane(&sections.hi), scales }
+        Residuals {
+            bits,
+            width,
+            rows: plane(&sections.hi),
+            scales,
+        }
     });
-    let sane = |residuals: &Residuals| residuals.scales.iter().all(|scale| (0. ..=1.).contains(scale));
-    damage.check(residuals.as_ref().is_none_or(sane), "scales of residuals out of range")?;
-    let hi = if residuals.is_some() { sections.lo.clone() } else { sections.hi.clone() };
-    let codes = Codes { width, hi: plane(&hi), lo: plane(&sections.lo), meta };
+    let sane = |residuals: &Residuals| {
+        residuals
+            .scales
+            .iter()
+            .all(|scale| (0. ..=1.).contains(scale))
+    };
+    damage.check(
+        residuals.as_ref().is_none_or(sane),
+        "scales of residuals out of range",
+    )?;
+    let hi = if residuals.is_some() {
+        sections.lo.clone()
+    } else {
+        sections.hi.clone()
+    };
+    let codes = Codes {
+        width,
+        hi: plane(&hi),
+        lo: plane(&sections.lo),
+        meta,
+    };
     Ok(BaseFile {
         stamp,
         options: header.options,
@@ -132,26 +201,52 @@ fn parse_lists(
     body: &[u8],
     blocks: Plane,
 ) -> Result<Lists, IndexError> {
-    let sane =
-        (0. ..=1.).contains(&shape.step) && [2, 4, 8].contains(&shape.bits) && [1, 2].contains(&shape.copies);
+    let sane = (0. ..=1.).contains(&shape.step)
+        && [2, 4, 8].contains(&shape.bits)
+        && [1, 2].contains(&shape.copies);
     damage.check(sane, "lists out of range")?;
     let starts = words(&body[sections.starts.clone()]);
-    let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
+    let whole =
+        starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
     damage.check(whole && starts.is_sorted(), "starts of lists")?;
     let centres = body[sections.centres.clone()].to_vec();
     let block = block_bytes(shape.directions());
-    damage.check(are_all_places(once(&centres[..]), block, shape.lists), "centres of lists")?;
+    damage.check(
+        are_all_places(once(&centres[..]), block, shape.lists),
+        "centres of lists",
+    )?;
     let rows = body[sections.directions.clone()].to_vec();
     let width = rows.len() / shape.directions();
     let rows = ProductRows::new(rows, width);
-    let directions = Directions { rows, step: shape.step, bits: shape.bits };
-    Ok(Lists { directions, centres, copies: shape.copies, starts, blocks, vectors: n })
+    let directions = Directions {
+        rows,
+        step: shape.step,
+        bits: shape.bits,
+    };
+    Ok(Lists {
+        directions,
+        centres,
+        copies: shape.copies,
+        starts,
+        blocks,
+        vectors: n,
+    })
 }
 
-fn parse_graph(damage: &Damage, n: usize, stride: usize, links: &[u8]) -> Result<Graph, IndexError> {
+fn parse_graph(
+    damage: &Damage,
+    n: usize,
+    stride: usize,
+    links: &[u8],
+) -> Result<Graph, IndexError> {
     let whole = (LANES..=8 * LANES).contains(&stride) && stride.is_multiple_of(LANES);
     damage.check(n > 0 && whole, "links out of range")?;
     let links = words(links);
-    damage.check(links.par_iter().all(|&link| link == NONE || (link as usize) < n), "link out of range")?;
+    damage.check(
+        links
+            .par_iter()
+            .all(|&link| link == NONE || (link as usize) < n),
+        "link out of range",
+    )?;
     Ok(Graph::new(stride, links))
 }

@@ -8,7 +8,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 
 fn vectors(rng: &mut StdRng, n: usize, dimension: usize) -> ndarray::Array2<f32> {
-    let mut all = ndarray::Array2::from_shape_simple_fn((n, dimension), || rng.random::<f32>() - 0.4);
+    let mut all =
+        ndarray::Array2::from_shape_simple_fn((n, dimension), || rng.random::<f32>() - 0.4);
     for mut row in all.outer_iter_mut() {
         row /= row.dot(&row).sqrt();
     }
@@ -22,8 +23,10 @@ fn sign(bytes: &mut [u8]) {
     if body_start > bytes.len() || PREFIX + header_len > body_start {
         return;
     }
-    let table: Vec<u8> =
-        bytes[body_start..].chunks(PIECE).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+    let table: Vec<u8> = bytes[body_start..]
+        .chunks(PIECE)
+        .flat_map(|chunk| *blake3::hash(chunk).as_bytes())
+        .collect();
     if PREFIX + header_len + table.len() <= body_start {
         bytes[PREFIX + header_len..][..table.len()].copy_from_slice(&table);
     }
@@ -33,12 +36,22 @@ fn sign(bytes: &mut [u8]) {
 
 /// Options under which every section of a file has something in it.
 fn everything() -> IndexOptions {
-    IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 30, ..IndexOptions::default() }
+    IndexOptions {
+        m: 4,
+        graph_from: 0,
+        lists_from: 0,
+        ef_construction: 30,
+        ..IndexOptions::default()
+    }
 }
 
 /// As [`everything`], of an index that holds no vectors.
 fn without_vectors() -> IndexOptions {
-    IndexOptions { graph_from: usize::MAX, residual_bits: Some(4), ..everything() }
+    IndexOptions {
+        graph_from: usize::MAX,
+        residual_bits: Some(4),
+        ..everything()
+    }
 }
 
 #[test]
@@ -47,27 +60,48 @@ fn a_flipped_byte_in_any_section_is_told() {
     let ids: Vec<TrackId> = (0..600).map(TrackId).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 70 };
+    let stamp = IndexStamp {
+        generation: 1,
+        model_fingerprint: "x".into(),
+        dimension: 70,
+    };
     for options in [everything(), without_vectors()] {
-        VectorIndex::build(&ids, vectors.view(), &options).unwrap().save(&path, &stamp).unwrap();
+        VectorIndex::build(&ids, vectors.view(), &options)
+            .unwrap()
+            .save(&path, &stamp)
+            .unwrap();
         let good = std::fs::read(&path).unwrap();
         let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
         let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
         let all = Sections::of(&header).unwrap();
-        let mut sections =
-            vec![all.mean, all.ids, all.starts, all.directions, all.centres, all.blocks, all.hi];
+        let mut sections = vec![
+            all.mean,
+            all.ids,
+            all.starts,
+            all.directions,
+            all.centres,
+            all.blocks,
+            all.hi,
+        ];
         sections.extend(match options.residual_bits {
             Some(_) => vec![all.scales],
             None => vec![all.meta, all.links, all.lo],
         });
         for section in sections {
             assert!(!section.is_empty());
-            for at in [section.start, section.start.midpoint(section.end), section.end - 1] {
+            for at in [
+                section.start,
+                section.start.midpoint(section.end),
+                section.end - 1,
+            ] {
                 let mut bad = good.clone();
                 bad[body_start + at] ^= 1;
                 std::fs::write(&path, &bad).unwrap();
                 let error = VectorIndex::open(&path).err();
-                assert!(matches!(error, Some(IndexError::Damaged { .. })), "byte {at}: {error:?}");
+                assert!(
+                    matches!(error, Some(IndexError::Damaged { .. })),
+                    "byte {at}: {error:?}"
+                );
             }
         }
     }
@@ -80,8 +114,15 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
     let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 70 };
-    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let stamp = IndexStamp {
+        generation: 1,
+        model_fingerprint: "x".into(),
+        dimension: 70,
+    };
+    let options = IndexOptions {
+        lists_from: 0,
+        ..IndexOptions::default()
+    };
     let whole = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
     whole.save(&path, &stamp).unwrap();
     let good = std::fs::read(&path).unwrap();
@@ -89,7 +130,11 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
     let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
     let Sections { blocks, hi, lo, .. } = Sections::of(&header).unwrap();
     let of_lists = blocks.clone();
-    let narrow = SearchParams { mode: SearchMode::Lists, ef: Some(3), ..SearchParams::default() };
+    let narrow = SearchParams {
+        mode: SearchMode::Lists,
+        ef: Some(3),
+        ..SearchParams::default()
+    };
     let (mut right, mut told) = (0, 0);
     for section in [blocks, hi, lo] {
         for _ in 0..20 {
@@ -109,11 +154,17 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
                     Err(other) => panic!("{other}"),
                 }
             }
-            let params = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+            let params = SearchParams {
+                mode: SearchMode::Exact,
+                ..SearchParams::default()
+            };
             let all = index.search_batch(vectors.slice(ndarray::s![..4, ..]), 6000, &params);
             assert!(section == of_lists || matches!(all, Err(IndexError::Damaged { .. })));
             assert!(matches!(index.check(), Err(IndexError::Damaged { .. })));
-            assert!(matches!(index.knn_graph(2, &narrow), Err(IndexError::Damaged { .. })));
+            assert!(matches!(
+                index.knn_graph(2, &narrow),
+                Err(IndexError::Damaged { .. })
+            ));
             assert!(index.save(&folder.path().join("other"), &stamp).is_err());
         }
     }
@@ -129,7 +180,13 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
 fn forged_files_with_right_checksums_are_refused_or_searched() {
     let some = vectors(&mut StdRng::seed_from_u64(7), 300, 20);
     let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
-    for options in [IndexOptions { m: 16, ..everything() }, without_vectors()] {
+    for options in [
+        IndexOptions {
+            m: 16,
+            ..everything()
+        },
+        without_vectors(),
+    ] {
         forge(&VectorIndex::build(&ids, some.view(), &options).unwrap());
     }
     forge(&spilled(&sparse(20, 6), &everything()));
@@ -137,11 +194,18 @@ fn forged_files_with_right_checksums_are_refused_or_searched() {
 
 fn forge(index: &VectorIndex) {
     let dimension = index.dimension();
-    let seconds = std::env::var("VOISIN_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2.);
+    let seconds = std::env::var("VOISIN_FUZZ_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(2.);
     let mut rng = StdRng::seed_from_u64(seconds as u64);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension };
+    let stamp = IndexStamp {
+        generation: 1,
+        model_fingerprint: "x".into(),
+        dimension,
+    };
     index.save(&path, &stamp).unwrap();
     let reader = |_: &[TrackId], vectors: &mut [f32]| {
         vectors.fill(0.5);
@@ -162,8 +226,8 @@ fn forge(index: &VectorIndex) {
             };
             let at = rng.random_range(part);
             if rng.random() && at + 4 <= bad.len() {
-                let word: u32 =
-                    [0, 1, u32::MAX, i32::MAX as u32, 1 << 20, rng.random()][rng.random_range(0..6)];
+                let word: u32 = [0, 1, u32::MAX, i32::MAX as u32, 1 << 20, rng.random()]
+                    [rng.random_range(0..6)];
                 bad[at..at + 4].copy_from_slice(&word.to_le_bytes());
             } else if at < header_end && rng.random() {
                 // Most numbers of the header are small.
@@ -183,7 +247,14 @@ fn forge(index: &VectorIndex) {
         if let Ok((mut index, _)) = VectorIndex::load_any_generation(&path, &stamp) {
             index.read_vectors_with(Arc::new(reader));
             for mode in [SearchMode::Scan, SearchMode::Lists] {
-                let _ = index.search(&query, 10, &SearchParams { mode, ..SearchParams::default() });
+                let _ = index.search(
+                    &query,
+                    10,
+                    &SearchParams {
+                        mode,
+                        ..SearchParams::default()
+                    },
+                );
             }
         }
         let Ok((mut index, _)) = VectorIndex::open(&path) else {
@@ -193,16 +264,30 @@ fn forge(index: &VectorIndex) {
         index.read_vectors_with(Arc::new(reader));
         accepted += 1;
         let query = vec![1. / (index.dimension() as f32).sqrt(); index.dimension()];
-        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw, SearchMode::Lists] {
-            let params = SearchParams { mode, ..SearchParams::default() };
+        for mode in [
+            SearchMode::Exact,
+            SearchMode::Scan,
+            SearchMode::Hnsw,
+            SearchMode::Lists,
+        ] {
+            let params = SearchParams {
+                mode,
+                ..SearchParams::default()
+            };
             match index.search(&query, 10, &params) {
                 Ok(found) => assert!(found.len() <= 10),
                 Err(error) => {
-                    assert!(matches!(error, IndexError::NoGraph { .. } | IndexError::NoLists { .. }));
+                    assert!(matches!(
+                        error,
+                        IndexError::NoGraph { .. } | IndexError::NoLists { .. }
+                    ));
                 }
             }
         }
         let _ = index.stats();
     }
-    assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
+    assert!(
+        accepted > 0 && refused > 0,
+        "{accepted} accepted, {refused} refused"
+    );
 }

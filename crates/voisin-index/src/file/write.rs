@@ -39,13 +39,17 @@ impl<W: Write> HashingWriter<W> {
 
     fn end_piece(&mut self) {
         if self.in_piece > 0 {
-            self.table.extend_from_slice(self.hasher.finalize().as_bytes());
+            self.table
+                .extend_from_slice(self.hasher.finalize().as_bytes());
             self.hasher.reset();
             self.in_piece = 0;
         }
     }
 
-    fn words<const N: usize>(&mut self, words: impl Iterator<Item = [u8; N]>) -> std::io::Result<()> {
+    fn words<const N: usize>(
+        &mut self,
+        words: impl Iterator<Item = [u8; N]>,
+    ) -> std::io::Result<()> {
         let mut buffer = Vec::with_capacity(1 << 16);
         for word in words {
             buffer.extend_from_slice(&word);
@@ -65,7 +69,11 @@ pub(crate) fn replace<T>(
 ) -> Result<T, IndexError> {
     let io = |doing| {
         let path = path.to_owned();
-        move |source| IndexError::Io { path, doing, source }
+        move |source| IndexError::Io {
+            path,
+            doing,
+            source,
+        }
     };
     let mut file = AtomicFile::create(path).map_err(io("creating"))?;
     let written = write(file.file()).map_err(io("writing"))?;
@@ -74,7 +82,10 @@ pub(crate) fn replace<T>(
 }
 
 /// Writes a base, whose head is hashed last and written first.
-pub(crate) fn write(file: &mut (impl Write + Seek), parts: BaseParts<'_>) -> std::io::Result<BasePlace> {
+pub(crate) fn write(
+    file: &mut (impl Write + Seek),
+    parts: BaseParts<'_>,
+) -> std::io::Result<BasePlace> {
     let mut header = Header {
         generation: parts.stamp.generation,
         model_fingerprint: parts.stamp.model_fingerprint.clone(),
@@ -99,7 +110,12 @@ pub(crate) fn write(file: &mut (impl Write + Seek), parts: BaseParts<'_>) -> std
     let body_start = (PREFIX + header.len() + pieces * DIGEST).next_multiple_of(PAGE);
     file.seek(SeekFrom::Start(body_start as u64))?;
     let out = BufWriter::with_capacity(1 << 20, &mut *file);
-    let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_piece: 0, table: Vec::new() };
+    let mut body = HashingWriter {
+        out,
+        hasher: blake3::Hasher::new(),
+        in_piece: 0,
+        table: Vec::new(),
+    };
     write_body(&mut body, parts, &sections)?;
     body.end_piece();
     body.out.flush()?;
@@ -116,7 +132,11 @@ pub(crate) fn write(file: &mut (impl Write + Seek), parts: BaseParts<'_>) -> std
     head[24..PREFIX].copy_from_slice(&root);
     file.rewind()?;
     file.write_all(&head)?;
-    Ok(BasePlace { root, end: (body_start + sections.end()) as u64, complete })
+    Ok(BasePlace {
+        root,
+        end: (body_start + sections.end()) as u64,
+        complete,
+    })
 }
 
 fn write_body<W: Write>(
@@ -126,7 +146,12 @@ fn write_body<W: Write>(
 ) -> std::io::Result<()> {
     let codes = &parts.base.codes;
     body.words(parts.codec.mean.iter().map(|x| x.to_le_bytes()))?;
-    body.words(codes.meta.iter().flat_map(|meta| [meta.scale.to_le_bytes(), meta.offset.to_le_bytes()]))?;
+    body.words(
+        codes
+            .meta
+            .iter()
+            .flat_map(|meta| [meta.scale.to_le_bytes(), meta.offset.to_le_bytes()]),
+    )?;
     body.words(parts.base.ids.iter().map(|id| id.0.to_le_bytes()))?;
     if let Some(graph) = parts.graph {
         body.words(graph.links.iter().map(|link| link.to_le_bytes()))?;

@@ -25,16 +25,31 @@ impl Lists {
         let place = places(isa, &self.centres, &along);
         let mut seen = Vec::new();
         for list in (0..self.len()).filter(|&list| place[list] < lists) {
-            isa.near(self.list(list as u32), self.short(&along), f32::NEG_INFINITY, &mut seen);
+            isa.near(
+                self.list(list as u32),
+                self.short(&along),
+                f32::NEG_INFINITY,
+                &mut seen,
+            );
         }
         seen.retain(|one| !hidden.contains(&one.name()));
         seen.sort_unstable();
         // Of two places of a vector the first counts.
-        let rank: HashMap<u32, usize> =
-            seen.iter().enumerate().rev().map(|(rank, one)| (one.name(), rank)).collect();
+        let rank: HashMap<u32, usize> = seen
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(rank, one)| (one.name(), rank))
+            .collect();
         let of = |slot: &u32| {
-            let nearest = lists_of.iter().map(|lists_of| place[lists_of[*slot as usize] as usize]).min();
-            (nearest.unwrap_or(self.len()), rank.get(slot).copied().unwrap_or(usize::MAX))
+            let nearest = lists_of
+                .iter()
+                .map(|lists_of| place[lists_of[*slot as usize] as usize])
+                .min();
+            (
+                nearest.unwrap_or(self.len()),
+                rank.get(slot).copied().unwrap_or(usize::MAX),
+            )
         };
         slots.iter().map(of).collect()
     }
@@ -51,11 +66,23 @@ impl Lists {
     ) -> Vec<f32> {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along(isa, query);
-            let ListBuffers { pool, scores: [scores, ..], walk, .. } = buffers;
+            let ListBuffers {
+                pool,
+                scores: [scores, ..],
+                walk,
+                ..
+            } = buffers;
             self.score(isa, [(scores, &along)]);
             pool.clear(codes);
             let everything = Reach::fixed(lists, codes);
-            self.begin(isa, scores, self.short(&along), (pool, walk), everything, hidden);
+            self.begin(
+                isa,
+                scores,
+                self.short(&along),
+                (pool, walk),
+                everything,
+                hidden,
+            );
             let mut margins = vec![f32::NEG_INFINITY; walk.count];
             let mut worst = pool.worst(isa);
             while walk.round(isa, lists, |list, _| {

@@ -2,10 +2,11 @@
 
 use std::arch::x86_64::{
     __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8, _mm256_add_epi8,
-    _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_sad_epu8, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi64x, _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_xor_si256,
+    _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128,
+    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi64x, _mm256_setr_epi8,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_srli_epi16,
+    _mm256_storeu_si256, _mm256_xor_si256,
 };
 
 use super::{BLOCK, BitBlocks, BitMatch, QueryCode};
@@ -61,7 +62,10 @@ pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], _sum: i32, out:
         }
         let row = &plane[id as usize * width..][..width];
         let (mut even, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-        for (row, query) in row.chunks_exact(2 * LANES).zip(query.chunks_exact(2 * LANES)) {
+        for (row, query) in row
+            .chunks_exact(2 * LANES)
+            .zip(query.chunks_exact(2 * LANES))
+        {
             even = multiply_add(even, unbias(load(&row[..LANES])), load(&query[..LANES]));
             odd = multiply_add(odd, unbias(load(&row[LANES..])), load(&query[LANES..]));
         }
@@ -74,10 +78,17 @@ pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     let zero = _mm256_setzero_si256();
     let (mut high, mut middle, mut low) = (zero, zero, zero);
     let rows = hi.chunks_exact(LANES).zip(lo.chunks_exact(LANES));
-    let queries = query.hi.chunks_exact(LANES).zip(query.lo.chunks_exact(LANES));
+    let queries = query
+        .hi
+        .chunks_exact(LANES)
+        .zip(query.lo.chunks_exact(LANES));
     for ((hi, lo), (query_hi, query_lo)) in rows.zip(queries) {
-        let (hi, lo, query_hi, query_lo) =
-            (unbias(load(hi)), unbias(load(lo)), load(query_hi), load(query_lo));
+        let (hi, lo, query_hi, query_lo) = (
+            unbias(load(hi)),
+            unbias(load(lo)),
+            load(query_hi),
+            load(query_lo),
+        );
         high = multiply_add(high, hi, query_hi);
         middle = multiply_add(multiply_add(middle, hi, query_lo), lo, query_hi);
         low = multiply_add(low, lo, query_lo);
@@ -99,7 +110,8 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
 #[target_feature(enable = "avx2")]
 fn count_bits(x: __m256i) -> __m256i {
     let table = _mm256_setr_epi8(
-        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
+        3, 4,
     );
     let nibble = _mm256_set1_epi8(15);
     let low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));
@@ -110,15 +122,26 @@ fn count_bits(x: __m256i) -> __m256i {
 #[target_feature(enable = "avx2")]
 pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
     let step = BLOCK * blocks.per_vector;
-    for (b, (block, &allowed)) in blocks.words.chunks_exact(step).zip(blocks.allowed).enumerate() {
+    for (b, (block, &allowed)) in blocks
+        .words
+        .chunks_exact(step)
+        .zip(blocks.allowed)
+        .enumerate()
+    {
         if allowed == 0 {
             continue;
         }
         let (mut first, mut second) = (_mm256_setzero_si256(), _mm256_setzero_si256());
         for (words, &query) in block.chunks_exact(BLOCK).zip(query) {
             let query = _mm256_set1_epi64x(query as i64);
-            first = _mm256_add_epi64(first, count_bits(_mm256_xor_si256(load(&words[..4]), query)));
-            second = _mm256_add_epi64(second, count_bits(_mm256_xor_si256(load(&words[4..]), query)));
+            first = _mm256_add_epi64(
+                first,
+                count_bits(_mm256_xor_si256(load(&words[..4]), query)),
+            );
+            second = _mm256_add_epi64(
+                second,
+                count_bits(_mm256_xor_si256(load(&words[4..]), query)),
+            );
         }
         let mut distances = [0_u64; BLOCK];
         // SAFETY: the array holds two times 32 bytes.
@@ -129,7 +152,10 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
         for (lane, &distance) in distances.iter().enumerate() {
             if distance <= u64::from(limit) && allowed >> lane & 1 == 1 {
                 let slot = blocks.first_slot + (b * BLOCK + lane) as u32;
-                out.push(BitMatch { slot, distance: distance as u32 });
+                out.push(BitMatch {
+                    slot,
+                    distance: distance as u32,
+                });
             }
         }
     }

@@ -3,10 +3,11 @@
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T1, _mm_add_epi32, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
     _mm256_castsi256_si128, _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_epi64,
-    _mm512_castsi512_si256, _mm512_cmple_epu64_mask, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
-    _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm512_castsi512_si256, _mm512_cmple_epu64_mask, _mm512_dpbusd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32,
+    _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm512_sub_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use super::{ALIGN, BLOCK, BitBlocks, BitMatch, QueryCode};
@@ -54,7 +55,9 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
         if at + width <= plane.len() {
             for line in 0..N {
                 // SAFETY: inside the plane; and a prefetch does not access memory.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(plane.as_ptr().add(at + line * ALIGN).cast()) };
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T1>(plane.as_ptr().add(at + line * ALIGN).cast())
+                };
             }
         }
     };
@@ -72,7 +75,10 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
     let (fours, rest) = ids.as_chunks::<4>();
     let (sums, rest_sums) = out.as_chunks_mut::<4>();
     for (i, (four, sums)) in fours.iter().zip(sums).enumerate() {
-        ids.iter().skip(4 * i + AHEAD).take(4).for_each(|&id| fetch(id));
+        ids.iter()
+            .skip(4 * i + AHEAD)
+            .take(4)
+            .for_each(|&id| fetch(id));
         *sums = reduce(four.map(&total)).map(|total| total - 128 * sum);
     }
     for (&id, out) in rest.iter().zip(rest_sums) {
@@ -88,8 +94,14 @@ fn reduce([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
     let pair = |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
     let (ab, cd) = (pair(a, b), pair(c, d));
     let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-    let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
-    let quarter = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+    let half = _mm256_add_epi32(
+        _mm512_castsi512_si256(all),
+        _mm512_extracti64x4_epi64::<1>(all),
+    );
+    let quarter = _mm_add_epi32(
+        _mm256_castsi256_si128(half),
+        _mm256_extracti128_si256::<1>(half),
+    );
     let mut sums = [0; 4];
     // SAFETY: the array holds 16 bytes.
     unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), quarter) };
@@ -101,7 +113,10 @@ pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     let zero = _mm512_setzero_si512();
     let (mut high, mut middle, mut cross, mut low) = (zero, zero, zero, zero);
     let rows = hi.chunks_exact(ALIGN).zip(lo.chunks_exact(ALIGN));
-    let queries = query.hi.chunks_exact(ALIGN).zip(query.lo.chunks_exact(ALIGN));
+    let queries = query
+        .hi
+        .chunks_exact(ALIGN)
+        .zip(query.lo.chunks_exact(ALIGN));
     for ((hi, lo), (query_hi, query_lo)) in rows.zip(queries) {
         let (hi, lo, query_hi, query_lo) = (load(hi), load(lo), load(query_hi), load(query_lo));
         high = _mm512_dpbusd_epi32(high, hi, query_hi);
@@ -110,7 +125,11 @@ pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
         low = _mm512_dpbusd_epi32(low, lo, query_lo);
     }
     let [high, middle, low, _] = reduce([high, _mm512_add_epi32(middle, cross), low, zero]);
-    [high - 128 * query.hi_sum, middle - 128 * (query.hi_sum + query.lo_sum), low - 128 * query.lo_sum]
+    [
+        high - 128 * query.hi_sum,
+        middle - 128 * (query.hi_sum + query.lo_sum),
+        low - 128 * query.lo_sum,
+    ]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
@@ -131,13 +150,24 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
     match query.len() {
         4 => hamming_fixed::<4>(blocks, query, limit, out),
         8 => hamming_fixed::<8>(blocks, query, limit, out),
-        n => hamming_with(blocks, n, |w| _mm512_set1_epi64(query[w] as i64), limit, out),
+        n => hamming_with(
+            blocks,
+            n,
+            |w| _mm512_set1_epi64(query[w] as i64),
+            limit,
+            out,
+        ),
     }
 }
 
 /// `N` words a vector, the query kept in registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-fn hamming_fixed<const N: usize>(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
+fn hamming_fixed<const N: usize>(
+    blocks: BitBlocks<'_>,
+    query: &[u64],
+    limit: u32,
+    out: &mut Vec<BitMatch>,
+) {
     let mut q = [_mm512_setzero_si512(); N];
     for (q, &word) in q.iter_mut().zip(query) {
         *q = _mm512_set1_epi64(word as i64);
@@ -159,7 +189,10 @@ fn hamming_with(
     let limit = _mm512_set1_epi64(i64::from(limit));
     let step = BLOCK * per_vector;
     let mut distances = [0_u64; TOGETHER * BLOCK];
-    let groups = blocks.words.chunks(TOGETHER * step).zip(blocks.allowed.chunks(TOGETHER));
+    let groups = blocks
+        .words
+        .chunks(TOGETHER * step)
+        .zip(blocks.allowed.chunks(TOGETHER));
     for (g, (words, allowed)) in groups.enumerate() {
         let mut near = 0_u32;
         let lanes = distances.chunks_exact_mut(BLOCK);
@@ -183,7 +216,10 @@ fn hamming_with(
             let lane = near.trailing_zeros() as usize;
             near &= near - 1;
             let slot = blocks.first_slot + (g * TOGETHER * BLOCK + lane) as u32;
-            out.push(BitMatch { slot, distance: distances[lane] as u32 });
+            out.push(BitMatch {
+                slot,
+                distance: distances[lane] as u32,
+            });
         }
     }
 }

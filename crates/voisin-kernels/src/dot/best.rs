@@ -137,11 +137,21 @@ mod portable {
     /// The least key that is not below `least`.
     #[inline(always)]
     pub(super) fn best_from(all: &[Scored], least: u64) -> u64 {
-        let from = |one: &Scored| if one.key() < least { u64::MAX } else { one.key() };
+        let from = |one: &Scored| {
+            if one.key() < least {
+                u64::MAX
+            } else {
+                one.key()
+            }
+        };
         all.iter().map(from).fold(u64::MAX, u64::min)
     }
 
-    pub(super) fn best_to_front(found: &mut [Scored], least: usize, _: &mut Vec<Scored>) -> (usize, Scored) {
+    pub(super) fn best_to_front(
+        found: &mut [Scored],
+        least: usize,
+        _: &mut Vec<Scored>,
+    ) -> (usize, Scored) {
         (least, *found.select_nth_unstable(least - 1).1)
     }
 }
@@ -149,9 +159,9 @@ mod portable {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        _mm512_cmpge_epu64_mask, _mm512_cmplt_epu64_mask, _mm512_loadu_si512, _mm512_mask_min_epu64,
-        _mm512_maskz_compress_epi64, _mm512_min_epu64, _mm512_reduce_min_epu64, _mm512_set1_epi64,
-        _mm512_storeu_si512,
+        _mm512_cmpge_epu64_mask, _mm512_cmplt_epu64_mask, _mm512_loadu_si512,
+        _mm512_mask_min_epu64, _mm512_maskz_compress_epi64, _mm512_min_epu64,
+        _mm512_reduce_min_epu64, _mm512_set1_epi64, _mm512_storeu_si512,
     };
 
     use super::Scored;
@@ -195,7 +205,10 @@ mod avx512 {
                 break;
             }
         }
-        (least, *found[kept..end].select_nth_unstable(least - 1 - kept).1)
+        (
+            least,
+            *found[kept..end].select_nth_unstable(least - 1 - kept).1,
+        )
     }
 
     #[target_feature(enable = "avx512f")]
@@ -217,7 +230,10 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f,popcnt")]
     pub(super) fn keep_between(found: &mut Vec<Scored>, least: u64, end: u64) {
-        let (low, high) = (_mm512_set1_epi64(least as i64), _mm512_set1_epi64(end as i64));
+        let (low, high) = (
+            _mm512_set1_epi64(least as i64),
+            _mm512_set1_epi64(end as i64),
+        );
         let n = found.len();
         let from = found.as_mut_ptr();
         let mut kept = 0;
@@ -227,7 +243,10 @@ mod avx512 {
             unsafe {
                 let some = _mm512_loadu_si512(from.add(at).cast());
                 let mask = _mm512_cmplt_epu64_mask(some, high) & _mm512_cmpge_epu64_mask(some, low);
-                _mm512_storeu_si512(from.add(kept).cast(), _mm512_maskz_compress_epi64(mask, some));
+                _mm512_storeu_si512(
+                    from.add(kept).cast(),
+                    _mm512_maskz_compress_epi64(mask, some),
+                );
                 kept += mask.count_ones() as usize;
             }
         }
@@ -257,8 +276,14 @@ mod avx512 {
             unsafe {
                 let some = _mm512_loadu_si512(from.add(at).cast());
                 let mask = _mm512_cmplt_epu64_mask(some, limit);
-                _mm512_storeu_si512(from.add(better).cast(), _mm512_maskz_compress_epi64(mask, some));
-                _mm512_storeu_si512(to.add(worse).cast(), _mm512_maskz_compress_epi64(!mask, some));
+                _mm512_storeu_si512(
+                    from.add(better).cast(),
+                    _mm512_maskz_compress_epi64(mask, some),
+                );
+                _mm512_storeu_si512(
+                    to.add(worse).cast(),
+                    _mm512_maskz_compress_epi64(!mask, some),
+                );
                 let count = mask.count_ones() as usize;
                 better += count;
                 worse += LANES - count;
@@ -286,8 +311,19 @@ mod tests {
 
     #[test]
     fn orders_are_those_of_scores_and_then_names() {
-        let values =
-            [f32::NEG_INFINITY, -1., -1e-9, -0., 0., 1e-9, 0.3, 0.999_999, 1., f32::INFINITY, f32::NAN];
+        let values = [
+            f32::NEG_INFINITY,
+            -1.,
+            -1e-9,
+            -0.,
+            0.,
+            1e-9,
+            0.3,
+            0.999_999,
+            1.,
+            f32::INFINITY,
+            f32::NAN,
+        ];
         for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
             for (i, j) in [(0_u32, 0), (1, 2), (7, 1 << 31), (u32::MAX, 3)] {
                 let order = b.total_cmp(&a).then(i.cmp(&j));
@@ -304,8 +340,10 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(6);
         let mut spare = Vec::new();
         for n in [1, 2, 17, 21, 40, 63, 64, 200, 1000, 5000] {
-            for (kind, most) in
-                [1, 2, n / 3, n / 2, n - 1, n, n + 1].into_iter().filter(|&m| m > 0).enumerate()
+            for (kind, most) in [1, 2, n / 3, n / 2, n - 1, n, n + 1]
+                .into_iter()
+                .filter(|&m| m > 0)
+                .enumerate()
             {
                 let score = |rng: &mut StdRng, i: usize| match kind % 4 {
                     0 => i as f32,
@@ -314,12 +352,14 @@ mod tests {
                     2 => rng.random_range(-2..3) as f32,
                     _ => rng.random::<f32>() - 0.5,
                 };
-                let all: Vec<Scored> =
-                    (0..n).map(|i| Scored::new(score(&mut rng, i), (i % 700) as u32)).collect();
+                let all: Vec<Scored> = (0..n)
+                    .map(|i| Scored::new(score(&mut rng, i), (i % 700) as u32))
+                    .collect();
                 let mut want = all.clone();
                 want.sort_unstable();
-                for (isa, more) in
-                    Isa::available().into_iter().flat_map(|isa| [0, 1, most / 2].map(|more| (isa, more)))
+                for (isa, more) in Isa::available()
+                    .into_iter()
+                    .flat_map(|isa| [0, 1, most / 2].map(|more| (isa, more)))
                 {
                     let mut split = all.clone();
                     let front = isa.split_best(&mut split, (most, most + more), &mut spare);
@@ -335,7 +375,10 @@ mod tests {
                     isa.keep_between(&mut between, Some(better), worse);
                     between.sort_unstable();
                     let is_between = |one: &&Scored| better < **one && **one < worse;
-                    assert!(between.iter().eq(want.iter().filter(is_between)), "{isa:?} {most} of {n}");
+                    assert!(
+                        between.iter().eq(want.iter().filter(is_between)),
+                        "{isa:?} {most} of {n}"
+                    );
                     assert_eq!(isa.best_after(&all, None), want.first().copied());
                     let next = want.iter().find(|&&one| one > better).copied();
                     assert_eq!(isa.best_after(&all, Some(better)), next);
@@ -343,8 +386,14 @@ mod tests {
                     assert_eq!(got, want[..kept], "{isa:?} {most} of {n}");
                     assert_eq!(bound.is_some(), most + more < n);
                     if let Some(bound) = bound {
-                        assert!((most..=most + more).contains(&kept), "{isa:?} {kept}, {most} of {n}");
-                        assert!(want[kept - 1] <= bound && bound <= want[kept], "{isa:?} {most} of {n}");
+                        assert!(
+                            (most..=most + more).contains(&kept),
+                            "{isa:?} {kept}, {most} of {n}"
+                        );
+                        assert!(
+                            want[kept - 1] <= bound && bound <= want[kept],
+                            "{isa:?} {most} of {n}"
+                        );
                     }
                 }
             }

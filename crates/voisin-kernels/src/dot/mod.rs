@@ -39,7 +39,10 @@ pub struct QueryCode {
     /// Sum of `hi`.
     pub hi_sum: i32,
     /// Sum of `lo`.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX-512 asks for it"))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "AVX-512 asks for it")
+    )]
     pub lo_sum: i32,
 }
 
@@ -104,7 +107,10 @@ impl Isa {
     #[inline]
     pub fn dot16(self, hi: &[u8], lo: &[u8], query: &QueryCode) -> i64 {
         let width = query.hi.len();
-        assert!(hi.len() == width && lo.len() == width && query.lo.len() == width, "rows of {width} bytes");
+        assert!(
+            hi.len() == width && lo.len() == width && query.lo.len() == width,
+            "rows of {width} bytes"
+        );
         let [high, middle, low] = dispatch!(self, dot16(hi, lo, query));
         i64::from(high) * (254 * 254) + i64::from(middle) * 254 + i64::from(low)
     }
@@ -112,12 +118,21 @@ impl Isa {
     /// `Σ a · b` of two stored rows.
     #[inline]
     pub fn dot8_stored(self, a: &[u8], b: &[u8]) -> i32 {
-        assert!(a.len() == b.len() && a.len().is_multiple_of(ALIGN), "two rows of one plane");
+        assert!(
+            a.len() == b.len() && a.len().is_multiple_of(ALIGN),
+            "two rows of one plane"
+        );
         dispatch!(self, dot8_stored(a, b))
     }
 
     /// Appends every allowed vector whose signs differ from the query's in at most `limit` places.
-    pub fn hamming(self, blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
+    pub fn hamming(
+        self,
+        blocks: BitBlocks<'_>,
+        query: &[u64],
+        limit: u32,
+        out: &mut Vec<BitMatch>,
+    ) {
         assert!(
             query.len() == blocks.per_vector
                 && blocks.words.len() == blocks.allowed.len() * BLOCK * blocks.per_vector,
@@ -154,10 +169,16 @@ mod tests {
     }
 
     fn query(rng: &mut StdRng, width: usize) -> QueryCode {
-        let mut plane = || -> Vec<i8> { (0..width).map(|_| rng.random_range(-127..=127)).collect() };
+        let mut plane =
+            || -> Vec<i8> { (0..width).map(|_| rng.random_range(-127..=127)).collect() };
         let (hi, lo) = (plane(), plane());
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
-        QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo }
+        QueryCode {
+            hi_sum: sum(&hi),
+            lo_sum: sum(&lo),
+            hi,
+            lo,
+        }
     }
 
     #[test]
@@ -174,8 +195,11 @@ mod tests {
                 isa.dot8_list(&hi, &ids, &query, &mut out);
                 for (&id, &got) in ids.iter().zip(&out) {
                     let at = id as usize * width..(id as usize + 1) * width;
-                    let want: i64 =
-                        hi[at.clone()].iter().zip(&query.hi).map(|(&x, &q)| value(x) * i64::from(q)).sum();
+                    let want: i64 = hi[at.clone()]
+                        .iter()
+                        .zip(&query.hi)
+                        .map(|(&x, &q)| value(x) * i64::from(q))
+                        .sum();
                     assert_eq!(i64::from(got), want, "{isa:?} width {width}");
                     let wide: i64 = (at.clone())
                         .map(|i| {
@@ -184,9 +208,16 @@ mod tests {
                                 * (254 * i64::from(query.hi[j]) + i64::from(query.lo[j]))
                         })
                         .sum();
-                    assert_eq!(isa.dot16(&hi[at.clone()], &lo[at.clone()], &query), wide, "{isa:?} {width}");
+                    assert_eq!(
+                        isa.dot16(&hi[at.clone()], &lo[at.clone()], &query),
+                        wide,
+                        "{isa:?} {width}"
+                    );
                     let stored: i64 = at.clone().map(|i| value(hi[i]) * value(lo[i])).sum();
-                    assert_eq!(i64::from(isa.dot8_stored(&hi[at.clone()], &lo[at.clone()])), stored);
+                    assert_eq!(
+                        i64::from(isa.dot8_stored(&hi[at.clone()], &lo[at.clone()])),
+                        stored
+                    );
                 }
             }
         }
@@ -208,7 +239,11 @@ mod tests {
                 let mut out = Vec::new();
                 isa.dot8_list(&plane, &[0], &query, &mut out);
                 assert_eq!(i64::from(out[0]), product * width as i64, "{isa:?}");
-                assert_eq!(isa.dot16(&plane, &plane, &query), product * 255 * 255 * width as i64, "{isa:?}");
+                assert_eq!(
+                    isa.dot16(&plane, &plane, &query),
+                    product * 255 * 255 * width as i64,
+                    "{isa:?}"
+                );
             }
         }
     }
@@ -218,7 +253,9 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(4);
         for per_vector in [1, 3, 4, 8, 9] {
             let blocks = 13;
-            let words: Vec<u64> = (0..blocks * BLOCK * per_vector).map(|_| rng.random()).collect();
+            let words: Vec<u64> = (0..blocks * BLOCK * per_vector)
+                .map(|_| rng.random())
+                .collect();
             let allowed: Vec<u8> = (0..blocks).map(|_| rng.random::<u8>()).collect();
             let query: Vec<u64> = (0..per_vector).map(|_| rng.random()).collect();
             let limit = per_vector as u32 * 32;
@@ -226,16 +263,26 @@ mod tests {
             for slot in 0..blocks * BLOCK {
                 let (block, lane) = (slot / BLOCK, slot % BLOCK);
                 let distance = (0..per_vector)
-                    .map(|w| (words[(block * per_vector + w) * BLOCK + lane] ^ query[w]).count_ones())
+                    .map(|w| {
+                        (words[(block * per_vector + w) * BLOCK + lane] ^ query[w]).count_ones()
+                    })
                     .sum();
                 if allowed[block] >> lane & 1 == 1 && distance <= limit {
-                    want.push(BitMatch { slot: slot as u32 + 800, distance });
+                    want.push(BitMatch {
+                        slot: slot as u32 + 800,
+                        distance,
+                    });
                 }
             }
             assert!(!want.is_empty() && want.len() < blocks * BLOCK);
             for isa in Isa::available() {
                 let mut got = Vec::new();
-                let blocks = BitBlocks { words: &words, per_vector, allowed: &allowed, first_slot: 800 };
+                let blocks = BitBlocks {
+                    words: &words,
+                    per_vector,
+                    allowed: &allowed,
+                    first_slot: 800,
+                };
                 isa.hamming(blocks, &query, limit, &mut got);
                 assert_eq!(got, want, "{isa:?} {per_vector}");
             }

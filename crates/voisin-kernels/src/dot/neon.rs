@@ -1,8 +1,8 @@
 //! NEON: sixteen products in two instructions; sums of two stay within 16 bits because factors are within ±127.
 
 use std::arch::aarch64::{
-    int8x16_t, int32x4_t, vaddvq_s32, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_low_s8, vld1q_s8, vld1q_u8,
-    vmlal_high_s8, vmull_s8, vpadalq_s16, vreinterpretq_s8_u8,
+    int8x16_t, int32x4_t, vaddvq_s32, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_low_s8, vld1q_s8,
+    vld1q_u8, vmlal_high_s8, vmull_s8, vpadalq_s16, vreinterpretq_s8_u8,
 };
 
 use super::{BitBlocks, BitMatch, QueryCode, portable};
@@ -37,7 +37,10 @@ fn multiply_add(total: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
 #[target_feature(enable = "neon")]
 fn dot(row: &[u8], query: &[i8]) -> i32 {
     let (mut even, mut odd) = (vdupq_n_s32(0), vdupq_n_s32(0));
-    for (row, query) in row.chunks_exact(2 * LANES).zip(query.chunks_exact(2 * LANES)) {
+    for (row, query) in row
+        .chunks_exact(2 * LANES)
+        .zip(query.chunks_exact(2 * LANES))
+    {
         even = multiply_add(even, stored(&row[..LANES]), asked(&query[..LANES]));
         odd = multiply_add(odd, stored(&row[LANES..]), asked(&query[LANES..]));
     }
@@ -53,7 +56,11 @@ pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], _sum: i32, out:
 
 #[target_feature(enable = "neon")]
 pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
-    [dot(hi, &query.hi), dot(hi, &query.lo) + dot(lo, &query.hi), dot(lo, &query.lo)]
+    [
+        dot(hi, &query.hi),
+        dot(hi, &query.lo) + dot(lo, &query.hi),
+        dot(lo, &query.lo),
+    ]
 }
 
 #[target_feature(enable = "neon")]

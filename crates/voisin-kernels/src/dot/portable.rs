@@ -10,20 +10,35 @@ pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], _sum: i32, out:
 }
 
 fn dot(row: &[u8], query: &[i8]) -> i32 {
-    row.iter().zip(query).map(|(&x, &q)| i32::from((x ^ 0x80) as i8) * i32::from(q)).sum()
+    row.iter()
+        .zip(query)
+        .map(|(&x, &q)| i32::from((x ^ 0x80) as i8) * i32::from(q))
+        .sum()
 }
 
 pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
-    [dot(hi, &query.hi), dot(hi, &query.lo) + dot(lo, &query.hi), dot(lo, &query.lo)]
+    [
+        dot(hi, &query.hi),
+        dot(hi, &query.lo) + dot(lo, &query.hi),
+        dot(lo, &query.lo),
+    ]
 }
 
 pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
-    a.iter().zip(b).map(|(&x, &y)| i32::from((x ^ 0x80) as i8) * i32::from((y ^ 0x80) as i8)).sum()
+    a.iter()
+        .zip(b)
+        .map(|(&x, &y)| i32::from((x ^ 0x80) as i8) * i32::from((y ^ 0x80) as i8))
+        .sum()
 }
 
 pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
     let step = BLOCK * blocks.per_vector;
-    for (b, (block, &allowed)) in blocks.words.chunks_exact(step).zip(blocks.allowed).enumerate() {
+    for (b, (block, &allowed)) in blocks
+        .words
+        .chunks_exact(step)
+        .zip(blocks.allowed)
+        .enumerate()
+    {
         if allowed == 0 {
             continue;
         }
@@ -35,7 +50,10 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
         }
         for (lane, &distance) in counts.iter().enumerate() {
             if allowed >> lane & 1 == 1 && distance <= limit {
-                out.push(BitMatch { slot: blocks.first_slot + (b * BLOCK + lane) as u32, distance });
+                out.push(BitMatch {
+                    slot: blocks.first_slot + (b * BLOCK + lane) as u32,
+                    distance,
+                });
             }
         }
     }

@@ -36,13 +36,18 @@ impl Isa {
     /// Every instruction set gives the same bits. Panics if `width` is less than the vector's.
     #[inline]
     pub fn quantise(self, vector: &[f32], square: f32, mean: &[f32], width: usize) -> Quantised {
-        assert!(vector.len() == mean.len() && vector.len() <= width, "{width} components at least");
+        assert!(
+            vector.len() == mean.len() && vector.len() <= width,
+            "{width} components at least"
+        );
         let mut to = Quantised::default();
         (to.code.hi, to.code.lo) = (vec![0; width], vec![0; width]);
         match self.set() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Set::Avx512 { .. } | Set::Avx2 => unsafe { avx2::quantise(vector, square, mean, &mut to) },
+            Set::Avx512 { .. } | Set::Avx2 => unsafe {
+                avx2::quantise(vector, square, mean, &mut to)
+            },
             _ => quantise(vector, square, mean, &mut to),
         }
         to
@@ -102,7 +107,14 @@ fn quantise(vector: &[f32], square: f32, mean: &[f32], to: &mut Quantised) {
     }
     to.scale = (peaks.into_iter().fold(0_f32, f32::max) / 127.).max(f32::MIN_POSITIVE);
     let step = 1. / to.scale;
-    for (((hi, lo), &x), &mean) in to.code.hi.iter_mut().zip(&mut to.code.lo).zip(vector).zip(mean) {
+    for (((hi, lo), &x), &mean) in to
+        .code
+        .hi
+        .iter_mut()
+        .zip(&mut to.code.lo)
+        .zip(vector)
+        .zip(mean)
+    {
         let x = (x * to_unit - mean) * step;
         let high = x + ROUND;
         let low = (x - (high - ROUND)) * 254. + ROUND;
@@ -123,29 +135,55 @@ mod tests {
     fn every_instruction_set_writes_the_same_and_it_is_the_vector() {
         let mut rng = StdRng::seed_from_u64(8);
         for n in [1_usize, 15, 64, 200, 512, 703] {
-            let draw = |rng: &mut StdRng| -> Vec<f32> { (0..n).map(|_| rng.random::<f32>() - 0.4).collect() };
+            let draw = |rng: &mut StdRng| -> Vec<f32> {
+                (0..n).map(|_| rng.random::<f32>() - 0.4).collect()
+            };
             let (vector, mean) = (draw(&mut rng), draw(&mut rng));
             let mean: Vec<f32> = mean.iter().map(|x| x * 0.01).collect();
             let square: f64 = vector.iter().map(|&x| f64::from(x).powi(2)).sum();
             for isa in Isa::available() {
                 let got_square = isa.square(&vector);
-                assert_eq!(got_square.to_bits(), Isa::PORTABLE.square(&vector).to_bits(), "{isa:?}");
+                assert_eq!(
+                    got_square.to_bits(),
+                    Isa::PORTABLE.square(&vector).to_bits(),
+                    "{isa:?}"
+                );
                 assert!((f64::from(got_square) - square).abs() < 1e-4 * square);
                 let got = isa.quantise(&vector, got_square, &mean, n.next_multiple_of(64));
-                let plain = Isa::PORTABLE.quantise(&vector, got_square, &mean, n.next_multiple_of(64));
-                assert_eq!((&got.code.hi, &got.code.lo), (&plain.code.hi, &plain.code.lo), "{isa:?}");
-                assert_eq!((got.scale, got.at_mean), (plain.scale, plain.at_mean), "{isa:?}");
+                let plain =
+                    Isa::PORTABLE.quantise(&vector, got_square, &mean, n.next_multiple_of(64));
+                assert_eq!(
+                    (&got.code.hi, &got.code.lo),
+                    (&plain.code.hi, &plain.code.lo),
+                    "{isa:?}"
+                );
+                assert_eq!(
+                    (got.scale, got.at_mean),
+                    (plain.scale, plain.at_mean),
+                    "{isa:?}"
+                );
                 let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum::<i32>();
-                assert_eq!((got.code.hi_sum, got.code.lo_sum), (sum(&got.code.hi), sum(&got.code.lo)));
+                assert_eq!(
+                    (got.code.hi_sum, got.code.lo_sum),
+                    (sum(&got.code.hi), sum(&got.code.lo))
+                );
                 let mut at_mean = 0.;
                 for (i, (&x, &mean)) in vector.iter().zip(&mean).enumerate() {
                     let unit = f64::from(x) / square.sqrt();
                     let value = 254 * i32::from(got.code.hi[i]) + i32::from(got.code.lo[i]);
                     let back = f64::from(value) * f64::from(got.scale) / 254. + f64::from(mean);
-                    assert!((back - unit).abs() <= f64::from(got.scale) / 254., "{isa:?} {i} of {n}");
+                    assert!(
+                        (back - unit).abs() <= f64::from(got.scale) / 254.,
+                        "{isa:?} {i} of {n}"
+                    );
                     at_mean += unit * f64::from(mean);
                 }
-                assert!(got.code.hi[n..].iter().chain(&got.code.lo[n..]).all(|&x| x == 0));
+                assert!(
+                    got.code.hi[n..]
+                        .iter()
+                        .chain(&got.code.lo[n..])
+                        .all(|&x| x == 0)
+                );
                 assert!((f64::from(got.at_mean) - at_mean).abs() < 1e-5);
             }
         }

@@ -25,7 +25,10 @@ impl ProductRows {
     ///
     /// Panics if they are not whole, or not padded to a multiple of [`ALIGN`].
     pub fn new(plane: Vec<u8>, width: usize) -> Self {
-        assert!(width > 0 && width.is_multiple_of(ALIGN) && plane.len().is_multiple_of(width), "whole rows");
+        assert!(
+            width > 0 && width.is_multiple_of(ALIGN) && plane.len().is_multiple_of(width),
+            "whole rows"
+        );
         let names = (0..(plane.len() / width) as u32).collect();
         #[cfg(target_arch = "x86_64")]
         let blocks = {
@@ -73,7 +76,11 @@ impl Isa {
         queries: [&QueryCode; N],
         out: [&mut Vec<i32>; N],
     ) {
-        assert!(queries.iter().all(|query| query.hi.len() == rows.width), "{} components", rows.width);
+        assert!(
+            queries.iter().all(|query| query.hi.len() == rows.width),
+            "{} components",
+            rows.width
+        );
         #[cfg(target_arch = "x86_64")]
         if let Set::Avx512 { integers: true, .. } = self.set()
             && rows.len().is_multiple_of(4 * ROWS)
@@ -120,7 +127,9 @@ mod avx2 {
 fn to_bytes(products: &[i32], bytes: &mut [i8]) -> (u32, i32) {
     /// x + this has x's nearest integer in its low bits.
     const ROUND: f32 = 12_582_912.;
-    let peak = products.iter().fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
+    let peak = products
+        .iter()
+        .fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
     let share = 127. / peak.max(1) as f32;
     for (to, &x) in bytes.iter_mut().zip(products) {
         *to = (x as f32 * share + ROUND).to_bits() as i8;
@@ -148,7 +157,11 @@ mod avx512 {
         out: [&mut [i32]; N],
     ) {
         // So many sums that none waits for another.
-        if const { N == 1 } { blocks::<4, N>(rows, queries, out) } else { blocks::<2, N>(rows, queries, out) }
+        if const { N == 1 } {
+            blocks::<4, N>(rows, queries, out)
+        } else {
+            blocks::<2, N>(rows, queries, out)
+        }
     }
 
     /// Some blocks at once.
@@ -165,8 +178,9 @@ mod avx512 {
         for (place, some) in rows.blocks.chunks_exact(BLOCKS * size).enumerate() {
             let mut sums = [[_mm512_setzero_si512(); N]; BLOCKS];
             for group in 0..rows.width / 4 {
-                let asked: [__m512i; N] =
-                    from_fn(|at| _mm512_set1_epi32(i32::from_le_bytes(words[at][group].map(|x| x as u8))));
+                let asked: [__m512i; N] = from_fn(|at| {
+                    _mm512_set1_epi32(i32::from_le_bytes(words[at][group].map(|x| x as u8)))
+                });
                 for (block, sums) in sums.iter_mut().enumerate() {
                     let codes = &some[block * size + group * GROUP..][..GROUP];
                     // SAFETY: the slice holds 64 bytes.
@@ -196,18 +210,41 @@ mod tests {
     #[test]
     fn every_instruction_set_multiplies_all_rows() {
         let mut rng = StdRng::seed_from_u64(7);
-        for (rows, width) in [(64, 64), (128, 192), (256, 512), (7, 64), (16, 128), (64, 2048)] {
-            let plane: Vec<u8> = (0..rows * width).map(|_| rng.random_range(1..=255)).collect();
+        for (rows, width) in [
+            (64, 64),
+            (128, 192),
+            (256, 512),
+            (7, 64),
+            (16, 128),
+            (64, 2048),
+        ] {
+            let plane: Vec<u8> = (0..rows * width)
+                .map(|_| rng.random_range(1..=255))
+                .collect();
             let matrix = ProductRows::new(plane.clone(), width);
             assert_eq!((matrix.plane(), matrix.len()), (&plane[..], rows));
             let queries: [QueryCode; 4] = std::array::from_fn(|at| {
-                let hi: Vec<i8> =
-                    (0..width).map(|_| if at == 0 { -127 } else { rng.random_range(-127..=127) }).collect();
-                QueryCode { hi_sum: hi.iter().map(|&x| i32::from(x)).sum(), hi, ..QueryCode::default() }
+                let hi: Vec<i8> = (0..width)
+                    .map(|_| {
+                        if at == 0 {
+                            -127
+                        } else {
+                            rng.random_range(-127..=127)
+                        }
+                    })
+                    .collect();
+                QueryCode {
+                    hi_sum: hi.iter().map(|&x| i32::from(x)).sum(),
+                    hi,
+                    ..QueryCode::default()
+                }
             });
             let want = queries.each_ref().map(|query| -> Vec<i32> {
                 let product = |row: &[u8]| {
-                    row.iter().zip(&query.hi).map(|(&x, &q)| (i32::from(x) - 128) * i32::from(q)).sum()
+                    row.iter()
+                        .zip(&query.hi)
+                        .map(|(&x, &q)| (i32::from(x) - 128) * i32::from(q))
+                        .sum()
                 };
                 plane.chunks_exact(width).map(product).collect()
             });
@@ -226,15 +263,23 @@ mod tests {
     fn every_instruction_set_writes_the_nearest_bytes() {
         let mut rng = StdRng::seed_from_u64(8);
         for largest in [0, 1, 100, 4_000_000, 1 << 30] {
-            let products: Vec<i32> = (0..77).map(|_| rng.random_range(-largest..=largest)).collect();
+            let products: Vec<i32> = (0..77)
+                .map(|_| rng.random_range(-largest..=largest))
+                .collect();
             let peak = products.iter().map(|x| x.unsigned_abs()).max().unwrap();
             for isa in Isa::available() {
                 let mut bytes = vec![0; 77];
                 let (got, sum) = isa.to_bytes(&products, &mut bytes);
-                assert_eq!((got, sum), (peak, bytes.iter().map(|&x| i32::from(x)).sum()));
+                assert_eq!(
+                    (got, sum),
+                    (peak, bytes.iter().map(|&x| i32::from(x)).sum())
+                );
                 for (&x, &byte) in products.iter().zip(&bytes) {
                     let exact = 127. * f64::from(x) / f64::from(peak.max(1));
-                    assert!((f64::from(byte) - exact).abs() < 0.5001, "{isa:?} {x} of {peak}: {byte}");
+                    assert!(
+                        (f64::from(byte) - exact).abs() < 0.5001,
+                        "{isa:?} {x} of {peak}: {byte}"
+                    );
                 }
             }
         }

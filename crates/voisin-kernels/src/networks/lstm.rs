@@ -37,10 +37,25 @@ impl Lstm<'_> {
 
     /// Examples in so many inputs.
     fn examples(&self, x: &[f32]) -> usize {
-        let Self { units, channels, steps, .. } = *self;
-        assert!(units > 0 && channels > 0 && steps > 0, "units, channels and steps");
-        assert_eq!(self.weights.len(), GATES * units * self.width(), "the weights of {units} units");
-        assert!(x.len().is_multiple_of(steps * channels), "whole examples of {steps} steps");
+        let Self {
+            units,
+            channels,
+            steps,
+            ..
+        } = *self;
+        assert!(
+            units > 0 && channels > 0 && steps > 0,
+            "units, channels and steps"
+        );
+        assert_eq!(
+            self.weights.len(),
+            GATES * units * self.width(),
+            "the weights of {units} units"
+        );
+        assert!(
+            x.len().is_multiple_of(steps * channels),
+            "whole examples of {steps} steps"
+        );
         x.len() / (steps * channels)
     }
 
@@ -52,15 +67,31 @@ impl Lstm<'_> {
     /// # Panics
     /// If a length does not fit, or one of the numbers is 0.
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let (n, Self { isa, units, channels, steps, weights }) = (self.examples(x), *self);
+        let (
+            n,
+            Self {
+                isa,
+                units,
+                channels,
+                steps,
+                weights,
+            },
+        ) = (self.examples(x), *self);
         let (gates, kept, width) = (GATES * units, KEPT * units, self.width());
         let mut input = Panels::new(isa, channels, gates, |from, to| weights[to * width + from]);
-        input.bias.iter_mut().zip(weights.chunks_exact(width)).for_each(|(bias, row)| *bias = row[width - 1]);
-        let back = Panels::new(isa, units, gates, |from, to| weights[to * width + channels + from]);
+        input
+            .bias
+            .iter_mut()
+            .zip(weights.chunks_exact(width))
+            .for_each(|(bias, row)| *bias = row[width - 1]);
+        let back = Panels::new(isa, units, gates, |from, to| {
+            weights[to * width + channels + from]
+        });
         let mut all = vec![0.0; n * steps * kept];
         let together = n.div_ceil(rayon::current_num_threads()).max(1);
-        let parts =
-            all.par_chunks_mut(together * steps * kept).zip(x.par_chunks(together * steps * channels));
+        let parts = all
+            .par_chunks_mut(together * steps * kept)
+            .zip(x.par_chunks(together * steps * channels));
         parts.for_each(|(all, x)| {
             let n = x.len() / (steps * channels);
             let mut into = vec![0.0; n * steps * input.outputs];
@@ -73,9 +104,21 @@ impl Lstm<'_> {
                 for (example, from) in from.chunks_exact(back.outputs).enumerate() {
                     let at = example * steps + step;
                     let (before, now) = all.split_at_mut(at * kept);
-                    let before = if step > 0 { &before[(at - 1) * kept + units..][..units] } else { &[] };
+                    let before = if step > 0 {
+                        &before[(at - 1) * kept + units..][..units]
+                    } else {
+                        &[]
+                    };
                     let into = &into[at * input.outputs..][..gates];
-                    vectorised(isa, LstmStep { into, from: &from[..gates], before, now: &mut now[..kept] });
+                    vectorised(
+                        isa,
+                        LstmStep {
+                            into,
+                            from: &from[..gates],
+                            before,
+                            now: &mut now[..kept],
+                        },
+                    );
                 }
             }
         });
@@ -90,12 +133,32 @@ impl Lstm<'_> {
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn backward(&self, x: &[f32], kept: &[f32], d_states: &[f32], to_inputs: bool) -> [Vec<f32>; 2] {
-        let (n, Self { isa, units, channels, steps, weights }) = (self.examples(x), *self);
+    pub fn backward(
+        &self,
+        x: &[f32],
+        kept: &[f32],
+        d_states: &[f32],
+        to_inputs: bool,
+    ) -> [Vec<f32>; 2] {
+        let (
+            n,
+            Self {
+                isa,
+                units,
+                channels,
+                steps,
+                weights,
+            },
+        ) = (self.examples(x), *self);
         let (gates, wide, width, rows) = (GATES * units, KEPT * units, self.width(), n * steps);
-        assert!(kept.len() == rows * wide && d_states.len() == rows * units, "what forward gave");
+        assert!(
+            kept.len() == rows * wide && d_states.len() == rows * units,
+            "what forward gave"
+        );
         let mut d_gates = vec![0.0; rows * gates];
-        let back = Panels::new(isa, gates, units, |from, to| weights[from * width + channels + to]);
+        let back = Panels::new(isa, gates, units, |from, to| {
+            weights[from * width + channels + to]
+        });
         let input = Panels::new(isa, gates, channels, |from, to| weights[from * width + to]);
         let together = n.div_ceil(rayon::current_num_threads()).max(1);
         d_gates
@@ -109,7 +172,11 @@ impl Lstm<'_> {
                 for step in (0..steps).rev() {
                     for (example, d_cell) in d_cells.chunks_exact_mut(units).enumerate() {
                         let at = example * steps + step;
-                        let before = if step > 0 { &kept[(at - 1) * wide + units..][..units] } else { &[] };
+                        let before = if step > 0 {
+                            &kept[(at - 1) * wide + units..][..units]
+                        } else {
+                            &[]
+                        };
                         let work = LstmStepGradient {
                             kept: &kept[at * wide..][..wide],
                             before,
@@ -127,34 +194,63 @@ impl Lstm<'_> {
             });
         let mut d_x = vec![0.0; if to_inputs { rows * channels } else { 0 }];
         let parts = d_x.par_chunks_mut(together * steps * channels);
-        parts.zip(d_gates.par_chunks(together * steps * gates)).for_each(|(d_x, d_gates)| {
-            let mut found = vec![0.0; d_x.len() / channels * input.outputs];
-            input.multiply(d_gates, gates, &mut found);
-            for (to, found) in d_x.chunks_exact_mut(channels).zip(found.chunks_exact(input.outputs)) {
-                to.copy_from_slice(&found[..channels]);
-            }
-        });
-        let d_weights =
-            if n > 0 { self.weight_gradients(x, kept, &d_gates) } else { vec![0.0; weights.len()] };
+        parts
+            .zip(d_gates.par_chunks(together * steps * gates))
+            .for_each(|(d_x, d_gates)| {
+                let mut found = vec![0.0; d_x.len() / channels * input.outputs];
+                input.multiply(d_gates, gates, &mut found);
+                for (to, found) in d_x
+                    .chunks_exact_mut(channels)
+                    .zip(found.chunks_exact(input.outputs))
+                {
+                    to.copy_from_slice(&found[..channels]);
+                }
+            });
+        let d_weights = if n > 0 {
+            self.weight_gradients(x, kept, &d_gates)
+        } else {
+            vec![0.0; weights.len()]
+        };
         [d_x, d_weights]
     }
 
     /// Gradients of the weights: what each column of inputs, states before and ones gives with each gate's gradients.
     fn weight_gradients(&self, x: &[f32], kept: &[f32], d_gates: &[f32]) -> Vec<f32> {
-        let Self { isa, units, channels, steps, .. } = *self;
-        let (gates, width, wide, rows) = (GATES * units, self.width(), KEPT * units, x.len() / self.channels);
+        let Self {
+            isa,
+            units,
+            channels,
+            steps,
+            ..
+        } = *self;
+        let (gates, width, wide, rows) = (
+            GATES * units,
+            self.width(),
+            KEPT * units,
+            x.len() / self.channels,
+        );
         let mut columns = vec![0.0; width * rows];
         turn(x, channels, &mut columns[..channels * rows], rows);
         // Each row has the state of the step before; before the first step that is zeros.
-        turn(&kept[..(rows - 1) * wide], wide, &mut columns[channels * rows + 1..], rows);
+        turn(
+            &kept[..(rows - 1) * wide],
+            wide,
+            &mut columns[channels * rows + 1..],
+            rows,
+        );
         for states in columns[channels * rows..(width - 1) * rows].chunks_exact_mut(rows) {
-            states.iter_mut().step_by(steps).for_each(|first| *first = 0.0);
+            states
+                .iter_mut()
+                .step_by(steps)
+                .for_each(|first| *first = 0.0);
         }
         columns[(width - 1) * rows..].fill(1.0);
         let panels = Panels::new(isa, rows, gates, |row, gate| d_gates[row * gates + gate]);
         let mut found = vec![0.0; width * panels.outputs];
         let together = width.div_ceil(rayon::current_num_threads());
-        let parts = found.par_chunks_mut(together * panels.outputs).zip(columns.par_chunks(together * rows));
+        let parts = found
+            .par_chunks_mut(together * panels.outputs)
+            .zip(columns.par_chunks(together * rows));
         parts.for_each(|(found, columns)| panels.multiply(columns, rows, found));
         let mut turned = vec![0.0; gates * width];
         turn(&found, panels.outputs, &mut turned, width);
@@ -267,7 +363,15 @@ fn exp(x: f32) -> f32 {
     let r = x - whole * LN_2[0] - whole * LN_2[1];
     // Taylor's series, whose rest is below 2e-8 for |r| <= ln 2 / 2.
     let mut sum = 1.0 / 5040.0;
-    for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    for factor in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
         sum = sum * r + factor;
     }
     sum * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
@@ -278,25 +382,41 @@ mod tests {
     use super::*;
 
     fn numbers(n: usize, size: f64) -> Vec<f32> {
-        (0..n).map(|i| ((i as f64 * 0.618_034).fract() * 2.0 - 1.0) as f32 * size as f32).collect()
+        (0..n)
+            .map(|i| ((i as f64 * 0.618_034).fract() * 2.0 - 1.0) as f32 * size as f32)
+            .collect()
     }
 
     /// Sum of all states times what is wanted of them, in f64 by the definition.
     fn by_definition(layer: &Lstm<'_>, x: &[f32], wanted: &[f32]) -> f64 {
-        let Lstm { units, channels, steps, weights, .. } = *layer;
+        let Lstm {
+            units,
+            channels,
+            steps,
+            weights,
+            ..
+        } = *layer;
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let mut sum = 0.0;
         for (example, x) in x.chunks_exact(steps * channels).enumerate() {
             let (mut state, mut cell) = (vec![0.0f64; units], vec![0.0f64; units]);
             for (step, x) in x.chunks_exact(channels).enumerate() {
-                let heard: Vec<f64> =
-                    x.iter().map(|x| f64::from(*x)).chain(state.clone()).chain([1.0]).collect();
+                let heard: Vec<f64> = x
+                    .iter()
+                    .map(|x| f64::from(*x))
+                    .chain(state.clone())
+                    .chain([1.0])
+                    .collect();
                 let gate = |at: usize| -> f64 {
                     let row = &weights[at * heard.len()..][..heard.len()];
-                    row.iter().zip(&heard).map(|(weight, heard)| f64::from(*weight) * heard).sum()
+                    row.iter()
+                        .zip(&heard)
+                        .map(|(weight, heard)| f64::from(*weight) * heard)
+                        .sum()
                 };
                 for u in 0..units {
-                    let [input, forget, new, output] = [0, 1, 2, 3].map(|kind| gate(kind * units + u));
+                    let [input, forget, new, output] =
+                        [0, 1, 2, 3].map(|kind| gate(kind * units + u));
                     cell[u] = sigmoid(forget) * cell[u] + sigmoid(input) * new.tanh();
                     state[u] = sigmoid(output) * cell[u].tanh();
                     sum += state[u] * f64::from(wanted[(example * steps + step) * units + u]);
@@ -311,7 +431,11 @@ mod tests {
         for i in -8700..=8700 {
             let x = i as f32 * 0.01;
             let expected = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / expected - 1.0).abs() < 4e-7, "{x}: {} {expected}", exp(x));
+            assert!(
+                (f64::from(exp(x)) / expected - 1.0).abs() < 4e-7,
+                "{x}: {} {expected}",
+                exp(x)
+            );
         }
         assert_eq!(sigmoid(f32::INFINITY), 1.0);
         assert!(sigmoid(f32::NEG_INFINITY) < 1e-37 && tanh(-1e30) == -1.0);
@@ -320,15 +444,28 @@ mod tests {
 
     #[test]
     fn states_and_gradients_are_those_of_the_definition_on_every_instruction_set() {
-        for (n, units, channels, steps) in [(1, 1, 1, 1), (3, 5, 2, 4), (14, 33, 7, 7), (2, 64, 40, 3)] {
+        for (n, units, channels, steps) in
+            [(1, 1, 1, 1), (3, 5, 2, 4), (14, 33, 7, 7), (2, 64, 40, 3)]
+        {
             let x = numbers(n * steps * channels, 2.0);
-            let weights = numbers(4 * units * (channels + units + 1), 1.0 / (units as f64).sqrt());
+            let weights = numbers(
+                4 * units * (channels + units + 1),
+                1.0 / (units as f64).sqrt(),
+            );
             let wanted = numbers(n * steps * units, 1.0);
-            let layer = |isa| Lstm { isa, units, channels, steps, weights: &weights };
+            let layer = |isa| Lstm {
+                isa,
+                units,
+                channels,
+                steps,
+                weights: &weights,
+            };
             let expected = by_definition(&layer(Isa::PORTABLE), &x, &wanted);
             for isa in Isa::available() {
                 let kept = layer(isa).forward(&x);
-                let states = kept.chunks_exact(KEPT * units).flat_map(|kept| &kept[..units]);
+                let states = kept
+                    .chunks_exact(KEPT * units)
+                    .flat_map(|kept| &kept[..units]);
                 let found: f64 = states.zip(&wanted).map(|(s, w)| f64::from(s * w)).sum();
                 assert!(
                     (found - expected).abs() < 1e-4 * (1.0 + expected.abs()),
@@ -340,7 +477,14 @@ mod tests {
                     let moved = |by: f32| {
                         let mut changed = [x.clone(), weights.clone()];
                         changed[kind][at] += by;
-                        by_definition(&Lstm { weights: &changed[1], ..layer(isa) }, &changed[0], &wanted)
+                        by_definition(
+                            &Lstm {
+                                weights: &changed[1],
+                                ..layer(isa)
+                            },
+                            &changed[0],
+                            &wanted,
+                        )
                     };
                     (moved(1e-2) - moved(-1e-2)) / 2e-2
                 };

@@ -45,9 +45,13 @@ impl Rows<'_> {
             }
             && count <= self.bias_row.len()
             && self.bias_row[..count].iter().all(is_row)
-            && self.norm.is_none_or(|(scale, shift)| scale.len().min(shift.len()) >= self.outputs)
+            && self
+                .norm
+                .is_none_or(|(scale, shift)| scale.len().min(shift.len()) >= self.outputs)
             && self.residual.is_none_or(|(rows, width)| {
-                width.is_multiple_of(2 * lanes) && count * width <= rows.len() && width <= self.outputs
+                width.is_multiple_of(2 * lanes)
+                    && count * width <= rows.len()
+                    && width <= self.outputs
             })
     }
 }
@@ -63,8 +67,11 @@ unsafe fn rows_generic<S: Simd>(simd: S, job: &Rows<'_>, count: usize, out: *mut
             while row < count {
                 let left = count - row;
                 // The last two are about equally large, for a block of one row takes nearly as long as one of four.
-                let taken =
-                    if (TOGETHER + 1..2 * TOGETHER).contains(&left) { left.div_ceil(2) } else { left };
+                let taken = if (TOGETHER + 1..2 * TOGETHER).contains(&left) {
+                    left.div_ceil(2)
+                } else {
+                    left
+                };
                 match taken {
                     1 => block::<S, 1>(simd, job, row, column, out),
                     2 => block::<S, 2>(simd, job, row, column, out),
@@ -82,7 +89,13 @@ unsafe fn rows_generic<S: Simd>(simd: S, job: &Rows<'_>, count: usize, out: *mut
 /// # Safety
 /// As [`rows_generic`], for `R` rows from `row` on and a panel from `column` on.
 #[inline(always)]
-unsafe fn block<S: Simd, const R: usize>(simd: S, job: &Rows<'_>, row: usize, column: usize, out: *mut f32) {
+unsafe fn block<S: Simd, const R: usize>(
+    simd: S,
+    job: &Rows<'_>,
+    row: usize,
+    column: usize,
+    out: *mut f32,
+) {
     // SAFETY: the caller's extents.
     unsafe {
         let mut sums = [[simd.splat(0.0); 2]; R];
@@ -92,8 +105,11 @@ unsafe fn block<S: Simd, const R: usize>(simd: S, job: &Rows<'_>, row: usize, co
             *sums = [simd.load(bias), simd.load(bias.add(S::LANES))];
         }
         let input = job.input.as_ptr().add(row * job.stride);
-        let (first, step) =
-            job.row_length.map_or((column * job.inner, 2 * S::LANES), |length| (column, length));
+        let (first, step) = job
+            .row_length
+            .map_or((column * job.inner, 2 * S::LANES), |length| {
+                (column, length)
+            });
         let matrix = job.matrix.as_ptr().add(first);
         for k in 0..job.inner {
             let m = matrix.add(k * step);
@@ -108,7 +124,11 @@ unsafe fn block<S: Simd, const R: usize>(simd: S, job: &Rows<'_>, row: usize, co
                 let at = column + half * S::LANES;
                 if let Some((scale, shift)) = job.norm {
                     y = simd.max(y, simd.splat(0.0));
-                    y = simd.fma(y, simd.load(scale.as_ptr().add(at)), simd.load(shift.as_ptr().add(at)));
+                    y = simd.fma(
+                        y,
+                        simd.load(scale.as_ptr().add(at)),
+                        simd.load(shift.as_ptr().add(at)),
+                    );
                 }
                 if let Some((residual, width)) = job.residual
                     && column < width
@@ -128,7 +148,10 @@ dispatch! {
 /// As many rows of outputs as `out` takes.
 pub(super) fn rows(isa: Isa, job: &Rows<'_>, out: &mut [f32]) {
     let count = out.len() / job.outputs;
-    assert!(job.fits(count, isa.lanes()), "everything is there for {count} rows");
+    assert!(
+        job.fits(count, isa.lanes()),
+        "everything is there for {count} rows"
+    );
     // SAFETY: it fits.
     unsafe { rows_unchecked(isa, job, count, out.as_mut_ptr()) }
 }
@@ -145,7 +168,12 @@ pub struct Panels {
 
 impl Panels {
     /// `value(inner, output)` for each place.
-    pub fn new(isa: Isa, inner: usize, outputs: usize, value: impl Fn(usize, usize) -> f32) -> Self {
+    pub fn new(
+        isa: Isa,
+        inner: usize,
+        outputs: usize,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
         let width = 2 * isa.lanes();
         let wide = outputs.next_multiple_of(width);
         let mut matrix = Buffer::zeroed(inner * wide);
@@ -158,7 +186,13 @@ impl Panels {
                 }
             }
         }
-        Self { isa, inner, outputs: wide, matrix, bias: vec![0.0; wide] }
+        Self {
+            isa,
+            inner,
+            outputs: wide,
+            matrix,
+            bias: vec![0.0; wide],
+        }
     }
 
     /// Numbers of a row of products: the outputs, and what fills the last panel.
@@ -216,7 +250,10 @@ pub const WIDTH: usize = 32;
 /// If a length does not fit.
 pub fn multiply(isa: Isa, input: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
     let count = out.len() / width;
-    assert!(count > 0 && input.len().is_multiple_of(count) && out.len().is_multiple_of(width), "whole rows");
+    assert!(
+        count > 0 && input.len().is_multiple_of(count) && out.len().is_multiple_of(width),
+        "whole rows"
+    );
     let inner = input.len() / count;
     let job = Rows {
         input,
@@ -255,7 +292,10 @@ unsafe fn pool_generic<S: Simd>(
                 sum = simd.add(sum, x);
             }
             simd.store(max.add(column), most);
-            simd.store(mean.add(column), simd.mul(sum, simd.splat(1.0 / count as f32)));
+            simd.store(
+                mean.add(column),
+                simd.mul(sum, simd.splat(1.0 / count as f32)),
+            );
         }
     }
 }
@@ -267,10 +307,22 @@ dispatch! {
 /// Maximum and mean of each column of `input`, whose rows are as long as `max` and `mean`.
 pub(super) fn pool(isa: Isa, input: &[f32], max: &mut [f32], mean: &mut [f32]) {
     let width = max.len();
-    assert!(mean.len() == width && width.is_multiple_of(isa.lanes()), "whole registers of columns");
+    assert!(
+        mean.len() == width && width.is_multiple_of(isa.lanes()),
+        "whole registers of columns"
+    );
     let count = input.len() / width;
     // SAFETY: the extents just checked.
-    unsafe { pool_unchecked(isa, input.as_ptr(), count, width, max.as_mut_ptr(), mean.as_mut_ptr()) }
+    unsafe {
+        pool_unchecked(
+            isa,
+            input.as_ptr(),
+            count,
+            width,
+            max.as_mut_ptr(),
+            mean.as_mut_ptr(),
+        )
+    }
 }
 
 #[cfg(test)]
@@ -280,7 +332,8 @@ mod tests {
     #[test]
     fn products_are_those_of_a_plain_loop_on_every_instruction_set() {
         let number = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 1009.0 - 0.5;
-        for (rows, inner, outputs) in [(1, 1, 1), (5, 40, 33), (6, 7, 32), (8, 3, 9), (20, 65, 70)] {
+        for (rows, inner, outputs) in [(1, 1, 1), (5, 40, 33), (6, 7, 32), (8, 3, 9), (20, 65, 70)]
+        {
             let stride = inner + 3;
             let input: Vec<f32> = (0..rows * stride).map(number).collect();
             let value = |from: usize, to: usize| number(5 + from * outputs + to);
@@ -289,7 +342,10 @@ mod tests {
             for from in 0..inner {
                 (0..outputs).for_each(|to| matrix[from * width + to] = value(from, to));
             }
-            let close: Vec<f32> = input.chunks_exact(stride).flat_map(|row| row[..inner].to_vec()).collect();
+            let close: Vec<f32> = input
+                .chunks_exact(stride)
+                .flat_map(|row| row[..inner].to_vec())
+                .collect();
             for isa in Isa::available() {
                 let panels = Panels::new(isa, inner, outputs, value);
                 let mut packed = vec![f32::NAN; rows * panels.width()];
@@ -298,10 +354,15 @@ mod tests {
                 multiply(isa, &close, &matrix, width, &mut plain);
                 for row in 0..rows {
                     for to in 0..outputs {
-                        let terms = (0..inner)
-                            .map(|from| f64::from(close[row * inner + from]) * f64::from(value(from, to)));
-                        let (packed, plain) = (packed[row * panels.width() + to], plain[row * width + to]);
-                        assert!((f64::from(packed) - terms.sum::<f64>()).abs() < 1e-5, "{isa} {row} {to}");
+                        let terms = (0..inner).map(|from| {
+                            f64::from(close[row * inner + from]) * f64::from(value(from, to))
+                        });
+                        let (packed, plain) =
+                            (packed[row * panels.width() + to], plain[row * width + to]);
+                        assert!(
+                            (f64::from(packed) - terms.sum::<f64>()).abs() < 1e-5,
+                            "{isa} {row} {to}"
+                        );
                         assert_eq!(packed.to_bits(), plain.to_bits(), "{isa} {row} {to}");
                     }
                 }
@@ -312,6 +373,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "everything is there for 2 rows")]
     fn a_matrix_that_ends_too_early_is_refused() {
-        multiply(Isa::PORTABLE, &[1.0; 6], &[1.0; 2 * WIDTH], WIDTH, &mut [0.0; 2 * WIDTH]);
+        multiply(
+            Isa::PORTABLE,
+            &[1.0; 6],
+            &[1.0; 2 * WIDTH],
+            WIDTH,
+            &mut [0.0; 2 * WIDTH],
+        );
     }
 }

@@ -134,7 +134,8 @@ impl Team {
 
     /// Threads that may work on a step.
     pub(super) fn threads(&self) -> usize {
-        self.helpers.map_or_else(rayon::current_num_threads, |helpers| helpers + 1)
+        self.helpers
+            .map_or_else(rayon::current_num_threads, |helpers| helpers + 1)
     }
 
     /// Runs `work(0)` to `work(tasks - 1)`, each once, on whichever threads are free; returns when all are done. Only
@@ -149,7 +150,11 @@ impl Team {
     }
 
     fn open<F: Fn(usize) + Sync>(&self, tasks: usize, work: &F) {
-        let step = TeamStep { tasks, work: std::ptr::from_ref(work).cast(), call: call::<F> };
+        let step = TeamStep {
+            tasks,
+            work: std::ptr::from_ref(work).cast(),
+            call: call::<F>,
+        };
         // SAFETY: no step is open and nobody inside (the last `Close` waited for that).
         unsafe { *self.step.get() = Some(step) };
         self.next.store(0, Ordering::Relaxed);
@@ -159,7 +164,10 @@ impl Team {
             let _close = Close(self);
             self.take(step);
         }
-        assert!(!self.failed.load(Ordering::Acquire), "a task panicked on another thread");
+        assert!(
+            !self.failed.load(Ordering::Acquire),
+            "a task panicked on another thread"
+        );
     }
 
     fn take(&self, step: TeamStep) {
@@ -201,7 +209,10 @@ mod tests {
     use super::*;
 
     fn pool(threads: usize) -> rayon::ThreadPool {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
     }
 
     #[test]
@@ -223,7 +234,11 @@ mod tests {
             });
             for (task, count) in counts.iter().enumerate() {
                 let expected = (0..500).filter(|step| step % counts.len() > task).count();
-                assert_eq!(count.load(Ordering::Relaxed), expected, "{threads} threads, task {task}");
+                assert_eq!(
+                    count.load(Ordering::Relaxed),
+                    expected,
+                    "{threads} threads, task {task}"
+                );
             }
         }
     }

@@ -17,20 +17,30 @@ const MOST: usize = 1 << 28;
 /// The group that a column belongs to: what stands before its statistic, or before its number.
 pub fn group_of(name: &str) -> &str {
     const STATISTICS: [&str; 7] = ["kurtosis", "max", "mean", "median", "min", "skew", "std"];
-    let statistic = STATISTICS.iter().filter_map(|word| name.find(&format!("_{word}"))).min();
-    let end = statistic.unwrap_or_else(|| name.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    let statistic = STATISTICS
+        .iter()
+        .filter_map(|word| name.find(&format!("_{word}")))
+        .min();
+    let end =
+        statistic.unwrap_or_else(|| name.trim_end_matches(|c: char| c.is_ascii_digit()).len());
     let group = name[..end].trim_end_matches(['_', '.', '-', ' ']);
     if group.is_empty() { name } else { group }
 }
 
 /// Whether a table has FMA's three header rows.
 pub(super) fn is_fma(path: &Path) -> bool {
-    fma::rows(path)
-        .is_ok_and(|mut rows| rows.next().is_some_and(|row| row.is_ok_and(|row| row[0] == "feature")))
+    fma::rows(path).is_ok_and(|mut rows| {
+        rows.next()
+            .is_some_and(|row| row.is_ok_and(|row| row[0] == "feature"))
+    })
 }
 
 pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
-    if is_fma(&source.path) { read_fma(source) } else { read_plain(source) }
+    if is_fma(&source.path) {
+        read_fma(source)
+    } else {
+        read_plain(source)
+    }
 }
 
 fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
@@ -48,15 +58,27 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
     let mut rows = fma::rows(path)?;
     let mut header = || rows.next().transpose().map(Option::unwrap_or_default);
     let (features, statistics, numbers) = (header()?, header()?, header()?);
-    let width = features.len().min(statistics.len()).min(numbers.len()).saturating_sub(1);
-    let names: Vec<String> =
-        (1..width).map(|i| format!("{}_{}_{}", features[i], statistics[i], numbers[i])).collect();
-    let place: HashMap<u64, usize> = found.rows.iter().enumerate().map(|(at, (id, _))| (*id, at)).collect();
+    let width = features
+        .len()
+        .min(statistics.len())
+        .min(numbers.len())
+        .saturating_sub(1);
+    let names: Vec<String> = (1..width)
+        .map(|i| format!("{}_{}_{}", features[i], statistics[i], numbers[i]))
+        .collect();
+    let place: HashMap<u64, usize> = found
+        .rows
+        .iter()
+        .enumerate()
+        .map(|(at, (id, _))| (*id, at))
+        .collect();
     let mut filled = vec![false; found.rows.len()];
     let mut values = zeros(path, found.rows.len(), names.len())?;
     for row in rows {
         let row = row?;
-        let Some(&at) = row[0].parse().ok().and_then(|id| place.get(&id)) else { continue };
+        let Some(&at) = row[0].parse().ok().and_then(|id| place.get(&id)) else {
+            continue;
+        };
         filled[at] = true;
         for (value, cell) in values.row_mut(at).iter_mut().zip(&row[1..]) {
             *value = cell.parse().unwrap_or(f32::NAN);
@@ -94,41 +116,74 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         cells.wanted(source, "split", SPLITS, path)?,
         cells.column(LICENCES),
     ];
-    let known: Vec<usize> = [Some(key), label].into_iter().chain(others).flatten().collect();
+    let known: Vec<usize> = [Some(key), label]
+        .into_iter()
+        .chain(others)
+        .flatten()
+        .collect();
     // one bad cell is a missing number; a column of words is none
     let is_number = |column: usize| {
-        let texts = cells.rows.iter().map(|(_, row)| &row[column]).filter(|text| !text.is_empty());
+        let texts = cells
+            .rows
+            .iter()
+            .map(|(_, row)| &row[column])
+            .filter(|text| !text.is_empty());
         let (numbers, words): (Vec<&String>, Vec<&String>) =
             texts.partition(|text| text.parse::<f32>().is_ok());
         numbers.len() > words.len()
     };
-    let (numbers, words): (Vec<usize>, Vec<usize>) =
-        (0..cells.header.len()).filter(|column| !known.contains(column)).partition(|&c| is_number(c));
+    let (numbers, words): (Vec<usize>, Vec<usize>) = (0..cells.header.len())
+        .filter(|column| !known.contains(column))
+        .partition(|&c| is_number(c));
     if numbers.is_empty() {
-        return Err(DatasetError::table(path, 1, "expected columns of numbers, found none"));
+        return Err(DatasetError::table(
+            path,
+            1,
+            "expected columns of numbers, found none",
+        ));
     }
     let label_name = label.map_or("genre", |label| cells.header[label].as_str());
     let mut set = Dataset::new(source, &cells.header[key], label_name);
     if !words.is_empty() {
-        let names: Vec<&str> = words.iter().take(5).map(|&column| cells.header[column].as_str()).collect();
-        set.notes.push(format!("columns that are not numbers are left out: {}", names.join(", ")));
+        let names: Vec<&str> = words
+            .iter()
+            .take(5)
+            .map(|&column| cells.header[column].as_str())
+            .collect();
+        set.notes.push(format!(
+            "columns that are not numbers are left out: {}",
+            names.join(", ")
+        ));
     }
     let (mut values, mut kept) = (zeros(path, cells.rows.len(), numbers.len())?, Vec::new());
     let (mut bad, mut seen, mut again) = (Vec::new(), HashMap::new(), Vec::new());
     for (at, (line, row)) in cells.rows.iter().enumerate() {
-        let text =
-            |column: Option<usize>| column.map(|column| row[column].clone()).filter(|text| !text.is_empty());
+        let text = |column: Option<usize>| {
+            column
+                .map(|column| row[column].clone())
+                .filter(|text| !text.is_empty())
+        };
         for (value, &column) in values.row_mut(at).iter_mut().zip(&numbers) {
             *value = row[column].parse().unwrap_or(f32::NAN);
             if value.is_nan() && !row[column].is_empty() && row[column].parse::<f32>().is_err() {
-                bad.push(format!("line {line}, {}: \"{}\"", cells.header[column], row[column]));
+                bad.push(format!(
+                    "line {line}, {}: \"{}\"",
+                    cells.header[column], row[column]
+                ));
             }
         }
         let own: Vec<u32> = values.row(at).iter().map(|value| value.to_bits()).collect();
         if let Some((before, numbers, other)) = seen.get(&row[key]) {
             if *numbers == own {
-                let word = if *other == text(label) { "the same as" } else { "another label than" };
-                set.fault(&row[key], format!("line {line}: {word} on line {before}; the first counts"));
+                let word = if *other == text(label) {
+                    "the same as"
+                } else {
+                    "another label than"
+                };
+                set.fault(
+                    &row[key],
+                    format!("line {line}: {word} on line {before}; the first counts"),
+                );
                 continue;
             }
             again.push(row[key].clone());
@@ -148,16 +203,24 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
     }
     if !bad.is_empty() {
         let (n, first) = (bad.len() as u64, bad[..bad.len().min(FIRST)].join("; "));
-        set.notes
-            .push(format!("{} no number: taken as missing: {first}", count_with(n, "cell is", "cells are")));
+        set.notes.push(format!(
+            "{} no number: taken as missing: {first}",
+            count_with(n, "cell is", "cells are")
+        ));
     }
     if !again.is_empty() {
-        let (n, first) = (again.len() as u64, again[..again.len().min(FIRST)].join(", "));
+        let (n, first) = (
+            again.len() as u64,
+            again[..again.len().min(FIRST)].join(", "),
+        );
         let rows = count_with(n, "row has", "rows have");
         set.notes.push(format!("{rows} the {} of another with other numbers: {first}; such rows stay together unless --split says otherwise", set.key_name));
     }
     let values = values.select(ndarray::Axis(0), &kept);
-    let names = numbers.iter().map(|&column| cells.header[column].clone()).collect();
+    let names = numbers
+        .iter()
+        .map(|&column| cells.header[column].clone())
+        .collect();
     note_missing(&mut set, values, names);
     Ok(set)
 }
@@ -173,9 +236,17 @@ fn zeros(path: &Path, rows: usize, columns: usize) -> Result<Array2<f32>, Datase
 fn note_missing(set: &mut Dataset, values: Array2<f32>, names: Vec<String>) {
     let missing = values.iter().filter(|value| !value.is_finite()).count();
     if missing > 0 {
-        let rows = values.outer_iter().filter(|row| row.iter().any(|value| !value.is_finite())).count();
-        let (cells, rows) = (count_with(missing as u64, "cell", "cells"), count(rows as u64, "row"));
-        set.notes.push(format!("no number in {cells} of {rows}: the column's median takes its place"));
+        let rows = values
+            .outer_iter()
+            .filter(|row| row.iter().any(|value| !value.is_finite()))
+            .count();
+        let (cells, rows) = (
+            count_with(missing as u64, "cell", "cells"),
+            count(rows as u64, "row"),
+        );
+        set.notes.push(format!(
+            "no number in {cells} of {rows}: the column's median takes its place"
+        ));
     }
     set.columns = Some(Columns { names, values });
 }

@@ -17,35 +17,57 @@ const LONGEST: usize = 1 << 20;
 
 /// The table of a data set: in its folder, in `fma_metadata` there, or beside the folder.
 pub(super) fn table_of(folder: &Path) -> Option<PathBuf> {
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let places = [Some(folder), parent];
     places
         .into_iter()
         .flatten()
-        .flat_map(|place| [place.join("tracks.csv"), place.join("fma_metadata/tracks.csv")])
+        .flat_map(|place| {
+            [
+                place.join("tracks.csv"),
+                place.join("fma_metadata/tracks.csv"),
+            ]
+        })
         .find(|path| path.is_file() && has_three_headers(path))
 }
 
 fn has_three_headers(path: &Path) -> bool {
-    rows(path).is_ok_and(|mut rows| rows.nth(2).is_some_and(|row| row.is_ok_and(|row| row[0] == "track_id")))
+    rows(path).is_ok_and(|mut rows| {
+        rows.nth(2)
+            .is_some_and(|row| row.is_ok_and(|row| row[0] == "track_id"))
+    })
 }
 
 /// Rows of a table, cells as text; what is not UTF-8 is replaced.
 pub(super) fn rows(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<Vec<String>, DatasetError>> + use<'_>, DatasetError> {
-    let io = |source| DatasetError::Io { path: path.to_owned(), source };
+    let io = |source| DatasetError::Io {
+        path: path.to_owned(),
+        source,
+    };
     if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other("expected a file, found something else")));
+        return Err(io(std::io::Error::other(
+            "expected a file, found something else",
+        )));
     }
     let file = std::fs::File::open(path).map_err(io)?;
     let reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .from_reader(BufReader::with_capacity(1 << 16, std::io::Read::take(file, 1 << 30)));
+        .from_reader(BufReader::with_capacity(
+            1 << 16,
+            std::io::Read::take(file, 1 << 30),
+        ));
     Ok(reader.into_byte_records().map(move |record| {
         let record = record.map_err(|error| {
-            DatasetError::table(path, error.position().map_or(0, csv::Position::line), error.to_string())
+            DatasetError::table(
+                path,
+                error.position().map_or(0, csv::Position::line),
+                error.to_string(),
+            )
         })?;
         if record.as_slice().len() > LONGEST {
             let line = record.position().map_or(0, csv::Position::line);
@@ -55,8 +77,10 @@ pub(super) fn rows(
                 "a row of more than a megabyte: a quote is not closed",
             ));
         }
-        let mut cells: Vec<String> =
-            record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+        let mut cells: Vec<String> = record
+            .iter()
+            .map(|cell| String::from_utf8_lossy(cell).trim().to_owned())
+            .collect();
         if let Some(first) = cells.first_mut() {
             *first = first.trim_start_matches('\u{feff}').to_owned();
         }
@@ -107,16 +131,33 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
         })
     };
     let (label, own_subset) = (needed(label)?, needed(("set", "subset"))?);
-    let [split, artist, album, licence] =
-        [("set", "split"), ("artist", "id"), ("album", "id"), ("track", "license")]
-            .map(|(level, name)| place(level, name));
-    let mut found = SubsetRows { rows: Vec::new(), unlabelled: 0 };
+    let [split, artist, album, licence] = [
+        ("set", "split"),
+        ("artist", "id"),
+        ("album", "id"),
+        ("track", "license"),
+    ]
+    .map(|(level, name)| place(level, name));
+    let mut found = SubsetRows {
+        rows: Vec::new(),
+        unlabelled: 0,
+    };
     for row in rows {
         let row = row?;
-        let text = |at: Option<usize>| at.and_then(|at| row.get(at)).filter(|text| !text.is_empty()).cloned();
-        let Ok(id) = row[0].parse::<u64>() else { continue };
+        let text = |at: Option<usize>| {
+            at.and_then(|at| row.get(at))
+                .filter(|text| !text.is_empty())
+                .cloned()
+        };
+        let Ok(id) = row[0].parse::<u64>() else {
+            continue;
+        };
         let own = text(Some(own_subset)).unwrap_or_else(|| "full".to_owned());
-        if SUBSETS.iter().position(|name| *name == own).is_none_or(|own| own > size) {
+        if SUBSETS
+            .iter()
+            .position(|name| *name == own)
+            .is_none_or(|own| own > size)
+        {
             continue;
         }
         let Some(label) = text(Some(label)) else {
@@ -150,7 +191,11 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     let parent = folder.parent().unwrap_or(Path::new(""));
     // the asked subset's folder first: a larger one may lie beside it, or only a smaller one be there
     let asked = source.option("subset").unwrap_or(SUBSETS[0]);
-    let names: Vec<String> = [asked].iter().chain(&SUBSETS).map(|subset| format!("fma_{subset}")).collect();
+    let names: Vec<String> = [asked]
+        .iter()
+        .chain(&SUBSETS)
+        .map(|subset| format!("fma_{subset}"))
+        .collect();
     let roots: Vec<PathBuf> = names
         .iter()
         .map(|name| folder.join(name))
@@ -161,11 +206,17 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     for (id, mut item) in found.rows {
         let name = format!("{id:06}");
         let below = Path::new(&name[..3]).join(format!("{name}.mp3"));
-        item.path = roots.iter().map(|root| root.join(&below)).find(|path| path.is_file());
+        item.path = roots
+            .iter()
+            .map(|root| root.join(&below))
+            .find(|path| path.is_file());
         if item.path.is_some() {
             set.items.push(item);
         } else {
-            set.fault(item.key, format!("no audio: expected {}", roots[0].join(&below).display()));
+            set.fault(
+                item.key,
+                format!("no audio: expected {}", roots[0].join(&below).display()),
+            );
         }
     }
     note_unlabelled(&mut set, found.unlabelled);
@@ -176,6 +227,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
 pub(super) fn note_unlabelled(set: &mut Dataset, rows: u64) {
     if rows > 0 {
         let (one, more) = ("row of the subset has", "rows of the subset have");
-        set.notes.push(count_with(rows, one, more) + " no top genre: left out");
+        set.notes
+            .push(count_with(rows, one, more) + " no top genre: left out");
     }
 }

@@ -5,7 +5,10 @@ use voisin_audio::is_audio_candidate;
 use voisin_library::scan::scan;
 
 pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
-    let io = |error| DatasetError::Io { path: source.path.clone(), source: error };
+    let io = |error| DatasetError::Io {
+        path: source.path.clone(),
+        source: error,
+    };
     let root = source.path.canonicalize().map_err(io)?;
     let found = scan(std::slice::from_ref(&root), &is_audio_candidate);
     let mut set = Dataset::new(source, "path", "genre");
@@ -13,15 +16,26 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         set.fault(problem.path.display().to_string(), problem.reason.clone());
     }
     for file in found.files {
-        let below = file.path.strip_prefix(&root).unwrap_or(&file.path).to_owned();
+        let below = file
+            .path
+            .strip_prefix(&root)
+            .unwrap_or(&file.path)
+            .to_owned();
         let key = below.to_string_lossy().into_owned();
         let mut parts = below.components();
-        let genre = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let genre = parts
+            .next()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned());
         if parts.next().is_none() {
             set.fault(key, "lies in no genre's folder");
             continue;
         }
-        set.items.push(Item { path: Some(file.path), key, label: genre, ..Item::default() });
+        set.items.push(Item {
+            path: Some(file.path),
+            key,
+            label: genre,
+            ..Item::default()
+        });
     }
     if set.items.is_empty() {
         return Err(DatasetError::Source {

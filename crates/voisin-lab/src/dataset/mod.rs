@@ -21,7 +21,9 @@ pub use source::{Kind, Source};
 pub(crate) use table::read_cells;
 
 /// What a track serves for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Fitting.
@@ -129,7 +131,10 @@ impl Dataset {
     }
 
     fn fault(&mut self, key: impl Into<String>, reason: impl Into<String>) {
-        self.faults.push(Fault { key: key.into(), reason: reason.into() });
+        self.faults.push(Fault {
+            key: key.into(),
+            reason: reason.into(),
+        });
     }
 
     /// The labels that occur, each once, numbers in the order of numbers and all else in that of letters.
@@ -140,7 +145,10 @@ impl Dataset {
 
 /// The labels of some tracks, in the order of [`Dataset::classes`].
 pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<String> {
-    let names: BTreeSet<String> = items.into_iter().filter_map(|item| item.label.clone()).collect();
+    let names: BTreeSet<String> = items
+        .into_iter()
+        .filter_map(|item| item.label.clone())
+        .collect();
     let mut names: Vec<String> = names.into_iter().collect();
     names.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
     names
@@ -180,7 +188,11 @@ pub enum DatasetError {
 
 impl DatasetError {
     pub(crate) fn table(path: &Path, line: u64, problem: impl Into<String>) -> Self {
-        Self::Table { path: path.to_owned(), line, problem: problem.into() }
+        Self::Table {
+            path: path.to_owned(),
+            line,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -206,5 +218,11 @@ fn kind_of(path: &Path) -> Option<Kind> {
     }
     let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
     let is_table = matches!(ending.as_str(), "csv" | "tsv" | "txt") && path.is_file();
-    is_table.then(|| if columns::is_fma(path) { Kind::Features } else { Kind::Table })
+    is_table.then(|| {
+        if columns::is_fma(path) {
+            Kind::Features
+        } else {
+            Kind::Table
+        }
+    })
 }

@@ -71,7 +71,9 @@ impl Source {
     #[must_use]
     pub fn with_label(mut self, label: &str) -> Self {
         if options_of(self.kind).contains(&"label") {
-            self.options.entry("label".to_owned()).or_insert_with(|| label.to_owned());
+            self.options
+                .entry("label".to_owned())
+                .or_insert_with(|| label.to_owned());
         }
         self
     }
@@ -79,12 +81,17 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = KINDS.iter().find(|(_, kind)| *kind == self.kind).map_or("", |(name, _)| name);
+        let name = KINDS
+            .iter()
+            .find(|(_, kind)| *kind == self.kind)
+            .map_or("", |(name, _)| name);
         f.write_str(name)?;
         if self.kind != Kind::Library {
             write!(f, ":{}", self.path.display())?;
         }
-        self.options.iter().try_for_each(|(key, value)| write!(f, ",{key}={value}"))
+        self.options
+            .iter()
+            .try_for_each(|(key, value)| write!(f, ",{key}={value}"))
     }
 }
 
@@ -94,10 +101,18 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "library" {
             let (path, options) = (PathBuf::new(), BTreeMap::new());
-            return Ok(Self { kind: Kind::Library, path, options, guessed: false });
+            return Ok(Self {
+                kind: Kind::Library,
+                path,
+                options,
+                guessed: false,
+            });
         }
         let named = text.split_once(':').and_then(|(name, rest)| {
-            KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| (*kind, rest))
+            KINDS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, kind)| (*kind, rest))
         });
         // A bare path is taken whole: a comma may be part of its name.
         let Some((kind, rest)) = named else {
@@ -107,7 +122,12 @@ impl FromStr for Source {
                     "expected KIND:PATH (fma, folder, table, features, vectors), library, or the path of a folder or of a CSV file that is there; found \"{text}\""
                 ));
             };
-            return Ok(Self { kind, path, options: BTreeMap::new(), guessed: true });
+            return Ok(Self {
+                kind,
+                path,
+                options: BTreeMap::new(),
+                guessed: true,
+            });
         };
         let known = options_of(kind);
         let mut options = BTreeMap::new();
@@ -121,7 +141,11 @@ impl FromStr for Source {
                 return Err(format!(
                     "there is no option \"{key}\" here; {}expected {}",
                     did_you_mean(&near),
-                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    }
                 ));
             }
             if value.is_empty() {
@@ -132,7 +156,12 @@ impl FromStr for Source {
         if path.is_empty() {
             return Err(format!("expected a path after the colon, found \"{text}\""));
         }
-        Ok(Self { kind, path: at_home(path), options, guessed: false })
+        Ok(Self {
+            kind,
+            path: at_home(path),
+            options,
+            guessed: false,
+        })
     }
 }
 
@@ -166,18 +195,28 @@ mod tests {
 
     #[test]
     fn options_are_told_from_commas_in_names() {
-        let source: Source = "table:a, b,c.csv,audio=my, music,label=id_genre".parse().unwrap();
+        let source: Source = "table:a, b,c.csv,audio=my, music,label=id_genre"
+            .parse()
+            .unwrap();
         assert_eq!(source.kind, Kind::Table);
         assert_eq!(source.path, Path::new("a, b,c.csv"));
-        assert_eq!((source.option("audio"), source.option("label")), (Some("my, music"), Some("id_genre")));
-        assert_eq!(source.to_string(), "table:a, b,c.csv,audio=my, music,label=id_genre");
+        assert_eq!(
+            (source.option("audio"), source.option("label")),
+            (Some("my, music"), Some("id_genre"))
+        );
+        assert_eq!(
+            source.to_string(),
+            "table:a, b,c.csv,audio=my, music,label=id_genre"
+        );
         assert_eq!(source.to_string().parse(), Ok(source));
     }
 
     #[test]
     fn a_malformed_source_is_refused_with_the_expected_form() {
         let message = |text: &str| text.parse::<Source>().unwrap_err();
-        assert!(message("table:a.csv,audoi=x").contains("did you mean audio? expected audio, path"));
+        assert!(
+            message("table:a.csv,audoi=x").contains("did you mean audio? expected audio, path")
+        );
         assert!(message("fma:").contains("expected a path"));
         assert!(message("/nowhere/at/all").contains("expected KIND:PATH"));
         assert!(message("table:a.csv,label=").contains("expected something after label="));

@@ -9,8 +9,9 @@ use voisin_base::text::{clean, count, decode, fold};
 use voisin_library::scan::scan;
 
 /// What a column may be called, in any case and without accents; the first name that is there counts.
-pub(super) const KEYS: &[&str] =
-    &["path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id"];
+pub(super) const KEYS: &[&str] = &[
+    "path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id",
+];
 pub(super) const LABELS: &[&str] = &["genre", "id genre", "label", "class", "classe"];
 pub(super) const ARTISTS: &[&str] = &["artist", "artiste"];
 pub(super) const ALBUMS: &[&str] = &["album"];
@@ -44,10 +45,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
         .from_reader(text.as_bytes());
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| (e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        let record =
+            record.map_err(|e| (e.position().map_or(0, csv::Position::line), e.to_string()))?;
         // Empty lines before a row are counted to it.
         let line = record.position().map_or(0, |position| {
-            let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
+            let rest = text
+                .as_bytes()
+                .get(position.byte() as usize..)
+                .unwrap_or_default();
             let empty = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
             position.line() + empty.filter(|byte| **byte == b'\n').count() as u64
         });
@@ -57,20 +62,30 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
         }
     }
     if rows.is_empty() {
-        return Err((1, "expected a header and rows, found an empty file".to_owned()));
+        return Err((
+            1,
+            "expected a header and rows, found an empty file".to_owned(),
+        ));
     }
     let header = rows.remove(0).1;
     for (_, cells) in &mut rows {
         cells.resize(header.len(), String::new());
     }
-    Ok(Cells { header, rows, western, separator })
+    Ok(Cells {
+        header,
+        rows,
+        western,
+        separator,
+    })
 }
 
 impl Cells {
     /// The column of one of these names.
     pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         let folded: Vec<String> = self.header.iter().map(|name| fold(name)).collect();
-        names.iter().find_map(|name| folded.iter().position(|header| header == name))
+        names
+            .iter()
+            .find_map(|name| folded.iter().position(|header| header == name))
     }
 
     /// The column that an option names, else one of `names`.
@@ -81,10 +96,16 @@ impl Cells {
         names: &[&str],
         path: &Path,
     ) -> Result<Option<usize>, DatasetError> {
-        let Some(asked) = source.option(option) else { return Ok(self.column(names)) };
+        let Some(asked) = source.option(option) else {
+            return Ok(self.column(names));
+        };
         self.column(&[&fold(asked)]).map(Some).ok_or_else(|| {
             let found = self.header.join(", ");
-            DatasetError::table(path, 1, format!("expected the column {asked}, found {found}"))
+            DatasetError::table(
+                path,
+                1,
+                format!("expected the column {asked}, found {found}"),
+            )
         })
     }
 }
@@ -100,7 +121,10 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         // two columns without a header
         (None, None) if cells.header.len() == 2 => {
             headless = true;
-            let first = std::mem::replace(&mut cells.header, vec!["path".to_owned(), "genre".to_owned()]);
+            let first = std::mem::replace(
+                &mut cells.header,
+                vec!["path".to_owned(), "genre".to_owned()],
+            );
             cells.rows.insert(0, (1, first));
             (0, Some(1))
         }
@@ -115,10 +139,14 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     let label_name = label.map_or("genre", |label| cells.header[label].as_str());
     let mut set = Dataset::new(source, &cells.header[key], label_name);
     if cells.western {
-        set.notes.push(format!("{}: not UTF-8, read as Windows-1252", path.display()));
+        set.notes.push(format!(
+            "{}: not UTF-8, read as Windows-1252",
+            path.display()
+        ));
     }
     if headless {
-        set.notes.push(format!("{}: no header, so path and genre", path.display()));
+        set.notes
+            .push(format!("{}: no header, so path and genre", path.display()));
     }
     let status = cells.column(&["status"]);
     let others = [
@@ -127,13 +155,19 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         cells.wanted(source, "split", SPLITS, path)?,
         cells.column(LICENCES),
     ];
-    let files = source.path_option("audio").map(|folder| Files::below(&folder, &mut set)).transpose()?;
+    let files = source
+        .path_option("audio")
+        .map(|folder| Files::below(&folder, &mut set))
+        .transpose()?;
     let base = path.parent().unwrap_or(Path::new(""));
     let mut seen: HashMap<String, (u64, Option<String>)> = HashMap::new();
     let mut used = vec![false; files.as_ref().map_or(0, |files| files.all.len())];
     for (line, row) in &cells.rows {
-        let text =
-            |column: Option<usize>| column.map(|column| row[column].clone()).filter(|text| !text.is_empty());
+        let text = |column: Option<usize>| {
+            column
+                .map(|column| row[column].clone())
+                .filter(|text| !text.is_empty())
+        };
         let Some(name) = text(Some(key)) else {
             set.fault(format!("line {line}"), format!("no {}", set.key_name));
             continue;
@@ -141,8 +175,15 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         let own = text(label);
         if let Some((before, other)) = seen.get(&name) {
             let same = *other == own;
-            let word = if same { "the same as" } else { "named with another label than" };
-            set.fault(&name, format!("line {line}: {word} on line {before}; the first counts"));
+            let word = if same {
+                "the same as"
+            } else {
+                "named with another label than"
+            };
+            set.fault(
+                &name,
+                format!("line {line}: {word} on line {before}; the first counts"),
+            );
             continue;
         }
         seen.insert(name.clone(), (*line, own.clone()));
@@ -156,9 +197,12 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
                 used[at] = true;
                 files.all[at].clone()
             }),
-            None => Some(base.join(&name)).filter(|path| path.is_file()).ok_or_else(|| {
-                "there is no such file beside the table; say where with ,audio=FOLDER".to_owned()
-            }),
+            None => Some(base.join(&name))
+                .filter(|path| path.is_file())
+                .ok_or_else(|| {
+                    "there is no such file beside the table; say where with ,audio=FOLDER"
+                        .to_owned()
+                }),
         };
         match found {
             Ok(path) => set.items.push(Item {
@@ -174,10 +218,17 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         }
     }
     if let Some(files) = &files {
-        let unnamed: Vec<_> = files.all.iter().zip(&used).filter(|(_, used)| !**used).collect();
+        let unnamed: Vec<_> = files
+            .all
+            .iter()
+            .zip(&used)
+            .filter(|(_, used)| !**used)
+            .collect();
         if let [(first, _), ..] = unnamed[..] {
             let (n, first) = (count(unnamed.len() as u64, "file"), first.display());
-            set.notes.push(format!("{n} below audio= that no row of the table names, such as {first}"));
+            set.notes.push(format!(
+                "{n} below audio= that no row of the table names, such as {first}"
+            ));
         }
     }
     Ok(set)
@@ -191,7 +242,10 @@ struct Files {
 
 impl Files {
     fn below(folder: &Path, set: &mut Dataset) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io { path: folder.to_owned(), source };
+        let io = |source| DatasetError::Io {
+            path: folder.to_owned(),
+            source,
+        };
         let root = folder.canonicalize().map_err(io)?;
         let found = scan(std::slice::from_ref(&root), &is_audio_candidate);
         for problem in &found.problems {
@@ -218,7 +272,9 @@ impl Files {
         };
         let [one] = found[..] else {
             let (a, b) = (self.all[found[0]].display(), self.all[found[1]].display());
-            return Err(format!("two files have this name, {a} and {b}: write more of the path"));
+            return Err(format!(
+                "two files have this name, {a} and {b}: write more of the path"
+            ));
         };
         Ok(one)
     }
@@ -231,10 +287,19 @@ mod tests {
     #[test]
     fn names_of_columns_are_folded() {
         let cells = parse("Titre;ID_Genre;Durée\n a ;3;1\n\nb\n".as_bytes()).unwrap();
-        assert_eq!((cells.column(KEYS), cells.column(LABELS)), (Some(0), Some(1)));
+        assert_eq!(
+            (cells.column(KEYS), cells.column(LABELS)),
+            (Some(0), Some(1))
+        );
         assert_eq!(cells.column(&["duree"]), Some(2));
-        assert_eq!(cells.rows[1], (4, vec!["b".to_owned(), String::new(), String::new()]));
-        assert_eq!(parse(b"\n\n").err().unwrap().1, "expected a header and rows, found an empty file");
+        assert_eq!(
+            cells.rows[1],
+            (4, vec!["b".to_owned(), String::new(), String::new()])
+        );
+        assert_eq!(
+            parse(b"\n\n").err().unwrap().1,
+            "expected a header and rows, found an empty file"
+        );
     }
 
     proptest::proptest! {

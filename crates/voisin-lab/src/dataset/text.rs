@@ -10,7 +10,10 @@ const LARGEST: u64 = 1 << 30;
 
 /// The bytes of a table.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    regular_file::read(path, LARGEST).map_err(|source| DatasetError::Io { path: path.to_owned(), source })
+    regular_file::read(path, LARGEST).map_err(|source| DatasetError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// What separates cells: whichever of comma, semicolon and tab is most frequent in the first line outside quotes.
@@ -22,10 +25,16 @@ pub(super) fn separator(text: &str) -> u8 {
             b'"' => quoted = !quoted,
             b'\n' if !quoted => break,
             _ if quoted => {}
-            _ => counts.iter_mut().filter(|(known, _)| *known == byte).for_each(|(_, count)| *count += 1),
+            _ => counts
+                .iter_mut()
+                .filter(|(known, _)| *known == byte)
+                .for_each(|(_, count)| *count += 1),
         }
     }
-    counts.into_iter().max_by_key(|(_, count)| *count).map_or(b',', |(byte, _)| byte)
+    counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map_or(b',', |(byte, _)| byte)
 }
 
 #[cfg(test)]

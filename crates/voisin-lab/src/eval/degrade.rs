@@ -72,10 +72,16 @@ impl Tools {
     /// Looks for ffmpeg and lame.
     pub fn find() -> Self {
         let runs = |program: &str, argument: &str| {
-            let said = Command::new(program).arg(argument).stdin(Stdio::null()).output();
+            let said = Command::new(program)
+                .arg(argument)
+                .stdin(Stdio::null())
+                .output();
             said.is_ok_and(|said| said.status.success())
         };
-        Self { ffmpeg: runs("ffmpeg", "-version"), lame: runs("lame", "--version") }
+        Self {
+            ffmpeg: runs("ffmpeg", "-version"),
+            lame: runs("lame", "--version"),
+        }
     }
 
     /// Whether a way can be gone here; else what is missing.
@@ -126,9 +132,21 @@ pub fn degrade(
     tools: Tools,
 ) -> Result<PathBuf, DegradeError> {
     use Degradation as D;
-    let out = folder.join(if way == D::Mp3 { "copy.mp3" } else { "copy.wav" });
-    let up = format!("asetrate={0},aresample={RATE},atempo={1:.8}", 45_423, 1.0 / 1.03);
-    let down = format!("asetrate={0},aresample={RATE},atempo={1:.8}", 42_777, 1.0 / 0.97);
+    let out = folder.join(if way == D::Mp3 {
+        "copy.mp3"
+    } else {
+        "copy.wav"
+    });
+    let up = format!(
+        "asetrate={0},aresample={RATE},atempo={1:.8}",
+        45_423,
+        1.0 / 1.03
+    );
+    let down = format!(
+        "asetrate={0},aresample={RATE},atempo={1:.8}",
+        42_777,
+        1.0 / 0.97
+    );
     let filter = match way {
         D::TempoUp => Some("atempo=1.03"),
         D::TempoDown => Some("atempo=0.97"),
@@ -140,9 +158,13 @@ pub fn degrade(
         let plain = folder.join("plain.pcm");
         let (waveform, _) = voisin_audio::read_all(original, RATE)?;
         // lame takes samples that are floating point numbers for integers.
-        let integer = |x: &f32| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes();
+        let integer =
+            |x: &f32| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes();
         let bytes: Vec<u8> = waveform.samples.iter().flat_map(integer).collect();
-        std::fs::write(&plain, bytes).map_err(|source| DegradeError::Io { path: plain.clone(), source })?;
+        std::fs::write(&plain, bytes).map_err(|source| DegradeError::Io {
+            path: plain.clone(),
+            source,
+        })?;
         let mut lame = Command::new("lame");
         let form = "--silent -b 64 -r -m m --signed --little-endian --bitwidth 16";
         lame.args(form.split(' '))
@@ -154,7 +176,10 @@ pub fn degrade(
     }
     if way == D::Mp3 || filter.is_some() {
         let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(absolute(original)).args(["-map", "0:a:0"]);
+        ffmpeg
+            .args(["-nostdin", "-v", "error", "-y", "-i"])
+            .arg(absolute(original))
+            .args(["-map", "0:a:0"]);
         match filter {
             Some(filter) => {
                 // The pitch filters count in this rate.
@@ -167,7 +192,11 @@ pub fn degrade(
         run(ffmpeg, "ffmpeg", original)?;
         return Ok(out);
     }
-    let rate = if way == D::Resampled { OTHER_RATE } else { RATE };
+    let rate = if way == D::Resampled {
+        OTHER_RATE
+    } else {
+        RATE
+    };
     let (mut waveform, _) = voisin_audio::read_all(original, rate)?;
     let samples = &mut waveform.samples;
     let mut said = rate;
@@ -200,13 +229,24 @@ fn run(mut command: Command, program: &'static str, original: &Path) -> Result<(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .output()
-        .map_err(|source| DegradeError::Io { path: original.to_owned(), source })?;
+        .map_err(|source| DegradeError::Io {
+            path: original.to_owned(),
+            source,
+        })?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let reason = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason given").to_owned();
-    Err(DegradeError::Program { path: original.to_owned(), program, reason })
+    let reason = text
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or("no reason given")
+        .to_owned();
+    Err(DegradeError::Program {
+        path: original.to_owned(),
+        program,
+        reason,
+    })
 }
 
 /// Butterworth of the eighth order: four second-order sections (bilinear transform); `edge` in cycles per sample.
@@ -216,7 +256,11 @@ fn low_pass(samples: &mut [f32], edge: f64) {
         let angle = std::f64::consts::PI * (2.0 * f64::from(section) + 1.0) / 16.0;
         let q = 1.0 / (2.0 * angle.cos());
         let norm = 1.0 / (1.0 + k / q + k * k);
-        let (b0, a1, a2) = (k * k * norm, 2.0 * (k * k - 1.0) * norm, (1.0 - k / q + k * k) * norm);
+        let (b0, a1, a2) = (
+            k * k * norm,
+            2.0 * (k * k - 1.0) * norm,
+            (1.0 - k / q + k * k) * norm,
+        );
         let (mut s1, mut s2) = (0.0, 0.0);
         for x in samples.iter_mut() {
             let input = f64::from(*x);
@@ -231,13 +275,21 @@ fn low_pass(samples: &mut [f32], edge: f64) {
 /// Mono, 32-bit float.
 fn write_wav(path: &Path, rate: u32, samples: &[f32]) -> Result<(), DegradeError> {
     let bytes = (samples.len() * 4) as u32;
-    let numbers = |numbers: &[u32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let numbers = |numbers: &[u32]| {
+        numbers
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
     // 16 bytes of format: IEEE float (3) of one channel, 32 bits of which make 4 bytes of a frame.
     let format = numbers(&[16, 3 | 1 << 16, rate, rate * 4, 4 | 32 << 16]);
     let (all, data) = (numbers(&[36 + bytes]), numbers(&[bytes]));
     let mut file = [b"RIFF", &all[..], b"WAVEfmt ", &format, b"data", &data].concat();
     file.extend(samples.iter().flat_map(|x| x.to_le_bytes()));
-    std::fs::write(path, file).map_err(|source| DegradeError::Io { path: path.to_owned(), source })
+    std::fs::write(path, file).map_err(|source| DegradeError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -247,7 +299,9 @@ mod tests {
 
     fn tone(hz: f64, seconds: usize) -> Vec<f32> {
         let step = std::f64::consts::TAU * hz / f64::from(RATE);
-        (0..seconds * RATE as usize).map(|i| (0.5 * (step * i as f64).sin()) as f32).collect()
+        (0..seconds * RATE as usize)
+            .map(|i| (0.5 * (step * i as f64).sin()) as f32)
+            .collect()
     }
 
     fn level(samples: &[f32]) -> f64 {
@@ -263,7 +317,11 @@ mod tests {
             low_pass(&mut samples, EDGE / f64::from(RATE));
             level(&samples[4410..]) - before
         };
-        assert!(gain(1000.0).abs() < 0.05 && (gain(8000.0) + 3.01).abs() < 0.1, "{}", gain(8000.0));
+        assert!(
+            gain(1000.0).abs() < 0.05 && (gain(8000.0) + 3.01).abs() < 0.1,
+            "{}",
+            gain(8000.0)
+        );
         assert!(gain(16_000.0) < -45.0, "{}", gain(16_000.0));
     }
 
@@ -279,7 +337,10 @@ mod tests {
             let (waveform, _) = voisin_audio::read_all(&copy, RATE).unwrap();
             let seconds = waveform.samples.len() as f64 / f64::from(RATE);
             let middle = &waveform.samples[RATE as usize..RATE as usize * 3];
-            let turns = middle.windows(2).filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0)).count();
+            let turns = middle
+                .windows(2)
+                .filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0))
+                .count();
             Some((seconds, turns as f64 / 4.0, level(middle)))
         };
         let loud = level(&tone(1000.0, 1));
@@ -298,13 +359,23 @@ mod tests {
         ] {
             let Some(found) = make(way) else { continue };
             assert!(
-                (found.0 - seconds).abs() < 0.15 && (found.1 - hz).abs() < 6.0 && (found.2 - db).abs() < 0.7,
+                (found.0 - seconds).abs() < 0.15
+                    && (found.1 - hz).abs() < 6.0
+                    && (found.2 - db).abs() < 0.7,
                 "{way:?}: {found:?}, expected {seconds} s, {hz} Hz, {db} dB"
             );
         }
-        let nothing = Tools { ffmpeg: false, lame: false };
+        let nothing = Tools {
+            ffmpeg: false,
+            lame: false,
+        };
         assert!(nothing.can(D::Mp3).is_err() && nothing.can(D::Softer).is_ok());
-        let missing = degrade(&folder.path().join("gone.wav"), D::Softer, folder.path(), tools);
+        let missing = degrade(
+            &folder.path().join("gone.wav"),
+            D::Softer,
+            folder.path(),
+            tools,
+        );
         assert!(matches!(missing, Err(DegradeError::Audio(_))));
     }
 }

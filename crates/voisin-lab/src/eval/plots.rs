@@ -43,11 +43,25 @@ pub(crate) fn grid(
     cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
 ) -> Scene {
     let most = names[0].len().max(names[1].len());
-    let side = if most <= 16 { 44.0 } else { (720.0 / most as f64).max(12.0) };
-    let names = names.map(|names| names.iter().map(|name| shorten(name, 24)).collect::<Vec<String>>());
-    let [margin, below] = names
-        .each_ref()
-        .map(|names| 24.0 + 7.5 * names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64);
+    let side = if most <= 16 {
+        44.0
+    } else {
+        (720.0 / most as f64).max(12.0)
+    };
+    let names = names.map(|names| {
+        names
+            .iter()
+            .map(|name| shorten(name, 24))
+            .collect::<Vec<String>>()
+    });
+    let [margin, below] = names.each_ref().map(|names| {
+        24.0 + 7.5
+            * names
+                .iter()
+                .map(|name| name.chars().count())
+                .max()
+                .unwrap_or(0) as f64
+    });
     let [high, wide] = names.each_ref().map(|names| side * names.len() as f64);
     // the title must fit too; a letter is at most 0.6 of its size wide on average
     let width = (margin + wide + 20.0).max(24.0 + 0.6 * TITLE * title.chars().count() as f64);
@@ -56,17 +70,49 @@ pub(crate) fn grid(
     let middle = |at: usize| side.mul_add(at as f64, side / 2.0);
     for (j, name) in names[1].iter().enumerate() {
         let (x, bottom) = (margin + middle(j), 40.0 + high + 8.0);
-        scene.upwards(x, bottom, 13.0f64.min(side), Anchor::End, INK, name.as_str());
+        scene.upwards(
+            x,
+            bottom,
+            13.0f64.min(side),
+            Anchor::End,
+            INK,
+            name.as_str(),
+        );
     }
     for (i, name) in names[0].iter().enumerate() {
-        scene.text(margin - 8.0, 40.0 + middle(i), 13.0f64.min(side), Anchor::End, INK, name.as_str());
+        scene.text(
+            margin - 8.0,
+            40.0 + middle(i),
+            13.0f64.min(side),
+            Anchor::End,
+            INK,
+            name.as_str(),
+        );
         for j in 0..names[1].len() {
             let (value, label, hint) = cell(i, j);
             let (x, y) = (margin + side * j as f64, 40.0 + side * i as f64);
-            scene.rect(x, y, side - 1.0, side - 1.0, value.map_or(NOTHING, blue), hint);
+            scene.rect(
+                x,
+                y,
+                side - 1.0,
+                side - 1.0,
+                value.map_or(NOTHING, blue),
+                hint,
+            );
             if side >= 30.0 && !label.is_empty() {
-                let colour = if value.is_some_and(|value| value > 0.5) { (255, 255, 255) } else { INK };
-                scene.text(x + side / 2.0, y + side / 2.0, 12.0, Anchor::Middle, colour, label);
+                let colour = if value.is_some_and(|value| value > 0.5) {
+                    (255, 255, 255)
+                } else {
+                    INK
+                };
+                scene.text(
+                    x + side / 2.0,
+                    y + side / 2.0,
+                    12.0,
+                    Anchor::Middle,
+                    colour,
+                    label,
+                );
             }
         }
     }
@@ -75,16 +121,24 @@ pub(crate) fn grid(
 
 /// Counts of true genre (row) against answer (column), coloured by share of the row.
 pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
-    grid([names, names], "True genre (rows) against the answer (columns)", |i, j| {
-        let total: usize = confusion[i].iter().sum();
-        let count = confusion[i][j];
-        let label = if count > 0 { count.to_string() } else { String::new() };
-        (
-            Some(count as f64 / total.max(1) as f64),
-            label,
-            format!("{} answered as {}: {count} of {total}", names[i], names[j]),
-        )
-    })
+    grid(
+        [names, names],
+        "True genre (rows) against the answer (columns)",
+        |i, j| {
+            let total: usize = confusion[i].iter().sum();
+            let count = confusion[i][j];
+            let label = if count > 0 {
+                count.to_string()
+            } else {
+                String::new()
+            };
+            (
+                Some(count as f64 / total.max(1) as f64),
+                label,
+                format!("{} answered as {}: {count} of {total}", names[i], names[j]),
+            )
+        },
+    )
 }
 
 /// A curve with a name.
@@ -110,7 +164,13 @@ pub(crate) fn curves(
     let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
     let mut scene = Scene::new(LEFT + SIDE + beside, height);
     let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y / top * SIDE);
-    axes(&mut scene, title, [LEFT, UP, SIDE, SIDE], [&shares(1.0), &shares(top)], [x_name, y_name]);
+    axes(
+        &mut scene,
+        title,
+        [LEFT, UP, SIDE, SIDE],
+        [&shares(1.0), &shares(top)],
+        [x_name, y_name],
+    );
     if diagonal {
         scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
     }
@@ -118,10 +178,18 @@ pub(crate) fn curves(
         let colour = SERIES[i % SERIES.len()];
         scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);
         if s.dots {
-            s.points.iter().for_each(|&point| scene.dot(at(point), 4.0, colour, 1.0));
+            s.points
+                .iter()
+                .for_each(|&point| scene.dot(at(point), 4.0, colour, 1.0));
         }
         if series.len() > 1 {
-            legend(&mut scene, LEFT + SIDE, UP + 10.0 + 20.0 * i as f64, colour, s.name);
+            legend(
+                &mut scene,
+                LEFT + SIDE,
+                UP + 10.0 + 20.0 * i as f64,
+                colour,
+                s.name,
+            );
         }
     }
     scene
@@ -130,7 +198,9 @@ pub(crate) fn curves(
 /// Ticks of an axis of shares from 0 to `top`.
 fn shares(top: f64) -> Vec<(f64, String)> {
     let shares = (0..=5).map(|tick| f64::from(tick) / 5.0);
-    shares.map(|share| (share, format!("{:.0} %", 100.0 * share * top))).collect()
+    shares
+        .map(|share| (share, format!("{:.0} %", 100.0 * share * top)))
+        .collect()
 }
 
 /// Title, grid and words of a plot.
@@ -148,14 +218,28 @@ fn axes(
     for (share, label) in ticks[0] {
         let x = left + share * wide;
         scene.line(vec![(x, up), (x, up + high)], GRID, 1.0);
-        scene.text(x, up + high + 14.0, 12.0, Anchor::Middle, INK, label.as_str());
+        scene.text(
+            x,
+            up + high + 14.0,
+            12.0,
+            Anchor::Middle,
+            INK,
+            label.as_str(),
+        );
     }
     for (share, label) in ticks[1] {
         let y = up + high - share * high;
         scene.line(vec![(left, y), (left + wide, y)], GRID, 1.0);
         scene.text(left - 8.0, y, 12.0, Anchor::End, INK, label.as_str());
     }
-    scene.text(left + wide / 2.0, up + high + 38.0, 13.0, Anchor::Middle, INK, names[0]);
+    scene.text(
+        left + wide / 2.0,
+        up + high + 38.0,
+        13.0,
+        Anchor::Middle,
+        INK,
+        names[0],
+    );
     scene.upwards(14.0, up + high / 2.0, 13.0, Anchor::Middle, INK, names[1]);
 }
 
@@ -171,7 +255,10 @@ mod tests {
 
     #[test]
     fn hostile_names_stay_text() {
-        let names = vec!["<script>alert('x')</script>".to_owned(), "a&b\"\u{1}".to_owned()];
+        let names = vec![
+            "<script>alert('x')</script>".to_owned(),
+            "a&b\"\u{1}".to_owned(),
+        ];
         let svg = confusion_map(&names, &[vec![1, 2], vec![3, 4]]).svg();
         assert!(!svg.contains("<script") && !svg.contains("a&b") && !svg.contains('\u{1}'));
         assert!(svg.contains("&lt;script&gt;") && svg.contains("a&amp;b&quot;"));
@@ -182,12 +269,16 @@ mod tests {
     fn titles_fit_small_pictures() {
         let names = vec!["A".to_owned(), "B".to_owned()];
         let title = "A title that is longer than two cells are wide, by far";
-        let scene = grid([&names, &names], title, |_, _| (Some(0.5), "0.50".into(), String::new()));
+        let scene = grid([&names, &names], title, |_, _| {
+            (Some(0.5), "0.50".into(), String::new())
+        });
         let png = scene.png(1).unwrap();
         // the last letters leave ink inside the picture: cut off, it would end at the margin of the cells
         assert!(scene.width > 12.0 + 0.5 * TITLE * title.chars().count() as f64 && !png.is_empty());
         let wide: Vec<String> = (0..12).map(|i| format!("genre {i}")).collect();
-        let scene = grid([&wide, &wide], "T", |_, _| (Some(0.5), String::new(), String::new()));
+        let scene = grid([&wide, &wide], "T", |_, _| {
+            (Some(0.5), String::new(), String::new())
+        });
         assert!((scene.width - (24.0 + 7.5 * 8.0 + 44.0 * 12.0 + 20.0)).abs() < 1e-9);
     }
 

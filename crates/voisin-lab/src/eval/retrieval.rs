@@ -25,7 +25,9 @@ const REDRAWS: usize = 1000;
 #[non_exhaustive]
 pub enum RetrievalError {
     /// Vectors, labels and artists must be as many.
-    #[error("expected as many labels and artists as vectors ({vectors}), found {labels} and {artists}")]
+    #[error(
+        "expected as many labels and artists as vectors ({vectors}), found {labels} and {artists}"
+    )]
     Lengths {
         /// Number of vectors.
         vectors: usize,
@@ -43,7 +45,9 @@ pub enum RetrievalError {
         copies: (usize, usize),
     },
     /// Too few artists or labels to learn from some and judge others.
-    #[error("found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels")]
+    #[error(
+        "found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels"
+    )]
     TooFewGroups {
         /// Artists there are.
         groups: usize,
@@ -82,7 +86,10 @@ pub struct RetrievalOptions {
 impl Default for RetrievalOptions {
     /// Ten neighbours, vectors as they are: what a search shows.
     fn default() -> Self {
-        Self { k: 10, standardise: false }
+        Self {
+            k: 10,
+            standardise: false,
+        }
     }
 }
 
@@ -127,7 +134,11 @@ pub fn retrieval(
 ) -> Result<Retrieval, RetrievalError> {
     let n = vectors.nrows();
     if labels.len() != n || artists.len() != n {
-        return Err(RetrievalError::Lengths { vectors: n, labels: labels.len(), artists: artists.len() });
+        return Err(RetrievalError::Lengths {
+            vectors: n,
+            labels: labels.len(),
+            artists: artists.len(),
+        });
     }
     let unit = unit(vectors, options.standardise);
     let k = options.k.max(1);
@@ -151,11 +162,16 @@ pub fn retrieval(
     let count = labels.iter().max().map_or(0, |most| most + 1);
     let by_label = (0..count)
         .map(|label| {
-            let own: Vec<f64> = queries.iter().filter(|q| q.label == label).map(|q| q.precision).collect();
+            let own: Vec<f64> = queries
+                .iter()
+                .filter(|q| q.label == label)
+                .map(|q| q.precision)
+                .collect();
             own.iter().sum::<f64>() / own.len() as f64
         })
         .collect();
-    let figure = |value: fn(&QueryFigures) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
+    let figure =
+        |value: fn(&QueryFigures) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
     Ok(Retrieval {
         queries: queries.len(),
         k,
@@ -187,7 +203,10 @@ fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigu
         }
     }
     let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let winner = votes.iter().find(|(_, count)| *count == most).map(|(voted, _)| *voted);
+    let winner = votes
+        .iter()
+        .find(|(_, count)| *count == most)
+        .map(|(voted, _)| *voted);
     QueryFigures {
         label,
         precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
@@ -219,7 +238,10 @@ pub fn robustness(
 ) -> Result<Robustness, RetrievalError> {
     let fits = own.len() == copies.nrows() && own.iter().all(|&row| row < originals.nrows());
     if originals.ncols() != copies.ncols() || !fits {
-        return Err(RetrievalError::Shapes { originals: originals.dim(), copies: copies.dim() });
+        return Err(RetrievalError::Shapes {
+            originals: originals.dim(),
+            copies: copies.dim(),
+        });
     }
     if originals.is_empty() || copies.is_empty() {
         return Err(RetrievalError::TooFew);
@@ -228,7 +250,9 @@ pub fn robustness(
     let similarity = copies.dot(&originals.t());
     let n = copies.nrows();
     let own = |i: usize| similarity[[i, own[i]]];
-    let found = (0..n).filter(|&i| similarity.row(i).iter().all(|&other| other <= own(i))).count();
+    let found = (0..n)
+        .filter(|&i| similarity.row(i).iter().all(|&other| other <= own(i)))
+        .count();
     Ok(Robustness {
         copies: n,
         found: found as f64 / n as f64,
@@ -238,7 +262,11 @@ pub fn robustness(
 
 /// Rows of length 1 (rows of zeros stay), after bringing columns to deviation 1 if asked.
 fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
-    unit_rows(if standardise { Standardiser::fit(vectors).1 } else { vectors.to_owned() })
+    unit_rows(if standardise {
+        Standardiser::fit(vectors).1
+    } else {
+        vectors.to_owned()
+    })
 }
 
 /// Mean, and its spread over redraws of the queries (Efron, 1979); the same every time.
@@ -250,7 +278,10 @@ fn figure(values: &[f64]) -> Figure {
         .map(|_| ((0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64 - mean).powi(2))
         .sum::<f64>()
         / REDRAWS as f64;
-    Figure { mean, spread: variance.sqrt() }
+    Figure {
+        mean,
+        spread: variance.sqrt(),
+    }
 }
 
 #[cfg(test)]
@@ -264,10 +295,17 @@ mod tests {
         // Angles 0, 10, 20, 30, 90 degrees; labels a, a, b, a, b; the first two by one artist.
         let vectors = ndarray::Array2::from_shape_fn((5, 2), |(i, axis)| {
             let angle = [0.0f32, 10.0, 20.0, 30.0, 90.0][i].to_radians();
-            if axis == 0 { 3.0 * angle.cos() } else { 3.0 * angle.sin() }
+            if axis == 0 {
+                3.0 * angle.cos()
+            } else {
+                3.0 * angle.sin()
+            }
         });
         let artists = [Some(1), Some(1), None, None, Some(2)];
-        let options = RetrievalOptions { k: 2, standardise: false };
+        let options = RetrievalOptions {
+            k: 2,
+            standardise: false,
+        };
         let r = retrieval(vectors.view(), &[0, 0, 1, 0, 1], &artists, options).unwrap();
         assert_eq!((r.queries, r.k), (5, 2));
         // 0: b a | b  -> 1/2, AP 1/2, tie goes to the nearer b: wrong.   1: b a | b -> the same.
@@ -285,8 +323,18 @@ mod tests {
     fn the_spread_is_that_of_a_mean() {
         let values: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
         let figure = figure(&values);
-        assert!((figure.mean - 0.5).abs() < 1e-12 && (figure.spread - 0.025).abs() < 0.003, "{figure:?}");
-        assert_eq!(Figure { mean: 0.5, spread: 0.025 }.to_string(), "0.500 ± 0.025");
+        assert!(
+            (figure.mean - 0.5).abs() < 1e-12 && (figure.spread - 0.025).abs() < 0.003,
+            "{figure:?}"
+        );
+        assert_eq!(
+            Figure {
+                mean: 0.5,
+                spread: 0.025
+            }
+            .to_string(),
+            "0.500 ± 0.025"
+        );
     }
 
     #[test]
@@ -295,12 +343,24 @@ mod tests {
         let vectors = array![[9.0f32, 0.1], [-9.0, 0.1], [8.0, -0.1], [-8.0, -0.1]];
         let ask = |standardise| {
             let options = RetrievalOptions { k: 1, standardise };
-            retrieval(vectors.view(), &[0, 0, 1, 1], &[None; 4], options).unwrap().precision.mean
+            retrieval(vectors.view(), &[0, 0, 1, 1], &[None; 4], options)
+                .unwrap()
+                .precision
+                .mean
         };
         assert!(ask(false).abs() < 1e-9);
-        let deep = RetrievalOptions { k: 1, standardise: true };
-        let shifted =
-            array![[1.0f32, 0.1], [-1.0, 0.11], [1.1, -0.1], [-0.9, -0.12], [0.2, 0.09], [0.1, -0.1]];
+        let deep = RetrievalOptions {
+            k: 1,
+            standardise: true,
+        };
+        let shifted = array![
+            [1.0f32, 0.1],
+            [-1.0, 0.11],
+            [1.1, -0.1],
+            [-0.9, -0.12],
+            [0.2, 0.09],
+            [0.1, -0.1]
+        ];
         let r = retrieval(shifted.view(), &[0, 0, 1, 1, 0, 1], &[None; 6], deep).unwrap();
         assert!(r.precision.mean > 0.6, "{r:?}");
     }
@@ -314,17 +374,36 @@ mod tests {
         let some = robustness(originals.view(), copies.view(), &[0, 1, 2]).unwrap();
         assert!((some.found - 2.0 / 3.0).abs() < 1e-9);
         assert!(matches!(
-            robustness(originals.view(), copies.slice(ndarray::s![..2, ..]), &[0, 1, 2]),
+            robustness(
+                originals.view(),
+                copies.slice(ndarray::s![..2, ..]),
+                &[0, 1, 2]
+            ),
             Err(RetrievalError::Shapes { .. })
         ));
         // Among more originals than there are copies.
-        let some = robustness(originals.view(), originals.slice(ndarray::s![1.., ..]), &[1, 0]).unwrap();
+        let some = robustness(
+            originals.view(),
+            originals.slice(ndarray::s![1.., ..]),
+            &[1, 0],
+        )
+        .unwrap();
         assert!((some.found - 0.5).abs() < 1e-9 && some.copies == 2);
         assert!(robustness(originals.view(), originals.view(), &[0, 1, 3]).is_err());
-        let alone = retrieval(originals.view(), &[0; 3], &[Some(1); 3], RetrievalOptions::default());
+        let alone = retrieval(
+            originals.view(),
+            &[0; 3],
+            &[Some(1); 3],
+            RetrievalOptions::default(),
+        );
         assert_eq!(alone, Err(RetrievalError::TooFew));
         assert!(matches!(
-            retrieval(originals.view(), &[0; 2], &[None; 3], RetrievalOptions::default()),
+            retrieval(
+                originals.view(),
+                &[0; 2],
+                &[None; 3],
+                RetrievalOptions::default()
+            ),
             Err(RetrievalError::Lengths { .. })
         ));
     }

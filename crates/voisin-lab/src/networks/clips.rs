@@ -53,9 +53,15 @@ impl ClipReader {
             RecipeInput::Clip(clip) => Some(clip_config(clip, settings.seconds)),
             RecipeInput::Cepstrum => None,
         };
-        let front_end =
-            config.map(MelFrontEnd::new).transpose().map_err(|error| LabError::Asked(with_causes(&error)))?;
-        Ok(Self { recipe, settings: settings.clone(), front_end })
+        let front_end = config
+            .map(MelFrontEnd::new)
+            .transpose()
+            .map_err(|error| LabError::Asked(with_causes(&error)))?;
+        Ok(Self {
+            recipe,
+            settings: settings.clone(),
+            front_end,
+        })
     }
 
     /// One example as it is kept.
@@ -74,15 +80,25 @@ impl ClipReader {
             return format!("coefficients {} to {}", rows.start + 1, rows.end);
         };
         let centres = band_centres(front_end.config());
-        format!("{:.0} to {:.0} Hz", centres[rows.start], centres[rows.end - 1])
+        format!(
+            "{:.0} to {:.0} Hz",
+            centres[rows.start],
+            centres[rows.end - 1]
+        )
     }
 
     /// Some of its frames in words.
     pub(super) fn times(&self, columns: &Range<usize>) -> String {
         let config = self.front_end.as_ref().map(MelFrontEnd::config);
-        let frame = config.map_or(0.0, |config| config.hop as f64 / f64::from(config.sample_rate));
+        let frame = config.map_or(0.0, |config| {
+            config.hop as f64 / f64::from(config.sample_rate)
+        });
         let [from, to] = [columns.start, columns.end].map(|column| column as f64 * frame);
-        if to - from < 1.0 { format!("{from:.2} to {to:.2} s") } else { format!("{from:.1} to {to:.1} s") }
+        if to - from < 1.0 {
+            format!("{from:.2} to {to:.2} s")
+        } else {
+            format!("{from:.1} to {to:.1} s")
+        }
     }
 
     /// How many of a track's examples it is judged by, of so many that are kept.
@@ -103,23 +119,38 @@ impl ClipReader {
         let (crops, room) = (self.settings.crops(), whole - wanted);
         let place = place.unwrap_or_else(|| (number % crops) as f64 / (crops.max(2) - 1) as f64);
         let from = ((place * (room + 1) as f64) as usize).min(room);
-        for (to, kept) in to.chunks_exact_mut(wanted).zip(kept.chunks_exact(whole)).take(bands) {
+        for (to, kept) in to
+            .chunks_exact_mut(wanted)
+            .zip(kept.chunks_exact(whole))
+            .take(bands)
+        {
             to.copy_from_slice(&kept[from..from + wanted]);
         }
     }
 
     /// Examples of a file, one behind the other; at least one. Near-silent windows do not count. Changed copies, where there
     /// are some, stand behind all others.
-    pub fn decode(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let rate =
-            self.front_end.as_ref().map_or(DESCRIPTOR_RATE, |front_end| front_end.config().sample_rate());
+    pub fn decode(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        stop: &AtomicBool,
+    ) -> Result<Vec<f32>, String> {
+        let rate = self
+            .front_end
+            .as_ref()
+            .map_or(DESCRIPTOR_RATE, |front_end| {
+                front_end.config().sample_rate()
+            });
         let samples = voisin_audio::resampled_len(info, rate);
         let length = match &self.front_end {
             Some(front_end) => front_end.config().window_samples(),
             None => samples.min(LONGEST * u64::from(rate)) as usize,
         };
         let starts = match self.recipe.input {
-            RecipeInput::Windows => windows::spread(samples, length, self.settings.windows, rate as usize),
+            RecipeInput::Windows => {
+                windows::spread(samples, length, self.settings.windows, rate as usize)
+            }
             RecipeInput::Clip(_) => vec![0],
             RecipeInput::Cepstrum => vec![((samples - length as u64) / 2) as i64],
         };
@@ -138,7 +169,10 @@ impl ClipReader {
             self.example_of(&heard[..length], &mut found[0]);
             for (number, copy) in found.iter_mut().enumerate().skip(1) {
                 let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
-                let mut varied = vary(heard, &mut Random::stream(seed ^ (at as u64) << 8, number as u64));
+                let mut varied = vary(
+                    heard,
+                    &mut Random::stream(seed ^ (at as u64) << 8, number as u64),
+                );
                 if self.front_end.is_some() {
                     varied.resize(length, 0.0);
                 }
@@ -151,15 +185,26 @@ impl ClipReader {
             return Err("interrupted".to_owned());
         }
         let found = found.concat();
-        if found.is_empty() { Err("nothing but silence".to_owned()) } else { Ok(found) }
+        if found.is_empty() {
+            Err("nothing but silence".to_owned())
+        } else {
+            Ok(found)
+        }
     }
 
     /// What [`decode`](Self::decode) gives as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`, or means.
-    pub fn array(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<ArrayD<f32>, String> {
+    pub fn array(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        stop: &AtomicBool,
+    ) -> Result<ArrayD<f32>, String> {
         let cells = self.decode(path, info, stop)?;
         let shape = match (self.example(), self.recipe.input) {
             (StackShape::Image(_, bands, frames), RecipeInput::Clip(_)) => vec![bands, frames],
-            (StackShape::Image(_, bands, frames), _) => vec![cells.len() / (bands * frames), bands, frames],
+            (StackShape::Image(_, bands, frames), _) => {
+                vec![cells.len() / (bands * frames), bands, frames]
+            }
             _ => vec![cells.len()],
         };
         ArrayD::from_shape_vec(shape, cells).map_err(|error| error.to_string())
@@ -184,7 +229,11 @@ impl ClipReader {
             None => "cepstrum-1".to_owned(),
             Some(front_end) => format!("{name}-{}-{windows}", front_end.config().fingerprint()),
         };
-        if self.settings.copies == 0 { own } else { format!("{own}-copies-{}", self.settings.copies) }
+        if self.settings.copies == 0 {
+            own
+        } else {
+            format!("{own}-copies-{}", self.settings.copies)
+        }
     }
 
     /// Half precision is enough for decibels.
@@ -205,7 +254,11 @@ pub struct KeptSpectrograms {
 impl KeptSpectrograms {
     /// In a folder, which may be deleted when no run needs it.
     pub fn new(reader: ClipReader, folder: PathBuf) -> Self {
-        Self { folder: folder.join(reader.fingerprint()), reader, broken: OnceLock::new() }
+        Self {
+            folder: folder.join(reader.fingerprint()),
+            reader,
+            broken: OnceLock::new(),
+        }
     }
 
     /// What it hears with.
@@ -246,7 +299,12 @@ impl KeptSpectrograms {
         Ok(())
     }
 
-    fn read_whole(&self, content: ContentId, number: usize, to: &mut [f32]) -> Result<(), TrainError> {
+    fn read_whole(
+        &self,
+        content: ContentId,
+        number: usize,
+        to: &mut [f32],
+    ) -> Result<(), TrainError> {
         let path = self.path(content);
         let mut bytes = vec![0; self.size()];
         let mut read = || {
@@ -254,13 +312,28 @@ impl KeptSpectrograms {
             file.seek(SeekFrom::Start((DIGEST + number * bytes.len()) as u64))?;
             file.read_exact(&mut bytes)
         };
-        read().map_err(|source| TrainError::Io { path: path.clone(), source })?;
+        read().map_err(|source| TrainError::Io {
+            path: path.clone(),
+            source,
+        })?;
         if self.reader.is_half() {
-            let numbers = bytes.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32());
-            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
+            let numbers = bytes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|bytes| f16::from_le_bytes(*bytes).to_f32());
+            to.iter_mut()
+                .zip(numbers)
+                .for_each(|(to, number)| *to = number);
         } else {
-            let numbers = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
+            let numbers = bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes));
+            to.iter_mut()
+                .zip(numbers)
+                .for_each(|(to, number)| *to = number);
         }
         Ok(())
     }
@@ -285,7 +358,10 @@ impl FeatureSet for KeptSpectrograms {
             return Err("gave what is no number".to_owned());
         }
         let numbers: Vec<u8> = if self.reader.is_half() {
-            found.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect()
+            found
+                .iter()
+                .flat_map(|x| f16::from_f32(*x).to_le_bytes())
+                .collect()
         } else {
             found.iter().flat_map(|x| x.to_le_bytes()).collect()
         };
@@ -312,20 +388,38 @@ mod tests {
     #[test]
     fn a_clip_is_heard_as_its_descriptors_are() {
         let recipe = NetworkRecipe::named("baseline-cnn").unwrap();
-        let settings = NetworkSettings { seconds: 1.5, ..NetworkSettings::of(&recipe) };
+        let settings = NetworkSettings {
+            seconds: 1.5,
+            ..NetworkSettings::of(&recipe)
+        };
         let reader = ClipReader::new(recipe, &settings).unwrap();
         let front_end = reader.front_end.as_ref().unwrap();
         let samples: Vec<f32> = (0..front_end.config().window_samples())
-            .map(|i| (i as f32 * 0.05).sin() * (i as f32 * 1e-4).cos() + 0.01 * (i as f32 * 1.7).sin())
+            .map(|i| {
+                (i as f32 * 0.05).sin() * (i as f32 * 1e-4).cos() + 0.01 * (i as f32 * 1.7).sin()
+            })
             .collect();
-        let mel = front_end.compute(&samples).values.into_raw_vec_and_offset().0;
+        let mel = front_end
+            .compute(&samples)
+            .values
+            .into_raw_vec_and_offset()
+            .0;
         let decibels = DescriptorSet::Mel.over_time(&samples, 22_050);
         let n = decibels.len() as f64;
         let mean = decibels.iter().sum::<f64>() / n;
         let deviation = (decibels.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let expected: Vec<f32> = decibels.iter().map(|x| ((x - mean) / deviation) as f32).collect();
-        assert_eq!((mel.len(), reader.example()), (expected.len(), StackShape::Image(1, 128, 65)));
-        let furthest = mel.iter().zip(&expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+        let expected: Vec<f32> = decibels
+            .iter()
+            .map(|x| ((x - mean) / deviation) as f32)
+            .collect();
+        assert_eq!(
+            (mel.len(), reader.example()),
+            (expected.len(), StackShape::Image(1, 128, 65))
+        );
+        let furthest = mel
+            .iter()
+            .zip(&expected)
+            .fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(furthest < 2e-3, "{furthest}");
         let square: f32 = mel.iter().map(|x| x * x).sum::<f32>() / mel.len() as f32;
         assert!((square - 1.0).abs() < 1e-3 && mel.iter().sum::<f32>().abs() < 1.0);
@@ -343,8 +437,13 @@ mod tests {
         let song = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../data/demo/library/ambient/askyel-ambient-4.wav");
         let info = voisin_audio::probe(&song).unwrap();
-        let why = kept.compute(&SoundFile::new(&song, &info), &AtomicBool::new(false)).unwrap_err();
-        assert!(why.contains("cannot be kept in") && why.contains("the same command goes on"), "{why}");
+        let why = kept
+            .compute(&SoundFile::new(&song, &info), &AtomicBool::new(false))
+            .unwrap_err();
+        assert!(
+            why.contains("cannot be kept in") && why.contains("the same command goes on"),
+            "{why}"
+        );
         assert_eq!(kept.broken(), Some(why.as_str()));
     }
 
@@ -356,7 +455,9 @@ mod tests {
         let kept = KeptSpectrograms::new(reader, folder.path().to_owned());
         let path = kept.path(ContentId([3; 32]));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let numbers: Vec<u8> = (0..80).flat_map(|i| (i as f32 - 300.5).to_le_bytes()).collect();
+        let numbers: Vec<u8> = (0..80)
+            .flat_map(|i| (i as f32 - 300.5).to_le_bytes())
+            .collect();
         let whole = [blake3::hash(&numbers).as_bytes().as_slice(), &numbers].concat();
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(kept.whole(&path), Some(2));

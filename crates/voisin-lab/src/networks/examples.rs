@@ -23,15 +23,24 @@ pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String
         return Vec::new();
     }
     let right = |(windows, truth): (&Vec<Vec<f32>>, &usize)| {
-        windows.iter().filter(|p| argmax(p.iter().copied()) == *truth).count()
+        windows
+            .iter()
+            .filter(|p| argmax(p.iter().copied()) == *truth)
+            .count()
     };
     let single = windows.iter().zip(truth).map(right).sum::<usize>() as f64 / all as f64;
     let by = |how: Decision| {
         let answers = windows.iter().map(|windows| argmax(how.join(windows)));
-        answers.zip(truth).filter(|(said, truth)| said == *truth).count() as f64 / windows.len() as f64
+        answers
+            .zip(truth)
+            .filter(|(said, truth)| said == *truth)
+            .count() as f64
+            / windows.len() as f64
     };
     let tracks = Decision::ALL.map(|(name, how)| (format!("tracks by {name}"), by(how)));
-    std::iter::once(("single windows".to_owned(), single)).chain(tracks).collect()
+    std::iter::once(("single windows".to_owned(), single))
+        .chain(tracks)
+        .collect()
 }
 
 /// What a run's networks learn from and are asked about.
@@ -44,8 +53,19 @@ pub(super) struct RunExamples<'a> {
 
 impl<'a> RunExamples<'a> {
     pub(super) fn of(self, training: &'a [usize], validation: &'a [usize]) -> TrackExamples<'a> {
-        let Self { class_of, windows, load } = self;
-        TrackExamples { class_of, windows, copies: 0, training, validation, load }
+        let Self {
+            class_of,
+            windows,
+            load,
+        } = self;
+        TrackExamples {
+            class_of,
+            windows,
+            copies: 0,
+            training,
+            validation,
+            load,
+        }
     }
 
     /// What is said of each track's windows.

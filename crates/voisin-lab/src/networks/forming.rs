@@ -46,35 +46,56 @@ impl WatchedTracks<'_> {
             let places = read_tensors(&path)?.remove("places").unwrap_or_default();
             let rows = self.learnt.len() + self.drawn.len();
             let places = Array2::from_shape_vec((rows, places.len() / rows.max(1)), places);
-            all.push(self.centred(&places.map_err(|error| LabError::run(&path, error.to_string()))?));
+            all.push(
+                self.centred(&places.map_err(|error| LabError::run(&path, error.to_string()))?),
+            );
         }
         let (first, last) = (&all[0], &all[best + 1]);
         let plane = principal_axes(self.drawn_of(last), 1);
         let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
             let along = |row: ArrayView1<f32>, at| plane.get(at).map_or(0.0, |axis| row.dot(axis));
-            units.outer_iter().map(|row| [along(row, 0), along(row, 1)]).collect()
+            units
+                .outer_iter()
+                .map(|row| [along(row, 0), along(row, 1)])
+                .collect()
         };
         let [before, after] = [first, last].map(|units| self.nearest(units));
         // of the drawn tracks that are asked about, how many are where they are wanted
         let shares = |wanted: &dyn Fn(Option<usize>, usize) -> Option<bool>| {
             [&before, &after].map(|nearest| {
                 let pairs = self.drawn.iter().zip(nearest);
-                let hits: Vec<bool> = pairs.filter_map(|(own, near)| wanted(*own, *near)).collect();
+                let hits: Vec<bool> = pairs
+                    .filter_map(|(own, near)| wanted(*own, *near))
+                    .collect();
                 hits.iter().filter(|hit| **hit).count() as f64 / hits.len().max(1) as f64
             })
         };
         let mut nearest: Vec<(String, [f64; 2])> = Vec::new();
         if !self.left_out.is_empty() {
             let of = |class| shares(&|own, near| own.is_none().then_some(near == class));
-            nearest.extend(self.classes.iter().enumerate().map(|(class, name)| (name.clone(), of(class))));
+            nearest.extend(
+                self.classes
+                    .iter()
+                    .enumerate()
+                    .map(|(class, name)| (name.clone(), of(class))),
+            );
             nearest.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
         }
-        let name =
-            |class: &Option<usize>| class.map_or(self.left_out, |class| &self.classes[class]).to_owned();
+        let name = |class: &Option<usize>| {
+            class
+                .map_or(self.left_out, |class| &self.classes[class])
+                .to_owned()
+        };
         Ok(Some(Forming {
             classes: self.drawn.iter().map(name).collect(),
-            epochs: all.iter().map(|units| on_plane(self.drawn_of(units))).collect(),
-            means: all.iter().map(|units| on_plane(self.means(units).view())).collect(),
+            epochs: all
+                .iter()
+                .map(|units| on_plane(self.drawn_of(units)))
+                .collect(),
+            means: all
+                .iter()
+                .map(|units| on_plane(self.means(units).view()))
+                .collect(),
             left_out: self.left_out.to_owned(),
             nearest,
             own: shares(&|own, near| own.map(|own| own == near)),
@@ -88,9 +109,13 @@ impl WatchedTracks<'_> {
     /// Places relative to the mean of those that are learnt from, of length 1.
     fn centred(&self, places: &Array2<f32>) -> Array2<f32> {
         let learnt = places.slice(s![..self.learnt.len(), ..]);
-        let mean = learnt.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(places.ncols()));
+        let mean = learnt
+            .mean_axis(Axis(0))
+            .unwrap_or_else(|| Array1::zeros(places.ncols()));
         let mut units = places - &mean;
-        units.outer_iter_mut().for_each(|mut row| row /= length(row.view()));
+        units
+            .outer_iter_mut()
+            .for_each(|mut row| row /= length(row.view()));
         units
     }
 
@@ -100,13 +125,19 @@ impl WatchedTracks<'_> {
         for (&class, row) in self.learnt.iter().zip(units.outer_iter()) {
             means.row_mut(class).scaled_add(1.0, &row);
         }
-        means.outer_iter_mut().for_each(|mut row| row /= length(row.view()));
+        means
+            .outer_iter_mut()
+            .for_each(|mut row| row /= length(row.view()));
         means
     }
 
     /// The class whose mean each drawn track is nearest to.
     fn nearest(&self, units: &Array2<f32>) -> Vec<usize> {
-        self.drawn_of(units).dot(&self.means(units).t()).outer_iter().map(argmax).collect()
+        self.drawn_of(units)
+            .dot(&self.means(units).t())
+            .outer_iter()
+            .map(argmax)
+            .collect()
     }
 }
 

@@ -20,13 +20,19 @@ const IN_CELLS: usize = 16;
 /// Parts of so many rows, all but alike.
 fn strips(rows: usize) -> Vec<Range<usize>> {
     let count = STRIPS.min(rows);
-    (0..count).map(|at| at * rows / count..(at + 1) * rows / count).collect()
+    (0..count)
+        .map(|at| at * rows / count..(at + 1) * rows / count)
+        .collect()
 }
 
 /// Sets bands in frames to the mean of the example.
 fn blank(example: &mut [f32], frames: usize, rows: &Range<usize>, columns: &Range<usize>) {
     let mean = example.iter().sum::<f32>() / example.len() as f32;
-    for row in example.chunks_exact_mut(frames).skip(rows.start).take(rows.len()) {
+    for row in example
+        .chunks_exact_mut(frames)
+        .skip(rows.start)
+        .take(rows.len())
+    {
         row[columns.clone()].fill(mean);
     }
 }
@@ -45,49 +51,83 @@ pub(super) fn occlusion(
         StackShape::Image(_, bands, frames) => [bands, frames],
         other => [other.cells(), 1],
     };
-    let truths = |most: usize, rows: Range<usize>, columns: Range<usize>| -> Result<Vec<f64>, LabError> {
-        let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
-            (examples.load)(track, window, place, to)?;
-            blank(to, frames, &rows, &columns);
-            Ok(())
+    let truths =
+        |most: usize, rows: Range<usize>, columns: Range<usize>| -> Result<Vec<f64>, LabError> {
+            let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
+                (examples.load)(track, window, place, to)?;
+                blank(to, frames, &rows, &columns);
+                Ok(())
+            };
+            let tracks = &tracks[..most.min(tracks.len())];
+            let heard = RunExamples {
+                load: &load,
+                ..examples
+            }
+            .heard(net, tracks, training.batch)?;
+            let of = |(windows, &track): (&Vec<Vec<f32>>, &usize)| {
+                f64::from(training.decide.join(windows)[examples.class_of[track]])
+            };
+            Ok(heard.iter().zip(tracks).map(of).collect())
         };
-        let tracks = &tracks[..most.min(tracks.len())];
-        let heard = RunExamples { load: &load, ..examples }.heard(net, tracks, training.batch)?;
-        let of = |(windows, &track): (&Vec<Vec<f32>>, &usize)| {
-            f64::from(training.decide.join(windows)[examples.class_of[track]])
-        };
-        Ok(heard.iter().zip(tracks).map(of).collect())
-    };
     let before = truths(STRIPED, 0..0, 0..0)?;
-    let lost = |after: Vec<f64>| -> Vec<f64> { before.iter().zip(after).map(|(a, b)| a - b).collect() };
+    let lost =
+        |after: Vec<f64>| -> Vec<f64> { before.iter().zip(after).map(|(a, b)| a - b).collect() };
     let (rows, columns) = (strips(bands), strips(frames));
     let (names, times): (Vec<String>, Vec<String>) = (
         rows.iter().map(|rows| reader.bands(rows)).collect(),
-        columns.iter().map(|columns| reader.times(columns)).collect(),
+        columns
+            .iter()
+            .map(|columns| reader.times(columns))
+            .collect(),
     );
     let mut found = Vec::new();
-    let mut put = |single, names: &[String], strips: Vec<[Range<usize>; 2]>| -> Result<(), LabError> {
-        for (name, [rows, columns]) in names.iter().zip(strips) {
-            let lost = lost(truths(STRIPED, rows, columns)?);
-            let Spread { mean, deviation } = Spread::of(&lost);
-            let deviation = deviation / (lost.len() as f64).sqrt();
-            found.push(Importance { columns: name.clone(), drop: mean, deviation, own: None, single });
-        }
-        Ok(())
-    };
-    put(false, &names, rows.iter().map(|rows| [rows.clone(), 0..frames]).collect())?;
+    let mut put =
+        |single, names: &[String], strips: Vec<[Range<usize>; 2]>| -> Result<(), LabError> {
+            for (name, [rows, columns]) in names.iter().zip(strips) {
+                let lost = lost(truths(STRIPED, rows, columns)?);
+                let Spread { mean, deviation } = Spread::of(&lost);
+                let deviation = deviation / (lost.len() as f64).sqrt();
+                found.push(Importance {
+                    columns: name.clone(),
+                    drop: mean,
+                    deviation,
+                    own: None,
+                    single,
+                });
+            }
+            Ok(())
+        };
+    put(
+        false,
+        &names,
+        rows.iter().map(|rows| [rows.clone(), 0..frames]).collect(),
+    )?;
     if frames < STRIPS {
         return Ok((found, None));
     }
-    put(true, &times, columns.iter().map(|columns| [0..bands, columns.clone()]).collect())?;
+    put(
+        true,
+        &times,
+        columns
+            .iter()
+            .map(|columns| [0..bands, columns.clone()])
+            .collect(),
+    )?;
     let mut cells = Vec::new();
     for rows in &rows {
-        let row = columns
-            .iter()
-            .map(|columns| Ok(Spread::of(&lost(truths(IN_CELLS, rows.clone(), columns.clone())?)).mean));
+        let row = columns.iter().map(|columns| {
+            Ok(Spread::of(&lost(truths(IN_CELLS, rows.clone(), columns.clone())?)).mean)
+        });
         cells.push(row.collect::<Result<Vec<f64>, LabError>>()?);
     }
-    Ok((found, Some(Occlusion { bands: names, times, lost: cells })))
+    Ok((
+        found,
+        Some(Occlusion {
+            bands: names,
+            times,
+            lost: cells,
+        }),
+    ))
 }
 
 #[cfg(test)]
@@ -96,11 +136,17 @@ mod tests {
 
     #[test]
     fn strips_cover_all_and_blank_their_own() {
-        assert_eq!(strips(20).into_iter().flatten().collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+        assert_eq!(
+            strips(20).into_iter().flatten().collect::<Vec<_>>(),
+            (0..20).collect::<Vec<_>>()
+        );
         assert_eq!(strips(3), [0..1, 1..2, 2..3]);
         let mut example: Vec<f32> = (0..12).map(|x| x as f32).collect();
         blank(&mut example, 4, &(1..2), &(2..4));
-        assert_eq!(example, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.5, 5.5, 8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(
+            example,
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.5, 5.5, 8.0, 9.0, 10.0, 11.0]
+        );
         let before = example.clone();
         blank(&mut example, 4, &(0..0), &(0..0));
         assert_eq!(example, before);

@@ -22,8 +22,8 @@ use voisin_base::text::count;
 use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{
-    ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe, RecipeInput,
-    SpaceNet, SpaceStart, TrackExamples, Trainable, fit, places_file, read_tensors,
+    ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe,
+    RecipeInput, SpaceNet, SpaceStart, TrackExamples, Trainable, fit, places_file, read_tensors,
 };
 use voisin_train::encoder::TrainError;
 
@@ -42,22 +42,48 @@ impl Config {
 }
 
 fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError> {
-    config.network().ok_or_else(|| LabError::Asked(format!("{} is no network's recipe", config.recipe)))
+    config
+        .network()
+        .ok_or_else(|| LabError::Asked(format!("{} is no network's recipe", config.recipe)))
 }
 
 /// The network before its first step.
-fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Trainable>, LabError> {
+fn network(
+    config: &Config,
+    classes: usize,
+    device: Device,
+) -> Result<Box<dyn Trainable>, LabError> {
     let (recipe, settings) = named(config)?;
     if recipe.input == RecipeInput::Windows {
         let model = settings.start();
         let start = SpaceStart::new(model.as_ref(), settings.width, config.seed)?;
         // random weights have nothing to keep
-        let anchor = if model.is_some() { settings.training.anchor } else { 0.0 };
-        let make = if settings.keeps_weights() { SpaceNet::layer } else { SpaceNet::whole };
-        return Ok(Box::new(make(&start, classes, config.seed, device, anchor)?));
+        let anchor = if model.is_some() {
+            settings.training.anchor
+        } else {
+            0.0
+        };
+        let make = if settings.keeps_weights() {
+            SpaceNet::layer
+        } else {
+            SpaceNet::whole
+        };
+        return Ok(Box::new(make(
+            &start,
+            classes,
+            config.seed,
+            device,
+            anchor,
+        )?));
     }
-    let stack = Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
-    Ok(Box::new(LayerNet::new(stack, config.seed, settings.initialise, device)))
+    let stack =
+        Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
+    Ok(Box::new(LayerNet::new(
+        stack,
+        config.seed,
+        settings.initialise,
+        device,
+    )))
 }
 
 /// The layers of a run's network: what each is, what comes out of it, and how many numbers it learns.
@@ -76,7 +102,11 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
             return;
         }
         channels = shape[0];
-        let learnt = if settings.keeps_weights() { 0 } else { values.len() };
+        let learnt = if settings.keeps_weights() {
+            0
+        } else {
+            values.len()
+        };
         match found.last_mut() {
             Some(last) if last.0 == layer => last.2 += learnt,
             _ => found.push((layer.to_owned(), format!("{channels} channels"), learnt)),
@@ -85,9 +115,17 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
     if settings.keeps_weights() {
         let inputs = channels;
         channels = start.dimension();
-        found.push(("projection".to_owned(), channels.to_string(), channels * (inputs + 1)));
+        found.push((
+            "projection".to_owned(),
+            channels.to_string(),
+            channels * (inputs + 1),
+        ));
     }
-    found.push(("head".to_owned(), classes.to_string(), classes * (channels + 1)));
+    found.push((
+        "head".to_owned(),
+        classes.to_string(),
+        classes * (channels + 1),
+    ));
     Ok(found)
 }
 
@@ -113,15 +151,29 @@ pub fn train(
     let counts = bench.matrix.values.column(0);
     let counts = counts.iter().chain(bench.left_out.1.column(0));
     let kept_of: Vec<usize> = counts.map(|count| *count as usize).collect();
-    let windows: Vec<usize> = kept_of.iter().map(|count| kept.reader().judged(*count)).collect();
-    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match everyone[track].content
+    let windows: Vec<usize> = kept_of
+        .iter()
+        .map(|count| kept.reader().judged(*count))
+        .collect();
+    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match everyone
+        [track]
+        .content
     {
         Some(content) => kept.read(content, window, place, to),
-        None => Err(TrainError::Options(format!("{} has no audio", everyone[track].item.key))),
+        None => Err(TrainError::Options(format!(
+            "{} has no audio",
+            everyone[track].item.key
+        ))),
     };
     let device = device.resolve().map_err(TrainError::from)?;
-    let (classes, examples) =
-        (bench.classes.len(), RunExamples { class_of: &bench.class_of, windows: &windows, load: &load });
+    let (classes, examples) = (
+        bench.classes.len(),
+        RunExamples {
+            class_of: &bench.class_of,
+            windows: &windows,
+            load: &load,
+        },
+    );
 
     // Every fold's network chooses its epoch by a fifth of what it may learn from; the last network is the run's own.
     let folds = bench.folds();
@@ -129,7 +181,11 @@ pub fn train(
     let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
         let held = bench.fifth(rows);
         let part = |chosen: bool| {
-            rows.iter().zip(&held).filter(|(_, held)| **held == chosen).map(|(row, _)| *row).collect()
+            rows.iter()
+                .zip(&held)
+                .filter(|(_, held)| **held == chosen)
+                .map(|(row, _)| *row)
+                .collect()
         };
         (part(false), part(true))
     };
@@ -143,7 +199,11 @@ pub fn train(
         let (training, validation) = inside(&learnt);
         fits.push((run.to_owned(), bench.shared(&training), validation));
     } else {
-        fits.push((run.to_owned(), bench.shared(&folds[0].rest), folds[0].held.clone()));
+        fits.push((
+            run.to_owned(),
+            bench.shared(&folds[0].rest),
+            folds[0].held.clone(),
+        ));
     }
 
     let test = bench.test(given.chosen_among);
@@ -152,9 +212,14 @@ pub fn train(
         tracks.truncate(WATCHED);
         tracks
     };
-    let (learnt, unheard) = fits.last().map_or_else(Default::default, |(_, training, validation)| {
-        (few(training.clone()), few([&validation[..], &test].concat()))
-    });
+    let (learnt, unheard) =
+        fits.last()
+            .map_or_else(Default::default, |(_, training, validation)| {
+                (
+                    few(training.clone()),
+                    few([&validation[..], &test].concat()),
+                )
+            });
     let drawn = [unheard, few((rows.len()..everyone.len()).collect())].concat();
     let class_of = |track: &usize| bench.class_of.get(*track).copied();
     let watched = WatchedTracks {
@@ -186,10 +251,17 @@ pub fn train(
                 [&learnt[..], &drawn].concat()
             },
         };
-        let learning = TrackExamples { copies: settings.copies, ..examples.of(training, validation) };
+        let learning = TrackExamples {
+            copies: settings.copies,
+            ..examples.of(training, validation)
+        };
         let fitted = fit(&mut *net, &options, learning, &mut |now| {
             let epochs = options.training.epochs;
-            let of = if count > 1 { format!("network {} of {count}, ", number + 1) } else { String::new() };
+            let of = if count > 1 {
+                format!("network {} of {count}, ", number + 1)
+            } else {
+                String::new()
+            };
             progress(&Progress {
                 share: (number as f64 + now.share) / count as f64,
                 doing: format!("{of}epoch {} of {epochs}, loss {:.3}", now.epoch, now.loss),
@@ -197,7 +269,9 @@ pub fn train(
             });
             !stop.load(Ordering::Relaxed)
         })?;
-        let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
+        let Some(fitted) = fitted else {
+            return Err(LabError::Interrupted);
+        };
         let net = net.finished()?;
         if let Some(fold) = folds.get(number) {
             let heard = examples.heard(&*net, &fold.held, settings.training.batch)?;
@@ -213,7 +287,11 @@ pub fn train(
     cost.push(clock.cost("training the network"));
 
     let clock = Clock::start();
-    progress(&Progress { share: 1.0, doing: "figures".to_owned(), seconds_left: 0.0 });
+    progress(&Progress {
+        share: 1.0,
+        doing: "figures".to_owned(),
+        seconds_left: 0.0,
+    });
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
@@ -223,10 +301,18 @@ pub fn train(
         truth = test.iter().map(|&row| bench.class_of[row]).collect();
         said = Some(joined(&judged, decide)?);
     }
-    let otherwise = if config.data.folds > 0 { "folds" } else { "validation" };
+    let otherwise = if config.data.folds > 0 {
+        "folds"
+    } else {
+        "validation"
+    };
     let figures = bench.conclude(run, given.set, (&folds, &answers), (&test, said), otherwise)?;
     // by tracks that it has not learnt from
-    let mut asked = if test.is_empty() { fits.pop().map_or_else(Vec::new, |(.., held)| held) } else { test };
+    let mut asked = if test.is_empty() {
+        fits.pop().map_or_else(Vec::new, |(.., held)| held)
+    } else {
+        test
+    };
     Random::stream(config.seed, 0x0cc1).shuffle(&mut asked);
     let (importance, occlusion) = if given.chosen_among == TRIAL {
         (Vec::new(), None)
@@ -238,16 +324,30 @@ pub fn train(
 
     let best = run.join(BEST);
     let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
-    let method = Method { chosen: true, ..method };
+    let method = Method {
+        chosen: true,
+        ..method
+    };
     let mut leaks = leak::look(rows, &bench.split);
     leaks.looked_for += " alone; `voisin dataset` listens for more.";
     let digests = digests(config, digest, &bytes);
-    let mut report =
-        bench.report(given.set, vec![method], figures, importance, leaks, cost, digests, given.command);
+    let mut report = bench.report(
+        given.set,
+        vec![method],
+        figures,
+        importance,
+        leaks,
+        cost,
+        digests,
+        given.command,
+    );
     report.judged_by += &among(given.chosen_among);
     let spectrograms: usize = kept_of.iter().sum();
     let report = Report {
-        features: vec![format!("{spectrograms} spectrograms of {}", kept.reader().example())],
+        features: vec![format!(
+            "{spectrograms} spectrograms of {}",
+            kept.reader().example()
+        )],
         columns: kept.reader().input().cells(),
         constant: Vec::new(),
         learning: Some(Learning {
@@ -269,9 +369,16 @@ pub fn train(
 /// The curves, and what is to be seen in them.
 fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     let history = &fitted.history;
-    let of = |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
-    let loss = [of(&|epoch| epoch.train_loss), of(&|epoch| epoch.validation_loss)];
-    let accuracy = [of(&|epoch| epoch.train_accuracy), of(&EpochFigures::validation_accuracy)];
+    let of =
+        |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
+    let loss = [
+        of(&|epoch| epoch.train_loss),
+        of(&|epoch| epoch.validation_loss),
+    ];
+    let accuracy = [
+        of(&|epoch| epoch.train_accuracy),
+        of(&EpochFigures::validation_accuracy),
+    ];
     let least = argmax(loss[1].iter().map(|loss| -loss));
     let mut notes = vec![format!(
         "The weights are those of epoch {} of {}, {}. The validation loss is least after epoch {}.",
@@ -286,15 +393,24 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     )];
     if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
         let gap = 100.0 * (last.train_accuracy - last.validation_accuracy());
-        notes.push(format!("At the end {gap:.1} points lie between training and validation."));
-        if last.validation_loss > OVERFITTED * first.validation_loss && last.train_loss < first.train_loss {
+        notes.push(format!(
+            "At the end {gap:.1} points lie between training and validation."
+        ));
+        if last.validation_loss > OVERFITTED * first.validation_loss
+            && last.train_loss < first.train_loss
+        {
             notes.push(format!(
                 "It overfits from epoch {} on: it goes on getting better on the tracks that it learns from alone.",
                 least + 2
             ));
         }
     }
-    Learning { notes, loss, accuracy, ..Learning::default() }
+    Learning {
+        notes,
+        loss,
+        accuracy,
+        ..Learning::default()
+    }
 }
 
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other
@@ -303,45 +419,75 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
     let (config, report) = (Config::of_run(run)?, Report::read(run)?);
     let unfit = |why: &str| {
         let recipe = &config.recipe;
-        LabError::run(run, format!("its recipe is {recipe}: {why}; `classify --with RUN` asks any run"))
+        LabError::run(
+            run,
+            format!("its recipe is {recipe}: {why}; `classify --with RUN` asks any run"),
+        )
     };
     let Some((recipe, settings)) = config.network() else {
-        return Err(unfit("expected a network, whose inner layer is a search vector"));
+        return Err(unfit(
+            "expected a network, whose inner layer is a search vector",
+        ));
     };
     let network = match recipe.input {
         RecipeInput::Windows => None,
         RecipeInput::Clip(clip) => {
-            let stack = Stack::new(&settings.layers, settings.input(&recipe), report.classes.len());
+            let stack = Stack::new(
+                &settings.layers,
+                settings.input(&recipe),
+                report.classes.len(),
+            );
             let (layers, dimension) = stack.map_err(TrainError::from)?.inner();
-            let seconds = if settings.crop > 0.0 { settings.crop } else { settings.seconds };
+            let seconds = if settings.crop > 0.0 {
+                settings.crop
+            } else {
+                settings.seconds
+            };
             Some((layers, clip_config(clip, seconds), dimension))
         }
         RecipeInput::Cepstrum => {
-            return Err(unfit("expected a network that hears spectrograms, not the mean of a whole track"));
+            return Err(unfit(
+                "expected a network that hears spectrograms, not the mean of a whole track",
+            ));
         }
     };
-    let kept_layers = network.as_ref().map_or(usize::MAX, |(layers, ..)| layers.len());
+    let kept_layers = network
+        .as_ref()
+        .map_or(usize::MAX, |(layers, ..)| layers.len());
     let classes = report.classes.join(", ");
-    let description = format!("a space of one's own: trained to tell {}: {classes}", report.data.label_name);
+    let description = format!(
+        "a space of one's own: trained to tell {}: {classes}",
+        report.data.label_name
+    );
     let run_digest = report.digests.get("run").map_or("", String::as_str);
     let start = settings.start().map(|model| match model.manifest() {
         Ok(card) => (format!("{}, {}", card.name, card.licence), card.licence),
         Err(_) => (model.to_string(), "unknown".to_owned()),
     });
-    let begun = start.as_ref().map_or_else(String::new, |(name, _)| format!("; begun with {name}"));
+    let begun = start
+        .as_ref()
+        .map_or_else(String::new, |(name, _)| format!("; begun with {name}"));
     let provenance = format!(
         "trained by voisin on {} of {}{begun}; run {run_digest}",
         count(report.data.tracks as u64, "track"),
         report.data.source
     );
     let music: Vec<&str> = report.data.licences.keys().map(String::as_str).collect();
-    let music = if music.is_empty() { "unknown".to_owned() } else { music.join(", ") };
-    let licence =
-        start.map_or_else(String::new, |(_, licence)| format!("weights it began with: {licence}; "));
+    let music = if music.is_empty() {
+        "unknown".to_owned()
+    } else {
+        music.join(", ")
+    };
+    let licence = start.map_or_else(String::new, |(_, licence)| {
+        format!("weights it began with: {licence}; ")
+    });
     let licence = format!("{licence}music that it learnt from: {music}");
     let kept = keep_trained(
         &run.join(BEST),
-        |tensor| match tensor.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse().ok()) {
+        |tensor| match tensor
+            .strip_prefix("layers.")
+            .and_then(|rest| rest.split('.').next()?.parse().ok())
+        {
             Some::<usize>(layer) => layer >= kept_layers,
             None => tensor.starts_with("head."),
         },
@@ -371,9 +517,13 @@ impl Answering {
         let mut net = network(config, classes.len(), device)?;
         let path = run.join(BEST);
         let mut tensors = read_tensors(&path)?;
-        net.restore(&mut |name| tensors.remove(name)).map_err(|problem| LabError::run(&path, problem))?;
+        net.restore(&mut |name| tensors.remove(name))
+            .map_err(|problem| LabError::run(&path, problem))?;
         // copies are for learning alone
-        let settings = NetworkSettings { copies: 0, ..settings.clone() };
+        let settings = NetworkSettings {
+            copies: 0,
+            ..settings.clone()
+        };
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
             net: net.finished()?,
@@ -407,8 +557,14 @@ impl FeatureSet for Answering {
             self.reader.cut(&heard[at..at + cells], window, place, to);
             Ok(())
         };
-        let examples = RunExamples { class_of: &[], windows: &windows, load: &load };
+        let examples = RunExamples {
+            class_of: &[],
+            windows: &windows,
+            load: &load,
+        };
         let found = examples.heard(&*self.net, &[0], self.training.batch);
-        found.map(|heard| self.training.decide.join(&heard[0])).map_err(|error| error.to_string())
+        found
+            .map(|heard| self.training.decide.join(&heard[0]))
+            .map_err(|error| error.to_string())
     }
 }

@@ -42,7 +42,11 @@ impl NetworkSettings {
         Self {
             layers: recipe.layers().into_iter().map(str::to_owned).collect(),
             width: 4,
-            start: if is_space { START.to_owned() } else { String::new() },
+            start: if is_space {
+                START.to_owned()
+            } else {
+                String::new()
+            },
             frozen: is_space,
             windows: if is_space { 4 } else { 1 },
             seconds: recipe.seconds(),
@@ -55,18 +59,28 @@ impl NetworkSettings {
 
     /// What the network takes.
     pub fn input(&self, recipe: &NetworkRecipe) -> StackShape {
-        recipe.example(if self.crop > 0.0 { self.crop } else { self.seconds })
+        recipe.example(if self.crop > 0.0 {
+            self.crop
+        } else {
+            self.seconds
+        })
     }
 
     /// How many crops of a clip, evenly spread, are judged together.
     pub fn crops(&self) -> usize {
-        if self.crop > 0.0 { (self.seconds / self.crop).ceil() as usize } else { 1 }
+        if self.crop > 0.0 {
+            (self.seconds / self.crop).ceil() as usize
+        } else {
+            1
+        }
     }
 
     /// The model to begin with.
     pub fn start(&self) -> Option<ModelRef> {
         let text = self.start.trim();
-        let model = text.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+        let model = text
+            .parse()
+            .unwrap_or_else(|never: std::convert::Infallible| match never {});
         if text.is_empty() { None } else { Some(model) }
     }
 
@@ -96,10 +110,22 @@ impl NetworkSettings {
                 "start",
                 "nothing: only the recipe space begins with a model",
             ),
-            (is_space || !self.frozen, "frozen", "false: only the recipe space begins with a model"),
+            (
+                is_space || !self.frozen,
+                "frozen",
+                "false: only the recipe space begins with a model",
+            ),
             ((1..=600).contains(&self.windows), "windows", "1 to 600"),
-            (is_space || self.windows == 1, "windows", "1: only the recipe space hears several"),
-            (!hears_clips || (0.5..=120.0).contains(&self.seconds), "seconds", "0.5 to 120"),
+            (
+                is_space || self.windows == 1,
+                "windows",
+                "1: only the recipe space hears several",
+            ),
+            (
+                !hears_clips || (0.5..=120.0).contains(&self.seconds),
+                "seconds",
+                "0.5 to 120",
+            ),
             (
                 self.crop == 0.0 || (hears_clips && (0.5..=self.seconds).contains(&self.crop)),
                 "crop",
@@ -111,7 +137,9 @@ impl NetworkSettings {
                 return Err(format!("network.{key}: expected {expected}"));
             }
         }
-        self.training.check().map_err(|problem| format!("network.{problem}"))?;
+        self.training
+            .check()
+            .map_err(|problem| format!("network.{problem}"))?;
         if is_space {
             return if self.layers.is_empty() {
                 Ok(())
@@ -121,6 +149,8 @@ impl NetworkSettings {
         }
         // How many classes there are is known when the data is; any number shows whether the layers fit each other.
         let fitting = Stack::new(&self.layers, self.input(recipe), 2);
-        fitting.map(|_| ()).map_err(|error| format!("network.layers: {error}"))
+        fitting
+            .map(|_| ())
+            .map_err(|error| format!("network.layers: {error}"))
     }
 }

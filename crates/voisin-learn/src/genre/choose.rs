@@ -45,12 +45,21 @@ pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Exam
 }
 
 /// Rows that have a class a head knows, and their targets over those classes.
-pub(super) fn head_rows(classes: &[Vec<usize>], head_classes: &[usize]) -> (Vec<usize>, Array2<f32>) {
+pub(super) fn head_rows(
+    classes: &[Vec<usize>],
+    head_classes: &[usize],
+) -> (Vec<usize>, Array2<f32>) {
     let inside = |own: &Vec<usize>| -> Vec<usize> {
-        own.iter().filter_map(|c| head_classes.binary_search(c).ok()).collect()
+        own.iter()
+            .filter_map(|c| head_classes.binary_search(c).ok())
+            .collect()
     };
-    let (rows, known): (Vec<usize>, Vec<Vec<usize>>) =
-        classes.iter().map(inside).enumerate().filter(|(_, known)| !known.is_empty()).unzip();
+    let (rows, known): (Vec<usize>, Vec<Vec<usize>>) = classes
+        .iter()
+        .map(inside)
+        .enumerate()
+        .filter(|(_, known)| !known.is_empty())
+        .unzip();
     (rows, targets(&known, head_classes.len()))
 }
 
@@ -62,8 +71,9 @@ pub(super) fn choose(
     seed: u64,
 ) -> Result<Settings, GenreError> {
     let counts = examples.counts();
-    let mut head_classes: Vec<usize> =
-        (0..examples.n_classes()).filter(|&c| counts[c] >= min_tracks).collect();
+    let mut head_classes: Vec<usize> = (0..examples.n_classes())
+        .filter(|&c| counts[c] >= min_tracks)
+        .collect();
     let sample = sample_groups(examples, SELECTION_ROWS, seed);
     let folds = sample.folds(folds, seed);
     let vote = choose_vote(&sample, &folds)?;
@@ -73,7 +83,12 @@ pub(super) fn choose(
     } else {
         choose_penalty(&sample, &folds, &head_classes)?
     };
-    Ok(Settings { vote, penalty, sharpness, head_classes })
+    Ok(Settings {
+        vote,
+        penalty,
+        sharpness,
+        head_classes,
+    })
 }
 
 /// The space and the temperature under which held-out tracks' genres are likeliest by the vote alone.
@@ -89,20 +104,41 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
             temperature,
             prior_correction: PRIOR_CORRECTION,
         });
-        let of_folds = parallel::map(folds, |Fold { rest: train, held: test, .. }| {
-            let (x, t) = (examples.x.select(Axis(0), train), targets.select(Axis(0), train));
-            let space = Space::fit(x.view(), t.view(), transform, shrinkage);
-            let reference = space.apply(x.view());
-            let queries = space.apply(examples.x.select(Axis(0), test).view());
-            let lists: Vec<Vec<Near>> = nearest(queries.view(), reference.view(), NEIGHBOURS, |_, _| true);
-            let classes: Vec<Vec<usize>> = train.iter().map(|&r| examples.classes[r].clone()).collect();
-            let priors = priors(&classes, examples.n_classes());
-            let wanted = targets.select(Axis(0), test);
-            Ok::<_, GenreError>(settings.each_ref().map(|vote| {
-                let log = floored_log(&vote_shares(&lists, &classes, &priors, vote, VotePart::Divided));
-                -log.iter().zip(&wanted).map(|(l, t)| f64::from(l * t)).sum::<f64>()
-            }))
-        })?;
+        let of_folds = parallel::map(
+            folds,
+            |Fold {
+                 rest: train,
+                 held: test,
+                 ..
+             }| {
+                let (x, t) = (
+                    examples.x.select(Axis(0), train),
+                    targets.select(Axis(0), train),
+                );
+                let space = Space::fit(x.view(), t.view(), transform, shrinkage);
+                let reference = space.apply(x.view());
+                let queries = space.apply(examples.x.select(Axis(0), test).view());
+                let lists: Vec<Vec<Near>> =
+                    nearest(queries.view(), reference.view(), NEIGHBOURS, |_, _| true);
+                let classes: Vec<Vec<usize>> =
+                    train.iter().map(|&r| examples.classes[r].clone()).collect();
+                let priors = priors(&classes, examples.n_classes());
+                let wanted = targets.select(Axis(0), test);
+                Ok::<_, GenreError>(settings.each_ref().map(|vote| {
+                    let log = floored_log(&vote_shares(
+                        &lists,
+                        &classes,
+                        &priors,
+                        vote,
+                        VotePart::Divided,
+                    ));
+                    -log.iter()
+                        .zip(&wanted)
+                        .map(|(l, t)| f64::from(l * t))
+                        .sum::<f64>()
+                }))
+            },
+        )?;
         for (i, vote) in settings.into_iter().enumerate() {
             let loss: f64 = of_folds.iter().map(|losses| losses[i]).sum();
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
@@ -110,8 +146,13 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
             }
         }
     }
-    let labels = || LabelCount { tracks: examples.len(), genres: examples.n_classes(), well_known: 0 };
-    best.map(|(_, vote)| vote).ok_or_else(|| GenreError::TooFew(labels()))
+    let labels = || LabelCount {
+        tracks: examples.len(),
+        genres: examples.n_classes(),
+        well_known: 0,
+    };
+    best.map(|(_, vote)| vote)
+        .ok_or_else(|| GenreError::TooFew(labels()))
 }
 
 /// The strongest penalty whose held-out loss lies within one standard error of the least.
@@ -128,7 +169,8 @@ fn choose_penalty(
 ) -> Result<(f64, f64), GenreError> {
     let of_folds: Vec<(Vec<Array2<f32>>, Array2<f32>)> = parallel::map(folds, |fold| {
         let of = |rows: &[usize]| {
-            let classes: Vec<Vec<usize>> = rows.iter().map(|&r| examples.classes[r].clone()).collect();
+            let classes: Vec<Vec<usize>> =
+                rows.iter().map(|&r| examples.classes[r].clone()).collect();
             let (inside, t) = head_rows(&classes, head_classes);
             let rows: Vec<usize> = inside.iter().map(|&i| rows[i]).collect();
             (examples.x.select(Axis(0), &rows), t)
@@ -144,10 +186,18 @@ fn choose_penalty(
         Ok::<_, GenreError>((log, wanted))
     })?;
     let losses_of = |log: &Array2<f32>, wanted: &Array2<f32>| -> Vec<f64> {
-        log.outer_iter().zip(wanted.outer_iter()).map(|(p, t)| -f64::from(p.dot(&t))).collect()
+        log.outer_iter()
+            .zip(wanted.outer_iter())
+            .map(|(p, t)| -f64::from(p.dot(&t)))
+            .collect()
     };
     let losses: Vec<Vec<f64>> = (0..PENALTIES.len())
-        .map(|i| of_folds.iter().flat_map(|(log, wanted)| losses_of(&log[i], wanted)).collect())
+        .map(|i| {
+            of_folds
+                .iter()
+                .flat_map(|(log, wanted)| losses_of(&log[i], wanted))
+                .collect()
+        })
         .collect();
     let chosen = strongest_within_error(&losses);
     let sharpness = best_scale(|scale| {
@@ -165,10 +215,18 @@ fn choose_penalty(
 fn strongest_within_error(losses: &[Vec<f64>]) -> usize {
     let mean = |list: &[f64]| list.iter().sum::<f64>() / list.len().max(1) as f64;
     let means: Vec<f64> = losses.iter().map(|list| mean(list)).collect();
-    let best = (0..means.len()).min_by(|&a, &b| means[a].total_cmp(&means[b])).unwrap_or(0);
-    let squares: Vec<f64> = losses[best].iter().map(|l| (l - means[best]).powi(2)).collect();
+    let best = (0..means.len())
+        .min_by(|&a, &b| means[a].total_cmp(&means[b]))
+        .unwrap_or(0);
+    let squares: Vec<f64> = losses[best]
+        .iter()
+        .map(|l| (l - means[best]).powi(2))
+        .collect();
     let error = (mean(&squares) / squares.len().max(1) as f64).sqrt();
-    means.iter().position(|&m| m <= means[best] + error).unwrap_or(best)
+    means
+        .iter()
+        .position(|&m| m <= means[best] + error)
+        .unwrap_or(best)
 }
 
 #[cfg(test)]
@@ -178,7 +236,11 @@ mod tests {
     #[test]
     fn the_strongest_that_cannot_be_told_from_the_best_is_taken() {
         // means 1.3, 1.1, 1.0, 1.2; 100 losses spread by 1 have an error of 0.1
-        let list = |mean: f64| (0..100).map(|i| mean + if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let list = |mean: f64| {
+            (0..100)
+                .map(|i| mean + if i % 2 == 0 { 1.0 } else { -1.0 })
+                .collect()
+        };
         let losses: Vec<Vec<f64>> = [1.3, 1.0999, 1.0, 1.2].map(list).into();
         assert_eq!(strongest_within_error(&losses), 1);
         let sharp: Vec<Vec<f64>> = [1.3, 1.1, 1.0, 1.2].map(|mean| vec![mean; 100]).into();

@@ -3,7 +3,8 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::{
-    FitOptions, FusionPart, Genre, GenreError, GenreModel, LabelledVectors, Provenance, QueryVectors,
+    FitOptions, FusionPart, Genre, GenreError, GenreModel, LabelledVectors, Provenance,
+    QueryVectors,
 };
 use crate::{FittedClassifier, Tensors, Training};
 use voisin_base::track::TrackId;
@@ -23,12 +24,26 @@ impl FusionClassifier {
     /// Fits the whole engine; the folds of `data` are what must not be on both sides of its own validation.
     pub fn fit(data: &Training, part: FusionPart) -> Result<Self, GenreError> {
         let ids: Vec<TrackId> = (0..data.class_of.len() as i64).map(TrackId).collect();
-        let names: Vec<String> = (0..data.classes).map(|class| format!("{class:06}")).collect();
+        let names: Vec<String> = (0..data.classes)
+            .map(|class| format!("{class:06}"))
+            .collect();
         let genre = |class: &usize| vec![Genre::from_parts(&*names[*class], &*names[*class])];
         let labels: Vec<Vec<Genre>> = data.class_of.iter().map(genre).collect();
-        let set = LabelledVectors { ids: &ids, vectors: data.x, labels: &labels, groups: data.folds };
-        let options = FitOptions { seed: data.seed, ..FitOptions::default() };
-        Ok(Self { model: GenreModel::fit(&set, &options)?.0, part, classes: data.classes })
+        let set = LabelledVectors {
+            ids: &ids,
+            vectors: data.x,
+            labels: &labels,
+            groups: data.folds,
+        };
+        let options = FitOptions {
+            seed: data.seed,
+            ..FitOptions::default()
+        };
+        Ok(Self {
+            model: GenreModel::fit(&set, &options)?.0,
+            part,
+            classes: data.classes,
+        })
     }
 
     /// What [`save`](FittedClassifier::save) kept; nothing where it does not fit.
@@ -36,9 +51,18 @@ impl FusionClassifier {
         let (&length, words) = from.u32(KEY)?.split_first()?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let (model, _) = GenreModel::from_bytes(bytes.get(..length as usize)?, "").ok()?;
-        let known = |genre: &Genre| genre.key().parse().is_ok_and(|class: usize| class < classes);
+        let known = |genre: &Genre| {
+            genre
+                .key()
+                .parse()
+                .is_ok_and(|class: usize| class < classes)
+        };
         let fits = model.dimension() == columns && model.genres().iter().all(known);
-        fits.then_some(Self { model, part, classes })
+        fits.then_some(Self {
+            model,
+            part,
+            classes,
+        })
     }
 }
 
@@ -46,14 +70,20 @@ impl FittedClassifier for FusionClassifier {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut all = Array2::zeros((x.nrows(), self.classes));
         // Refused are rows of another width, or with what is no number: neither gets here.
-        let Ok(said) = self.model.probabilities(&QueryVectors::of(x)) else { return all };
+        let Ok(said) = self.model.probabilities(&QueryVectors::of(x)) else {
+            return all;
+        };
         let said = match self.part {
             FusionPart::Fused => said.fused,
             FusionPart::Head => said.head,
             FusionPart::Vote => said.vote,
         };
         for (genre, column) in self.model.genres().iter().zip(said.columns()) {
-            genre.key().parse().iter().for_each(|&class: &usize| all.column_mut(class).assign(&column));
+            genre
+                .key()
+                .parse()
+                .iter()
+                .for_each(|&class: &usize| all.column_mut(class).assign(&column));
         }
         all
     }
@@ -63,8 +93,14 @@ impl FittedClassifier for FusionClassifier {
         // The same fit is the same file.
         provenance.trained_at = 0;
         let bytes = self.model.to_bytes(&provenance).unwrap_or_default();
-        let word =
-            |part: &[u8]| u32::from_le_bytes(std::array::from_fn(|at| part.get(at).copied().unwrap_or(0)));
-        out.put_u32(KEY, std::iter::once(bytes.len() as u32).chain(bytes.chunks(4).map(word)).collect());
+        let word = |part: &[u8]| {
+            u32::from_le_bytes(std::array::from_fn(|at| part.get(at).copied().unwrap_or(0)))
+        };
+        out.put_u32(
+            KEY,
+            std::iter::once(bytes.len() as u32)
+                .chain(bytes.chunks(4).map(word))
+                .collect(),
+        );
     }
 }

@@ -72,7 +72,14 @@ impl Core {
             Logistic::fit(known.view(), t.view(), settings.penalty).sharpened(settings.sharpness)
         });
         let n_classes = examples.n_classes();
-        Self::assemble(settings.clone(), space, head, examples.x, examples.classes, n_classes)
+        Self::assemble(
+            settings.clone(),
+            space,
+            head,
+            examples.x,
+            examples.classes,
+            n_classes,
+        )
     }
 
     /// Puts fitted parts together; everything else follows from them.
@@ -117,12 +124,25 @@ impl Core {
         };
         let wide = floored_log(&self.shares(&near, &settings, VotePart::Divided));
         let unit = unit_rows(whitened);
-        let neighbours = nearest(unit.view(), self.unit.view(), self.settings.vote.k, &allowed);
+        let neighbours = nearest(
+            unit.view(),
+            self.unit.view(),
+            self.settings.vote.k,
+            &allowed,
+        );
         let [shares, whole] = [VotePart::Divided, VotePart::Whole]
             .map(|part| self.shares(&neighbours, &self.settings.vote, part));
         let vote = floored_log(&shares);
         let head = self.head(x, &vote);
-        AnswerSources { head, vote, shares, whole, wide, novelty, neighbours }
+        AnswerSources {
+            head,
+            vote,
+            shares,
+            whole,
+            wide,
+            novelty,
+            neighbours,
+        }
     }
 
     fn shares(&self, neighbours: &[Vec<Near>], vote: &VoteSettings, part: VotePart) -> Array2<f32> {
@@ -131,7 +151,9 @@ impl Core {
 
     fn head(&self, x: ArrayView2<f32>, vote: &Array2<f32>) -> Array2<f32> {
         let classes = &self.settings.head_classes;
-        let Some(head) = &self.head else { return vote.clone() };
+        let Some(head) = &self.head else {
+            return vote.clone();
+        };
         let said = head.log_probabilities(x);
         // a genre that the head does not know keeps its votes, the others share the rest
         let mut out = vote.clone();

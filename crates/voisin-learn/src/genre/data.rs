@@ -72,7 +72,12 @@ impl LabelledVectors<'_> {
 impl<'a> QueryVectors<'a> {
     /// Vectors that are not in the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
-        Self { vectors, ids: &[], exclude_groups: &[], same_recording: None }
+        Self {
+            vectors,
+            ids: &[],
+            exclude_groups: &[],
+            same_recording: None,
+        }
     }
 }
 
@@ -87,7 +92,15 @@ pub(super) fn check_finite(what: &'static str, vectors: ArrayView2<f32>) -> Resu
 }
 
 fn same_rows(what: &'static str, expected: usize, found: usize) -> Result<(), GenreError> {
-    if expected == found { Ok(()) } else { Err(GenreError::Rows { what, expected, found }) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(GenreError::Rows {
+            what,
+            expected,
+            found,
+        })
+    }
 }
 
 impl QueryVectors<'_> {
@@ -104,9 +117,17 @@ impl QueryVectors<'_> {
     }
 }
 
-fn check_vectors(what: &'static str, vectors: ArrayView2<f32>, dimension: usize) -> Result<(), GenreError> {
+fn check_vectors(
+    what: &'static str,
+    vectors: ArrayView2<f32>,
+    dimension: usize,
+) -> Result<(), GenreError> {
     if vectors.ncols() != dimension {
-        return Err(GenreError::Dimension { what, expected: dimension, found: vectors.ncols() });
+        return Err(GenreError::Dimension {
+            what,
+            expected: dimension,
+            found: vectors.ncols(),
+        });
     }
     check_finite(what, vectors)
 }
@@ -157,7 +178,10 @@ impl Examples {
             .labels
             .iter()
             .map(|labels| {
-                let mut c: Vec<usize> = labels.iter().filter_map(|g| genres.binary_search(g).ok()).collect();
+                let mut c: Vec<usize> = labels
+                    .iter()
+                    .filter_map(|g| genres.binary_search(g).ok())
+                    .collect();
                 c.sort_unstable();
                 c.dedup();
                 c
@@ -165,7 +189,10 @@ impl Examples {
             .collect();
         let labelled: Vec<usize> = (0..n).filter(|&i| !classes[i].is_empty()).collect();
         GenreError::check_enough(LabelCount::of(set.labels))?;
-        let rows: Vec<usize> = thinned(labelled.len(), most).into_iter().map(|at| labelled[at]).collect();
+        let rows: Vec<usize> = thinned(labelled.len(), most)
+            .into_iter()
+            .map(|at| labelled[at])
+            .collect();
         Ok(Self {
             ids: rows.iter().map(|&r| set.ids[r]).collect(),
             x: set.vectors.select(Axis(0), &rows),
@@ -219,8 +246,14 @@ impl Examples {
 /// The share of tracks that bear each class, half a track at least.
 pub(super) fn priors(classes: &[Vec<usize>], n_classes: usize) -> Vec<f32> {
     let mut counts = vec![0.0f32; n_classes];
-    classes.iter().flatten().for_each(|&class| counts[class] += 1.0);
-    counts.iter().map(|count| count.max(0.5) / classes.len().max(1) as f32).collect()
+    classes
+        .iter()
+        .flatten()
+        .for_each(|&class| counts[class] += 1.0);
+    counts
+        .iter()
+        .map(|count| count.max(0.5) / classes.len().max(1) as f32)
+        .collect()
 }
 
 pub(super) fn targets(classes: &[Vec<usize>], n_classes: usize) -> Array2<f32> {

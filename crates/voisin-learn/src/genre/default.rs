@@ -102,7 +102,11 @@ impl DefaultGenres {
             let at = file.tags.iter().position(|known| known == tag);
             at.ok_or_else(|| bad(format!("\"{tag}\" is not among its tags")))
         };
-        let genre = |name: &str| taxonomy.genre(name).ok_or_else(|| bad(format!("\"{name}\" is no genre")));
+        let genre = |name: &str| {
+            taxonomy
+                .genre(name)
+                .ok_or_else(|| bad(format!("\"{name}\" is no genre")))
+        };
         let n = file.tags.len();
         let scored = |l: LabelledGenre| {
             if l.weight.len() != n || !l.weight.iter().chain([&l.bias]).all(|x| x.is_finite()) {
@@ -114,9 +118,17 @@ impl DefaultGenres {
             }
             Ok((genre(&l.genre)?, l.weight, l.bias))
         };
-        let labelled = file.labelled.into_iter().map(scored).collect::<Result<Vec<_>, _>>()?;
+        let labelled = file
+            .labelled
+            .into_iter()
+            .map(scored)
+            .collect::<Result<Vec<_>, _>>()?;
         let speech = scored(file.speech)?;
-        let naming = file.naming.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let naming = file
+            .naming
+            .iter()
+            .map(place)
+            .collect::<Result<Vec<_>, _>>()?;
         let tagged = file
             .tagged
             .iter()
@@ -129,9 +141,18 @@ impl DefaultGenres {
             })
             .collect::<Result<Vec<_>, _>>()?;
         if labelled.is_empty() || naming.is_empty() {
-            return Err(bad("it has no labelled genres, or no tags that name them".to_owned()));
+            return Err(bad(
+                "it has no labelled genres, or no tags that name them".to_owned()
+            ));
         }
-        Ok(Self { labelled, naming, tagged, speech, unknown_below: file.unknown_below, tags: file.tags })
+        Ok(Self {
+            labelled,
+            naming,
+            tagged,
+            speech,
+            unknown_below: file.unknown_below,
+            tags: file.tags,
+        })
     }
 
     /// The tags that it reads, in their order.
@@ -141,9 +162,14 @@ impl DefaultGenres {
 
     /// Its genres and what each rests on.
     pub fn genres(&self) -> impl Iterator<Item = (&Genre, Basis)> {
-        let labelled = self.labelled.iter().map(|(genre, ..)| (genre, Basis::Labels));
+        let labelled = self
+            .labelled
+            .iter()
+            .map(|(genre, ..)| (genre, Basis::Labels));
         let tagged = self.tagged.iter().map(|(genre, ..)| (genre, Basis::Tags));
-        labelled.chain(tagged).chain([(&self.speech.0, Basis::Labels)])
+        labelled
+            .chain(tagged)
+            .chain([(&self.speech.0, Basis::Labels)])
     }
 
     /// Guesses from a track's mean tag logits, in the order of [`tags`](Self::tags).
@@ -157,20 +183,29 @@ impl DefaultGenres {
         let is_asked = |genre: &Genre| among.is_empty() || among.contains(genre);
         if logits.len() != self.tags.len() || logits.iter().any(|x| !x.is_finite()) {
             return Err(GenreError::DefaultHead {
-                reason: format!("expected {} finite tag logits, found {}", self.tags.len(), logits.len()),
+                reason: format!(
+                    "expected {} finite tag logits, found {}",
+                    self.tags.len(),
+                    logits.len()
+                ),
             });
         }
         // As far as activations go that it was fitted on.
         let limit = (1e-6f32).ln().abs();
         let x: Vec<f32> = logits.iter().map(|x| x.clamp(-limit, limit)).collect();
-        let score =
-            |(_, weight, bias): &WeightedGenre| bias + weight.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>();
+        let score = |(_, weight, bias): &WeightedGenre| {
+            bias + weight.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>()
+        };
         let scores: Vec<f32> = self.labelled.iter().map(score).collect();
         let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = scores.iter().map(|score| (score - most).exp()).sum();
-        let mut p: Vec<f32> = scores.iter().map(|score| (score - most).exp() / sum).collect();
+        let mut p: Vec<f32> = scores
+            .iter()
+            .map(|score| (score - most).exp() / sum)
+            .collect();
         let likeliest = p.iter().copied().fold(0.0, f32::max);
-        let strongest = |tags: &[usize]| tags.iter().map(|&i| x[i]).fold(f32::NEG_INFINITY, f32::max);
+        let strongest =
+            |tags: &[usize]| tags.iter().map(|&i| x[i]).fold(f32::NEG_INFINITY, f32::max);
         let rival = strongest(&self.naming);
         // A genre at its bar is as likely as the likeliest labelled one.
         p.extend(
@@ -179,19 +214,35 @@ impl DefaultGenres {
                 .map(|(_, tags, bar)| likeliest * (strongest(tags) - rival - bar).min(50.0).exp()),
         );
         let (speech, music) = (score(&self.speech), p.iter().sum::<f32>());
-        p.iter_mut().for_each(|p| *p /= music * (1.0 + speech.exp()));
+        p.iter_mut()
+            .for_each(|p| *p /= music * (1.0 + speech.exp()));
         p.push(1.0 / (1.0 + (-speech).exp()));
-        let answers = || self.genres().zip(&p).filter(|((genre, _), _)| is_asked(genre));
-        let all: f32 = answers().map(|(_, p)| p).sum::<f32>().max(f32::MIN_POSITIVE);
+        let answers = || {
+            self.genres()
+                .zip(&p)
+                .filter(|((genre, _), _)| is_asked(genre))
+        };
+        let all: f32 = answers()
+            .map(|(_, p)| p)
+            .sum::<f32>()
+            .max(f32::MIN_POSITIVE);
         let mut shares: Vec<GuessShare> = answers()
-            .map(|((genre, basis), p)| GuessShare { genre: genre.clone(), probability: p / all, basis })
+            .map(|((genre, basis), p)| GuessShare {
+                genre: genre.clone(),
+                probability: p / all,
+                basis,
+            })
             .collect();
         shares.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         let probability = shares.first().map_or(0.0, |share| share.probability);
         // Who says which genres it can be does not ask whether it is another.
         let certain = !among.is_empty() || probability >= self.unknown_below;
         let genre = certain.then(|| shares[0].genre.clone());
-        Ok(Guess { genre, probability, shares })
+        Ok(Guess {
+            genre,
+            probability,
+            shares,
+        })
     }
 }
 
@@ -207,7 +258,12 @@ mod tests {
     fn logits(head: &DefaultGenres, strong: &[(&str, f32)]) -> Vec<f32> {
         head.tags()
             .iter()
-            .map(|tag| strong.iter().find(|(name, _)| name == tag).map_or(-5.7, |(_, x)| *x))
+            .map(|tag| {
+                strong
+                    .iter()
+                    .find(|(name, _)| name == tag)
+                    .map_or(-5.7, |(_, x)| *x)
+            })
             .collect()
     }
 
@@ -220,9 +276,15 @@ mod tests {
             .map(|(genre, _)| genre.name())
             .collect();
         assert_eq!((labels.len(), labels[10]), (11, "Speech"));
-        let tags: Vec<&str> =
-            head.genres().filter(|(_, basis)| *basis == Basis::Tags).map(|(genre, _)| genre.name()).collect();
-        assert_eq!(tags, ["Electronic", "Ambient", "Folk", "Punk", "Soul", "Funk"]);
+        let tags: Vec<&str> = head
+            .genres()
+            .filter(|(_, basis)| *basis == Basis::Tags)
+            .map(|(genre, _)| genre.name())
+            .collect();
+        assert_eq!(
+            tags,
+            ["Electronic", "Ambient", "Folk", "Punk", "Soul", "Funk"]
+        );
         assert_eq!((head.tags().len(), head.tags()[0].as_str()), (50, "rock"));
     }
 
@@ -230,13 +292,29 @@ mod tests {
     fn strong_tags_win_and_shares_add_up() {
         let head = head();
         for (strong, expected) in [
-            (vec![("metal", 2.0), ("heavy metal", 1.0), ("rock", 0.0), ("hard rock", -1.0)], "Metal"),
+            (
+                vec![
+                    ("metal", 2.0),
+                    ("heavy metal", 1.0),
+                    ("rock", 0.0),
+                    ("hard rock", -1.0),
+                ],
+                "Metal",
+            ),
             // The strongest tags of the mean jazz track of GTZAN's training part.
             (
-                vec![("jazz", 1.6), ("instrumental", -2.9), ("blues", -3.0), ("female vocalists", -3.5)],
+                vec![
+                    ("jazz", 1.6),
+                    ("instrumental", -2.9),
+                    ("blues", -3.0),
+                    ("female vocalists", -3.5),
+                ],
                 "Jazz",
             ),
-            (vec![("electronic", 2.0), ("electronica", 1.0), ("dance", 0.0)], "Electronic"),
+            (
+                vec![("electronic", 2.0), ("electronica", 1.0), ("dance", 0.0)],
+                "Electronic",
+            ),
             (vec![("punk", 3.0), ("rock", 0.0)], "Punk"),
             (vec![("country", 2.0), ("folk", -1.0)], "Country"),
         ] {
@@ -251,7 +329,14 @@ mod tests {
         let mut at = logits(&head, &[("rock", 0.5)]);
         at[tags[0]] = 0.5 + bar;
         let guess = head.guess(&at, &[]).unwrap();
-        let of = |name: &str| guess.shares.iter().find(|s| s.genre.name() == name).unwrap().probability;
+        let of = |name: &str| {
+            guess
+                .shares
+                .iter()
+                .find(|s| s.genre.name() == name)
+                .unwrap()
+                .probability
+        };
         let labelled = guess.shares.iter().filter(|s| s.basis == Basis::Labels);
         let likeliest = labelled.map(|s| s.probability).fold(0.0, f32::max);
         assert!((of("Punk") - likeliest).abs() < 1e-5, "{guess:?}");
@@ -260,12 +345,16 @@ mod tests {
     #[test]
     fn answers_are_among_those_asked_for() {
         let (head, taxonomy) = (head(), Taxonomy::default());
-        let genres =
-            |names: &[&str]| -> Vec<Genre> { names.iter().map(|n| taxonomy.genre(n).unwrap()).collect() };
+        let genres = |names: &[&str]| -> Vec<Genre> {
+            names.iter().map(|n| taxonomy.genre(n).unwrap()).collect()
+        };
         let punk = logits(&head, &[("punk", 3.0), ("rock", 0.0), ("jazz", -2.0)]);
         let all = head.guess(&punk, &[]).unwrap();
         assert_eq!(all.shares[0].genre.name(), "Punk");
-        let high = DefaultGenres { unknown_below: 1.1, ..super::tests::head() };
+        let high = DefaultGenres {
+            unknown_below: 1.1,
+            ..super::tests::head()
+        };
         let asked = high.guess(&punk, &genres(&["jazz", "rock"])).unwrap();
         assert_eq!(asked.genre.as_ref(), Some(&asked.shares[0].genre));
         let mut names: Vec<&str> = asked.shares.iter().map(|s| s.genre.name()).collect();
@@ -273,11 +362,19 @@ mod tests {
         assert_eq!(names, ["Jazz", "Rock"]);
         assert!((asked.shares.iter().map(|s| s.probability).sum::<f32>() - 1.0).abs() < 1e-5);
         let of = |guess: &Guess, name: &str| {
-            guess.shares.iter().find(|s| s.genre.name() == name).map(|s| s.probability).unwrap()
+            guess
+                .shares
+                .iter()
+                .find(|s| s.genre.name() == name)
+                .map(|s| s.probability)
+                .unwrap()
         };
         let ratio = of(&all, "Rock") / of(&all, "Jazz");
         assert!((of(&asked, "Rock") / of(&asked, "Jazz") / ratio - 1.0).abs() < 1e-3);
-        let error = head.guess(&punk, &genres(&["polka"])).unwrap_err().to_string();
+        let error = head
+            .guess(&punk, &genres(&["polka"]))
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("no answer can be polka: the genres that can are Blues, Classical"),
             "{error}"
@@ -288,7 +385,10 @@ mod tests {
     fn strange_input_is_refused_and_weak_evidence_is_unknown() {
         let head = head();
         assert!(head.guess(&[0.0; 49], &[]).is_err() && head.guess(&[f32::NAN; 50], &[]).is_err());
-        let high = DefaultGenres { unknown_below: 1.1, ..super::tests::head() };
+        let high = DefaultGenres {
+            unknown_below: 1.1,
+            ..super::tests::head()
+        };
         let guess = high.guess(&[0.0; 50], &[]).unwrap();
         assert!(guess.genre.is_none() && guess.probability > 0.0);
         let taxonomy = Taxonomy::default();
@@ -299,7 +399,10 @@ mod tests {
             ("\"speech\": {", "\"spoken\": {"),
         ] {
             let text = SHIPPED.replacen(from, to, 1);
-            assert!(text != SHIPPED && DefaultGenres::parse(&text, &taxonomy).is_err(), "{to}");
+            assert!(
+                text != SHIPPED && DefaultGenres::parse(&text, &taxonomy).is_err(),
+                "{to}"
+            );
         }
     }
 }

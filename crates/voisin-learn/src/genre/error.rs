@@ -150,27 +150,47 @@ impl GenreError {
 
     /// Refuses labels that genres cannot be told apart by.
     pub fn check_enough(labels: LabelCount) -> Result<(), Self> {
-        if labels.is_enough() { Ok(()) } else { Err(Self::TooFew(labels)) }
+        if labels.is_enough() {
+            Ok(())
+        } else {
+            Err(Self::TooFew(labels))
+        }
     }
 
     /// Refuses labels that no answer may rest on that is written into files, however sure it is.
     pub fn check_enough_to_write(labels: LabelCount) -> Result<(), Self> {
-        if labels.is_enough_to_write() { Ok(()) } else { Err(Self::TooFewToWrite(labels)) }
+        if labels.is_enough_to_write() {
+            Ok(())
+        } else {
+            Err(Self::TooFewToWrite(labels))
+        }
     }
 
     /// Refuses genres that no answer can be.
-    pub fn check_among<'a>(among: &[Genre], known: impl Iterator<Item = &'a Genre>) -> Result<(), Self> {
+    pub fn check_among<'a>(
+        among: &[Genre],
+        known: impl Iterator<Item = &'a Genre>,
+    ) -> Result<(), Self> {
         let known: Vec<&Genre> = known.collect();
-        let Some(asked) = among.iter().find(|genre| !known.contains(genre)) else { return Ok(()) };
+        let Some(asked) = among.iter().find(|genre| !known.contains(genre)) else {
+            return Ok(());
+        };
         Err(Self::Among {
             asked: asked.to_string(),
             suggestions: alike(asked, known.iter().copied()),
-            known: known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            known: known
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 
     /// [`GenreError::UnknownGenre`] with those of the known genres that are spelt much like it.
-    pub fn unknown_genre<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre> + Clone) -> Self {
+    pub fn unknown_genre<'a>(
+        asked: &Genre,
+        known: impl Iterator<Item = &'a Genre> + Clone,
+    ) -> Self {
         /// More would hide the suggestions.
         const NAMED: usize = 30;
         let count = known.clone().count();
@@ -187,16 +207,30 @@ impl GenreError {
             }
             _ => None,
         };
-        let verb = if count == 1 { "there is only" } else { "there are" };
+        let verb = if count == 1 {
+            "there is only"
+        } else {
+            "there are"
+        };
         let known_names = format!("{verb} {}", names.join(", "));
         let (asked, suggestions) = (asked.to_string(), alike(asked, known));
-        Self::UnknownGenre { asked, suggestions, known: known_names, remedy }
+        Self::UnknownGenre {
+            asked,
+            suggestions,
+            known: known_names,
+            remedy,
+        }
     }
 
     /// Refuses genres that no track has.
-    pub fn check_known<'a>(asked: impl IntoIterator<Item = &'a Genre>, known: &[Genre]) -> Result<(), Self> {
+    pub fn check_known<'a>(
+        asked: impl IntoIterator<Item = &'a Genre>,
+        known: &[Genre],
+    ) -> Result<(), Self> {
         let unknown = asked.into_iter().find(|genre| !known.contains(genre));
-        unknown.map_or(Ok(()), |genre| Err(Self::unknown_genre(genre, known.iter())))
+        unknown.map_or(Ok(()), |genre| {
+            Err(Self::unknown_genre(genre, known.iter()))
+        })
     }
 }
 
@@ -208,7 +242,10 @@ fn alike<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<Strin
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    near.into_iter().take(3).map(|(_, genre)| genre.to_string()).collect()
+    near.into_iter()
+        .take(3)
+        .map(|(_, genre)| genre.to_string())
+        .collect()
 }
 
 #[cfg(test)]
@@ -221,8 +258,17 @@ mod tests {
             let known: Vec<Genre> = known.iter().map(|name| Genre::plain(name)).collect();
             GenreError::unknown_genre(&Genre::plain("Gamelan"), known.iter()).to_string()
         };
-        assert_eq!(said(&[]), "no track of genre \"Gamelan\": there are no genres at all");
-        assert_eq!(said(&["Zeuhl"]), "no track of genre \"Gamelan\": there is only Zeuhl");
-        assert_eq!(said(&["Zeuhl", "Pop"]), "no track of genre \"Gamelan\": there are Zeuhl, Pop");
+        assert_eq!(
+            said(&[]),
+            "no track of genre \"Gamelan\": there are no genres at all"
+        );
+        assert_eq!(
+            said(&["Zeuhl"]),
+            "no track of genre \"Gamelan\": there is only Zeuhl"
+        );
+        assert_eq!(
+            said(&["Zeuhl", "Pop"]),
+            "no track of genre \"Gamelan\": there are Zeuhl, Pop"
+        );
     }
 }

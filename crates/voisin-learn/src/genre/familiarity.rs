@@ -9,7 +9,9 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::{LabelledVectors, Near, UnknownReason, data::thinned, nearest::nearest, space::unit_rows};
+use super::{
+    LabelledVectors, Near, UnknownReason, data::thinned, nearest::nearest, space::unit_rows,
+};
 use voisin_base::track::TrackId;
 
 /// Nearest labelled tracks whose mean cosine counts, each for itself.
@@ -64,11 +66,18 @@ pub struct Familiar {
 
 impl Familiar {
     /// Where nothing can be said.
-    const YES: Self = Self { share: 1.0, is_distant: false };
+    const YES: Self = Self {
+        share: 1.0,
+        is_distant: false,
+    };
 
     /// Why it is unknown, if it is.
     pub fn unknown(self) -> Option<UnknownReason> {
-        let reason = if self.is_distant { UnknownReason::Novel } else { UnknownReason::Unsure };
+        let reason = if self.is_distant {
+            UnknownReason::Novel
+        } else {
+            UnknownReason::Unsure
+        };
         (self.share < FOREIGN_BELOW).then_some(reason)
     }
 
@@ -89,18 +98,26 @@ impl Familiarity {
         set: &LabelledVectors,
         ask: impl FnOnce(&[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
-        let mut labelled: Vec<usize> =
-            (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
+        let mut labelled: Vec<usize> = (0..set.labels.len())
+            .filter(|&row| !set.labels[row].is_empty())
+            .collect();
         // By their vectors: the same some of them stand for all, whatever numbers a library gave its tracks.
         labelled.sort_by(|&a, &b| {
             let (a, b) = (set.vectors.row(a), set.vectors.row(b));
             let order = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
-            order.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            order
+                .into_iter()
+                .find(|order| order.is_ne())
+                .unwrap_or(std::cmp::Ordering::Equal)
         });
         let some = |most: usize| -> Vec<usize> {
-            thinned(labelled.len(), most).into_iter().map(|at| labelled[at]).collect()
+            thinned(labelled.len(), most)
+                .into_iter()
+                .map(|at| labelled[at])
+                .collect()
         };
-        let groups_of = |rows: &[usize]| -> Vec<usize> { rows.iter().map(|&row| set.groups[row]).collect() };
+        let groups_of =
+            |rows: &[usize]| -> Vec<usize> { rows.iter().map(|&row| set.groups[row]).collect() };
         let (rows, judged) = (some(REFERENCE), some(OWN));
         let mut familiarity = Self {
             reference: unit_rows(set.vectors.select(Axis(0), &rows)),
@@ -113,13 +130,19 @@ impl Familiarity {
         let groups: Vec<Option<usize>> = groups_of(&judged).into_iter().map(Some).collect();
         let probabilities = ask(&judged)?;
         let vectors = set.vectors.select(Axis(0), &judged);
-        let pleas: Vec<Pleas> =
-            familiarity.pleas(vectors, &groups, &probabilities).into_iter().flatten().collect();
+        let pleas: Vec<Pleas> = familiarity
+            .pleas(vectors, &groups, &probabilities)
+            .into_iter()
+            .flatten()
+            .collect();
         for (at, own) in familiarity.measured.own.iter_mut().enumerate() {
             own.extend(pleas.iter().map(|pleas| pleas[at]));
             own.sort_by(f32::total_cmp);
         }
-        familiarity.measured.joint = pleas.iter().map(|pleas| familiarity.product(pleas)).collect();
+        familiarity.measured.joint = pleas
+            .iter()
+            .map(|pleas| familiarity.product(pleas))
+            .collect();
         familiarity.measured.joint.sort_by(f32::total_cmp);
         Ok(familiarity)
     }
@@ -128,7 +151,11 @@ impl Familiarity {
     ///
     /// - `vectors`, `groups`: of the tracks that are compared with, as far as they are still there
     pub fn again(measured: MeasuredFamiliarity, vectors: Array2<f32>, groups: Vec<usize>) -> Self {
-        Self { reference: unit_rows(vectors), groups, measured }
+        Self {
+            reference: unit_rows(vectors),
+            groups,
+            measured,
+        }
     }
 
     /// What is to be kept of it.
@@ -146,7 +173,9 @@ impl Familiarity {
         let rows = unit_rows(rows);
         let other = |q: usize, r: usize| groups[q] != Some(self.groups[r]);
         let lists = nearest(rows.view(), self.reference.view(), NEAREST[1], other);
-        let mean = |list: &[Near]| list.iter().map(|near| near.similarity).sum::<f32>() / list.len() as f32;
+        let mean = |list: &[Near]| {
+            list.iter().map(|near| near.similarity).sum::<f32>() / list.len() as f32
+        };
         let of = |(list, probability): (&Vec<Near>, &f32)| {
             let [nearest, around] = NEAREST.map(|most| mean(&list[..list.len().min(most)]));
             (!list.is_empty()).then_some([nearest, around, *probability])
@@ -181,7 +210,10 @@ impl Familiarity {
                 }
             })
         };
-        self.pleas(rows.to_owned(), groups, probabilities).into_iter().map(of).collect()
+        self.pleas(rows.to_owned(), groups, probabilities)
+            .into_iter()
+            .map(of)
+            .collect()
     }
 }
 
@@ -196,7 +228,9 @@ fn share_up_to(ascending: &[f32], value: f32) -> f32 {
 /// - `windows`: `[windows, dimension]`
 pub fn is_steady(windows: ArrayView2<f32>) -> bool {
     let n = windows.nrows() as f64;
-    let sum = unit_rows(windows.to_owned()).mapv(f64::from).sum_axis(Axis(0));
+    let sum = unit_rows(windows.to_owned())
+        .mapv(f64::from)
+        .sum_axis(Axis(0));
     let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
     windows.nrows() >= STEADY_WINDOWS && 1.0 - mean_cosine < f64::from(STEADY_BELOW)
 }
@@ -219,7 +253,9 @@ mod tests {
 
     /// Probabilities of tracks whose genre is as sure as these, from 0.5 to nearly 1.
     fn sure(n: usize) -> Vec<f32> {
-        (0..n).map(|i| 0.5 + (i * 37 % n) as f32 / (2 * n) as f32).collect()
+        (0..n)
+            .map(|i| 0.5 + (i * 37 % n) as f32 / (2 * n) as f32)
+            .collect()
     }
 
     fn of(set: &LabelledVectors) -> Familiarity {
@@ -227,7 +263,9 @@ mod tests {
         let ask = |rows: &[usize]| {
             let all = sure(set.ids.len());
             Ok::<_, std::convert::Infallible>(
-                rows.iter().map(|&row| all[set.ids[row].0 as usize % all.len()]).collect(),
+                rows.iter()
+                    .map(|&row| all[set.ids[row].0 as usize % all.len()])
+                    .collect(),
             )
         };
         let Ok(familiarity) = Familiarity::of(set, ask);
@@ -236,7 +274,8 @@ mod tests {
 
     #[test]
     fn strangers_are_less_familiar_than_nearly_all_labelled_tracks() {
-        let vectors = ndarray::concatenate![Axis(0), around(0, 60, 1), around(1, 60, 2), around(5, 6, 3)];
+        let vectors =
+            ndarray::concatenate![Axis(0), around(0, 60, 1), around(1, 60, 2), around(5, 6, 3)];
         let ids: Vec<TrackId> = (0..126).map(TrackId).collect();
         let groups: Vec<usize> = (0..126).map(|i| i / 3).collect();
         let genre = |i: usize| match i {
@@ -246,12 +285,21 @@ mod tests {
             _ => Vec::new(),
         };
         let labels: Vec<Vec<Genre>> = (0..126).map(genre).collect();
-        let set = LabelledVectors { ids: &ids, vectors: vectors.view(), labels: &labels, groups: &groups };
+        let set = LabelledVectors {
+            ids: &ids,
+            vectors: vectors.view(),
+            labels: &labels,
+            groups: &groups,
+        };
         let known = of(&set);
         let foreign = |rows: Array2<f32>, probability: f32| {
             let n = rows.nrows();
             let judged = known.judge(rows.view(), &vec![None; n], &vec![probability; n]);
-            judged.iter().filter(|judged| judged.unknown().is_some()).count() as f64 / n as f64
+            judged
+                .iter()
+                .filter(|judged| judged.unknown().is_some())
+                .count() as f64
+                / n as f64
         };
         assert!(foreign(around(5, 50, 4), 0.9) > 0.95 && foreign(around(0, 200, 5), 0.9) < 0.2);
         // as near, and of no genre
@@ -260,13 +308,23 @@ mod tests {
         assert!(foreign(around(0, 200, 5), 0.1) > 2.0 * foreign(around(0, 200, 5), 0.9));
         // the labelled tracks themselves, their own artists left out: so many, by what the words mean
         let own: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
-        let judged = known.judge(vectors.slice(ndarray::s![..120, ..]), &own, &sure(126)[..120]);
-        let lost = judged.iter().filter(|judged| judged.unknown().is_some()).count();
+        let judged = known.judge(
+            vectors.slice(ndarray::s![..120, ..]),
+            &own,
+            &sure(126)[..120],
+        );
+        let lost = judged
+            .iter()
+            .filter(|judged| judged.unknown().is_some())
+            .count();
         assert!((8..=11).contains(&lost), "{lost}");
         // four tracks are too few to call anything foreign
         let few = set.select(&[0, 3, 60, 63]);
         let judged = of(&few.set()).judge(around(5, 5, 6).view(), &[None; 5], &[0.1; 5]);
-        assert!(judged.iter().all(|judged| judged.unknown().is_none()), "{judged:?}");
+        assert!(
+            judged.iter().all(|judged| judged.unknown().is_none()),
+            "{judged:?}"
+        );
     }
 
     #[test]
@@ -276,7 +334,12 @@ mod tests {
         let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
         let groups: Vec<usize> = (0..n).collect();
         let labels = vec![vec![Genre::plain("a")]; n];
-        let set = LabelledVectors { ids: &ids, vectors: vectors.view(), labels: &labels, groups: &groups };
+        let set = LabelledVectors {
+            ids: &ids,
+            vectors: vectors.view(),
+            labels: &labels,
+            groups: &groups,
+        };
         let backwards: Vec<usize> = (0..n).rev().collect();
         let turned = set.select(&backwards);
         let some = around(3, 20, 8);
@@ -289,8 +352,9 @@ mod tests {
     fn sound_without_change_is_steady() {
         let steady = |noise: f32, n: usize| {
             let mut rng = StdRng::seed_from_u64(9);
-            let windows =
-                Array2::from_shape_fn((n, 50), |(_, j)| (j % 7) as f32 + noise * (rng.random::<f32>() - 0.5));
+            let windows = Array2::from_shape_fn((n, 50), |(_, j)| {
+                (j % 7) as f32 + noise * (rng.random::<f32>() - 0.5)
+            });
             is_steady(windows.view())
         };
         assert!(steady(0.0, 10) && steady(0.5, 10) && !steady(5.0, 10));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Axis};
 
 use super::{
-    FitOptions, Fold, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Nesting, Novelty,
-    OutOfFold, PrecisionStep, Quality, Settings,
+    FitOptions, Fold, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Nesting,
+    Novelty, OutOfFold, PrecisionStep, Quality, Settings,
     choose::{choose, sample_groups},
     core::{AnswerSources, Core},
     data::Examples,
@@ -21,7 +21,10 @@ impl GenreModel {
     /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
     ///
     /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks at most three folds are dealt.
-    pub fn fit(set: &LabelledVectors, options: &FitOptions) -> Result<(Self, OutOfFold), GenreError> {
+    pub fn fit(
+        set: &LabelledVectors,
+        options: &FitOptions,
+    ) -> Result<(Self, OutOfFold), GenreError> {
         Self::fit_examples(Examples::new(set)?, options)
     }
 
@@ -30,13 +33,26 @@ impl GenreModel {
         options: &FitOptions,
     ) -> Result<(Self, OutOfFold), GenreError> {
         let examples = sampled(examples, options);
-        let Validated { settings, core, nesting, fusion, accuracies, mut voices, covered, divided, scores } =
-            Validated::of(&examples, options, true)?;
+        let Validated {
+            settings,
+            core,
+            nesting,
+            fusion,
+            accuracies,
+            mut voices,
+            covered,
+            divided,
+            scores,
+        } = Validated::of(&examples, options, true)?;
         let core = core.unwrap_or_else(|| Core::fit(examples.clone(), &settings));
         let held = HeldOut::new(
             examples.ids.clone(),
             examples.genres.clone(),
-            [divided.clone(), voices.head.mapv(f32::exp), voices.whole.clone()],
+            [
+                divided.clone(),
+                voices.head.mapv(f32::exp),
+                voices.whole.clone(),
+            ],
             scores.iter().map(|score| *score as f32).collect(),
             std::mem::take(&mut voices.neighbours),
         );
@@ -64,14 +80,24 @@ impl OutOfFold {
     /// What [`GenreModel::fit`] says of tracks by models that had not seen their group, without the model of all of them.
     pub(super) fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
         let examples = sampled(Examples::new(set)?, options);
-        let Validated { nesting, voices, divided, scores, .. } = Validated::of(&examples, options, false)?;
+        let Validated {
+            nesting,
+            voices,
+            divided,
+            scores,
+            ..
+        } = Validated::of(&examples, options, false)?;
         Ok(out_of_fold(&examples, &nesting, voices, divided, scores))
     }
 }
 
 fn sampled(examples: Examples, options: &FitOptions) -> Examples {
     let most = options.max_tracks;
-    if examples.len() <= most { examples } else { sample_groups(&examples, most, options.seed) }
+    if examples.len() <= most {
+        examples
+    } else {
+        sample_groups(&examples, most, options.seed)
+    }
 }
 
 /// Choices, and what held-out tracks say of them.
@@ -143,11 +169,23 @@ impl Validated {
             .collect();
         let rights: Vec<&[bool]> = tried.iter().map(|(_, right)| &right[..]).collect();
         let chosen = simplest_within_error(&rights);
-        let share = |right: &[bool]| right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64;
+        let share = |right: &[bool]| {
+            right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64
+        };
         let accuracies: Vec<f64> = rights.iter().map(|right| share(right)).collect();
         let (fusion, _) = tried.swap_remove(chosen);
         let (divided, scores) = fusion.apply(&voices);
-        Ok(Self { settings, core, nesting, fusion, accuracies, voices, covered, divided, scores })
+        Ok(Self {
+            settings,
+            core,
+            nesting,
+            fusion,
+            accuracies,
+            voices,
+            covered,
+            divided,
+            scores,
+        })
     }
 }
 
@@ -159,7 +197,9 @@ fn out_of_fold(
     novelty: Vec<f64>,
 ) -> OutOfFold {
     let mut head = voices.head.mapv(f32::exp);
-    [&mut fused, &mut head].into_iter().for_each(|p| nesting.undivide(p));
+    [&mut fused, &mut head]
+        .into_iter()
+        .for_each(|p| nesting.undivide(p));
     OutOfFold {
         rows: examples.origin.clone(),
         ids: examples.ids.clone(),
@@ -207,7 +247,10 @@ fn join_folds(
             all.whole.row_mut(row).assign(&voices.whole.row(i));
             all.wide.row_mut(row).assign(&voices.wide.row(i));
             all.novelty[row] = voices.novelty[i];
-            let near = |near: &Near| Near { row: fold.rest[near.row], ..*near };
+            let near = |near: &Near| Near {
+                row: fold.rest[near.row],
+                ..*near
+            };
             all.neighbours[row] = voices.neighbours[i].iter().map(near).collect();
             covered.push(row);
         }
@@ -225,7 +268,13 @@ impl Quality {
     /// - `covered`: the rows that were held out; `groups`: of every row
     /// - `accuracies`: of the vote, and where there is a head of that and of both
     fn of(oof: &OutOfFold, covered: &[usize], groups: &[usize], accuracies: &[f64]) -> Self {
-        let of_part = |at: usize| accuracies.get(at).or(accuracies.first()).copied().unwrap_or_default();
+        let of_part = |at: usize| {
+            accuracies
+                .get(at)
+                .or(accuracies.first())
+                .copied()
+                .unwrap_or_default()
+        };
         let mut hits = 0;
         let mut found = vec![(0usize, 0usize); oof.genres.len()];
         let mut sure = Vec::with_capacity(covered.len());
@@ -239,10 +288,18 @@ impl Quality {
             }
             sure.push((f64::from(oof.fused[[r, best]]), right));
         }
-        let recalls: Vec<f64> = found.iter().filter(|f| f.1 > 0).map(|f| f.0 as f64 / f.1 as f64).collect();
+        let recalls: Vec<f64> = found
+            .iter()
+            .filter(|f| f.1 > 0)
+            .map(|f| f.0 as f64 / f.1 as f64)
+            .collect();
         Self {
             tracks: covered.len(),
-            groups: covered.iter().map(|&r| groups[r]).collect::<BTreeSet<_>>().len(),
+            groups: covered
+                .iter()
+                .map(|&r| groups[r])
+                .collect::<BTreeSet<_>>()
+                .len(),
             accuracy: hits as f64 / covered.len().max(1) as f64,
             vote_accuracy: of_part(0),
             head_accuracy: of_part(1),
@@ -257,9 +314,12 @@ impl Quality {
 /// they differ by (McNemar 1947).
 fn simplest_within_error(rights: &[&[bool]]) -> usize {
     let count = |list: &[bool]| list.iter().filter(|right| **right).count();
-    let Some(best) = rights.iter().max_by_key(|list| count(list)) else { return 0 };
+    let Some(best) = rights.iter().max_by_key(|list| count(list)) else {
+        return 0;
+    };
     let is_near = |list: &&[bool]| {
-        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as f64;
+        let only =
+            |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as f64;
         let (more, less) = (only(best, list), only(list, best));
         more - less <= (more + less).sqrt()
     };
@@ -321,8 +381,10 @@ mod tests {
         assert_eq!(simplest_within_error(&[&vote, &near, &far]), 2);
         assert_eq!(simplest_within_error(&[&near, &vote]), 0);
         // as many more, but each is right where the other is wrong
-        let [a, b]: [Vec<bool>; 2] =
-            [(0..100).map(|i| i < 50).collect(), (0..100).map(|i| i >= 46).collect()];
+        let [a, b]: [Vec<bool>; 2] = [
+            (0..100).map(|i| i < 50).collect(),
+            (0..100).map(|i| i >= 46).collect(),
+        ];
         assert_eq!(simplest_within_error(&[&a, &b]), 0);
         assert_eq!(simplest_within_error(&[]), 0);
     }

@@ -43,12 +43,14 @@ pub fn grouped_folds(
         let cost = |fold: usize| -> f64 {
             mine.iter()
                 .map(|(&class, &n)| {
-                    ((counts[fold][class] + n).powi(2) - counts[fold][class].powi(2)) / total[class].powi(2)
+                    ((counts[fold][class] + n).powi(2) - counts[fold][class].powi(2))
+                        / total[class].powi(2)
                 })
                 .sum()
         };
-        let best =
-            (0..k).min_by(|&a, &b| cost(a).total_cmp(&cost(b)).then(sizes[a].cmp(&sizes[b]))).unwrap_or(0);
+        let best = (0..k)
+            .min_by(|&a, &b| cost(a).total_cmp(&cost(b)).then(sizes[a].cmp(&sizes[b])))
+            .unwrap_or(0);
         for (&class, &n) in &mine {
             counts[best][class] += n;
         }
@@ -86,7 +88,12 @@ pub fn deal_folds(
         let fold_of = grouped_folds(classes, n_classes, groups, k, seed);
         folds.extend((0..k).map(|number| {
             let (held, rest) = (0..groups.len()).partition(|&row| fold_of[row] == number);
-            Fold { repeat, number, rest, held }
+            Fold {
+                repeat,
+                number,
+                rest,
+                held,
+            }
         }));
     }
     folds.retain(|fold| !fold.rest.is_empty() && !fold.held.is_empty());
@@ -132,7 +139,11 @@ mod tests {
         let groups: Vec<usize> = (0..60).map(|i| i / 2).collect();
         let folds = grouped_folds(&classes, 3, &groups, 5, 1);
         for fold in 0..5 {
-            let count = |c: usize| (0..60).filter(|&i| folds[i] == fold && classes[i][0] == c).count();
+            let count = |c: usize| {
+                (0..60)
+                    .filter(|&i| folds[i] == fold && classes[i][0] == c)
+                    .count()
+            };
             assert_eq!([count(0), count(1), count(2)], [6, 4, 2]);
         }
     }

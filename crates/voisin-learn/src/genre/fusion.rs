@@ -27,7 +27,11 @@ pub struct Fusion {
 /// unless both name that genre first: two doubts do not make a certainty, two agreeing witnesses may.
 ///
 /// - `joined`, `head`, `vote`: probabilities of one track, `[classes]` each
-fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>, vote: ArrayView1<f32>) {
+fn no_surer_than_its_parts(
+    mut joined: ArrayViewMut1<f32>,
+    head: ArrayView1<f32>,
+    vote: ArrayView1<f32>,
+) {
     let best = argmax(joined.view());
     let most = head[best].max(vote[best]);
     if joined[best] <= most || (argmax(head) == best && argmax(vote) == best) {
@@ -35,16 +39,32 @@ fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>
     }
     // joined^power, scaled to sum 1: its largest value falls with the power, down to that of equal parts
     let top = f64::from(joined[best]);
-    let ratios: Vec<f64> = joined.iter().map(|&p| (f64::from(p) / top).max(1e-300).ln()).collect();
-    let largest = |power: f64| ratios.iter().map(|r| (power * r).exp()).sum::<f64>().recip();
+    let ratios: Vec<f64> = joined
+        .iter()
+        .map(|&p| (f64::from(p) / top).max(1e-300).ln())
+        .collect();
+    let largest = |power: f64| {
+        ratios
+            .iter()
+            .map(|r| (power * r).exp())
+            .sum::<f64>()
+            .recip()
+    };
     // not quite down to equal parts, so that the order stays
     let (mut low, mut high) = (0.01, 1.0);
     for _ in 0..40 {
         let power = f64::midpoint(low, high);
-        if largest(power) > f64::from(most) { high = power } else { low = power }
+        if largest(power) > f64::from(most) {
+            high = power
+        } else {
+            low = power
+        }
     }
     let scale = largest(low);
-    joined.iter_mut().zip(&ratios).for_each(|(p, r)| *p = ((low * r).exp() * scale) as f32);
+    joined
+        .iter_mut()
+        .zip(&ratios)
+        .for_each(|(p, r)| *p = ((low * r).exp() * scale) as f32);
 }
 
 /// A probability of which the share `strange` is that of the plain vote, whose logarithm is `wide`.
@@ -65,7 +85,11 @@ impl Fusion {
         targets: &Array2<f32>,
         rows: &[usize],
     ) -> Self {
-        let at = |scale: f64| Self { part, scale, novelty: novelty.clone() };
+        let at = |scale: f64| Self {
+            part,
+            scale,
+            novelty: novelty.clone(),
+        };
         let loss = |scale: f64| -> f64 {
             let fusion = at(scale);
             let likelihood = |&row: &usize| {
@@ -74,7 +98,13 @@ impl Fusion {
                     let p = with_wide(said[class], strange, voices.wide[[row, class]]);
                     f64::from(*t) * p.max(1e-12).ln()
                 };
-                targets.row(row).iter().enumerate().filter(|(_, t)| **t > 0.0).map(of).sum::<f64>()
+                targets
+                    .row(row)
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, t)| **t > 0.0)
+                    .map(of)
+                    .sum::<f64>()
             };
             -rows.iter().map(likelihood).sum::<f64>()
         };
@@ -102,7 +132,9 @@ impl Fusion {
     /// The joined probabilities of one row, and its novelty score.
     fn joined(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
         let (mut p, strange, score) = self.said(voices, row);
-        p.iter_mut().zip(voices.wide.row(row)).for_each(|(p, &wide)| *p = with_wide(*p, strange, wide));
+        p.iter_mut()
+            .zip(voices.wide.row(row))
+            .for_each(|(p, &wide)| *p = with_wide(*p, strange, wide));
         (p, score)
     }
 
@@ -134,7 +166,12 @@ mod tests {
         let strange = |i: usize| i >= n * 9 / 10;
         let head = Array2::from_shape_fn((n, 2), |(i, c)| log((i % 10 < 7) == (c == i % 2)));
         let wide = Array2::from_shape_fn((n, 2), |(i, c)| {
-            (if (c == i % 2) == strange(i) { 0.9f32 } else { 0.1 }).ln()
+            (if (c == i % 2) == strange(i) {
+                0.9f32
+            } else {
+                0.1
+            })
+            .ln()
         });
         let targets = Array2::from_shape_fn((n, 2), |(i, c)| if c == i % 2 { 1.0 } else { 0.0 });
         let voices = AnswerSources {
@@ -143,14 +180,20 @@ mod tests {
             vote: head.clone(),
             head,
             wide,
-            novelty: (0..n).map(|i| if strange(i) { [9.0; 2] } else { [-9.0; 2] }).collect(),
+            novelty: (0..n)
+                .map(|i| if strange(i) { [9.0; 2] } else { [-9.0; 2] })
+                .collect(),
             neighbours: vec![Vec::new(); n],
         };
         (voices, targets)
     }
 
     fn fitted(voices: &AnswerSources, targets: &Array2<f32>) -> Fusion {
-        let novelty = Novelty { mean: [0.0; 2], deviation: [1.0; 2], quantiles: vec![0.0; 101] };
+        let novelty = Novelty {
+            mean: [0.0; 2],
+            deviation: [1.0; 2],
+            quantiles: vec![0.0; 101],
+        };
         let rows: Vec<usize> = (0..targets.nrows()).collect();
         Fusion::fit(FusionPart::Fused, novelty, voices, targets, &rows)
     }
@@ -183,7 +226,9 @@ mod tests {
                 ndarray::arr1(&head).view(),
                 ndarray::arr1(&vote).view(),
             );
-            assert!((joined.sum() - 1.0).abs() < 1e-5 && joined[0] > joined[1] && joined[1] > joined[2]);
+            assert!(
+                (joined.sum() - 1.0).abs() < 1e-5 && joined[0] > joined[1] && joined[1] > joined[2]
+            );
             joined[0]
         };
         assert!((joined_of([0.3, 0.4, 0.3], [0.58, 0.22, 0.2]) - 0.58).abs() < 1e-4);

@@ -37,15 +37,30 @@ impl HeldOut {
         novelty: Array1<f32>,
         voters: Vec<Vec<Near>>,
     ) -> Self {
-        let answered = ids.iter().zip(&voters).enumerate().filter(|(_, (_, voters))| !voters.is_empty());
+        let answered = ids
+            .iter()
+            .zip(&voters)
+            .enumerate()
+            .filter(|(_, (_, voters))| !voters.is_empty());
         let row_of = answered.map(|(row, (id, _))| (*id, row)).collect();
-        Self { row_of, genres, fused, head, votes, novelty, voters, ids }
+        Self {
+            row_of,
+            genres,
+            fused,
+            head,
+            votes,
+            novelty,
+            voters,
+            ids,
+        }
     }
 
     /// Whether its parts fit together.
     pub(super) fn is_whole(&self) -> bool {
         let (n, k) = (self.ids.len(), self.genres.len());
-        [&self.fused, &self.head, &self.votes].iter().all(|p| p.dim() == (n, k))
+        [&self.fused, &self.head, &self.votes]
+            .iter()
+            .all(|p| p.dim() == (n, k))
             && (self.novelty.len(), self.voters.len()) == (n, n)
             && self.voters.iter().flatten().all(|near| near.row < n)
     }
@@ -66,13 +81,18 @@ impl HeldOut {
         reference: &HashMap<TrackId, usize>,
         (fused, score, voices): (&mut Array2<f32>, &mut f64, &mut AnswerSources),
     ) {
-        for (from, into) in
-            [(&self.fused, &mut *fused), (&self.head, &mut voices.head), (&self.votes, &mut voices.whole)]
-        {
+        for (from, into) in [
+            (&self.fused, &mut *fused),
+            (&self.head, &mut voices.head),
+            (&self.votes, &mut voices.whole),
+        ] {
             let mut into = into.row_mut(to);
             into.fill(0.0);
             for (genre, &p) in self.genres.iter().zip(from.row(row)) {
-                genres.binary_search(genre).into_iter().for_each(|at| into[at] = p);
+                genres
+                    .binary_search(genre)
+                    .into_iter()
+                    .for_each(|at| into[at] = p);
             }
         }
         let mut joined = fused.row_mut(to);
@@ -82,7 +102,12 @@ impl HeldOut {
             joined /= sum;
         }
         *score = f64::from(self.novelty[row]);
-        let near = |near: &Near| Some(Near { row: *reference.get(&self.ids[near.row])?, ..*near });
+        let near = |near: &Near| {
+            Some(Near {
+                row: *reference.get(&self.ids[near.row])?,
+                ..*near
+            })
+        };
         voices.neighbours[to] = self.voters[row].iter().filter_map(near).collect();
     }
 }

@@ -39,7 +39,13 @@ pub struct KinshipOptions {
 
 impl Default for KinshipOptions {
     fn default() -> Self {
-        Self { k: 20, resamples: 200, tracks: 5, seed: 1, max_tracks: 10_000 }
+        Self {
+            k: 20,
+            resamples: 200,
+            tracks: 5,
+            seed: 1,
+            max_tracks: 10_000,
+        }
     }
 }
 
@@ -159,7 +165,11 @@ impl Kinship {
         if n > 0 {
             walk(n + merges.len() - 1, n, &merges, &mut order);
         }
-        if order.is_empty() { (0..n).collect() } else { order }
+        if order.is_empty() {
+            (0..n).collect()
+        } else {
+            order
+        }
     }
 }
 
@@ -183,14 +193,24 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let unit = unit_rows(space.standardise(examples.x.view()));
     let tracks = measure_affinities(&examples, &unit, options.k);
     let all: Vec<usize> = (0..examples.len()).collect();
-    let members: Vec<Vec<usize>> =
-        (0..k).map(|g| all.iter().copied().filter(|&i| examples.classes[i].contains(&g)).collect()).collect();
+    let members: Vec<Vec<usize>> = (0..k)
+        .map(|g| {
+            all.iter()
+                .copied()
+                .filter(|&i| examples.classes[i].contains(&g))
+                .collect()
+        })
+        .collect();
     let sums = sums(&unit, &members);
     let centroids = unit_rows(sums.clone());
     let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
 
     // directed measures, then their symmetric means and scales
-    let mut raw = [Array2::<f64>::zeros((k, k)), Array2::zeros((k, k)), Array2::zeros((k, k))];
+    let mut raw = [
+        Array2::<f64>::zeros((k, k)),
+        Array2::zeros((k, k)),
+        Array2::zeros((k, k)),
+    ];
     for g in 0..k {
         let said = AffinitySums::new(&members[g], &examples, &tracks);
         let rows = measures(g, &said, |h| centroids.row(h));
@@ -201,8 +221,11 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let scales: Vec<f64> = raw
         .iter()
         .map(|m| {
-            let far = (0..k).flat_map(|a| (0..k).map(move |b| (a, b))).filter(|(a, b)| a != b);
-            far.map(|(a, b)| f64::midpoint(m[[a, b]], m[[b, a]])).fold(1e-9, f64::max)
+            let far = (0..k)
+                .flat_map(|a| (0..k).map(move |b| (a, b)))
+                .filter(|(a, b)| a != b);
+            far.map(|(a, b)| f64::midpoint(m[[a, b]], m[[b, a]]))
+                .fold(1e-9, f64::max)
         })
         .collect();
     let mut distance = vec![vec![0.0; k]; k];
@@ -242,7 +265,11 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
                     votes: 1.0 - raw[2][[g, h]],
                 })
                 .collect();
-            nearest.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.genre.cmp(&b.genre)));
+            nearest.sort_by(|a, b| {
+                a.distance
+                    .total_cmp(&b.distance)
+                    .then(a.genre.cmp(&b.genre))
+            });
             context.genre(g, &members[g], nearest, options.tracks)
         })
         .collect();
@@ -284,13 +311,22 @@ impl AffinitySums {
                 votes[h] += f64::from(share);
             }
         }
-        Self { tracks: rows.len(), near, votes }
+        Self {
+            tracks: rows.len(),
+            near,
+            votes,
+        }
     }
 
     fn add(&mut self, other: &Self) {
         self.tracks += other.tracks;
-        for (sums, more) in [(&mut self.near, &other.near), (&mut self.votes, &other.votes)] {
-            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        for (sums, more) in [
+            (&mut self.near, &other.near),
+            (&mut self.votes, &other.votes),
+        ] {
+            sums.iter_mut()
+                .zip(more)
+                .for_each(|(sum, more)| *sum += more);
         }
     }
 }
@@ -372,14 +408,23 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                 if may_vote && !is_shared() {
                     seen.voters.push((s, other));
                     if seen.voters.len() > 2 * k {
-                        seen.voters.select_nth_unstable_by(k, |a, b| b.0.total_cmp(&a.0));
+                        seen.voters
+                            .select_nth_unstable_by(k, |a, b| b.0.total_cmp(&a.0));
                         seen.voters.truncate(k);
-                        seen.floor = seen.voters.iter().map(|v| v.0).fold(f32::INFINITY, f32::min);
+                        seen.floor = seen
+                            .voters
+                            .iter()
+                            .map(|v| v.0)
+                            .fold(f32::INFINITY, f32::min);
                     }
                 }
             }
         },
-        |SeenOthers { nearest, mut voters, .. }| {
+        |SeenOthers {
+             nearest,
+             mut voters,
+             ..
+         }| {
             voters.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             voters.truncate(k);
             let (mut votes, mut divided) = (vec![0.0; genres], vec![0.0; genres]);
@@ -397,12 +442,19 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                 votes.iter_mut().for_each(|v| *v /= total);
             }
             let near = |l: &Vec<f32>| {
-                if l.is_empty() { 2.0 } else { 1.0 - l.iter().sum::<f32>() / l.len() as f32 }
+                if l.is_empty() {
+                    2.0
+                } else {
+                    1.0 - l.iter().sum::<f32>() / l.len() as f32
+                }
             };
             (nearest.iter().map(near).collect(), votes)
         },
     );
-    let mut tracks = TrackAffinities { near: Array2::zeros((n, genres)), votes: Array2::zeros((n, genres)) };
+    let mut tracks = TrackAffinities {
+        near: Array2::zeros((n, genres)),
+        votes: Array2::zeros((n, genres)),
+    };
     for (i, (near, votes)) in rows.into_iter().enumerate() {
         tracks.near.row_mut(i).assign(&Array1::from(near));
         tracks.votes.row_mut(i).assign(&Array1::from(votes));
@@ -436,8 +488,10 @@ impl KinshipContext<'_> {
             groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
-        let said: Vec<AffinitySums> =
-            groups.iter().map(|rows| AffinitySums::new(rows, self.examples, self.tracks)).collect();
+        let said: Vec<AffinitySums> = groups
+            .iter()
+            .map(|rows| AffinitySums::new(rows, self.examples, self.tracks))
+            .collect();
         let nothing = AffinitySums::new(&[], self.examples, self.tracks);
         let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
@@ -447,8 +501,13 @@ impl KinshipContext<'_> {
         let shared: Vec<(usize, Array1<f32>)> = (0..k)
             .filter(is_shared)
             .map(|h| {
-                let others =
-                    |sum: Array1<f32>, &r: &usize| if bears(r, h) { sum - self.unit.row(r) } else { sum };
+                let others = |sum: Array1<f32>, &r: &usize| {
+                    if bears(r, h) {
+                        sum - self.unit.row(r)
+                    } else {
+                        sum
+                    }
+                };
                 let nothing = || Array1::zeros(self.unit.ncols());
                 (
                     h,
@@ -472,15 +531,23 @@ impl KinshipContext<'_> {
                 .iter()
                 .map(|(h, others)| {
                     let mut sum = others.clone();
-                    drawn.iter().filter(|r| bears(**r, *h)).for_each(|&r| sum += &self.unit.row(r));
+                    drawn
+                        .iter()
+                        .filter(|r| bears(**r, *h))
+                        .for_each(|&r| sum += &self.unit.row(r));
                     (*h, unit_rows(sum.insert_axis(Axis(0))))
                 })
                 .collect();
-            let centre = |h: usize| centres.get(&h).map_or_else(|| self.centroids.row(h), |own| own.row(0));
+            let centre = |h: usize| {
+                centres
+                    .get(&h)
+                    .map_or_else(|| self.centroids.row(h), |own| own.row(0))
+            };
             let rows = measures(genre, &sums, centre);
             for h in (0..k).filter(|h| *h != genre) {
-                let distance =
-                    (0..3).map(|m| f64::midpoint(rows[m][h], raw[m][[h, genre]]) / scales[m]).sum::<f64>();
+                let distance = (0..3)
+                    .map(|m| f64::midpoint(rows[m][h], raw[m][[h, genre]]) / scales[m])
+                    .sum::<f64>();
                 draws[h].push(distance / 3.0);
             }
         }
@@ -488,7 +555,10 @@ impl KinshipContext<'_> {
             .iter_mut()
             .map(|d| {
                 d.sort_by(f64::total_cmp);
-                let at = |q: f64| d.get(((d.len().saturating_sub(1)) as f64 * q).round() as usize).copied();
+                let at = |q: f64| {
+                    d.get(((d.len().saturating_sub(1)) as f64 * q).round() as usize)
+                        .copied()
+                };
                 (at(0.025).unwrap_or(0.0), at(0.975).unwrap_or(0.0))
             })
             .collect()
@@ -505,7 +575,9 @@ impl KinshipContext<'_> {
             .filter_map(|&i| {
                 let other = (0..self.centroids.nrows())
                     .filter(|h| !self.examples.classes[i].contains(h))
-                    .min_by(|&a, &b| self.tracks.near[[i, a]].total_cmp(&self.tracks.near[[i, b]]))?;
+                    .min_by(|&a, &b| {
+                        self.tracks.near[[i, a]].total_cmp(&self.tracks.near[[i, b]])
+                    })?;
                 let margin = f64::from(self.tracks.near[[i, g]] - self.tracks.near[[i, other]]);
                 (margin > 0.0).then_some((margin, i, other))
             })
@@ -517,7 +589,11 @@ impl KinshipContext<'_> {
             within: self.nesting.wholes(&self.examples.genres[g]),
             cohesion,
             nearest,
-            typical: typical.iter().take(list).map(|&i| self.examples.ids[i]).collect(),
+            typical: typical
+                .iter()
+                .take(list)
+                .map(|&i| self.examples.ids[i])
+                .collect(),
             borderline: borderline
                 .iter()
                 .take(list)

@@ -41,8 +41,15 @@ impl LabelCount {
                 *of_genre.entry(genre).or_default() += 1;
             }
         }
-        let well_known = of_genre.values().filter(|&&tracks| tracks >= WELL_KNOWN).count();
-        Self { tracks, genres: of_genre.len(), well_known }
+        let well_known = of_genre
+            .values()
+            .filter(|&&tracks| tracks >= WELL_KNOWN)
+            .count();
+        Self {
+            tracks,
+            genres: of_genre.len(),
+            well_known,
+        }
     }
 
     /// Whether genres can be told apart by these labels.
@@ -66,8 +73,10 @@ impl std::fmt::Display for LabelCount {
         if self.tracks == 0 {
             return f.write_str("no labelled track");
         }
-        let (tracks, genres) =
-            (count(self.tracks as u64, "labelled track"), count(self.genres as u64, "genre"));
+        let (tracks, genres) = (
+            count(self.tracks as u64, "labelled track"),
+            count(self.genres as u64, "genre"),
+        );
         write!(f, "{tracks} of {genres}")
     }
 }
@@ -77,17 +86,29 @@ mod tests {
     use super::*;
 
     fn count_of(tracks: &[&[&str]]) -> LabelCount {
-        let labels: Vec<Vec<Genre>> =
-            tracks.iter().map(|names| names.iter().map(|name| Genre::plain(name)).collect()).collect();
+        let labels: Vec<Vec<Genre>> = tracks
+            .iter()
+            .map(|names| names.iter().map(|name| Genre::plain(name)).collect())
+            .collect();
         LabelCount::of(&labels)
     }
 
     #[test]
     fn labels_are_counted_by_track_and_by_genre() {
         let found = count_of(&[&["Jazz", "Bebop"], &[], &["jazz"], &["Rock"]]);
-        assert_eq!(found, LabelCount { tracks: 3, genres: 3, well_known: 0 });
+        assert_eq!(
+            found,
+            LabelCount {
+                tracks: 3,
+                genres: 3,
+                well_known: 0
+            }
+        );
         assert_eq!(found.to_string(), "3 labelled tracks of 3 genres");
-        assert_eq!(count_of(&[&["Jazz"], &[]]).to_string(), "1 labelled track of 1 genre");
+        assert_eq!(
+            count_of(&[&["Jazz"], &[]]).to_string(),
+            "1 labelled track of 1 genre"
+        );
         assert_eq!(count_of(&[&[]]).to_string(), "no labelled track");
     }
 
@@ -95,7 +116,10 @@ mod tests {
     fn four_tracks_of_two_genres_are_the_least() {
         assert!(!count_of(&[&["A"], &["A"], &["B"]]).is_enough());
         assert!(count_of(&[&["A"], &["A"], &["B"], &["B"]]).is_enough());
-        assert!(!count_of(&[&["A"][..]; 50]).is_enough(), "one genre is no choice");
+        assert!(
+            !count_of(&[&["A"][..]; 50]).is_enough(),
+            "one genre is no choice"
+        );
     }
 
     #[test]
@@ -106,6 +130,9 @@ mod tests {
         };
         assert!(many(8, 8).is_enough_to_write());
         assert!(!many(8, 7).is_enough_to_write());
-        assert!(!many(500, 1).is_enough_to_write(), "one genre outweighs the other");
+        assert!(
+            !many(500, 1).is_enough_to_write(),
+            "one genre outweighs the other"
+        );
     }
 }

@@ -44,7 +44,9 @@ pub use folds::{Fold, deal_folds, grouped_folds};
 pub use fusion::Fusion;
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
 pub use label_count::{LEAST_GENRES, LEAST_TRACKS, LabelCount, WELL_KNOWN};
-pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
+pub use model::{
+    FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality,
+};
 pub use name::Genre;
 pub use nearest::{Near, nearest};
 pub use nesting::Nesting;

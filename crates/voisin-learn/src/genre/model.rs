@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, Nesting, QueryVectors,
-    Settings, UnknownReason, Voter, Votes, WELL_KNOWN,
+    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, Nesting,
+    QueryVectors, Settings, UnknownReason, Voter, Votes, WELL_KNOWN,
     core::{AnswerSources, Core},
     held_out::HeldOut,
 };
@@ -27,7 +27,12 @@ pub struct FitOptions {
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { min_tracks: WELL_KNOWN, folds: 5, max_tracks: 20_000, seed: 1 }
+        Self {
+            min_tracks: WELL_KNOWN,
+            folds: 5,
+            max_tracks: 20_000,
+            seed: 1,
+        }
     }
 }
 
@@ -122,7 +127,13 @@ pub struct PredictOptions {
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { precision: None, novelty: 0.99, voters: 10, genres: 10, among: Vec::new() }
+        Self {
+            precision: None,
+            novelty: 0.99,
+            voters: 10,
+            genres: 10,
+            among: Vec::new(),
+        }
     }
 }
 
@@ -188,7 +199,11 @@ impl GenreModel {
             let n = (f64::from(step.coverage) * tracks).round().max(1.0);
             lower_bound(f64::from(step.precision), n) >= f64::from(precision)
         };
-        self.precision.iter().rev().find(|step| kept(step)).map_or(1.1, |step| step.threshold)
+        self.precision
+            .iter()
+            .rev()
+            .find(|step| kept(step))
+            .map_or(1.1, |step| step.threshold)
     }
 
     /// Answers for many tracks.
@@ -201,21 +216,36 @@ impl GenreModel {
         let mut voices = self.voices(queries);
         let (mut fused, mut scores) = self.fusion.apply(&voices);
         voices.head.mapv_inplace(f32::exp);
-        let held: Vec<Option<usize>> = (0..scores.len()).map(|q| self.held_row(queries, q)).collect();
-        let reference = self.ids.iter().enumerate().map(|(row, id)| (*id, row)).collect();
-        for (to, row) in held.iter().enumerate().filter_map(|(to, row)| Some((to, (*row)?))) {
+        let held: Vec<Option<usize>> = (0..scores.len())
+            .map(|q| self.held_row(queries, q))
+            .collect();
+        let reference = self
+            .ids
+            .iter()
+            .enumerate()
+            .map(|(row, id)| (*id, row))
+            .collect();
+        for (to, row) in held
+            .iter()
+            .enumerate()
+            .filter_map(|(to, row)| Some((to, (*row)?)))
+        {
             let answer = (&mut fused, &mut scores[to], &mut voices);
             self.held.answer(row, to, &self.genres, &reference, answer);
         }
         self.nesting.undivide(&mut voices.head);
         let mut unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
-        unlimited.iter_mut().chain([&mut fused]).for_each(|p| self.nesting.undivide(p));
+        unlimited
+            .iter_mut()
+            .chain([&mut fused])
+            .for_each(|p| self.nesting.undivide(p));
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
             .map(|i| {
-                let mut answer = self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
+                let mut answer =
+                    self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
                 answer.held_out = held[i].is_some();
                 match &unlimited {
                     Some(all) => self.limited(answer, all.row(i)),
@@ -226,14 +256,27 @@ impl GenreModel {
     }
 
     /// Leaves nothing to genres that are not asked for; rows add up to 1 again.
-    fn keep_among(&self, probabilities: &mut Array2<f32>, among: &[Genre]) -> Result<(), GenreError> {
+    fn keep_among(
+        &self,
+        probabilities: &mut Array2<f32>,
+        among: &[Genre],
+    ) -> Result<(), GenreError> {
         if among.is_empty() {
             return Ok(());
         }
         GenreError::check_among(among, self.genres.iter())?;
-        let asked: Vec<bool> = self.genres.iter().map(|genre| among.contains(genre)).collect();
+        let asked: Vec<bool> = self
+            .genres
+            .iter()
+            .map(|genre| among.contains(genre))
+            .collect();
         for mut row in probabilities.rows_mut() {
-            let sum: f32 = row.iter().zip(&asked).filter(|(_, asked)| **asked).map(|(p, _)| p).sum();
+            let sum: f32 = row
+                .iter()
+                .zip(&asked)
+                .filter(|(_, asked)| **asked)
+                .map(|(p, _)| p)
+                .sum();
             // Nothing at all for any of them: each is as likely as the other.
             let even = 1.0 / asked.iter().filter(|asked| **asked).count() as f32;
             for (p, &asked) in row.iter_mut().zip(&asked) {
@@ -253,18 +296,36 @@ impl GenreModel {
         let voices = self.voices(queries);
         let (mut fused, novelty) = self.fusion.apply(&voices);
         let mut head = voices.head.mapv(f32::exp);
-        [&mut fused, &mut head].into_iter().for_each(|p| self.nesting.undivide(p));
-        Ok(Probabilities { fused, head, vote: voices.whole, novelty })
+        [&mut fused, &mut head]
+            .into_iter()
+            .for_each(|p| self.nesting.undivide(p));
+        Ok(Probabilities {
+            fused,
+            head,
+            vote: voices.whole,
+            novelty,
+        })
     }
 
     fn voices(&self, queries: &QueryVectors) -> AnswerSources {
         self.core.voices(queries.vectors, |q, r| {
-            let same_track = queries.ids.get(q).copied().flatten().is_some_and(|id| id == self.ids[r]);
-            let same_group =
-                queries.exclude_groups.get(q).copied().flatten().is_some_and(|g| g == self.groups[r]);
+            let same_track = queries
+                .ids
+                .get(q)
+                .copied()
+                .flatten()
+                .is_some_and(|id| id == self.ids[r]);
+            let same_group = queries
+                .exclude_groups
+                .get(q)
+                .copied()
+                .flatten()
+                .is_some_and(|g| g == self.groups[r]);
             !same_track
                 && !same_group
-                && !queries.same_recording.is_some_and(|least| self.cosine(queries, q, r) >= least)
+                && !queries
+                    .same_recording
+                    .is_some_and(|least| self.cosine(queries, q, r) >= least)
         })
     }
 
@@ -282,7 +343,11 @@ impl GenreModel {
     fn cosine(&self, queries: &QueryVectors, q: usize, r: usize) -> f32 {
         let (query, row) = (queries.vectors.row(q), self.core.raw.row(r));
         let lengths = (query.dot(&query) * row.dot(&row)).sqrt();
-        if lengths > 0.0 { query.dot(&row) / lengths } else { 0.0 }
+        if lengths > 0.0 {
+            query.dot(&row) / lengths
+        } else {
+            0.0
+        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call, in the line above")]
@@ -308,10 +373,19 @@ impl GenreModel {
         } else {
             None
         };
-        let agreement = if self.core.settings.head_classes.binary_search(&best).is_err() {
+        let agreement = if self
+            .core
+            .settings
+            .head_classes
+            .binary_search(&best)
+            .is_err()
+        {
             Agreement::NoHead
         } else {
-            match (first(voices.head.row(i)) == best, first(voices.whole.row(i)) == best) {
+            match (
+                first(voices.head.row(i)) == best,
+                first(voices.whole.row(i)) == best,
+            ) {
                 (true, true) => Agreement::Both,
                 (true, false) => Agreement::HeadOnly,
                 (false, true) => Agreement::NeighboursOnly,
@@ -321,7 +395,10 @@ impl GenreModel {
         let temperature = self.core.settings.vote.temperature;
         let near = &voices.neighbours[i];
         let top = near.first().map_or(0.0, |n| n.similarity);
-        let weights: Vec<f32> = near.iter().map(|n| ((n.similarity - top) / temperature).exp()).collect();
+        let weights: Vec<f32> = near
+            .iter()
+            .map(|n| ((n.similarity - top) / temperature).exp())
+            .collect();
         let total: f32 = weights.iter().sum();
         let mut voters: Vec<Voter> = near
             .iter()
@@ -329,19 +406,33 @@ impl GenreModel {
             .take(options.voters)
             .map(|(n, w)| Voter {
                 track: self.ids[n.row],
-                genres: self.core.classes[n.row].iter().map(|&c| self.genres[c].clone()).collect(),
+                genres: self.core.classes[n.row]
+                    .iter()
+                    .map(|&c| self.genres[c].clone())
+                    .collect(),
                 similarity: self.cosine(queries, i, n.row),
                 weight: w / total,
             })
             .collect();
-        voters.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
-        let head =
-            if self.core.settings.head_classes.is_empty() { Vec::new() } else { list(voices.head.row(i)) };
+        voters.sort_by(|a, b| {
+            b.similarity
+                .total_cmp(&a.similarity)
+                .then(a.track.cmp(&b.track))
+        });
+        let head = if self.core.settings.head_classes.is_empty() {
+            Vec::new()
+        } else {
+            list(voices.head.row(i))
+        };
         let probabilities = self.ranked(fused.row(i), usize::MAX);
         let genres = self.nesting.together(&probabilities);
         GenrePrediction {
             words: self.nesting.words(&genres),
-            genres: if unknown.is_none() { genres } else { Vec::new() },
+            genres: if unknown.is_none() {
+                genres
+            } else {
+                Vec::new()
+            },
             genre: unknown.is_none().then(|| self.genres[best].clone()),
             best: self.genres[best].clone(),
             probability,
@@ -355,17 +446,28 @@ impl GenreModel {
             agreement,
             probabilities: list(fused.row(i)),
             head,
-            votes: Votes { shares: list(voices.whole.row(i)), voters, count: near.len() },
+            votes: Votes {
+                shares: list(voices.whole.row(i)),
+                voters,
+                count: near.len(),
+            },
         }
     }
 
     /// Says of an answer among some genres what it would be among all, and how sure it is seen from there.
-    fn limited(&self, mut answer: GenrePrediction, all: ndarray::ArrayView1<f32>) -> GenrePrediction {
+    fn limited(
+        &self,
+        mut answer: GenrePrediction,
+        all: ndarray::ArrayView1<f32>,
+    ) -> GenrePrediction {
         let best = self.order(all).first().copied().unwrap_or(0);
         if self.genres[best] != answer.best {
             let of = |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
             answer.confidence = Confidence::of(of(&answer.best));
-            answer.without_limit = Some(GenreShare { genre: self.genres[best].clone(), share: all[best] });
+            answer.without_limit = Some(GenreShare {
+                genre: self.genres[best].clone(),
+                share: all[best],
+            });
         }
         answer
     }
@@ -375,7 +477,10 @@ impl GenreModel {
         let priors = &self.core.priors;
         let mut order: Vec<usize> = (0..row.len()).filter(|&c| row[c] > 0.0).collect();
         order.sort_by(|&a, &b| {
-            row[b].total_cmp(&row[a]).then(priors[b].total_cmp(&priors[a])).then(a.cmp(&b))
+            row[b]
+                .total_cmp(&row[a])
+                .then(priors[b].total_cmp(&priors[a]))
+                .then(a.cmp(&b))
         });
         order
     }
@@ -385,7 +490,10 @@ impl GenreModel {
         self.order(row)
             .iter()
             .take(most)
-            .map(|&c| GenreShare { genre: self.genres[c].clone(), share: row[c] })
+            .map(|&c| GenreShare {
+                genre: self.genres[c].clone(),
+                share: row[c],
+            })
             .collect()
     }
 }

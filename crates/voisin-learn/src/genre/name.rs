@@ -19,13 +19,19 @@ pub struct Genre {
 impl Genre {
     /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`](super::Taxonomy::genre)).
     pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), key: key.into() }
+        Self {
+            name: name.into(),
+            key: key.into(),
+        }
     }
 
     /// A genre as spelt, without synonyms.
     pub fn plain(name: &str) -> Self {
         let name = clean(name);
-        Self { key: text::key(&name).into(), name: name.into() }
+        Self {
+            key: text::key(&name).into(),
+            name: name.into(),
+        }
     }
 
     /// The spelling to show.

@@ -18,7 +18,9 @@ pub struct Near {
 }
 
 fn nearer(a: &Near, b: &Near) -> Ordering {
-    b.similarity.total_cmp(&a.similarity).then(a.row.cmp(&b.row))
+    b.similarity
+        .total_cmp(&a.similarity)
+        .then(a.row.cmp(&b.row))
 }
 
 /// The `k` most similar reference rows of each query, nearest first, ties by row.
@@ -64,10 +66,14 @@ pub(super) fn with_products<K: Send, T: Send>(
     let isa = isa().unwrap_or(Isa::PORTABLE);
     let d = reference.ncols();
     let parts: Vec<ArrayView2<f32>> = reference.axis_chunks_iter(Axis(0), REFERENCES).collect();
-    let pack = |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
+    let pack =
+        |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
     let packed: Vec<Panels> = parts.par_iter().map(pack).collect();
-    let blocks: Vec<(usize, ArrayView2<f32>)> =
-        queries.axis_chunks_iter(Axis(0), QUERIES).enumerate().map(|(i, b)| (i * QUERIES, b)).collect();
+    let blocks: Vec<(usize, ArrayView2<f32>)> = queries
+        .axis_chunks_iter(Axis(0), QUERIES)
+        .enumerate()
+        .map(|(i, b)| (i * QUERIES, b))
+        .collect();
     blocks
         .into_par_iter()
         .flat_map_iter(|(first, block)| {
@@ -97,7 +103,11 @@ struct NearestRows {
 
 impl NearestRows {
     fn new(k: usize) -> Self {
-        Self { k, kept: Vec::with_capacity(2 * k + 1), floor: f32::NEG_INFINITY }
+        Self {
+            k,
+            kept: Vec::with_capacity(2 * k + 1),
+            floor: f32::NEG_INFINITY,
+        }
     }
 
     fn offer(&mut self, near: Near, allowed: impl Fn(usize) -> bool) {
@@ -106,7 +116,11 @@ impl NearestRows {
             if self.kept.len() > 2 * self.k {
                 self.kept.select_nth_unstable_by(self.k, nearer);
                 self.kept.truncate(self.k);
-                self.floor = self.kept.iter().map(|n| n.similarity).fold(f32::INFINITY, f32::min);
+                self.floor = self
+                    .kept
+                    .iter()
+                    .map(|n| n.similarity)
+                    .fold(f32::INFINITY, f32::min);
             }
         }
     }

@@ -37,7 +37,10 @@ impl Nesting {
         let classes: Vec<Vec<usize>> = labels
             .iter()
             .map(|own| {
-                let mut own: Vec<usize> = own.iter().filter_map(|g| genres.binary_search(g).ok()).collect();
+                let mut own: Vec<usize> = own
+                    .iter()
+                    .filter_map(|g| genres.binary_search(g).ok())
+                    .collect();
                 own.sort_unstable();
                 own.dedup();
                 own
@@ -63,14 +66,27 @@ impl Nesting {
         for (own, count) in sets {
             for (i, &a) in own.iter().enumerate() {
                 tracks[a] += count;
-                own[i + 1..].iter().for_each(|&b| *both.entry((a, b)).or_default() += count);
+                own[i + 1..]
+                    .iter()
+                    .for_each(|&b| *both.entry((a, b)).or_default() += count);
             }
         }
         let n = sets.values().sum::<usize>().max(1) as f64;
-        let mut sets: Vec<(Vec<usize>, f64)> =
-            sets.iter().map(|(own, &count)| (own.to_vec(), count as f64 / n)).collect();
-        sets.extend((0..genres.len()).filter(|&c| tracks[c] == 0).map(|c| (vec![c], 1.0 / n)));
-        Self { genres, tracks, both, sets }
+        let mut sets: Vec<(Vec<usize>, f64)> = sets
+            .iter()
+            .map(|(own, &count)| (own.to_vec(), count as f64 / n))
+            .collect();
+        sets.extend(
+            (0..genres.len())
+                .filter(|&c| tracks[c] == 0)
+                .map(|c| (vec![c], 1.0 / n)),
+        );
+        Self {
+            genres,
+            tracks,
+            both,
+            sets,
+        }
     }
 
     fn both(&self, a: usize, b: usize) -> usize {
@@ -79,17 +95,26 @@ impl Nesting {
 
     /// Whether all tracks of a genre, or nearly all, bear another one too, and not the reverse.
     fn is_within(&self, part: usize, whole: usize) -> bool {
-        let nearly_all = |of: usize| self.both(part, whole) as f64 >= NEARLY_ALL * self.tracks[of] as f64;
+        let nearly_all =
+            |of: usize| self.both(part, whole) as f64 >= NEARLY_ALL * self.tracks[of] as f64;
         part != whole && self.tracks[part] >= FEWEST && nearly_all(part) && !nearly_all(whole)
     }
 
     /// The genres that one lies within; of those within each other the narrowest.
     pub fn wholes(&self, genre: &Genre) -> Vec<Genre> {
-        let Ok(part) = self.genres.binary_search(genre) else { return Vec::new() };
-        let around: Vec<usize> =
-            (0..self.genres.len()).filter(|&whole| self.is_within(part, whole)).collect();
-        let narrowest = |whole: &&usize| !around.iter().any(|&other| self.is_within(other, **whole));
-        around.iter().filter(narrowest).map(|&whole| self.genres[whole].clone()).collect()
+        let Ok(part) = self.genres.binary_search(genre) else {
+            return Vec::new();
+        };
+        let around: Vec<usize> = (0..self.genres.len())
+            .filter(|&whole| self.is_within(part, whole))
+            .collect();
+        let narrowest =
+            |whole: &&usize| !around.iter().any(|&other| self.is_within(other, **whole));
+        around
+            .iter()
+            .filter(narrowest)
+            .map(|&whole| self.genres[whole].clone())
+            .collect()
     }
 
     /// The best genre and those that a track has along with it: on tracks that bear both, and likelier than not.
@@ -103,12 +128,20 @@ impl Nesting {
             _ => false,
         };
         let others = shares.iter().skip(1).filter(goes_along);
-        shares.first().into_iter().chain(others).take(MOST).map(|share| share.genre.clone()).collect()
+        shares
+            .first()
+            .into_iter()
+            .chain(others)
+            .take(MOST)
+            .map(|share| share.genre.clone())
+            .collect()
     }
 
     /// Genres of one track in words, such as "Jazz, and Bebop within it".
     pub fn words(&self, genres: &[Genre]) -> String {
-        let Some((best, others)) = genres.split_first() else { return String::new() };
+        let Some((best, others)) = genres.split_first() else {
+            return String::new();
+        };
         let place = |genre: &Genre| self.genres.binary_search(genre).ok();
         let is_inside = |genre: &&Genre| match (place(genre), place(best)) {
             (Some(part), Some(whole)) => self.is_within(part, whole),
@@ -116,7 +149,9 @@ impl Nesting {
         };
         let (inside, beside): (Vec<&Genre>, Vec<&Genre>) = others.iter().partition(is_inside);
         let mut words = best.to_string();
-        beside.iter().for_each(|genre| words += &format!(" and {genre}"));
+        beside
+            .iter()
+            .for_each(|genre| words += &format!(" and {genre}"));
         if !inside.is_empty() {
             let inside: Vec<&str> = inside.into_iter().map(Genre::name).collect();
             words += &format!(", and {} within it", inside.join(" and "));
@@ -134,12 +169,16 @@ impl Nesting {
             return;
         }
         for mut row in probabilities.outer_iter_mut() {
-            let mut sets: Vec<(&[usize], f64)> =
-                self.sets.iter().map(|(set, share)| (&set[..], *share)).collect();
+            let mut sets: Vec<(&[usize], f64)> = self
+                .sets
+                .iter()
+                .map(|(set, share)| (&set[..], *share))
+                .collect();
             for _ in 0..ROUNDS {
                 let mut explained = vec![1e-12; row.len()];
                 for (set, share) in &sets {
-                    set.iter().for_each(|&class| explained[class] += share / set.len() as f64);
+                    set.iter()
+                        .for_each(|&class| explained[class] += share / set.len() as f64);
                 }
                 let mut change = 0.0f64;
                 for (set, share) in &mut sets {
@@ -159,7 +198,10 @@ impl Nesting {
                 set.iter().for_each(|&class| whole[class] += share / total);
             }
             // what is no answer stays none
-            row.iter_mut().zip(whole).filter(|(p, _)| **p > 0.0).for_each(|(p, w)| *p = w.min(1.0) as f32);
+            row.iter_mut()
+                .zip(whole)
+                .filter(|(p, _)| **p > 0.0)
+                .for_each(|(p, w)| *p = w.min(1.0) as f32);
         }
     }
 }
@@ -169,8 +211,16 @@ mod tests {
     use super::*;
 
     fn labels(tracks: &[(usize, &[&str])]) -> Vec<Vec<Genre>> {
-        let of = |names: &[&str]| names.iter().map(|name| Genre::plain(name)).collect::<Vec<_>>();
-        tracks.iter().flat_map(|(n, names)| std::iter::repeat_n(of(names), *n)).collect()
+        let of = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| Genre::plain(name))
+                .collect::<Vec<_>>()
+        };
+        tracks
+            .iter()
+            .flat_map(|(n, names)| std::iter::repeat_n(of(names), *n))
+            .collect()
     }
 
     fn jazz() -> Nesting {
@@ -190,7 +240,11 @@ mod tests {
     fn labels_that_imply_each_other_are_nested() {
         let nesting = jazz();
         let wholes = |name: &str| -> Vec<String> {
-            nesting.wholes(&Genre::plain(name)).iter().map(ToString::to_string).collect()
+            nesting
+                .wholes(&Genre::plain(name))
+                .iter()
+                .map(ToString::to_string)
+                .collect()
         };
         assert_eq!(wholes("Bebop"), ["Jazz"]);
         assert_eq!(wholes("Hard Bop"), ["Bebop"], "the narrowest that holds it");
@@ -201,21 +255,35 @@ mod tests {
         let mut tracks = labels(&[(20, &["Jazz"]), (15, &["Jazz", "Bebop"]), (1, &["Bebop"])]);
         assert_eq!(Nesting::of(&tracks).wholes(&Genre::plain("bebop")).len(), 1);
         tracks.extend(labels(&[(3, &["Bebop"])]));
-        assert!(Nesting::of(&tracks).wholes(&Genre::plain("bebop")).is_empty());
+        assert!(
+            Nesting::of(&tracks)
+                .wholes(&Genre::plain("bebop"))
+                .is_empty()
+        );
     }
 
     #[test]
     fn answers_name_the_genres_that_tracks_have_together() {
         let nesting = jazz();
         let words = |shares: &[(&str, f32)]| {
-            let share = |&(name, share): &(&str, f32)| GenreShare { genre: Genre::plain(name), share };
+            let share = |&(name, share): &(&str, f32)| GenreShare {
+                genre: Genre::plain(name),
+                share,
+            };
             let shares: Vec<GenreShare> = shares.iter().map(share).collect();
             nesting.words(&nesting.together(&shares))
         };
-        assert_eq!(words(&[("Jazz", 1.0), ("Bebop", 0.8), ("Hard Bop", 0.2)]), "Jazz, and Bebop within it");
+        assert_eq!(
+            words(&[("Jazz", 1.0), ("Bebop", 0.8), ("Hard Bop", 0.2)]),
+            "Jazz, and Bebop within it"
+        );
         assert_eq!(words(&[("Rock", 0.9), ("Pop", 0.6)]), "Rock and Pop");
         assert_eq!(words(&[("Metal", 0.9), ("Heavy", 0.9)]), "Metal and Heavy");
-        assert_eq!(words(&[("Rock", 0.5), ("Jazz", 0.5)]), "Rock", "never on one track");
+        assert_eq!(
+            words(&[("Rock", 0.5), ("Jazz", 0.5)]),
+            "Rock",
+            "never on one track"
+        );
         assert_eq!(words(&[]), "");
     }
 

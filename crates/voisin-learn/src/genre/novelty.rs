@@ -30,10 +30,18 @@ impl Novelty {
     /// - `known`: distances of held-out tracks
     pub(super) fn fit(known: &[[f32; 2]]) -> Self {
         let n = known.len().max(1) as f64;
-        let mut novelty = Self { mean: [0.0; 2], deviation: [1.0; 2], quantiles: Vec::new() };
+        let mut novelty = Self {
+            mean: [0.0; 2],
+            deviation: [1.0; 2],
+            quantiles: Vec::new(),
+        };
         for j in 0..2 {
             let mean = known.iter().map(|d| f64::from(d[j])).sum::<f64>() / n;
-            let variance = known.iter().map(|d| (f64::from(d[j]) - mean).powi(2)).sum::<f64>() / n;
+            let variance = known
+                .iter()
+                .map(|d| (f64::from(d[j]) - mean).powi(2))
+                .sum::<f64>()
+                / n;
             novelty.mean[j] = mean;
             novelty.deviation[j] = variance.sqrt().max(1e-6);
         }
@@ -47,12 +55,18 @@ impl Novelty {
 
     /// Novelty of a pair of distances; 0 is an average held-out track, larger is stranger.
     pub(super) fn score(&self, distances: &[f32; 2]) -> f64 {
-        (0..2).map(|j| (f64::from(distances[j]) - self.mean[j]) / self.deviation[j]).sum::<f64>() / 2.0
+        (0..2)
+            .map(|j| (f64::from(distances[j]) - self.mean[j]) / self.deviation[j])
+            .sum::<f64>()
+            / 2.0
     }
 
     /// How much a track looks like one of an unknown genre, in [0, 1).
     pub(super) fn strangeness(&self, score: f64) -> f64 {
-        let middle = self.quantiles.get(99).map_or(f64::INFINITY, |most| most + BEYOND);
+        let middle = self
+            .quantiles
+            .get(99)
+            .map_or(f64::INFINITY, |most| most + BEYOND);
         1.0 / (1.0 + ((middle - score) / WIDTH).exp())
     }
 
@@ -66,7 +80,11 @@ impl Novelty {
             return 1.0;
         }
         let (low, high) = (self.quantiles[at - 1], self.quantiles[at]);
-        let part = if high > low { (score - low) / (high - low) } else { 0.0 };
+        let part = if high > low {
+            (score - low) / (high - low)
+        } else {
+            0.0
+        };
         (at as f64 - 1.0 + part) / (self.quantiles.len() - 1) as f64
     }
 }
@@ -108,7 +126,9 @@ impl NoveltyReference {
         let inside = |q: usize, r: usize| allowed(q, self.rows[r]);
         // 2 q·r - |r|² orders rows by Euclidean distance; |q|² is added back below
         let mut asking = Array2::ones((whitened.nrows(), whitened.ncols() + 1));
-        asking.slice_mut(ndarray::s![.., ..whitened.ncols()]).assign(&(whitened * 2.0));
+        asking
+            .slice_mut(ndarray::s![.., ..whitened.ncols()])
+            .assign(&(whitened * 2.0));
         let near = nearest(asking.view(), self.whitened.view(), NEAREST, inside);
         let unit = unit_rows(standard.clone());
         let wide = nearest(unit.view(), self.standard.view(), Self::NEIGHBOURS, inside);
@@ -119,13 +139,26 @@ impl NoveltyReference {
             .zip(whitened.outer_iter())
             .map(|((near, wide), row)| {
                 let square = row.dot(&row);
-                let distance = mean(near.iter().map(|n| (square - n.similarity).max(0.0).sqrt() / dimension));
-                [distance.unwrap_or(10.0), 1.0 - mean(wide.iter().map(|n| n.similarity)).unwrap_or(-1.0)]
+                let distance = mean(
+                    near.iter()
+                        .map(|n| (square - n.similarity).max(0.0).sqrt() / dimension),
+                );
+                [
+                    distance.unwrap_or(10.0),
+                    1.0 - mean(wide.iter().map(|n| n.similarity)).unwrap_or(-1.0),
+                ]
             })
             .collect();
         let neighbours = wide
             .into_iter()
-            .map(|list| list.iter().map(|n| Near { row: self.rows[n.row], ..*n }).collect())
+            .map(|list| {
+                list.iter()
+                    .map(|n| Near {
+                        row: self.rows[n.row],
+                        ..*n
+                    })
+                    .collect()
+            })
             .collect();
         (distances, neighbours)
     }
@@ -156,11 +189,15 @@ mod tests {
         let novelty = Novelty::fit(&known);
         let p = |i: usize| novelty.percentile(novelty.score(&known[i]));
         assert!((p(250) - 0.5).abs() < 0.02 && p(0) < 0.01 && p(499) > 0.98);
-        assert!((novelty.percentile(1e9) - 1.0).abs() < 1e-12 && novelty.percentile(-1e9).abs() < 1e-12);
+        assert!(
+            (novelty.percentile(1e9) - 1.0).abs() < 1e-12 && novelty.percentile(-1e9).abs() < 1e-12
+        );
         // strange is what lies beyond nearly all of them
         assert!(novelty.strangeness(novelty.score(&known[450])) < 0.1);
         assert!(novelty.strangeness(novelty.quantiles[99] + 0.4) < 0.5);
         assert!(novelty.strangeness(novelty.quantiles[99] + 1.5) > 0.9);
-        assert!(Novelty::fit(&[]).strangeness(1e6) == 0.0 && Novelty::fit(&[]).percentile(1e6) == 0.0);
+        assert!(
+            Novelty::fit(&[]).strangeness(1e6) == 0.0 && Novelty::fit(&[]).percentile(1e6) == 0.0
+        );
     }
 }

@@ -20,19 +20,23 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let threads = rayon::current_num_threads().min(items.len());
     let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
-    let pools: Vec<_> = (0..threads).filter(|_| threads > 1).filter_map(pool).collect();
+    let pools: Vec<_> = (0..threads)
+        .filter(|_| threads > 1)
+        .filter_map(pool)
+        .collect();
     if pools.is_empty() {
         return items.iter().map(f).collect();
     }
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<Result<R, E>>>> = Mutex::new((0..items.len()).map(|_| None).collect());
+    let done: Mutex<Vec<Option<Result<R, E>>>> =
+        Mutex::new((0..items.len()).map(|_| None).collect());
     std::thread::scope(|scope| {
         for pool in &pools {
             let (next, done, f) = (&next, &done, &f);
             scope.spawn(move || {
                 pool.install(|| {
-                    while let Some((at, item)) =
-                        Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
+                    while let Some((at, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                        .and_then(|at| Some((at, items.get(at)?)))
                     {
                         let result = f(item);
                         if let Ok(mut done) = done.lock() {
@@ -44,7 +48,11 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
         }
     });
     // every slot is filled: a panic in `f` has already been passed on by the scope
-    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect()
+    done.into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]
@@ -54,8 +62,14 @@ mod tests {
     #[test]
     fn order_and_the_first_error_are_kept() {
         let items: Vec<usize> = (0..100).collect();
-        assert_eq!(map(&items, |i| Ok::<_, ()>(i * 2)).unwrap(), (0..100).map(|i| i * 2).collect::<Vec<_>>());
-        assert_eq!(map(&items, |i| if i % 40 == 39 { Err(*i) } else { Ok(()) }), Err(39));
+        assert_eq!(
+            map(&items, |i| Ok::<_, ()>(i * 2)).unwrap(),
+            (0..100).map(|i| i * 2).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            map(&items, |i| if i % 40 == 39 { Err(*i) } else { Ok(()) }),
+            Err(39)
+        );
         let threads = map(&items, |_| Ok::<_, ()>(rayon::current_num_threads())).unwrap();
         assert!(threads.iter().all(|t| *t == 1) || rayon::current_num_threads() == 1);
     }

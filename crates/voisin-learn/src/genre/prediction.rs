@@ -52,7 +52,9 @@ impl GenrePrediction {
         self.novelty = 1.0 - familiar.share;
         let factor = familiar.certainty();
         self.probability *= factor;
-        self.probabilities.iter_mut().for_each(|genre| genre.share *= factor);
+        self.probabilities
+            .iter_mut()
+            .for_each(|genre| genre.share *= factor);
         self.confidence = self.confidence.min(Confidence::of(self.probability));
         let unsure = (self.probability < threshold).then_some(UnknownReason::Unsure);
         self.reject(familiar.unknown().or(self.unknown).or(unsure));
@@ -69,7 +71,9 @@ impl GenrePrediction {
     /// The genres it is nearest to: those with at least a tenth of the probability, three at most.
     pub fn kin(&self) -> Vec<&Genre> {
         let kin = self.probabilities.iter().enumerate().take(3);
-        kin.filter(|(i, g)| *i == 0 || g.share >= 0.1).map(|(_, g)| &g.genre).collect()
+        kin.filter(|(i, g)| *i == 0 || g.share >= 0.1)
+            .map(|(_, g)| &g.genre)
+            .collect()
     }
 
     /// The answer in words, with its probability.
@@ -87,14 +91,20 @@ impl GenrePrediction {
                 "{}, {} ({percent}); {}, which makes it surer than either alone",
                 self.words, self.confidence, self.agreement
             ),
-            (None, None) => format!("{}, {} ({percent}); {}", self.words, self.confidence, self.agreement),
+            (None, None) => format!(
+                "{}, {} ({percent}); {}",
+                self.words, self.confidence, self.agreement
+            ),
         }
     }
 
     /// Whether head and neighbours together are surer of the answer than each of them.
     fn is_surer_than_its_parts(&self) -> bool {
-        let in_head =
-            self.head.iter().find(|share| share.genre == self.best).map_or(0.0, |share| share.share);
+        let in_head = self
+            .head
+            .iter()
+            .find(|share| share.genre == self.best)
+            .map_or(0.0, |share| share.share);
         self.answers_by == FusionPart::Fused
             && self.agreement == Agreement::Both
             && self.probability > in_head.max(self.votes.share(&self.best)) + 0.005

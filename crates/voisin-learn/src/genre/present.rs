@@ -36,11 +36,18 @@ impl KinStyles {
 
     fn extend_from_tsv(&mut self, table: &str, path: &Path) -> Result<(), GenreError> {
         for (number, line) in table_lines(table) {
-            let styles: BTreeSet<String> =
-                line.split('\t').map(text::key).filter(|key| !key.is_empty()).collect();
+            let styles: BTreeSet<String> = line
+                .split('\t')
+                .map(text::key)
+                .filter(|key| !key.is_empty())
+                .collect();
             if styles.len() < 2 {
                 let (path, line) = (path.to_owned(), number);
-                return Err(GenreError::KinLine { path, line, styles: styles.len() });
+                return Err(GenreError::KinLine {
+                    path,
+                    line,
+                    styles: styles.len(),
+                });
             }
             self.0.push(styles);
         }
@@ -52,13 +59,18 @@ impl KinStyles {
         if label == guessed {
             return true;
         }
-        let words = label.name().split(|c: char| !c.is_alphanumeric()).map(text::key);
-        let keys: Vec<String> = words.chain([label.key().to_owned()]).filter(|key| !key.is_empty()).collect();
+        let words = label
+            .name()
+            .split(|c: char| !c.is_alphanumeric())
+            .map(text::key);
+        let keys: Vec<String> = words
+            .chain([label.key().to_owned()])
+            .filter(|key| !key.is_empty())
+            .collect();
         keys.iter().any(|key| key == guessed.key())
-            || self
-                .0
-                .iter()
-                .any(|family| family.contains(guessed.key()) && keys.iter().any(|key| family.contains(key)))
+            || self.0.iter().any(|family| {
+                family.contains(guessed.key()) && keys.iter().any(|key| family.contains(key))
+            })
     }
 }
 
@@ -88,14 +100,22 @@ impl PresentGenres {
         let is_often = |((label, _), count): &(&(&Genre, &Genre), &usize)| {
             **count as f64 >= SOUNDS_SO * heard.get(label).copied().unwrap_or(0) as f64
         };
-        let sounding = taken.iter().filter(is_often).map(|((_, guessed), _)| (*guessed).clone()).collect();
+        let sounding = taken
+            .iter()
+            .filter(is_often)
+            .map(|((_, guessed), _)| (*guessed).clone())
+            .collect();
         Self::known(labels.iter().flatten().cloned().collect(), sounding, kin)
     }
 
     /// - `labels`: genres that tracks are labelled with
     /// - `sounding`: genres that are there by sound
     pub fn known(labels: BTreeSet<Genre>, sounding: BTreeSet<Genre>, kin: KinStyles) -> Self {
-        Self { labels, sounding, kin }
+        Self {
+            labels,
+            sounding,
+            kin,
+        }
     }
 
     /// Genres that are there by sound.
@@ -106,16 +126,27 @@ impl PresentGenres {
     /// The genre that a track sounds like and that the labels lack, with its probability; `None` where they have it, or the
     /// guess is too unsure.
     pub fn lacking(&self, guess: &Guess) -> Option<GenreShare> {
-        let GuessShare { genre, probability, .. } = believed(guess)?;
-        let is_there =
-            self.sounding.contains(genre) || self.labels.iter().any(|label| self.kin.covers(label, genre));
-        (!is_there).then(|| GenreShare { genre: genre.clone(), share: *probability })
+        let GuessShare {
+            genre, probability, ..
+        } = believed(guess)?;
+        let is_there = self.sounding.contains(genre)
+            || self
+                .labels
+                .iter()
+                .any(|label| self.kin.covers(label, genre));
+        (!is_there).then(|| GenreShare {
+            genre: genre.clone(),
+            share: *probability,
+        })
     }
 }
 
 /// The likeliest genre of a guess, if it is likelier than not.
 fn believed(guess: &Guess) -> Option<&GuessShare> {
-    guess.shares.first().filter(|share| share.probability >= BELIEVED)
+    guess
+        .shares
+        .first()
+        .filter(|share| share.probability >= BELIEVED)
 }
 
 #[cfg(test)]
@@ -125,8 +156,16 @@ mod tests {
 
     fn guess(name: &str, probability: f32) -> Guess {
         let genre = Taxonomy::default().genre(name).unwrap();
-        let share = GuessShare { genre: genre.clone(), probability, basis: Basis::Labels };
-        Guess { genre: Some(genre), probability, shares: vec![share] }
+        let share = GuessShare {
+            genre: genre.clone(),
+            probability,
+            basis: Basis::Labels,
+        };
+        Guess {
+            genre: Some(genre),
+            probability,
+            shares: vec![share],
+        }
     }
 
     fn kin() -> KinStyles {
@@ -134,16 +173,24 @@ mod tests {
     }
 
     fn labels(names: &[&str]) -> Vec<Vec<Genre>> {
-        names.iter().map(|name| Taxonomy::default().parse(&[name])).collect()
+        names
+            .iter()
+            .map(|name| Taxonomy::default().parse(&[name]))
+            .collect()
     }
 
     #[test]
     fn a_genre_is_there_by_name_by_kin_or_by_sound() {
         let lacks = |names: &[&str], sounds: &str| {
             let present = PresentGenres::new(&labels(names), &[], kin());
-            present.lacking(&guess(sounds, 0.6)).map(|share| share.genre.to_string())
+            present
+                .lacking(&guess(sounds, 0.6))
+                .map(|share| share.genre.to_string())
         };
-        assert_eq!(lacks(&["Rock", "Classical"], "Reggae").as_deref(), Some("Reggae"));
+        assert_eq!(
+            lacks(&["Rock", "Classical"], "Reggae").as_deref(),
+            Some("Reggae")
+        );
         for (label, sounds) in [
             ("hip hop", "Hip-Hop"),
             ("Alternative Rock", "Blues"),
@@ -155,34 +202,59 @@ mod tests {
         ] {
             assert_eq!(lacks(&[label], sounds), None, "{label} has {sounds}");
         }
-        assert_eq!(lacks(&["Rocksteady"], "Rock").as_deref(), Some("Rock"), "no word of it");
+        assert_eq!(
+            lacks(&["Rocksteady"], "Rock").as_deref(),
+            Some("Rock"),
+            "no word of it"
+        );
         let present = PresentGenres::new(&labels(&["Rock"]), &[], kin());
         assert_eq!(present.lacking(&guess("Jazz", 0.49)), None, "too unsure");
-        assert_eq!(present.lacking(&guess("Jazz", 0.5)).map(|share| share.share), Some(0.5));
+        assert_eq!(
+            present
+                .lacking(&guess("Jazz", 0.5))
+                .map(|share| share.share),
+            Some(0.5)
+        );
 
         // Twenty tracks of a style that no table has: two that are taken for reggae are a tenth of them, one is not.
         let own = labels(&["Mbaqanga"; 20]);
         let heard = |reggae: usize| -> Vec<(usize, Guess)> {
-            (0..20).map(|row| (row, guess(if row < reggae { "Reggae" } else { "Folk" }, 0.7))).collect()
+            (0..20)
+                .map(|row| {
+                    (
+                        row,
+                        guess(if row < reggae { "Reggae" } else { "Folk" }, 0.7),
+                    )
+                })
+                .collect()
         };
-        let lacks = |reggae| PresentGenres::new(&own, &heard(reggae), kin()).lacking(&guess("Reggae", 0.9));
+        let lacks =
+            |reggae| PresentGenres::new(&own, &heard(reggae), kin()).lacking(&guess("Reggae", 0.9));
         assert!(lacks(1).is_some() && lacks(2).is_none());
         let unsure: Vec<(usize, Guess)> = (0..20).map(|row| (row, guess("Reggae", 0.4))).collect();
-        assert!(PresentGenres::new(&own, &unsure, kin()).lacking(&guess("Reggae", 0.9)).is_some());
+        assert!(
+            PresentGenres::new(&own, &unsure, kin())
+                .lacking(&guess("Reggae", 0.9))
+                .is_some()
+        );
     }
 
     #[test]
     fn a_users_families_are_added_and_bad_lines_are_named() {
         let path = Path::new("genre-kin.tsv");
         let mut own = kin();
-        own.extend_from_tsv("# mine\n\nMbaqanga\tReggae\n", path).unwrap();
+        own.extend_from_tsv("# mine\n\nMbaqanga\tReggae\n", path)
+            .unwrap();
         let with = PresentGenres::new(&labels(&["mbaqanga"]), &[], own);
         assert_eq!(with.lacking(&guess("Reggae", 0.9)), None);
         let without = PresentGenres::new(&labels(&["mbaqanga"]), &[], kin());
         assert!(without.lacking(&guess("Reggae", 0.9)).is_some());
         for bad in ["Reggae\tSka\nDub\n", "Reggae\tSka\n\0\t\t-\u{1}\n"] {
             let said = kin().extend_from_tsv(bad, path).unwrap_err().to_string();
-            assert!(said.contains("genre-kin.tsv, line 2: expected two styles or more"), "{said}");
+            assert!(
+                said.contains("genre-kin.tsv, line 2: expected two styles or more"),
+                "{said}"
+            );
         }
     }
 }

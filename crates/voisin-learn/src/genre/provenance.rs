@@ -38,7 +38,9 @@ pub struct Provenance {
 impl Provenance {
     /// - `ids`, `labels`: of all tracks, labelled or not
     pub fn new(fingerprint: &str, source: &str, ids: &[TrackId], labels: &[Vec<Genre>]) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
         Self {
             fingerprint: fingerprint.to_owned(),
             labels: source.to_owned(),
@@ -62,15 +64,25 @@ impl Provenance {
 }
 
 /// Labelled tracks with a digest of their genres, whatever their order.
-fn digests<'a>(ids: &'a [TrackId], labels: &'a [Vec<Genre>]) -> impl Iterator<Item = (TrackId, u64)> + 'a {
-    ids.iter().zip(labels).filter(|(_, genres)| !genres.is_empty()).map(|(&id, genres)| {
-        let mut keys: Vec<&str> = genres.iter().map(Genre::key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let hash = blake3::hash(keys.join("\0").as_bytes());
-        let first = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
-        (id, u64::from_le_bytes(first))
-    })
+fn digests<'a>(
+    ids: &'a [TrackId],
+    labels: &'a [Vec<Genre>],
+) -> impl Iterator<Item = (TrackId, u64)> + 'a {
+    ids.iter()
+        .zip(labels)
+        .filter(|(_, genres)| !genres.is_empty())
+        .map(|(&id, genres)| {
+            let mut keys: Vec<&str> = genres.iter().map(Genre::key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            let hash = blake3::hash(keys.join("\0").as_bytes());
+            let first = hash
+                .as_bytes()
+                .first_chunk::<8>()
+                .copied()
+                .unwrap_or_default();
+            (id, u64::from_le_bytes(first))
+        })
 }
 
 #[cfg(test)]
@@ -81,12 +93,17 @@ mod tests {
     fn changes_are_counted_over_then_and_now() {
         let ids: Vec<TrackId> = (0..10).map(TrackId).collect();
         let genres = |names: &[&str]| names.iter().map(|n| Genre::plain(n)).collect::<Vec<_>>();
-        let mut labels: Vec<Vec<Genre>> =
-            (0..10).map(|i| genres(if i < 8 { &["Rock", "Pop"] } else { &[] })).collect();
+        let mut labels: Vec<Vec<Genre>> = (0..10)
+            .map(|i| genres(if i < 8 { &["Rock", "Pop"] } else { &[] }))
+            .collect();
         let then = Provenance::new("abc", "tags", &ids, &labels);
         assert_eq!(then.changed_share(&ids, &labels), 0.0);
         labels[0] = genres(&["pop", "ROCK"]);
-        assert_eq!(then.changed_share(&ids, &labels), 0.0, "order and case are no change");
+        assert_eq!(
+            then.changed_share(&ids, &labels),
+            0.0,
+            "order and case are no change"
+        );
         labels[0] = genres(&["Pop"]);
         labels[1].clear();
         labels[8] = genres(&["Jazz"]);

@@ -24,7 +24,11 @@ pub enum Transform {
 impl Transform {
     /// The one for these vectors: the square root where nothing is below zero.
     pub fn of(vectors: ArrayView2<f32>) -> Self {
-        if vectors.iter().all(|v| *v >= 0.0) { Self::SquareRoot } else { Self::Identity }
+        if vectors.iter().all(|v| *v >= 0.0) {
+            Self::SquareRoot
+        } else {
+            Self::Identity
+        }
     }
 
     fn apply(self, v: f32) -> f32 {
@@ -50,10 +54,19 @@ impl Space {
     ///
     /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
     /// - `shrinkage`: 0 uses the covariance as measured, 1 does not whiten at all
-    pub fn fit(x: ArrayView2<f32>, targets: ArrayView2<f32>, transform: Transform, shrinkage: f32) -> Self {
+    pub fn fit(
+        x: ArrayView2<f32>,
+        targets: ArrayView2<f32>,
+        transform: Transform,
+        shrinkage: f32,
+    ) -> Self {
         let (n, d) = x.dim();
         let (standard, t) = Standardiser::fit(x.mapv(|v| transform.apply(v)).view());
-        let mut space = Self { transform, standard, whitener: None };
+        let mut space = Self {
+            transform,
+            standard,
+            whitener: None,
+        };
         if shrinkage >= 1.0 {
             return space;
         }
@@ -66,21 +79,27 @@ impl Space {
         let mut within = t.t().dot(&t) - means.t().dot(&means);
         within /= n as f32;
         let level = (within.diag().sum() / d as f32).max(1e-6);
-        let mut matrix: Vec<f64> = within.iter().map(|&v| f64::from(v * (1.0 - shrinkage))).collect();
+        let mut matrix: Vec<f64> = within
+            .iter()
+            .map(|&v| f64::from(v * (1.0 - shrinkage)))
+            .collect();
         for j in 0..d {
             matrix[j * d + j] += f64::from(shrinkage.max(1e-5) * level);
         }
         if cholesky(&mut matrix, d) {
             let inverse = invert_lower(&matrix, d);
             // whitened = standardised · L⁻ᵀ
-            space.whitener = Some(Array2::from_shape_fn((d, d), |(i, j)| inverse[j * d + i] as f32));
+            space.whitener = Some(Array2::from_shape_fn((d, d), |(i, j)| {
+                inverse[j * d + i] as f32
+            }));
         }
         space
     }
 
     /// Standardised rows, `[n, d]`, not whitened.
     pub fn standardise(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        self.standard.apply(x.mapv(|v| self.transform.apply(v)).view())
+        self.standard
+            .apply(x.mapv(|v| self.transform.apply(v)).view())
     }
 
     /// Whitened rows, `[n, d]`.
@@ -100,8 +119,10 @@ impl Space {
 /// `a · b` in row blocks over all threads.
 pub(super) fn product(a: ArrayView2<f32>, b: ArrayView2<f32>) -> Array2<f32> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
-    let blocks: Vec<_> =
-        out.axis_chunks_iter_mut(Axis(0), 512).zip(a.axis_chunks_iter(Axis(0), 512)).collect();
+    let blocks: Vec<_> = out
+        .axis_chunks_iter_mut(Axis(0), 512)
+        .zip(a.axis_chunks_iter(Axis(0), 512))
+        .collect();
     blocks.into_par_iter().for_each(|(mut out, a)| {
         ndarray::linalg::general_mat_mul(1.0, &a, &b, 0.0, &mut out);
     });
@@ -111,7 +132,11 @@ pub(super) fn product(a: ArrayView2<f32>, b: ArrayView2<f32>) -> Array2<f32> {
 /// Scales each row to length 1; rows of zeros stay.
 pub fn unit_rows(mut x: Array2<f32>) -> Array2<f32> {
     for mut row in x.outer_iter_mut() {
-        let norm = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+        let norm = row
+            .iter()
+            .map(|v| f64::from(*v) * f64::from(*v))
+            .sum::<f64>()
+            .sqrt();
         if norm > 1e-12 {
             row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
         }
@@ -197,7 +222,12 @@ mod tests {
                 assert!((v - expected).abs() < 0.06, "class {class}: {covariance}");
             }
         }
-        assert!(space.apply(x.view()).outer_iter().all(|r| (r.dot(&r) - 1.0).abs() < 1e-5));
+        assert!(
+            space
+                .apply(x.view())
+                .outer_iter()
+                .all(|r| (r.dot(&r) - 1.0).abs() < 1e-5)
+        );
     }
 
     #[test]
@@ -205,15 +235,22 @@ mod tests {
         let x = array![[1.0, 5.0], [1.0, 5.0], [2.0, 5.0]];
         let t = array![[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
         for shrinkage in [0.0, 0.3, 1.0] {
-            let y = Space::fit(x.view(), t.view(), Transform::SquareRoot, shrinkage).apply(x.view());
+            let y =
+                Space::fit(x.view(), t.view(), Transform::SquareRoot, shrinkage).apply(x.view());
             assert!(y.iter().all(|v| v.is_finite()));
         }
     }
 
     #[test]
     fn square_roots_are_for_what_is_never_negative() {
-        assert_eq!(Transform::of(array![[0.0, 0.9], [3.0, 1.0]].view()), Transform::SquareRoot);
-        assert_eq!(Transform::of(array![[-0.1, 0.9]].view()), Transform::Identity);
+        assert_eq!(
+            Transform::of(array![[0.0, 0.9], [3.0, 1.0]].view()),
+            Transform::SquareRoot
+        );
+        assert_eq!(
+            Transform::of(array![[-0.1, 0.9]].view()),
+            Transform::Identity
+        );
         assert!((Transform::SquareRoot.apply(-4.0) + 2.0).abs() < 1e-6);
     }
 
@@ -225,8 +262,8 @@ mod tests {
         let mut a = vec![0.0; n * n];
         for i in 0..n {
             for j in 0..n {
-                a[i * n + j] =
-                    (0..n).map(|k| b[i * n + k] * b[j * n + k]).sum::<f64>() + f64::from(u8::from(i == j));
+                a[i * n + j] = (0..n).map(|k| b[i * n + k] * b[j * n + k]).sum::<f64>()
+                    + f64::from(u8::from(i == j));
             }
         }
         let original = a.clone();

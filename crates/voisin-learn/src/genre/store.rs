@@ -7,8 +7,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FitOptions, Fusion, Genre, GenreError, GenreModel, Near, Nesting, PrecisionStep, Provenance, Quality,
-    Settings, Space, Transform, core::Core, data::Examples, held_out::HeldOut,
+    FitOptions, Fusion, Genre, GenreError, GenreModel, Near, Nesting, PrecisionStep, Provenance,
+    Quality, Settings, Space, Transform, core::Core, data::Examples, held_out::HeldOut,
 };
 use crate::{Logistic, Standardiser};
 use voisin_base::atomic_file;
@@ -51,7 +51,10 @@ struct StoredTraining {
 
 impl StoredTraining {
     fn genres(&self) -> Vec<Genre> {
-        self.genres.iter().map(|(name, key)| Genre::from_parts(name.as_str(), key.as_str())).collect()
+        self.genres
+            .iter()
+            .map(|(name, key)| Genre::from_parts(name.as_str(), key.as_str()))
+            .collect()
     }
 
     /// Whether it fits the vectors, `n` of them.
@@ -61,38 +64,71 @@ impl StoredTraining {
             && k > 1
             && self.genres().is_sorted()
             && [self.ids.len(), self.groups.len(), self.classes.len()] == [n; 3]
-            && self.classes.iter().all(|own| !own.is_empty() && own.iter().all(|c| *c < k))
+            && self
+                .classes
+                .iter()
+                .all(|own| !own.is_empty() && own.iter().all(|c| *c < k))
     }
 }
 
 impl GenreModel {
     /// Writes the model to `path`, whole or not at all (a temporary file in the same folder, then a rename).
     pub fn save(&self, path: &Path, provenance: &Provenance) -> Result<(), GenreError> {
-        let problem = |problem| GenreError::Model { path: path.to_owned(), problem };
+        let problem = |problem| GenreError::Model {
+            path: path.to_owned(),
+            problem,
+        };
         let file = self.to_bytes(provenance).map_err(problem)?;
-        atomic_file::write(path, file).map_err(|source| GenreError::Io { path: path.to_owned(), source })
+        atomic_file::write(path, file).map_err(|source| GenreError::Io {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// The file.
     pub(super) fn to_bytes(&self, provenance: &Provenance) -> Result<Vec<u8>, String> {
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         let raw = self.core.raw.as_standard_layout();
-        tensors.push(("raw".into(), raw.shape().to_vec(), raw.iter().copied().collect()));
+        tensors.push((
+            "raw".into(),
+            raw.shape().to_vec(),
+            raw.iter().copied().collect(),
+        ));
         push_space(&mut tensors, "space", &self.core.space);
         if let Some(head) = &self.core.head {
             push_standard(&mut tensors, "head", &head.standard);
             let weight = head.weight.iter().copied().collect();
             tensors.push(("head.weight".into(), head.weight.shape().to_vec(), weight));
-            tensors.push(("head.bias".into(), vec![head.bias.len()], head.bias.to_vec()));
+            tensors.push((
+                "head.bias".into(),
+                vec![head.bias.len()],
+                head.bias.to_vec(),
+            ));
         }
         let held = &self.held;
-        for (name, values) in [("fused", &held.fused), ("head", &held.head), ("votes", &held.votes)] {
+        for (name, values) in [
+            ("fused", &held.fused),
+            ("head", &held.head),
+            ("votes", &held.votes),
+        ] {
             let values = values.as_standard_layout();
-            tensors.push((format!("held.{name}"), values.shape().to_vec(), values.iter().copied().collect()));
+            tensors.push((
+                format!("held.{name}"),
+                values.shape().to_vec(),
+                values.iter().copied().collect(),
+            ));
         }
-        tensors.push(("held.novelty".into(), vec![held.novelty.len()], held.novelty.to_vec()));
+        tensors.push((
+            "held.novelty".into(),
+            vec![held.novelty.len()],
+            held.novelty.to_vec(),
+        ));
         let near = || held.voters.iter().flatten();
-        let counts: Vec<f32> = held.voters.iter().map(|voters| voters.len() as f32).collect();
+        let counts: Vec<f32> = held
+            .voters
+            .iter()
+            .map(|voters| voters.len() as f32)
+            .collect();
         for (name, values) in [
             ("voters", counts),
             ("voter", near().map(|near| near.row as f32).collect()),
@@ -103,13 +139,23 @@ impl GenreModel {
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
             .into_iter()
-            .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .map(|(name, shape, values)| {
+                (
+                    name,
+                    shape,
+                    values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                )
+            })
             .collect();
         let stored = Stored {
             version: VERSION,
             training: StoredTraining {
                 provenance: provenance.clone(),
-                genres: self.genres.iter().map(|g| (g.name().to_owned(), g.key().to_owned())).collect(),
+                genres: self
+                    .genres
+                    .iter()
+                    .map(|g| (g.name().to_owned(), g.key().to_owned()))
+                    .collect(),
                 ids: self.ids.clone(),
                 groups: self.groups.clone(),
                 classes: self.core.classes.clone(),
@@ -125,18 +171,30 @@ impl GenreModel {
         let json = serde_json::to_string(&stored).map_err(|e| e.to_string())?;
         let views = bytes
             .iter()
-            .map(|(name, shape, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data)?)))
+            .map(|(name, shape, data)| {
+                Ok((
+                    name.as_str(),
+                    TensorView::new(Dtype::F32, shape.clone(), data)?,
+                ))
+            })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
             .map_err(|e| e.to_string())?;
-        let parts = bytes.iter().map(|(name, _, data)| (name.as_str(), data.as_slice()));
+        let parts = bytes
+            .iter()
+            .map(|(name, _, data)| (name.as_str(), data.as_slice()));
         let seal = checksum(std::iter::once((KEY, json.as_bytes())).chain(parts));
         let header = HashMap::from([(KEY.to_owned(), json), (SEAL.to_owned(), seal)]);
         let mut file = safetensors::serialize(views, Some(header)).map_err(|e| e.to_string())?;
         // The words of the header come in any order; sorted, the same model is the same file.
-        let length = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) as usize;
+        let length = file
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes)) as usize;
         let words = file.get_mut(8..8 + length).unwrap_or_default();
         let sorted: serde_json::Value = serde_json::from_slice(words).map_err(|e| e.to_string())?;
-        words.iter_mut().zip(sorted.to_string().bytes()).for_each(|(to, byte)| *to = byte);
+        words
+            .iter_mut()
+            .zip(sorted.to_string().bytes())
+            .for_each(|(to, byte)| *to = byte);
         Ok(file)
     }
 
@@ -145,12 +203,20 @@ impl GenreModel {
     /// Refuses files of another layout, damaged ones, and those trained on another encoder's vectors than
     /// `fingerprint`. A file of an older voisin is fitted anew from the vectors and labels that it keeps.
     pub fn load(path: &Path, fingerprint: &str) -> Result<(Self, Provenance), GenreError> {
-        let bytes = std::fs::read(path).map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
-        Self::from_bytes(&bytes, fingerprint)
-            .map_err(|problem| GenreError::Model { path: path.to_owned(), problem })
+        let bytes = std::fs::read(path).map_err(|source| GenreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(&bytes, fingerprint).map_err(|problem| GenreError::Model {
+            path: path.to_owned(),
+            problem,
+        })
     }
 
-    pub(super) fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<(Self, Provenance), String> {
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        fingerprint: &str,
+    ) -> Result<(Self, Provenance), String> {
         let say = |e: &dyn std::fmt::Display| format!("damaged ({e})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| say(&e))?;
         let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
@@ -160,7 +226,9 @@ impl GenreModel {
             .and_then(|v| v.get("version")?.as_u64())
             .ok_or("damaged (its header has no version)")?;
         if !(u64::from(FIRST_VERSION)..=u64::from(VERSION)).contains(&version) {
-            return Err(format!("its layout is version {version}, this program reads version {VERSION}"));
+            return Err(format!(
+                "its layout is version {version}, this program reads version {VERSION}"
+            ));
         }
         let training: StoredTraining = serde_json::from_str(json).map_err(|e| say(&e))?;
         let provenance = training.provenance.clone();
@@ -174,22 +242,36 @@ impl GenreModel {
         let mut names = file.names();
         names.sort_unstable();
         let is_first = version == u64::from(FIRST_VERSION);
-        let mut all = if is_first { Vec::new() } else { vec![(KEY, json.as_bytes())] };
+        let mut all = if is_first {
+            Vec::new()
+        } else {
+            vec![(KEY, json.as_bytes())]
+        };
         for name in names {
             let tensor = file.tensor(name).map_err(|e| say(&e))?;
             all.push((name, tensor.data()));
         }
-        let seal = if is_first { Some(&training.checksum) } else { said(SEAL) };
+        let seal = if is_first {
+            Some(&training.checksum)
+        } else {
+            said(SEAL)
+        };
         if seal != Some(&checksum(all.into_iter())) {
             return Err("damaged (its numbers do not match their checksum)".into());
         }
         if version != u64::from(VERSION) {
             let model = Self::fitted_anew(&file, training);
-            return Ok((model.ok_or("damaged (its parts do not fit together)")??, provenance));
+            return Ok((
+                model.ok_or("damaged (its parts do not fit together)")??,
+                provenance,
+            ));
         }
         let stored: Stored = serde_json::from_str(json).map_err(|e| say(&e))?;
         let model = Self::assemble(&file, stored);
-        Ok((model.ok_or("damaged (its parts do not fit together)")?, provenance))
+        Ok((
+            model.ok_or("damaged (its parts do not fit together)")?,
+            provenance,
+        ))
     }
 
     /// Fits what a file of an older layout was trained on, as it was asked for then; `None` if anything does not fit.
@@ -198,7 +280,10 @@ impl GenreModel {
         if !training.fits(x.nrows()) {
             return None;
         }
-        let mut options = FitOptions { min_tracks: training.min_tracks, ..FitOptions::default() };
+        let mut options = FitOptions {
+            min_tracks: training.min_tracks,
+            ..FitOptions::default()
+        };
         if let Some(recipe) = training.provenance.recipe {
             (options.folds, options.seed) = (recipe.folds, recipe.seed);
         }
@@ -212,14 +297,19 @@ impl GenreModel {
         };
         Some(
             Self::fit_examples(examples, &options)
-                .map(|(model, _)| Self { refitted: true, ..model })
+                .map(|(model, _)| Self {
+                    refitted: true,
+                    ..model
+                })
                 .map_err(|e| e.to_string()),
         )
     }
 
     /// `None` if anything does not fit.
     fn assemble(file: &SafeTensors, stored: Stored) -> Option<Self> {
-        let Stored { training, settings, .. } = stored;
+        let Stored {
+            training, settings, ..
+        } = stored;
         let raw = matrix(file, "raw")?;
         let (n, d) = raw.dim();
         let genres = training.genres();
@@ -239,7 +329,11 @@ impl GenreModel {
             if weight.dim() != (classes, d) || bias.len() != classes {
                 return None;
             }
-            Some(Logistic { standard: standard(file, "head", d)?, weight, bias })
+            Some(Logistic {
+                standard: standard(file, "head", d)?,
+                weight,
+                bias,
+            })
         } else {
             None
         };
@@ -247,7 +341,11 @@ impl GenreModel {
         let held = HeldOut::new(
             training.ids.clone(),
             genres.clone(),
-            [matrix(file, "held.fused")?, matrix(file, "held.head")?, matrix(file, "held.votes")?],
+            [
+                matrix(file, "held.fused")?,
+                matrix(file, "held.head")?,
+                matrix(file, "held.votes")?,
+            ],
             vector(file, "held.novelty")?,
             held_voters(file)?,
         );
@@ -279,7 +377,10 @@ fn held_voters(file: &SafeTensors) -> Option<Vec<Vec<Near>>> {
     let all: Vec<Near> = rows
         .iter()
         .zip(&similarities)
-        .map(|(&row, &similarity)| Near { row: row as usize, similarity })
+        .map(|(&row, &similarity)| Near {
+            row: row as usize,
+            similarity,
+        })
         .collect();
     let mut left = &all[..];
     let mut voters = Vec::new();
@@ -291,9 +392,17 @@ fn held_voters(file: &SafeTensors) -> Option<Vec<Vec<Near>>> {
     (left.is_empty() && rows.len() == similarities.len()).then_some(voters)
 }
 
-fn push_standard(tensors: &mut Vec<(String, Vec<usize>, Vec<f32>)>, prefix: &str, standard: &Standardiser) {
+fn push_standard(
+    tensors: &mut Vec<(String, Vec<usize>, Vec<f32>)>,
+    prefix: &str,
+    standard: &Standardiser,
+) {
     for (name, values) in [("mean", &standard.mean), ("scale", &standard.scale)] {
-        tensors.push((format!("{prefix}.{name}"), vec![values.len()], values.to_vec()));
+        tensors.push((
+            format!("{prefix}.{name}"),
+            vec![values.len()],
+            values.to_vec(),
+        ));
     }
 }
 
@@ -323,14 +432,22 @@ fn values(file: &SafeTensors, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
     if tensor.dtype() != Dtype::F32 {
         return None;
     }
-    let values: Vec<f32> =
-        tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    values.iter().all(|v| v.is_finite()).then(|| (tensor.shape().to_vec(), values))
+    let values: Vec<f32> = tensor
+        .data()
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect();
+    values
+        .iter()
+        .all(|v| v.is_finite())
+        .then(|| (tensor.shape().to_vec(), values))
 }
 
 fn matrix(file: &SafeTensors, name: &str) -> Option<Array2<f32>> {
     let (shape, values) = values(file, name)?;
-    let [rows, columns] = shape[..] else { return None };
+    let [rows, columns] = shape[..] else {
+        return None;
+    };
     Array2::from_shape_vec((rows, columns), values).ok()
 }
 
@@ -352,5 +469,9 @@ fn space(file: &SafeTensors, prefix: &str, transform: Transform, d: usize) -> Op
         Err(_) => None,
     };
     let fits = whitener.as_ref().is_none_or(|w| w.dim() == (d, d));
-    fits.then_some(Space { transform, standard: standard(file, prefix, d)?, whitener })
+    fits.then_some(Space {
+        transform,
+        standard: standard(file, prefix, d)?,
+        whitener,
+    })
 }

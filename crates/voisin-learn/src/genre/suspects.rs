@@ -49,10 +49,17 @@ const HALVED: usize = 15_000;
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
 pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
     let labelled = set.labels.iter().filter(|own| !own.is_empty()).count();
-    let options = &FitOptions { folds: if labelled > HALVED { 2 } else { options.folds }, ..options.clone() };
+    let options = &FitOptions {
+        folds: if labelled > HALVED { 2 } else { options.folds },
+        ..options.clone()
+    };
     let first = OutOfFold::of(set, options)?;
     let found = judged(rank(&first, set.labels), set);
-    let doubtful: Vec<usize> = found.iter().filter(|s| s.confident).map(|s| s.row).collect();
+    let doubtful: Vec<usize> = found
+        .iter()
+        .filter(|s| s.confident)
+        .map(|s| s.row)
+        .collect();
     if doubtful.is_empty() {
         return Ok(found);
     }
@@ -66,18 +73,29 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         labels: &labels,
         groups: set.groups,
     };
-    let Ok((model, mut second)) = GenreModel::fit(&cleaned, options) else { return Ok(found) };
-    if second.genres.iter().map(Genre::key).ne(first.genres.iter().map(Genre::key)) {
+    let Ok((model, mut second)) = GenreModel::fit(&cleaned, options) else {
+        return Ok(found);
+    };
+    if second
+        .genres
+        .iter()
+        .map(Genre::key)
+        .ne(first.genres.iter().map(Genre::key))
+    {
         // a genre lost all its tracks: the rounds no longer speak of the same classes
         return Ok(found);
     }
     // the doubtful ones were not trained on; their groups do not vote
     let vectors = set.vectors.select(ndarray::Axis(0), &doubtful);
     let groups: Vec<Option<usize>> = doubtful.iter().map(|&r| Some(set.groups[r])).collect();
-    let asked =
-        model.probabilities(&QueryVectors { exclude_groups: &groups, ..QueryVectors::of(vectors.view()) })?;
+    let asked = model.probabilities(&QueryVectors {
+        exclude_groups: &groups,
+        ..QueryVectors::of(vectors.view())
+    })?;
     for (i, &row) in doubtful.iter().enumerate() {
-        let Some(at) = first.rows.iter().position(|r| *r == row) else { continue };
+        let Some(at) = first.rows.iter().position(|r| *r == row) else {
+            continue;
+        };
         second.rows.push(row);
         second.ids.push(first.ids[at]);
         second.classes.push(first.classes[at].clone());
@@ -105,7 +123,11 @@ fn judged(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspect> {
     for suspect in found.iter_mut().filter(|suspect| suspect.confident) {
         suspect.confident = set.labels[suspect.row].iter().any(|genre| {
             let groups = of_genre.get(genre).into_iter().flatten();
-            groups.filter(|(g, _)| **g != set.groups[suspect.row]).map(|(_, n)| n).sum::<usize>() >= OTHERS
+            groups
+                .filter(|(g, _)| **g != set.groups[suspect.row])
+                .map(|(_, n)| n)
+                .sum::<usize>()
+                >= OTHERS
         });
     }
     found
@@ -124,13 +146,18 @@ pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
             usual[class].1 += 1;
         }
     }
-    let usual: Vec<f32> = usual.iter().map(|(sum, n)| (sum / (*n).max(1) as f64) as f32).collect();
+    let usual: Vec<f32> = usual
+        .iter()
+        .map(|(sum, n)| (sum / (*n).max(1) as f64) as f32)
+        .collect();
     let mut all: Vec<Suspect> = Vec::with_capacity(oof.rows.len());
     for (i, classes) in oof.classes.iter().enumerate() {
         let p = oof.fused.row(i);
         let label_probability = classes.iter().map(|&c| p[c]).fold(0.0, f32::max);
         let others = (0..k).filter(|c| !classes.contains(c));
-        let Some(other) = others.max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a))) else { continue };
+        let Some(other) = others.max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a))) else {
+            continue;
+        };
         let confident = p[other] > label_probability && p[other] >= usual[other];
         let suggested = oof.genres[other].clone();
         let own: Vec<&str> = classes.iter().map(|&c| oof.genres[c].name()).collect();

@@ -18,8 +18,10 @@ const LARGEST_TABLE: u64 = 64 << 20;
 
 /// The text of a user's own table.
 pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
-    regular_file::read_text(path, LARGEST_TABLE)
-        .map_err(|source| GenreError::Io { path: path.to_owned(), source })
+    regular_file::read_text(path, LARGEST_TABLE).map_err(|source| GenreError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty ones.
@@ -59,7 +61,10 @@ impl Default for Taxonomy {
 impl Taxonomy {
     /// No synonyms at all: only case, accents, spaces and punctuation are folded.
     pub fn without_synonyms() -> Self {
-        Self { synonyms: Arc::default(), wholes: Arc::default() }
+        Self {
+            synonyms: Arc::default(),
+            wholes: Arc::default(),
+        }
     }
 
     /// Reads a synonym file's text: `spelling<TAB>genre` a line, `#` comments, `-` for "no genre".
@@ -89,13 +94,25 @@ impl Taxonomy {
                 });
             };
             if spelling.is_empty() || genre.is_empty() {
-                return Err(GenreError::SynonymLine { path: path.to_owned(), line: number, columns: 1 });
+                return Err(GenreError::SynonymLine {
+                    path: path.to_owned(),
+                    line: number,
+                    columns: 1,
+                });
             }
-            let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(text::key(genre)) };
+            let meaning = if genre == "-" {
+                Meaning::Nothing
+            } else {
+                Meaning::Genre(text::key(genre))
+            };
             let key = text::key(spelling);
             // Marks and control characters fold to nothing, which is the name of no genre.
             if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
-                return Err(GenreError::SynonymLine { path: path.to_owned(), line: number, columns: 1 });
+                return Err(GenreError::SynonymLine {
+                    path: path.to_owned(),
+                    line: number,
+                    columns: 1,
+                });
             }
             Arc::make_mut(&mut self.synonyms).insert(key, meaning);
         }
@@ -113,7 +130,8 @@ impl Taxonomy {
 
     fn extend_hierarchy(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
         for (number, line) in table_lines(text) {
-            let genres: Vec<Option<Genre>> = line.split('\t').map(|name| self.genre(name)).collect();
+            let genres: Vec<Option<Genre>> =
+                line.split('\t').map(|name| self.genre(name)).collect();
             let [Some(part), Some(whole)] = genres.as_slice() else {
                 let (path, line) = (path.to_owned(), number);
                 return Err(GenreError::HierarchyLine {
@@ -122,7 +140,10 @@ impl Taxonomy {
                     genres: genres.iter().flatten().count(),
                 });
             };
-            Arc::make_mut(&mut self.wholes).entry(part.key().to_owned()).or_default().push(whole.clone());
+            Arc::make_mut(&mut self.wholes)
+                .entry(part.key().to_owned())
+                .or_default()
+                .push(whole.clone());
         }
         Ok(())
     }
@@ -147,8 +168,13 @@ impl Taxonomy {
 
     /// The genres that someone asks for by name, one a name.
     pub fn named(&self, names: &[String]) -> Vec<Genre> {
-        let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-        names.map(|name| self.genre(name).unwrap_or_else(|| Genre::plain(name))).collect()
+        let names = names
+            .iter()
+            .map(|name| name.trim())
+            .filter(|name| !name.is_empty());
+        names
+            .map(|name| self.genre(name).unwrap_or_else(|| Genre::plain(name)))
+            .collect()
     }
 
     /// The genres that a tag's strings name, in order, each once, and behind them those that they lie within.
@@ -166,7 +192,10 @@ impl Taxonomy {
             }
         };
         for tag in tags {
-            for part in tag.as_ref().split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}']) {
+            for part in tag
+                .as_ref()
+                .split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}'])
+            {
                 let (numbers, text) = id3_references(part.trim());
                 if !text.is_empty() {
                     if self.synonyms.contains_key(&text::key(text)) {
@@ -186,7 +215,10 @@ impl Taxonomy {
         let mut at = 0;
         while let Some(part) = genres.get(at) {
             let wholes = self.wholes.get(part.key()).into_iter().flatten();
-            let new: Vec<Genre> = wholes.filter(|whole| !genres.contains(whole)).cloned().collect();
+            let new: Vec<Genre> = wholes
+                .filter(|whole| !genres.contains(whole))
+                .cloned()
+                .collect();
             genres.extend(new);
             at += 1;
         }
@@ -220,7 +252,9 @@ impl Spellings {
         self.counts
             .iter()
             .filter_map(|(key, names)| {
-                let (name, _) = names.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
+                let (name, _) = names
+                    .iter()
+                    .max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
                 Some(Genre::from_parts(name.as_str(), key.as_str()))
             })
             .collect()
@@ -235,7 +269,9 @@ fn id3_references(text: &str) -> (Vec<&'static str>, &str) {
         if inner.starts_with('(') {
             return (names, inner);
         }
-        let Some((reference, after)) = inner.split_once(')') else { break };
+        let Some((reference, after)) = inner.split_once(')') else {
+            break;
+        };
         match reference.trim() {
             "RX" => names.push("Remix"),
             "CR" => names.push("Cover"),
@@ -265,7 +301,11 @@ mod tests {
     use super::*;
 
     fn names(tags: &[&str]) -> Vec<String> {
-        Taxonomy::default().parse(tags).iter().map(|g| g.name().to_owned()).collect()
+        Taxonomy::default()
+            .parse(tags)
+            .iter()
+            .map(|g| g.name().to_owned())
+            .collect()
     }
 
     #[test]
@@ -283,9 +323,15 @@ mod tests {
         assert_eq!(names(&["((Odd) name"]), ["(Odd) name"]);
         assert_eq!(names(&["(Neo) Soul"]), ["(Neo) Soul"]);
         assert_eq!(names(&["80s", "192"]), ["80s", "192"]);
-        assert_eq!(names(&["255", "(255)", "(12)", "Unknown", " ", "n/a", ""]), Vec::<String>::new());
+        assert_eq!(
+            names(&["255", "(255)", "(12)", "Unknown", " ", "n/a", ""]),
+            Vec::<String>::new()
+        );
         assert_eq!(names(&["Singer/Songwriter"]), ["Singer/Songwriter"]);
-        assert_eq!(names(&["Folk, World, & Country"]), ["Folk, World, & Country"]);
+        assert_eq!(
+            names(&["Folk, World, & Country"]),
+            ["Folk, World, & Country"]
+        );
         assert_eq!(names(&["Pop, Rock", "rock", "ROCK"]), ["Pop", "Rock"]);
         assert_eq!(names(&["AC/17"]), ["AC", "Rock"]);
     }
@@ -301,23 +347,51 @@ mod tests {
         assert!(same("Ｒｏｃｋ", "rock"));
         assert!(!same("ロック", "ロツク") && !same("がが", "かか"));
         assert!(!same("Rock", "Punk") && !same("Rap", "Hip-Hop"));
-        assert_eq!(taxonomy.genre("  Hip   Hop ").map(|g| g.to_string()), Some("Hip Hop".into()));
-        assert_eq!(taxonomy.genre("!!!").map(|g| g.key().to_owned()), Some("!!!".into()));
+        assert_eq!(
+            taxonomy.genre("  Hip   Hop ").map(|g| g.to_string()),
+            Some("Hip Hop".into())
+        );
+        assert_eq!(
+            taxonomy.genre("!!!").map(|g| g.key().to_owned()),
+            Some("!!!".into())
+        );
     }
 
     #[test]
     fn parts_bear_what_they_lie_within() {
         let path = Path::new("genre-hierarchy.tsv");
         let mut taxonomy = Taxonomy::default();
-        taxonomy.extend_hierarchy("# mine\nBebop\tJazz\nHard Bop\tBebop\nJazz\tHard Bop\n", path).unwrap();
+        taxonomy
+            .extend_hierarchy(
+                "# mine\nBebop\tJazz\nHard Bop\tBebop\nJazz\tHard Bop\n",
+                path,
+            )
+            .unwrap();
         let named = |tag: &str| -> Vec<String> {
-            taxonomy.parse(&[tag]).iter().map(|genre| genre.name().to_owned()).collect()
+            taxonomy
+                .parse(&[tag])
+                .iter()
+                .map(|genre| genre.name().to_owned())
+                .collect()
         };
-        assert_eq!(named("hard-bop; Rock"), ["hard-bop", "Rock", "Bebop", "Jazz"]);
+        assert_eq!(
+            named("hard-bop; Rock"),
+            ["hard-bop", "Rock", "Bebop", "Jazz"]
+        );
         assert_eq!(named("Rock"), ["Rock"]);
-        for bad in ["Swing\tJazz\nBebop\n", "Swing\tJazz\nBebop\tJazz\tMusic\n", "Swing\tJazz\nBebop\t \n"] {
-            let error = Taxonomy::default().extend_hierarchy(bad, path).unwrap_err().to_string();
-            assert!(error.contains("genre-hierarchy.tsv, line 2: expected a genre, a tab"), "{error}");
+        for bad in [
+            "Swing\tJazz\nBebop\n",
+            "Swing\tJazz\nBebop\tJazz\tMusic\n",
+            "Swing\tJazz\nBebop\t \n",
+        ] {
+            let error = Taxonomy::default()
+                .extend_hierarchy(bad, path)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("genre-hierarchy.tsv, line 2: expected a genre, a tab"),
+                "{error}"
+            );
         }
     }
 
@@ -325,23 +399,44 @@ mod tests {
     fn the_commonest_spelling_is_shown() {
         let genres = ["Hip-Hop", "hip hop", "Hip-Hop", "Rock"].map(Genre::plain);
         let chosen = Spellings::count(&genres).genres();
-        assert_eq!(chosen.iter().map(Genre::name).collect::<Vec<_>>(), ["Hip-Hop", "Rock"]);
+        assert_eq!(
+            chosen.iter().map(Genre::name).collect::<Vec<_>>(),
+            ["Hip-Hop", "Rock"]
+        );
     }
 
     #[test]
     fn a_users_file_wins_and_bad_lines_are_named() {
         let mut taxonomy = Taxonomy::default();
-        taxonomy.extend_from_tsv("Rap\tHip-Hop\nOther\tOther\n", Path::new("mine.tsv")).unwrap();
+        taxonomy
+            .extend_from_tsv("Rap\tHip-Hop\nOther\tOther\n", Path::new("mine.tsv"))
+            .unwrap();
         assert_eq!(taxonomy.genre("rap"), taxonomy.genre("Hip-Hop"));
-        assert_eq!(taxonomy.genre("other").map(|g| g.to_string()), Some("other".into()));
+        assert_eq!(
+            taxonomy.genre("other").map(|g| g.to_string()),
+            Some("other".into())
+        );
         // Found by fuzzing: a genre of nothing but control characters would have no name at all.
         for nameless in ["noise\t\0\0\n", "\0\tNoise\n"] {
-            assert!(taxonomy.extend_from_tsv(nameless, Path::new("mine.tsv")).is_err(), "{nameless:?}");
+            assert!(
+                taxonomy
+                    .extend_from_tsv(nameless, Path::new("mine.tsv"))
+                    .is_err(),
+                "{nameless:?}"
+            );
         }
-        let error = taxonomy.extend_from_tsv("\nRock Punk\n", Path::new("mine.tsv")).unwrap_err().to_string();
-        assert!(error.contains("mine.tsv") && error.contains("line 2"), "{error}");
+        let error = taxonomy
+            .extend_from_tsv("\nRock Punk\n", Path::new("mine.tsv"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("mine.tsv") && error.contains("line 2"),
+            "{error}"
+        );
         // a circle of synonyms ends
-        taxonomy.extend_from_tsv("a\tb\nb\ta\n", Path::new("mine.tsv")).unwrap();
+        taxonomy
+            .extend_from_tsv("a\tb\nb\ta\n", Path::new("mine.tsv"))
+            .unwrap();
         assert!(taxonomy.genre("a").is_some());
     }
 

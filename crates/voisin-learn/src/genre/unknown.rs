@@ -29,9 +29,13 @@ impl UnknownReason {
                 format!("unknown: it hardly changes, as a tone or noise; nearest to {kin_list}")
             }
             (_, Some(genre)) => {
-                format!("unknown: sounds like {genre}, which your labels lack; nearest of yours: {kin_list}")
+                format!(
+                    "unknown: sounds like {genre}, which your labels lack; nearest of yours: {kin_list}"
+                )
             }
-            (Self::Unsure, None) => format!("unknown: too unsure to say; perhaps {}", kin.join(" or ")),
+            (Self::Unsure, None) => {
+                format!("unknown: too unsure to say; perhaps {}", kin.join(" or "))
+            }
             (Self::Novel | Self::Lacking, None) => {
                 format!("unknown: unlike anything labelled here; nearest to {kin_list}")
             }

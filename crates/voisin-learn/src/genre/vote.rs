@@ -48,7 +48,11 @@ pub struct VoteOptions {
 
 impl Default for VoteOptions {
     fn default() -> Self {
-        Self { k: 20, temperature: 0.1, prior_correction: 0.5 }
+        Self {
+            k: 20,
+            temperature: 0.1,
+            prior_correction: 0.5,
+        }
     }
 }
 
@@ -56,7 +60,11 @@ impl VoteOptions {
     /// Refuses settings that have no meaning.
     pub fn check(&self) -> Result<(), GenreError> {
         if self.k == 0 {
-            return Err(GenreError::Setting { name: "k", value: 0.0, expected: "1 or more" });
+            return Err(GenreError::Setting {
+                name: "k",
+                value: 0.0,
+                expected: "1 or more",
+            });
         }
         if self.temperature.is_nan() || self.temperature <= 0.0 {
             return Err(GenreError::Setting {
@@ -90,7 +98,9 @@ impl Priors {
     }
 
     /// The same of sets of genres, each with the number of tracks that bear just these.
-    pub fn of_sets<'a>(sets: impl IntoIterator<Item = (impl IntoIterator<Item = &'a Genre>, usize)>) -> Self {
+    pub fn of_sets<'a>(
+        sets: impl IntoIterator<Item = (impl IntoIterator<Item = &'a Genre>, usize)>,
+    ) -> Self {
         let mut priors = Self::default();
         for (genres, count) in sets {
             let mut is_labelled = false;
@@ -110,7 +120,10 @@ impl Priors {
 
     /// What a vote for these genres counts more, as its commonest is the rarer.
     fn correction(&self, genres: &[Genre], power: f32) -> f64 {
-        let largest = genres.iter().map(|genre| self.share(genre)).fold(0.0, f64::max);
+        let largest = genres
+            .iter()
+            .map(|genre| self.share(genre))
+            .fold(0.0, f64::max);
         correction(largest, self.total, power)
     }
 
@@ -127,7 +140,10 @@ impl Priors {
 
 /// - `share`, `tracks`: of a genre in a collection of so many tracks
 fn correction(share: f64, tracks: f64, power: f32) -> f64 {
-    share.max(LEAST_TRACKS as f64 / tracks).min(1.0).powf(-f64::from(power))
+    share
+        .max(LEAST_TRACKS as f64 / tracks)
+        .min(1.0)
+        .powf(-f64::from(power))
 }
 
 /// A genre and its part of a whole; tracks of several genres count in each.
@@ -172,7 +188,10 @@ impl Votes {
 
     /// The share of one genre, 0 if it got no vote.
     pub fn share(&self, genre: &Genre) -> f32 {
-        self.shares.iter().find(|s| s.genre == *genre).map_or(0.0, |s| s.share)
+        self.shares
+            .iter()
+            .find(|s| s.genre == *genre)
+            .map_or(0.0, |s| s.share)
     }
 }
 
@@ -188,11 +207,19 @@ pub fn vote(
     options: &VoteOptions,
 ) -> Result<Votes, GenreError> {
     options.check()?;
-    let mut order: Vec<&LabelledNeighbor> =
-        neighbours.iter().filter(|n| !n.genres.is_empty() && n.similarity.is_finite()).collect();
-    order.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+    let mut order: Vec<&LabelledNeighbor> = neighbours
+        .iter()
+        .filter(|n| !n.genres.is_empty() && n.similarity.is_finite())
+        .collect();
+    order.sort_by(|a, b| {
+        b.similarity
+            .total_cmp(&a.similarity)
+            .then(a.track.cmp(&b.track))
+    });
     order.truncate(options.k);
-    let Some(best) = order.first().map(|n| f64::from(n.similarity)) else { return Ok(Votes::default()) };
+    let Some(best) = order.first().map(|n| f64::from(n.similarity)) else {
+        return Ok(Votes::default());
+    };
 
     let weights: Vec<f64> = order
         .iter()
@@ -225,7 +252,10 @@ pub fn vote(
         .collect();
     shares.sort_by(|a, b| {
         let commoner = || priors.share(&b.genre).total_cmp(&priors.share(&a.genre));
-        b.share.total_cmp(&a.share).then_with(commoner).then_with(|| a.genre.cmp(&b.genre))
+        b.share
+            .total_cmp(&a.share)
+            .then_with(commoner)
+            .then_with(|| a.genre.cmp(&b.genre))
     });
     let voters = order
         .iter()
@@ -237,7 +267,11 @@ pub fn vote(
             weight: (w / total) as f32,
         })
         .collect();
-    Ok(Votes { shares, count: order.len(), voters })
+    Ok(Votes {
+        shares,
+        count: order.len(),
+        voters,
+    })
 }
 
 /// What a voter of several classes gives to each of them.
@@ -263,7 +297,10 @@ pub(super) fn vote_shares(
     vote: &VoteSettings,
     part: VotePart,
 ) -> Array2<f32> {
-    let correction: Vec<f32> = priors.iter().map(|p| p.powf(-vote.prior_correction)).collect();
+    let correction: Vec<f32> = priors
+        .iter()
+        .map(|p| p.powf(-vote.prior_correction))
+        .collect();
     let mut shares = Array2::zeros((neighbours.len(), priors.len()));
     for (mut out, list) in shares.outer_iter_mut().zip(neighbours) {
         let Some(best) = list.first().map(|n| n.similarity) else {
@@ -275,8 +312,11 @@ pub(super) fn vote_shares(
         for near in list.iter().take(vote.k) {
             let weight = ((near.similarity - best) / vote.temperature).exp();
             let of_row = &classes[near.row];
-            let corrected =
-                weight * of_row.iter().map(|&class| correction[class]).fold(f32::INFINITY, f32::min);
+            let corrected = weight
+                * of_row
+                    .iter()
+                    .map(|&class| correction[class])
+                    .fold(f32::INFINITY, f32::min);
             for &class in of_row {
                 out[class] += corrected / of_row.len() as f32;
                 whole[class] += corrected;
@@ -313,9 +353,16 @@ mod tests {
 
     #[test]
     fn weights_and_shares_are_as_defined() {
-        let neighbours =
-            [neighbour(1, 0.9, &["Rock"]), neighbour(2, 0.8, &["Pop", "Rock"]), neighbour(3, 0.7, &[])];
-        let options = VoteOptions { k: 5, temperature: 0.1, prior_correction: 0.0 };
+        let neighbours = [
+            neighbour(1, 0.9, &["Rock"]),
+            neighbour(2, 0.8, &["Pop", "Rock"]),
+            neighbour(3, 0.7, &[]),
+        ];
+        let options = VoteOptions {
+            k: 5,
+            temperature: 0.1,
+            prior_correction: 0.0,
+        };
         let votes = vote(&neighbours, &Priors::default(), &options).unwrap();
         // weights 1 and 1/e; both voters are rock, the second is pop as well
         let e = std::f32::consts::E;
@@ -328,13 +375,17 @@ mod tests {
 
     #[test]
     fn one_track_proves_no_genre_and_ten_do() {
-        let labels: Vec<Vec<Genre>> =
-            (0..10).map(|i| vec![Genre::plain(if i == 0 { "Blues" } else { "Rock" })]).collect();
+        let labels: Vec<Vec<Genre>> = (0..10)
+            .map(|i| vec![Genre::plain(if i == 0 { "Blues" } else { "Rock" })])
+            .collect();
         let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
         let share = |similarities: [f32; 10], name: &str| {
-            let voters: Vec<LabelledNeighbor> =
-                (0..10).map(|i| neighbour(i as i64, similarities[i], &[labels[i][0].name()])).collect();
-            vote(&voters, &priors, &VoteOptions::default()).unwrap().share(&Genre::plain(name))
+            let voters: Vec<LabelledNeighbor> = (0..10)
+                .map(|i| neighbour(i as i64, similarities[i], &[labels[i][0].name()]))
+                .collect();
+            vote(&voters, &priors, &VoteOptions::default())
+                .unwrap()
+                .share(&Genre::plain(name))
         };
         // The only track of a genre is much nearer than all others: six of ten such answers are right on labelled music
         // where the genre is as rare as its labels.
@@ -343,7 +394,10 @@ mod tests {
         let (lift, rock) = (0.4f64.powf(-0.5), 0.9f64.powf(-0.5));
         let others = 9.0 * (-6.0f64).exp() * rock;
         let expected = 1.1 * lift / (1.1 * lift + others + 0.9 * rock);
-        assert!((f64::from(share(lone, "Blues")) - expected).abs() < 1e-6, "{expected}");
+        assert!(
+            (f64::from(share(lone, "Blues")) - expected).abs() < 1e-6,
+            "{expected}"
+        );
         assert!((0.5..0.7).contains(&expected), "{expected}");
         let near = [0.2, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8];
         assert!(share(near, "Rock") > 0.95, "{}", share(near, "Rock"));
@@ -351,14 +405,27 @@ mod tests {
 
     #[test]
     fn a_large_genre_does_not_win_by_numbers() {
-        let neighbours =
-            [neighbour(1, 0.9, &["Big"]), neighbour(2, 0.9, &["Big"]), neighbour(3, 0.9, &["Small"])];
-        let labels: Vec<Vec<Genre>> =
-            (0..40).map(|i| vec![Genre::plain(if i < 36 { "Big" } else { "Small" })]).collect();
+        let neighbours = [
+            neighbour(1, 0.9, &["Big"]),
+            neighbour(2, 0.9, &["Big"]),
+            neighbour(3, 0.9, &["Small"]),
+        ];
+        let labels: Vec<Vec<Genre>> = (0..40)
+            .map(|i| vec![Genre::plain(if i < 36 { "Big" } else { "Small" })])
+            .collect();
         let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
         let vote_with = |prior_correction| {
-            let options = VoteOptions { prior_correction, ..VoteOptions::default() };
-            vote(&neighbours, &priors, &options).unwrap().winner().unwrap().genre.name().to_owned()
+            let options = VoteOptions {
+                prior_correction,
+                ..VoteOptions::default()
+            };
+            vote(&neighbours, &priors, &options)
+                .unwrap()
+                .winner()
+                .unwrap()
+                .genre
+                .name()
+                .to_owned()
         };
         assert_eq!(vote_with(0.0), "Big");
         assert_eq!(vote_with(1.0), "Small");
@@ -373,7 +440,10 @@ mod tests {
             neighbour(4, 0.9, &["Rock"]),
         ];
         let labels: Vec<Vec<Genre>> = neighbours.iter().map(|n| n.genres.clone()).collect();
-        let options = VoteOptions { prior_correction: 0.0, ..VoteOptions::default() };
+        let options = VoteOptions {
+            prior_correction: 0.0,
+            ..VoteOptions::default()
+        };
         let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
         let votes = vote(&neighbours, &priors, &options).unwrap();
         let of = |name: &str| votes.share(&Genre::plain(name));
@@ -381,26 +451,48 @@ mod tests {
         // of two genres on the same voters the commoner is named first, and neither hides the other; the collection adds
         // three quarters of a vote to Jazz and half of one to Bebop
         let votes = vote(&neighbours[..2], &priors, &options).unwrap();
-        let found: Vec<(&str, f32)> = votes.shares.iter().map(|s| (s.genre.name(), s.share)).collect();
+        let found: Vec<(&str, f32)> = votes
+            .shares
+            .iter()
+            .map(|s| (s.genre.name(), s.share))
+            .collect();
         assert_eq!(found, [("Jazz", 2.75 / 3.0), ("Bebop", 2.5 / 3.0)]);
         // a rare second genre does not make a vote heavier
-        let rare = [neighbour(1, 0.9, &["Rock", "Zeuhl"]), neighbour(2, 0.9, &["Jazz"])];
+        let rare = [
+            neighbour(1, 0.9, &["Rock", "Zeuhl"]),
+            neighbour(2, 0.9, &["Jazz"]),
+        ];
         let labels: Vec<Vec<Genre>> = (0..100)
             .map(|i| rare[usize::from(i >= 50)].genres[..if i == 0 { 2 } else { 1 }].to_vec())
             .collect();
         let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
         let votes = vote(&rare, &priors, &VoteOptions::default()).unwrap();
         let of = |name: &str| votes.share(&Genre::plain(name));
-        assert!((of("Rock") - of("Jazz")).abs() < 1e-6 && (of("Rock") - 0.5).abs() < 0.01, "{votes:?}");
+        assert!(
+            (of("Rock") - of("Jazz")).abs() < 1e-6 && (of("Rock") - 0.5).abs() < 0.01,
+            "{votes:?}"
+        );
     }
 
     #[test]
     fn nonsense_settings_are_refused() {
         for options in [
-            VoteOptions { k: 0, ..VoteOptions::default() },
-            VoteOptions { temperature: f32::NAN, ..VoteOptions::default() },
-            VoteOptions { temperature: 0.0, ..VoteOptions::default() },
-            VoteOptions { prior_correction: 1.5, ..VoteOptions::default() },
+            VoteOptions {
+                k: 0,
+                ..VoteOptions::default()
+            },
+            VoteOptions {
+                temperature: f32::NAN,
+                ..VoteOptions::default()
+            },
+            VoteOptions {
+                temperature: 0.0,
+                ..VoteOptions::default()
+            },
+            VoteOptions {
+                prior_correction: 1.5,
+                ..VoteOptions::default()
+            },
         ] {
             assert!(vote(&[], &Priors::default(), &options).is_err());
         }

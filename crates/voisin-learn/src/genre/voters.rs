@@ -23,17 +23,34 @@ impl GenreModel {
             });
         }
         let examples = sample_groups(&Examples::new(set)?, MOST, SEED);
-        let Core { mut settings, space, head, .. } = self.core;
-        let headed: Vec<Genre> = settings.head_classes.iter().map(|&c| self.genres[c].clone()).collect();
+        let Core {
+            mut settings,
+            space,
+            head,
+            ..
+        } = self.core;
+        let headed: Vec<Genre> = settings
+            .head_classes
+            .iter()
+            .map(|&c| self.genres[c].clone())
+            .collect();
         let mut genres = examples.genres.clone();
-        genres.extend(headed.iter().filter(|g| examples.genres.binary_search(g).is_err()).cloned());
+        genres.extend(
+            headed
+                .iter()
+                .filter(|g| examples.genres.binary_search(g).is_err())
+                .cloned(),
+        );
         genres.sort();
         let place = |genre: &Genre| genres.binary_search(genre).unwrap_or_default();
         // both lists are in the order of the keys, so the head's columns keep theirs
         settings.head_classes = headed.iter().map(place).collect();
         let places: Vec<usize> = examples.genres.iter().map(place).collect();
-        let classes: Vec<Vec<usize>> =
-            examples.classes.iter().map(|own| own.iter().map(|&c| places[c]).collect()).collect();
+        let classes: Vec<Vec<usize>> = examples
+            .classes
+            .iter()
+            .map(|own| own.iter().map(|&c| places[c]).collect())
+            .collect();
         Ok(Self {
             nesting: Nesting::new(genres.clone(), &classes),
             core: Core::assemble(settings, space, head, examples.x, classes, genres.len()),

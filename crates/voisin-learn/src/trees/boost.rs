@@ -82,7 +82,11 @@ impl Binned {
                 let mut bins: Vec<(f32, f32)> = Vec::new();
                 let (mut last, mut seen) = (usize::MAX, 0);
                 for run in values.chunk_by(|a, b| a == b) {
-                    let bin = if distinct <= BINS { bins.len() } else { seen * BINS / values.len() };
+                    let bin = if distinct <= BINS {
+                        bins.len()
+                    } else {
+                        seen * BINS / values.len()
+                    };
                     match bins.last_mut() {
                         Some(open) if bin == last => open.1 = run[0],
                         _ => bins.push((run[0], run[0])),
@@ -99,7 +103,10 @@ impl Binned {
 
     /// The middle between the rows' values up to a bin and those above it.
     fn threshold(&self, column: usize, cut: usize, rows: &[usize]) -> f32 {
-        let above = rows.iter().map(|&row| usize::from(self.codes[column][row])).filter(|code| *code > cut);
+        let above = rows
+            .iter()
+            .map(|&row| usize::from(self.codes[column][row]))
+            .filter(|code| *code > cut);
         let (below, next) = (self.bins[column][cut].1, above.min().unwrap_or(cut));
         let next = self.bins[column][next].0;
         let middle = f32::midpoint(below, next);
@@ -111,10 +118,18 @@ impl Boost {
     /// Adds trees until the rounds or the patience are at an end.
     pub fn fit(data: &Training, settings: BoostSettings) -> Self {
         let all: Vec<usize> = (0..data.class_of.len()).collect();
-        let held: Vec<usize> = all.iter().copied().filter(|&row| data.folds[row] == 0).collect();
+        let held: Vec<usize> = all
+            .iter()
+            .copied()
+            .filter(|&row| data.folds[row] == 0)
+            .collect();
         let mut settings = settings;
         if settings.patience > 0 && !held.is_empty() && held.len() < all.len() {
-            let rest: Vec<usize> = all.iter().copied().filter(|&row| data.folds[row] != 0).collect();
+            let rest: Vec<usize> = all
+                .iter()
+                .copied()
+                .filter(|&row| data.folds[row] != 0)
+                .collect();
             settings.rounds = Self::grow(data, &rest, &held, settings).trees.len() / data.classes;
         }
         Self::grow(data, &all, &[], settings)
@@ -135,7 +150,11 @@ impl Boost {
         let (mut best, mut best_loss) = (0, f64::INFINITY);
         for round in 0..settings.rounds {
             let mut random = Random::stream(data.seed, round as u64);
-            let sample: Vec<usize> = used.iter().copied().filter(|_| random.f64() < settings.rows).collect();
+            let sample: Vec<usize> = used
+                .iter()
+                .copied()
+                .filter(|_| random.f64() < settings.rows)
+                .collect();
             let p = softmax(margins.view());
             let grown: Vec<(Tree, Vec<f32>, Vec<f64>)> = (0..k)
                 .into_par_iter()
@@ -148,7 +167,9 @@ impl Boost {
                         })
                         .collect();
                     let mut random = Random::stream(data.seed ^ 0xb005, (round * k + class) as u64);
-                    let wanted = (settings.columns * binned.bins.len() as f64).round().max(1.0) as usize;
+                    let wanted = (settings.columns * binned.bins.len() as f64)
+                        .round()
+                        .max(1.0) as usize;
                     let mut columns: Vec<usize> = (0..binned.bins.len()).collect();
                     if wanted < columns.len() {
                         random.shuffle(&mut columns);
@@ -162,7 +183,11 @@ impl Boost {
                 for (row, x) in rows.iter().enumerate() {
                     margins[[row, class]] += f64::from(values[tree.value(x)]);
                 }
-                model.importances.iter_mut().zip(gains).for_each(|(sum, gain)| *sum += gain);
+                model
+                    .importances
+                    .iter_mut()
+                    .zip(gains)
+                    .for_each(|(sum, gain)| *sum += gain);
                 model.trees.push(tree);
                 model.values.push(values);
             }
@@ -170,8 +195,10 @@ impl Boost {
                 continue;
             }
             let p = softmax(margins.view());
-            let loss: f64 =
-                watched.iter().map(|&row| -f64::from(p[[row, data.class_of[row]]]).max(1e-15).ln()).sum();
+            let loss: f64 = watched
+                .iter()
+                .map(|&row| -f64::from(p[[row, data.class_of[row]]]).max(1e-15).ln())
+                .sum();
             if loss < best_loss {
                 (best, best_loss) = (round + 1, loss);
             } else if round + 1 >= best + settings.patience {
@@ -183,7 +210,10 @@ impl Boost {
             model.values.truncate(best * k);
         }
         let all: f64 = model.importances.iter().sum();
-        model.importances.iter_mut().for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
+        model
+            .importances
+            .iter_mut()
+            .for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
         model
     }
 
@@ -200,7 +230,8 @@ impl Boost {
                 sums
             })
             .collect();
-        Array2::from_shape_vec((rows.len(), self.classes), flat).expect("a row of sums for each row")
+        Array2::from_shape_vec((rows.len(), self.classes), flat)
+            .expect("a row of sums for each row")
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
@@ -218,8 +249,14 @@ impl Boost {
             }
         }
         let importances = from.f64("boost.importances")?.to_vec();
-        let whole = classes > 0 && trees.len().is_multiple_of(classes) && values.len() == trees.len();
-        (whole && importances.len() == columns).then_some(Self { trees, values, classes, importances })
+        let whole =
+            classes > 0 && trees.len().is_multiple_of(classes) && values.len() == trees.len();
+        (whole && importances.len() == columns).then_some(Self {
+            trees,
+            values,
+            classes,
+            importances,
+        })
     }
 }
 
@@ -237,11 +274,17 @@ fn grow_tree(
     let root = tree.push();
     let mut open = vec![(root, rows, 0)];
     while let Some((node, rows, depth)) = open.pop() {
-        let sum = rows.iter().fold((0.0, 0.0), |sum, &row| (sum.0 + slopes[row].0, sum.1 + slopes[row].1));
+        let sum = rows.iter().fold((0.0, 0.0), |sum, &row| {
+            (sum.0 + slopes[row].0, sum.1 + slopes[row].1)
+        });
         let score = |(g, h): (f64, f64)| g * g / (h + settings.lambda);
         let mut best: Option<(f64, usize, usize)> = None;
         let mut bins = [(0.0f64, 0.0f64); BINS];
-        let splits = if depth < settings.depth && rows.len() > 1 { columns } else { &[] };
+        let splits = if depth < settings.depth && rows.len() > 1 {
+            columns
+        } else {
+            &[]
+        };
         for &column in splits {
             let cuts = binned.bins[column].len() - 1;
             bins[..=cuts].fill((0.0, 0.0));
@@ -271,8 +314,9 @@ fn grow_tree(
         };
         gains[column] += gain;
         let threshold = binned.threshold(column, cut, &rows);
-        let (left, right): (Vec<usize>, Vec<usize>) =
-            rows.into_iter().partition(|&row| binned.codes[column][row] as usize <= cut);
+        let (left, right): (Vec<usize>, Vec<usize>) = rows
+            .into_iter()
+            .partition(|&row| binned.codes[column][row] as usize <= cut);
         let (a, b) = tree.split(node, column, threshold);
         open.push((b, right, depth + 1));
         open.push((a, left, depth + 1));
@@ -295,7 +339,13 @@ impl FittedClassifier for Boost {
 
     fn save(&self, out: &mut Tensors) {
         super::save(&self.trees, "boost", out);
-        out.put_u32("boost.leaves", self.values.iter().map(|values| values.len() as u32).collect());
+        out.put_u32(
+            "boost.leaves",
+            self.values
+                .iter()
+                .map(|values| values.len() as u32)
+                .collect(),
+        );
         out.put_f32("boost.values", self.values.concat());
         out.put_f64("boost.importances", self.importances.clone());
     }

@@ -27,7 +27,13 @@ pub struct ForestSettings {
 
 impl Default for ForestSettings {
     fn default() -> Self {
-        Self { trees: 500, columns: 0, leaf: 1, depth: 0, bootstrap: true }
+        Self {
+            trees: 500,
+            columns: 0,
+            leaf: 1,
+            depth: 0,
+            bootstrap: true,
+        }
     }
 }
 
@@ -57,7 +63,9 @@ impl Forest {
     pub fn fit(data: &Training, settings: ForestSettings) -> Self {
         let grown: Vec<Grown> = (0..settings.trees as u64)
             .into_par_iter()
-            .map(|number| TreeBuilder::new(data, settings, Random::stream(data.seed, number)).grow())
+            .map(|number| {
+                TreeBuilder::new(data, settings, Random::stream(data.seed, number)).grow()
+            })
             .collect();
         let n = data.class_of.len();
         let mut importances = vec![0.0; data.x.ncols()];
@@ -66,19 +74,31 @@ impl Forest {
         for one in &grown {
             let all: f64 = one.importances.iter().sum();
             if all > 0.0 {
-                importances.iter_mut().zip(&one.importances).for_each(|(sum, v)| *sum += v / all);
+                importances
+                    .iter_mut()
+                    .zip(&one.importances)
+                    .for_each(|(sum, v)| *sum += v / all);
             }
             for row in (0..n).filter(|&row| one.drawn[row] == 0) {
                 let leaf = one.tree.value(&data.x.row(row).to_vec());
                 let shares = &one.values[leaf * data.classes..][..data.classes];
-                votes.row_mut(row).iter_mut().zip(shares).for_each(|(vote, p)| *vote += f64::from(*p));
+                votes
+                    .row_mut(row)
+                    .iter_mut()
+                    .zip(shares)
+                    .for_each(|(vote, p)| *vote += f64::from(*p));
                 heard[row] = true;
             }
         }
         let all: f64 = importances.iter().sum();
-        importances.iter_mut().for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
+        importances
+            .iter_mut()
+            .for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
         let judged: Vec<usize> = (0..n).filter(|&row| heard[row]).collect();
-        let right = judged.iter().filter(|&&row| argmax(votes.row(row)) == data.class_of[row]).count();
+        let right = judged
+            .iter()
+            .filter(|&&row| argmax(votes.row(row)) == data.class_of[row])
+            .count();
         let out_of_bag = (!judged.is_empty()).then(|| right as f64 / judged.len() as f64);
         let (trees, values) = grown
             .into_iter()
@@ -88,7 +108,13 @@ impl Forest {
                 (one.tree, values.expect("a row of shares for each leaf"))
             })
             .unzip();
-        Self { trees, values, classes: data.classes, importances, out_of_bag }
+        Self {
+            trees,
+            values,
+            classes: data.classes,
+            importances,
+            out_of_bag,
+        }
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
@@ -108,7 +134,13 @@ impl Forest {
         }
         let importances = from.f64("forest.importances")?.to_vec();
         let fits = values.len() == trees.len() && !trees.is_empty() && importances.len() == columns;
-        fits.then_some(Self { trees, values, classes, importances, out_of_bag: None })
+        fits.then_some(Self {
+            trees,
+            values,
+            classes,
+            importances,
+            out_of_bag: None,
+        })
     }
 }
 
@@ -122,13 +154,16 @@ impl FittedClassifier for Forest {
                 let mut sums = vec![0.0f64; self.classes];
                 for (tree, values) in self.trees.iter().zip(&self.values) {
                     let shares = values.row(tree.value(row));
-                    sums.iter_mut().zip(shares).for_each(|(sum, p)| *sum += f64::from(*p));
+                    sums.iter_mut()
+                        .zip(shares)
+                        .for_each(|(sum, p)| *sum += f64::from(*p));
                 }
                 let trees = self.trees.len() as f64;
                 sums.into_iter().map(move |sum| (sum / trees) as f32)
             })
             .collect();
-        Array2::from_shape_vec((rows.len(), self.classes), flat).expect("a row of sums for each row")
+        Array2::from_shape_vec((rows.len(), self.classes), flat)
+            .expect("a row of sums for each row")
     }
 
     fn importances(&self) -> Option<Vec<f64>> {
@@ -136,13 +171,26 @@ impl FittedClassifier for Forest {
     }
 
     fn note(&self) -> Option<String> {
-        self.out_of_bag.map(|share| format!("out of bag {:.1} %", 100.0 * share))
+        self.out_of_bag
+            .map(|share| format!("out of bag {:.1} %", 100.0 * share))
     }
 
     fn save(&self, out: &mut Tensors) {
         super::save(&self.trees, "forest", out);
-        out.put_u32("forest.leaves", self.values.iter().map(|values| values.nrows() as u32).collect());
-        out.put_f32("forest.values", self.values.iter().flat_map(|values| values.iter().copied()).collect());
+        out.put_u32(
+            "forest.leaves",
+            self.values
+                .iter()
+                .map(|values| values.nrows() as u32)
+                .collect(),
+        );
+        out.put_f32(
+            "forest.values",
+            self.values
+                .iter()
+                .flat_map(|values| values.iter().copied())
+                .collect(),
+        );
         out.put_f64("forest.importances", self.importances.clone());
     }
 }
@@ -172,7 +220,11 @@ struct NodeSplit {
 impl<'a, 'd> TreeBuilder<'a, 'd> {
     fn new(data: &'a Training<'d>, settings: ForestSettings, random: Random) -> Self {
         let d = data.x.ncols();
-        let most = if settings.columns == 0 { (d as f64).sqrt() as usize } else { settings.columns };
+        let most = if settings.columns == 0 {
+            (d as f64).sqrt() as usize
+        } else {
+            settings.columns
+        };
         let out = Grown {
             tree: Tree::default(),
             values: Vec::new(),
@@ -180,7 +232,15 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             drawn: vec![0; data.class_of.len()],
         };
         let (order, sorted) = ((0..d).collect(), Vec::new());
-        Self { data, settings, most: most.clamp(1, d.max(1)), random, out, order, sorted }
+        Self {
+            data,
+            settings,
+            most: most.clamp(1, d.max(1)),
+            random,
+            out,
+            order,
+            sorted,
+        }
     }
 
     fn grow(mut self) -> Grown {
@@ -196,7 +256,8 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
         while let Some((node, range, depth)) = open.pop() {
             let own = &mut rows[range.clone()];
             let mut counts = vec![0.0f64; self.data.classes];
-            own.iter().for_each(|&row| counts[self.data.class_of[row]] += 1.0);
+            own.iter()
+                .for_each(|&row| counts[self.data.class_of[row]] += 1.0);
             let is_deep = self.settings.depth > 0 && depth >= self.settings.depth;
             let is_pure = counts.iter().filter(|count| **count > 0.0).count() < 2;
             let found = if is_deep || is_pure || own.len() < 2 * self.settings.leaf.max(1) {
@@ -206,13 +267,16 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             };
             let Some(split) = found else {
                 self.out.tree.left[node] = (self.out.values.len() / self.data.classes) as u32;
-                self.out.values.extend(counts.iter().map(|count| (count / own.len() as f64) as f32));
+                self.out
+                    .values
+                    .extend(counts.iter().map(|count| (count / own.len() as f64) as f32));
                 continue;
             };
             let before = counts.iter().map(|c| c * c).sum::<f64>() / own.len() as f64;
             self.out.importances[split.column] += split.purity - before;
             own.sort_by_key(|&row| self.data.x[[row, split.column]] > split.threshold);
-            let left = own.partition_point(|&row| self.data.x[[row, split.column]] <= split.threshold);
+            let left =
+                own.partition_point(|&row| self.data.x[[row, split.column]] <= split.threshold);
             let middle = range.start + left;
             let (a, b) = self.out.tree.split(node, split.column, split.threshold);
             open.push((b, middle..range.end, depth + 1));
@@ -235,8 +299,12 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             let column = self.order[at];
             self.sorted.clear();
             let (x, class_of) = (&self.data.x, self.data.class_of);
-            self.sorted.extend(rows.iter().map(|&row| (x[[row, column]], class_of[row] as u32)));
-            self.sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            self.sorted.extend(
+                rows.iter()
+                    .map(|&row| (x[[row, column]], class_of[row] as u32)),
+            );
+            self.sorted
+                .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             if self.sorted.first().map(|first| first.0) >= self.sorted.last().map(|last| last.0) {
                 continue;
             }
@@ -244,7 +312,11 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             if let Some((threshold, purity)) = self.best_threshold(counts)
                 && best.as_ref().is_none_or(|best| purity > best.purity)
             {
-                best = Some(NodeSplit { column, threshold, purity });
+                best = Some(NodeSplit {
+                    column,
+                    threshold,
+                    purity,
+                });
             }
         }
         best

@@ -34,7 +34,8 @@ impl Tree {
     fn split(&mut self, node: usize, column: usize, threshold: f32) -> (usize, usize) {
         let left = self.push();
         let right = self.push();
-        (self.column[node], self.threshold[node], self.left[node]) = (column as u32, threshold, left as u32);
+        (self.column[node], self.threshold[node], self.left[node]) =
+            (column as u32, threshold, left as u32);
         (left, right)
     }
 
@@ -64,10 +65,25 @@ impl Tree {
 
 /// Trees side by side; the lengths of each in `NAME.sizes`.
 fn save(trees: &[Tree], name: &str, out: &mut Tensors) {
-    out.put_u32(&format!("{name}.sizes"), trees.iter().map(|tree| tree.column.len() as u32).collect());
-    out.put_u32(&format!("{name}.column"), trees.iter().flat_map(|tree| tree.column.clone()).collect());
-    out.put_f32(&format!("{name}.threshold"), trees.iter().flat_map(|tree| tree.threshold.clone()).collect());
-    out.put_u32(&format!("{name}.left"), trees.iter().flat_map(|tree| tree.left.clone()).collect());
+    out.put_u32(
+        &format!("{name}.sizes"),
+        trees.iter().map(|tree| tree.column.len() as u32).collect(),
+    );
+    out.put_u32(
+        &format!("{name}.column"),
+        trees.iter().flat_map(|tree| tree.column.clone()).collect(),
+    );
+    out.put_f32(
+        &format!("{name}.threshold"),
+        trees
+            .iter()
+            .flat_map(|tree| tree.threshold.clone())
+            .collect(),
+    );
+    out.put_u32(
+        &format!("{name}.left"),
+        trees.iter().flat_map(|tree| tree.left.clone()).collect(),
+    );
 }
 
 fn load(from: &Tensors, name: &str) -> Option<Vec<Tree>> {

@@ -30,24 +30,40 @@ struct Pattern {
 impl Pattern {
     /// A line of a file; `None` for a comment.
     fn of_line(line: &str) -> Option<Self> {
-        if line.starts_with('#') { None } else { Self::read(line) }
+        if line.starts_with('#') {
+            None
+        } else {
+            Self::read(line)
+        }
     }
 
     /// `None` for an empty line.
     fn read(line: &str) -> Option<Self> {
         // A blank at the end counts only after a backslash.
-        let line = if line.ends_with("\\ ") { line } else { line.trim_end() };
+        let line = if line.ends_with("\\ ") {
+            line
+        } else {
+            line.trim_end()
+        };
         if line.is_empty() {
             return None;
         }
-        let (keeps, line) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest));
-        let (folders_only, line) = line.strip_suffix('/').map_or((false, line), |rest| (true, rest));
+        let (keeps, line) = line
+            .strip_prefix('!')
+            .map_or((false, line), |rest| (true, rest));
+        let (folders_only, line) = line
+            .strip_suffix('/')
+            .map_or((false, line), |rest| (true, rest));
         let glob = match line.strip_prefix('/') {
             Some(anchored) => anchored.to_owned(),
             None if line.contains('/') => line.to_owned(),
             None => format!("**/{line}"),
         };
-        Some(Self { glob, folders_only, keeps })
+        Some(Self {
+            glob,
+            folders_only,
+            keeps,
+        })
     }
 
     /// - `below`: the path below the pattern's folder, with slashes
@@ -58,20 +74,35 @@ impl Pattern {
 
 /// What the last pattern that fits says: left out or kept; `None` if none fits.
 fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> Option<bool> {
-    let below = path.strip_prefix(root).ok()?.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-    patterns.iter().rev().find(|pattern| pattern.fits(&below, is_folder)).map(|pattern| !pattern.keeps)
+    let below = path
+        .strip_prefix(root)
+        .ok()?
+        .to_string_lossy()
+        .replace(std::path::MAIN_SEPARATOR, "/");
+    patterns
+        .iter()
+        .rev()
+        .find(|pattern| pattern.fits(&below, is_folder))
+        .map(|pattern| !pattern.keeps)
 }
 
 impl Exclusions {
     /// From patterns as in `.gitignore` files; an option's value is never a comment.
     pub fn new(patterns: &[String]) -> Self {
-        Self { patterns: patterns.iter().filter_map(|line| Pattern::read(line)).collect() }
+        Self {
+            patterns: patterns
+                .iter()
+                .filter_map(|line| Pattern::read(line))
+                .collect(),
+        }
     }
 }
 
 /// Whether a comment is rather a folder's name, such as `#recycle/`.
 fn looks_like_folder(line: &str) -> bool {
-    let name = line.strip_prefix('#').and_then(|rest| rest.strip_suffix('/'));
+    let name = line
+        .strip_prefix('#')
+        .and_then(|rest| rest.strip_suffix('/'));
     name.is_some_and(|name| !name.is_empty() && !name.contains([' ', '\t', '#']))
 }
 
@@ -86,7 +117,11 @@ pub(super) struct Ignored<'a> {
 impl<'a> Ignored<'a> {
     /// Where a walk of `root` begins.
     pub(super) fn below(root: &Path, given: &'a Exclusions) -> Self {
-        Self { root: root.to_owned(), given, files: Vec::new() }
+        Self {
+            root: root.to_owned(),
+            given,
+            files: Vec::new(),
+        }
     }
 
     /// Reads the patterns of a folder as the walk enters it. Returns the lines that are comments, and look as if they were to
@@ -114,9 +149,16 @@ impl<'a> Ignored<'a> {
     pub(super) fn has(&mut self, depth: usize, path: &Path, is_folder: bool) -> bool {
         self.files.retain(|(above, ..)| *above < depth);
         let given = verdict(&self.given.patterns, &self.root, path, is_folder);
-        let found =
-            self.files.iter().rev().map(|(_, root, patterns)| verdict(patterns, root, path, is_folder));
-        std::iter::once(given).chain(found).flatten().next().unwrap_or(false)
+        let found = self
+            .files
+            .iter()
+            .rev()
+            .map(|(_, root, patterns)| verdict(patterns, root, path, is_folder));
+        std::iter::once(given)
+            .chain(found)
+            .flatten()
+            .next()
+            .unwrap_or(false)
     }
 }
 
@@ -149,13 +191,35 @@ mod tests {
         let bin = Path::new("/m/a/#recycle");
         for (pattern, of_line) in [("#recycle/", None), ("\\#recycle/", Some(true))] {
             let given = Exclusions::new(&[pattern.to_owned()]);
-            assert_eq!(verdict(&given.patterns, Path::new("/m"), bin, true), Some(true), "{pattern}");
+            assert_eq!(
+                verdict(&given.patterns, Path::new("/m"), bin, true),
+                Some(true),
+                "{pattern}"
+            );
             let lines: Vec<Pattern> = Pattern::of_line(pattern).into_iter().collect();
-            assert_eq!(verdict(&lines, Path::new("/m"), bin, true), of_line, "{pattern}");
+            assert_eq!(
+                verdict(&lines, Path::new("/m"), bin, true),
+                of_line,
+                "{pattern}"
+            );
         }
-        assert!(looks_like_folder("#recycle/") && !looks_like_folder("# bins/") && !looks_like_folder("a/"));
+        assert!(
+            looks_like_folder("#recycle/")
+                && !looks_like_folder("# bins/")
+                && !looks_like_folder("a/")
+        );
         let given = Exclusions::new(&["*.wav".to_owned(), "!keep.wav".to_owned()]);
-        let says = |path: &str| verdict(&given.patterns, Path::new("/m"), &Path::new("/m").join(path), false);
-        assert_eq!((says("a/x.wav"), says("a/keep.wav"), says("x.mp3")), (Some(true), Some(false), None));
+        let says = |path: &str| {
+            verdict(
+                &given.patterns,
+                Path::new("/m"),
+                &Path::new("/m").join(path),
+                false,
+            )
+        };
+        assert_eq!(
+            (says("a/x.wav"), says("a/keep.wav"), says("x.mp3")),
+            (Some(true), Some(false), None)
+        );
     }
 }

@@ -22,14 +22,20 @@ struct LinkedFolder {
 impl Library {
     fn linked_folders(&self) -> Result<Vec<LinkedFolder>> {
         // What cannot be read was not written here: then no link is followed.
-        Ok(self.setting(LINKS)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+        Ok(self
+            .setting(LINKS)?
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default())
     }
 
     /// The folders, in stored form, below which links are followed wherever they lead.
     #[doc(hidden)]
     pub fn followed_folders(&self) -> Result<Vec<PathBuf>> {
         let folders = self.linked_folders()?.into_iter();
-        Ok(folders.filter(|folder| folder.is_followed).map(|folder| folder.path).collect())
+        Ok(folders
+            .filter(|folder| folder.is_followed)
+            .map(|folder| folder.path)
+            .collect())
     }
 
     /// Remembers that links lead out of these folders; returns those of which that was not known.
@@ -45,7 +51,10 @@ impl Library {
             if let Some(known) = known.iter_mut().find(|known| known.path == *folder) {
                 known.is_followed |= is_followed;
             } else {
-                known.push(LinkedFolder { path: folder.clone(), is_followed });
+                known.push(LinkedFolder {
+                    path: folder.clone(),
+                    is_followed,
+                });
                 new.push(folder.clone());
             }
         }
@@ -68,7 +77,11 @@ impl Library {
                 folder.path = new.components().chain(rest.components()).collect();
             }
         }
-        if known == before { Ok(()) } else { self.set_linked_folders(&known) }
+        if known == before {
+            Ok(())
+        } else {
+            self.set_linked_folders(&known)
+        }
     }
 }
 
@@ -83,11 +96,22 @@ mod tests {
         let folders = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
         assert_eq!(library.followed_folders().unwrap(), folders(&[]));
-        assert_eq!(library.note_links(&folders(&["/a", "/b"]), false).unwrap(), folders(&["/a", "/b"]));
-        assert_eq!(library.note_links(&folders(&["/a"]), true).unwrap(), folders(&[]));
+        assert_eq!(
+            library.note_links(&folders(&["/a", "/b"]), false).unwrap(),
+            folders(&["/a", "/b"])
+        );
+        assert_eq!(
+            library.note_links(&folders(&["/a"]), true).unwrap(),
+            folders(&[])
+        );
         // What was followed stays so, and is told of once.
-        assert_eq!(library.note_links(&folders(&["/a", "/c"]), false).unwrap(), folders(&["/c"]));
-        library.relocate_linked_folders(Path::new("/a"), Path::new("/disk/a")).unwrap();
+        assert_eq!(
+            library.note_links(&folders(&["/a", "/c"]), false).unwrap(),
+            folders(&["/c"])
+        );
+        library
+            .relocate_linked_folders(Path::new("/a"), Path::new("/disk/a"))
+            .unwrap();
         drop(library);
         let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(library.followed_folders().unwrap(), folders(&["/disk/a"]));

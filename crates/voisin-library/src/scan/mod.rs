@@ -112,11 +112,19 @@ impl Scan {
     pub fn split_files(&mut self, is_known: &dyn Fn(&FileRecord) -> bool) {
         for file in std::mem::take(&mut self.files) {
             let is_below = |root: &PathBuf| file.path.starts_with(root);
-            let looked_into =
-                cue::may_hold_sheet(&file.path) && self.roots.iter().any(is_below) && !is_known(&file);
-            let sheet = if looked_into { cue::read(&file.path).ok() } else { None };
-            let parts: Vec<FileRecord> =
-                sheet.iter().flat_map(|sheet| &sheet.parts).flat_map(FileRecord::of_part).collect();
+            let looked_into = cue::may_hold_sheet(&file.path)
+                && self.roots.iter().any(is_below)
+                && !is_known(&file);
+            let sheet = if looked_into {
+                cue::read(&file.path).ok()
+            } else {
+                None
+            };
+            let parts: Vec<FileRecord> = sheet
+                .iter()
+                .flat_map(|sheet| &sheet.parts)
+                .flat_map(FileRecord::of_part)
+                .collect();
             if parts.is_empty() {
                 self.files.push(file);
             } else {
@@ -164,7 +172,9 @@ pub fn scan_without(
     for argument in arguments {
         scanner.argument(argument);
     }
-    let Scan { roots, of_system, .. } = &mut scanner.scan;
+    let Scan {
+        roots, of_system, ..
+    } = &mut scanner.scan;
     // One that is named itself is no longer left out.
     of_system.retain(|left_out| !roots.contains(&left_out.folder));
     scanner.scan
@@ -175,7 +185,13 @@ pub fn split_list(bytes: &[u8]) -> Vec<PathBuf> {
     let separator = if bytes.contains(&0) { 0 } else { b'\n' };
     bytes
         .split(|&byte| byte == separator)
-        .map(|line| if separator == 0 { line } else { line.strip_suffix(b"\r").unwrap_or(line) })
+        .map(|line| {
+            if separator == 0 {
+                line
+            } else {
+                line.strip_suffix(b"\r").unwrap_or(line)
+            }
+        })
         .filter(|line| !line.is_empty())
         .map(paths::from_bytes)
         .collect()
@@ -210,7 +226,10 @@ impl Scanner<'_> {
     }
 
     fn problem(&mut self, path: &Path, reason: &dyn std::fmt::Display) {
-        self.scan.problems.push(ScanProblem { path: path.to_path_buf(), reason: reason.to_string() });
+        self.scan.problems.push(ScanProblem {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        });
     }
 
     fn file(&mut self, path: &Path, metadata: &std::fs::Metadata) {
@@ -227,7 +246,11 @@ impl Scanner<'_> {
         };
         if self.files.insert(canonical) {
             let (size, mtime_ns) = (metadata.len(), mtime_ns(metadata));
-            self.scan.files.push(FileRecord { path: stored, size, mtime_ns });
+            self.scan.files.push(FileRecord {
+                path: stored,
+                size,
+                mtime_ns,
+            });
         }
     }
 
@@ -247,15 +270,18 @@ impl Scanner<'_> {
         }
         let mut whole = HashSet::new();
         for part in sheet.unwrap_or_default().parts {
-            let leads_out =
-                root.is_some_and(|root| part.audio.is_symlink() && !self.links.follow(&part.audio, root));
+            let leads_out = root.is_some_and(|root| {
+                part.audio.is_symlink() && !self.links.follow(&part.audio, root)
+            });
             if leads_out {
                 if !self.scan.leading_out.contains(&part.audio) {
                     self.scan.leading_out.push(part.audio.clone());
                 }
             } else if is_named || !self.scan.excluded.contains(&part.audio) {
                 match FileRecord::of_part(&part) {
-                    Ok(record) if self.files.insert(record.path.clone()) => self.scan.files.push(record),
+                    Ok(record) if self.files.insert(record.path.clone()) => {
+                        self.scan.files.push(record)
+                    }
                     Ok(_) => {}
                     Err(error) => self.problem(&part.path(), &error),
                 }
@@ -281,7 +307,10 @@ impl Scanner<'_> {
         let mut sheets = Vec::new();
         let first = self.scan.files.len();
         let mut ignored = Ignored::below(&root, self.exclusions);
-        let mut walk = WalkDir::new(&root).follow_links(true).sort_by_file_name().into_iter();
+        let mut walk = WalkDir::new(&root)
+            .follow_links(true)
+            .sort_by_file_name()
+            .into_iter();
         let mut parent = (PathBuf::new(), PathBuf::new());
         while let Some(entry) = walk.next() {
             let entry = match entry {
@@ -290,7 +319,9 @@ impl Scanner<'_> {
                     // A link that leads back up is no mistake of the user's.
                     if error.loop_ancestor().is_none() {
                         let path = error.path().unwrap_or(&root).to_path_buf();
-                        let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                        let reason = error
+                            .io_error()
+                            .map_or_else(|| error.to_string(), ToString::to_string);
                         self.problem(&path, &reason);
                     }
                     continue;
@@ -324,16 +355,27 @@ impl Scanner<'_> {
             } else if entry.file_type().is_dir() {
                 let file = entry.path().join(IGNORE_FILE);
                 match ignored.enter(entry.depth(), entry.path()) {
-                    Ok(idle) => self.scan.idle_patterns.extend(idle.into_iter().map(|line| ScanProblem {
-                        path: file.clone(),
-                        reason: format!("\"{line}\" is a comment and leaves nothing out: write \\{line}"),
-                    })),
+                    Ok(idle) => {
+                        self.scan
+                            .idle_patterns
+                            .extend(idle.into_iter().map(|line| ScanProblem {
+                                path: file.clone(),
+                                reason: format!(
+                                    "\"{line}\" is a comment and leaves nothing out: write \\{line}"
+                                ),
+                            }))
+                    }
                     Err(reason) => self.problem(&file, &reason),
                 }
-                if MARKERS.iter().any(|marker| entry.path().join(marker).symlink_metadata().is_ok()) {
+                if MARKERS
+                    .iter()
+                    .any(|marker| entry.path().join(marker).symlink_metadata().is_ok())
+                {
                     skipped.push(entry.into_path());
                     walk.skip_current_dir();
-                } else if dunce::canonicalize(entry.path()).is_ok_and(|folder| !visited.insert(folder)) {
+                } else if dunce::canonicalize(entry.path())
+                    .is_ok_and(|folder| !visited.insert(folder))
+                {
                     walk.skip_current_dir();
                 }
             } else if entry.file_type().is_file() && cue::is_sheet(entry.path()) {
@@ -343,14 +385,20 @@ impl Scanner<'_> {
                     Ok(metadata) => {
                         let folder = entry.path().parent().unwrap_or(&root);
                         if parent.0 != folder {
-                            let canonical =
-                                dunce::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
+                            let canonical = dunce::canonicalize(folder)
+                                .unwrap_or_else(|_| folder.to_path_buf());
                             parent = (folder.to_path_buf(), canonical);
                         }
-                        self.take(parent.1.join(entry.file_name()), entry.path_is_symlink(), &metadata);
+                        self.take(
+                            parent.1.join(entry.file_name()),
+                            entry.path_is_symlink(),
+                            &metadata,
+                        );
                     }
                     Err(error) => {
-                        let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                        let reason = error
+                            .io_error()
+                            .map_or_else(|| error.to_string(), ToString::to_string);
                         self.problem(entry.path(), &reason);
                     }
                 }
@@ -360,12 +408,16 @@ impl Scanner<'_> {
         }
         self.folders = visited;
         if !sheets.is_empty() {
-            let whole: HashSet<PathBuf> =
-                sheets.iter().flat_map(|sheet| self.sheet(sheet, Some(&root))).collect();
+            let whole: HashSet<PathBuf> = sheets
+                .iter()
+                .flat_map(|sheet| self.sheet(sheet, Some(&root)))
+                .collect();
             let mut found = self.scan.files.split_off(first);
-            self.scan
-                .in_parts
-                .extend(found.extract_if(.., |file| whole.contains(&file.path)).map(|file| file.path));
+            self.scan.in_parts.extend(
+                found
+                    .extract_if(.., |file| whole.contains(&file.path))
+                    .map(|file| file.path),
+            );
             found.sort_by(|a, b| a.path.cmp(&b.path));
             self.scan.files.append(&mut found);
         }
@@ -387,7 +439,11 @@ impl Scanner<'_> {
         let files = seen.filter(is_audio).count() as u64;
         let is_more = entries.next().is_some();
         if files > 0 || is_more {
-            self.scan.of_system.push(SystemFolder { folder: folder.to_owned(), files, is_more });
+            self.scan.of_system.push(SystemFolder {
+                folder: folder.to_owned(),
+                files,
+                is_more,
+            });
         }
     }
 
@@ -429,7 +485,11 @@ fn has_ending(path: &Path) -> bool {
 
 /// Whether a folder below the one that was named is a bin, a snapshot, or a system's own.
 fn is_of_system(entry: &DirEntry) -> bool {
-    let above = entry.path().parent().filter(|_| entry.depth() > 1).and_then(Path::file_name);
+    let above = entry
+        .path()
+        .parent()
+        .filter(|_| entry.depth() > 1)
+        .and_then(Path::file_name);
     let above = above.map(OsStr::to_string_lossy);
     entry.depth() > 0
         && entry.file_type().is_dir()

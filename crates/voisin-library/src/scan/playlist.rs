@@ -43,7 +43,10 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
     let bytes = decoded.as_deref().unwrap_or(bytes);
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match kind {
-        PlaylistKind::M3u => lines(bytes).filter(|line| line[0] != b'#').filter_map(entry).collect(),
+        PlaylistKind::M3u => lines(bytes)
+            .filter(|line| line[0] != b'#')
+            .filter_map(entry)
+            .collect(),
         PlaylistKind::Pls => pls(bytes),
         PlaylistKind::Xspf => xspf(bytes),
     }
@@ -51,8 +54,8 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
 
 /// The path in a cell of a table: as it stands, or that of a `file:` address.
 pub fn path_in_table(cell: &str) -> PathBuf {
-    let is_address =
-        split_scheme(cell.as_bytes()).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"file"));
+    let is_address = split_scheme(cell.as_bytes())
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"file"));
     match is_address.then(|| entry(cell.as_bytes())).flatten() {
         Some(PlaylistEntry::Path(bytes)) => paths::from_bytes(&bytes),
         _ => PathBuf::from(cell),
@@ -84,13 +87,25 @@ pub fn resolve(
     };
     extend(&|form| form.contains(&b'%').then(|| percent_decode(form)));
     extend(&|form| {
-        form.contains(&b'\\').then(|| form.iter().map(|&b| if b == b'\\' { b'/' } else { b }).collect())
+        form.contains(&b'\\').then(|| {
+            form.iter()
+                .map(|&b| if b == b'\\' { b'/' } else { b })
+                .collect()
+        })
     });
     extend(&|form| {
-        let latin1 = || form.iter().map(|&byte| char::from(byte)).collect::<String>().into_bytes();
+        let latin1 = || {
+            form.iter()
+                .map(|&byte| char::from(byte))
+                .collect::<String>()
+                .into_bytes()
+        };
         std::str::from_utf8(form).is_err().then(latin1)
     });
-    let found = forms[1..].iter().map(|form| base.join(paths::from_bytes(form))).find(|path| exists(path));
+    let found = forms[1..]
+        .iter()
+        .map(|form| base.join(paths::from_bytes(form)))
+        .find(|path| exists(path));
     Ok(found.unwrap_or(plain))
 }
 
@@ -124,13 +139,17 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
     if text.is_empty() {
         return None;
     }
-    let Some((scheme, rest)) = split_scheme(text) else { return Some(PlaylistEntry::Path(text.to_vec())) };
+    let Some((scheme, rest)) = split_scheme(text) else {
+        return Some(PlaylistEntry::Path(text.to_vec()));
+    };
     if scheme.eq_ignore_ascii_case(b"file") {
         return file_url(text, rest);
     }
     // "Artist: Title.mp3" is a name; an address goes on with slashes.
     if rest.starts_with(b"//") {
-        return Some(PlaylistEntry::Remote(String::from_utf8_lossy(text).into_owned()));
+        return Some(PlaylistEntry::Remote(
+            String::from_utf8_lossy(text).into_owned(),
+        ));
     }
     Some(PlaylistEntry::Path(text.to_vec()))
 }
@@ -141,7 +160,9 @@ fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let scheme = &text[..at];
     let fits = scheme.len() >= 2
         && scheme[0].is_ascii_alphabetic()
-        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+        && scheme
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
     fits.then(|| (scheme, &text[at + 1..]))
 }
 
@@ -149,10 +170,15 @@ fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
 fn file_url(text: &[u8], rest: &[u8]) -> Option<PlaylistEntry> {
     let path = match rest.strip_prefix(b"//") {
         Some(authority) => {
-            let slash = authority.iter().position(|&byte| byte == b'/').unwrap_or(authority.len());
+            let slash = authority
+                .iter()
+                .position(|&byte| byte == b'/')
+                .unwrap_or(authority.len());
             let (host, path) = authority.split_at(slash);
             if !host.is_empty() && !host.eq_ignore_ascii_case(b"localhost") {
-                return Some(PlaylistEntry::Remote(String::from_utf8_lossy(text).into_owned()));
+                return Some(PlaylistEntry::Remote(
+                    String::from_utf8_lossy(text).into_owned(),
+                ));
             }
             path
         }
@@ -191,7 +217,12 @@ fn utf16(bytes: &[u8]) -> Option<Vec<u8>> {
         [0xfe, 0xff, ..] => u16::from_be_bytes,
         _ => return None,
     };
-    let units: Vec<u16> = bytes[2..].as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
+    let units: Vec<u16> = bytes[2..]
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|pair| unit(*pair))
+        .collect();
     Some(String::from_utf16_lossy(&units).into_bytes())
 }
 
@@ -204,7 +235,9 @@ fn xspf(bytes: &[u8]) -> Vec<PlaylistEntry> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let in_location = matches!(open.as_slice(), [.., b"track", b"location"]);
-        let Some(start) = rest.iter().position(|&byte| byte == b'<') else { break };
+        let Some(start) = rest.iter().position(|&byte| byte == b'<') else {
+            break;
+        };
         if in_location {
             unescape(&rest[..start], &mut text);
         }
@@ -255,9 +288,14 @@ fn uri(text: &[u8]) -> Option<PlaylistEntry> {
 
 /// The name of a tag without its attributes and namespace prefix.
 fn local_name(tag: &[u8]) -> &[u8] {
-    let end = tag.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'/').unwrap_or(tag.len());
+    let end = tag
+        .iter()
+        .position(|byte| byte.is_ascii_whitespace() || *byte == b'/')
+        .unwrap_or(tag.len());
     let name = &tag[..end];
-    name.iter().position(|&byte| byte == b':').map_or(name, |at| &name[at + 1..])
+    name.iter()
+        .position(|&byte| byte == b':')
+        .map_or(name, |at| &name[at + 1..])
 }
 
 /// Position of the `>` that ends a tag; those in quotes do not count.

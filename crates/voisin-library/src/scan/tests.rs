@@ -9,7 +9,8 @@ use super::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
 use super::*;
 
 fn is_audio(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp3"))
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("mp3"))
 }
 
 struct FolderTree {
@@ -38,14 +39,26 @@ impl FolderTree {
     }
 
     fn scan(&self, arguments: &[&str]) -> Scan {
-        scan(&arguments.iter().map(|argument| self.at(argument)).collect::<Vec<_>>(), &is_audio)
+        scan(
+            &arguments
+                .iter()
+                .map(|argument| self.at(argument))
+                .collect::<Vec<_>>(),
+            &is_audio,
+        )
     }
 
     fn names(&self, found: &Scan) -> Vec<String> {
         found
             .files
             .iter()
-            .map(|file| file.path.strip_prefix(&self.root).unwrap().to_string_lossy().replace('\\', "/"))
+            .map(|file| {
+                file.path
+                    .strip_prefix(&self.root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .replace('\\', "/")
+            })
             .collect()
     }
 }
@@ -66,14 +79,37 @@ fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
         "m/talk/t.mp3",
     ]);
     let found = tree.scan(&["m"]);
-    assert_eq!(tree.names(&found), ["m/a.MP3", "m/b.mp3", "m/sub/deep/c.mp3"]);
-    assert_eq!(found.skipped_folders, [tree.at("m/ringtones"), tree.at("m/talk")]);
+    assert_eq!(
+        tree.names(&found),
+        ["m/a.MP3", "m/b.mp3", "m/sub/deep/c.mp3"]
+    );
+    assert_eq!(
+        found.skipped_folders,
+        [tree.at("m/ringtones"), tree.at("m/talk")]
+    );
     assert_eq!(found.roots, [tree.at("m")]);
     assert_eq!(found.problems, []);
-    assert_eq!(found.files[0], FileRecord::read(&tree.at("m/a.MP3")).unwrap());
+    assert_eq!(
+        found.files[0],
+        FileRecord::read(&tree.at("m/a.MP3")).unwrap()
+    );
     // What is named is taken, hidden or not, whatever its name says; twice is once.
-    let found = tree.scan(&["m/.hidden.mp3", "m/cover.jpg", "m/./sub/../b.mp3", "m", "m/sub", "m/.trash"]);
-    let names = ["m/.hidden.mp3", "m/cover.jpg", "m/b.mp3", "m/a.MP3", "m/sub/deep/c.mp3", "m/.trash/x.mp3"];
+    let found = tree.scan(&[
+        "m/.hidden.mp3",
+        "m/cover.jpg",
+        "m/./sub/../b.mp3",
+        "m",
+        "m/sub",
+        "m/.trash",
+    ]);
+    let names = [
+        "m/.hidden.mp3",
+        "m/cover.jpg",
+        "m/b.mp3",
+        "m/a.MP3",
+        "m/sub/deep/c.mp3",
+        "m/.trash/x.mp3",
+    ];
     assert_eq!(tree.names(&found), names);
 }
 
@@ -93,9 +129,16 @@ fn systems_folders_are_left_out_and_counted() {
     ]);
     let found = tree.scan(&["m"]);
     assert_eq!(tree.names(&found), ["m/RECYCLER/album.mp3", "m/a/1.mp3"]);
-    let left_out = |folder: &str, files| SystemFolder { folder: tree.at(folder), files, is_more: false };
-    let expected =
-        [left_out("m/#recycle", 2), left_out("m/.Trash-1000", 1), left_out("m/RECYCLER/S-1-5-21", 1)];
+    let left_out = |folder: &str, files| SystemFolder {
+        folder: tree.at(folder),
+        files,
+        is_more: false,
+    };
+    let expected = [
+        left_out("m/#recycle", 2),
+        left_out("m/.Trash-1000", 1),
+        left_out("m/RECYCLER/S-1-5-21", 1),
+    ];
     assert_eq!(found.of_system, expected);
     // One that is named is meant, in any order.
     for arguments in [["m", "m/#recycle"], ["m/#recycle", "m"]] {
@@ -107,7 +150,10 @@ fn systems_folders_are_left_out_and_counted() {
         tree.names(&tree.scan(&["m/RECYCLER"])),
         ["m/RECYCLER/S-1-5-21/x.mp3", "m/RECYCLER/album.mp3"]
     );
-    assert_eq!(tree.names(&tree.scan(&["m/#recycle/a/2.mp3"])), ["m/#recycle/a/2.mp3"]);
+    assert_eq!(
+        tree.names(&tree.scan(&["m/#recycle/a/2.mp3"])),
+        ["m/#recycle/a/2.mp3"]
+    );
 }
 
 #[test]
@@ -117,15 +163,31 @@ fn a_folder_that_is_a_comment_by_mistake_is_hinted_at() {
     let found = tree.scan(&["m"]);
     assert_eq!(tree.names(&found), ["m/#podcasts/1.mp3", "m/1.mp3"]);
     assert_eq!(found.idle_patterns.len(), 1, "{:?}", found.idle_patterns);
-    assert!(found.idle_patterns[0].reason.ends_with("write \\#podcasts/"), "{:?}", found.idle_patterns);
+    assert!(
+        found.idle_patterns[0]
+            .reason
+            .ends_with("write \\#podcasts/"),
+        "{:?}",
+        found.idle_patterns
+    );
     assert_eq!(found.problems, []);
 }
 
 #[test]
 fn names_that_tell_nothing_are_listed() {
-    let tree = FolderTree::new(&["a/01. Song", "a/track01", "a/.hidden", "a/x.jpg", "a/x.mp3", "b.torrent"]);
+    let tree = FolderTree::new(&[
+        "a/01. Song",
+        "a/track01",
+        "a/.hidden",
+        "a/x.jpg",
+        "a/x.mp3",
+        "b.torrent",
+    ]);
     let found = tree.scan(&[""]);
-    assert_eq!(found.unnamed, ["a/01. Song", "a/track01", "b.torrent"].map(|name| tree.at(name)));
+    assert_eq!(
+        found.unnamed,
+        ["a/01. Song", "a/track01", "b.torrent"].map(|name| tree.at(name))
+    );
     assert_eq!(tree.names(&found), ["a/x.mp3"]);
 }
 
@@ -134,37 +196,71 @@ fn scanning_goes_on_behind_a_bad_path() {
     let tree = FolderTree::new(&["m/a.mp3"]);
     let found = tree.scan(&["nowhere", "m/nothing.mp3", "m"]);
     assert_eq!(tree.names(&found), ["m/a.mp3"]);
-    let paths: Vec<_> = found.problems.iter().map(|problem| problem.path.clone()).collect();
+    let paths: Vec<_> = found
+        .problems
+        .iter()
+        .map(|problem| problem.path.clone())
+        .collect();
     assert_eq!(paths, [tree.at("nowhere"), tree.at("m/nothing.mp3")]);
-    assert!(found.problems[0].reason.to_lowercase().contains("no such"), "{}", found.problems[0].reason);
+    assert!(
+        found.problems[0].reason.to_lowercase().contains("no such"),
+        "{}",
+        found.problems[0].reason
+    );
 }
 
 #[cfg(unix)]
 #[test]
 fn links_are_followed_once_and_loops_end() {
     use std::os::unix::fs::symlink;
-    let tree = FolderTree::new(&["m/a.mp3", "m/sub/b.mp3", "elsewhere/c.mp3", "elsewhere/d.mp3"]);
+    let tree = FolderTree::new(&[
+        "m/a.mp3",
+        "m/sub/b.mp3",
+        "elsewhere/c.mp3",
+        "elsewhere/d.mp3",
+    ]);
     symlink(tree.at("m"), tree.at("m/sub/loop")).unwrap();
     symlink(tree.at("elsewhere"), tree.at("m/link1")).unwrap();
     symlink(tree.at("elsewhere"), tree.at("m/link2")).unwrap();
     symlink(tree.at("m/a.mp3"), tree.at("m/again.mp3")).unwrap();
     symlink(tree.at("gone"), tree.at("m/broken.mp3")).unwrap();
     let found = tree.scan(&["m"]);
-    assert_eq!(tree.names(&found), ["m/a.mp3", "elsewhere/c.mp3", "elsewhere/d.mp3", "m/sub/b.mp3"]);
+    assert_eq!(
+        tree.names(&found),
+        [
+            "m/a.mp3",
+            "elsewhere/c.mp3",
+            "elsewhere/d.mp3",
+            "m/sub/b.mp3"
+        ]
+    );
     assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
     assert_eq!(found.problems[0].path, tree.at("m/broken.mp3"));
     assert_eq!(tree.scan(&["m/link1", "elsewhere"]).files.len(), 2);
     let out = |folders: &[PathBuf]| {
-        scan_without(&[tree.at("m")], &is_audio, &Exclusions::default(), Links::Below(folders))
+        scan_without(
+            &[tree.at("m")],
+            &is_audio,
+            &Exclusions::default(),
+            Links::Below(folders),
+        )
     };
     // Links that lead out of the folder are left alone unless they are to be followed.
     let found = out(&[]);
     assert_eq!(tree.names(&found), ["m/a.mp3", "m/sub/b.mp3"]);
     assert_eq!(found.leading_out, [tree.at("m/link1"), tree.at("m/link2")]);
-    assert_eq!(tree.names(&out(&[tree.at("m")])), tree.names(&tree.scan(&["m"])));
+    assert_eq!(
+        tree.names(&out(&[tree.at("m")])),
+        tree.names(&tree.scan(&["m"]))
+    );
     assert_eq!(out(&[tree.at("m/link1")]).leading_out, [tree.at("m/link2")]);
     // A link that is named is a folder like others.
-    let named = scan_without(&[tree.at("m/link1")], &is_audio, &Exclusions::default(), Links::Below(&[]));
+    let named = scan_without(
+        &[tree.at("m/link1")],
+        &is_audio,
+        &Exclusions::default(),
+        Links::Below(&[]),
+    );
     assert_eq!(tree.names(&named), ["elsewhere/c.mp3", "elsewhere/d.mp3"]);
     // The file's own name is kept when the link is what was named.
     assert_eq!(tree.names(&tree.scan(&["m/again.mp3"])), ["m/again.mp3"]);
@@ -181,16 +277,30 @@ fn names_of_any_bytes_and_things_that_are_no_files() {
     let fifo = tree.at("fifo.mp3");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status();
     let found = scan(std::slice::from_ref(&tree.root), &is_audio);
-    assert_eq!(found.files.iter().map(|file| &file.path).collect::<Vec<_>>(), [&odd]);
+    assert_eq!(
+        found
+            .files
+            .iter()
+            .map(|file| &file.path)
+            .collect::<Vec<_>>(),
+        [&odd]
+    );
     if made.is_ok_and(|status| status.success()) {
-        assert_eq!(scan(&[fifo], &is_audio).problems[0].reason, "is neither a file nor a folder");
+        assert_eq!(
+            scan(&[fifo], &is_audio).problems[0].reason,
+            "is neither a file nor a folder"
+        );
     }
 }
 
 #[test]
 fn lists_are_split_at_nul_or_at_lines() {
-    let paths =
-        |bytes: &[u8]| split_list(bytes).iter().map(|p| p.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let paths = |bytes: &[u8]| {
+        split_list(bytes)
+            .iter()
+            .map(|p| p.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(paths(b"a b\r\n\n c \nd"), ["a b", " c ", "d"]);
     assert_eq!(paths(b"a\nb\0c\r\0\0"), ["a\nb", "c\r"]);
     assert_eq!(paths(b""), Vec::<String>::new());
@@ -222,10 +332,15 @@ fn m3u_lists_its_lines() {
         path("Bach: Air.mp3"),
     ];
     assert_eq!(parse(text.as_bytes(), PlaylistKind::M3u), expected);
-    let wide: Vec<u8> =
-        [0xff, 0xfe].into_iter().chain("é.mp3\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let wide: Vec<u8> = [0xff, 0xfe]
+        .into_iter()
+        .chain("é.mp3\n".encode_utf16().flat_map(u16::to_le_bytes))
+        .collect();
     assert_eq!(parse(&wide, PlaylistKind::M3u), [path("é.mp3")]);
-    assert_eq!(parse(b"\xe9.mp3", PlaylistKind::M3u), [PlaylistEntry::Path(b"\xe9.mp3".to_vec())]);
+    assert_eq!(
+        parse(b"\xe9.mp3", PlaylistKind::M3u),
+        [PlaylistEntry::Path(b"\xe9.mp3".to_vec())]
+    );
 }
 
 #[test]
@@ -259,15 +374,40 @@ fn xspf_lists_the_locations_of_its_tracks() {
 #[test]
 fn entries_are_found_in_the_forms_that_programs_write() {
     let find = |bytes: &[u8], there: &'static str| {
-        resolve(&PlaylistEntry::Path(bytes.to_vec()), Path::new("/base"), &|path| path == Path::new(there))
+        resolve(
+            &PlaylistEntry::Path(bytes.to_vec()),
+            Path::new("/base"),
+            &|path| path == Path::new(there),
+        )
     };
-    assert_eq!(find(b"a.mp3", "/base/a.mp3").unwrap(), PathBuf::from("/base/a.mp3"));
-    assert_eq!(find(b"/abs.mp3", "/abs.mp3").unwrap(), PathBuf::from("/abs.mp3"));
-    assert_eq!(find(b"a%20b.mp3", "/base/a b.mp3").unwrap(), PathBuf::from("/base/a b.mp3"));
-    assert_eq!(find(b"x\\y.mp3", "/base/x/y.mp3").unwrap(), PathBuf::from("/base/x/y.mp3"));
-    assert_eq!(find(b"\xe9%20\\y.mp3", "/base/\u{e9} /y.mp3").unwrap(), PathBuf::from("/base/\u{e9} /y.mp3"));
-    assert_eq!(find(b"gone%20.mp3", "/").unwrap(), PathBuf::from("/base/gone%20.mp3"));
-    assert_eq!(resolve(&remote("http://x"), Path::new("/"), &|_| true), Err("http://x".to_owned()));
+    assert_eq!(
+        find(b"a.mp3", "/base/a.mp3").unwrap(),
+        PathBuf::from("/base/a.mp3")
+    );
+    assert_eq!(
+        find(b"/abs.mp3", "/abs.mp3").unwrap(),
+        PathBuf::from("/abs.mp3")
+    );
+    assert_eq!(
+        find(b"a%20b.mp3", "/base/a b.mp3").unwrap(),
+        PathBuf::from("/base/a b.mp3")
+    );
+    assert_eq!(
+        find(b"x\\y.mp3", "/base/x/y.mp3").unwrap(),
+        PathBuf::from("/base/x/y.mp3")
+    );
+    assert_eq!(
+        find(b"\xe9%20\\y.mp3", "/base/\u{e9} /y.mp3").unwrap(),
+        PathBuf::from("/base/\u{e9} /y.mp3")
+    );
+    assert_eq!(
+        find(b"gone%20.mp3", "/").unwrap(),
+        PathBuf::from("/base/gone%20.mp3")
+    );
+    assert_eq!(
+        resolve(&remote("http://x"), Path::new("/"), &|_| true),
+        Err("http://x".to_owned())
+    );
 }
 
 #[test]
@@ -280,14 +420,26 @@ fn a_playlist_stands_for_its_files() {
     tree.write("lists/other.pls", b"File1=../m/c.mp3");
     let found = tree.scan(&["lists/l.m3u8"]);
     assert_eq!(tree.names(&found), ["m/b.data", "m/a.mp3"]);
-    let reasons: Vec<_> = found.problems.iter().map(|problem| problem.reason.as_str()).collect();
+    let reasons: Vec<_> = found
+        .problems
+        .iter()
+        .map(|problem| problem.reason.as_str())
+        .collect();
     assert_eq!(reasons.len(), 4, "{reasons:?}");
     assert_eq!(
         reasons[1..],
-        ["is not a local file", "playlists inside playlists are not followed", "is not a file"]
+        [
+            "is not a local file",
+            "playlists inside playlists are not followed",
+            "is not a file"
+        ]
     );
     assert_eq!(tree.names(&tree.scan(&["lists/other.pls"])), ["m/c.mp3"]);
-    assert_eq!(tree.scan(&["lists"]).files.len(), 0, "a playlist inside a folder is no argument");
+    assert_eq!(
+        tree.scan(&["lists"]).files.len(),
+        0,
+        "a playlist inside a folder is no argument"
+    );
 }
 
 fn fragments() -> impl Strategy<Value = Vec<u8>> {
@@ -364,12 +516,26 @@ proptest! {
 /// An unfinished CDATA or comment must not be searched again and again.
 #[test]
 fn large_hostile_playlists_take_linear_time() {
-    for piece in ["<![CDATA[", "<!--", "<!", "<track>", "</track>", "&", "<?", "<a \"", "File1="] {
+    for piece in [
+        "<![CDATA[",
+        "<!--",
+        "<!",
+        "<track>",
+        "</track>",
+        "&",
+        "<?",
+        "<a \"",
+        "File1=",
+    ] {
         let bytes = piece.repeat(2_000_000 / piece.len());
         let start = std::time::Instant::now();
         for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {
             let _ = parse(bytes.as_bytes(), kind);
         }
-        assert!(start.elapsed().as_secs() < 5, "{piece}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed().as_secs() < 5,
+            "{piece}: {:?}",
+            start.elapsed()
+        );
     }
 }

@@ -60,18 +60,36 @@ impl Object {
         }
         let is_web = scheme.starts_with("http");
         if is_web && rest.contains(['@', '?', '#']) {
-            return Err(wrong("expected an address without a password, ? and #, which are not sent"));
+            return Err(wrong(
+                "expected an address without a password, ? and #, which are not sent",
+            ));
         }
-        let key = if is_web { Key::from_url_path(name) } else { Key::parse(name) };
-        let key = key.map_err(|error| wrong(&format!("no store has an object of this name: {error}")))?;
+        let key = if is_web {
+            Key::from_url_path(name)
+        } else {
+            Key::parse(name)
+        };
+        let key =
+            key.map_err(|error| wrong(&format!("no store has an object of this name: {error}")))?;
         let root = format!("{scheme}://{host}");
-        Ok(Self { store: store(scheme, host, &root)?, root, key })
+        Ok(Self {
+            store: store(scheme, host, &root)?,
+            root,
+            key,
+        })
     }
 
     fn record(&self, found: &ObjectMeta) -> FileRecord {
-        let mtime_ns = found.last_modified.timestamp_nanos_opt().unwrap_or_default();
+        let mtime_ns = found
+            .last_modified
+            .timestamp_nanos_opt()
+            .unwrap_or_default();
         let path = PathBuf::from(format!("{}/{}", self.root, found.location));
-        FileRecord { path, size: found.size, mtime_ns }
+        FileRecord {
+            path,
+            size: found.size,
+            mtime_ns,
+        }
     }
 
     /// The object of exactly this name.
@@ -92,7 +110,10 @@ fn runtime() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    let made = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let made = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     Ok(RUNTIME.get_or_init(|| made))
 }
 
@@ -155,31 +176,48 @@ fn told(error: &object_store::Error) -> Error {
     let has_any = |words: &[&str]| words.iter().any(|word| said.contains(word));
     match error {
         _ if has_any(&["NoSuchBucket", "ContainerNotFound", "bucket does not exist"]) => {
-            Error::new(ErrorKind::NotFound, "there is no such bucket: make it, or correct its name")
-        }
-        object_store::Error::NotFound { .. } => Error::new(ErrorKind::NotFound, "there is no such object"),
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             Error::new(
-                ErrorKind::PermissionDenied,
-                "the store refuses it: the variables that say who asks are in docs/parquet.md",
+                ErrorKind::NotFound,
+                "there is no such bucket: make it, or correct its name",
             )
         }
+        object_store::Error::NotFound { .. } => {
+            Error::new(ErrorKind::NotFound, "there is no such object")
+        }
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => Error::new(
+            ErrorKind::PermissionDenied,
+            "the store refuses it: the variables that say who asks are in docs/parquet.md",
+        ),
         _ if has_any(&["unsupported scheme http"]) => Error::new(
             ErrorKind::InvalidInput,
             "its server has no encryption: AWS_ALLOW_HTTP=true (GOOGLE_, AZURE_) does without",
         ),
         _ if kind == Some(HttpErrorKind::Timeout) => Error::new(
             ErrorKind::TimedOut,
-            format!("the server was silent for {} s: try again later", SILENCE.as_secs()),
+            format!(
+                "the server was silent for {} s: try again later",
+                SILENCE.as_secs()
+            ),
         ),
         _ if kind == Some(HttpErrorKind::Connect) => Error::new(
             ErrorKind::NotConnected,
-            format!("no connection to the server ({said}): is it running, and is this its address?"),
+            format!(
+                "no connection to the server ({said}): is it running, and is this its address?"
+            ),
         ),
         _ => {
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            let said = said.replace("Server returned non-2xx status code: ", "the server answered ");
-            Error::other(said.trim_end_matches(':').chars().take(300).collect::<String>())
+            let said = said.replace(
+                "Server returned non-2xx status code: ",
+                "the server answered ",
+            );
+            Error::other(
+                said.trim_end_matches(':')
+                    .chars()
+                    .take(300)
+                    .collect::<String>(),
+            )
         }
     }
 }
@@ -189,7 +227,11 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
     let object = Object::of(address)?;
     let mut file = AtomicFile::create(&temporary(address))?;
     runtime()?.block_on(async {
-        let answer = object.store.get(&object.key).await.map_err(|error| told(&error))?;
+        let answer = object
+            .store
+            .get(&object.key)
+            .await
+            .map_err(|error| told(&error))?;
         let expected = answer.meta.size;
         let (mut found, mut chunks) = (0, answer.into_stream());
         let cut_off = |found: u64, why: String| {
@@ -215,7 +257,9 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
 /// The name beside which a temporary file of an object is made.
 pub(super) fn temporary(address: &Path) -> PathBuf {
     static CLEANED: Once = Once::new();
-    let place = std::env::temp_dir().join("object").with_extension(address.extension().unwrap_or_default());
+    let place = std::env::temp_dir()
+        .join("object")
+        .with_extension(address.extension().unwrap_or_default());
     // What processes left that were killed.
     CLEANED.call_once(|| remove_abandoned(&place));
     place
@@ -252,14 +296,25 @@ pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
     }
     let most = PART.max(size.div_ceil(MOST_PARTS));
     runtime()?.block_on(async {
-        let mut upload = object.store.put_multipart(&object.key).await.map_err(|error| told(&error))?;
+        let mut upload = object
+            .store
+            .put_multipart(&object.key)
+            .await
+            .map_err(|error| told(&error))?;
         let sent = async {
             loop {
                 let bytes = part(most)?;
                 if bytes.is_empty() {
-                    return upload.complete().await.map_err(|error| told(&error)).map(drop);
+                    return upload
+                        .complete()
+                        .await
+                        .map_err(|error| told(&error))
+                        .map(drop);
                 }
-                upload.put_part(bytes.into()).await.map_err(|error| told(&error))?;
+                upload
+                    .put_part(bytes.into())
+                    .await
+                    .map_err(|error| told(&error))?;
             }
         }
         .await;
@@ -284,8 +339,10 @@ pub(super) fn check_folder(address: &Path) -> io::Result<()> {
 /// lists.
 pub(super) fn files(address: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let object = Object::of(address)?;
-    let has_ending =
-        |key: &Key| key.filename().is_some_and(|name| !name.starts_with('.') && name.ends_with(ending));
+    let has_ending = |key: &Key| {
+        key.filename()
+            .is_some_and(|name| !name.starts_with('.') && name.ends_with(ending))
+    };
     if has_ending(&object.key) {
         return Ok(vec![address.to_owned()]);
     }
@@ -295,7 +352,10 @@ pub(super) fn files(address: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let depth = object.key.parts_count() + 1;
     let mut found = object.below()?;
     found.retain(|found| found.location.parts_count() == depth && has_ending(&found.location));
-    Ok(found.iter().map(|found| object.record(found).path).collect())
+    Ok(found
+        .iter()
+        .map(|found| object.record(found).path)
+        .collect())
 }
 
 /// Size and time of an object, as those of a file.
@@ -309,7 +369,10 @@ pub fn object_record(address: &Path) -> io::Result<FileRecord> {
 /// `.notmusic`. Playlists and CUE sheets are no music here.
 pub fn scan_objects(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
     if let Err(error) = try_scan(address, is_audio, scan) {
-        scan.problems.push(ScanProblem { path: address.to_owned(), reason: error.to_string() });
+        scan.problems.push(ScanProblem {
+            path: address.to_owned(),
+            reason: error.to_string(),
+        });
     }
 }
 
@@ -328,7 +391,11 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
             Ok(found) => {
                 // An address on the web may be written in several ways: as it was named, it is found again.
                 let record = object.record(&found);
-                let path = if is_web { address.to_owned() } else { record.path };
+                let path = if is_web {
+                    address.to_owned()
+                } else {
+                    record.path
+                };
                 scan.files.push(FileRecord { path, ..record });
                 return Ok(());
             }
@@ -338,35 +405,60 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
     }
     let all = object.below()?;
     if all.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, "there is no such object, and none below it"));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            "there is no such object, and none below it",
+        ));
     }
     let folder = |key: &Key| key.parent().unwrap_or_default();
     let is_marker = |key: &Key| key.filename().is_some_and(|name| MARKERS.contains(&name));
-    let marked: BTreeSet<Key> =
-        all.iter().map(|found| &found.location).filter(|key| is_marker(key)).map(folder).collect();
+    let marked: BTreeSet<Key> = all
+        .iter()
+        .map(|found| &found.location)
+        .filter(|key| is_marker(key))
+        .map(folder)
+        .collect();
     let depth = object.key.parts_count();
     let mut of_system: BTreeMap<PathBuf, u64> = BTreeMap::new();
     for found in &all {
         let key = &found.location;
         let record = object.record(found);
-        let is_hidden = key.parts().skip(depth).any(|part| part.as_ref().starts_with('.'));
+        let is_hidden = key
+            .parts()
+            .skip(depth)
+            .any(|part| part.as_ref().starts_with('.'));
         // Buckets are copies of disks as often as not.
-        let below: PathBuf = key.parts().skip(depth).map(|part| part.as_ref().to_owned()).collect();
+        let below: PathBuf = key
+            .parts()
+            .skip(depth)
+            .map(|part| part.as_ref().to_owned())
+            .collect();
         if let Some(folder) = system_folder(&below).filter(|_| is_audio(&record.path)) {
             let address = format!("{}/{}/{}", object.root, object.key, folder.display());
             *of_system.entry(PathBuf::from(address)).or_default() += 1;
             continue;
         }
-        let is_marked =
-            || std::iter::successors(key.parent(), Key::parent).any(|above| marked.contains(&above));
+        let is_marked = || {
+            std::iter::successors(key.parent(), Key::parent).any(|above| marked.contains(&above))
+        };
         if is_audio(&record.path) && !is_hidden && !is_marked() {
             scan.files.push(record);
         }
     }
-    scan.skipped_folders.extend(marked.iter().map(|key| PathBuf::from(format!("{}/{key}", object.root))));
+    scan.skipped_folders.extend(
+        marked
+            .iter()
+            .map(|key| PathBuf::from(format!("{}/{key}", object.root))),
+    );
     let of_system = of_system.into_iter();
-    scan.of_system.extend(of_system.map(|(folder, files)| SystemFolder { folder, files, is_more: false }));
-    scan.roots.push(PathBuf::from(format!("{}/{}", object.root, object.key)));
+    scan.of_system
+        .extend(of_system.map(|(folder, files)| SystemFolder {
+            folder,
+            files,
+            is_more: false,
+        }));
+    scan.roots
+        .push(PathBuf::from(format!("{}/{}", object.root, object.key)));
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
-    HttpResponseBody, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions};
 use tokio::time::{Sleep, sleep, timeout};
@@ -38,11 +38,19 @@ impl HttpConnector for Transport {
         let trusting = HttpsConnectorBuilder::new()
             .with_native_roots()
             .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
-        let is_plain_allowed =
-            options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true");
-        let trusting = if is_plain_allowed { trusting.https_or_http() } else { trusting.https_only() };
+        let is_plain_allowed = options
+            .get_config_value(&ClientConfigKey::AllowHttp)
+            .as_deref()
+            == Some("true");
+        let trusting = if is_plain_allowed {
+            trusting.https_or_http()
+        } else {
+            trusting.https_only()
+        };
         let connector = trusting.enable_http1().wrap_connector(tcp);
-        Ok(HttpClient::new(Connections(Client::builder(TokioExecutor::new()).build(connector))))
+        Ok(HttpClient::new(Connections(
+            Client::builder(TokioExecutor::new()).build(connector),
+        )))
     }
 }
 
@@ -53,22 +61,38 @@ struct Connections(Client<HttpsConnector<TcpConnector>, HttpRequestBody>);
 #[async_trait]
 impl HttpService for Connections {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let patience = SILENCE + Duration::from_secs((request.body().content_length() / SLOWEST) as u64);
-        let answer = timeout(patience, self.0.request(request)).await.map_err(|_| silent())?;
+        let patience =
+            SILENCE + Duration::from_secs((request.body().content_length() / SLOWEST) as u64);
+        let answer = timeout(patience, self.0.request(request))
+            .await
+            .map_err(|_| silent())?;
         let (head, body) = answer.map_err(lost)?.into_parts();
-        let body = HttpResponseBody::new(AnswerBody { body, waiting: None });
+        let body = HttpResponseBody::new(AnswerBody {
+            body,
+            waiting: None,
+        });
         Ok(HttpResponse::from_parts(head, body))
     }
 }
 
 fn silent() -> HttpError {
-    let said = format!("expected an answer within {} s, found none", SILENCE.as_secs());
-    HttpError::new(HttpErrorKind::Timeout, std::io::Error::new(std::io::ErrorKind::TimedOut, said))
+    let said = format!(
+        "expected an answer within {} s, found none",
+        SILENCE.as_secs()
+    );
+    HttpError::new(
+        HttpErrorKind::Timeout,
+        std::io::Error::new(std::io::ErrorKind::TimedOut, said),
+    )
 }
 
 /// A request that got no answer.
 fn lost(error: ClientError) -> HttpError {
-    let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Request };
+    let kind = if error.is_connect() {
+        HttpErrorKind::Connect
+    } else {
+        HttpErrorKind::Request
+    };
     HttpError::new(kind, error)
 }
 
@@ -94,7 +118,9 @@ impl Body for AnswerBody {
         };
         self.waiting = None;
         Poll::Ready(
-            frame.map(|frame| frame.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))),
+            frame.map(|frame| {
+                frame.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))
+            }),
         )
     }
 

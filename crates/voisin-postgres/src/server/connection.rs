@@ -62,7 +62,10 @@ impl Transaction<'_> {
 }
 
 fn typed<'a>(values: &[&'a dyn SqlParameter]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
-    values.iter().map(|value| (value.as_sql(), value.kind())).collect()
+    values
+        .iter()
+        .map(|value| (value.as_sql(), value.kind()))
+        .collect()
 }
 
 /// A connection to a server. Where it was lost it is made anew by the next question.
@@ -75,7 +78,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(place: &PostgresAddress) -> Result<Self> {
-        Ok(Self { place: place.clone(), client: Some(place.connect()?), is_within: false })
+        Ok(Self {
+            place: place.clone(),
+            client: Some(place.connect()?),
+            is_within: false,
+        })
     }
 
     pub(crate) fn place(&self) -> &PostgresAddress {
@@ -97,14 +104,17 @@ impl Connection {
     ) -> Result<T> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             if self.is_within {
-                let problem =
-                    "the connection was lost in the middle of a change, which is undone: run it again";
+                let problem = "the connection was lost in the middle of a change, which is undone: run it again";
                 return Err(self.unconnected(problem));
             }
             self.client = Some(self.place.connect()?);
         }
         let client = self.client.as_mut().expect("it was connected above");
-        let done = if self.is_within { work(&mut Transaction(client)) } else { in_one(client, &mut work) };
+        let done = if self.is_within {
+            work(&mut Transaction(client))
+        } else {
+            in_one(client, &mut work)
+        };
         match done {
             Ok(value) => Ok(value),
             // A server that was started again leaves a connection behind that ends at its first use, and so does a shard;
@@ -128,7 +138,9 @@ impl Connection {
     /// session of the server is needed, however many wait.
     pub(crate) fn begin(&mut self, lock: i64) -> Result<()> {
         self.run(|tx| tx.batch_execute("select"))?;
-        let Some(client) = &mut self.client else { return Err(self.unconnected("the connection was lost")) };
+        let Some(client) = &mut self.client else {
+            return Err(self.unconnected("the connection was lost"));
+        };
         let begun = client.batch_execute(&format!("begin; select pg_advisory_xact_lock({lock})"));
         if let Err(error) = begun {
             let _ = client.batch_execute("rollback");
@@ -147,14 +159,20 @@ impl Connection {
     }
 
     fn unconnected(&self, problem: &str) -> BackendError {
-        BackendError::Connect { place: self.place.to_string(), problem: problem.to_owned() }
+        BackendError::Connect {
+            place: self.place.to_string(),
+            problem: problem.to_owned(),
+        }
     }
 
     /// An error of the client as a caller can act on it.
     pub(crate) fn fault(&self, error: &postgres::Error) -> BackendError {
         let place = self.place.to_string();
         let Some(said) = error.as_db_error() else {
-            return BackendError::Connect { place, problem: causes(error) };
+            return BackendError::Connect {
+                place,
+                problem: causes(error),
+            };
         };
         let mut problem = said.message().to_owned();
         if let Some(detail) = said.detail() {
@@ -170,7 +188,11 @@ impl Connection {
         if *said.code() == SqlState::UNIQUE_VIOLATION {
             return BackendError::Clash(problem);
         }
-        BackendError::Server { place, problem, code: Some(said.code().code().to_owned()) }
+        BackendError::Server {
+            place,
+            problem,
+            code: Some(said.code().code().to_owned()),
+        }
     }
 
     /// Runs statements outside of a transaction.
@@ -186,7 +208,9 @@ impl Connection {
 
 /// Whether a connection was lost: to the server, or from there to a shard.
 fn is_lost(error: &postgres::Error) -> bool {
-    let Some(said) = error.as_db_error() else { return error.is_closed() || error.code().is_none() };
+    let Some(said) = error.as_db_error() else {
+        return error.is_closed() || error.code().is_none();
+    };
     let code = said.code().code();
     code.starts_with("08") || code.starts_with("57P0")
 }
@@ -250,12 +274,15 @@ impl Lock {
 
     /// Whether it is held still: a pooler or a server that was started again took it away.
     pub(crate) fn is_held(&mut self) -> bool {
-        let held =
-            "select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted";
-        self.0.simple_query(held).is_ok_and(|messages| has_row(&messages))
+        let held = "select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted";
+        self.0
+            .simple_query(held)
+            .is_ok_and(|messages| has_row(&messages))
     }
 }
 
 fn has_row(messages: &[SimpleQueryMessage]) -> bool {
-    messages.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)))
+    messages
+        .iter()
+        .any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }

@@ -109,7 +109,11 @@ impl Postgres {
     }
 
     /// Does something in one transaction, while nobody else does the like with the same lock.
-    pub(super) fn in_one<T>(&mut self, lock: i64, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(super) fn in_one<T>(
+        &mut self,
+        lock: i64,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         self.connection.begin(lock)?;
         let done = work(self);
         let ended = self.connection.end(done.is_ok());
@@ -149,7 +153,11 @@ impl Postgres {
         );
         let table = self.table.clone();
         let are_signs: Option<bool> = self.run(|tx| Ok(tx.query_one(&sql, &[&table])?.get(0)))?;
-        self.codes = if are_signs == Some(true) { IndexCodes::Signs } else { IndexCodes::Halves };
+        self.codes = if are_signs == Some(true) {
+            IndexCodes::Signs
+        } else {
+            IndexCodes::Halves
+        };
         Ok(())
     }
 
@@ -197,17 +205,29 @@ impl Postgres {
         let files = self.sum("coalesce(sum(cardinality(paths)), 0)::bigint", &all)?;
         // Of windows only the lengths are read: four bytes for their number, then a start and a vector each.
         let each = 4 + 2 * self.model.dimension;
-        let windows =
-            self.sum(&format!("coalesce(sum((octet_length(windows) - 4) / {each}), 0)::bigint"), &all)?;
+        let windows = self.sum(
+            &format!("coalesce(sum((octet_length(windows) - 4) / {each}), 0)::bigint"),
+            &all,
+        )?;
         let sql = "select pg_total_relation_size('voisin_track') + pg_total_relation_size('voisin_vector')";
         let bytes: i64 = self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))?;
         let [files, windows, bytes] = [files, windows, bytes].map(|number| number as u64);
-        Ok(Counts { tracks, files, windows, generation, bytes })
+        Ok(Counts {
+            tracks,
+            files,
+            windows,
+            generation,
+            bytes,
+        })
     }
 
     /// What the database calls itself; a copy of it has the same.
     pub fn identity(&mut self) -> Result<String> {
-        self.run(|tx| Ok(tx.query_one("select identity::text from voisin_state", &[])?.get(0)))
+        self.run(|tx| {
+            Ok(tx
+                .query_one("select identity::text from voisin_state", &[])?
+                .get(0))
+        })
     }
 
     /// Whether there is a vector index.
@@ -219,7 +239,8 @@ impl Postgres {
             "select pg_relation_size(indexrelid) from pg_index
              where indrelid = 'voisin_track'::regclass and indisvalid and {OF_VECTORS} limit 1"
         );
-        let bytes: Option<i64> = self.run(|tx| Ok(tx.query_opt(&sql, &[])?.map(|row| row.get(0))))?;
+        let bytes: Option<i64> =
+            self.run(|tx| Ok(tx.query_opt(&sql, &[])?.map(|row| row.get(0))))?;
         Ok(bytes.map_or(IndexState::Missing, |bytes| IndexState::There(bytes as u64)))
     }
 
@@ -231,11 +252,19 @@ impl Postgres {
             "select indexrelid::regclass::text from pg_index
              where indrelid = 'voisin_track'::regclass and indisvalid = $1 and {OF_VECTORS}"
         );
-        self.run(|tx| Ok(tx.query(&sql, &[&finished])?.iter().map(|row| row.get(0)).collect()))
+        self.run(|tx| {
+            Ok(tx
+                .query(&sql, &[&finished])?
+                .iter()
+                .map(|row| row.get(0))
+                .collect())
+        })
     }
 
     pub(super) fn drop_indexes(&mut self, names: &[String]) -> Result<()> {
-        names.iter().try_for_each(|name| self.execute(&format!("drop index concurrently if exists {name}")))
+        names
+            .iter()
+            .try_for_each(|name| self.execute(&format!("drop index concurrently if exists {name}")))
     }
 
     /// The id of a track where numbers of more than 53 bits are not safe, as in a browser: the first 53 bits of its content id.
@@ -248,8 +277,11 @@ impl Postgres {
         if let Some(parts) = self.on_shards(|shard| shard.of_short(short)) {
             return Ok(parts.into_iter().flatten().collect());
         }
-        let first: Vec<i64> =
-            short.iter().filter(|id| id.0 >> (63 - SHORTER) == 0).map(|id| id.0 << SHORTER).collect();
+        let first: Vec<i64> = short
+            .iter()
+            .filter(|id| id.0 >> (63 - SHORTER) == 0)
+            .map(|id| id.0 << SHORTER)
+            .collect();
         // Citus knows no limit in a lateral subquery.
         let sql = format!(
             "select min(id) from unnest($1::bigint[]) as first join {} on id between first and first + {}
@@ -259,7 +291,11 @@ impl Postgres {
         );
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            Ok(tx.query(&sql, &[&first])?.iter().map(|row| TrackId(row.get(0))).collect())
+            Ok(tx
+                .query(&sql, &[&first])?
+                .iter()
+                .map(|row| TrackId(row.get(0)))
+                .collect())
         })
     }
 
@@ -275,12 +311,18 @@ impl Postgres {
         if let Some(parts) = self.on_shards(|shard| shard.embeddings_of(ids)) {
             return Ok(parts.into_iter().flatten().collect());
         }
-        let sql = format!("select id, {FETCHED} from {} where id = any ($1)", self.table);
+        let sql = format!(
+            "select id, {FETCHED} from {} where id = any ($1)",
+            self.table
+        );
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();
             let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
-            known.extend(rows.iter().map(|row| (TrackId(row.get(0)), row.get::<_, HalfVector>(1).values())));
+            known.extend(
+                rows.iter()
+                    .map(|row| (TrackId(row.get(0)), row.get::<_, HalfVector>(1).values())),
+            );
         }
         Ok(known)
     }
@@ -295,11 +337,18 @@ impl Postgres {
         }
         // Whichever comes first where one is asked for: in order of ids it would be looked for along all of them.
         let order = if limit > 1 { " order by id" } else { "" };
-        let sql = format!("select id from {} where {}{order} limit {limit}", self.table, conditions.sql);
+        let sql = format!(
+            "select id from {} where {}{order} limit {limit}",
+            self.table, conditions.sql
+        );
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
             let values: Vec<&dyn SqlParameter> = filter::values(conditions).collect();
-            Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
+            Ok(tx
+                .query(&sql, &values)?
+                .iter()
+                .map(|row| TrackId(row.get(0)))
+                .collect())
         })
     }
 
@@ -315,7 +364,13 @@ impl Postgres {
             return Ok(parts.into_iter().flatten().collect());
         }
         let sql = format!("select distinct licences from {}", self.table);
-        self.run(|tx| Ok(tx.query(&sql, &[])?.iter().flat_map(|row| row.get::<_, Vec<String>>(0)).collect()))
+        self.run(|tx| {
+            Ok(tx
+                .query(&sql, &[])?
+                .iter()
+                .flat_map(|row| row.get::<_, Vec<String>>(0))
+                .collect())
+        })
     }
 
     /// Tracks that came after a generation, by id.
@@ -325,8 +380,17 @@ impl Postgres {
             ids.sort_unstable();
             return Ok(ids);
         }
-        let sql = format!("select id from {} where changed > $1 order by id", self.table);
-        self.run(|tx| Ok(tx.query(&sql, &[&since])?.iter().map(|row| TrackId(row.get(0))).collect()))
+        let sql = format!(
+            "select id from {} where changed > $1 order by id",
+            self.table
+        );
+        self.run(|tx| {
+            Ok(tx
+                .query(&sql, &[&since])?
+                .iter()
+                .map(|row| TrackId(row.get(0)))
+                .collect())
+        })
     }
 }
 
@@ -370,10 +434,19 @@ impl TrackStore for Postgres {
         let since = since as i64;
         let added = self.changed_since(since)?;
         let sql = "select id from voisin_gone where changed > $1 order by id";
-        let mut removed: Vec<TrackId> =
-            self.run(|tx| Ok(tx.query(sql, &[&since])?.iter().map(|row| TrackId(row.get(0))).collect()))?;
+        let mut removed: Vec<TrackId> = self.run(|tx| {
+            Ok(tx
+                .query(sql, &[&since])?
+                .iter()
+                .map(|row| TrackId(row.get(0)))
+                .collect())
+        })?;
         removed.extend(&added);
         removed.sort_unstable();
-        Ok(Some(Changes { generation, added, removed }))
+        Ok(Some(Changes {
+            generation,
+            added,
+            removed,
+        }))
     }
 }

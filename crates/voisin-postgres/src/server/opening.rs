@@ -76,7 +76,9 @@ impl Postgres {
     /// Makes what is missing: the extension, the tables, the name of the model.
     fn create_tables(&mut self, model: &StoredModel) -> Result<()> {
         if model.dimension > 4000 {
-            return Err(BackendError::Dimension { dimension: model.dimension });
+            return Err(BackendError::Dimension {
+                dimension: model.dimension,
+            });
         }
         // What a newer voisin made stays as it is.
         self.check_schema()?;
@@ -105,15 +107,19 @@ impl Postgres {
                     &(of_column == Some(dimension)),
                 ],
             )?;
-            let held: Option<String> = tx.query_one("select fingerprint from voisin_state", &[])?.get(0);
+            let held: Option<String> = tx
+                .query_one("select fingerprint from voisin_state", &[])?
+                .get(0);
             // Vectors of another model are refused by its name.
             let is_other = held.is_some_and(|held| held != model.fingerprint);
             Ok(if is_other { Some(dimension) } else { of_column })
         })?;
         match of_column {
-            Some(found) if found != dimension => {
-                Err(BackendError::OtherTables { place, found, expected: dimension })
-            }
+            Some(found) if found != dimension => Err(BackendError::OtherTables {
+                place,
+                found,
+                expected: dimension,
+            }),
             Some(_) => Ok(()),
             None => Err(BackendError::NoLibrary { place }),
         }
@@ -132,14 +138,20 @@ impl Postgres {
         if self.lock.as_mut().is_none_or(Lock::is_held) {
             return Ok(());
         }
-        let problem = "the connection that kept others from sending meanwhile was lost: run it again";
-        Err(BackendError::Connect { place: self.place().to_string(), problem: problem.to_owned() })
+        let problem =
+            "the connection that kept others from sending meanwhile was lost: run it again";
+        Err(BackendError::Connect {
+            place: self.place().to_string(),
+            problem: problem.to_owned(),
+        })
     }
 
     /// Brings the tables of an older voisin forward, in one transaction, with all that they hold but the vector index.
     pub fn upgrade(place: &PostgresAddress) -> Result<Upgraded> {
         let mut connection = Connection::open(place)?;
-        let Some(found) = schema(&mut connection)? else { return Ok(Upgraded::Nothing) };
+        let Some(found) = schema(&mut connection)? else {
+            return Ok(Upgraded::Nothing);
+        };
         if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
             return known_schema(place, found).map(|()| Upgraded::Nothing);
         }
@@ -149,7 +161,10 @@ impl Postgres {
             // Nobody sends anything meanwhile; another upgrade may have been faster.
             tx.batch_execute("lock table voisin_state in exclusive mode")?;
             let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
-            let (found, dimension) = (row.get::<_, i32>(0), row.get::<_, Option<i32>>(1).unwrap_or_default());
+            let (found, dimension) = (
+                row.get::<_, i32>(0),
+                row.get::<_, Option<i32>>(1).unwrap_or_default(),
+            );
             tx.batch_execute(&ddl::upgrade(found, shards.len(), dimension as usize))?;
             if found < 4 {
                 order::fill(tx)?;
@@ -159,11 +174,15 @@ impl Postgres {
         });
         match done {
             Err(BackendError::Server { code, .. })
-                if !shards.is_empty() && code.as_deref() == Some(SqlState::UNDEFINED_TABLE.code()) =>
+                if !shards.is_empty()
+                    && code.as_deref() == Some(SqlState::UNDEFINED_TABLE.code()) =>
             {
-                let of_shard =
-                    |(server, table): (String, String)| (server, ddl::upgrade_of_shard(found, &table));
-                Ok(Upgraded::ShardsFirst(shards.into_iter().map(of_shard).collect()))
+                let of_shard = |(server, table): (String, String)| {
+                    (server, ddl::upgrade_of_shard(found, &table))
+                };
+                Ok(Upgraded::ShardsFirst(
+                    shards.into_iter().map(of_shard).collect(),
+                ))
             }
             done => done,
         }
@@ -194,24 +213,37 @@ impl Postgres {
             {
                 return Err(BackendError::Server {
                     place,
-                    problem: format!("{problem}; run as the database's owner: create extension vector"),
+                    problem: format!(
+                        "{problem}; run as the database's owner: create extension vector"
+                    ),
                     code: None,
                 });
             }
         }
-        let parts =
-            |text: &str| -> Vec<u32> { text.split('.').map_while(|part| part.parse().ok()).collect() };
-        if installed.as_deref().is_some_and(|found| parts(found) >= parts(OLDEST_PGVECTOR)) {
+        let parts = |text: &str| -> Vec<u32> {
+            text.split('.')
+                .map_while(|part| part.parse().ok())
+                .collect()
+        };
+        if installed
+            .as_deref()
+            .is_some_and(|found| parts(found) >= parts(OLDEST_PGVECTOR))
+        {
             return Ok(());
         }
-        let version: String = self.run(|tx| Ok(tx.query_one("show server_version_num", &[])?.get(0)))?;
+        let version: String =
+            self.run(|tx| Ok(tx.query_one("show server_version_num", &[])?.get(0)))?;
         let has_one = installed.is_some();
         Err(BackendError::NoVector {
             place,
             expected: OLDEST_PGVECTOR,
             found: installed.map_or("found none".to_owned(), |found| format!("found {found}")),
             version: version.parse::<u32>().unwrap_or_default() / 10_000,
-            command: if has_one { "alter extension vector update" } else { "create extension vector" },
+            command: if has_one {
+                "alter extension vector update"
+            } else {
+                "create extension vector"
+            },
         })
     }
 
@@ -233,7 +265,9 @@ impl Postgres {
             });
             Ok((model, row.get::<_, i32>(4) as u32))
         })?;
-        self.model = model.ok_or_else(|| BackendError::NoLibrary { place: place.clone() })?;
+        self.model = model.ok_or_else(|| BackendError::NoLibrary {
+            place: place.clone(),
+        })?;
         check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
             place,
             problem,
@@ -258,16 +292,27 @@ impl Postgres {
 
 /// Takes the lock of those who send tracks.
 fn lock(place: &PostgresAddress) -> Result<Lock> {
-    let held = Lock::take(place, "1987013491, hashint8('voisin_state'::regclass::oid::bigint)")?;
-    held.ok_or_else(|| BackendError::Busy { place: place.to_string() })
+    let held = Lock::take(
+        place,
+        "1987013491, hashint8('voisin_state'::regclass::oid::bigint)",
+    )?;
+    held.ok_or_else(|| BackendError::Busy {
+        place: place.to_string(),
+    })
 }
 
 /// Version of the tables; `None` where there are none.
 fn schema(connection: &mut Connection) -> Result<Option<i32>> {
     connection.run(|tx| {
-        let there: bool = tx.query_one("select to_regclass('voisin_state') is not null", &[])?.get(0);
+        let there: bool = tx
+            .query_one("select to_regclass('voisin_state') is not null", &[])?
+            .get(0);
         let sql = "select schema from voisin_state";
-        Ok(if there { tx.query_opt(sql, &[])?.map(|row| row.get(0)) } else { None })
+        Ok(if there {
+            tx.query_opt(sql, &[])?.map(|row| row.get(0))
+        } else {
+            None
+        })
     })
 }
 
@@ -275,11 +320,18 @@ fn schema(connection: &mut Connection) -> Result<Option<i32>> {
 fn known_schema(place: &PostgresAddress, found: i32) -> Result<()> {
     let next = match found {
         SCHEMA => return Ok(()),
-        OLDEST_SCHEMA..SCHEMA => "\"voisin push --upgrade\" brings them forward and keeps the tracks",
+        OLDEST_SCHEMA..SCHEMA => {
+            "\"voisin push --upgrade\" brings them forward and keeps the tracks"
+        }
         _ if found > SCHEMA => "use the newer voisin",
         _ => "drop the tables that begin with voisin_ and push again",
     };
-    Err(BackendError::Schema { place: place.to_string(), found, expected: SCHEMA, next })
+    Err(BackendError::Schema {
+        place: place.to_string(),
+        found,
+        expected: SCHEMA,
+        next,
+    })
 }
 
 /// Parts of the table of tracks on other servers: server and table, by server.
@@ -287,17 +339,26 @@ fn foreign_parts(tx: &mut Transaction<'_>) -> Result<Vec<(String, String)>, post
     let sql = "select s.srvname::text, t.ftrelid::regclass::text from pg_inherits i
         join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver
         where i.inhparent = 'voisin_track'::regclass order by 1, 2";
-    Ok(tx.query(sql, &[])?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(tx
+        .query(sql, &[])?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect())
 }
 
 /// Whether the tables for a model's vectors are there; those of another model further along the search path are not they.
 fn is_there(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postgres::Error> {
-    let sql = "select relnamespace::regnamespace::text = quote_ident(current_schema()) from pg_class
+    let sql =
+        "select relnamespace::regnamespace::text = quote_ident(current_schema()) from pg_class
         where oid = to_regclass('voisin_state')";
-    let Some(row) = tx.query_opt(sql, &[])? else { return Ok(false) };
+    let Some(row) = tx.query_opt(sql, &[])? else {
+        return Ok(false);
+    };
     if row.get::<_, Option<bool>>(0) != Some(false) {
         return Ok(true);
     }
-    let held: Option<String> = tx.query_one("select fingerprint from voisin_state", &[])?.get(0);
+    let held: Option<String> = tx
+        .query_one("select fingerprint from voisin_state", &[])?
+        .get(0);
     Ok(held.is_none_or(|held| held == model.fingerprint))
 }

@@ -66,7 +66,9 @@ impl SortedWalk {
         let order = if self.descending { "desc" } else { "asc" };
         let (which, sorted) = match columns(self.by).split_first() {
             Some((first, rest)) if self.part == WalkPart::Missing => {
-                let rest = rest.iter().map(|column| format!("{column} {order} nulls last, "));
+                let rest = rest
+                    .iter()
+                    .map(|column| format!("{column} {order} nulls last, "));
                 (format!("{first} is null"), rest.collect::<String>() + "id")
             }
             Some((first, rest)) => {
@@ -78,16 +80,28 @@ impl SortedWalk {
                         " and {first} {reached} (select {first} from voisin_order where id = $1)"
                     );
                 }
-                let rest = rest.iter().map(|column| format!("{column} {order} nulls last, "));
-                (which, format!("{first} {order}, {}id", rest.collect::<String>()))
+                let rest = rest
+                    .iter()
+                    .map(|column| format!("{column} {order} nulls last, "));
+                (
+                    which,
+                    format!("{first} {order}, {}id", rest.collect::<String>()),
+                )
             }
             None => {
                 let reached = if self.descending { "<=" } else { ">=" };
-                (self.after.map_or("true".to_owned(), |_| format!("id {reached} $1")), format!("id {order}"))
+                (
+                    self.after
+                        .map_or("true".to_owned(), |_| format!("id {reached} $1")),
+                    format!("id {order}"),
+                )
             }
         };
         let among = self.among.as_ref().map_or(String::new(), |_| {
-            format!(" and id = any (${})", if which.contains("$1") { 2 } else { 1 })
+            format!(
+                " and id = any (${})",
+                if which.contains("$1") { 2 } else { 1 }
+            )
         });
         format!(
             "select id from voisin_order where {which}{among} order by {sorted} limit {limit} offset {}",
@@ -100,7 +114,14 @@ impl SortedWalk {
         self.at += found.len();
         if found.len() < limit {
             let is_last = self.part == WalkPart::Missing || columns(self.by).is_empty();
-            (self.part, self.at) = (if is_last { WalkPart::End } else { WalkPart::Missing }, 0);
+            (self.part, self.at) = (
+                if is_last {
+                    WalkPart::End
+                } else {
+                    WalkPart::Missing
+                },
+                0,
+            );
         }
         if !self.begun {
             let place = found.iter().position(|&id| Some(id) == self.after);
@@ -125,12 +146,22 @@ impl Postgres {
         let part = WalkPart::Known;
         // The track that it begins behind is on the way, whether it is one of them or not.
         let among = among.map(|ids| ids.into_iter().chain(after).map(|id| id.0).collect());
-        let mut walk = SortedWalk { by, descending, after, begun: after.is_none(), part, at: 0, among };
+        let mut walk = SortedWalk {
+            by,
+            descending,
+            after,
+            begun: after.is_none(),
+            part,
+            at: 0,
+            among,
+        };
         if let Some(after) = after {
-            let is_missing =
-                columns(by).first().map_or("false".to_owned(), |first| format!("{first} is null"));
+            let is_missing = columns(by)
+                .first()
+                .map_or("false".to_owned(), |first| format!("{first} is null"));
             let sql = format!("select {is_missing} from voisin_order where id = $1");
-            let missing = self.run(|tx| Ok(tx.query_opt(&sql, &[&after.0])?.map(|row| row.get(0))))?;
+            let missing =
+                self.run(|tx| Ok(tx.query_opt(&sql, &[&after.0])?.map(|row| row.get(0))))?;
             if missing.ok_or(LibraryError::UnknownTrack(after))? {
                 walk.part = WalkPart::Missing;
             }
@@ -139,7 +170,11 @@ impl Postgres {
     }
 
     /// The next tracks of a way, some as long as there are any.
-    pub(crate) fn next_sorted(&mut self, walk: &mut SortedWalk, limit: usize) -> Result<Vec<TrackId>> {
+    pub(crate) fn next_sorted(
+        &mut self,
+        walk: &mut SortedWalk,
+        limit: usize,
+    ) -> Result<Vec<TrackId>> {
         while walk.part != WalkPart::End {
             let sql = walk.sql(limit);
             let after = walk.after.map_or(0, |after| after.0);
@@ -150,7 +185,11 @@ impl Postgres {
             values.extend(walk.among.as_ref().map(|among| among as &dyn SqlParameter));
             let found = self.run(|tx| {
                 tx.batch_execute(OWN_PLAN)?;
-                Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
+                Ok(tx
+                    .query(&sql, &values)?
+                    .iter()
+                    .map(|row| TrackId(row.get(0)))
+                    .collect())
             })?;
             let found = walk.step(found, limit);
             if !found.is_empty() {
@@ -161,21 +200,43 @@ impl Postgres {
     }
 
     /// Those of these tracks that fit conditions, whose values are numbered from 2 on, in this order.
-    pub(crate) fn fitting(&mut self, ids: &[TrackId], conditions: &FilterSql) -> Result<Vec<TrackId>> {
-        let fitting: HashSet<TrackId> = match self.on_shards(|shard| shard.fitting_here(ids, conditions)) {
-            Some(parts) => parts.into_iter().flatten().collect(),
-            None => self.fitting_here(ids, conditions)?,
-        };
-        Ok(ids.iter().copied().filter(|id| fitting.contains(id)).collect())
+    pub(crate) fn fitting(
+        &mut self,
+        ids: &[TrackId],
+        conditions: &FilterSql,
+    ) -> Result<Vec<TrackId>> {
+        let fitting: HashSet<TrackId> =
+            match self.on_shards(|shard| shard.fitting_here(ids, conditions)) {
+                Some(parts) => parts.into_iter().flatten().collect(),
+                None => self.fitting_here(ids, conditions)?,
+            };
+        Ok(ids
+            .iter()
+            .copied()
+            .filter(|id| fitting.contains(id))
+            .collect())
     }
 
-    fn fitting_here(&mut self, ids: &[TrackId], conditions: &FilterSql) -> Result<HashSet<TrackId>> {
-        let sql = format!("select id from {} where id = any ($1) and {}", self.table, conditions.sql);
+    fn fitting_here(
+        &mut self,
+        ids: &[TrackId],
+        conditions: &FilterSql,
+    ) -> Result<HashSet<TrackId>> {
+        let sql = format!(
+            "select id from {} where id = any ($1) and {}",
+            self.table, conditions.sql
+        );
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.run(|tx| {
             let first: &dyn SqlParameter = &ids;
-            let values: Vec<_> = std::iter::once(first).chain(filter::values(conditions)).collect();
-            Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
+            let values: Vec<_> = std::iter::once(first)
+                .chain(filter::values(conditions))
+                .collect();
+            Ok(tx
+                .query(&sql, &values)?
+                .iter()
+                .map(|row| TrackId(row.get(0)))
+                .collect())
         })
     }
 }
@@ -183,9 +244,15 @@ impl Postgres {
 /// Puts rows in, in place of those of the same tracks.
 pub(super) fn put(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), postgres::Error> {
     let names = ddl::SORTED_BY.map(|(name, ..)| name);
-    let set: Vec<String> = names[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
-    let numbers: Vec<String> =
-        ddl::SORTED_BY.iter().enumerate().map(|(i, (_, kind, _))| format!("${}::{kind}[]", i + 1)).collect();
+    let set: Vec<String> = names[1..]
+        .iter()
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    let numbers: Vec<String> = ddl::SORTED_BY
+        .iter()
+        .enumerate()
+        .map(|(i, (_, kind, _))| format!("${}::{kind}[]", i + 1))
+        .collect();
     let sql = format!(
         "insert into voisin_order ({names}) select * from unnest({}) on conflict (id) do update set {}",
         numbers.join(", "),
@@ -201,9 +268,13 @@ pub(super) fn fill(tx: &mut Transaction<'_>) -> Result<(), postgres::Error> {
     loop {
         let sql = "select id, facts::text from voisin_track where id > $1 order by id limit $2";
         let found = tx.query(sql, &[&after, &ROWS])?;
-        let Some(last) = found.last() else { return Ok(()) };
+        let Some(last) = found.last() else {
+            return Ok(());
+        };
         after = last.get(0);
-        let rows = found.iter().filter_map(|row| Some(SortRow::new(row.get(0), &facts_of(row.get(1))?)));
+        let rows = found
+            .iter()
+            .filter_map(|row| Some(SortRow::new(row.get(0), &facts_of(row.get(1))?)));
         let rows: Vec<SortRow> = rows.collect();
         put(tx, &rows.iter().collect::<Vec<_>>())?;
     }
@@ -226,21 +297,35 @@ mod tests {
             among: None,
         };
         let sql = walk.sql(3);
-        assert!(sql.contains("artist is not null and artist <= (select artist"), "{sql}");
         assert!(
-            sql.contains("order by artist desc, album desc nulls last") && sql.ends_with("offset 0"),
+            sql.contains("artist is not null and artist <= (select artist"),
+            "{sql}"
+        );
+        assert!(
+            sql.contains("order by artist desc, album desc nulls last")
+                && sql.ends_with("offset 0"),
             "{sql}"
         );
         assert_eq!(walk.step(ids(&[9, 8, 7]), 3), ids(&[]));
         assert_eq!(walk.step(ids(&[6, 5, 4]), 3), ids(&[4]));
         assert!(walk.sql(3).ends_with("limit 3 offset 6"));
-        assert_eq!(walk.step(ids(&[5]), 3), ids(&[5]), "what was passed counts once");
+        assert_eq!(
+            walk.step(ids(&[5]), 3),
+            ids(&[5]),
+            "what was passed counts once"
+        );
         assert!(walk.sql(3).contains("artist is null order by album desc"));
         walk.among = Some(vec![1]);
-        assert!(walk.sql(3).contains("artist is null and id = any ($1) order by"));
+        assert!(
+            walk.sql(3)
+                .contains("artist is null and id = any ($1) order by")
+        );
         assert_eq!(walk.step(ids(&[1]), 3), ids(&[1]));
         assert_eq!(walk.part, WalkPart::End);
         walk.part = WalkPart::Known;
-        assert!(walk.sql(3).contains("where id = $1) and id = any ($2) order by artist desc"));
+        assert!(
+            walk.sql(3)
+                .contains("where id = $1) and id = any ($2) order by artist desc")
+        );
     }
 }

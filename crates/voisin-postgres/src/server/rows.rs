@@ -149,26 +149,45 @@ impl Postgres {
     }
 
     /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
-    pub(crate) fn fetch(&mut self, ids: &[TrackId], wanted: WantedVectors) -> Result<(Vec<Fetched>, u64)> {
+    pub(crate) fn fetch(
+        &mut self,
+        ids: &[TrackId],
+        wanted: WantedVectors,
+    ) -> Result<(Vec<Fetched>, u64)> {
         let parts = match self.on_shards(|shard| shard.fetch_here(ids, wanted)) {
             Some(parts) => parts,
             None => vec![self.fetch_here(ids, wanted)?],
         };
-        let [damaged, missing] = [0, 1].map(|i| parts.iter().map(|(_, faults)| faults[i]).sum::<u64>());
+        let [damaged, missing] =
+            [0, 1].map(|i| parts.iter().map(|(_, faults)| faults[i]).sum::<u64>());
         if missing > 0 {
             return Err(self.unloaded(missing, ids.len() as u64));
         }
-        Ok((parts.into_iter().flat_map(|(records, _)| records).collect(), damaged))
+        Ok((
+            parts.into_iter().flat_map(|(records, _)| records).collect(),
+            damaged,
+        ))
     }
 
     /// Fetches tracks, and counts rows that make no sense and those whose exact vectors are not there.
-    fn fetch_here(&mut self, ids: &[TrackId], wanted: WantedVectors) -> Result<(Vec<Fetched>, [u64; 2])> {
+    fn fetch_here(
+        &mut self,
+        ids: &[TrackId],
+        wanted: WantedVectors,
+    ) -> Result<(Vec<Fetched>, [u64; 2])> {
         let (mut records, mut damaged, mut missing) = (Vec::with_capacity(ids.len()), 0, 0);
         let (dimension, space) = (self.model().dimension, self.held_space());
-        let windows = if wanted.windows { "windows" } else { "null::bytea" };
+        let windows = if wanted.windows {
+            "windows"
+        } else {
+            "null::bytea"
+        };
         let (vector, join) = if wanted.exact {
             let vectors = ddl::vectors_beside(&self.table);
-            ("v.vector", format!("left join {vectors} v on v.id = t.id and v.id = any ($1)"))
+            (
+                "v.vector",
+                format!("left join {vectors} v on v.id = t.id and v.id = any ($1)"),
+            )
         } else {
             (FETCHED, String::new())
         };
@@ -239,7 +258,8 @@ fn types(tx: &mut Transaction<'_>, names: &str) -> Result<Vec<Type>, postgres::E
     let known = |row: &Row| {
         let number: u32 = row.get(0);
         // Of pgvector's own the name alone is looked at.
-        Type::from_oid(number).unwrap_or_else(|| Type::new(row.get(1), number, Kind::Simple, String::new()))
+        Type::from_oid(number)
+            .unwrap_or_else(|| Type::new(row.get(1), number, Kind::Simple, String::new()))
     };
     Ok(tx.query(sql, &[&names])?.iter().map(known).collect())
 }

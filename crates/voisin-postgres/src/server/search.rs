@@ -54,16 +54,25 @@ impl Postgres {
         }
         for shard in self.shards.clone() {
             let options: Option<String> = self.run(|tx| {
-                let sql = "select option_value from pg_foreign_server, pg_options_to_table(srvoptions)
+                let sql =
+                    "select option_value from pg_foreign_server, pg_options_to_table(srvoptions)
                     where srvname = $1 and option_name = 'options'";
                 Ok(tx.query_opt(sql, &[&shard])?.map(|row| row.get(0)))
             })?;
-            let mut kept: Vec<&str> =
-                options.as_deref().unwrap_or_default().split("-c").map(str::trim).collect();
+            let mut kept: Vec<&str> = options
+                .as_deref()
+                .unwrap_or_default()
+                .split("-c")
+                .map(str::trim)
+                .collect();
             kept.retain(|option| !option.is_empty() && !option.starts_with("hnsw.ef_search"));
             let setting = format!("hnsw.ef_search={width}");
             kept.push(&setting);
-            let joined = kept.iter().map(|option| format!("-c {option}")).collect::<Vec<_>>().join(" ");
+            let joined = kept
+                .iter()
+                .map(|option| format!("-c {option}"))
+                .collect::<Vec<_>>()
+                .join(" ");
             let action = if options.is_some() { "set" } else { "add" };
             // The statement takes no parameters; the server writes it with its own quotes.
             let statement: String = self.run(|tx| {
@@ -112,12 +121,20 @@ impl Postgres {
 
     /// How many tracks fit by the planner's estimate; 0 where the plan is another one's (Citus), which estimates nothing.
     fn estimate(&mut self, conditions: &FilterSql) -> Result<f64> {
-        let sql = format!("explain select 1 from {} where {}", self.table, conditions.sql);
+        let sql = format!(
+            "explain select 1 from {} where {}",
+            self.table, conditions.sql
+        );
         let plan: String = self.run(|tx| {
             let values: Vec<&dyn SqlParameter> = values(conditions).collect();
-            Ok(tx.query(&sql, &values)?.first().map_or_else(String::new, |row| row.get(0)))
+            Ok(tx
+                .query(&sql, &values)?
+                .first()
+                .map_or_else(String::new, |row| row.get(0)))
         })?;
-        let rows = plan.split_once(" rows=").filter(|(node, _)| !node.starts_with("Custom Scan"));
+        let rows = plan
+            .split_once(" rows=")
+            .filter(|(node, _)| !node.starts_with("Custom Scan"));
         let rows = rows.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
         Ok(rows.unwrap_or(0.0))
     }
@@ -128,7 +145,10 @@ impl Postgres {
             return Ok(parts.into_iter().sum());
         }
         let of_parts = self.of_parts(&format!("{aggregate} as number"), &conditions.sql);
-        self.one_number(&format!("select sum(number)::bigint from ({of_parts}) parts"), conditions)
+        self.one_number(
+            &format!("select sum(number)::bigint from ({of_parts}) parts"),
+            conditions,
+        )
     }
 
     fn one_number(&mut self, sql: &str, conditions: &FilterSql) -> Result<i64> {
@@ -142,13 +162,24 @@ impl Postgres {
     /// A question to each part of the table of tracks, so that order, limit and aggregates reach the servers that have them.
     fn of_parts(&self, columns: &str, rest: &str) -> String {
         let whole = std::slice::from_ref(&self.table);
-        let parts = if self.parts.is_empty() { whole } else { &self.parts[..] };
-        let parts = parts.iter().map(|part| format!("(select {columns} from {part} where {rest})"));
+        let parts = if self.parts.is_empty() {
+            whole
+        } else {
+            &self.parts[..]
+        };
+        let parts = parts
+            .iter()
+            .map(|part| format!("(select {columns} from {part} where {rest})"));
         parts.collect::<Vec<_>>().join(" union all ")
     }
 
     /// The question for the nearest by their distances at 16 bits.
-    fn by_distance(&self, (distance, order): (&str, &str), conditions: &FilterSql, limit: usize) -> String {
+    fn by_distance(
+        &self,
+        (distance, order): (&str, &str),
+        conditions: &FilterSql,
+        limit: usize,
+    ) -> String {
         let each = format!("{} order by {order} limit {limit}", conditions.sql);
         // Parts are ordered by a column that is asked for, and all of them by another: so PostgreSQL has no step between a
         // part and the whole, does not merge, and asks the parts at the same time.
@@ -181,12 +212,14 @@ impl Postgres {
             // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
             // general one walks the index where a filter leaves a handful of tracks.
             tx.batch_execute(&format!("{OWN_PLAN}{settings}"))?;
-            let values: Vec<&dyn SqlParameter> =
-                std::iter::once(query as &dyn SqlParameter).chain(values(conditions)).collect();
+            let values: Vec<&dyn SqlParameter> = std::iter::once(query as &dyn SqlParameter)
+                .chain(values(conditions))
+                .collect();
             let rows = tx.query(sql, &values)?;
-            let found = rows
-                .iter()
-                .map(|row| Neighbor { track: TrackId(row.get(0)), similarity: row.get::<_, f64>(1) as f32 });
+            let found = rows.iter().map(|row| Neighbor {
+                track: TrackId(row.get(0)),
+                similarity: row.get::<_, f64>(1) as f32,
+            });
             Ok(found.collect())
         })
     }
@@ -204,12 +237,19 @@ impl Postgres {
             // "+ 0.0" keeps every vector index away, by whatever name.
             let distance = format!("(embedding <#> {QUERY}) + 0.0");
             let compared = (distance.as_str(), "distance, id");
-            let found = self.search(half, &self.by_distance(compared, conditions, asked), conditions, "")?;
+            let found = self.search(
+                half,
+                &self.by_distance(compared, conditions, asked),
+                conditions,
+                "",
+            )?;
             let ranked = self.ranked(query, &found, limit)?;
             let (last, worst) = (found.last(), ranked.last());
             // What was left out may be nearer only if the query's 16 bits could have hidden it.
             let is_sure = found.len() < asked
-                || last.zip(worst).is_none_or(|(last, worst)| last.similarity < worst.similarity - ROUNDING);
+                || last
+                    .zip(worst)
+                    .is_none_or(|(last, worst)| last.similarity < worst.similarity - ROUNDING);
             if is_sure {
                 return Ok(ranked);
             }
@@ -224,9 +264,16 @@ impl Postgres {
             .embeddings_of(&ids)?
             .into_iter()
             .filter(|(_, vector)| vector.len() == query.len())
-            .map(|(track, vector)| Neighbor { track, similarity: dot(query, &vector).clamp(-1.0, 1.0) })
+            .map(|(track, vector)| Neighbor {
+                track,
+                similarity: dot(query, &vector).clamp(-1.0, 1.0),
+            })
             .collect();
-        ranked.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+        ranked.sort_by(|a, b| {
+            b.similarity
+                .total_cmp(&a.similarity)
+                .then(a.track.cmp(&b.track))
+        });
         ranked.truncate(limit);
         Ok(ranked)
     }
@@ -242,9 +289,15 @@ impl Postgres {
         // To be counted, and behind the query.
         let conditions = [self.conditions(filter, 1)?, self.conditions(filter, 2)?];
         let conditions = (!filter.is_empty(), &conditions[0], &conditions[1]);
-        if let Some(parts) = self.on_shards(|shard| shard.find_fitting(query, limit, conditions, effort)) {
+        if let Some(parts) =
+            self.on_shards(|shard| shard.find_fitting(query, limit, conditions, effort))
+        {
             let mut found: Vec<Neighbor> = parts.into_iter().flatten().collect();
-            found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+            found.sort_by(|a, b| {
+                b.similarity
+                    .total_cmp(&a.similarity)
+                    .then(a.track.cmp(&b.track))
+            });
             found.truncate(limit);
             return Ok(found);
         }
@@ -273,18 +326,34 @@ impl Postgres {
         }
         let asked = limit + MARGIN;
         let (width, asked, scan) = if is_filtered {
-            (width.max(FILTERED_WIDTH), FILTERED_MORE * asked, "relaxed_order")
+            (
+                width.max(FILTERED_WIDTH),
+                FILTERED_MORE * asked,
+                "relaxed_order",
+            )
         } else {
             (width, asked, "off")
         };
         let (width, sql) = match self.codes {
             IndexCodes::Halves => (
                 width.max(asked as u32),
-                self.by_distance((&format!("embedding <#> {QUERY}"), "distance"), conditions, asked),
+                self.by_distance(
+                    (&format!("embedding <#> {QUERY}"), "distance"),
+                    conditions,
+                    asked,
+                ),
             ),
             IndexCodes::Signs => {
-                let candidates = SIGNS_MORE * if is_filtered { asked } else { asked.max(width as usize) };
-                (width.max(candidates as u32), self.by_signs(candidates, conditions, asked))
+                let candidates = SIGNS_MORE
+                    * if is_filtered {
+                        asked
+                    } else {
+                        asked.max(width as usize)
+                    };
+                (
+                    width.max(candidates as u32),
+                    self.by_signs(candidates, conditions, asked),
+                )
             }
         };
         let settings = format!(

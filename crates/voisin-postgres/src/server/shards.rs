@@ -110,6 +110,9 @@ fn at_once<A: Send, T: Send>(
     std::thread::scope(|scope| {
         let work = &work;
         let tasks: Vec<_> = each.map(|one| scope.spawn(move || work(one))).collect();
-        tasks.into_iter().map(|task| task.join().ok()?.ok()).collect()
+        tasks
+            .into_iter()
+            .map(|task| task.join().ok()?.ok())
+            .collect()
     })
 }

@@ -12,7 +12,10 @@ const ROWS: i64 = 1000;
 impl Postgres {
     /// The space in which the database compares: of raw vectors where nothing was sent yet.
     pub fn held_space(&self) -> LibrarySpace {
-        let mean = self.mean.clone().unwrap_or_else(|| vec![0.0; self.model.dimension]);
+        let mean = self
+            .mean
+            .clone()
+            .unwrap_or_else(|| vec![0.0; self.model.dimension]);
         LibrarySpace::new(mean, &self.model.manifest_json)
     }
 
@@ -24,7 +27,11 @@ impl Postgres {
             && (mean.len() != self.model.dimension || !mean.iter().all(|value| value.is_finite()))
         {
             let (place, expected) = (self.place().to_string(), self.model.dimension);
-            return Err(BackendError::Mean { place, found: mean.len(), expected });
+            return Err(BackendError::Mean {
+                place,
+                found: mean.len(),
+                expected,
+            });
         }
         self.mean = mean;
         self.direct = Shards::Untried;
@@ -39,7 +46,8 @@ impl Postgres {
         if self.mean.is_none() {
             let mean = bytes(&offered(&mut MeanSum::new(self.model.dimension))?);
             // Whoever comes first decides for all.
-            let sql = "insert into voisin_mean (mean, generation) select $1, generation from voisin_state
+            let sql =
+                "insert into voisin_mean (mean, generation) select $1, generation from voisin_state
                 on conflict (one) do nothing";
             self.run(|tx| tx.execute(sql, &[&mean]))?;
             self.read_mean()?;
@@ -49,7 +57,11 @@ impl Postgres {
 
     /// That exact vectors are not there.
     pub(super) fn unloaded(&self, missing: u64, of: u64) -> BackendError {
-        BackendError::Unloaded { place: self.place().to_string(), missing, of }
+        BackendError::Unloaded {
+            place: self.place().to_string(),
+            missing,
+            of,
+        }
     }
 
     /// Takes the mean of all tracks that are there, of whatever library, and makes their embeddings relative to it, in one
@@ -101,5 +113,8 @@ impl Postgres {
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }

@@ -26,13 +26,18 @@ impl FoundArtists {
     pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
         let ids: Vec<TrackId> = match self {
             Self::All(all) => all.iter().map(|one| one.medoid).collect(),
-            Self::Near(near) => {
-                near.iter().flat_map(|one| &one.because).flat_map(|pair| [pair.own, pair.other]).collect()
-            }
+            Self::Near(near) => near
+                .iter()
+                .flat_map(|one| &one.because)
+                .flat_map(|pair| [pair.own, pair.other])
+                .collect(),
         };
         let taxonomy = engine.taxonomy()?;
         let tracks = engine.library().tracks_by_id(&ids)?;
-        Ok(tracks.iter().map(|track| (track.id, meta(track, &taxonomy))).collect())
+        Ok(tracks
+            .iter()
+            .map(|track| (track.id, meta(track, &taxonomy)))
+            .collect())
     }
 }
 
@@ -94,15 +99,20 @@ impl ArtistJson {
     /// All of them, in the order found.
     ///
     /// - `known`: what is known of a track
-    pub fn list<'a>(found: FoundArtists, known: impl Fn(TrackId) -> Option<&'a TrackMeta>) -> Vec<Self> {
+    pub fn list<'a>(
+        found: FoundArtists,
+        known: impl Fn(TrackId) -> Option<&'a TrackMeta>,
+    ) -> Vec<Self> {
         let track = |id| known(id).map(TrackRef::of_meta);
         match found {
-            FoundArtists::All(all) => {
-                all.into_iter().map(|one| Self::All(ArtistSummaryJson::new(one, track))).collect()
-            }
-            FoundArtists::Near(near) => {
-                near.into_iter().map(|one| Self::Near(NearArtistJson::new(one, track))).collect()
-            }
+            FoundArtists::All(all) => all
+                .into_iter()
+                .map(|one| Self::All(ArtistSummaryJson::new(one, track)))
+                .collect(),
+            FoundArtists::Near(near) => near
+                .into_iter()
+                .map(|one| Self::Near(NearArtistJson::new(one, track)))
+                .collect(),
         }
     }
 }
@@ -110,12 +120,18 @@ impl ArtistJson {
 impl ArtistSummaryJson {
     fn new(one: ArtistSummary, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
         Self {
-            name: MakerName { album: one.album, artist: one.artist },
+            name: MakerName {
+                album: one.album,
+                artist: one.artist,
+            },
             tracks: one.tracks,
             medoid: track(one.medoid),
             cohesion: one.cohesion,
             nearest: one.nearest.map(|near| NearestJson {
-                name: MakerName { album: near.album, artist: near.artist },
+                name: MakerName {
+                    album: near.album,
+                    artist: near.artist,
+                },
                 similarity: near.similarity,
             }),
         }
@@ -130,7 +146,10 @@ impl NearArtistJson {
             similarity: pair.similarity,
         };
         Self {
-            name: MakerName { album: one.album, artist: one.artist },
+            name: MakerName {
+                album: one.album,
+                artist: one.artist,
+            },
             tracks: one.tracks,
             similarity: one.similarity,
             mean_similarity: one.mean_similarity,

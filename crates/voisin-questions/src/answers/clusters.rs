@@ -35,7 +35,10 @@ pub(crate) struct ClusterJson<'a> {
 /// The members of all clusters, one cluster after the other, then what is in none.
 pub fn members(collection: &Collection, found: &Clustering) -> Vec<TrackRef> {
     let clustered = found.clusters.iter().flat_map(|cluster| &cluster.members);
-    clustered.chain(&found.noise).filter_map(|&id| TrackRef::of(collection, id)).collect()
+    clustered
+        .chain(&found.noise)
+        .filter_map(|&id| TrackRef::of(collection, id))
+        .collect()
 }
 
 impl<'a> ClustersJson<'a> {
@@ -43,7 +46,9 @@ impl<'a> ClustersJson<'a> {
     /// - `part`: which of them are named; the clusters are described whichever it is
     pub fn new(found: &'a Clustering, members: &'a [TrackRef], part: &Range<usize>) -> Self {
         let named = |of: &Range<usize>| {
-            members.get(of.start.max(part.start)..of.end.min(part.end)).unwrap_or_default()
+            members
+                .get(of.start.max(part.start)..of.end.min(part.end))
+                .unwrap_or_default()
         };
         let mut end = 0;
         let clusters = found.clusters.iter().map(|cluster| {

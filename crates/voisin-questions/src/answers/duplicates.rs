@@ -50,9 +50,25 @@ pub(crate) struct IdJson {
 
 impl From<DuplicatePair> for PairJson {
     fn from(pair: DuplicatePair) -> Self {
-        let DuplicatePair { a, b, similarity, distinctness, correlation, offset, coverage } = pair;
+        let DuplicatePair {
+            a,
+            b,
+            similarity,
+            distinctness,
+            correlation,
+            offset,
+            coverage,
+        } = pair;
         let (a, b) = (IdJson { id: a }, IdJson { id: b });
-        Self { a, b, similarity, distinctness, correlation, offset, coverage }
+        Self {
+            a,
+            b,
+            similarity,
+            distinctness,
+            correlation,
+            offset,
+            coverage,
+        }
     }
 }
 
@@ -80,7 +96,10 @@ pub struct FileJson {
 impl FileJson {
     /// What describes it as a track.
     pub fn meta(&self) -> TrackMeta {
-        TrackMeta { seconds: self.seconds, ..TrackMeta::of_file(self.id, &self.file) }
+        TrackMeta {
+            seconds: self.seconds,
+            ..TrackMeta::of_file(self.id, &self.file)
+        }
     }
 
     /// Its name and quality, in words.
@@ -101,11 +120,14 @@ pub(crate) fn with_exact_copies(
     similar: Vec<DuplicateGroup>,
 ) -> Result<Vec<GroupJson>, EngineError> {
     let several = engine.library().tracks_of_several_files()?.into_iter();
-    let several: HashMap<TrackId, Vec<StoredFile>> = several.map(|track| (track.id, track.files)).collect();
+    let several: HashMap<TrackId, Vec<StoredFile>> =
+        several.map(|track| (track.id, track.files)).collect();
     let album_mates = album_mates(collection);
     // A track's files: the first is the one to keep.
     let files = |id: TrackId| -> Vec<FileJson> {
-        let Some(row) = collection.row(id) else { return Vec::new() };
+        let Some(row) = collection.row(id) else {
+            return Vec::new();
+        };
         let track = &collection.meta[row];
         let Some(stored) = several.get(&id) else {
             return vec![file(track, track.system_path(), track.bytes, false)];
@@ -115,10 +137,15 @@ pub(crate) fn with_exact_copies(
         stored.sort_by_key(|stored| {
             let path = &stored.record.path;
             let album = (path.parent(), track.album.as_deref());
-            (Tidiness::of(path), Reverse(album_mates.get(&album).copied().unwrap_or(0)))
+            (
+                Tidiness::of(path),
+                Reverse(album_mates.get(&album).copied().unwrap_or(0)),
+            )
         });
-        let mut files: Vec<FileJson> =
-            stored.iter().map(|stored| file(track, &stored.record.path, stored.record.size, true)).collect();
+        let mut files: Vec<FileJson> = stored
+            .iter()
+            .map(|stored| file(track, &stored.record.path, stored.record.size, true))
+            .collect();
         files[0].exact = false;
         files
     };
@@ -144,18 +171,35 @@ pub(crate) fn with_exact_copies(
             });
         }
     }
-    let mut alone: Vec<TrackId> = several.keys().copied().filter(|id| !told.contains(id)).collect();
+    let mut alone: Vec<TrackId> = several
+        .keys()
+        .copied()
+        .filter(|id| !told.contains(id))
+        .collect();
     alone.sort_unstable();
     for id in alone {
         let mut all = files(id);
         if all.len() > 1 {
             let keep = all.remove(0);
             let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
-            let why = format!("the same audio in each: {}", why_kept(&keep, &all[0], &several[&id][0]));
-            groups.push(GroupJson { keep, why, others: all, bytes_to_be_won, pairs: Vec::new() });
+            let why = format!(
+                "the same audio in each: {}",
+                why_kept(&keep, &all[0], &several[&id][0])
+            );
+            groups.push(GroupJson {
+                keep,
+                why,
+                others: all,
+                bytes_to_be_won,
+                pairs: Vec::new(),
+            });
         }
     }
-    groups.sort_by(|a, b| b.bytes_to_be_won.cmp(&a.bytes_to_be_won).then(a.keep.id.cmp(&b.keep.id)));
+    groups.sort_by(|a, b| {
+        b.bytes_to_be_won
+            .cmp(&a.bytes_to_be_won)
+            .then(a.keep.id.cmp(&b.keep.id))
+    });
     Ok(groups)
 }
 
@@ -163,7 +207,9 @@ pub(crate) fn with_exact_copies(
 fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>), usize> {
     let mut mates = HashMap::new();
     for track in collection.meta.iter().filter(|track| track.album.is_some()) {
-        *mates.entry((track.system_path().parent(), track.album.as_deref())).or_insert(0) += 1;
+        *mates
+            .entry((track.system_path().parent(), track.album.as_deref()))
+            .or_insert(0) += 1;
     }
     mates
 }
@@ -198,42 +244,78 @@ pub(crate) fn versions(
     let mut by_code: Vec<(usize, usize)> = Vec::new();
     engine.library().for_each_track(|track| {
         let recording = [("mbid", track.tags.mbid), ("isrc", track.tags.isrc)];
-        for (kind, code) in recording.into_iter().filter_map(|(kind, code)| Some((kind, code?))) {
-            let Some(row) = collection.row(track.id) else { continue };
+        for (kind, code) in recording
+            .into_iter()
+            .filter_map(|(kind, code)| Some((kind, code?)))
+        {
+            let Some(row) = collection.row(track.id) else {
+                continue;
+            };
             let first = *codes.entry(format!("{kind} {code}")).or_insert(row);
             by_code.extend((first != row).then_some((first, row)));
         }
         Ok(())
     })?;
-    let graph = if listens && meta.len() > 1 { Some(neighbour_graph(engine, collection)?) } else { None };
+    let graph = if listens && meta.len() > 1 {
+        Some(neighbour_graph(engine, collection)?)
+    } else {
+        None
+    };
     let candidates = candidates(graph.as_ref(), meta)?;
-    let rows: BTreeSet<usize> = candidates.iter().flat_map(|pair| [pair.a, pair.b]).collect();
+    let rows: BTreeSet<usize> = candidates
+        .iter()
+        .flat_map(|pair| [pair.a, pair.b])
+        .collect();
     let tracks: Vec<(usize, &TrackMeta)> = rows.into_iter().map(|row| (row, &meta[row])).collect();
-    let facts = if listens { song_facts(&tracks, tell) } else { BTreeMap::new() };
+    let facts = if listens {
+        song_facts(&tracks, tell)
+    } else {
+        BTreeMap::new()
+    };
     let found = versions_among(&candidates, &facts);
-    let pairs = by_code.into_iter().chain(found.iter().map(|pair| (pair.a, pair.b)));
+    let pairs = by_code
+        .into_iter()
+        .chain(found.iter().map(|pair| (pair.a, pair.b)));
     let joined = joined(meta.len(), pairs);
     if listens {
         let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));
-        let of_groups =
-            joined.iter().flat_map(|rows| rows.iter().map(|&row| (meta[row].id, meta[rows[0]].id)));
+        let of_groups = joined
+            .iter()
+            .flat_map(|rows| rows.iter().map(|&row| (meta[row].id, meta[rows[0]].id)));
         keep_songs(engine.library(), &compared.chain(of_groups).collect());
     }
     let group = |mut rows: Vec<usize>| {
         let inside = found.iter().filter(|pair| rows.contains(&pair.a));
-        let least = inside.filter_map(|pair| pair.likeness).min_by(f32::total_cmp);
+        let least = inside
+            .filter_map(|pair| pair.likeness)
+            .min_by(f32::total_cmp);
         rows.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
-        let mut files =
-            rows.iter().map(|&row| file(&meta[row], meta[row].system_path(), meta[row].bytes, false));
+        let mut files = rows
+            .iter()
+            .map(|&row| file(&meta[row], meta[row].system_path(), meta[row].bytes, false));
         let keep = files.next()?;
         let mut why = "versions of one song, not copies".to_owned();
         if let Some(least) = least {
-            why.push_str(&format!("; chords go together for {:.0} %", 100.0 * least.min(1.0)));
+            why.push_str(&format!(
+                "; chords go together for {:.0} %",
+                100.0 * least.min(1.0)
+            ));
         }
-        Some(GroupJson { keep, why, others: files.collect(), bytes_to_be_won: 0, pairs: Vec::new() })
+        Some(GroupJson {
+            keep,
+            why,
+            others: files.collect(),
+            bytes_to_be_won: 0,
+            pairs: Vec::new(),
+        })
     };
     let mut groups: Vec<GroupJson> = joined.into_iter().filter_map(group).collect();
-    groups.sort_by(|a, b| b.others.len().cmp(&a.others.len()).then(a.keep.id.cmp(&b.keep.id)));
+    groups.sort_by(|a, b| {
+        b.others
+            .len()
+            .cmp(&a.others.len())
+            .then(a.keep.id.cmp(&b.keep.id))
+    });
     Ok(groups)
 }
 

@@ -43,13 +43,21 @@ pub(crate) struct FittingJson {
 
 /// How a term of a phrase is called in answers.
 pub fn name(term: &Term) -> String {
-    if term.negated { format!("no {}", term.text) } else { term.text.clone() }
+    if term.negated {
+        format!("no {}", term.text)
+    } else {
+        term.text.clone()
+    }
 }
 
 /// The same with what is meant, where another word stands for it: `opera (classical)`.
 pub fn name_and_meaning(term: &Term) -> String {
     let meant = &term.meaning.word;
-    if *meant == term.text { name(term) } else { format!("{} ({meant})", name(term)) }
+    if *meant == term.text {
+        name(term)
+    } else {
+        format!("{} ({meant})", name(term))
+    }
 }
 
 impl<'a> FoundJson<'a> {
@@ -57,22 +65,33 @@ impl<'a> FoundJson<'a> {
     pub fn new(answer: &'a PhraseAnswer, heard: &PredictedTags) -> Self {
         let terms = &answer.phrase.terms;
         let names: Vec<String> = terms.iter().map(name).collect();
-        let understood = terms.iter().zip(&answer.likeliest).map(|(term, &likeliest)| TermJson {
-            word: &term.text,
-            denied: term.negated,
-            tags: heard.names_of(&term.meaning),
-            likeliest,
-        });
-        let tracks = answer.tracks.iter().enumerate().map(|(i, found)| FittingJson {
-            rank: i + 1,
-            id: found.track.id,
-            path: lossy(&found.track.path),
-            fit: found.fit,
-            terms: names.iter().cloned().zip(found.terms.iter().copied()).collect(),
-            artist: found.track.tags.artist.clone(),
-            title: found.track.tags.title.clone(),
-            genres: found.track.tags.genres.clone(),
-        });
+        let understood = terms
+            .iter()
+            .zip(&answer.likeliest)
+            .map(|(term, &likeliest)| TermJson {
+                word: &term.text,
+                denied: term.negated,
+                tags: heard.names_of(&term.meaning),
+                likeliest,
+            });
+        let tracks = answer
+            .tracks
+            .iter()
+            .enumerate()
+            .map(|(i, found)| FittingJson {
+                rank: i + 1,
+                id: found.track.id,
+                path: lossy(&found.track.path),
+                fit: found.fit,
+                terms: names
+                    .iter()
+                    .cloned()
+                    .zip(found.terms.iter().copied())
+                    .collect(),
+                artist: found.track.tags.artist.clone(),
+                title: found.track.tags.title.clone(),
+                genres: found.track.tags.genres.clone(),
+            });
         Self {
             understood: understood.collect(),
             unknown: &answer.phrase.unknown,

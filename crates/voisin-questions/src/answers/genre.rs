@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::lossy;
 use voisin::{Finding, GenreAnswer};
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, UnknownReason};
+use voisin_learn::genre::{
+    Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, UnknownReason,
+};
 
 /// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
 #[derive(Debug, Serialize)]
@@ -65,14 +67,18 @@ impl<'a> AnswerJson<'a> {
     /// As programs read it.
     pub fn new(answer: &'a GenreAnswer) -> Self {
         fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
-            list.iter().map(|share| (share.genre.name(), share.share)).collect()
+            list.iter()
+                .map(|share| (share.genre.name(), share.share))
+                .collect()
         }
         let (mut source, mut prediction, mut guess, mut votes) = ("neighbours", None, None, None);
         match &answer.finding {
             Finding::Nobody => source = "nobody",
             Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
             Finding::Vote { votes: said, .. } => votes = Some(said),
-            Finding::Head { prediction: said, .. } => {
+            Finding::Head {
+                prediction: said, ..
+            } => {
                 (source, prediction, votes) = ("head", Some(said), Some(&said.votes));
             }
         }
@@ -86,7 +92,9 @@ impl<'a> AnswerJson<'a> {
             unknown: answer.unknown(),
             kin: answer.kin(),
             sounds_like: answer.sounds_like.as_ref(),
-            novelty: prediction.map(|p| p.novelty).or(answer.familiar.map(|share| 1.0 - share)),
+            novelty: prediction
+                .map(|p| p.novelty)
+                .or(answer.familiar.map(|share| 1.0 - share)),
             answers_by: prediction.map(|p| p.answers_by),
             held_out: prediction.is_some_and(|p| p.held_out),
             confidence: prediction.map(|p| p.confidence),
@@ -94,11 +102,20 @@ impl<'a> AnswerJson<'a> {
             summary: answer.summary(),
             probabilities: match (prediction, guess) {
                 (Some(prediction), _) => Some(map(&prediction.probabilities)),
-                (None, guess) => {
-                    guess.map(|g| g.shares.iter().map(|s| (s.genre.name(), s.probability)).collect())
-                }
+                (None, guess) => guess.map(|g| {
+                    g.shares
+                        .iter()
+                        .map(|s| (s.genre.name(), s.probability))
+                        .collect()
+                }),
             },
-            basis: guess.map(|guess| guess.shares.iter().map(|s| (s.genre.name(), s.basis)).collect()),
+            basis: guess.map(|guess| {
+                guess
+                    .shares
+                    .iter()
+                    .map(|s| (s.genre.name(), s.basis))
+                    .collect()
+            }),
             head: prediction.map(|p| map(&p.head)),
             votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
             labelled_tracks: answer.labelled.tracks,
@@ -110,7 +127,12 @@ impl<'a> AnswerJson<'a> {
                 .map(|voter| EvidenceJson {
                     id: voter.track,
                     path: lossy(&voter.path),
-                    genre: voter.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                    genre: voter
+                        .genres
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; "),
                     similarity: voter.similarity,
                     weight: voter.weight,
                     artist: voter.artist.clone(),

@@ -45,7 +45,11 @@ impl GenreJson {
         };
         let borderline = genre.borderline.iter().map(|between| {
             let (towards, margin) = (between.towards.clone(), between.margin);
-            Ok(BorderlineJson { track: track(between.track)?, towards, margin })
+            Ok(BorderlineJson {
+                track: track(between.track)?,
+                towards,
+                margin,
+            })
         });
         Ok(Self {
             genre: genre.genre.clone(),
@@ -53,7 +57,11 @@ impl GenreJson {
             within: genre.within.clone(),
             cohesion: genre.cohesion,
             nearest: genre.nearest.clone(),
-            typical: genre.typical.iter().map(|&id| track(id)).collect::<Result<_, EngineError>>()?,
+            typical: genre
+                .typical
+                .iter()
+                .map(|&id| track(id))
+                .collect::<Result<_, EngineError>>()?,
             borderline: borderline.collect::<Result<_, EngineError>>()?,
         })
     }
@@ -62,7 +70,13 @@ impl GenreJson {
 impl GenresJson {
     /// As programs read it.
     pub fn new(engine: &Engine, kinship: &Kinship) -> Result<Self, EngineError> {
-        let genres = kinship.genres.iter().map(|genre| GenreJson::new(engine, genre));
-        Ok(Self { genres: genres.collect::<Result<_, _>>()?, distance: kinship.distance.clone() })
+        let genres = kinship
+            .genres
+            .iter()
+            .map(|genre| GenreJson::new(engine, genre));
+        Ok(Self {
+            genres: genres.collect::<Result<_, _>>()?,
+            distance: kinship.distance.clone(),
+        })
     }
 }

@@ -11,8 +11,15 @@ use voisin_library::OpenMode;
 const GRAPH_K: usize = 15;
 
 /// The library's tracks and their neighbour graph.
-pub fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> Result<KnnGraph, EngineError> {
-    engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)), GraphUse::Exploring)
+pub fn neighbour_graph(
+    engine: &mut Engine,
+    collection: &Collection,
+) -> Result<KnnGraph, EngineError> {
+    engine.knn_graph(
+        collection,
+        GRAPH_K.min(collection.ids.len().saturating_sub(1)),
+        GraphUse::Exploring,
+    )
 }
 
 /// The whole library and its graph, for those who need no index afterwards: see [`Engine::collection_and_graph`].
@@ -21,8 +28,13 @@ pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph
 }
 
 /// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
-pub fn remembered_clusters(engine: &Engine, detail: Detail) -> Result<Option<Identity>, EngineError> {
-    let text = engine.library().setting(&format!("clusters.{}", detail.name()))?;
+pub fn remembered_clusters(
+    engine: &Engine,
+    detail: Detail,
+) -> Result<Option<Identity>, EngineError> {
+    let text = engine
+        .library()
+        .setting(&format!("clusters.{}", detail.name()))?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
@@ -37,7 +49,11 @@ pub fn clustered(
     // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
     let remembered = rows.is_none() && options.count.is_none();
     let name = format!("clusters.{}", options.detail.name());
-    let previous = if remembered { remembered_clusters(engine, options.detail)? } else { None };
+    let previous = if remembered {
+        remembered_clusters(engine, options.detail)?
+    } else {
+        None
+    };
     let found = clusters::cluster(
         collection.vectors.view(),
         graph,
@@ -58,7 +74,9 @@ pub fn clustered(
 
 /// Neighbours that are looked at for copies of a track.
 pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
-    DuplicateOptions::default().neighbours.min(collection.ids.len().saturating_sub(1))
+    DuplicateOptions::default()
+        .neighbours
+        .min(collection.ids.len().saturating_sub(1))
 }
 
 /// Tracks that are the same recording; without a listener, as far as their windows, lengths and titles tell.

@@ -71,7 +71,11 @@ pub struct WordJson {
 
 impl TrackJson {
     /// As programs read it.
-    pub fn new(track: &Track, measured: Option<&Descriptors>, words: Option<&[(String, f32)]>) -> Self {
+    pub fn new(
+        track: &Track,
+        measured: Option<&Descriptors>,
+        words: Option<&[(String, f32)]>,
+    ) -> Self {
         let tags = track.tags.clone();
         let key = measured.and_then(|measured| measured.key);
         let loudness = measured.and_then(|measured| measured.loudness);
@@ -95,11 +99,16 @@ impl TrackJson {
             key: key.map(voisin_library::MusicalKey::name),
             camelot: key.map(voisin_library::MusicalKey::camelot),
             loudness,
-            loudness_is_exact: loudness.and(measured).map(|measured| measured.loudness_is_exact),
+            loudness_is_exact: loudness
+                .and(measured)
+                .map(|measured| measured.loudness_is_exact),
             words: words.map(|words| {
                 words
                     .iter()
-                    .map(|(word, share)| WordJson { word: word.clone(), percentile: *share })
+                    .map(|(word, share)| WordJson {
+                        word: word.clone(),
+                        percentile: *share,
+                    })
                     .collect()
             }),
             added: track.added_at,
@@ -111,8 +120,13 @@ impl TrackJson {
 impl PageJson {
     /// As programs read it.
     pub fn new(page: &TrackPage, words: Option<&StrongTags>) -> Self {
-        let of = |track: &Track| words.map(|words| words.get(&track.id).map_or(&[][..], Vec::as_slice));
-        let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), of(track));
-        Self { total: page.total, tracks: page.tracks.iter().map(json).collect() }
+        let of =
+            |track: &Track| words.map(|words| words.get(&track.id).map_or(&[][..], Vec::as_slice));
+        let json =
+            |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), of(track));
+        Self {
+            total: page.total,
+            tracks: page.tracks.iter().map(json).collect(),
+        }
     }
 }

@@ -60,8 +60,14 @@ impl MapJson {
         let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
         let measured = engine.library().descriptors(&collection.ids)?;
         let heard = engine.predicted_tags_if_any()?;
-        let mut words = heard.map(|heard| heard.strongest(&collection.ids, 1)).unwrap_or_default();
-        let tracks = collection.meta.iter().zip(positions.rows()).zip(&found.assignment);
+        let mut words = heard
+            .map(|heard| heard.strongest(&collection.ids, 1))
+            .unwrap_or_default();
+        let tracks = collection
+            .meta
+            .iter()
+            .zip(positions.rows())
+            .zip(&found.assignment);
         let tracks = tracks.map(|((track, at), &cluster)| {
             let measured = measured.get(&track.id);
             let key = measured.and_then(|measured| measured.key);
@@ -72,7 +78,11 @@ impl MapJson {
                 cluster,
                 artist: track.artist.clone(),
                 title: track.display_title().to_owned(),
-                genre: track.genres.first().cloned().or_else(|| track.predicted_genre.clone()),
+                genre: track
+                    .genres
+                    .first()
+                    .cloned()
+                    .or_else(|| track.predicted_genre.clone()),
                 year: track.year,
                 seconds: track.seconds,
                 tempo: measured.and_then(|measured| measured.tempo),
@@ -89,6 +99,9 @@ impl MapJson {
             name: cluster.name.clone(),
             tracks: cluster.members.len(),
         });
-        Ok(Self { tracks: tracks.collect(), clusters: clusters.collect() })
+        Ok(Self {
+            tracks: tracks.collect(),
+            clusters: clusters.collect(),
+        })
     }
 }

@@ -73,7 +73,10 @@ pub struct PlaylistJson<'a> {
 impl<'a> PlaylistJson<'a> {
     /// As programs read it.
     pub fn new(tracks: &'a [&TrackMeta], standing: Option<&Standing>) -> Self {
-        Self { items: ListedJson::list(tracks).collect(), far: FarJson::new(standing) }
+        Self {
+            items: ListedJson::list(tracks).collect(),
+            far: FarJson::new(standing),
+        }
     }
 }
 
@@ -91,11 +94,21 @@ pub fn listed(
 ) -> Result<Option<PlaylistRows>, EngineError> {
     let length = options.length;
     let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
-    let options =
-        PlaylistOptions { length: if mixed { length.times(MIX_REACH) } else { length }, ..options.clone() };
+    let options = PlaylistOptions {
+        length: if mixed {
+            length.times(MIX_REACH)
+        } else {
+            length
+        },
+        ..options.clone()
+    };
     let mut excluded: HashSet<usize> = HashSet::new();
     let looked_for = if wanted.copies == Copies::LookedFor {
-        let graph = engine.knn_graph(collection, neighbours_of_duplicates(collection), GraphUse::Copies)?;
+        let graph = engine.knn_graph(
+            collection,
+            neighbours_of_duplicates(collection),
+            GraphUse::Copies,
+        )?;
         Some((graph, FileListener::new(engine.library(), |_| {})?))
     } else {
         None
@@ -103,27 +116,56 @@ pub fn listed(
     let vectors = collection.vectors.view();
     let entries = loop {
         let is_out = |row: usize| {
-            excluded.contains(&row) || wanted.allowed.is_some_and(|set| !set.contains(collection.ids[row]))
+            excluded.contains(&row)
+                || wanted
+                    .allowed
+                    .is_some_and(|set| !set.contains(collection.ids[row]))
         };
-        let least = |seed: usize| wanted.least.get(&seed).copied().unwrap_or(f32::NEG_INFINITY);
+        let least = |seed: usize| {
+            wanted
+                .least
+                .get(&seed)
+                .copied()
+                .unwrap_or(f32::NEG_INFINITY)
+        };
         let entries = playlist_near(vectors, &collection.meta, seeds, &is_out, &options, &least)?;
-        let Some(entries) = entries else { return Ok(None) };
-        let is_copy = |a: usize, b: usize| wanted.copies != Copies::Kept && same_recording(vectors, a, b);
-        let listed = || entries.iter().map(|entry| entry.row).chain(seeds[..named].iter().copied());
+        let Some(entries) = entries else {
+            return Ok(None);
+        };
+        let is_copy =
+            |a: usize, b: usize| wanted.copies != Copies::Kept && same_recording(vectors, a, b);
+        let listed = || {
+            entries
+                .iter()
+                .map(|entry| entry.row)
+                .chain(seeds[..named].iter().copied())
+        };
         // A file that is a seed from outside has no id.
-        let ids: Vec<TrackId> =
-            listed().map(|row| collection.ids[row]).filter(|id| !wanted.keeps_versions && id.0 > 0).collect();
+        let ids: Vec<TrackId> = listed()
+            .map(|row| collection.ids[row])
+            .filter(|id| !wanted.keeps_versions && id.0 > 0)
+            .collect();
         let tracks = engine.library().tracks_by_id(&ids)?;
         let known = engine.library().known_songs(&ids)?;
-        let tracks: HashMap<TrackId, &Track> = tracks.iter().map(|track| (track.id, track)).collect();
+        let tracks: HashMap<TrackId, &Track> =
+            tracks.iter().map(|track| (track.id, track)).collect();
         let song = |row: usize| {
             let id = collection.ids[row];
-            tracks.get(&id).map(|&track| (track, known.get(&id).copied()))
+            tracks
+                .get(&id)
+                .map(|&track| (track, known.get(&id).copied()))
         };
         let mut again = repeated(&entries, &seeds[..named], is_copy, song);
         if let Some((graph, listener)) = &looked_for {
             let rows: BTreeSet<usize> = listed().filter(|row| !again.contains(row)).collect();
-            again.extend(heard_copies(engine, collection, graph, listener, rows, &seeds[..named])?);
+            again.extend(heard_copies(
+                engine,
+                collection,
+                graph,
+                listener,
+                rows,
+                &seeds[..named],
+            )?);
         }
         if again.is_empty() {
             break entries;
@@ -137,20 +179,32 @@ pub fn listed(
         let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
         let fits = |from: usize, to: usize| {
             let (from, to) = (of(from), of(to));
-            let in_key = from.key.zip(to.key).is_some_and(|(from, to)| from.compatible().contains(&to));
+            let in_key = from
+                .key
+                .zip(to.key)
+                .is_some_and(|(from, to)| from.compatible().contains(&to));
             let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
             (!wanted.harmonic || in_key)
-                && wanted.max_bpm_step.is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
+                && wanted
+                    .max_bpm_step
+                    .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
         };
         rows = chain(&rows, &collection.meta, length, &fits);
         is_short = match length {
             Length::Tracks(n) => rows.len() < n,
             Length::Seconds(seconds) => {
-                rows.iter().map(|&row| collection.meta[row].seconds).sum::<f64>() < 0.8 * seconds
+                rows.iter()
+                    .map(|&row| collection.meta[row].seconds)
+                    .sum::<f64>()
+                    < 0.8 * seconds
             }
         };
     }
-    Ok(Some(PlaylistRows { rows, is_short, standing: None }))
+    Ok(Some(PlaylistRows {
+        rows,
+        is_short,
+        standing: None,
+    }))
 }
 
 /// Rows of a list that are copies of others in it, by listening where that is in doubt.
@@ -166,14 +220,34 @@ fn heard_copies(
     named: &[usize],
 ) -> Result<Vec<usize>, EngineError> {
     let rows: Vec<usize> = rows.into_iter().collect();
-    let meta: Vec<TrackMeta> = rows.iter().map(|&row| collection.meta[row].clone()).collect();
-    let options = DuplicateOptions { most_heard: MOST_HEARD, ..DuplicateOptions::default() };
-    let groups = duplicate_groups(engine, &graph.induced(&rows), &meta, Some(listener), &options)?;
+    let meta: Vec<TrackMeta> = rows
+        .iter()
+        .map(|&row| collection.meta[row].clone())
+        .collect();
+    let options = DuplicateOptions {
+        most_heard: MOST_HEARD,
+        ..DuplicateOptions::default()
+    };
+    let groups = duplicate_groups(
+        engine,
+        &graph.induced(&rows),
+        &meta,
+        Some(listener),
+        &options,
+    )?;
     let copies = groups.iter().flat_map(|group| {
-        let files =
-            || [&group.best].into_iter().chain(&group.others).filter_map(|&track| collection.row(track));
-        let kept = files().find(|row| named.contains(row)).or_else(|| files().next());
-        files().filter(move |row| Some(*row) != kept && !named.contains(row)).collect::<Vec<_>>()
+        let files = || {
+            [&group.best]
+                .into_iter()
+                .chain(&group.others)
+                .filter_map(|&track| collection.row(track))
+        };
+        let kept = files()
+            .find(|row| named.contains(row))
+            .or_else(|| files().next());
+        files()
+            .filter(move |row| Some(*row) != kept && !named.contains(row))
+            .collect::<Vec<_>>()
     });
     Ok(copies.collect())
 }
@@ -197,7 +271,10 @@ fn repeated<'a>(
     let mut kept: Vec<usize> = Vec::new();
     let mut songs = SongSet::default();
     let mut found = Vec::new();
-    let others = entries.iter().map(|entry| entry.row).filter(|row| !named.contains(row));
+    let others = entries
+        .iter()
+        .map(|entry| entry.row)
+        .filter(|row| !named.contains(row));
     for row in named.iter().copied().chain(others) {
         let song = song(row);
         let is_again = kept.iter().any(|&other| is_copy(row, other))
@@ -206,7 +283,8 @@ fn repeated<'a>(
             found.push(row);
         } else {
             kept.push(row);
-            song.iter().for_each(|&(track, known)| songs.insert(track, known));
+            song.iter()
+                .for_each(|&(track, known)| songs.insert(track, known));
         }
     }
     found

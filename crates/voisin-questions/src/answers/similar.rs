@@ -97,7 +97,10 @@ pub(crate) struct PassageJson {
 
 impl SeedJson {
     pub(crate) fn new(seed: &Seed) -> Self {
-        Self { id: seed.track, path: lossy(&seed.path) }
+        Self {
+            id: seed.track,
+            path: lossy(&seed.path),
+        }
     }
 }
 
@@ -105,7 +108,10 @@ impl FarJson {
     /// As programs read it; of a library that is too small to tell, or of no question of similarity, nothing.
     pub fn new(standing: Option<&Standing>) -> Self {
         let note = standing.and_then(Standing::far);
-        Self { far: standing.map(|_| note.is_some()), note }
+        Self {
+            far: standing.map(|_| note.is_some()),
+            note,
+        }
     }
 }
 
@@ -113,22 +119,26 @@ impl SimilarJson {
     /// As programs read it.
     pub fn new(seeds: &[Seed], answer: &SimilarAnswer) -> Self {
         let standing = answer.standing.as_ref();
-        let neighbours = answer.found.iter().enumerate().map(|(i, found)| NeighbourJson {
-            rank: i + 1,
-            id: found.track.id,
-            path: lossy(&found.track.path),
-            similarity: found.similarity,
-            percentile: standing
-                .and_then(|standing| standing.percentile(found.similarity))
-                .map(|percent| f64::from(percent) / 100.0),
-            nearness: standing
-                .and_then(|standing| standing.closeness(found.similarity))
-                .map(|nearness| nearness.to_string()),
-            similarity_to_unlike: found.unlike,
-            artist: found.track.tags.artist.clone(),
-            title: found.track.tags.title.clone(),
-            genres: found.genres.iter().map(ToString::to_string).collect(),
-        });
+        let neighbours = answer
+            .found
+            .iter()
+            .enumerate()
+            .map(|(i, found)| NeighbourJson {
+                rank: i + 1,
+                id: found.track.id,
+                path: lossy(&found.track.path),
+                similarity: found.similarity,
+                percentile: standing
+                    .and_then(|standing| standing.percentile(found.similarity))
+                    .map(|percent| f64::from(percent) / 100.0),
+                nearness: standing
+                    .and_then(|standing| standing.closeness(found.similarity))
+                    .map(|nearness| nearness.to_string()),
+                similarity_to_unlike: found.unlike,
+                artist: found.track.tags.artist.clone(),
+                title: found.track.tags.title.clone(),
+                genres: found.genres.iter().map(ToString::to_string).collect(),
+            });
         let word = |word: &SteeredWord| SteeredWordJson {
             word: word.word.clone(),
             less: word.less,
@@ -164,6 +174,11 @@ impl PassagesJson {
             artist: found.track.tags.artist.clone(),
             title: found.track.tags.title.clone(),
         });
-        Self { seed: SeedJson::new(&passage.seed), from, to, passages: passages.collect() }
+        Self {
+            seed: SeedJson::new(&passage.seed),
+            from,
+            to,
+            passages: passages.collect(),
+        }
     }
 }

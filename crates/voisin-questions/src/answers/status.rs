@@ -174,12 +174,16 @@ impl StatusJson {
             index,
             search,
             database_bytes: status.bytes,
-            index_bytes: std::fs::metadata(engine.index_path()).map_or(0, |metadata| metadata.len()),
+            index_bytes: std::fs::metadata(engine.index_path())
+                .map_or(0, |metadata| metadata.len()),
             index_resident_bytes,
             schema: status.schema,
             labels: LabelsJson {
                 source: engine.label_source().to_string(),
-                by_hand: engine.library().hand_labels().map_or(0, |labels| labels.len()),
+                by_hand: engine
+                    .library()
+                    .hand_labels()
+                    .map_or(0, |labels| labels.len()),
             },
             genre_head: model.and_then(|_| genre_head(engine)),
         }
@@ -190,8 +194,13 @@ impl StatusJson {
 fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let path = &engine.index_path();
     let found = VectorIndex::summary(path);
-    let mut json =
-        IndexJson { state: "current", note: String::new(), generation: None, tail: 0, tombstones: 0 };
+    let mut json = IndexJson {
+        state: "current",
+        note: String::new(),
+        generation: None,
+        tail: 0,
+        tombstones: 0,
+    };
     match &found {
         Ok(index) => {
             json.generation = Some(index.stamp.generation);
@@ -204,10 +213,12 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
                 json.note = String::from("of another model: the next search builds it anew");
             } else if !engine.is_in_space(&index.stamp) {
                 json.state = "unusable";
-                json.note = String::from("relative to another mean: the next search builds it anew");
+                json.note =
+                    String::from("relative to another mean: the next search builds it anew");
             } else if index.stamp.generation > status.generation {
                 json.state = "unusable";
-                json.note = String::from("of a later state of the library: the next search builds it anew");
+                json.note =
+                    String::from("of a later state of the library: the next search builds it anew");
             } else if index.stamp.generation < status.generation {
                 json.state = "behind";
                 let changes = count(status.generation - index.stamp.generation, "change");
@@ -225,15 +236,27 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     }
     let lists_from = IndexOptions::default().lists_from;
     let (tracks, threshold) = (count(status.vectors, "track"), grouped(lists_from as u64));
-    let search = match found.as_ref().ok().filter(|_| matches!(json.state, "current" | "behind")) {
-        Some(IndexSummary { mode: SearchMode::Hnsw, ef: Some(width), .. }) => SearchJson {
+    let search = match found
+        .as_ref()
+        .ok()
+        .filter(|_| matches!(json.state, "current" | "behind"))
+    {
+        Some(IndexSummary {
+            mode: SearchMode::Hnsw,
+            ef: Some(width),
+            ..
+        }) => SearchJson {
             mode: SearchMode::Hnsw.name(),
             why: format!(
                 "{tracks}; a walk of the graph costs less than a search of the lists (width {}; filters that leave few tracks are scanned)",
                 grouped(*width as u64)
             ),
         },
-        Some(index @ IndexSummary { lists: Some(lists), .. }) => SearchJson {
+        Some(
+            index @ IndexSummary {
+                lists: Some(lists), ..
+            },
+        ) => SearchJson {
             mode: index.mode.name(),
             why: format!(
                 "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned)",
@@ -253,7 +276,9 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
         },
         Some(index) if status.vectors as usize >= lists_from => SearchJson {
             mode: index.mode.name(),
-            why: format!("{tracks}; the next add makes lists, as from {threshold} on they are faster"),
+            why: format!(
+                "{tracks}; the next add makes lists, as from {threshold} on they are faster"
+            ),
         },
         _ => SearchJson {
             mode: SearchMode::Scan.name(),

@@ -40,7 +40,10 @@ impl SuspectJson {
     /// All of them, in the order found.
     ///
     /// - `shown`: what is shown of their tracks
-    pub fn list(shown: &HashMap<TrackId, TrackDisplay>, found: &[Suspect]) -> impl Iterator<Item = Self> {
+    pub fn list(
+        shown: &HashMap<TrackId, TrackDisplay>,
+        found: &[Suspect],
+    ) -> impl Iterator<Item = Self> {
         found.iter().enumerate().filter_map(|(i, suspect)| {
             let facts = shown.get(&suspect.track)?;
             Some(Self {

@@ -23,24 +23,40 @@ pub struct TrackRef {
 impl TrackRef {
     pub(crate) fn of_meta(track: &TrackMeta) -> Self {
         let title = track.display_title().to_owned();
-        Self { id: track.id, path: track.path.clone(), artist: track.artist.clone(), title }
+        Self {
+            id: track.id,
+            path: track.path.clone(),
+            artist: track.artist.clone(),
+            title,
+        }
     }
 
     /// A track's name, for lists.
     pub fn of_track(track: &Track) -> Self {
         let artist = track.main_artist().map(str::to_owned);
-        Self { id: track.id, path: lossy(&track.path), artist, title: title(track) }
+        Self {
+            id: track.id,
+            path: lossy(&track.path),
+            artist,
+            title: title(track),
+        }
     }
 
     /// A track of a collection.
     pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
-        collection.row(track).map(|row| Self::of_meta(&collection.meta[row]))
+        collection
+            .row(track)
+            .map(|row| Self::of_meta(&collection.meta[row]))
     }
 }
 
 /// The title, or the file's name without its extension.
 pub fn title(track: &Track) -> String {
-    track.tags.title.clone().unwrap_or_else(|| lossy(Path::new(track.path.file_stem().unwrap_or_default())))
+    track
+        .tags
+        .title
+        .clone()
+        .unwrap_or_else(|| lossy(Path::new(track.path.file_stem().unwrap_or_default())))
 }
 
 /// The documented JSON of `playlist`: a list of these.

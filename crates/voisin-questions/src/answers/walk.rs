@@ -29,7 +29,13 @@ pub(crate) struct StepJson<'a> {
 impl<'a> StepJson<'a> {
     fn new(track: &'a TrackMeta, step: Option<f32>) -> Self {
         let artist = track.artist.as_deref();
-        Self { id: track.library_id(), path: &track.path, artist, title: track.display_title(), step }
+        Self {
+            id: track.library_id(),
+            path: &track.path,
+            artist,
+            title: track.display_title(),
+            step,
+        }
     }
 }
 
@@ -39,7 +45,9 @@ impl<'a> WalkJson<'a> {
         let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
         let tracks = walk.rows.iter().enumerate();
         Self {
-            tracks: tracks.map(|(i, &row)| StepJson::new(&collection.meta[row], step(i))).collect(),
+            tracks: tracks
+                .map(|(i, &row)| StepJson::new(&collection.meta[row], step(i)))
+                .collect(),
             largest_step: walk.largest_step,
             smallest_possible: walk.bottleneck,
         }

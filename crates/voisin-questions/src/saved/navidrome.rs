@@ -28,18 +28,29 @@ const ORDERS: [(SortBy, &str); 9] = [
 pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Refused> {
     let SavedQuestion::List(Sorted { question, limit }) = question else {
         let expected = "a list by filters: Navidrome does not know what sounds alike";
-        return Err(Refused::new("", expected, format!("\"{}\"", question.kind())));
+        return Err(Refused::new(
+            "",
+            expected,
+            format!("\"{}\"", question.kind()),
+        ));
     };
     refuse_unknown(&question.filters)?;
     let order = ORDERS.iter().find(|(by, _)| *by == question.sort.0);
-    let Some((_, sort)) = order.or((question.sort.0 == SortBy::Id).then_some(&(SortBy::Added, "dateadded")))
+    let Some((_, sort)) =
+        order.or((question.sort.0 == SortBy::Id).then_some(&(SortBy::Added, "dateadded")))
     else {
-        return Err(Refused::new("sort", "an order that Navidrome knows", format!("\"{}\"", question.sort)));
+        return Err(Refused::new(
+            "sort",
+            "an order that Navidrome knows",
+            format!("\"{}\"", question.sort),
+        ));
     };
     let mut rules = rules(&question.filters);
     let text = question.query.join(" ");
     rules.extend(text.split_whitespace().map(|word| {
-        any(["title", "artist", "album", "filepath"].map(|field| rule("contains", field, word)).to_vec())
+        any(["title", "artist", "album", "filepath"]
+            .map(|field| rule("contains", field, word))
+            .to_vec())
     }));
     if rules.is_empty() {
         rules.push(rule("gt", "duration", 0));
@@ -67,9 +78,11 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
         ("exclude_folder", !filters.exclude_folder.is_empty()),
     ];
     match is_there.into_iter().find(|(_, is_there)| *is_there) {
-        Some((name, _)) => {
-            Err(Refused::new(format!("filters.{name}"), "filters that Navidrome knows", "this one"))
-        }
+        Some((name, _)) => Err(Refused::new(
+            format!("filters.{name}"),
+            "filters that Navidrome knows",
+            "this one",
+        )),
         None => Ok(()),
     }
 }
@@ -81,12 +94,22 @@ fn rule(operator: &str, field: &str, value: impl Into<Value>) -> Value {
 }
 
 fn any(mut rules: Vec<Value>) -> Value {
-    if rules.len() == 1 { rules.remove(0) } else { json!({"any": rules}) }
+    if rules.len() == 1 {
+        rules.remove(0)
+    } else {
+        json!({"any": rules})
+    }
 }
 
 /// A number within bounds, both of which count.
 fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
-    let number = |x: f64| if x.fract() == 0.0 { json!(x as i64) } else { json!(x) };
+    let number = |x: f64| {
+        if x.fract() == 0.0 {
+            json!(x as i64)
+        } else {
+            json!(x)
+        }
+    };
     match (from, to) {
         (None, None) => None,
         (from, to) => {
@@ -103,19 +126,34 @@ fn rules(filters: &Filters) -> Vec<Value> {
         ("artist", &filters.artist, &filters.exclude_artist),
     ] {
         if !wanted.is_empty() {
-            rules.push(any(wanted.iter().map(|name| rule("is", field, name.as_str())).collect()));
+            rules.push(any(wanted
+                .iter()
+                .map(|name| rule("is", field, name.as_str()))
+                .collect()));
         }
-        rules.extend(unwanted.iter().map(|name| rule("isNot", field, name.as_str())));
+        rules.extend(
+            unwanted
+                .iter()
+                .map(|name| rule("isNot", field, name.as_str())),
+        );
     }
     let year = |year: Option<i32>| year.map(f64::from);
     if let Some(years) = filters.year {
         rules.extend(within("year", year(years.from()), year(years.to())));
     }
     let seconds = |time: Option<Seconds>| time.map(|time| time.0);
-    rules.extend(within("duration", seconds(filters.min_duration), seconds(filters.max_duration)));
+    rules.extend(within(
+        "duration",
+        seconds(filters.min_duration),
+        seconds(filters.max_duration),
+    ));
     if let Some(span) = filters.bpm {
         let Span { from, to } = span.0;
-        let octaves: &[f64] = if filters.has_octaves() { &[1.0, 0.5, 2.0] } else { &[1.0] };
+        let octaves: &[f64] = if filters.has_octaves() {
+            &[1.0, 0.5, 2.0]
+        } else {
+            &[1.0]
+        };
         let at = |octave: &f64| within("bpm", from.map(|x| x * octave), to.map(|x| x * octave));
         rules.push(any(octaves.iter().filter_map(at).collect()));
     }
@@ -156,7 +194,10 @@ mod tests {
             word("live"),
         ]);
         assert_eq!(found["all"], expected);
-        assert_eq!(of(r#"{"list": {}}"#).unwrap()["all"], json!([{"gt": {"duration": 0}}]));
+        assert_eq!(
+            of(r#"{"list": {}}"#).unwrap()["all"],
+            json!([{"gt": {"duration": 0}}])
+        );
     }
 
     #[test]
@@ -164,8 +205,14 @@ mod tests {
         for (json, field) in [
             (r#"{"mix": {"seeds": []}}"#, ""),
             (r#"{"find": {"query": "calm"}}"#, ""),
-            (r#"{"list": {"question": {"filters": {"tag": ["calm"]}}}}"#, "filters.tag"),
-            (r#"{"list": {"question": {"filters": {"folder": ["/m"]}}}}"#, "filters.folder"),
+            (
+                r#"{"list": {"question": {"filters": {"tag": ["calm"]}}}}"#,
+                "filters.tag",
+            ),
+            (
+                r#"{"list": {"question": {"filters": {"folder": ["/m"]}}}}"#,
+                "filters.folder",
+            ),
             (r#"{"list": {"question": {"sort": "loudness"}}}"#, "sort"),
         ] {
             assert_eq!(of(json).unwrap_err().field, field, "{json}");

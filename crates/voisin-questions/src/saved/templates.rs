@@ -54,7 +54,11 @@ impl TemplateJson {
     /// As programs read it.
     pub fn new(template: &Template) -> Self {
         let question = template.question().as_json();
-        Self { name: template.name, about: template.about, question }
+        Self {
+            name: template.name,
+            about: template.about,
+            question,
+        }
     }
 }
 
@@ -85,10 +89,15 @@ mod tests {
             check_name(template.name).unwrap();
             let question = template.question();
             assert_eq!(
-                SavedQuestion::read(question.as_json().to_string().as_bytes()).unwrap().as_json(),
+                SavedQuestion::read(question.as_json().to_string().as_bytes())
+                    .unwrap()
+                    .as_json(),
                 question.as_json()
             );
-            assert!(std::ptr::eq(Template::named(template.name).unwrap(), template));
+            assert!(std::ptr::eq(
+                Template::named(template.name).unwrap(),
+                template
+            ));
         }
         assert!(Template::named("noon").is_none());
     }

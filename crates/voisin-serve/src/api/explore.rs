@@ -45,10 +45,21 @@ fn list_page<T: Serialize, Q: Default>(
     id: impl Fn(&T) -> TrackId,
     asked: &Paged<Q>,
 ) -> Result<Response<Body>, Problem> {
-    let Answer { generation, answer: all } = kept;
+    let Answer {
+        generation,
+        answer: all,
+    } = kept;
     let (part, next) = page(all, id, asked.after, asked.limit)?;
-    let answer = ListPage { total: all.len(), items: &all[part], next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    let answer = ListPage {
+        total: all.len(),
+        items: &all[part],
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
 }
 
 pub(super) async fn genres(
@@ -65,19 +76,38 @@ pub(super) async fn genres(
     }
     let question = asked.question.clone();
     let kept = state
-        .once(format!("{question:?}"), asked.after.is_some(), move |_, context, _| {
-            let engine = &mut context.engine;
-            let generation = engine.library().generation()?;
-            let found = question.run(engine)?;
-            Ok(Answer { generation, answer: GenresJson::new(engine, &found)? })
-        })
+        .once(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, _| {
+                let engine = &mut context.engine;
+                let generation = engine.library().generation()?;
+                let found = question.run(engine)?;
+                Ok(Answer {
+                    generation,
+                    answer: GenresJson::new(engine, &found)?,
+                })
+            },
+        )
         .await?;
-    let Answer { generation, answer: all } = &*kept;
+    let Answer {
+        generation,
+        answer: all,
+    } = &*kept;
     let total = all.genres.len();
     let places: Vec<usize> = (1..=total).collect();
     let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
-    let answer = GenreList { total, genres: &all.genres[part.clone()], distance: &all.distance[part], next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    let answer = GenreList {
+        total,
+        genres: &all.genres[part.clone()],
+        distance: &all.distance[part],
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
 }
 
 pub(super) async fn suspects(
@@ -86,13 +116,17 @@ pub(super) async fn suspects(
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
     let kept = state
-        .once(format!("{question:?}"), asked.after.is_some(), move |_, context, _| {
-            let generation = context.engine.library().generation()?;
-            let found = question.run(&mut context.engine)?.suspects;
-            let shown = Suspects::shown(&context.engine, &found)?;
-            let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
-            Ok(Answer { generation, answer })
-        })
+        .once(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, _| {
+                let generation = context.engine.library().generation()?;
+                let found = question.run(&mut context.engine)?.suspects;
+                let shown = Suspects::shown(&context.engine, &found)?;
+                let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
+                Ok(Answer { generation, answer })
+            },
+        )
         .await?;
     list_page(&kept, |suspect| suspect.id, &asked)
 }
@@ -117,20 +151,42 @@ pub(super) async fn clusters(
     let question = asked.question.clone();
     let key = format!("{question:?}");
     let kept = state
-        .once_explored(key, asked.after.is_some(), move |_, context, explored, given_up| {
-            let (mut collection, graph) = (Collection::clone(&explored.collection), &explored.graph);
-            collection.predict_genres(graph)?;
-            given_up.check()?;
-            let found = question.run(&mut context.engine, &collection, graph, None, None)?;
-            let answer = Clustered { members: members(&collection, &found), found };
-            Ok(Answer { generation: explored.generation, answer })
-        })
+        .once_explored(
+            key,
+            asked.after.is_some(),
+            move |_, context, explored, given_up| {
+                let (mut collection, graph) =
+                    (Collection::clone(&explored.collection), &explored.graph);
+                collection.predict_genres(graph)?;
+                given_up.check()?;
+                let found = question.run(&mut context.engine, &collection, graph, None, None)?;
+                let answer = Clustered {
+                    members: members(&collection, &found),
+                    found,
+                };
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
         .await?;
-    let Answer { generation, answer: Clustered { found, members } } = &*kept;
+    let Answer {
+        generation,
+        answer: Clustered { found, members },
+    } = &*kept;
     let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
     let clusters = ClustersJson::new(found, members, &part);
-    let answer = ClusterPage { total: members.len(), clusters, next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    let answer = ClusterPage {
+        total: members.len(),
+        clusters,
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
 }
 
 pub(super) async fn artists(
@@ -160,14 +216,28 @@ async fn makers(
             let Collection { meta, .. } = &*explored.collection;
             let known = |id| explored.collection.row(id).map(|row| &meta[row]);
             let answer = ArtistJson::list(found, known);
-            Ok(Answer { generation: explored.generation, answer })
+            Ok(Answer {
+                generation: explored.generation,
+                answer,
+            })
         })
         .await?;
-    let Answer { generation, answer: all } = &*kept;
+    let Answer {
+        generation,
+        answer: all,
+    } = &*kept;
     let places: Vec<usize> = (1..=all.len()).collect();
     let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
-    let answer = ListPage { total: all.len(), items: &all[part], next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    let answer = ListPage {
+        total: all.len(),
+        items: &all[part],
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
 }
 
 pub(super) async fn map(
@@ -182,26 +252,57 @@ pub(super) async fn map(
         next: Option<TrackId>,
     }
     let kept = state
-        .once_explored("map".to_owned(), asked.after.is_some(), |_, context, explored, given_up| {
-            let mut collection = Collection::clone(&explored.collection);
-            if collection.ids.len() < 3 {
-                let found = collection.ids.len();
-                let error = ExploreError::TooFew { what: "a map", needed: 3, found };
-                return Err(error.into());
-            }
-            collection.predict_genres(&explored.graph)?;
-            given_up.check()?;
-            let positions: Array2<f32> =
-                layout(collection.vectors.view(), &explored.graph, &LayoutOptions::default())?;
-            given_up.check()?;
-            let answer = MapJson::new(&mut context.engine, &collection, &explored.graph, positions.view())?;
-            Ok(Answer { generation: explored.generation, answer })
-        })
+        .once_explored(
+            "map".to_owned(),
+            asked.after.is_some(),
+            |_, context, explored, given_up| {
+                let mut collection = Collection::clone(&explored.collection);
+                if collection.ids.len() < 3 {
+                    let found = collection.ids.len();
+                    let error = ExploreError::TooFew {
+                        what: "a map",
+                        needed: 3,
+                        found,
+                    };
+                    return Err(error.into());
+                }
+                collection.predict_genres(&explored.graph)?;
+                given_up.check()?;
+                let positions: Array2<f32> = layout(
+                    collection.vectors.view(),
+                    &explored.graph,
+                    &LayoutOptions::default(),
+                )?;
+                given_up.check()?;
+                let answer = MapJson::new(
+                    &mut context.engine,
+                    &collection,
+                    &explored.graph,
+                    positions.view(),
+                )?;
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
         .await?;
-    let Answer { generation, answer: MapJson { tracks, clusters } } = &*kept;
+    let Answer {
+        generation,
+        answer: MapJson { tracks, clusters },
+    } = &*kept;
     let (part, next) = page(tracks, |track| track.id, asked.after, asked.limit)?;
-    let answer = MapPart { total: tracks.len(), tracks: &tracks[part], clusters, next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    let answer = MapPart {
+        total: tracks.len(),
+        tracks: &tracks[part],
+        clusters,
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
 }
 
 pub(super) async fn duplicates(
@@ -210,10 +311,17 @@ pub(super) async fn duplicates(
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
     let kept = state
-        .once_explored(format!("{question:?}"), asked.after.is_some(), move |_, context, explored, _| {
-            let answer = question.run(&mut context.engine, &explored.collection, |_| ())?;
-            Ok(Answer { generation: explored.generation, answer })
-        })
+        .once_explored(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, explored, _| {
+                let answer = question.run(&mut context.engine, &explored.collection, |_| ())?;
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
         .await?;
     list_page(&kept, |group| group.keep.id, &asked)
 }
@@ -224,11 +332,18 @@ pub(super) async fn outliers(
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
     let kept = state
-        .once_explored(format!("{question:?}"), asked.after.is_some(), move |_, context, explored, _| {
-            let found = question.run(&context.engine, &explored.collection, &explored.graph)?;
-            let answer = OutlierJson::list(&explored.collection, &found);
-            Ok(Answer { generation: explored.generation, answer })
-        })
+        .once_explored(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, explored, _| {
+                let found = question.run(&context.engine, &explored.collection, &explored.graph)?;
+                let answer = OutlierJson::list(&explored.collection, &found);
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
         .await?;
     list_page(&kept, |outlier| outlier.track.id, &asked)
 }
@@ -245,12 +360,22 @@ pub(super) async fn failed(
     }
     let answer = state.look(move |_, context| {
         let library = context.engine.library();
-        let (generation, mut items) = (library.generation()?, FailureJson::list(&library.failures()?));
+        let (generation, mut items) = (
+            library.generation()?,
+            FailureJson::list(&library.failures()?),
+        );
         let total = items.len();
         let places: Vec<usize> = (1..=total).collect();
         let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
         items.truncate(part.end);
-        Ok(Answer { generation, answer: FailedPage { total, items: items.split_off(part.start), next } })
+        Ok(Answer {
+            generation,
+            answer: FailedPage {
+                total,
+                items: items.split_off(part.start),
+                next,
+            },
+        })
     });
     Ok(answer.await?.into_response())
 }

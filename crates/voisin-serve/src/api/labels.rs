@@ -61,10 +61,21 @@ pub(super) async fn all(
             let (ids, genres): (Vec<TrackId>, Vec<String>) = by_hand.unzip();
             let tracks = library.tracks_by_id(&ids)?;
             let labels = tracks.iter().zip(genres);
-            let labels = labels.map(|(track, genre)| Label { track: TrackRef::of_track(track), genre });
+            let labels = labels.map(|(track, genre)| Label {
+                track: TrackRef::of_track(track),
+                genre,
+            });
             let source = context.engine.label_source().to_string();
-            let answer = Labels { source, total, by_hand: labels.collect(), next };
-            Ok(Answer { generation: library.generation()?, answer })
+            let answer = Labels {
+                source,
+                total,
+                by_hand: labels.collect(),
+                next,
+            };
+            Ok(Answer {
+                generation: library.generation()?,
+                answer,
+            })
         })
         .await
 }
@@ -91,7 +102,11 @@ pub(super) fn writable(state: &crate::state::State, library: &Library) -> Result
     }
     if library.mode() == OpenMode::ReadOnly {
         let detail = "the library cannot be written";
-        return Err(Problem::new(StatusCode::CONFLICT, detail, "let the server write into its folder"));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            detail,
+            "let the server write into its folder",
+        ));
     }
     Ok(())
 }
@@ -100,7 +115,10 @@ fn some(tracks: &[TrackId], most: usize) -> Result<(), Problem> {
     if (1..=most).contains(&tracks.len()) {
         Ok(())
     } else {
-        Err(Problem::bad(format!("1 to {most} tracks"), tracks.len().to_string()))
+        Err(Problem::bad(
+            format!("1 to {most} tracks"),
+            tracks.len().to_string(),
+        ))
     }
 }
 
@@ -123,7 +141,10 @@ pub(super) async fn give(
             let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
             let changed = context.engine.library_mut().set_labels(&contents, genre)?;
             let generation = context.engine.library().generation()?;
-            Ok(Answer { generation, answer: Changed { changed } })
+            Ok(Answer {
+                generation,
+                answer: Changed { changed },
+            })
         })
         .await
 }
@@ -136,7 +157,10 @@ struct TakenBack {
     after: Option<String>,
 }
 
-pub(super) async fn undo(State(state): State<Shared>, _: ask::NoBody) -> Result<Response<Body>, Problem> {
+pub(super) async fn undo(
+    State(state): State<Shared>,
+    _: ask::NoBody,
+) -> Result<Response<Body>, Problem> {
     state
         .ask(|state, context| {
             writable(state, context.engine.library())?;
@@ -154,8 +178,16 @@ pub(super) async fn undo(State(state): State<Shared>, _: ask::NoBody) -> Result<
                 None => None,
             };
             // The label that holds again, and the one that was taken back.
-            let answer = TakenBack { track, before: change.after, after: change.before };
-            Ok(Answer { generation: library.generation()?, answer }.into_response())
+            let answer = TakenBack {
+                track,
+                before: change.after,
+                after: change.before,
+            };
+            Ok(Answer {
+                generation: library.generation()?,
+                answer,
+            }
+            .into_response())
         })
         .await
 }
@@ -197,9 +229,14 @@ pub(super) async fn write(
             let taxonomy = context.engine.taxonomy()?;
             let mut wishes = Vec::new();
             for track in context.engine.library().tracks_by_id(&asked.tracks)? {
-                let Some(genre) = by_hand.get(&track.audio.content) else { continue };
-                let genres: Vec<String> =
-                    taxonomy.parse(&[genre]).iter().map(|genre| genre.name().to_owned()).collect();
+                let Some(genre) = by_hand.get(&track.audio.content) else {
+                    continue;
+                };
+                let genres: Vec<String> = taxonomy
+                    .parse(&[genre])
+                    .iter()
+                    .map(|genre| genre.name().to_owned())
+                    .collect();
                 let paths = track.files.into_iter().map(|file| file.record.path);
                 let wish = |path: PathBuf| TagWish {
                     path,
@@ -209,7 +246,11 @@ pub(super) async fn write(
                 };
                 wishes.extend(paths.map(wish));
             }
-            let options = WriteOptions { overwrite: true, keep_mtime: true, dry_run: asked.dry_run };
+            let options = WriteOptions {
+                overwrite: true,
+                keep_mtime: true,
+                dry_run: asked.dry_run,
+            };
             let mut items = Vec::new();
             let library = context.engine.library_mut();
             let run = write_tags(library, &wishes, options, asked.run, |file| {
@@ -218,7 +259,11 @@ pub(super) async fn write(
             })?;
             let run = (!asked.dry_run).then_some(run);
             let generation = context.engine.library().generation()?;
-            Ok(Answer { generation, answer: Written { run, items } }.into_response())
+            Ok(Answer {
+                generation,
+                answer: Written { run, items },
+            }
+            .into_response())
         })
         .await
 }

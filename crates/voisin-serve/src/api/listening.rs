@@ -35,7 +35,9 @@ pub(super) async fn opinion(
         context.engine.library().track(id)?;
         Ok(context.engine.library().liked(LISTENER, id)?)
     });
-    Ok(Json(PageOpinion { liked: liked.await? }))
+    Ok(Json(PageOpinion {
+        liked: liked.await?,
+    }))
 }
 
 pub(super) async fn like(
@@ -51,7 +53,9 @@ pub(super) async fn hear(
     ask::Id(id): ask::Id,
     _: ask::NoBody,
 ) -> Result<StatusCode, Problem> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
     note(&state, id, Told::Heard(now)).await
 }
 
@@ -61,6 +65,8 @@ async fn note(state: &Shared, id: TrackId, told: Told) -> Result<StatusCode, Pro
         Ok(context.engine.library().track(id)?)
     });
     is_there.await?;
-    state.note_listening(LISTENER.to_owned(), vec![(id, told)]).await?;
+    state
+        .note_listening(LISTENER.to_owned(), vec![(id, told)])
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -45,22 +45,38 @@ pub(super) async fn file(
         "m3u8" => (Format::M3u8, "audio/x-mpegurl; charset=utf-8"),
         "xspf" => (Format::Xspf, "application/xspf+xml"),
         "jspf" => (Format::Jspf, "application/jspf+json"),
-        _ => return Err(Problem::bad("a format of m3u8, xspf or jspf", "another one")),
+        _ => {
+            return Err(Problem::bad(
+                "a format of m3u8, xspf or jspf",
+                "another one",
+            ));
+        }
     };
     if asked.tracks.len() > MOST || asked.title.len() > LONGEST {
-        return Err(Problem::bad(format!("at most {MOST} tracks and a title of {LONGEST} bytes"), "more"));
+        return Err(Problem::bad(
+            format!("at most {MOST} tracks and a title of {LONGEST} bytes"),
+            "more",
+        ));
     }
     let bytes = state
         .ask_anywhere(move |_, source| {
-            asked.tracks.iter().try_for_each(|track| source.fetch(Named::Id(*track)))?;
+            asked
+                .tracks
+                .iter()
+                .try_for_each(|track| source.fetch(Named::Id(*track)))?;
             let taxonomy = source.engine().taxonomy()?;
             let tracks = source.engine().library().tracks_by_id(&asked.tracks)?;
-            let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
+            let tracks: Vec<TrackMeta> =
+                tracks.iter().map(|track| meta(track, &taxonomy)).collect();
             let tracks: Vec<&TrackMeta> = tracks.iter().collect();
             Ok(write(&tracks, &asked.title, format, &PathStyle::Absolute)?)
         })
         .await?;
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        bytes,
+    )
+        .into_response())
 }
 
 /// The type of a picture, by its first bytes: those that browsers draw and that can hold no script.
@@ -69,7 +85,21 @@ fn picture(bytes: &[u8]) -> Option<&'static str> {
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
         [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
         [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("image/webp"),
         _ => None,
     }
 }
@@ -93,13 +123,22 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
     let folder = std::fs::canonicalize(file.parent()?).ok()?;
     let stays = |path: &PathBuf| {
         let is_link = path.symlink_metadata().ok()?.is_symlink();
-        let lies_in = if is_link { std::fs::canonicalize(path).ok()? } else { path.clone() };
-        let is_allowed =
-            lies_in.starts_with(&folder) || followed.iter().any(|followed| path.starts_with(followed));
+        let lies_in = if is_link {
+            std::fs::canonicalize(path).ok()?
+        } else {
+            path.clone()
+        };
+        let is_allowed = lies_in.starts_with(&folder)
+            || followed.iter().any(|followed| path.starts_with(followed));
         is_allowed.then_some(lies_in)
     };
-    let lie = std::fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path());
-    lie.filter_map(|path| Some((place(&path)?, stays(&path)?))).min().map(|(_, path)| path)
+    let lie = std::fs::read_dir(&folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    lie.filter_map(|path| Some((place(&path)?, stays(&path)?)))
+        .min()
+        .map(|(_, path)| path)
 }
 
 /// The picture in a track's file, or the one that lies beside it; 204 where there is none.
@@ -118,7 +157,9 @@ pub(super) async fn cover(
             // A file that is gone has no picture either; what took its place has none of this track.
             let held = match song.open() {
                 Ok(held) => held,
-                Err(problem) if problem.status() == StatusCode::NOT_FOUND => return Ok((None, Some(None))),
+                Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+                    return Ok((None, Some(None)));
+                }
                 Err(problem) => return Err(problem),
             };
             let path = held.path();
@@ -144,9 +185,11 @@ pub(super) async fn cover(
         (cover, file) => (cover.flatten(), file),
     };
     let mut answer = match cover.and_then(|bytes| Some((picture(&bytes)?, bytes))) {
-        Some((kind, bytes)) => {
-            ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response()
-        }
+        Some((kind, bytes)) => (
+            [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+            bytes,
+        )
+            .into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     };
     if let Some(file) = file {

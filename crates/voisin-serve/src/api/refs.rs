@@ -57,9 +57,15 @@ fn song(track: Track) -> SongJson {
     let artist = track.main_artist().unwrap_or_default().to_owned();
     SongJson {
         name: track.tags.title.clone().unwrap_or_else(|| {
-            voisin_questions::answers::lossy(std::path::Path::new(track.path.file_stem().unwrap_or_default()))
+            voisin_questions::answers::lossy(std::path::Path::new(
+                track.path.file_stem().unwrap_or_default(),
+            ))
         }),
-        artists: track.artists().into_iter().map(|name| serde_json::json!({"name": name})).collect(),
+        artists: track
+            .artists()
+            .into_iter()
+            .map(|name| serde_json::json!({"name": name}))
+            .collect(),
         artist,
         mbid: track.tags.mbid,
         isrc: track.tags.isrc,
@@ -101,16 +107,27 @@ pub(super) async fn similar(
 ) -> Result<Response<Body>, Problem> {
     let named = asked.songs.len() + asked.albums.len() + asked.artists.len();
     if !(1..=MOST_SEEDS).contains(&named) {
-        return Err(Problem::bad(format!("1 to {MOST_SEEDS} songs, albums and artists"), named.to_string()));
+        return Err(Problem::bad(
+            format!("1 to {MOST_SEEDS} songs, albums and artists"),
+            named.to_string(),
+        ));
     }
     let mut mixing = asked.mixing.clone();
-    mixing.max_per_artist = mixing.max_per_artist.or(asked.max_per_artist.map(|most| most.get() as u32));
+    mixing.max_per_artist = mixing
+        .max_per_artist
+        .or(asked.max_per_artist.map(|most| most.get() as u32));
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
             asked.songs.iter().try_for_each(|song| song.fetch(source))?;
-            asked.albums.iter().try_for_each(|album| source.fetch(Named::Album(&album.name)))?;
-            asked.artists.iter().try_for_each(|artist| source.fetch(Named::Artist(&artist.name)))?;
+            asked
+                .albums
+                .iter()
+                .try_for_each(|album| source.fetch(Named::Album(&album.name)))?;
+            asked
+                .artists
+                .iter()
+                .try_for_each(|artist| source.fetch(Named::Artist(&artist.name)))?;
             source.fetch_filters(&asked.filters)?;
             let engine = source.engine();
             let library = engine.library();
@@ -119,29 +136,56 @@ pub(super) async fn similar(
                 found.extend(song.find(library)?);
             }
             for album in &asked.albums {
-                found.extend(album.tracks(library)?.into_iter().map(|track| (track, "tags")));
+                found.extend(
+                    album
+                        .tracks(library)?
+                        .into_iter()
+                        .map(|track| (track, "tags")),
+                );
             }
             for artist in &asked.artists {
-                found.extend(artist.tracks(library)?.into_iter().map(|track| (track, "tags")));
+                found.extend(
+                    artist
+                        .tracks(library)?
+                        .into_iter()
+                        .map(|track| (track, "tags")),
+                );
             }
             if found.is_empty() {
-                asked.songs.first().map(|song| song.required(library)).transpose()?;
+                asked
+                    .songs
+                    .first()
+                    .map(|song| song.required(library))
+                    .transpose()?;
                 let next = Remedy::SeeTracks;
-                return Err(Problem::not_found("the library has nothing of this album or artist", next));
+                return Err(Problem::not_found(
+                    "the library has nothing of this album or artist",
+                    next,
+                ));
             }
             found.truncate(MOST_SEEDS);
             let seeds = found.iter().map(|(track, _)| engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let filter = asked.filters.filter(engine, &seeds)?;
             let limit = asked.count.of(usize::MAX);
-            let options = MixOptions { limit, filter, ..mixing.clone().over(&state.mixing).options() };
-            let matches = source.mix_of(&seeds, &options)?.into_iter().map(|near| MatchJson {
-                track: near.track.id,
-                similarity: near.similarity.clamp(0.0, 1.0),
-                song: song(near.track),
-            });
+            let options = MixOptions {
+                limit,
+                filter,
+                ..mixing.clone().over(&state.mixing).options()
+            };
+            let matches = source
+                .mix_of(&seeds, &options)?
+                .into_iter()
+                .map(|near| MatchJson {
+                    track: near.track.id,
+                    similarity: near.similarity.clamp(0.0, 1.0),
+                    song: song(near.track),
+                });
             let found_by = found.iter().map(|(_, how)| *how).collect();
-            let answer = Matches { found_by, matches: matches.collect() };
+            let answer = Matches {
+                found_by,
+                matches: matches.collect(),
+            };
             Ok(Answer { generation, answer }.into_response())
         })
         .await
@@ -169,9 +213,14 @@ pub(super) async fn path(
     let count = asked.count.of(usize::MAX);
     if state.is_elsewhere() {
         let answer = state.ask_around(move |_, source| {
-            [&asked.start, &asked.end].into_iter().try_for_each(|song| song.fetch(source))?;
+            [&asked.start, &asked.end]
+                .into_iter()
+                .try_for_each(|song| song.fetch(source))?;
             let engine = source.engine();
-            let ends = [asked.start.required(engine.library())?, asked.end.required(engine.library())?];
+            let ends = [
+                asked.start.required(engine.library())?,
+                asked.end.required(engine.library())?,
+            ];
             let seeds = [engine.seed_of(ends[0].0)?, engine.seed_of(ends[1].0)?];
             source.fetch_around(&seeds, &TrackFilter::default())?;
             let explored = source.explored()?;
@@ -198,10 +247,20 @@ fn songs_between(
     let found = way(explored, from, to, count)?;
     let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
     let matches = library.tracks_by_id(&ids)?.into_iter().zip(found);
-    let matches =
-        matches.map(|(track, (_, similarity))| MatchJson { track: track.id, similarity, song: song(track) });
-    let answer = Matches { found_by: vec![from_by, to_by], matches: matches.collect() };
-    Ok(Answer { generation: explored.generation, answer }.into_response())
+    let matches = matches.map(|(track, (_, similarity))| MatchJson {
+        track: track.id,
+        similarity,
+        song: song(track),
+    });
+    let answer = Matches {
+        found_by: vec![from_by, to_by],
+        matches: matches.collect(),
+    };
+    Ok(Answer {
+        generation: explored.generation,
+        answer,
+    }
+    .into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -238,8 +297,13 @@ pub(super) async fn artists(
                 name: near.artist,
                 similarity: near.similarity.clamp(0.0, 1.0),
             });
-            let answer = NearArtistsJson { artists: artists.collect() };
-            Ok(Answer { generation: collected.generation, answer })
+            let answer = NearArtistsJson {
+                artists: artists.collect(),
+            };
+            Ok(Answer {
+                generation: collected.generation,
+                answer,
+            })
         })
         .await
 }

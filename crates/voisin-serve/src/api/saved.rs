@@ -35,7 +35,11 @@ impl From<ListError> for Problem {
             ),
             ListError::Refused(refused) => refused.into(),
             ListError::Library(error) => error.into(),
-            other => Self::new(StatusCode::CONFLICT, other.to_string(), "ask again once that is mended"),
+            other => Self::new(
+                StatusCode::CONFLICT,
+                other.to_string(),
+                "ask again once that is mended",
+            ),
         }
     }
 }
@@ -69,9 +73,17 @@ pub(super) struct KeptLists {
 }
 
 pub(super) async fn all(State(state): State<Shared>) -> Result<Json<KeptLists>, Problem> {
-    let all = state.look(|_, context| Ok(SavedList::all(context.engine.library())?)).await?;
-    let lists = all.into_iter().map(|(name, list)| KeptJson::new(name, &list)).collect();
-    Ok(Json(KeptLists { lists, templates: TEMPLATES.iter().map(TemplateJson::new).collect() }))
+    let all = state
+        .look(|_, context| Ok(SavedList::all(context.engine.library())?))
+        .await?;
+    let lists = all
+        .into_iter()
+        .map(|(name, list)| KeptJson::new(name, &list))
+        .collect();
+    Ok(Json(KeptLists {
+        lists,
+        templates: TEMPLATES.iter().map(TemplateJson::new).collect(),
+    }))
 }
 
 #[derive(Serialize)]
@@ -90,10 +102,22 @@ fn ask_now(
     known: KnownParts<'_>,
 ) -> Result<Bytes, Problem> {
     let generation = state.index(context)?;
-    let tracks = list.question.run(&mut context.engine, &state.mixing, random, known)?;
-    let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
+    let tracks = list
+        .question
+        .run(&mut context.engine, &state.mixing, random, known)?;
+    let tracks: Vec<TrackMeta> = tracks
+        .iter()
+        .map(|track| meta(track, &Taxonomy::default()))
+        .collect();
     let tracks: Vec<&TrackMeta> = tracks.iter().collect();
-    bytes(generation, ListNow { name, random_seed: random, list: PlaylistJson::new(&tracks, None) })
+    bytes(
+        generation,
+        ListNow {
+            name,
+            random_seed: random,
+            list: PlaylistJson::new(&tracks, None),
+        },
+    )
 }
 
 pub(super) async fn one(
@@ -102,14 +126,21 @@ pub(super) async fn one(
     ask::Query(again): ask::Query<ListAgain>,
 ) -> Result<Response<Body>, Problem> {
     let of = name.clone();
-    let list = state.look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?)).await?;
-    let random = again.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0) % RANDOM);
+    let list = state
+        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
+        .await?;
+    let random = again
+        .random_seed
+        .unwrap_or_else(|| RandomState::new().hash_one(0) % RANDOM);
     let answer = match list.question {
         SavedQuestion::Path(_) | SavedQuestion::Artists(_) | SavedQuestion::Albums(_) => {
             state
                 .ask_explored(move |state, context, explored| {
                     let known = Some((&*explored.collection, &explored.graph));
-                    let known = KnownParts { explored: known, ..KnownParts::default() };
+                    let known = KnownParts {
+                        explored: known,
+                        ..KnownParts::default()
+                    };
                     ask_now(state, context, (&name, &list), random, known)
                 })
                 .await?
@@ -118,7 +149,10 @@ pub(super) async fn one(
             let heard = state.heard().await?;
             state
                 .ask(move |state, context| {
-                    let known = KnownParts { heard: (*heard).as_ref(), ..KnownParts::default() };
+                    let known = KnownParts {
+                        heard: (*heard).as_ref(),
+                        ..KnownParts::default()
+                    };
                     ask_now(state, context, (&name, &list), random, known)
                 })
                 .await?
@@ -126,7 +160,13 @@ pub(super) async fn one(
         _ => {
             state
                 .ask(move |state, context| {
-                    ask_now(state, context, (&name, &list), random, KnownParts::default())
+                    ask_now(
+                        state,
+                        context,
+                        (&name, &list),
+                        random,
+                        KnownParts::default(),
+                    )
                 })
                 .await?
         }
@@ -177,22 +217,41 @@ pub(super) async fn push(
     _: ask::NoBody,
 ) -> Result<Json<Pushed>, Problem> {
     let of = name.clone();
-    let list = state.look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?)).await?;
+    let list = state
+        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
+        .await?;
     let Some(push) = state.push.as_ref().filter(|_| !list.to.is_empty()) else {
-        let next = "have it put somewhere on the server's machine, from where on it is renewed there";
-        return Err(Problem::new(StatusCode::CONFLICT, "this list was put nowhere before", next));
+        let next =
+            "have it put somewhere on the server's machine, from where on it is renewed there";
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this list was put nowhere before",
+            next,
+        ));
     };
     let mut command = push();
     command.args(["--", &name]);
-    let (is_done, said) =
-        tokio::task::spawn_blocking(move || ended(command)).await.map_err(|_| Problem::fault())?.map_err(
-            |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "please report it"),
-        )?;
+    let (is_done, said) = tokio::task::spawn_blocking(move || ended(command))
+        .await
+        .map_err(|_| Problem::fault())?
+        .map_err(|error| {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error.to_string(),
+                "please report it",
+            )
+        })?;
     if is_done {
         return Ok(Json(Pushed { said }));
     }
     // Its advice is for a shell.
-    let why = said.last().map_or("it failed", |line| line.trim_start_matches("voisin: "));
+    let why = said
+        .last()
+        .map_or("it failed", |line| line.trim_start_matches("voisin: "));
     let why = why.split(": run \"").next().unwrap_or(why);
-    Err(Problem::new(StatusCode::BAD_GATEWAY, why, "ask again once that is mended"))
+    Err(Problem::new(
+        StatusCode::BAD_GATEWAY,
+        why,
+        "ask again once that is mended",
+    ))
 }

@@ -38,13 +38,17 @@ pub(super) async fn similar(
     asked.validate(asked.seeds.len())?;
     if let Some((from, to)) = asked.passage() {
         // All windows of the library are gone through, and files are listened to.
-        let answer = state.once(format!("passage {asked:?}"), false, move |state, context, _| {
-            let generation = state.index(context)?;
-            let seed = asked.seeds[0].seed(&context.engine)?;
-            let (passage, found) =
-                asked.run_passage(&context.engine, seed, &*state.model(&context.engine)?)?;
-            bytes(generation, PassagesJson::new(&passage, from, to, &found))
-        });
+        let answer = state.once(
+            format!("passage {asked:?}"),
+            false,
+            move |state, context, _| {
+                let generation = state.index(context)?;
+                let seed = asked.seeds[0].seed(&context.engine)?;
+                let (passage, found) =
+                    asked.run_passage(&context.engine, seed, &*state.model(&context.engine)?)?;
+                bytes(generation, PassagesJson::new(&passage, from, to, &found))
+            },
+        );
         return Ok(written((*answer.await?).clone()));
     }
     state
@@ -69,7 +73,11 @@ pub(super) async fn mix(
             let generation = source.index(state)?;
             let named = source.seeds(&asked.seeds)?;
             // What was removed from the library meanwhile says nothing.
-            let played = asked.played.iter().filter_map(|one| source.seed(one).ok()).collect();
+            let played = asked
+                .played
+                .iter()
+                .filter_map(|one| source.seed(one).ok())
+                .collect();
             source.fetch_filters(&asked.filters)?;
             let songs = source.mix(&asked, &named, played, &state.mixing)?;
             let answer = SimilarJson::new(&named, &songs);
@@ -99,8 +107,13 @@ async fn received(
     use futures_util::StreamExt as _;
     ask::is_file(headers)?;
     let mut place = state.uploads.begin(caller)?;
-    let fault =
-        |_| Problem::later(30, "the file cannot be kept for reading", "free some space, then ask again");
+    let fault = |_| {
+        Problem::later(
+            30,
+            "the file cannot be kept for reading",
+            "free some space, then ask again",
+        )
+    };
     let (file, copy) = tempfile::NamedTempFile::new().map_err(fault)?.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     let begun = Instant::now();
@@ -116,7 +129,11 @@ async fn received(
         length += piece.len() as u64;
         if length > LONGEST_FILE {
             let expected = format!("a file of at most {} MB", LONGEST_FILE / 1_000_000);
-            return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, "a larger one"));
+            return Err(Problem::request(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                expected,
+                "a larger one",
+            ));
         }
         place.grow(piece.len() as u64)?;
         file.write_all(&piece).await.map_err(fault)?;
@@ -125,7 +142,10 @@ async fn received(
         return Err(Problem::bad("the bytes of an audio file", "an empty body"));
     }
     file.flush().await.map_err(fault)?;
-    Ok(Upload { copy, _place: place })
+    Ok(Upload {
+        copy,
+        _place: place,
+    })
 }
 
 /// What an uploaded file is called in answers and messages.
@@ -140,7 +160,9 @@ fn of_upload<E: Into<QuestionError>>(copy: &Path) -> impl Fn(E) -> Problem {
 }
 
 fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Problem> {
-    engine.seed(copy.as_os_str(), || state.model(engine)).map_err(of_upload(copy))
+    engine
+        .seed(copy.as_os_str(), || state.model(engine))
+        .map_err(of_upload(copy))
 }
 
 pub(super) async fn similar_to_file(
@@ -168,7 +190,10 @@ pub(super) async fn similar_to_file(
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
             let seed = seed_of_copy(state, source.engine(), copy.path())?;
-            let seeds = [Seed { path: UPLOADED.into(), ..seed }];
+            let seeds = [Seed {
+                path: UPLOADED.into(),
+                ..seed
+            }];
             source.fetch_filters(&asked.filters)?;
             let found = source.similar(&asked, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
@@ -205,12 +230,17 @@ fn classified(
     let answers = asked.run(engine, tracks, || model, tell);
     let answers = if let Some(copy) = copy {
         let mut answers = answers.map_err(of_upload(copy))?;
-        answers.iter_mut().for_each(|answer| answer.path = UPLOADED.into());
+        answers
+            .iter_mut()
+            .for_each(|answer| answer.path = UPLOADED.into());
         answers
     } else {
         answers?
     };
-    let answer = Genres { items: answers.iter().map(AnswerJson::new).collect(), notes };
+    let answer = Genres {
+        items: answers.iter().map(AnswerJson::new).collect(),
+        notes,
+    };
     bytes(generation, answer)
 }
 
@@ -267,7 +297,11 @@ pub(super) async fn path(
             let stops = seeds(&asked.stops(), &context.engine)?;
             let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
             let answer = WalkJson::new(&explored.collection, &walk);
-            Ok(Answer { generation: explored.generation, answer }.into_response())
+            Ok(Answer {
+                generation: explored.generation,
+                answer,
+            }
+            .into_response())
         })
         .await
 }
@@ -279,7 +313,9 @@ pub(super) async fn playlist(
     asked.validate()?;
     if state.is_elsewhere() {
         if asked.cluster.is_some() {
-            return Err(needs_copy("clusters are of all tracks, which are in a database"));
+            return Err(needs_copy(
+                "clusters are of all tracks, which are in a database",
+            ));
         }
         let answer = state.ask_around(move |_, source| {
             let generation = source.generation()?;
@@ -290,8 +326,12 @@ pub(super) async fn playlist(
             let engine = source.engine();
             let collection = engine.collection()?;
             let list = asked.run(engine, &collection, None, &named, &[])?;
-            let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            bytes(generation, Noted::new(PlaylistJson::new(&tracks, list.standing.as_ref()), sample))
+            let tracks: Vec<&TrackMeta> =
+                list.rows.iter().map(|&row| &collection.meta[row]).collect();
+            bytes(
+                generation,
+                Noted::new(PlaylistJson::new(&tracks, list.standing.as_ref()), sample),
+            )
         });
         return Ok(written(answer.await?));
     }
@@ -302,16 +342,28 @@ pub(super) async fn playlist(
         state.index(context)?;
         let collection = &explored.collection;
         let named = seeds(&asked.seeds, &context.engine)?;
-        let list = asked.run(&mut context.engine, collection, Some(&explored.graph), &named, &[])?;
+        let list = asked.run(
+            &mut context.engine,
+            collection,
+            Some(&explored.graph),
+            &named,
+            &[],
+        )?;
         let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-        bytes(explored.generation, PlaylistJson::new(&tracks, list.standing.as_ref()))
+        bytes(
+            explored.generation,
+            PlaylistJson::new(&tracks, list.standing.as_ref()),
+        )
     };
     let answer = if is_whole {
-        let answer = state
-            .once_explored(key, false, move |state, context, explored, _| work(state, context, explored));
+        let answer = state.once_explored(key, false, move |state, context, explored, _| {
+            work(state, context, explored)
+        });
         (*answer.await?).clone()
     } else {
-        state.ask_explored(move |state, context, explored| work(state, context, explored)).await?
+        state
+            .ask_explored(move |state, context, explored| work(state, context, explored))
+            .await?
     };
     Ok(written(answer))
 }

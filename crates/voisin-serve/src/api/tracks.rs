@@ -48,17 +48,29 @@ pub(super) async fn list(
 ) -> Result<Answer<Page>, Problem> {
     // What is heard in all tracks is not known where these are elsewhere.
     let has_words = asked.question.words && !state.is_elsewhere();
-    let heard = if has_words { Some(state.heard().await?) } else { None };
+    let heard = if has_words {
+        Some(state.heard().await?)
+    } else {
+        None
+    };
     state
         .ask_anywhere(move |state, source| {
             let generation = source.generation()?;
             source.fetch_filters(&asked.question.filters)?;
-            let query = asked.question.query(source.engine(), asked.limit.of(usize::MAX), asked.after)?;
+            let query =
+                asked
+                    .question
+                    .query(source.engine(), asked.limit.of(usize::MAX), asked.after)?;
             let page = state.list(source, &query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
-            let words = heard.as_deref().map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
-            let answer = Page { page: PageJson::new(&page, words.as_ref()), next: page.next };
+            let words = heard
+                .as_deref()
+                .map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
+            let answer = Page {
+                page: PageJson::new(&page, words.as_ref()),
+                next: page.next,
+            };
             Ok(Answer { generation, answer })
         })
         .await
@@ -73,9 +85,16 @@ pub(super) async fn find(
         .ask(move |_, context| {
             let generation = context.engine.library().generation()?;
             let Some(heard) = &*heard else {
-                return Err(context.engine.predicted_tags().err().map_or_else(Problem::fault, Problem::from));
+                return Err(context
+                    .engine
+                    .predicted_tags()
+                    .err()
+                    .map_or_else(Problem::fault, Problem::from));
             };
-            bytes(generation, FoundJson::new(&asked.run(&context.engine, heard)?, heard))
+            bytes(
+                generation,
+                FoundJson::new(&asked.run(&context.engine, heard)?, heard),
+            )
         })
         .await?;
     Ok(written(answer))
@@ -100,7 +119,9 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
         .ask(move |_, context| {
             let generation = context.engine.library().generation()?;
             let words = heard.iter().flat_map(PredictedTags::words);
-            let words = words.map(|(word, tags)| KnownWordJson { word, tags }).collect();
+            let words = words
+                .map(|(word, tags)| KnownWordJson { word, tags })
+                .collect();
             bytes(generation, Words { words })
         })
         .await?;
@@ -113,11 +134,18 @@ pub(super) async fn one(
     ask::Query(shown): ask::Query<Show>,
 ) -> Result<Answer<TrackJson>, Problem> {
     let has_words = shown.words && !state.is_elsewhere();
-    let heard = if has_words { Some(state.heard().await?) } else { None };
+    let heard = if has_words {
+        Some(state.heard().await?)
+    } else {
+        None
+    };
     state
         .ask_anywhere(move |_, source| {
             let strongest = |heard: &PredictedTags| heard.strongest(&[id], WORDS);
-            let strong = heard.as_deref().and_then(|heard| heard.as_ref().map(strongest)).unwrap_or_default();
+            let strong = heard
+                .as_deref()
+                .and_then(|heard| heard.as_ref().map(strongest))
+                .unwrap_or_default();
             let words = has_words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
             source.fetch(Named::Id(id))?;
             let generation = source.generation()?;

@@ -22,9 +22,17 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file.
 const FILES: [(&str, &str, &str); 28] = [
-    ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
+    (
+        "page.css",
+        "text/css; charset=utf-8",
+        include_str!("page.css"),
+    ),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
-    ("manifest.json", "application/manifest+json", include_str!("manifest.json")),
+    (
+        "manifest.json",
+        "application/manifest+json",
+        include_str!("manifest.json"),
+    ),
     ("api.js", SCRIPT, include_str!("api.js")),
     ("app.js", SCRIPT, include_str!("app.js")),
     ("canvas.js", SCRIPT, include_str!("canvas.js")),
@@ -86,7 +94,10 @@ fn file(kind: &'static str, contents: &'static str, asked: &HeaderMap) -> Respon
     };
     state.put(&mut answer, CONTROL);
     // Also where nothing is sent: the client keeps the headers of its last answer.
-    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
     answer
 }
 
@@ -112,21 +123,36 @@ mod tests {
     #[test]
     fn nothing_stands_inside_the_page_and_nothing_comes_from_elsewhere() {
         for (name, _, contents) in FILES.iter().chain([&("index.html", "", INDEX)]) {
-            let mut addresses = contents.match_indices("http").map(|(at, _)| &contents[at..]);
+            let mut addresses = contents
+                .match_indices("http")
+                .map(|(at, _)| &contents[at..]);
             assert!(
                 addresses.all(|text| text.starts_with("http://www.w3.org/2000/svg")),
                 "{name}: an address of elsewhere"
             );
-            for wrong in
-                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "import("]
-            {
+            for wrong in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "import(",
+            ] {
                 assert!(!contents.contains(wrong), "{name}: {wrong}");
             }
         }
-        let is_handler =
-            |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).starts_with('=');
-        assert!(!INDEX.split(" on").skip(1).any(is_handler), "an inline handler");
-        assert!(!INDEX.contains("style=") && !INDEX.contains("<style"), "an inline style");
+        let is_handler = |rest: &str| {
+            rest.trim_start_matches(|c: char| c.is_ascii_lowercase())
+                .starts_with('=')
+        };
+        assert!(
+            !INDEX.split(" on").skip(1).any(is_handler),
+            "an inline handler"
+        );
+        assert!(
+            !INDEX.contains("style=") && !INDEX.contains("<style"),
+            "an inline style"
+        );
         assert_eq!(INDEX.matches("<script").count(), 1);
         assert!(INDEX.contains("<script type=\"module\" src=\"page/app.js\"></script>"));
     }

@@ -35,11 +35,16 @@ tokio::task_local! {
 
 impl Waited {
     pub(crate) fn new(is_guest: bool) -> Arc<Self> {
-        Arc::new(Self { since: Instant::now(), is_guest, begun: AtomicU64::new(u64::MAX) })
+        Arc::new(Self {
+            since: Instant::now(),
+            is_guest,
+            begun: AtomicU64::new(u64::MAX),
+        })
     }
 
     fn begin(&self) {
-        self.begun.fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.begun
+            .fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
     /// Milliseconds before the work, and until now.
@@ -58,7 +63,10 @@ struct PermitLane {
 impl PermitLane {
     fn new(permits: usize) -> Self {
         let guests = (permits / SHARE_OF_GUESTS).max(1);
-        Self { all: Arc::new(Semaphore::new(permits)), guests: Arc::new(Semaphore::new(guests)) }
+        Self {
+            all: Arc::new(Semaphore::new(permits)),
+            guests: Arc::new(Semaphore::new(guests)),
+        }
     }
 }
 
@@ -93,11 +101,21 @@ impl Admission {
     async fn permit(&self, lane: &PermitLane) -> Result<Permit, Problem> {
         let is_guest = WAITED.try_with(|waited| waited.is_guest).unwrap_or(false);
         let share = if is_guest {
-            Some(acquire(&lane.guests, &self.guests_waiting, MOST_WAITING / SHARE_OF_GUESTS).await?)
+            Some(
+                acquire(
+                    &lane.guests,
+                    &self.guests_waiting,
+                    MOST_WAITING / SHARE_OF_GUESTS,
+                )
+                .await?,
+            )
         } else {
             None
         };
-        Ok((acquire(&lane.all, &self.waiting, MOST_WAITING).await?, share))
+        Ok((
+            acquire(&lane.all, &self.waiting, MOST_WAITING).await?,
+            share,
+        ))
     }
 }
 
@@ -144,7 +162,8 @@ impl State {
         work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.admission.permit(&self.admission.permits).await?;
-        self.with(permit, move |state| state.work_anywhere(false, &work)).await
+        self.with(permit, move |state| state.work_anywhere(false, &work))
+            .await
     }
 
     /// As [`ask_anywhere`](Self::ask_anywhere), for answers that are made of all tracks, or of what stands for them: what
@@ -154,9 +173,14 @@ impl State {
         work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let admission = &self.admission;
-        let lane = if self.is_elsewhere() { &admission.arounds } else { &admission.permits };
+        let lane = if self.is_elsewhere() {
+            &admission.arounds
+        } else {
+            &admission.permits
+        };
         let permit = admission.permit(lane).await?;
-        self.with(permit, move |state| state.work_anywhere(true, &work)).await
+        self.with(permit, move |state| state.work_anywhere(true, &work))
+            .await
     }
 
     /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
@@ -165,7 +189,8 @@ impl State {
         work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.admission.permit(&self.admission.looks).await?;
-        self.with(permit, move |state| state.work_anywhere(false, &work)).await
+        self.with(permit, move |state| state.work_anywhere(false, &work))
+            .await
     }
 
     /// Looks something up that is there in a moment: it does not wait behind what computes.
@@ -193,7 +218,8 @@ impl State {
             }
             (work(&state), permit)
         });
-        done.await.map_or_else(|_| Err(Problem::fault()), |(answer, _permit)| answer)
+        done.await
+            .map_or_else(|_| Err(Problem::fault()), |(answer, _permit)| answer)
     }
 
     pub(super) fn work<T>(
@@ -208,7 +234,11 @@ impl State {
         };
         let mut context = match waiting {
             Some(context) => RequestContext { version, ..context },
-            None => RequestContext { engine: self.open_engine()?, version, followed: None },
+            None => RequestContext {
+                engine: self.open_engine()?,
+                version,
+                followed: None,
+            },
         };
         let mut answer = work(self, &mut context);
         if answer.is_err() && self.version()? != version {
@@ -228,7 +258,11 @@ impl State {
         let Some(open) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) else {
             return self.work(&|state, context| work(state, &mut AnswerSource::Here(context)));
         };
-        let pool = if around { &self.wholes } else { &self.elsewheres };
+        let pool = if around {
+            &self.wholes
+        } else {
+            &self.elsewheres
+        };
         let waiting = lock(pool).pop();
         let current = |mut context: ElsewhereContext| {
             let is_small = context.library.engine().library().status()?.tracks <= MOST_FETCHED;
@@ -268,7 +302,11 @@ mod tests {
             let admission = Admission::new(threads);
             let guests = free(&admission, true).await;
             assert_eq!(guests.len(), of_guests, "{threads}");
-            assert_eq!(free(&admission, false).await.len(), threads - of_guests, "{threads}");
+            assert_eq!(
+                free(&admission, false).await.len(),
+                threads - of_guests,
+                "{threads}"
+            );
             drop(guests);
             let all = free(&admission, false).await;
             assert_eq!(all.len(), threads, "the owner has all of them");

@@ -100,14 +100,22 @@ impl AnswerSource<'_> {
 
     /// All tracks that are known, and their neighbours.
     pub(crate) fn explored(&mut self) -> Result<Arc<Explored>, Problem> {
-        if let Self::Elsewhere(ElsewhereContext { explored: Some(explored), .. }) = self {
+        if let Self::Elsewhere(ElsewhereContext {
+            explored: Some(explored),
+            ..
+        }) = self
+        {
             return Ok(Arc::clone(explored));
         }
         let generation = self.generation()?;
         let engine = self.engine();
         let collection = engine.collection()?;
         let graph = neighbour_graph(engine, &collection)?;
-        let explored = Arc::new(Explored { collection: Arc::new(collection), graph, generation });
+        let explored = Arc::new(Explored {
+            collection: Arc::new(collection),
+            graph,
+            generation,
+        });
         if let Self::Elsewhere(context) = self {
             context.explored = Some(Arc::clone(&explored));
         }
@@ -122,15 +130,19 @@ impl AnswerSource<'_> {
     ) -> Result<SimilarAnswer, Problem> {
         match self {
             Self::Here(context) => Ok(asked.run(&mut context.engine, seeds, unlike)?),
-            Self::Elsewhere(_) if asked.is_steered() => {
-                Err(needs_copy("a database does not know what there is more or less of"))
-            }
+            Self::Elsewhere(_) if asked.is_steered() => Err(needs_copy(
+                "a database does not know what there is more or less of",
+            )),
             Self::Elsewhere(context) => {
                 let there = &mut context.library;
                 let options = asked.options(there.engine(), seeds, unlike, usize::MAX)?;
                 let mut found = there.similar(seeds, &options)?;
                 asked.sort(there.engine(), &mut found)?;
-                Ok(SimilarAnswer { found, standing: None, steered: None })
+                Ok(SimilarAnswer {
+                    found,
+                    standing: None,
+                    steered: None,
+                })
             }
         }
     }
@@ -145,9 +157,14 @@ impl AnswerSource<'_> {
         match self {
             Self::Here(context) => Ok(asked.run(&mut context.engine, seeds, played, usual)?),
             Self::Elsewhere(context) => {
-                let options = asked.options(context.library.engine(), seeds, played, usual, usize::MAX)?;
+                let options =
+                    asked.options(context.library.engine(), seeds, played, usual, usize::MAX)?;
                 let found = context.library.mix(seeds, &options)?;
-                Ok(SimilarAnswer { found, standing: None, steered: None })
+                Ok(SimilarAnswer {
+                    found,
+                    standing: None,
+                    steered: None,
+                })
             }
         }
     }

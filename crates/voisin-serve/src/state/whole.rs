@@ -22,7 +22,11 @@ const MOST_KEPT: usize = 64;
 /// How long after its last page a list can be gone on with as it was, although the library changes meanwhile.
 const GOES_ON: Duration = Duration::from_mins(1);
 /// How long an answer is worked out on although nobody waits for it: who was told to ask again comes back within it.
-const GIVEN_UP: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(15) };
+const GIVEN_UP: Duration = if cfg!(test) {
+    Duration::from_millis(500)
+} else {
+    Duration::from_secs(15)
+};
 /// How often it is looked whether somebody waits.
 const GLANCE: Duration = Duration::from_millis(250);
 /// Lowers the priority of threads that work for nobody in a hurry: a third of what others get who want as much.
@@ -51,7 +55,11 @@ impl GivenUp {
     /// Ends work that nobody waits for.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         if self.0.load(Ordering::Relaxed) {
-            return Err(Problem::later(1, "nobody waited for this any more", "ask again"));
+            return Err(Problem::later(
+                1,
+                "nobody waited for this any more",
+                "ask again",
+            ));
         }
         Ok(())
     }
@@ -74,7 +82,10 @@ impl Lane {
                 #[cfg(target_os = "linux")]
                 let _ = rustix::process::setpriority_process(None, NICE);
             });
-        Ok(Self { turn: Arc::new(Semaphore::new(1)), pool: Arc::new(pool.build()?) })
+        Ok(Self {
+            turn: Arc::new(Semaphore::new(1)),
+            pool: Arc::new(pool.build()?),
+        })
     }
 }
 
@@ -114,7 +125,10 @@ impl WholeLibrary {
         carried(&self.collected, from, to);
         carried(&self.explored, from, to);
         carried(&self.heard, from, to);
-        lock(&self.kept).values_mut().filter(|kept| kept.of == from).for_each(|kept| kept.of = to);
+        lock(&self.kept)
+            .values_mut()
+            .filter(|kept| kept.of == from)
+            .for_each(|kept| kept.of = to);
     }
 
     /// Forgets what is of a former library.
@@ -128,7 +142,9 @@ impl WholeLibrary {
 impl State {
     async fn now(self: &Arc<Self>) -> Result<Version, Problem> {
         let state = Arc::clone(self);
-        tokio::task::spawn_blocking(move || state.version()).await.unwrap_or_else(|_| Err(Problem::fault()))
+        tokio::task::spawn_blocking(move || state.version())
+            .await
+            .unwrap_or_else(|_| Err(Problem::fault()))
     }
 
     /// An answer about the whole library, as long as the library does not change.
@@ -153,7 +169,9 @@ impl State {
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem>
+        + Send
+        + 'static,
     ) -> Result<Arc<T>, Problem> {
         let answer = self.begin(key, goes_on, |state, given_up| async move {
             let (_, explored) = state.neighbours(None).await?;
@@ -168,7 +186,10 @@ impl State {
     /// [`ask`](Self::ask) with all tracks and their neighbours, which are there before it takes a permit.
     pub(crate) async fn ask_explored<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem> + Send + Sync + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<T, Problem> {
         let work = Arc::new(work);
         let mut tries = 2;
@@ -176,7 +197,9 @@ impl State {
             tries -= 1;
             let (of, explored) = self.neighbours(Some(WAIT_FOR_ALL)).await?;
             let work = Arc::clone(&work);
-            let answer = self.ask(move |state, context| work(state, context, &explored)).await;
+            let answer = self
+                .ask(move |state, context| work(state, context, &explored))
+                .await;
             // What was asked about may have come or gone since.
             if answer.is_ok() || tries == 0 || self.now().await? == of {
                 return answer;
@@ -194,8 +217,15 @@ impl State {
             Some(WAIT_FOR_ALL),
             |whole| &whole.collected,
             |state, context| {
-                let (version, generation) = (state.version()?, context.engine.library().generation()?);
-                Ok((version, Collected { collection: Arc::new(context.engine.collection()?), generation }))
+                let (version, generation) =
+                    (state.version()?, context.engine.library().generation()?);
+                Ok((
+                    version,
+                    Collected {
+                        collection: Arc::new(context.engine.collection()?),
+                        generation,
+                    },
+                ))
             },
         );
         let (_, collected) = collected.await?;
@@ -214,18 +244,32 @@ impl State {
             |state, context| {
                 let generation = state.index(context)?;
                 let version = state.version()?;
-                let known = lock(&state.whole.collected).clone().filter(|(of, _)| *of == version);
+                let known = lock(&state.whole.collected)
+                    .clone()
+                    .filter(|(of, _)| *of == version);
                 let collection = if let Some((_, known)) = known {
                     Arc::clone(&known.collection)
                 } else {
                     let collection = Arc::new(context.engine.collection()?);
-                    let collected = Collected { collection: Arc::clone(&collection), generation };
+                    let collected = Collected {
+                        collection: Arc::clone(&collection),
+                        generation,
+                    };
                     *lock(&state.whole.collected) = Some((version, Arc::new(collected)));
                     collection
                 };
-                let graph =
-                    voisin_questions::answers::graph::neighbour_graph(&mut context.engine, &collection)?;
-                Ok((version, Explored { collection, graph, generation }))
+                let graph = voisin_questions::answers::graph::neighbour_graph(
+                    &mut context.engine,
+                    &collection,
+                )?;
+                Ok((
+                    version,
+                    Explored {
+                        collection,
+                        graph,
+                        generation,
+                    },
+                ))
             },
         )
         .await
@@ -241,7 +285,10 @@ impl State {
             |state, context| {
                 // What is not stored yet would be worked out each time.
                 if let Err(error) = context.engine.keep_tags() {
-                    state.say(&format!("tags are not kept: {}", voisin_base::text::with_causes(&error)));
+                    state.say(&format!(
+                        "tags are not kept: {}",
+                        voisin_base::text::with_causes(&error)
+                    ));
                 }
                 let version = state.version()?;
                 Ok((version, context.engine.predicted_tags_if_any()?))
@@ -296,19 +343,38 @@ impl State {
                 && !matches!(&*kept.answer.borrow(), Some(Err(failure)) if is_over(failure))
                 && kept.answer.has_changed().is_ok()
         });
-        if let Some(kept) = kept.get_mut(&key).filter(|kept| goes_on || kept.of == version) {
+        if let Some(kept) = kept
+            .get_mut(&key)
+            .filter(|kept| goes_on || kept.of == version)
+        {
             kept.asked = Instant::now();
             return Ok(kept.answer.clone());
         }
         if kept.len() >= MOST_KEPT {
-            let done = kept.iter().filter(|(_, kept)| kept.answer.borrow().is_some());
-            let oldest = done.min_by_key(|(_, kept)| kept.asked).map(|(key, _)| key.clone());
-            let busy =
-                || Problem::later(10, "too many questions about the whole library at once", "ask again");
+            let done = kept
+                .iter()
+                .filter(|(_, kept)| kept.answer.borrow().is_some());
+            let oldest = done
+                .min_by_key(|(_, kept)| kept.asked)
+                .map(|(key, _)| key.clone());
+            let busy = || {
+                Problem::later(
+                    10,
+                    "too many questions about the whole library at once",
+                    "ask again",
+                )
+            };
             kept.remove(&oldest.ok_or_else(busy)?);
         }
         let (sender, answer) = watch::channel(None);
-        kept.insert(key.clone(), Kept { of: version, asked: Instant::now(), answer: answer.clone() });
+        kept.insert(
+            key.clone(),
+            Kept {
+                of: version,
+                asked: Instant::now(),
+                answer: answer.clone(),
+            },
+        );
         drop(kept);
         let given_up = GivenUp::default();
         let work = work(Arc::clone(self), given_up.clone());
@@ -339,7 +405,9 @@ impl State {
             let mut kept = lock(&self.whole.kept);
             // One is kept for those who ask next, unless the library has changed.
             let own = sender.subscribe();
-            let is_kept = kept.get(key).is_some_and(|kept| kept.answer.same_channel(&own));
+            let is_kept = kept
+                .get(key)
+                .is_some_and(|kept| kept.answer.same_channel(&own));
             drop(own);
             if sender.receiver_count() > usize::from(is_kept) {
                 alone = None;
@@ -359,8 +427,13 @@ impl State {
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let Lane { turn, pool } = lane(&self.whole);
-        let (turn, pool) =
-            (Arc::clone(turn).acquire_owned().await.map_err(|_| Problem::fault())?, Arc::clone(pool));
+        let (turn, pool) = (
+            Arc::clone(turn)
+                .acquire_owned()
+                .await
+                .map_err(|_| Problem::fault())?,
+            Arc::clone(pool),
+        );
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let answer = pool.install(move || {
@@ -390,12 +463,21 @@ async fn wait<T: Send + Sync + 'static>(
     let done = answer.wait_for(Option::is_some);
     let done = match patience {
         Some(patience) => tokio::time::timeout(patience, done).await.map_err(|_| {
-            Problem::later(10, "this is still being worked out", "ask again: the answer is kept")
+            Problem::later(
+                10,
+                "this is still being worked out",
+                "ask again: the answer is kept",
+            )
         })?,
         None => done.await,
     };
-    let answer = (*done.map_err(|_| Problem::fault())?).clone().ok_or_else(Problem::fault)?;
-    answer.map_err(KeptFailure::into_problem)?.downcast().map_err(|_| Problem::fault())
+    let answer = (*done.map_err(|_| Problem::fault())?)
+        .clone()
+        .ok_or_else(Problem::fault)?;
+    answer
+        .map_err(KeptFailure::into_problem)?
+        .downcast()
+        .map_err(|_| Problem::fault())
 }
 
 #[cfg(test)]
@@ -431,7 +513,8 @@ mod tests {
     fn held(
         begun: &Arc<AtomicUsize>,
         go_on: &Arc<AtomicBool>,
-    ) -> impl Fn(&State, &mut RequestContext, &GivenUp) -> Result<u32, Problem> + Send + 'static {
+    ) -> impl Fn(&State, &mut RequestContext, &GivenUp) -> Result<u32, Problem> + Send + 'static
+    {
         let (begun, go_on) = (Arc::clone(begun), Arc::clone(go_on));
         move |_, _, given_up| {
             begun.fetch_add(1, Ordering::SeqCst);
@@ -449,7 +532,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), waited).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), waited)
+            .await
+            .unwrap();
     }
 
     #[test]
@@ -457,7 +542,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
-            let (begun, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+            let (begun, go_on) = (
+                Arc::new(AtomicUsize::new(0)),
+                Arc::new(AtomicBool::new(false)),
+            );
             let ask = |key: &str| {
                 let (state, key, work) = (Arc::clone(&state), key.to_owned(), held(&begun, &go_on));
                 tokio::spawn(async move { state.once(key, false, work).await })
@@ -467,7 +555,9 @@ mod tests {
             until(|| begun.load(Ordering::SeqCst) > 0).await;
             // Quick questions are answered meanwhile, more of them than there are threads.
             for _ in 0..50 {
-                let count = state.ask(|_, context| Ok(context.engine.library().status()?.tracks)).await;
+                let count = state
+                    .ask(|_, context| Ok(context.engine.library().status()?.tracks))
+                    .await;
                 assert_eq!(count.ok(), Some(0));
             }
             assert_eq!(begun.load(Ordering::SeqCst), 1, "one after the other");
@@ -489,17 +579,34 @@ mod tests {
             let begun = Arc::new(AtomicUsize::new(0));
             let ask = async || {
                 let counted = Arc::clone(&begun);
-                let work = move |_: &State, _: &mut RequestContext, _: &GivenUp| -> Result<u32, Problem> {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    Err(LibraryError::DamagedTrack { track: TrackId(7), what: "vector" }.into())
-                };
+                let work =
+                    move |_: &State, _: &mut RequestContext, _: &GivenUp| -> Result<u32, Problem> {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        Err(LibraryError::DamagedTrack {
+                            track: TrackId(7),
+                            what: "vector",
+                        }
+                        .into())
+                    };
                 let problem = state.once("a".to_owned(), false, work).await.err().unwrap();
                 assert_eq!(problem.status().as_u16(), 500);
-                assert!(problem.in_tools().contains("track 7"), "{}", problem.in_tools());
-                assert!(problem.in_tools().contains("voisin repair"), "{}", problem.in_tools());
+                assert!(
+                    problem.in_tools().contains("track 7"),
+                    "{}",
+                    problem.in_tools()
+                );
+                assert!(
+                    problem.in_tools().contains("voisin repair"),
+                    "{}",
+                    problem.in_tools()
+                );
                 begun.load(Ordering::SeqCst)
             };
-            assert_eq!((ask().await, ask().await, ask().await), (1, 1, 1), "nothing has changed");
+            assert_eq!(
+                (ask().await, ask().await, ask().await),
+                (1, 1, 1),
+                "nothing has changed"
+            );
             let mut library = Library::open(folder.path(), OpenMode::ReadWrite).unwrap();
             library.set_setting("anything", Some("else")).unwrap();
             assert_eq!(ask().await, 2, "the library has changed");
@@ -513,7 +620,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
-            let (begun, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+            let (begun, go_on) = (
+                Arc::new(AtomicUsize::new(0)),
+                Arc::new(AtomicBool::new(false)),
+            );
             let ask = |key: &str| {
                 let (state, key, work) = (Arc::clone(&state), key.to_owned(), held(&begun, &go_on));
                 tokio::spawn(async move { state.once(key, false, work).await })
@@ -530,7 +640,11 @@ mod tests {
             until(|| state.whole.answers.turn.available_permits() == 1).await;
             assert_eq!(begun.load(Ordering::SeqCst), 1);
             go_on.store(true, Ordering::SeqCst);
-            assert_eq!(*ask("second").await.unwrap().ok().unwrap(), 7, "who asks again is answered");
+            assert_eq!(
+                *ask("second").await.unwrap().ok().unwrap(),
+                7,
+                "who asks again is answered"
+            );
         });
     }
 }

@@ -25,14 +25,26 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) fn new(user: &str, password: &str) -> Self {
         let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let said = [("u", user), ("p", &format!("enc:{hex}")), ("v", OLDEST_VERSION)];
-        let parameters = said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Self { parameters, client: None }
+        let said = [
+            ("u", user),
+            ("p", &format!("enc:{hex}")),
+            ("v", OLDEST_VERSION),
+        ];
+        let parameters = said
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+        Self {
+            parameters,
+            client: None,
+        }
     }
 
     /// A parameter.
     pub(crate) fn said(&self, wanted: &str) -> Option<&str> {
-        self.parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whom the server shows songs to, whatever proves it this time.
@@ -44,15 +56,22 @@ impl Login {
 
     /// What they are called here; who shows a key has no other name.
     pub(super) fn name(&self) -> String {
-        self.said("u").map_or_else(|| format!("key {}", &self.user().to_hex()[..12]), str::to_owned)
+        self.said("u").map_or_else(
+            || format!("key {}", &self.user().to_hex()[..12]),
+            str::to_owned,
+        )
     }
 
     pub(super) fn of(form: &SubsonicForm) -> Self {
-        let said =
-            CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
+        let said = CREDENTIALS
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
         let version = form.get("v").unwrap_or(OLDEST_VERSION);
         let parameters = said.chain([("v".to_owned(), version.to_owned())]).collect();
-        Self { parameters, client: form.client }
+        Self {
+            parameters,
+            client: form.client,
+        }
     }
 }
 
@@ -75,10 +94,14 @@ pub(crate) async fn ask(
     if takes != ADDRESSES {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.push((header::CONTENT_TYPE, kind));
-        let (status, body) = upstream.ask(Method::POST, &path, &headers, form.clone().into()).await?;
+        let (status, body) = upstream
+            .ask(Method::POST, &path, &headers, form.clone().into())
+            .await?;
         let answer = read(upstream, endpoint, status, &body);
-        let is_unread = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
-            || matches!(answer, Err(Refusal { code: 10, .. }));
+        let is_unread = matches!(
+            status,
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+        ) || matches!(answer, Err(Refusal { code: 10, .. }));
         if takes == FORMS || !is_unread {
             if answer.is_ok() {
                 upstream.takes.store(FORMS, Ordering::Relaxed);
@@ -88,7 +111,9 @@ pub(crate) async fn ask(
     }
     headers.retain(|(name, _)| *name != header::CONTENT_TYPE);
     let path = format!("{path}?{form}");
-    let (status, body) = upstream.ask(Method::GET, &path, &headers, Bytes::new()).await?;
+    let (status, body) = upstream
+        .ask(Method::GET, &path, &headers, Bytes::new())
+        .await?;
     let answer = read(upstream, endpoint, status, &body);
     if answer.is_ok() {
         upstream.takes.store(ADDRESSES, Ordering::Relaxed);
@@ -97,17 +122,35 @@ pub(crate) async fn ask(
 }
 
 /// What a Subsonic server says.
-fn read(upstream: &Upstream, endpoint: &str, status: StatusCode, body: &[u8]) -> Result<Value, Refusal> {
+fn read(
+    upstream: &Upstream,
+    endpoint: &str,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<Value, Refusal> {
     let answer: Option<Value> = serde_json::from_slice(body).ok();
-    let Some(answer) = answer.as_ref().and_then(|answer| answer.get("subsonic-response")) else {
-        let text = format!("{}/rest/{endpoint} answers {status}, and not as Subsonic does", upstream.address);
+    let Some(answer) = answer
+        .as_ref()
+        .and_then(|answer| answer.get("subsonic-response"))
+    else {
+        let text = format!(
+            "{}/rest/{endpoint} answers {status}, and not as Subsonic does",
+            upstream.address
+        );
         return Err(Refusal::new(0, text));
     };
     if answer["status"] == "ok" {
         return Ok(answer.clone());
     }
-    let message = answer["error"]["message"].as_str().unwrap_or("the server refuses it").to_owned();
-    Err(Refusal { code: answer["error"]["code"].as_i64().unwrap_or(0), message, is_of_server: true })
+    let message = answer["error"]["message"]
+        .as_str()
+        .unwrap_or("the server refuses it")
+        .to_owned();
+    Err(Refusal {
+        code: answer["error"]["code"].as_i64().unwrap_or(0),
+        message,
+        is_of_server: true,
+    })
 }
 
 /// A song as a Subsonic server describes it.
@@ -115,7 +158,11 @@ pub(crate) fn song_ref(song: &Value) -> SongRef {
     let text = |name: &str| song[name].as_str().map(str::to_owned);
     let isrc = text("isrc").or_else(|| song["isrc"][0].as_str().map(str::to_owned));
     let artists = song["artists"].as_array().into_iter().flatten();
-    let artists = artists.filter_map(|artist| Some(ArtistRef { name: artist["name"].as_str()?.to_owned() }));
+    let artists = artists.filter_map(|artist| {
+        Some(ArtistRef {
+            name: artist["name"].as_str()?.to_owned(),
+        })
+    });
     SongRef {
         name: text("title").unwrap_or_default(),
         mbid: text("musicBrainzId"),
@@ -132,5 +179,7 @@ pub(crate) fn song_ref(song: &Value) -> SongRef {
 /// Ids are text; some servers write numbers.
 pub(crate) fn id_of(item: &Value) -> Option<String> {
     let id = item.get("id")?;
-    id.as_str().map(str::to_owned).or_else(|| id.as_i64().map(|id| id.to_string()))
+    id.as_str()
+        .map(str::to_owned)
+        .or_else(|| id.as_i64().map(|id| id.to_string()))
 }

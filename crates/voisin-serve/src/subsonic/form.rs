@@ -26,8 +26,13 @@ impl SubsonicForm {
     /// From the query, and from the body of a form.
     pub(super) fn read(query: &str, body: &[u8]) -> Self {
         let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
-        let parameters = all.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        Self { parameters, client: None }
+        let parameters = all
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        Self {
+            parameters,
+            client: None,
+        }
     }
 
     /// The same, from there.
@@ -36,12 +41,18 @@ impl SubsonicForm {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter that may be given several times.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.parameters.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter without which there is no answer.
@@ -74,7 +85,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), is_of_server: false }
+        Self {
+            code,
+            message: message.into(),
+            is_of_server: false,
+        }
     }
 }
 
@@ -83,7 +98,10 @@ pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Re
     let mut all = Map::new();
     let (status, content) = match answer {
         Ok(content) => ("ok", content),
-        Err(refusal) => ("failed", json!({"error": {"code": refusal.code, "message": refusal.message}})),
+        Err(refusal) => (
+            "failed",
+            json!({"error": {"code": refusal.code, "message": refusal.message}}),
+        ),
     };
     all.insert("status".to_owned(), status.into());
     all.insert("version".to_owned(), API_VERSION.into());
@@ -94,10 +112,19 @@ pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Re
         all.extend(content);
     }
     let (kind, text) = match form.get("f").unwrap_or("xml") {
-        "json" => ("application/json", json!({"subsonic-response": all}).to_string()),
+        "json" => (
+            "application/json",
+            json!({"subsonic-response": all}).to_string(),
+        ),
         "jsonp" => {
-            let callback = form.get("callback").filter(|name| is_callback(name)).unwrap_or("callback");
-            ("application/javascript", format!("{callback}({});", json!({"subsonic-response": all})))
+            let callback = form
+                .get("callback")
+                .filter(|name| is_callback(name))
+                .unwrap_or("callback");
+            (
+                "application/javascript",
+                format!("{callback}({});", json!({"subsonic-response": all})),
+            )
         }
         _ => {
             all.insert("xmlns".to_owned(), "http://subsonic.org/restapi".into());
@@ -106,14 +133,20 @@ pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Re
             ("application/xml; charset=utf-8", text)
         }
     };
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        text,
+    )
+        .into_response()
 }
 
 /// Whether a function may be so called: nothing else is written in front of an answer.
 fn is_callback(name: &str) -> bool {
     (1..=100).contains(&name.len())
         && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.'))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.'))
 }
 
 /// An element as Subsonic writes JSON in XML: plain values are attributes, lists are elements of their name.
@@ -129,7 +162,10 @@ fn element(name: &str, value: &Value, out: &mut String) {
     };
     out.push('<');
     out.push_str(name);
-    for (name, value) in fields.iter().filter(|(name, _)| is_name(name) && !is_element(name)) {
+    for (name, value) in fields
+        .iter()
+        .filter(|(name, _)| is_name(name) && !is_element(name))
+    {
         if let Some(text) = plain(value) {
             out.push_str(&format!(" {name}=\"{}\"", xml(&text)));
         }
@@ -153,7 +189,9 @@ fn is_element(name: &str) -> bool {
 
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 fn plain(value: &Value) -> Option<String> {
@@ -190,16 +228,29 @@ mod tests {
         );
         assert!(xml.ends_with(end), "{xml}");
         assert!(
-            xml.contains(r#" xmlns="http://subsonic.org/restapi""#) && xml.contains(r#" status="ok""#),
+            xml.contains(r#" xmlns="http://subsonic.org/restapi""#)
+                && xml.contains(r#" status="ok""#),
             "{xml}"
         );
         let json = text(&SubsonicForm::read("f=json", b""), answer.clone());
         let json: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(json["subsonic-response"]["sonicMatch"], answer["sonicMatch"]);
+        assert_eq!(
+            json["subsonic-response"]["sonicMatch"],
+            answer["sonicMatch"]
+        );
         assert_eq!(json["subsonic-response"]["openSubsonic"], true);
-        let call = text(&SubsonicForm::read("f=jsonp&callback=my.call", b""), json!({}));
-        assert!(call.starts_with("my.call({") && call.ends_with("});"), "{call}");
-        let call = text(&SubsonicForm::read("f=jsonp&callback=alert(1)//", b""), json!({}));
+        let call = text(
+            &SubsonicForm::read("f=jsonp&callback=my.call", b""),
+            json!({}),
+        );
+        assert!(
+            call.starts_with("my.call({") && call.ends_with("});"),
+            "{call}"
+        );
+        let call = text(
+            &SubsonicForm::read("f=jsonp&callback=alert(1)//", b""),
+            json!({}),
+        );
         assert!(call.starts_with("callback({"), "{call}");
     }
 
@@ -208,7 +259,10 @@ mod tests {
         let hostile = json!({"similarSongs": {"song": [
             {"id": "\"><x>\u{0}\u{1b}\n", "a b=\"c": "1", "<y>": "2", "n": null, "z": {"<w/>": "3"}}]}});
         let xml = text(&SubsonicForm::default(), hostile);
-        assert!(xml.contains(r#"<song id="&quot;&gt;&lt;x&gt;&#10;"><z></z></song>"#), "{xml}");
+        assert!(
+            xml.contains(r#"<song id="&quot;&gt;&lt;x&gt;&#10;"><z></z></song>"#),
+            "{xml}"
+        );
     }
 
     #[test]
@@ -220,7 +274,10 @@ mod tests {
         );
         assert_eq!(form.count(10).unwrap(), 7);
         assert_eq!(SubsonicForm::read("count=0", b"").count(10).unwrap(), 0);
-        assert_eq!(SubsonicForm::read("count=99999", b"").count(10).unwrap(), 500);
+        assert_eq!(
+            SubsonicForm::read("count=99999", b"").count(10).unwrap(),
+            500
+        );
         assert!(SubsonicForm::read("count=-1", b"").count(10).is_err());
         assert_eq!(form.required("missing").unwrap_err().code, 10);
     }

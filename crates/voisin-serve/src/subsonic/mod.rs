@@ -87,7 +87,10 @@ struct Sidecar {
 type ShownFolders = HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>;
 
 /// The routes of a Subsonic server.
-pub(super) fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, getrandom::Error> {
+pub(super) fn router(
+    state: &Shared,
+    server: ServerAddress,
+) -> Result<Router<Shared>, getrandom::Error> {
     let mut salt = [0; 32];
     getrandom::fill(&mut salt)?;
     let sidecar = Sidecar {
@@ -114,8 +117,11 @@ async fn answer(
     let path = request.uri().path();
     let name = path.rsplit('/').next().unwrap_or_default();
     if !is_method(name) {
-        return Problem::bad("the name of a method: letters and digits", format!("\"{path}\""))
-            .into_response();
+        return Problem::bad(
+            "the name of a method: letters and digits",
+            format!("\"{path}\""),
+        )
+        .into_response();
     }
     let name = name.strip_suffix(".view").unwrap_or(name).to_owned();
     let client = match peer {
@@ -132,7 +138,10 @@ async fn answer(
     );
     let (head, body) = request.into_parts();
     let query = head.uri.query().unwrap_or_default().to_owned();
-    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     let is_form = head.method == Method::POST
         && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if !is_own && !is_form {
@@ -141,7 +150,8 @@ async fn answer(
         return sidecar.overheard(&name, form, answer);
     }
     let body = if is_form {
-        let Ok(body) = to_bytes(body, if is_own { LONGEST_FORM } else { LONGEST_PASSED }).await else {
+        let Ok(body) = to_bytes(body, if is_own { LONGEST_FORM } else { LONGEST_PASSED }).await
+        else {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             return Problem::request(status, "a shorter form", "a longer one").into_response();
         };
@@ -151,7 +161,9 @@ async fn answer(
     };
     let form = SubsonicForm::read(&query, &body).of_client(client);
     if !is_own {
-        let answer = sidecar.pass(Request::from_parts(head, body.into()), &form).await;
+        let answer = sidecar
+            .pass(Request::from_parts(head, body.into()), &form)
+            .await;
         return sidecar.overheard(&name, form, answer);
     }
     let answer = match name.as_str() {
@@ -174,26 +186,42 @@ impl Sidecar {
     /// Hands a question on. Where that fails it is told as the client reads it.
     async fn pass(&self, request: Request, form: &SubsonicForm) -> Response<Body> {
         let base = self.state.guard.base_path.as_str();
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
         let target = target.strip_prefix(base).unwrap_or(target).to_owned();
-        match self.upstream.pass(request, &target, form.client, base).await {
+        match self
+            .upstream
+            .pass(request, &target, form.client, base)
+            .await
+        {
             Ok(answer) => answer,
             Err(error) => written(form, Err(error.into())),
         }
     }
 
     /// Notes behind an answer what its question says of songs: what was heard, and what is liked.
-    fn overheard(self: &Arc<Self>, name: &str, form: SubsonicForm, answer: Response<Body>) -> Response<Body> {
+    fn overheard(
+        self: &Arc<Self>,
+        name: &str,
+        form: SubsonicForm,
+        answer: Response<Body>,
+    ) -> Response<Body> {
         if matches!(name, "star" | "unstar" | "setRating") {
             // What is known of songs says it too.
             *lock(&self.songs) = ShownSongs::default();
         }
         let is_heard = name == "scrobble" && form.get("submission") != Some("false");
-        if answer.status().is_success() && (is_heard || matches!(name, "star" | "unstar" | "setRating")) {
+        if answer.status().is_success()
+            && (is_heard || matches!(name, "star" | "unstar" | "setRating"))
+        {
             let (sidecar, name) = (Arc::clone(self), name.to_owned());
             tokio::spawn(async move {
                 if let Err(refusal) = sidecar.note(&name, &form).await {
-                    sidecar.state.say(&format!("{name} is not noted: {}", refusal.message));
+                    sidecar
+                        .state
+                        .say(&format!("{name} is not noted: {}", refusal.message));
                 }
             });
         }
@@ -203,11 +231,18 @@ impl Sidecar {
     /// Notes what a user tells of songs, once the server has proven who that is.
     async fn note(&self, name: &str, form: &SubsonicForm) -> Result<(), Refusal> {
         let login = self.login(form).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-        let mut times = form.all("time").map(|time| time.parse::<i64>().ok().map(|time| time / 1000));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() as i64);
+        let mut times = form
+            .all("time")
+            .map(|time| time.parse::<i64>().ok().map(|time| time / 1000));
         let mut told = Vec::new();
         for id in form.all("id").take(MOST_TOLD) {
-            let what = match (name, form.get("rating").and_then(|text| text.parse::<u8>().ok())) {
+            let what = match (
+                name,
+                form.get("rating").and_then(|text| text.parse::<u8>().ok()),
+            ) {
                 ("scrobble", _) => Told::Heard(times.next().flatten().unwrap_or(now).min(now)),
                 ("star", _) => Told::Liked(Some(true)),
                 ("unstar", _) => Told::Liked(None),
@@ -215,8 +250,15 @@ impl Sidecar {
                 _ => continue,
             };
             // An album or a folder may have this id, too.
-            let Some(song) = self.song(&login, id).await? else { continue };
-            told.extend(self.known(vec![song]).await?.into_iter().map(|track| (track, what)));
+            let Some(song) = self.song(&login, id).await? else {
+                continue;
+            };
+            told.extend(
+                self.known(vec![song])
+                    .await?
+                    .into_iter()
+                    .map(|track| (track, what)),
+            );
         }
         if told.is_empty() {
             return Ok(());
@@ -235,12 +277,18 @@ impl Sidecar {
             known => {
                 let login = Login::of(form);
                 let asked = ask(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
-                let answer = tokio::time::timeout(OFFER_TIME, asked).await.ok().and_then(Result::ok);
-                let offered = answer.and_then(|answer| answer["openSubsonicExtensions"].as_array().cloned());
+                let answer = tokio::time::timeout(OFFER_TIME, asked)
+                    .await
+                    .ok()
+                    .and_then(Result::ok);
+                let offered =
+                    answer.and_then(|answer| answer["openSubsonicExtensions"].as_array().cloned());
                 if let Some(offered) = &offered {
                     *lock(&self.offered) = Some((Instant::now(), offered.clone()));
                 }
-                offered.or(known.map(|(_, known)| known)).unwrap_or_default()
+                offered
+                    .or(known.map(|(_, known)| known))
+                    .unwrap_or_default()
             }
         };
         all.retain(|extension| extension["name"] != "sonicSimilarity");
@@ -256,11 +304,18 @@ impl Sidecar {
         }
         let mut hasher = blake3::Hasher::new_keyed(&self.salt);
         for (name, value) in &login.parameters {
-            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-            hasher.update(&(value.len() as u64).to_le_bytes()).update(value.as_bytes());
+            hasher
+                .update(&(name.len() as u64).to_le_bytes())
+                .update(name.as_bytes());
+            hasher
+                .update(&(value.len() as u64).to_le_bytes())
+                .update(value.as_bytes());
         }
         let digest = hasher.finalize();
-        if lock(&self.proven).get(&digest).is_some_and(|until| *until > Instant::now()) {
+        if lock(&self.proven)
+            .get(&digest)
+            .is_some_and(|until| *until > Instant::now())
+        {
             return Ok(login);
         }
         ask(&self.upstream, &login, "ping", &[]).await?;
@@ -275,15 +330,29 @@ impl Sidecar {
 
     /// The tracks of the library that an id of the server stands for: a song, or the songs of an album or an artist.
     /// Songs that were not linked are found by what the server says of them.
-    async fn tracks_of(&self, login: &Login, id: &str, artist_first: bool) -> Result<Vec<TrackId>, Refusal> {
-        let songs = if artist_first { self.songs_of_artist(login, id).await? } else { None };
+    async fn tracks_of(
+        &self,
+        login: &Login,
+        id: &str,
+        artist_first: bool,
+    ) -> Result<Vec<TrackId>, Refusal> {
+        let songs = if artist_first {
+            self.songs_of_artist(login, id).await?
+        } else {
+            None
+        };
         if let Some(songs) = songs {
             return self.known(songs).await;
         }
         let (item, server) = (id.to_owned(), self.upstream.address.clone());
         let linked = self
             .state
-            .ask(move |_, context| Ok(context.engine.library().linked_track(server.as_str(), &item)?))
+            .ask(move |_, context| {
+                Ok(context
+                    .engine
+                    .library()
+                    .linked_track(server.as_str(), &item)?)
+            })
             .await?;
         if let Some(track) = linked {
             // The server decides who may see it.
@@ -293,7 +362,12 @@ impl Sidecar {
         let found = match self.song(login, id).await? {
             Some(song) => Some(vec![song]),
             None => match self.found(login, "getAlbum", id).await? {
-                Some(answer) => Some(answer["album"]["song"].as_array().cloned().unwrap_or_default()),
+                Some(answer) => Some(
+                    answer["album"]["song"]
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_default(),
+                ),
                 None if artist_first => None,
                 None => self.songs_of_artist(login, id).await?,
             },
@@ -319,8 +393,15 @@ impl Sidecar {
     }
 
     /// The tracks that are in a folder of the server's music, where one is named.
-    async fn of_folder(&self, login: &Login, form: &SubsonicForm) -> Result<Option<Arc<TrackSet>>, Refusal> {
-        let Some(folder) = form.get("musicFolderId").filter(|folder| !folder.is_empty()) else {
+    async fn of_folder(
+        &self,
+        login: &Login,
+        form: &SubsonicForm,
+    ) -> Result<Option<Arc<TrackSet>>, Refusal> {
+        let Some(folder) = form
+            .get("musicFolderId")
+            .filter(|folder| !folder.is_empty())
+        else {
             return Ok(None);
         };
         let key = (login.user(), folder.to_owned());
@@ -337,7 +418,9 @@ impl Sidecar {
         let mut items: HashSet<String> = HashSet::new();
         let mut before = 0_usize;
         while before < MOST_SHOWN {
-            let page = self.page(login, before, &[("musicFolderId", folder)]).await?;
+            let page = self
+                .page(login, before, &[("musicFolderId", folder)])
+                .await?;
             before += page.len();
             items.extend(page.iter().filter_map(id_of));
             if page.is_empty() {
@@ -349,7 +432,11 @@ impl Sidecar {
             let library = context.engine.library();
             let linked = library.linked_tracks(server.as_str())?.to_vec();
             let known = library.items_of(server.as_str(), &linked)?;
-            Ok(known.into_iter().filter(|(_, item)| items.contains(item)).map(|(track, _)| track).collect())
+            Ok(known
+                .into_iter()
+                .filter(|(_, item)| items.contains(item))
+                .map(|(track, _)| track)
+                .collect())
         });
         let tracks: Arc<TrackSet> = Arc::new(tracks.await?);
         lock(&self.folders).insert(key, (Instant::now(), Arc::clone(&tracks)));
@@ -357,7 +444,12 @@ impl Sidecar {
     }
 
     /// Songs that the server shows this user, a page of them.
-    async fn page(&self, login: &Login, before: usize, more: &[(&str, &str)]) -> Result<Vec<Value>, Refusal> {
+    async fn page(
+        &self,
+        login: &Login,
+        before: usize,
+        more: &[(&str, &str)],
+    ) -> Result<Vec<Value>, Refusal> {
         let offset = before.to_string();
         let parameters = [
             ("query", ""),
@@ -366,15 +458,26 @@ impl Sidecar {
             ("artistCount", "0"),
             ("albumCount", "0"),
         ];
-        let answer = ask(&self.upstream, login, "search3", &[&parameters, more].concat()).await?;
-        Ok(answer["searchResult3"]["song"].as_array().cloned().unwrap_or_default())
+        let answer = ask(
+            &self.upstream,
+            login,
+            "search3",
+            &[&parameters, more].concat(),
+        )
+        .await?;
+        Ok(answer["searchResult3"]["song"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default())
     }
 
     /// Asks for all songs that the server shows this user, a page after the other.
     async fn fill(&self, login: &Login) {
         let mut before = 0_usize;
         while before < MOST_SHOWN {
-            let Ok(page) = self.page(login, before, &[]).await else { return };
+            let Ok(page) = self.page(login, before, &[]).await else {
+                return;
+            };
             let mut songs = lock(&self.songs);
             for (id, song) in page.iter().filter_map(|song| Some((id_of(song)?, song))) {
                 songs.put(login.user(), &id, song);
@@ -387,29 +490,58 @@ impl Sidecar {
     }
 
     /// A song of the server, and the track that it is.
-    async fn end_of_path(&self, login: &Login, id: &str) -> Result<(Value, Option<TrackId>), Refusal> {
+    async fn end_of_path(
+        &self,
+        login: &Login,
+        id: &str,
+    ) -> Result<(Value, Option<TrackId>), Refusal> {
         let song = self.song(login, id).await?.ok_or_else(not_found)?;
         Ok((song.clone(), self.known(vec![song]).await?.first().copied()))
     }
 
     /// What the server says of an id; `None` where it has nothing of this kind under it. How servers say so differs.
-    async fn found(&self, login: &Login, endpoint: &str, id: &str) -> Result<Option<Value>, Refusal> {
+    async fn found(
+        &self,
+        login: &Login,
+        endpoint: &str,
+        id: &str,
+    ) -> Result<Option<Value>, Refusal> {
         match ask(&self.upstream, login, endpoint, &[("id", id)]).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(Refusal { code: 0 | 10 | 70, is_of_server: true, .. }) => Ok(None),
+            Err(Refusal {
+                code: 0 | 10 | 70,
+                is_of_server: true,
+                ..
+            }) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
-    async fn songs_of_artist(&self, login: &Login, id: &str) -> Result<Option<Vec<Value>>, Refusal> {
-        let Some(answer) = self.found(login, "getArtist", id).await? else { return Ok(None) };
-        let albums = answer["artist"]["album"].as_array().cloned().unwrap_or_default();
+    async fn songs_of_artist(
+        &self,
+        login: &Login,
+        id: &str,
+    ) -> Result<Option<Vec<Value>>, Refusal> {
+        let Some(answer) = self.found(login, "getArtist", id).await? else {
+            return Ok(None);
+        };
+        let albums = answer["artist"]["album"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let ids: Vec<String> = albums.iter().filter_map(id_of).take(MOST_ALBUMS).collect();
         let songs = stream::iter(ids)
             .map(|id| async move { self.found(login, "getAlbum", &id).await })
             .buffered(AT_ONCE)
             .filter_map(|answer| async { answer.ok().flatten() })
-            .flat_map(|answer| stream::iter(answer["album"]["song"].as_array().cloned().unwrap_or_default()))
+            .flat_map(|answer| {
+                stream::iter(
+                    answer["album"]["song"]
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_default(),
+                )
+            })
             .take(MOST_SEEDS)
             .collect()
             .await;
@@ -423,7 +555,9 @@ impl Sidecar {
             let library = context.engine.library();
             let mut tracks = Vec::new();
             for song in &songs {
-                let linked = id_of(song).map(|id| library.linked_track(server.as_str(), &id)).transpose()?;
+                let linked = id_of(song)
+                    .map(|id| library.linked_track(server.as_str(), &id))
+                    .transpose()?;
                 match linked.flatten() {
                     Some(track) => tracks.push(track),
                     None => tracks.extend(song_ref(song).find(library)?.map(|(track, _)| track)),
@@ -460,13 +594,19 @@ impl Sidecar {
                 None => context.engine.library().linked_tracks(server.as_str())?,
             };
             let among = Some(among);
-            let options = MixOptions { limit: count, among, ..state.mixing.clone().over(&user).options() };
+            let options = MixOptions {
+                limit: count,
+                among,
+                ..state.mixing.clone().over(&user).options()
+            };
             let mut found = context.engine.mix(&seeds, &options)?;
             if is_sorted {
                 found.sort_by(SimilarTrack::nearer);
             }
-            let found: Vec<(TrackId, f32)> =
-                found.into_iter().map(|near| (near.track.id, near.similarity)).collect();
+            let found: Vec<(TrackId, f32)> = found
+                .into_iter()
+                .map(|near| (near.track.id, near.similarity))
+                .collect();
             matches(context, &server, &found)
         });
         Ok(found.await?)
@@ -477,7 +617,10 @@ impl Sidecar {
         let fills = {
             let mut songs = lock(&self.songs);
             let known = songs.of(login.user());
-            let unknown = matches.iter().filter(|found| !known.songs.contains_key(&found.item)).count();
+            let unknown = matches
+                .iter()
+                .filter(|found| !known.songs.contains_key(&found.item))
+                .count();
             let fills = unknown >= MANY && !known.is_filled;
             known.is_filled |= fills;
             fills
@@ -487,7 +630,9 @@ impl Sidecar {
             tokio::spawn(async move { sidecar.fill(&login).await });
         }
         stream::iter(matches)
-            .map(|found| async move { Some((self.song(login, &found.item).await.ok()??, found.similarity)) })
+            .map(|found| async move {
+                Some((self.song(login, &found.item).await.ok()??, found.similarity))
+            })
             .buffered(AT_ONCE)
             .filter_map(|entry| async { entry })
             .collect()
@@ -563,14 +708,18 @@ fn matches(
     let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
     let mut items = context.engine.library().items_of(server.as_str(), &ids)?;
     let matches = found.iter().filter_map(|(track, similarity)| {
-        Some(Match { item: items.remove(track)?, similarity: similarity.clamp(0.0, 1.0) })
+        Some(Match {
+            item: items.remove(track)?,
+            similarity: similarity.clamp(0.0, 1.0),
+        })
     });
     Ok(matches.collect())
 }
 
 fn sonic_matches(entries: Vec<(Value, f32)>) -> Value {
     let entries = entries.into_iter();
-    let matches: Vec<Value> =
-        entries.map(|(entry, similarity)| json!({"entry": entry, "similarity": similarity})).collect();
+    let matches: Vec<Value> = entries
+        .map(|(entry, similarity)| json!({"entry": entry, "similarity": similarity}))
+        .collect();
     json!({ "sonicMatch": matches })
 }

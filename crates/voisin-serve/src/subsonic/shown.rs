@@ -25,18 +25,29 @@ impl ShownSongs {
     pub(super) fn of(&mut self, user: blake3::Hash) -> &mut OfUser {
         self.0.retain(|_, known| known.since.elapsed() < SHOWN_FOR);
         let held: usize = self.0.values().map(|known| known.songs.len()).sum();
-        let oldest = self.0.iter().filter(|(of, _)| **of != user).min_by_key(|(_, known)| known.since);
+        let oldest = self
+            .0
+            .iter()
+            .filter(|(of, _)| **of != user)
+            .min_by_key(|(_, known)| known.since);
         if held > MOST_SHOWN
             && let Some(oldest) = oldest.map(|(of, _)| *of)
         {
             self.0.remove(&oldest);
         }
-        let new = || OfUser { since: Instant::now(), is_filled: false, songs: HashMap::new() };
+        let new = || OfUser {
+            since: Instant::now(),
+            is_filled: false,
+            songs: HashMap::new(),
+        };
         self.0.entry(user).or_insert_with(new)
     }
 
     pub(super) fn get(&mut self, user: blake3::Hash, id: &str) -> Option<Value> {
-        self.of(user).songs.get(id).and_then(|song| serde_json::from_str(song).ok())
+        self.of(user)
+            .songs
+            .get(id)
+            .and_then(|song| serde_json::from_str(song).ok())
     }
 
     pub(super) fn put(&mut self, user: blake3::Hash, id: &str, song: &Value) {

@@ -23,7 +23,11 @@ pub(super) struct FixedNet {
 impl FixedNet {
     pub(super) fn new(weights: &OpenL3Weights) -> Result<Self, TrainError> {
         let net = FastChain::openl3(weights, isa()?, Precision::F32);
-        Ok(Self { weights: weights.clone(), net, known: HashMap::new() })
+        Ok(Self {
+            weights: weights.clone(),
+            net,
+            known: HashMap::new(),
+        })
     }
 
     pub(super) fn weights(&self) -> &OpenL3Weights {
@@ -58,7 +62,12 @@ impl FixedNet {
 /// relative to the mean of all rows, as those of a library are.
 ///
 /// - `after`, `before`: `[n][dimension]`
-pub(super) fn pull(after: &[f32], before: &[f32], dimension: usize, weight: f64) -> (f64, Vec<f32>) {
+pub(super) fn pull(
+    after: &[f32],
+    before: &[f32],
+    dimension: usize,
+    weight: f64,
+) -> (f64, Vec<f32>) {
     let n = after.len() / dimension;
     let pairs = (n * n.saturating_sub(1)).max(1) as f64;
     let (units, lengths) = centred(after, dimension);
@@ -67,7 +76,11 @@ pub(super) fn pull(after: &[f32], before: &[f32], dimension: usize, weight: f64)
     apart.diag_mut().fill(0.0);
     let loss = weight / pairs * apart.iter().map(|x| x * x).sum::<f64>();
     let mut gradient = apart.dot(&units) * (4.0 * weight / pairs);
-    for ((mut row, unit), length) in gradient.outer_iter_mut().zip(units.outer_iter()).zip(lengths) {
+    for ((mut row, unit), length) in gradient
+        .outer_iter_mut()
+        .zip(units.outer_iter())
+        .zip(lengths)
+    {
         let along = row.dot(&unit);
         row.zip_mut_with(&unit, |g, u| *g = (*g - along * u) / length);
     }
@@ -80,12 +93,19 @@ pub(super) fn pull(after: &[f32], before: &[f32], dimension: usize, weight: f64)
 /// Rows without their mean, of length 1, and how long they were.
 fn centred(rows: &[f32], dimension: usize) -> (Array2<f64>, Vec<f64>) {
     let n = rows.len() / dimension;
-    let mut rows = Array2::from_shape_fn((n, dimension), |(row, at)| f64::from(rows[row * dimension + at]));
+    let mut rows = Array2::from_shape_fn((n, dimension), |(row, at)| {
+        f64::from(rows[row * dimension + at])
+    });
     if let Some(mean) = rows.mean_axis(Axis(0)) {
         rows -= &mean;
     }
-    let lengths: Vec<f64> = rows.outer_iter().map(|row| row.dot(&row).sqrt().max(1e-9)).collect();
-    rows.outer_iter_mut().zip(&lengths).for_each(|(mut row, length)| row /= *length);
+    let lengths: Vec<f64> = rows
+        .outer_iter()
+        .map(|row| row.dot(&row).sqrt().max(1e-9))
+        .collect();
+    rows.outer_iter_mut()
+        .zip(&lengths)
+        .for_each(|(mut row, length)| row /= *length);
     (rows, lengths)
 }
 
@@ -107,12 +127,26 @@ mod tests {
                 pull(&moved, &before, 4, 10.0).0
             };
             let slope = (loss(1e-3) - loss(-1e-3)) / 2e-3;
-            assert!((slope - f64::from(gradient[at])).abs() < 1e-2, "{at}: {slope}, {}", gradient[at]);
+            assert!(
+                (slope - f64::from(gradient[at])).abs() < 1e-2,
+                "{at}: {slope}, {}",
+                gradient[at]
+            );
         }
         // longer vectors somewhere else lie as they did
-        let moved: Vec<f32> = before.iter().enumerate().map(|(at, x)| 3.0 * x + (at % 4) as f32).collect();
+        let moved: Vec<f32> = before
+            .iter()
+            .enumerate()
+            .map(|(at, x)| 3.0 * x + (at % 4) as f32)
+            .collect();
         let (loss, gradient) = pull(&moved, &before, 4, 10.0);
-        assert!(loss < 1e-9 && gradient.iter().all(|g| g.abs() < 1e-4), "{loss}");
-        assert_eq!(pull(&after[..4], &before[..4], 4, 10.0), (0.0, vec![0.0; 4]));
+        assert!(
+            loss < 1e-9 && gradient.iter().all(|g| g.abs() < 1e-4),
+            "{loss}"
+        );
+        assert_eq!(
+            pull(&after[..4], &before[..4], 4, 10.0),
+            (0.0, vec![0.0; 4])
+        );
     }
 }

@@ -34,16 +34,31 @@ impl<'a> ClassBatch<'a> {
         let others = smoothing as f32 / weights.len() as f32;
         let mut wanted = Vec::with_capacity(truth.len() * weights.len());
         for &truth in truth {
-            let own = |class: usize| if class == truth { 1.0 - smoothing as f32 + others } else { others };
+            let own = |class: usize| {
+                if class == truth {
+                    1.0 - smoothing as f32 + others
+                } else {
+                    others
+                }
+            };
             wanted.extend((0..weights.len()).map(|class| weights[truth] * own(class)));
         }
-        Self { x, wanted, n: truth.len() }
+        Self {
+            x,
+            wanted,
+            n: truth.len(),
+        }
     }
 
     /// Blanks and mixes as the settings say.
     ///
     /// - `image`: bands and frames of an example that has some
-    pub fn vary(&mut self, training: &ClassTraining, image: Option<[usize; 2]>, random: &mut Random) {
+    pub fn vary(
+        &mut self,
+        training: &ClassTraining,
+        image: Option<[usize; 2]>,
+        random: &mut Random,
+    ) {
         if let Some([bands, frames]) = image
             && training.mask > 0.0
         {
@@ -67,7 +82,9 @@ impl<'a> ClassBatch<'a> {
             let (before, width) = (numbers.to_vec(), numbers.len() / self.n);
             for (row, &other) in numbers.chunks_exact_mut(width).zip(&partner) {
                 let other = &before[other * width..][..width];
-                row.iter_mut().zip(other).for_each(|(x, other)| *x = own * *x + (1.0 - own) * other);
+                row.iter_mut()
+                    .zip(other)
+                    .for_each(|(x, other)| *x = own * *x + (1.0 - own) * other);
             }
         }
     }
@@ -113,11 +130,22 @@ mod tests {
     fn answers_are_smoothed_weighted_and_mixed_as_their_examples_are() {
         let weights = class_weights(ClassWeights::Balanced, [0, 0, 0, 1].into_iter(), 2);
         assert_eq!(weights, [4.0 / 6.0, 2.0]);
-        assert_eq!(class_weights(ClassWeights::None, [0, 0, 1].into_iter(), 2), [1.0, 1.0]);
+        assert_eq!(
+            class_weights(ClassWeights::None, [0, 0, 1].into_iter(), 2),
+            [1.0, 1.0]
+        );
         let mut x = [1.0, 0.0, 0.0, 1.0];
         let batch = ClassBatch::new(&mut x, &[0, 1], &weights, 0.1);
         let expected = [0.95 * weights[0], 0.05 * weights[0], 0.1, 1.9];
-        assert!(batch.wanted.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", batch.wanted);
+        assert!(
+            batch
+                .wanted
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-6),
+            "{:?}",
+            batch.wanted
+        );
         let mut moved = 0;
         for seed in 0..20 {
             let mut x = [1.0, 0.0, 0.0, 1.0];
@@ -125,7 +153,9 @@ mod tests {
             batch.mix(0.2, &mut Random::new(seed));
             // an example is its answer here
             assert_eq!(batch.x.to_vec(), batch.wanted);
-            assert!((batch.wanted.iter().sum::<f32>() - 2.0).abs() < 1e-6 && batch.wanted[0] >= 0.5);
+            assert!(
+                (batch.wanted.iter().sum::<f32>() - 2.0).abs() < 1e-6 && batch.wanted[0] >= 0.5
+            );
             moved += usize::from(batch.wanted[0] < 1.0);
         }
         assert!((2..20).contains(&moved), "{moved}");
@@ -140,8 +170,12 @@ mod tests {
             let before = x.clone();
             blank(&mut x, frames, 0.2, &mut Random::new(seed));
             let kept = |i: usize| x[i] == before[i];
-            let rows = (0..bands).filter(|row| (0..frames).all(|at| !kept(row * frames + at))).count();
-            let columns = (0..frames).filter(|at| (0..bands).all(|row| !kept(row * frames + at))).count();
+            let rows = (0..bands)
+                .filter(|row| (0..frames).all(|at| !kept(row * frames + at)))
+                .count();
+            let columns = (0..frames)
+                .filter(|at| (0..bands).all(|row| !kept(row * frames + at)))
+                .count();
             let gone = x.iter().zip(&before).filter(|(a, b)| a != b).count();
             assert!(rows <= 4 && columns <= 10, "{rows} {columns}");
             assert_eq!(gone, rows * frames + columns * (bands - rows));
@@ -154,11 +188,16 @@ mod tests {
     #[test]
     fn betas_have_the_mean_and_the_spread_of_their_kind() {
         let mut random = Random::new(5);
-        let drawn: Vec<f64> = (0..4000).map(|_| symmetric_beta(0.4, &mut random)).collect();
+        let drawn: Vec<f64> = (0..4000)
+            .map(|_| symmetric_beta(0.4, &mut random))
+            .collect();
         let mean = drawn.iter().sum::<f64>() / 4000.0;
         let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4000.0;
         // 1 / 4 / (2 alpha + 1)
-        assert!((mean - 0.5).abs() < 0.02 && (variance - 0.25 / 1.8).abs() < 0.01, "{mean} {variance}");
+        assert!(
+            (mean - 0.5).abs() < 0.02 && (variance - 0.25 / 1.8).abs() < 0.01,
+            "{mean} {variance}"
+        );
     }
 
     #[test]
@@ -167,6 +206,9 @@ mod tests {
         let mut x = [1.0, 2.0, 3.0, 4.0];
         let mut batch = ClassBatch::new(&mut x, &[1], &[1.0, 1.0], training.label_smoothing);
         batch.vary(&training, Some([2, 2]), &mut Random::new(1));
-        assert_eq!((batch.x.to_vec(), batch.wanted), (vec![1.0, 2.0, 3.0, 4.0], vec![0.0, 1.0]));
+        assert_eq!(
+            (batch.x.to_vec(), batch.wanted),
+            (vec![1.0, 2.0, 3.0, 4.0], vec![0.0, 1.0])
+        );
     }
 }

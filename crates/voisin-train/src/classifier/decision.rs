@@ -33,7 +33,10 @@ impl Decision {
 
     /// As it is written.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, other)| *other == self).map_or("", |(name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(_, other)| *other == self)
+            .map_or("", |(name, _)| name)
     }
 
     /// Probabilities of a track's classes.
@@ -45,7 +48,9 @@ impl Decision {
         let share = 1.0 / windows.len().max(1) as f32;
         let joined: Vec<f32> = match self {
             Self::Mean => {
-                return (0..classes).map(|class| of(class).fold(0.0, |sum, p| sum + share * p)).collect();
+                return (0..classes)
+                    .map(|class| of(class).fold(0.0, |sum, p| sum + share * p))
+                    .collect();
             }
             Self::Vote => {
                 let answers: Vec<usize> = windows.iter().map(argmax).collect();
@@ -54,15 +59,29 @@ impl Decision {
                     .collect()
             }
             Self::Product => {
-                let logs: Vec<f32> =
-                    (0..classes).map(|class| of(class).map(|p| share * p.max(1e-30).ln()).sum()).collect();
+                let logs: Vec<f32> = (0..classes)
+                    .map(|class| of(class).map(|p| share * p.max(1e-30).ln()).sum())
+                    .collect();
                 logs.into_iter().map(f32::exp).collect()
             }
-            Self::Median => (0..classes).map(|class| median(of(class).collect())).collect(),
-            Self::Max => (0..classes).map(|class| of(class).fold(0.0, f32::max)).collect(),
+            Self::Median => (0..classes)
+                .map(|class| median(of(class).collect()))
+                .collect(),
+            Self::Max => (0..classes)
+                .map(|class| of(class).fold(0.0, f32::max))
+                .collect(),
         };
         let sum: f32 = joined.iter().sum();
-        joined.into_iter().map(|p| if sum > 0.0 { p / sum } else { 1.0 / classes as f32 }).collect()
+        joined
+            .into_iter()
+            .map(|p| {
+                if sum > 0.0 {
+                    p / sum
+                } else {
+                    1.0 / classes as f32
+                }
+            })
+            .collect()
     }
 }
 
@@ -78,7 +97,12 @@ mod tests {
 
     #[test]
     fn windows_are_joined_as_each_decision_says() {
-        let windows = [vec![0.6, 0.4, 0.0], vec![0.5, 0.3, 0.2], vec![0.1, 0.9, 0.0], vec![0.4, 0.35, 0.25]];
+        let windows = [
+            vec![0.6, 0.4, 0.0],
+            vec![0.5, 0.3, 0.2],
+            vec![0.1, 0.9, 0.0],
+            vec![0.4, 0.35, 0.25],
+        ];
         for (how, expected) in [
             (Decision::Mean, [0.4, 0.4875, 0.1125]),
             (Decision::Vote, [0.75, 0.25, 0.0]),
@@ -86,14 +110,26 @@ mod tests {
             (Decision::Max, [0.6 / 1.75, 0.9 / 1.75, 0.25 / 1.75]),
         ] {
             let found = how.join(&windows);
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{how:?}: {found:?}");
+            assert!(
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| (a - b).abs() < 1e-6),
+                "{how:?}: {found:?}"
+            );
         }
         let product = Decision::Product.join(&windows);
         // fourth roots of 0.012 and 0.0378
-        assert!((product[0] / product[1] - (0.012f32 / 0.0378).powf(0.25)).abs() < 1e-5 && product[2] < 1e-6);
+        assert!(
+            (product[0] / product[1] - (0.012f32 / 0.0378).powf(0.25)).abs() < 1e-5
+                && product[2] < 1e-6
+        );
         for (name, how) in Decision::ALL {
             assert_eq!(how.name(), name);
-            assert!((how.join(&[vec![0.2, 0.8]])[1] - if name == "vote" { 1.0 } else { 0.8 }).abs() < 1e-6);
+            assert!(
+                (how.join(&[vec![0.2, 0.8]])[1] - if name == "vote" { 1.0 } else { 0.8 }).abs()
+                    < 1e-6
+            );
         }
     }
 }

@@ -10,7 +10,9 @@ use super::batch::{ClassBatch, class_weights};
 use super::softmax::{cross_entropy, softmax};
 use super::{ClassJudge, ClassTraining, Trainable};
 use crate::encoder::{AdamWOptions, TrainError};
-use crate::session::{CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state};
+use crate::session::{
+    CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state,
+};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_base::vector::squared_norm;
@@ -151,11 +153,16 @@ impl NetworkCheckpoint {
     /// The epoch whose weights are kept.
     fn chosen(&self, within_error: bool) -> usize {
         let best = self.best();
-        let Some(one) = self.history.get(best).filter(|_| within_error) else { return best };
+        let Some(one) = self.history.get(best).filter(|_| within_error) else {
+            return best;
+        };
         let share = one.validation_accuracy();
         let error = (share * (1.0 - share) * one.validation_tracks as f64).sqrt();
         let least = one.validation_right as f64 - error;
-        self.history.iter().position(|epoch| epoch.validation_right as f64 >= least).unwrap_or(best)
+        self.history
+            .iter()
+            .position(|epoch| epoch.validation_right as f64 >= least)
+            .unwrap_or(best)
     }
 
     fn add(&mut self, which: usize, value: f64) {
@@ -201,9 +208,13 @@ pub fn fit(
     }
     let best = options.folder.join(BEST);
     let mut tensors = read_tensors(&best)?;
-    net.restore(&mut |name| tensors.remove(name)).map_err(|why| TrainError::checkpoint(&best, why))?;
+    net.restore(&mut |name| tensors.remove(name))
+        .map_err(|why| TrainError::checkpoint(&best, why))?;
     let best = standing.chosen(options.training.within_error);
-    Ok(Some(Fitted { best, history: standing.history }))
+    Ok(Some(Fitted {
+        best,
+        history: standing.history,
+    }))
 }
 
 /// Name of the weights of an epoch that may yet be the one that is kept.
@@ -221,8 +232,12 @@ pub fn said(
     batch: usize,
 ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let classes = net.classes();
-    let mut rows = asked(net.cells(), examples, tracks, batch, classes, &|x, n| net.logits(x, n))?;
-    rows.iter_mut().flatten().for_each(|logits| *logits = softmax(logits));
+    let mut rows = asked(net.cells(), examples, tracks, batch, classes, &|x, n| {
+        net.logits(x, n)
+    })?;
+    rows.iter_mut()
+        .flatten()
+        .for_each(|logits| *logits = softmax(logits));
     Ok(rows)
 }
 
@@ -238,10 +253,16 @@ pub fn places(
     if dimension == 0 {
         return Ok(Vec::new());
     }
-    let heard = asked(net.cells(), examples, tracks, batch, dimension, &|x, n| Ok(net.embeddings(x, n)))?;
+    let heard = asked(net.cells(), examples, tracks, batch, dimension, &|x, n| {
+        Ok(net.embeddings(x, n))
+    })?;
     let mut found = vec![0.0; tracks.len() * dimension];
     for (windows, place) in heard.iter().zip(found.chunks_exact_mut(dimension)) {
-        windows.iter().flatten().zip((0..dimension).cycle()).for_each(|(x, at)| place[at] += x);
+        windows
+            .iter()
+            .flatten()
+            .zip((0..dimension).cycle())
+            .for_each(|(x, at)| place[at] += x);
         let length = squared_norm(place).sqrt().max(1e-12) as f32;
         place.iter_mut().for_each(|x| *x /= length);
     }
@@ -268,7 +289,10 @@ fn asked(
         .collect();
     let mut x = Vec::new();
     for part in all.chunks(batch.max(1)) {
-        let wanted: Vec<(usize, usize)> = part.iter().map(|&(row, window)| (tracks[row], window)).collect();
+        let wanted: Vec<(usize, usize)> = part
+            .iter()
+            .map(|&(row, window)| (tracks[row], window))
+            .collect();
         load(cells, examples, &wanted, None, &mut x)?;
         for (&(row, _), said) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width)) {
             rows[row].push(said.to_vec());
@@ -323,7 +347,10 @@ impl<'a> Loop<'a> {
         all: Vec<(usize, usize)>,
     ) -> Result<Self, TrainError> {
         let training = &options.training;
-        let settings = AdamWOptions { epsilon: training.epsilon as f32, ..AdamWOptions::default() };
+        let settings = AdamWOptions {
+            epsilon: training.epsilon as f32,
+            ..AdamWOptions::default()
+        };
         let optimiser = Optimiser {
             decay: training.weight_decay as f32,
             l1: training.l1,
@@ -333,8 +360,11 @@ impl<'a> Loop<'a> {
         };
         let truth = all.iter().map(|(track, _)| examples.class_of[*track]);
         let weights = class_weights(training.class_weights, truth, net.classes());
-        let standing =
-            NetworkCheckpoint { format: FORMAT, examples: all.len(), ..NetworkCheckpoint::default() };
+        let standing = NetworkCheckpoint {
+            format: FORMAT,
+            examples: all.len(),
+            ..NetworkCheckpoint::default()
+        };
         let mut own = Self {
             net,
             options,
@@ -359,11 +389,14 @@ impl<'a> Loop<'a> {
 
     fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
         let bad = |reason: String| TrainError::checkpoint(path, reason);
-        let (standing, mut tensors): (NetworkCheckpoint, _) = read_state(path, KEY, "a network's training")?;
+        let (standing, mut tensors): (NetworkCheckpoint, _) =
+            read_state(path, KEY, "a network's training")?;
         let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
         if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
             let (found, expected) = (standing.examples, self.all.len());
-            return Err(bad(format!("is of a training on {found} spectrograms, expected {expected}")));
+            return Err(bad(format!(
+                "is of a training on {found} spectrograms, expected {expected}"
+            )));
         }
         for (number, adam) in self.optimiser.adam.iter_mut().enumerate() {
             for (name, to) in [("mean", &mut adam.mean), ("square", &mut adam.square)] {
@@ -375,7 +408,9 @@ impl<'a> Loop<'a> {
             }
             adam.steps = standing.step;
         }
-        self.net.restore(&mut |name| tensors.remove(&format!("net.{name}"))).map_err(bad)?;
+        self.net
+            .restore(&mut |name| tensors.remove(&format!("net.{name}")))
+            .map_err(bad)?;
         (self.begun, self.standing) = ((standing.step, standing.seconds), standing);
         Ok(())
     }
@@ -385,7 +420,8 @@ impl<'a> Loop<'a> {
     }
 
     fn share(&self) -> f64 {
-        self.standing.step as f64 / (self.options.training.epochs * self.steps_of_epoch()).max(1) as f64
+        self.standing.step as f64
+            / (self.options.training.epochs * self.steps_of_epoch()).max(1) as f64
     }
 
     /// One step of the optimiser.
@@ -397,19 +433,33 @@ impl<'a> Loop<'a> {
         }
         let (training, classes) = (self.options.training, self.net.classes());
         let end = (self.standing.done + training.batch).min(self.order.len());
-        let batch: Vec<(usize, usize)> =
-            self.order[self.standing.done..end].iter().map(|&at| self.all[at]).collect();
+        let batch: Vec<(usize, usize)> = self.order[self.standing.done..end]
+            .iter()
+            .map(|&at| self.all[at])
+            .collect();
         let mut random = Random::stream(self.options.seed ^ 0x7a9_5e0d, self.standing.step);
-        load(self.net.cells(), self.examples, &batch, Some(&mut random), &mut self.x)?;
-        let truth: Vec<usize> = batch.iter().map(|(track, _)| self.examples.class_of[*track]).collect();
-        let mut asked = ClassBatch::new(&mut self.x, &truth, &self.weights, training.label_smoothing);
+        load(
+            self.net.cells(),
+            self.examples,
+            &batch,
+            Some(&mut random),
+            &mut self.x,
+        )?;
+        let truth: Vec<usize> = batch
+            .iter()
+            .map(|(track, _)| self.examples.class_of[*track])
+            .collect();
+        let mut asked =
+            ClassBatch::new(&mut self.x, &truth, &self.weights, training.label_smoothing);
         asked.vary(&training, self.options.image, &mut random);
         let wanted = asked.wanted;
         let logits = self.net.forward(&self.x, batch.len(), self.standing.step)?;
         let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
         self.net.backward(&self.gradient)?;
         let at = (self.standing.step, (loss / batch.len() as f64) as f32);
-        let length = self.optimiser.step(rate, at, &mut |visit| self.net.each_block(visit))?;
+        let length = self
+            .optimiser
+            .step(rate, at, &mut |visit| self.net.each_block(visit))?;
         self.standing.step += 1;
         self.standing.done = end;
         self.standing.right += right;
@@ -420,13 +470,26 @@ impl<'a> Loop<'a> {
 
     /// Writes down where the watched tracks are.
     fn watch(&self, net: &dyn ClassJudge) -> Result<(), TrainError> {
-        let ClassNetOptions { watched, folder, training, .. } = self.options;
+        let ClassNetOptions {
+            watched,
+            folder,
+            training,
+            ..
+        } = self.options;
         if watched.is_empty() || net.dimension() == 0 {
             return Ok(());
         }
         let places = places(net, self.examples, watched, training.batch)?;
-        let tensor = ("places".to_owned(), vec![watched.len(), net.dimension()], places);
-        write_state(&places_file(folder, self.standing.epoch), None::<(&str, &NetworkCheckpoint)>, [tensor])
+        let tensor = (
+            "places".to_owned(),
+            vec![watched.len(), net.dimension()],
+            places,
+        );
+        write_state(
+            &places_file(folder, self.standing.epoch),
+            None::<(&str, &NetworkCheckpoint)>,
+            [tensor],
+        )
     }
 
     /// Asks about the validation part, and writes down what the epoch came to.
@@ -435,10 +498,19 @@ impl<'a> Loop<'a> {
         let training = &self.options.training;
         let net = self.net.finished()?;
         let windows = said(&*net, self.examples, validation, training.batch)?;
-        let rows: Vec<Vec<f32>> = windows.iter().map(|windows| training.decide.join(windows)).collect();
-        let truth: Vec<usize> = validation.iter().map(|&track| self.examples.class_of[track]).collect();
+        let rows: Vec<Vec<f32>> = windows
+            .iter()
+            .map(|windows| training.decide.join(windows))
+            .collect();
+        let truth: Vec<usize> = validation
+            .iter()
+            .map(|&track| self.examples.class_of[track])
+            .collect();
         let answers: Vec<usize> = rows.iter().map(argmax).collect();
-        let losses = rows.iter().zip(&truth).map(|(p, &truth)| -f64::from(p[truth].max(1e-15)).ln());
+        let losses = rows
+            .iter()
+            .zip(&truth)
+            .map(|(p, &truth)| -f64::from(p[truth].max(1e-15)).ln());
         let standing = &mut self.standing;
         let [loss, length] = standing.sums.map(f64::from_bits);
         let steps = self.all.len().div_ceil(self.options.training.batch) as f64;
@@ -463,8 +535,16 @@ impl<'a> Loop<'a> {
         if standing.best() + 1 == standing.epoch {
             let (best, folder) = (self.options.folder.join(BEST), &self.options.folder);
             let within_error = self.options.training.within_error;
-            let path = if within_error { folder.join(candidate(standing.epoch)) } else { best.clone() };
-            write_state(&path, None::<(&str, &NetworkCheckpoint)>, self.net.tensors())?;
+            let path = if within_error {
+                folder.join(candidate(standing.epoch))
+            } else {
+                best.clone()
+            };
+            write_state(
+                &path,
+                None::<(&str, &NetworkCheckpoint)>,
+                self.net.tensors(),
+            )?;
             if within_error {
                 // one that was best in its time, as is this one
                 let chosen = folder.join(candidate(standing.chosen(true) + 1));
@@ -490,7 +570,11 @@ impl Resumable for Loop<'_> {
     }
 
     fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<ClassNetProgress, TrainError> {
-        let losses = self.standing.history.iter().map(|epoch| epoch.validation_loss);
+        let losses = self
+            .standing
+            .history
+            .iter()
+            .map(|epoch| epoch.validation_loss);
         let rate = self.options.training.rate_at(self.share(), losses);
         // Not where it was cut off between an epoch's last step and its end.
         if self.standing.done < self.all.len() {
@@ -505,17 +589,36 @@ impl Resumable for Loop<'_> {
         let per_step = clock() / (self.standing.step - self.begun.0).max(1) as f64;
         let all = (self.options.training.epochs * self.steps_of_epoch()) as f64;
         let seconds_left = per_step * (all - self.standing.step as f64).max(0.0);
-        Ok(ClassNetProgress { epoch, share: self.share(), loss, seconds_left })
+        Ok(ClassNetProgress {
+            epoch,
+            share: self.share(),
+            loss,
+            seconds_left,
+        })
     }
 
     fn save(&self) -> Result<(), TrainError> {
         let net = self.net.tensors().into_iter();
         let net = net.map(|(name, shape, values)| (format!("net.{name}"), shape, values));
-        let adam = self.optimiser.adam.iter().enumerate().flat_map(|(number, adam)| {
-            [("mean", &adam.mean), ("square", &adam.square)]
-                .map(|(name, values)| (format!("adam.{number}.{name}"), vec![values.len()], values.clone()))
-        });
-        write_state(&self.options.folder.join(CHECKPOINT), Some((KEY, &self.standing)), net.chain(adam))
+        let adam = self
+            .optimiser
+            .adam
+            .iter()
+            .enumerate()
+            .flat_map(|(number, adam)| {
+                [("mean", &adam.mean), ("square", &adam.square)].map(|(name, values)| {
+                    (
+                        format!("adam.{number}.{name}"),
+                        vec![values.len()],
+                        values.clone(),
+                    )
+                })
+            });
+        write_state(
+            &self.options.folder.join(CHECKPOINT),
+            Some((KEY, &self.standing)),
+            net.chain(adam),
+        )
     }
 }
 
@@ -524,13 +627,21 @@ fn table(history: &[EpochFigures]) -> String {
     let header = "epoch,step,seconds,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,validation_f1,\
                   gradient_norm\n";
     let lines = history.iter().map(|one| {
-        let losses = [one.train_loss, one.train_accuracy, one.validation_loss, one.validation_accuracy()];
+        let losses = [
+            one.train_loss,
+            one.train_accuracy,
+            one.validation_loss,
+            one.validation_accuracy(),
+        ];
         let shares: String = losses
             .iter()
             .chain([&one.validation_f1, &one.gradient_norm])
             .map(|x| format!(",{x:.6}"))
             .collect();
-        format!("{},{},{:.1},{:.3e}{shares}\n", one.epoch, one.step, one.seconds, one.rate)
+        format!(
+            "{},{},{:.1},{:.3e}{shares}\n",
+            one.epoch, one.step, one.seconds, one.rate
+        )
     });
     lines.fold(header.to_owned(), |text, line| text + &line)
 }

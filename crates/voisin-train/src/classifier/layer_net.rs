@@ -14,7 +14,9 @@ pub struct LayerNet {
 impl LayerNet {
     /// With the weights that a seed gives.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
-        Self { net: StackTrain::new(stack, seed, first, device) }
+        Self {
+            net: StackTrain::new(stack, seed, first, device),
+        }
     }
 }
 
@@ -48,11 +50,15 @@ impl Trainable for LayerNet {
 
     fn tensors(&self) -> Vec<NamedTensor> {
         let tensors = self.net.tensors().iter();
-        tensors.map(|one| (one.name.clone(), one.shape.clone(), one.values.clone())).collect()
+        tensors
+            .map(|one| (one.name.clone(), one.shape.clone(), one.values.clone()))
+            .collect()
     }
 
     fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
-        self.net.restore(get).map_err(|name| format!("tensor \"{name}\" is missing or does not fit"))
+        self.net
+            .restore(get)
+            .map_err(|name| format!("tensor \"{name}\" is missing or does not fit"))
     }
 }
 

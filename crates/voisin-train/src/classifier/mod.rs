@@ -21,8 +21,8 @@ mod training;
 pub use super::session::{BlockVisitor, read_tensors};
 pub use decision::Decision;
 pub use fit::{
-    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, places,
-    places_file, said,
+    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit,
+    places, places_file, said,
 };
 pub use layer_net::LayerNet;
 pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};

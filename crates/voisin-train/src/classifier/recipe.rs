@@ -31,8 +31,13 @@ pub struct ClipNumbers {
 }
 
 /// 29.9 s in 128 bands and 1288 frames.
-const USUAL_CLIP: ClipNumbers =
-    ClipNumbers { sample_rate: 22_050, n_fft: 2048, hop: 512, bands: 128, length: 29_900 };
+const USUAL_CLIP: ClipNumbers = ClipNumbers {
+    sample_rate: 22_050,
+    n_fft: 2048,
+    hop: 512,
+    bands: 128,
+    length: 29_900,
+};
 
 impl ClipNumbers {
     /// Samples of a clip of so many seconds.
@@ -158,7 +163,12 @@ impl NetworkRecipe {
             layers: "sequence, conv1 16 2 valid, relu, pool1 2, dropout 0.2, \
                      lstm 64 last one-bias, linear classes",
             first: FirstWeights::Keras,
-            training: ClassTraining { epochs: 50, patience: 5, epsilon: 1e-7, ..PLAIN },
+            training: ClassTraining {
+                epochs: 50,
+                patience: 5,
+                epsilon: 1e-7,
+                ..PLAIN
+            },
             ..USUAL
         },
         Self {
@@ -167,7 +177,11 @@ impl NetworkRecipe {
                      conv1 64 5 same, batch-norm, relu, pool1 4, dropout 0.2, \
                      conv1 128 5 same, batch-norm, relu, pool1 4, dropout 0.2, \
                      lstm 128 last, dropout 0.3, linear classes",
-            training: ClassTraining { patience: 5, l2: 1e-4, ..PLAIN },
+            training: ClassTraining {
+                patience: 5,
+                l2: 1e-4,
+                ..PLAIN
+            },
             ..USUAL
         },
     ];
@@ -179,7 +193,10 @@ impl NetworkRecipe {
 
     /// Its layers, one by one.
     pub fn layers(&self) -> Vec<&'static str> {
-        self.layers.split(", ").filter(|layer| !layer.is_empty()).collect()
+        self.layers
+            .split(", ")
+            .filter(|layer| !layer.is_empty())
+            .collect()
     }
 
     /// Seconds of its clips where nobody says otherwise.
@@ -212,10 +229,20 @@ mod tests {
     /// Numbers in the tensors that a network is built of: parameters and running statistics.
     fn numbers(recipe: NetworkRecipe, classes: usize) -> (usize, usize) {
         let input = recipe.example(recipe.seconds());
-        let tensors = Stack::new(&recipe.layers(), input, classes).unwrap().tensors(1, recipe.first);
-        assert!(tensors.iter().all(|one| one.shape.iter().product::<usize>() == one.values.len()));
+        let tensors = Stack::new(&recipe.layers(), input, classes)
+            .unwrap()
+            .tensors(1, recipe.first);
+        assert!(
+            tensors
+                .iter()
+                .all(|one| one.shape.iter().product::<usize>() == one.values.len())
+        );
         let count = |is_parameter: bool| {
-            tensors.iter().filter(|one| one.is_parameter() == is_parameter).map(|one| one.values.len()).sum()
+            tensors
+                .iter()
+                .filter(|one| one.is_parameter() == is_parameter)
+                .map(|one| one.values.len())
+                .sum()
         };
         (count(true), count(false))
     }
@@ -223,11 +250,26 @@ mod tests {
     #[test]
     fn every_network_has_as_many_parameters_as_its_description_says() {
         for (name, classes, input, expected) in [
-            ("baseline-cnn", 8, StackShape::Image(1, 128, 1288), (752_520, 0)),
-            ("baseline-cnn-bn", 8, StackShape::Image(1, 128, 1288), (753_000, 480)),
+            (
+                "baseline-cnn",
+                8,
+                StackShape::Image(1, 128, 1288),
+                (752_520, 0),
+            ),
+            (
+                "baseline-cnn-bn",
+                8,
+                StackShape::Image(1, 128, 1288),
+                (753_000, 480),
+            ),
             ("cnn-gap", 8, StackShape::Image(1, 128, 1288), (98_664, 480)),
             ("cnn-lstm-mfcc", 10, StackShape::Vector(40), (21_434, 0)),
-            ("cnn-lstm-time", 8, StackShape::Image(1, 128, 1288), (215_624, 384)),
+            (
+                "cnn-lstm-time",
+                8,
+                StackShape::Image(1, 128, 1288),
+                (215_624, 384),
+            ),
         ] {
             let recipe = NetworkRecipe::named(name).unwrap();
             assert_eq!(recipe.example(recipe.seconds()), input, "{name}");
@@ -236,7 +278,11 @@ mod tests {
         let mut space = 0;
         let weights = OpenL3Weights::seeded(1, &widths(4).unwrap());
         weights.for_each(|name, _, values| {
-            space += if name.contains(".running_") { 0 } else { values.len() };
+            space += if name.contains(".running_") {
+                0
+            } else {
+                values.len()
+            };
         });
         let head = TeacherHead::seeded(weights.convs[7].cout, 8, 1);
         assert_eq!((space, head.parameters.len()), (736_690, 4_104));

@@ -16,13 +16,26 @@ pub(super) fn cross_entropy(
     gradient.clear();
     let (mut loss, mut right) = (0.0, 0);
     let n = (logits.len() / classes) as f32;
-    for (row, wanted) in logits.chunks_exact(classes).zip(wanted.chunks_exact(classes)) {
+    for (row, wanted) in logits
+        .chunks_exact(classes)
+        .zip(wanted.chunks_exact(classes))
+    {
         let (p, truth, sum) = (softmax(row), argmax(wanted), wanted.iter().sum::<f32>());
         // ln p, exact where p is nearly nothing
         let shares = wanted.iter().enumerate().filter(|(_, share)| **share > 0.0);
-        loss -= shares.map(|(class, share)| f64::from(*share) * log_probability(row, class)).sum::<f64>();
-        right += usize::from(row.iter().enumerate().all(|(class, x)| class == truth || *x < row[truth]));
-        gradient.extend(p.iter().zip(wanted).map(|(p, wanted)| (sum * p - wanted) / n));
+        loss -= shares
+            .map(|(class, share)| f64::from(*share) * log_probability(row, class))
+            .sum::<f64>();
+        right += usize::from(
+            row.iter()
+                .enumerate()
+                .all(|(class, x)| class == truth || *x < row[truth]),
+        );
+        gradient.extend(
+            p.iter()
+                .zip(wanted)
+                .map(|(p, wanted)| (sum * p - wanted) / n),
+        );
     }
     (loss, right)
 }
@@ -59,9 +72,16 @@ mod tests {
                 cross_entropy(&moved, &wanted, 3, &mut unused).0 / 2.0
             };
             let slope = (loss(1e-2) - loss(-1e-2)) / 2e-2;
-            assert!((slope - f64::from(gradient[at])).abs() < 1e-4, "{at}: {slope}, {}", gradient[at]);
+            assert!(
+                (slope - f64::from(gradient[at])).abs() < 1e-4,
+                "{at}: {slope}, {}",
+                gradient[at]
+            );
         }
         let (loss, right) = cross_entropy(&[0.0, 1000.0], &[1.0, 0.0], 2, &mut gradient);
-        assert_eq!((loss, right, gradient.as_slice()), (1000.0, 0, [-1.0, 1.0].as_slice()));
+        assert_eq!(
+            (loss, right, gradient.as_slice()),
+            (1000.0, 0, [-1.0, 1.0].as_slice())
+        );
     }
 }

@@ -29,34 +29,55 @@ impl SpaceStart {
     pub fn new(model: Option<&ModelRef>, divisor: usize, seed: u64) -> Result<Self, TrainError> {
         let Some(model) = model else {
             let weights = OpenL3Weights::seeded(seed, &crate::encoder::widths(divisor)?);
-            return Ok(Self { weights, projection: None });
+            return Ok(Self {
+                weights,
+                projection: None,
+            });
         };
         let weights = crate::encoder::model_weights(model)?;
         let inputs = weights.convs[7].cout;
         let projection = model.openl3_projection()?.map(|[matrix, bias]| {
             let outputs = bias.len();
-            TeacherHead { inputs, outputs, parameters: [matrix, bias].concat() }
+            TeacherHead {
+                inputs,
+                outputs,
+                parameters: [matrix, bias].concat(),
+            }
         });
-        Ok(Self { weights, projection })
+        Ok(Self {
+            weights,
+            projection,
+        })
     }
 
     /// Numbers of a search vector.
     pub fn dimension(&self) -> usize {
-        self.projection.as_ref().map_or(self.weights.convs[7].cout, |layer| layer.outputs)
+        self.projection
+            .as_ref()
+            .map_or(self.weights.convs[7].cout, |layer| layer.outputs)
     }
 
     /// The layer that makes search vectors: the model's, or one that changes nothing.
     fn layer(&self) -> TeacherHead {
-        self.projection.clone().unwrap_or_else(|| TeacherHead::identity(self.weights.convs[7].cout))
+        self.projection
+            .clone()
+            .unwrap_or_else(|| TeacherHead::identity(self.weights.convs[7].cout))
     }
 }
 
 /// What learns below the head.
 enum SpaceBody {
     /// The network; and as it began, where it is held to that.
-    Whole { net: Box<Student>, before: Option<FixedNet> },
+    Whole {
+        net: Box<Student>,
+        before: Option<FixedNet>,
+    },
     /// A linear layer behind a network that stays as it is; and the layer as it began.
-    Layer { net: FixedNet, layer: LearningLayer, before: TeacherHead },
+    Layer {
+        net: FixedNet,
+        layer: LearningLayer,
+        before: TeacherHead,
+    },
 }
 
 /// The network and its head in training, on the project's own kernels or, on a GPU, in Candle.
@@ -83,9 +104,20 @@ impl SpaceNet {
         anchor: f64,
     ) -> Result<Self, TrainError> {
         let net = Box::new(Student::new(Precision::F32, &start.weights, &device)?);
-        let before = if anchor > 0.0 { Some(FixedNet::new(&start.weights)?) } else { None };
+        let before = if anchor > 0.0 {
+            Some(FixedNet::new(&start.weights)?)
+        } else {
+            None
+        };
         let dimension = net.state().dimension();
-        Ok(Self::headed(SpaceBody::Whole { net, before }, dimension, classes, seed, device, anchor))
+        Ok(Self::headed(
+            SpaceBody::Whole { net, before },
+            dimension,
+            classes,
+            seed,
+            device,
+            anchor,
+        ))
     }
 
     /// The network stays as it is and the layer that makes its search vectors learns; the head is random.
@@ -100,7 +132,14 @@ impl SpaceNet {
     ) -> Result<Self, TrainError> {
         let (net, before) = (FixedNet::new(&start.weights)?, start.layer());
         let (dimension, layer) = (before.outputs, LearningLayer::new(before.clone()));
-        Ok(Self::headed(SpaceBody::Layer { net, layer, before }, dimension, classes, seed, device, anchor))
+        Ok(Self::headed(
+            SpaceBody::Layer { net, layer, before },
+            dimension,
+            classes,
+            seed,
+            device,
+            anchor,
+        ))
     }
 
     fn headed(
@@ -112,7 +151,13 @@ impl SpaceNet {
         anchor: f64,
     ) -> Self {
         let head = LearningLayer::new(TeacherHead::seeded(dimension, classes, seed));
-        Self { body, head, device, anchor, embeddings: Default::default() }
+        Self {
+            body,
+            head,
+            device,
+            anchor,
+            embeddings: Default::default(),
+        }
     }
 
     /// The network as it is now.
@@ -135,9 +180,13 @@ impl Trainable for SpaceNet {
 
     fn forward(&mut self, x: &[f32], n: usize, _: u64) -> Result<Vec<f32>, TrainError> {
         self.embeddings = match &mut self.body {
-            SpaceBody::Whole { net, before } => {
-                [net.forward(x, n)?, before.as_mut().map(|net| net.embeddings(x)).unwrap_or_default()]
-            }
+            SpaceBody::Whole { net, before } => [
+                net.forward(x, n)?,
+                before
+                    .as_mut()
+                    .map(|net| net.embeddings(x))
+                    .unwrap_or_default(),
+            ],
             SpaceBody::Layer { net, layer, before } => {
                 let heard = net.embeddings(x);
                 let before = before.forward(&heard);
@@ -177,7 +226,11 @@ impl Trainable for SpaceNet {
             SpaceBody::Whole { .. } => None,
             SpaceBody::Layer { layer, .. } => Some(layer.linear.clone()),
         };
-        Ok(Box::new(FinishedSpace { net, layer, head: self.head.linear.clone() }))
+        Ok(Box::new(FinishedSpace {
+            net,
+            layer,
+            head: self.head.linear.clone(),
+        }))
     }
 
     fn tensors(&self) -> Vec<NamedTensor> {
@@ -188,7 +241,11 @@ impl Trainable for SpaceNet {
         let mut add = |name: &str, linear: &TeacherHead| {
             let (inputs, outputs) = (linear.inputs, linear.outputs);
             let (matrix, bias) = linear.parameters.split_at(inputs * outputs);
-            found.push((format!("{name}.weight"), vec![outputs, inputs], matrix.to_vec()));
+            found.push((
+                format!("{name}.weight"),
+                vec![outputs, inputs],
+                matrix.to_vec(),
+            ));
             found.push((format!("{name}.bias"), vec![outputs], bias.to_vec()));
         };
         if let SpaceBody::Layer { layer, .. } = &self.body {
@@ -199,12 +256,16 @@ impl Trainable for SpaceNet {
     }
 
     fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
-        let linear = |get: &mut dyn FnMut(&str) -> Option<Vec<f32>>, name: &str, own: &TeacherHead| {
-            let parts = ["weight", "bias"].map(|part| get(&format!("{name}.{part}")));
-            let values = parts.into_iter().collect::<Option<Vec<_>>>().map(|parts| parts.concat());
-            let values = values.filter(|values| values.len() == own.parameters.len());
-            values.ok_or_else(|| format!("its {name} is missing or of another length"))
-        };
+        let linear =
+            |get: &mut dyn FnMut(&str) -> Option<Vec<f32>>, name: &str, own: &TeacherHead| {
+                let parts = ["weight", "bias"].map(|part| get(&format!("{name}.{part}")));
+                let values = parts
+                    .into_iter()
+                    .collect::<Option<Vec<_>>>()
+                    .map(|parts| parts.concat());
+                let values = values.filter(|values| values.len() == own.parameters.len());
+                values.ok_or_else(|| format!("its {name} is missing or of another length"))
+            };
         let head = linear(get, HEAD, &self.head.linear)?;
         let projection = match &self.body {
             SpaceBody::Whole { .. } => Vec::new(),
@@ -282,11 +343,22 @@ mod tests {
         let mut random = Random::new(5);
         let weights = OpenL3Weights::seeded(1, &widths(4).unwrap());
         let mut layer = TeacherHead::identity(512);
-        layer.parameters.iter_mut().for_each(|x| *x += (0.02 * random.normal()) as f32);
-        let start = SpaceStart { weights, projection: Some(layer) };
+        layer
+            .parameters
+            .iter_mut()
+            .for_each(|x| *x += (0.02 * random.normal()) as f32);
+        let start = SpaceStart {
+            weights,
+            projection: Some(layer),
+        };
         let device = DeviceChoice::Cpu.resolve().unwrap();
-        let x = (0..WINDOWS * WINDOW).map(|_| (10.0 * random.normal()) as f32 - 40.0).collect();
-        (SpaceNet::layer(&start, CLASSES, 1, device, ANCHOR).unwrap(), x)
+        let x = (0..WINDOWS * WINDOW)
+            .map(|_| (10.0 * random.normal()) as f32 - 40.0)
+            .collect();
+        (
+            SpaceNet::layer(&start, CLASSES, 1, device, ANCHOR).unwrap(),
+            x,
+        )
     }
 
     fn parameters(net: &mut SpaceNet) -> Vec<(Vec<f32>, Vec<f32>)> {
@@ -300,7 +372,9 @@ mod tests {
     #[test]
     fn a_layer_learns_by_the_slopes_of_the_loss_and_the_network_stays() {
         let (mut net, x) = begun();
-        let wanted: Vec<f32> = (0..WINDOWS * CLASSES).map(|at| [0.9, 0.1, 0.0, 0.2, 0.8][at % 5]).collect();
+        let wanted: Vec<f32> = (0..WINDOWS * CLASSES)
+            .map(|at| [0.9, 0.1, 0.0, 0.2, 0.8][at % 5])
+            .collect();
         let mut gradient = Vec::new();
         let mut loss = |net: &mut SpaceNet| {
             let logits = net.forward(&x, WINDOWS, 0).unwrap();
@@ -312,17 +386,27 @@ mod tests {
         // away from where it began, where the anchor pulls
         net.each_block(&mut |parameters, _, _| {
             let mut random = Random::new(parameters.len() as u64);
-            parameters.iter_mut().for_each(|x| *x += (0.03 * random.normal()) as f32);
+            parameters
+                .iter_mut()
+                .for_each(|x| *x += (0.03 * random.normal()) as f32);
         });
         loss(&mut net);
         let all = parameters(&mut net);
-        assert_eq!(all.iter().map(|(values, _)| values.len()).collect::<Vec<_>>(), [512 * 513, 3 * 513]);
+        assert_eq!(
+            all.iter()
+                .map(|(values, _)| values.len())
+                .collect::<Vec<_>>(),
+            [512 * 513, 3 * 513]
+        );
         for (block, (_, gradients)) in all.iter().enumerate() {
             let mut along = |step: f32| {
                 let mut number = 0;
                 net.each_block(&mut |parameters, _, _| {
                     if number == block {
-                        parameters.iter_mut().zip(gradients).for_each(|(x, g)| *x += step * g);
+                        parameters
+                            .iter_mut()
+                            .zip(gradients)
+                            .for_each(|(x, g)| *x += step * g);
                     }
                     number += 1;
                 });
@@ -333,7 +417,10 @@ mod tests {
             let (more, less) = (along(step), along(-2.0 * step));
             along(step);
             let slope = (more - less) / (2.0 * f64::from(step));
-            assert!((slope / square - 1.0).abs() < 0.02, "block {block}: {slope} for {square}");
+            assert!(
+                (slope / square - 1.0).abs() < 0.02,
+                "block {block}: {slope} for {square}"
+            );
         }
         let before = begun().0.weights().into_owned();
         assert!(*net.weights() == before, "the network stays as it is");
@@ -349,13 +436,17 @@ mod tests {
         assert_eq!(judge.embeddings(&x, WINDOWS), net.embeddings[0]);
         let kept = net.tensors();
         let get = |without: &str, name: &str| {
-            let found = kept.iter().filter(|(found, ..)| found == name && found != without);
+            let found = kept
+                .iter()
+                .filter(|(found, ..)| found == name && found != without);
             found.map(|(.., values)| values.clone()).next()
         };
         let (mut other, _) = begun();
         other.restore(&mut |name| get("", name)).unwrap();
         assert_eq!(other.forward(&x, WINDOWS, 0).unwrap(), logits);
-        let lacking = other.restore(&mut |name| get("projection.bias", name)).unwrap_err();
+        let lacking = other
+            .restore(&mut |name| get("projection.bias", name))
+            .unwrap_err();
         assert_eq!(lacking, "its projection is missing or of another length");
     }
 }

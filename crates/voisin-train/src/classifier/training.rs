@@ -79,15 +79,35 @@ impl ClassTraining {
     /// Says which setting cannot be worked with.
     pub fn check(&self) -> Result<(), String> {
         for (fits, key, expected) in [
-            ((1..=100_000).contains(&self.epochs), "epochs", "1 to 100000"),
+            (
+                (1..=100_000).contains(&self.epochs),
+                "epochs",
+                "1 to 100000",
+            ),
             ((2..=4096).contains(&self.batch), "batch", "2 to 4096"),
-            (self.rate > 0.0 && self.rate <= 10.0, "rate", "more than 0, at most 10"),
-            (self.epsilon > 0.0 && self.epsilon <= 1.0, "epsilon", "more than 0, at most 1"),
-            ((0.0..=1.0).contains(&self.weight_decay), "weight_decay", "0 to 1"),
+            (
+                self.rate > 0.0 && self.rate <= 10.0,
+                "rate",
+                "more than 0, at most 10",
+            ),
+            (
+                self.epsilon > 0.0 && self.epsilon <= 1.0,
+                "epsilon",
+                "more than 0, at most 1",
+            ),
+            (
+                (0.0..=1.0).contains(&self.weight_decay),
+                "weight_decay",
+                "0 to 1",
+            ),
             ((0.0..=1.0).contains(&self.l1), "l1", "0 to 1"),
             ((0.0..=1.0).contains(&self.l2), "l2", "0 to 1"),
             ((0.0..=1e9).contains(&self.clip), "clip", "0 or more"),
-            ((0.0..1.0).contains(&self.label_smoothing), "label_smoothing", "0 to below 1"),
+            (
+                (0.0..1.0).contains(&self.label_smoothing),
+                "label_smoothing",
+                "0 to below 1",
+            ),
             ((0.0..=1.0).contains(&self.mixup), "mixup", "0 to 1"),
             ((0.0..=0.5).contains(&self.mask), "mask", "0 to 0.5"),
             ((0.0..=1e6).contains(&self.anchor), "anchor", "0 to 1000000"),
@@ -131,12 +151,24 @@ mod tests {
     #[test]
     fn plateaus_halve_the_rate() {
         let plain = NetworkRecipe::named("baseline-cnn").unwrap().training;
-        let training = ClassTraining { schedule: Schedule::Plateau, rate: 1.0, ..plain };
+        let training = ClassTraining {
+            schedule: Schedule::Plateau,
+            rate: 1.0,
+            ..plain
+        };
         let rate = |losses: &[f64]| training.rate_at(0.5, losses.iter().copied());
         assert_eq!(rate(&[]), 1.0);
         assert_eq!(rate(&[3.0, 2.0, 2.5, 2.0]), 1.0);
         assert_eq!(rate(&[3.0, 2.0, 2.5, 2.0, 2.1]), 0.5);
         assert_eq!(rate(&[3.0, 2.0, 2.5, 2.0, 2.1, 1.9, 2.0, 2.0, 2.0]), 0.25);
-        assert!(plain.check().is_ok() && ClassTraining { mixup: 2.0, ..plain }.check().is_err());
+        assert!(
+            plain.check().is_ok()
+                && ClassTraining {
+                    mixup: 2.0,
+                    ..plain
+                }
+                .check()
+                .is_err()
+        );
     }
 }

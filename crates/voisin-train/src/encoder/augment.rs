@@ -7,7 +7,11 @@ use voisin_kernels::conv::{FRAMES, MELS};
 /// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
 /// noise, and a lossy codec's trace. Each is left out at times.
 pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, out: &mut [f32]) {
-    let speed = if random.f64() < 0.4 { random.range(0.97, 1.03) } else { 1.0 };
+    let speed = if random.f64() < 0.4 {
+        random.range(0.97, 1.03)
+    } else {
+        1.0
+    };
     let needed = (out.len() as f64 * speed).ceil() as usize + 3;
     let start = random.below(patch.len().saturating_sub(needed)) as f64 + 1.0;
     for (i, y) in out.iter_mut().enumerate() {
@@ -15,9 +19,17 @@ pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, ou
         *y = cubic(patch, at as usize, (at - at.floor()) as f32);
     }
     if random.f64() < 0.3 {
-        let power = out.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / out.len() as f64;
+        let power = out
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>()
+            / out.len() as f64;
         // White, or falling with frequency as a one-pole low-pass does.
-        let keep = if random.f64() < 0.5 { 0.0 } else { random.range(0.5, 0.98) };
+        let keep = if random.f64() < 0.5 {
+            0.0
+        } else {
+            random.range(0.5, 0.98)
+        };
         let level = (power * 10f64.powf(random.range(-5.0, -2.0)) * (1.0 - keep * keep)).sqrt();
         let mut state = 0.0;
         for y in &mut *out {
@@ -33,14 +45,18 @@ pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, ou
 /// The same at another speed, up to a tenth (pitch and tempo together), with white noise 20 to 50 dB below it.
 pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
     let speed = random.range(0.9, 1.1);
-    let power =
-        samples.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / samples.len().max(1) as f64;
+    let power = samples
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        / samples.len().max(1) as f64;
     let level = (power * 10f64.powf(random.range(-5.0, -2.0))).sqrt();
     let count = (samples.len() as f64 / speed) as usize;
     let heard = (0..count).map(|i| {
         let at = i as f64 * speed;
         // uniform within the root of three has a power of one
-        cubic(samples, at as usize, (at - at.floor()) as f32) + (level * random.range(-1.732, 1.732)) as f32
+        cubic(samples, at as usize, (at - at.floor()) as f32)
+            + (level * random.range(-1.732, 1.732)) as f32
     });
     heard.collect()
 }
@@ -57,14 +73,19 @@ pub(super) fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
 pub(super) fn colour(mel: &mut [f32], random: &mut Random) {
     let tilt = (random.f64() < 0.5).then(|| random.range(-4.0, 4.0) as f32);
     // Bands 60 to 127 are 3.6 to 23.6 kHz; a steep fall of 4 dB a band.
-    let edge = if random.f64() < 0.25 { 62 + random.below(60) } else { MELS };
+    let edge = if random.f64() < 0.25 {
+        62 + random.below(60)
+    } else {
+        MELS
+    };
     if tilt.is_none() && edge == MELS {
         return;
     }
     let tilt = tilt.unwrap_or(0.0);
     let mut loudest = f32::NEG_INFINITY;
     for (band, row) in mel.chunks_exact_mut(FRAMES).enumerate() {
-        let gain = tilt * (band as f32 / (MELS - 1) as f32 - 0.5) - 4.0 * band.saturating_sub(edge) as f32;
+        let gain =
+            tilt * (band as f32 / (MELS - 1) as f32 - 0.5) - 4.0 * band.saturating_sub(edge) as f32;
         for x in row {
             *x += gain;
             loudest = loudest.max(*x);
@@ -88,7 +109,9 @@ mod tests {
 
     #[test]
     fn degraded_music_stays_music() {
-        let patch: Vec<f32> = (0..144_000).map(|i| 0.5 * (i as f32 * 0.0576).sin()).collect();
+        let patch: Vec<f32> = (0..144_000)
+            .map(|i| 0.5 * (i as f32 * 0.0576).sin())
+            .collect();
         let mut out = vec![0.0; 48_000];
         let codec = LossyCodec::new(48_000);
         let mut exact = 0;
@@ -112,14 +135,20 @@ mod tests {
             let power = heard.iter().map(|x| x * x).sum::<f32>() / heard.len() as f32;
             assert!((0.49..0.52).contains(&power), "{power}");
             // a tone of 0.1 a sample crosses zero once in every 31.4
-            let crossings = heard.windows(2).filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0)).count() as f64;
+            let crossings = heard
+                .windows(2)
+                .filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0))
+                .count() as f64;
             assert!(crossings >= 630.0, "{crossings}");
         }
     }
 
     #[test]
     fn coloured_spectrograms_keep_their_range() {
-        let flat: Vec<f32> = (0..MELS * FRAMES).map(|i| -((i % 83) as f32)).map(|x| x.max(-80.0)).collect();
+        let flat: Vec<f32> = (0..MELS * FRAMES)
+            .map(|i| -((i % 83) as f32))
+            .map(|x| x.max(-80.0))
+            .collect();
         let mut changed = 0;
         for seed in 0..40 {
             let mut mel = flat.clone();

@@ -33,7 +33,11 @@ pub(super) fn origin(options: &TrainOptions, is_new: bool) -> Result<Origin, Tra
 pub(crate) fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
     let weights = model.openl3_weights()?;
     // The kernels of the training step want these; what is built in or exported has them.
-    if weights.widths().iter().any(|width| !width.is_multiple_of(16)) {
+    if weights
+        .widths()
+        .iter()
+        .any(|width| !width.is_multiple_of(16))
+    {
         return Err(TrainError::Options(format!(
             "{model} has widths {:?}, expected multiples of 16: it cannot be trained on",
             weights.widths()
@@ -55,7 +59,13 @@ pub(super) fn teachers(
         };
         before.map(|state| state.run.teachers.clone())
     } else {
-        Some(options.teachers.iter().map(|(name, _)| name.clone()).collect())
+        Some(
+            options
+                .teachers
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
+        )
     }
 }
 
@@ -81,7 +91,10 @@ pub(super) fn resume(
             format!(
                 "learnt from {:?}, asked for are {:?}: use another folder",
                 state.run.teachers,
-                data.teachers().iter().map(|teacher| &teacher.name).collect::<Vec<_>>()
+                data.teachers()
+                    .iter()
+                    .map(|teacher| &teacher.name)
+                    .collect::<Vec<_>>()
             ),
         ));
     }
@@ -96,7 +109,10 @@ pub(super) fn resume(
         ));
     }
     if state.run.styles.is_empty() && options.losses.style > 0.0 {
-        return Err(TrainError::checkpoint(path, "was begun without groove styles: use another folder"));
+        return Err(TrainError::checkpoint(
+            path,
+            "was begun without groove styles: use another folder",
+        ));
     }
     if !options.teachers.is_empty() {
         state.run.weights = options.teachers.iter().map(|(_, weight)| *weight).collect();
@@ -111,14 +127,21 @@ pub(super) fn begin(
     crops: &[usize],
     origin: Origin,
 ) -> Result<Checkpoint, TrainError> {
-    let styles = if options.losses.style > 0.0 { data.style_names().to_vec() } else { Vec::new() };
+    let styles = if options.losses.style > 0.0 {
+        data.style_names().to_vec()
+    } else {
+        Vec::new()
+    };
     if options.losses.style > 0.0 && styles.len() < 2 {
         return Err(TrainError::Options(
             "the style objective needs prepared grooves of two styles or more: prepare some, or leave it out"
                 .to_owned(),
         ));
     }
-    let layout = Layout { teachers: data.teachers().to_vec(), styles: styles.len() };
+    let layout = Layout {
+        teachers: data.teachers().to_vec(),
+        styles: styles.len(),
+    };
     let (mut mean, mut deviation) = moments(data, crops);
     mean.resize(layout.outputs(), 0.0);
     deviation.resize(layout.outputs(), 1.0);
@@ -134,7 +157,12 @@ pub(super) fn begin(
         }
         Origin::Run(from) => {
             windows_before = from.run.windows + from.run.windows_before;
-            let (network, wide) = widen(&from.average, &from.head_average, &options.widths, options.seed)?;
+            let (network, wide) = widen(
+                &from.average,
+                &from.head_average,
+                &options.widths,
+                options.seed,
+            )?;
             let old = from.run.layout();
             let inputs = head.inputs;
             let mut take = |to: usize, at: usize, n: usize| {
@@ -159,7 +187,10 @@ pub(super) fn begin(
         }
     };
     let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
-    let adam = [zeros(flatten(&network).0.len()), zeros(head.parameters.len())];
+    let adam = [
+        zeros(flatten(&network).0.len()),
+        zeros(head.parameters.len()),
+    ];
     let mut run = Run {
         format: Checkpoint::format(),
         step: 0,
@@ -170,8 +201,16 @@ pub(super) fn begin(
         batch: options.batch,
         seed: options.seed,
         losses: options.losses,
-        teachers: layout.teachers.iter().map(|teacher| teacher.name.clone()).collect(),
-        outputs: layout.teachers.iter().map(|teacher| [teacher.penultimate, teacher.tags]).collect(),
+        teachers: layout
+            .teachers
+            .iter()
+            .map(|teacher| teacher.name.clone())
+            .collect(),
+        outputs: layout
+            .teachers
+            .iter()
+            .map(|teacher| [teacher.penultimate, teacher.tags])
+            .collect(),
         weights: options.teachers.iter().map(|(_, weight)| *weight).collect(),
         styles,
         data: String::new(),
@@ -206,7 +245,10 @@ fn moments(data: &TrainingSet, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
         .map(|(sum, square)| {
             let mean = sum / n;
             // A target that never moves is not blown up.
-            (mean as f32, (square / n - mean * mean).max(0.0).sqrt().max(1e-3) as f32)
+            (
+                mean as f32,
+                (square / n - mean * mean).max(0.0).sqrt().max(1e-3) as f32,
+            )
         })
         .unzip()
 }

@@ -54,9 +54,18 @@ pub(super) fn file(cache: &Path, track: &str, pass: u32) -> PathBuf {
 /// Refuses a folder that holds other files, and nothing that was prepared.
 pub(super) fn refuse_others(cache: &Path) -> Result<(), TrainError> {
     check_folder(cache, &[], false).map_err(|error| TrainError::Options(error.to_string()))?;
-    let names = cache.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let mut names = names.filter(|name| !name.as_encoded_bytes().starts_with(b".")).peekable();
-    if names.peek().is_none() || names.any(|name| name.as_encoded_bytes().ends_with(SUFFIX.as_bytes())) {
+    let names = cache
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    let mut names = names
+        .filter(|name| !name.as_encoded_bytes().starts_with(b"."))
+        .peekable();
+    if names.peek().is_none()
+        || names.any(|name| name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()))
+    {
         return Ok(());
     }
     Err(TrainError::Options(format!(
@@ -68,11 +77,22 @@ pub(super) fn refuse_others(cache: &Path) -> Result<(), TrainError> {
 /// Writes the file under another name, then renames it.
 pub(super) fn write(path: &Path, crops: &TrackCrops) -> Result<(), TrainError> {
     let n = crops.starts.len();
-    let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
+    let bytes =
+        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
     let mels: Vec<u8> = crops.mels.iter().flat_map(|x| x.to_le_bytes()).collect();
     let mut tensors = vec![
-        ("mels".to_owned(), Dtype::F16, vec![n, crops.variants, MELS, FRAMES], mels),
-        ("starts".to_owned(), Dtype::F32, vec![n], bytes(&crops.starts)),
+        (
+            "mels".to_owned(),
+            Dtype::F16,
+            vec![n, crops.variants, MELS, FRAMES],
+            mels,
+        ),
+        (
+            "starts".to_owned(),
+            Dtype::F32,
+            vec![n],
+            bytes(&crops.starts),
+        ),
     ];
     let mut metadata = HashMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
@@ -99,7 +119,10 @@ fn push_teachers(
         let name = format!("teacher.{}", teacher.name);
         tensors.push((name, Dtype::F32, vec![values.len() / width, width], bytes));
         if teacher.penultimate != PENULTIMATE {
-            metadata.insert(format!("penultimate.{}", teacher.name), teacher.penultimate.to_string());
+            metadata.insert(
+                format!("penultimate.{}", teacher.name),
+                teacher.penultimate.to_string(),
+            );
             metadata.insert("format".to_owned(), FORMAT_2.to_owned());
         }
     }
@@ -121,16 +144,34 @@ pub(super) fn peek(path: &Path) -> Option<Peek> {
     let map = map_file(&file).ok()?;
     let tensors = SafeTensors::deserialize(&map).ok()?;
     let starts = tensors.tensor("starts").ok()?;
-    let starts = starts.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let names =
-        tensors.names().into_iter().filter_map(|name| name.strip_prefix("teacher.").map(str::to_owned));
+    let starts = starts
+        .data()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect();
+    let names = tensors
+        .names()
+        .into_iter()
+        .filter_map(|name| name.strip_prefix("teacher.").map(str::to_owned));
     let (_, header) = SafeTensors::read_metadata(&map).ok()?;
-    let mixed = header.metadata().as_ref().and_then(|all| all.get("mixed").cloned());
-    Some(Peek { teachers: names.collect(), starts, mixed })
+    let mixed = header
+        .metadata()
+        .as_ref()
+        .and_then(|all| all.get("mixed").cloned());
+    Some(Peek {
+        teachers: names.collect(),
+        starts,
+        mixed,
+    })
 }
 
 /// Adds teachers' outputs to a prepared file.
-pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Result<(), TrainError> {
+pub(super) fn add_teachers(
+    path: &Path,
+    teachers: &[(Teacher, Vec<f32>)],
+) -> Result<(), TrainError> {
     let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| TrainError::cache(path, e))?;
     let mut metadata = header.metadata().clone().unwrap_or_default();
@@ -138,7 +179,14 @@ pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Res
     let mut tensors: Vec<Tensor> = file
         .tensors()
         .into_iter()
-        .map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        .map(|(name, view)| {
+            (
+                name,
+                view.dtype(),
+                view.shape().to_vec(),
+                view.data().to_vec(),
+            )
+        })
         .collect();
     push_teachers(&mut tensors, &mut metadata, teachers);
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
@@ -209,13 +257,17 @@ impl TrainingSet {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(cache).map_err(TrainError::io(cache))? {
             let path = entry.map_err(TrainError::io(cache))?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX)) {
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX))
+            {
                 paths.push(path);
             }
         }
         paths.sort();
         let mut hasher = blake3::Hasher::new();
-        let (mut files, mut crops, mut tracks, mut styles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut files, mut crops, mut tracks, mut styles) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut by_name: HashMap<String, u32> = HashMap::new();
         let mut outputs: BTreeMap<String, (usize, Teacher, Vec<f32>)> = BTreeMap::new();
         for path in &paths {
@@ -223,14 +275,20 @@ impl TrainingSet {
             let map = map_file(&file).map_err(TrainError::io(path))?;
             let (mels, variants, n, track, style, partner, teachers) = {
                 let bad = |reason: &str| TrainError::cache(path, reason);
-                let (_, header) = SafeTensors::read_metadata(&map).map_err(|e| TrainError::cache(path, e))?;
+                let (_, header) =
+                    SafeTensors::read_metadata(&map).map_err(|e| TrainError::cache(path, e))?;
                 let get = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key)).cloned();
                 if !matches!(get("format").as_deref(), Some(FORMAT | FORMAT_2)) {
                     return Err(bad("not prepared by this version"));
                 }
-                let track = get("group").zip(get("track")).ok_or_else(|| bad("has no track name"))?;
-                let tensors = SafeTensors::deserialize(&map).map_err(|e| TrainError::cache(path, e))?;
-                let mels = tensors.tensor("mels").map_err(|e| TrainError::cache(path, e))?;
+                let track = get("group")
+                    .zip(get("track"))
+                    .ok_or_else(|| bad("has no track name"))?;
+                let tensors =
+                    SafeTensors::deserialize(&map).map_err(|e| TrainError::cache(path, e))?;
+                let mels = tensors
+                    .tensor("mels")
+                    .map_err(|e| TrainError::cache(path, e))?;
                 let &[n, variants, MELS, FRAMES] = mels.shape() else {
                     return Err(bad("other spectrograms"));
                 };
@@ -240,7 +298,9 @@ impl TrainingSet {
                 let mels_at = mels.data().as_ptr().addr() - map.as_ptr().addr();
                 let mut teachers = Vec::new();
                 for (name, view) in tensors.tensors() {
-                    let Some(name) = name.strip_prefix("teacher.") else { continue };
+                    let Some(name) = name.strip_prefix("teacher.") else {
+                        continue;
+                    };
                     if only.is_some_and(|only| !only.iter().any(|wanted| wanted == name)) {
                         continue;
                     }
@@ -254,14 +314,34 @@ impl TrainingSet {
                     if penultimate == 0 || tags == 0 || view.dtype() != Dtype::F32 {
                         return Err(bad("a teacher's outputs have another shape"));
                     }
-                    let values: Vec<f32> =
-                        view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                    let values: Vec<f32> = view
+                        .data()
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|b| f32::from_le_bytes(*b))
+                        .collect();
                     if values.iter().any(|x| !x.is_finite()) {
                         return Err(bad("a teacher's output is not finite"));
                     }
-                    teachers.push((Teacher { name: name.to_owned(), penultimate, tags }, values));
+                    teachers.push((
+                        Teacher {
+                            name: name.to_owned(),
+                            penultimate,
+                            tags,
+                        },
+                        values,
+                    ));
                 }
-                (mels_at, variants, n, track, get("style"), get("partner"), teachers)
+                (
+                    mels_at,
+                    variants,
+                    n,
+                    track,
+                    get("style"),
+                    get("partner"),
+                    teachers,
+                )
             };
             let next = tracks.len() as u32;
             let id = *by_name.entry(track.1.clone()).or_insert(next);
@@ -272,8 +352,9 @@ impl TrainingSet {
             }
             hasher.update(&map[..map.len().min(4096)]);
             for (teacher, values) in teachers {
-                let (seen, known, all) =
-                    outputs.entry(teacher.name.clone()).or_insert_with(|| (0, teacher.clone(), Vec::new()));
+                let (seen, known, all) = outputs
+                    .entry(teacher.name.clone())
+                    .or_insert_with(|| (0, teacher.clone(), Vec::new()));
                 if *known != teacher {
                     return Err(TrainError::cache(
                         path,
@@ -284,7 +365,12 @@ impl TrainingSet {
                 all.extend(values);
             }
             crops.extend((0..n as u32).map(|i| (files.len() as u32, i, id)));
-            files.push(Mapped { map, mels, variants, partner });
+            files.push(Mapped {
+                map,
+                mels,
+                variants,
+                partner,
+            });
         }
         let mut whole: Vec<(Teacher, Vec<f32>)> = Vec::new();
         let complete = |seen: usize| seen == files.len();
@@ -331,9 +417,22 @@ impl TrainingSet {
         style_names.dedup();
         let styles = styles
             .iter()
-            .map(|style| style.as_ref().and_then(|style| style_names.binary_search(style).ok()))
+            .map(|style| {
+                style
+                    .as_ref()
+                    .and_then(|style| style_names.binary_search(style).ok())
+            })
             .collect();
-        Ok(Self { files, crops, tracks, styles, style_names, teachers, targets, digest })
+        Ok(Self {
+            files,
+            crops,
+            tracks,
+            styles,
+            style_names,
+            teachers,
+            targets,
+            digest,
+        })
     }
 
     /// Number of crops.
@@ -363,7 +462,11 @@ impl TrainingSet {
 
     /// Style of a crop's track, by its number in [`style_names`](Self::style_names); `None` for music and mixtures.
     pub fn style(&self, crop: usize) -> Option<usize> {
-        if self.partner(crop).is_some() { None } else { self.styles[self.track(crop)] }
+        if self.partner(crop).is_some() {
+            None
+        } else {
+            self.styles[self.track(crop)]
+        }
     }
 
     /// Group of the track that a crop's track was mixed with; `None` for a track by itself.
@@ -408,7 +511,10 @@ impl TrainingSet {
     pub fn mel(&self, crop: usize, variant: usize, out: &mut [f32]) {
         let (file, index, _) = self.crops[crop];
         let file = &self.files[file as usize];
-        assert!(variant < file.variants && out.len() == WINDOW, "a variant that exists, and a whole window");
+        assert!(
+            variant < file.variants && out.len() == WINDOW,
+            "a variant that exists, and a whole window"
+        );
         let start = file.mels + (index as usize * file.variants + variant) * WINDOW * 2;
         let cells = file.map[start..start + WINDOW * 2].as_chunks().0;
         for (x, bytes) in out.iter_mut().zip(cells) {

@@ -66,14 +66,23 @@ impl Run {
     pub(super) fn layout(&self) -> Layout {
         let teachers = self.teachers.iter().enumerate().map(|(i, name)| {
             let [penultimate, tags] = self.outputs.get(i).copied().unwrap_or([PENULTIMATE, TAGS]);
-            Teacher { name: name.clone(), penultimate, tags }
+            Teacher {
+                name: name.clone(),
+                penultimate,
+                tags,
+            }
         });
-        Layout { teachers: teachers.collect(), styles: self.styles.len() }
+        Layout {
+            teachers: teachers.collect(),
+            styles: self.styles.len(),
+        }
     }
 
     /// A weight for each teacher.
     pub(super) fn teacher_weights(&self) -> Vec<f32> {
-        (0..self.teachers.len()).map(|i| self.weights.get(i).copied().unwrap_or(1.0)).collect()
+        (0..self.teachers.len())
+            .map(|i| self.weights.get(i).copied().unwrap_or(1.0))
+            .collect()
     }
 }
 
@@ -102,19 +111,32 @@ pub struct Checkpoint {
 pub(super) fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
     let (mut parameters, mut statistics) = (Vec::new(), Vec::new());
     weights.for_each(|name, _, values| {
-        if name.contains(".running_") { &mut statistics } else { &mut parameters }.extend_from_slice(values);
+        if name.contains(".running_") {
+            &mut statistics
+        } else {
+            &mut parameters
+        }
+        .extend_from_slice(values);
     });
     (parameters, statistics)
 }
 
 /// The inverse of [`flatten`]; `None` if a length does not fit.
-pub(super) fn unflatten(widths: &[usize], parameters: &[f32], statistics: &[f32]) -> Option<OpenL3Weights> {
+pub(super) fn unflatten(
+    widths: &[usize],
+    parameters: &[f32],
+    statistics: &[f32],
+) -> Option<OpenL3Weights> {
     let widths: [usize; 8] = widths.try_into().ok()?;
     let mut named = HashMap::new();
     let (mut parameters, mut statistics) = (parameters, statistics);
     let mut short = false;
     OpenL3Weights::seeded(0, &widths).for_each(|name, _, values| {
-        let from = if name.contains(".running_") { &mut statistics } else { &mut parameters };
+        let from = if name.contains(".running_") {
+            &mut statistics
+        } else {
+            &mut parameters
+        };
         if let Some((values, rest)) = from.split_at_checked(values.len()) {
             named.insert(name.to_owned(), values.to_vec());
             *from = rest;
@@ -155,8 +177,12 @@ impl Checkpoint {
     /// Whether a file says of itself that it is a checkpoint; its tensors are not looked at.
     pub fn is_one(path: &Path) -> bool {
         std::fs::read(path).is_ok_and(|bytes| {
-            SafeTensors::read_metadata(&bytes)
-                .is_ok_and(|(_, header)| header.metadata().as_ref().is_some_and(|m| m.contains_key(KEY)))
+            SafeTensors::read_metadata(&bytes).is_ok_and(|(_, header)| {
+                header
+                    .metadata()
+                    .as_ref()
+                    .is_some_and(|m| m.contains_key(KEY))
+            })
         })
     }
 
@@ -165,37 +191,67 @@ impl Checkpoint {
         let bad = |reason: String| TrainError::checkpoint(path, reason);
         let (mut run, tensors): (Run, _) = read_state(path, KEY, "a training run")?;
         if !(OLDEST..=FORMAT).contains(&run.format) {
-            return Err(bad(format!("has format {}, expected {OLDEST} to {FORMAT}", run.format)));
+            return Err(bad(format!(
+                "has format {}, expected {OLDEST} to {FORMAT}",
+                run.format
+            )));
         }
         let take = |name: &str| {
-            tensors.get(name).cloned().ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))
+            tensors
+                .get(name)
+                .cloned()
+                .ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))
         };
-        if run.widths.iter().any(|width| !(16..=4096).contains(width) || width % 16 != 0) {
-            return Err(bad(format!("has widths {:?}, expected multiples of 16", run.widths)));
+        if run
+            .widths
+            .iter()
+            .any(|width| !(16..=4096).contains(width) || width % 16 != 0)
+        {
+            return Err(bad(format!(
+                "has widths {:?}, expected multiples of 16",
+                run.widths
+            )));
         }
         let network = |parameters: &str, statistics: &str| {
-            unflatten(&run.widths, &take(parameters)?, &take(statistics)?)
-                .ok_or_else(|| bad(format!("tensor \"{parameters}\" does not fit widths {:?}", run.widths)))
+            unflatten(&run.widths, &take(parameters)?, &take(statistics)?).ok_or_else(|| {
+                bad(format!(
+                    "tensor \"{parameters}\" does not fit widths {:?}",
+                    run.widths
+                ))
+            })
         };
         let (target_mean, target_deviation) = (take("target.mean")?, take("target.deviation")?);
         let (inputs, outputs) = (run.widths.get(7).copied().unwrap_or(0), target_mean.len());
         // Counts come from a file: they are added up without overflow.
-        let counted = run.outputs.iter().flatten().copied().chain([run.styles.len()]);
+        let counted = run
+            .outputs
+            .iter()
+            .flatten()
+            .copied()
+            .chain([run.styles.len()]);
         let counted = counted.fold(0usize, usize::saturating_add);
         if (!run.outputs.is_empty() && run.outputs.len() != run.teachers.len())
             || counted > outputs
             || run.layout().outputs() != outputs
             || run.teachers.is_empty()
         {
-            return Err(bad(format!("its teachers' and styles' outputs do not add up to {outputs}")));
+            return Err(bad(format!(
+                "its teachers' and styles' outputs do not add up to {outputs}"
+            )));
         }
         run.format = FORMAT;
         let head = |name: &str| -> Result<TeacherHead, TrainError> {
             let parameters = take(name)?;
             if parameters.len() != outputs * (inputs + 1) || outputs == 0 {
-                return Err(bad(format!("tensor \"{name}\" does not fit {inputs} × {outputs}")));
+                return Err(bad(format!(
+                    "tensor \"{name}\" does not fit {inputs} × {outputs}"
+                )));
             }
-            Ok(TeacherHead { inputs, outputs, parameters })
+            Ok(TeacherHead {
+                inputs,
+                outputs,
+                parameters,
+            })
         };
         let checkpoint = Self {
             network: network("network", "network.statistics")?,
@@ -210,10 +266,19 @@ impl Checkpoint {
             ],
             run,
         };
-        let sizes = [flatten(&checkpoint.network).0.len(), checkpoint.head.parameters.len()];
-        let fits = checkpoint.adam.iter().zip(sizes).all(|((m, v), n)| m.len() == n && v.len() == n);
+        let sizes = [
+            flatten(&checkpoint.network).0.len(),
+            checkpoint.head.parameters.len(),
+        ];
+        let fits = checkpoint
+            .adam
+            .iter()
+            .zip(sizes)
+            .all(|((m, v), n)| m.len() == n && v.len() == n);
         if !fits || checkpoint.target_deviation.len() != outputs {
-            return Err(bad("the optimiser's state does not fit the network".to_owned()));
+            return Err(bad(
+                "the optimiser's state does not fit the network".to_owned()
+            ));
         }
         Ok(checkpoint)
     }
@@ -238,7 +303,13 @@ mod tests {
             OpenL3Train::new(&weights, isa().unwrap(), Precision::F32, Precision::F32).parameters(),
             parameters
         );
-        assert_eq!(unflatten(&weights.widths(), &parameters, &statistics), Some(weights.clone()));
-        assert_eq!(unflatten(&weights.widths(), &parameters[1..], &statistics), None);
+        assert_eq!(
+            unflatten(&weights.widths(), &parameters, &statistics),
+            Some(weights.clone())
+        );
+        assert_eq!(
+            unflatten(&weights.widths(), &parameters[1..], &statistics),
+            None
+        );
     }
 }

@@ -46,7 +46,12 @@ impl CodecSetting {
     pub(super) fn draw(random: &mut Random) -> Self {
         let rate = RATES.0 * (RATES.1 / RATES.0).powf(random.f64());
         let edge = 11_000.0 * (rate / 32_000.0).powf(0.55) * random.range(0.9, 1.1);
-        Self { size: random.below(SIZES.len()), rate, edge, distance: random.range(22.0, 34.0) }
+        Self {
+            size: random.below(SIZES.len()),
+            rate,
+            edge,
+            distance: random.range(22.0, 34.0),
+        }
     }
 }
 
@@ -54,7 +59,10 @@ impl LossyCodec {
     /// - `rate`: sample rate of what is coded, Hz
     pub(super) fn new(rate: u32) -> Self {
         let transforms = SIZES.iter().map(|&n| Mdct::new(n)).collect();
-        Self { rate: f64::from(rate), transforms }
+        Self {
+            rate: f64::from(rate),
+            transforms,
+        }
     }
 
     /// Replaces `samples` by their decoded copy, in place and in time with them.
@@ -67,7 +75,9 @@ impl LossyCodec {
         let budget = setting.rate / self.rate * n as f64;
         let noise: Vec<f32> = bands
             .iter()
-            .map(|&line| 10f32.powf(((SLOPE * bark(line as f64 * hertz) - setting.distance) / 20.0) as f32))
+            .map(|&line| {
+                10f32.powf(((SLOPE * bark(line as f64 * hertz) - setting.distance) / 20.0) as f32)
+            })
             .collect();
         let mut scratch = transform.scratch();
         let mut decoded = vec![0.0; samples.len() + 2 * n];
@@ -76,7 +86,11 @@ impl LossyCodec {
         // The first frame begins one hop early: every sample lies in two.
         for at in (0..samples.len() + n).step_by(n) {
             for (i, x) in frame.iter_mut().enumerate() {
-                *x = (at + i).checked_sub(n).and_then(|i| samples.get(i)).copied().unwrap_or(0.0);
+                *x = (at + i)
+                    .checked_sub(n)
+                    .and_then(|i| samples.get(i))
+                    .copied()
+                    .unwrap_or(0.0);
             }
             transform.forward(&frame, &mut spectrum, &mut scratch);
             quantise(&mut spectrum, &bands, budget, &noise);
@@ -148,7 +162,11 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
     let (mut low, mut high) = (0, GAINS);
     while low < high {
         let middle = low.midpoint(high);
-        if bits(gain_of(middle)) <= budget { high = middle } else { low = middle + 1 }
+        if bits(gain_of(middle)) <= budget {
+            high = middle
+        } else {
+            low = middle + 1
+        }
     }
     let gain = gain_of(low);
     for (edges, step) in bands.windows(2).zip(&steps) {
@@ -190,19 +208,35 @@ impl Mdct {
         let (forward, inverse) = plan(2 * size);
         Self {
             size,
-            window: (0..2 * size).map(|i| (PI * (i as f64 + 0.5) / (2.0 * n)).sin() as f32).collect(),
-            before: (0..2 * size).map(|i| turn(-PI * i as f64 / (2.0 * n))).collect(),
-            after: (0..size).map(|k| turn(-PI * (k as f64 + 0.5) * middle / n)).collect(),
-            back_before: (0..size).map(|k| turn(PI * k as f64 * middle / n)).collect(),
-            back_after: (0..2 * size).map(|i| turn(PI * (i as f64 + middle) / (2.0 * n))).collect(),
+            window: (0..2 * size)
+                .map(|i| (PI * (i as f64 + 0.5) / (2.0 * n)).sin() as f32)
+                .collect(),
+            before: (0..2 * size)
+                .map(|i| turn(-PI * i as f64 / (2.0 * n)))
+                .collect(),
+            after: (0..size)
+                .map(|k| turn(-PI * (k as f64 + 0.5) * middle / n))
+                .collect(),
+            back_before: (0..size)
+                .map(|k| turn(PI * k as f64 * middle / n))
+                .collect(),
+            back_after: (0..2 * size)
+                .map(|i| turn(PI * (i as f64 + middle) / (2.0 * n)))
+                .collect(),
             forward,
             inverse,
         }
     }
 
     fn scratch(&self) -> (Vec<Complex32>, Vec<Complex32>) {
-        let more = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());
-        (vec![Complex32::default(); 2 * self.size], vec![Complex32::default(); more])
+        let more = self
+            .forward
+            .get_inplace_scratch_len()
+            .max(self.inverse.get_inplace_scratch_len());
+        (
+            vec![Complex32::default(); 2 * self.size],
+            vec![Complex32::default(); more],
+        )
     }
 
     /// Lines of a frame of 2N samples, scaled so that the transform keeps power.
@@ -212,7 +246,12 @@ impl Mdct {
         lines: &mut [f32],
         (buffer, more): &mut (Vec<Complex32>, Vec<Complex32>),
     ) {
-        for (((y, x), window), turn) in buffer.iter_mut().zip(frame).zip(&self.window).zip(&self.before) {
+        for (((y, x), window), turn) in buffer
+            .iter_mut()
+            .zip(frame)
+            .zip(&self.window)
+            .zip(&self.before)
+        {
             *y = turn * (x * window);
         }
         self.forward.process_with_scratch(buffer, more);
@@ -235,7 +274,11 @@ impl Mdct {
         }
         self.inverse.process_with_scratch(buffer, more);
         let scale = (2.0 / self.size as f32).sqrt();
-        for (((y, x), window), turn) in frame.iter_mut().zip(&*buffer).zip(&self.window).zip(&self.back_after)
+        for (((y, x), window), turn) in frame
+            .iter_mut()
+            .zip(&*buffer)
+            .zip(&self.window)
+            .zip(&self.back_after)
         {
             *y = (x * turn).re * window * scale;
         }
@@ -248,12 +291,15 @@ mod tests {
 
     fn noise(length: usize) -> Vec<f32> {
         let mut random = Random::stream(5, 0);
-        (0..length).map(|_| random.range(-0.5, 0.5) as f32).collect()
+        (0..length)
+            .map(|_| random.range(-0.5, 0.5) as f32)
+            .collect()
     }
 
     fn error(a: &[f32], b: &[f32]) -> f64 {
         let power = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>();
-        10.0 * (power(&mut a.iter().zip(b).map(|(a, b)| a - b)) / power(&mut a.iter().copied())).log10()
+        10.0 * (power(&mut a.iter().zip(b).map(|(a, b)| a - b)) / power(&mut a.iter().copied()))
+            .log10()
     }
 
     #[test]
@@ -271,11 +317,16 @@ mod tests {
                     let direct: f64 = (0..2 * size)
                         .map(|i| {
                             let turn = (i as f64 + 0.5 + size as f64 / 2.0) * (k as f64 + 0.5);
-                            f64::from(signal[at + i] * transform.window[i]) * (PI / size as f64 * turn).cos()
+                            f64::from(signal[at + i] * transform.window[i])
+                                * (PI / size as f64 * turn).cos()
                         })
                         .sum();
                     let direct = direct * (2.0 / size as f64).sqrt();
-                    assert!((direct - f64::from(lines[k])).abs() < 1e-4, "{size} {k}: {direct} {}", lines[k]);
+                    assert!(
+                        (direct - f64::from(lines[k])).abs() < 1e-4,
+                        "{size} {k}: {direct} {}",
+                        lines[k]
+                    );
                 }
                 transform.backward(&lines, &mut frame, &mut scratch);
                 for (y, x) in sum[at..].iter_mut().zip(&frame) {
@@ -305,11 +356,22 @@ mod tests {
         for size in 0..SIZES.len() {
             let of = |rate: f64| {
                 let mut copy = signal.clone();
-                codec.round_trip(CodecSetting { size, rate, edge: 16_000.0, distance: 34.0 }, &mut copy);
+                codec.round_trip(
+                    CodecSetting {
+                        size,
+                        rate,
+                        edge: 16_000.0,
+                        distance: 34.0,
+                    },
+                    &mut copy,
+                );
                 error(&signal, &copy)
             };
             let errors = [12_000.0, 32_000.0, 96_000.0].map(of);
-            assert!(errors[0] > errors[1] + 1.0 && errors[1] > errors[2] + 0.5, "{errors:?}");
+            assert!(
+                errors[0] > errors[1] + 1.0 && errors[1] > errors[2] + 0.5,
+                "{errors:?}"
+            );
             assert!(errors[0] < -6.0 && errors[2] < -18.0, "{errors:?}");
         }
     }
@@ -318,15 +380,31 @@ mod tests {
     fn bits_fit_and_nothing_is_left_above_the_edge() {
         let codec = LossyCodec::new(48_000);
         let mut copy = noise(48_000);
-        codec.round_trip(CodecSetting { size: 0, rate: 32_000.0, edge: 8000.0, distance: 24.0 }, &mut copy);
+        codec.round_trip(
+            CodecSetting {
+                size: 0,
+                rate: 32_000.0,
+                edge: 8000.0,
+                distance: 24.0,
+            },
+            &mut copy,
+        );
         let transform = &codec.transforms[0];
         let mut lines = vec![0.0; 576];
         transform.forward(&copy[5760..6912], &mut lines, &mut transform.scratch());
         let power = |lines: &[f32]| lines.iter().map(|x| x * x).sum::<f32>();
-        assert!(power(&lines[196..]) < 1e-4 * power(&lines), "{} {}", power(&lines[196..]), power(&lines));
+        assert!(
+            power(&lines[196..]) < 1e-4 * power(&lines),
+            "{} {}",
+            power(&lines[196..]),
+            power(&lines)
+        );
         for length in [0, 1, 575, 577, 5000] {
             let mut short = noise(length);
-            codec.round_trip(CodecSetting::draw(&mut Random::stream(length as u64, 0)), &mut short);
+            codec.round_trip(
+                CodecSetting::draw(&mut Random::stream(length as u64, 0)),
+                &mut short,
+            );
             assert!(short.len() == length && short.iter().all(|x| x.is_finite()));
         }
         let mut silence = vec![0.0; 3000];

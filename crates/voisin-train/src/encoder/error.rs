@@ -56,7 +56,9 @@ pub enum TrainError {
     #[error("{0}")]
     Options(String),
     /// The loss is no number any more.
-    #[error("the loss is {loss} at step {step}: lower the learning rate and resume from the last checkpoint")]
+    #[error(
+        "the loss is {loss} at step {step}: lower the learning rate and resume from the last checkpoint"
+    )]
     Diverged {
         /// Optimiser steps done.
         step: u64,
@@ -71,13 +73,22 @@ impl TrainError {
         move |source| Self::Io { path, source }
     }
 
-    #[allow(clippy::needless_pass_by_value, reason = "an error or a text, taken as they come")]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "an error or a text, taken as they come"
+    )]
     pub(super) fn cache(path: &Path, reason: impl ToString) -> Self {
-        Self::Cache { path: path.to_owned(), reason: reason.to_string() }
+        Self::Cache {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "as above")]
     pub(crate) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
-        Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+        Self::Checkpoint {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 }

@@ -68,16 +68,34 @@ pub struct Exported {
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
     let dimension = OPENL3_WIDTHS[7];
-    let own: [usize; 8] = state.run.widths.as_slice().try_into().unwrap_or(OPENL3_WIDTHS);
+    let own: [usize; 8] = state
+        .run
+        .widths
+        .as_slice()
+        .try_into()
+        .unwrap_or(OPENL3_WIDTHS);
     // Narrow layers stay narrow, which is faster; the embedding has 512 numbers in any case.
-    let widths = if options.full_width || own[7] != dimension { OPENL3_WIDTHS } else { own };
+    let widths = if options.full_width || own[7] != dimension {
+        OPENL3_WIDTHS
+    } else {
+        own
+    };
     let (network, head) = widen(&state.average, &state.head_average, &widths, state.run.seed)?;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |name: &str, shape: &[usize], values: &[f32]| {
         let (dtype, bytes): (_, Vec<u8>) = if shape.len() > 1 {
-            (Dtype::F16, values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect())
+            (
+                Dtype::F16,
+                values
+                    .iter()
+                    .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+                    .collect(),
+            )
         } else {
-            (Dtype::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+            (
+                Dtype::F32,
+                values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            )
         };
         tensors.push((name.to_owned(), dtype, shape.to_vec(), bytes));
     };
@@ -115,11 +133,16 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         }
     } else {
         let (first, at) = layout.spans().next().ok_or_else(|| {
-            TrainError::checkpoint(&options.checkpoint, "learnt from no teacher: there is nothing to export")
+            TrainError::checkpoint(
+                &options.checkpoint,
+                "learnt from no teacher: there is nothing to export",
+            )
         })?;
         for output in at + first.penultimate..at + first.outputs() {
             let (scale, shift) = (state.target_deviation[output], state.target_mean[output]);
-            let row = weight[output * dimension..][..dimension].iter().map(|x| scale * x);
+            let row = weight[output * dimension..][..dimension]
+                .iter()
+                .map(|x| scale * x);
             tags.push((row.collect(), scale * bias[output] + shift));
         }
     }
@@ -127,26 +150,44 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     add("projection.bias", &[dimension], &offset);
     let (rows, biases): (Vec<Vec<f32>>, Vec<f32>) = tags.into_iter().unzip();
     let layer = if is_told { "told" } else { "tags" };
-    add(&format!("{layer}.weight"), &[rows.len(), dimension], &rows.concat());
+    add(
+        &format!("{layer}.weight"),
+        &[rows.len(), dimension],
+        &rows.concat(),
+    );
     add(&format!("{layer}.bias"), &[rows.len()], &biases);
 
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let file = format!("{}.safetensors", options.name);
     let path = options.out.join(&file);
-    write_safetensors(&path, &tensors, HashMap::new()).map_err(|e| TrainError::checkpoint(&path, e))?;
+    write_safetensors(&path, &tensors, HashMap::new())
+        .map_err(|e| TrainError::checkpoint(&path, e))?;
     let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
     let run = &state.run;
     let mut named = told.into_iter().map(|(teacher, _, names)| (teacher, names));
     let (tags, outputs) = if is_told {
         let tags = named.next().map(|(_, names)| names);
-        (tags.clone(), named.map(|(name, labels)| apart(name, labels, tags.as_deref())).collect())
+        (
+            tags.clone(),
+            named
+                .map(|(name, labels)| apart(name, labels, tags.as_deref()))
+                .collect(),
+        )
     } else {
-        (run.teachers.first().and_then(|teacher| tag_names(teacher)), Vec::new())
+        (
+            run.teachers.first().and_then(|teacher| tag_names(teacher)),
+            Vec::new(),
+        )
     };
     let manifest = ModelManifest {
-        format: if outputs.is_empty() { ModelManifest::FORMAT } else { 2 },
+        format: if outputs.is_empty() {
+            ModelManifest::FORMAT
+        } else {
+            2
+        },
         name: options.name.clone(),
-        description: "voisin's own weights: an OpenL3-shaped network that learnt from MusiCNN".to_owned(),
+        description: "voisin's own weights: an OpenL3-shaped network that learnt from MusiCNN"
+            .to_owned(),
         architecture: Architecture::OpenL3,
         front_end: Architecture::OpenL3.front_end(),
         dimension,
@@ -156,7 +197,11 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             options.provenance,
             run.windows + run.windows_before,
             run.tracks,
-            if run.windows_before > 0 { " over all stages" } else { "" },
+            if run.windows_before > 0 {
+                " over all stages"
+            } else {
+                ""
+            },
             run.teachers.join(" and "),
             run.widths,
             match whitening.iter().find(|figure| figure.chosen) {
@@ -175,16 +220,28 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
-    Ok(Exported { manifest, path: card, bytes: bytes.len() as u64, whitening })
+    Ok(Exported {
+        manifest,
+        path: card,
+        bytes: bytes.len() as u64,
+        whitening,
+    })
 }
 
 /// What tag logits are multiplied by in the search vector: a hundred of them turn it by less than a thousandth.
 const TOLD_SHARE: f32 = 0.02;
 
 /// The teachers whose tags are told: name, place of the first logit among the head's outputs, names of the tags.
-fn told(layout: &Layout, options: &ExportOptions) -> Result<Vec<(String, usize, Vec<String>)>, TrainError> {
+fn told(
+    layout: &Layout,
+    options: &ExportOptions,
+) -> Result<Vec<(String, usize, Vec<String>)>, TrainError> {
     let known = || layout.teachers.iter().map(|teacher| teacher.name.clone());
-    let wanted = if options.told.is_empty() { known().collect() } else { options.told.clone() };
+    let wanted = if options.told.is_empty() {
+        known().collect()
+    } else {
+        options.told.clone()
+    };
     let mut told = Vec::new();
     for name in wanted {
         let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == name) else {
@@ -206,17 +263,28 @@ fn told(layout: &Layout, options: &ExportOptions) -> Result<Vec<(String, usize, 
 
 /// The names of a teacher's tags, as its own card has them or that of a model that it is part of.
 fn tag_names(teacher: &str) -> Option<Vec<String>> {
-    let own = ModelRef::Name(teacher.to_owned()).manifest().ok().and_then(|manifest| manifest.tags);
+    let own = ModelRef::Name(teacher.to_owned())
+        .manifest()
+        .ok()
+        .and_then(|manifest| manifest.tags);
     own.or_else(|| {
-        let cards = models(models_dir().as_deref()).into_iter().filter_map(Result::ok);
+        let cards = models(models_dir().as_deref())
+            .into_iter()
+            .filter_map(Result::ok);
         let mut outputs = cards.flat_map(|entry| entry.manifest.outputs);
-        outputs.find(|output| output.name == teacher).map(|output| output.labels)
+        outputs
+            .find(|output| output.name == teacher)
+            .map(|output| output.labels)
     })
 }
 
 /// An output whose labels are none of `tags`: one that is has the output's name before it.
 fn apart(name: String, mut labels: Vec<String>, tags: Option<&[String]>) -> ModelOutput {
-    let is_tag = |label: &str| tags.unwrap_or_default().iter().any(|tag| tag.eq_ignore_ascii_case(label));
+    let is_tag = |label: &str| {
+        tags.unwrap_or_default()
+            .iter()
+            .any(|tag| tag.eq_ignore_ascii_case(label))
+    };
     for label in labels.iter_mut().filter(|label| is_tag(label)) {
         *label = format!("{name} {label}");
     }
@@ -224,7 +292,11 @@ fn apart(name: String, mut labels: Vec<String>, tags: Option<&[String]>) -> Mode
 }
 
 fn not_learnt(layout: &Layout, name: &str) -> TrainError {
-    let known: Vec<&str> = layout.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+    let known: Vec<&str> = layout
+        .teachers
+        .iter()
+        .map(|teacher| teacher.name.as_str())
+        .collect();
     TrainError::Options(format!(
         "the run did not learn from \"{name}\": expected one of {}",
         known.join(", ")
@@ -240,16 +312,33 @@ fn stack(
     dimension: usize,
 ) -> Result<Vec<Vec<f64>>, TrainError> {
     let mut rows = Vec::new();
-    let first = layout.teachers.first().map(|teacher| (teacher.name.clone(), 1.0));
-    let frames = if options.frames.is_empty() { first.as_slice() } else { &options.frames };
+    let first = layout
+        .teachers
+        .first()
+        .map(|teacher| (teacher.name.clone(), 1.0));
+    let frames = if options.frames.is_empty() {
+        first.as_slice()
+    } else {
+        &options.frames
+    };
     for (name, share) in frames {
         let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == *name) else {
             return Err(not_learnt(layout, name));
         };
-        let tags = if options.tags_share == 0.0 { 0 } else { teacher.tags };
+        let tags = if options.tags_share == 0.0 {
+            0
+        } else {
+            teacher.tags
+        };
         for i in 0..teacher.penultimate + tags {
-            let factor = f64::from(if i < teacher.penultimate { *share } else { share * options.tags_share });
-            let row = weight[(at + i) * dimension..][..dimension].iter().chain([&bias[at + i]]);
+            let factor = f64::from(if i < teacher.penultimate {
+                *share
+            } else {
+                share * options.tags_share
+            });
+            let row = weight[(at + i) * dimension..][..dimension]
+                .iter()
+                .chain([&bias[at + i]]);
             rows.push(row.map(|&x| factor * f64::from(x)).collect());
         }
     }
@@ -262,7 +351,11 @@ fn fold(mut rows: Vec<Vec<f64>>, dimension: usize) -> (Vec<f32>, Vec<f32>) {
     if rows.len() > dimension {
         // Householder's triangularisation: rotations of the rows change no product.
         for column in 0..width {
-            let length = rows[column..].iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt();
+            let length = rows[column..]
+                .iter()
+                .map(|row| row[column] * row[column])
+                .sum::<f64>()
+                .sqrt();
             if length == 0.0 {
                 continue;
             }
@@ -271,7 +364,11 @@ fn fold(mut rows: Vec<Vec<f64>>, dimension: usize) -> (Vec<f32>, Vec<f32>) {
             mirror[0] += length.copysign(pivot);
             let square: f64 = mirror.iter().map(|x| x * x).sum();
             for other in column..width {
-                let along: f64 = rows[column..].iter().zip(&mirror).map(|(row, m)| row[other] * m).sum();
+                let along: f64 = rows[column..]
+                    .iter()
+                    .zip(&mirror)
+                    .map(|(row, m)| row[other] * m)
+                    .sum();
                 for (row, m) in rows[column..].iter_mut().zip(&mirror) {
                     row[other] -= 2.0 * along / square * m;
                 }
@@ -303,7 +400,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn write_json(path: &Path, manifest: &ModelManifest) -> Result<(), TrainError> {
-    let json = serde_json::to_string_pretty(manifest).map_err(|e| TrainError::checkpoint(path, e))? + "\n";
+    let json =
+        serde_json::to_string_pretty(manifest).map_err(|e| TrainError::checkpoint(path, e))? + "\n";
     atomic_file::write(path, json).map_err(TrainError::io(path))
 }
 
@@ -316,31 +414,48 @@ mod tests {
     fn folded_rows_keep_distances() {
         let mut random = Random::stream(3, 3);
         let (dimension, count) = (12, 31);
-        let rows: Vec<Vec<f64>> =
-            (0..count).map(|_| (0..=dimension).map(|_| random.normal()).collect()).collect();
-        let points: Vec<Vec<f64>> =
-            (0..5).map(|_| (0..dimension).map(|_| random.normal()).collect()).collect();
+        let rows: Vec<Vec<f64>> = (0..count)
+            .map(|_| (0..=dimension).map(|_| random.normal()).collect())
+            .collect();
+        let points: Vec<Vec<f64>> = (0..5)
+            .map(|_| (0..dimension).map(|_| random.normal()).collect())
+            .collect();
         let at = |row: &[f64], x: &[f64]| -> f64 {
-            row[..dimension].iter().zip(x).map(|(a, b)| a * b).sum::<f64>() + row[dimension]
+            row[..dimension]
+                .iter()
+                .zip(x)
+                .map(|(a, b)| a * b)
+                .sum::<f64>()
+                + row[dimension]
         };
         let (matrix, offsets) = fold(rows.clone(), dimension);
         let folded: Vec<Vec<f64>> = (0..dimension)
             .map(|i| {
-                let row = matrix[i * dimension..][..dimension].iter().chain([&offsets[i]]);
+                let row = matrix[i * dimension..][..dimension]
+                    .iter()
+                    .chain([&offsets[i]]);
                 row.map(|&x| f64::from(x)).collect()
             })
             .collect();
         let distance = |rows: &[Vec<f64>], a: &[f64], b: &[f64]| -> f64 {
-            rows.iter().map(|row| (at(row, a) - at(row, b)).powi(2)).sum::<f64>().sqrt()
+            rows.iter()
+                .map(|row| (at(row, a) - at(row, b)).powi(2))
+                .sum::<f64>()
+                .sqrt()
         };
         for pair in points.windows(2) {
-            let (before, after) =
-                (distance(&rows, &pair[0], &pair[1]), distance(&folded, &pair[0], &pair[1]));
+            let (before, after) = (
+                distance(&rows, &pair[0], &pair[1]),
+                distance(&folded, &pair[0], &pair[1]),
+            );
             assert!((before / after - 1.0).abs() < 1e-5, "{before}, {after}");
         }
         // Few rows stay as they are.
         let (matrix, offsets) = fold(rows[..3].to_vec(), dimension);
-        assert_eq!(matrix[dimension..dimension + 2], [rows[1][0] as f32, rows[1][1] as f32]);
+        assert_eq!(
+            matrix[dimension..dimension + 2],
+            [rows[1][0] as f32, rows[1][1] as f32]
+        );
         assert_eq!(offsets[2..4], [rows[2][dimension] as f32, 0.0]);
     }
 }

@@ -19,17 +19,29 @@ impl TeacherHead {
     pub fn seeded(inputs: usize, outputs: usize, seed: u64) -> Self {
         let mut random = Random::stream(seed, 0x4ead);
         let scale = 0.1 / (inputs as f64).sqrt();
-        let mut parameters: Vec<f32> =
-            (0..outputs * inputs).map(|_| (scale * random.normal()) as f32).collect();
+        let mut parameters: Vec<f32> = (0..outputs * inputs)
+            .map(|_| (scale * random.normal()) as f32)
+            .collect();
         parameters.resize(outputs * (inputs + 1), 0.0);
-        Self { inputs, outputs, parameters }
+        Self {
+            inputs,
+            outputs,
+            parameters,
+        }
     }
 
     /// What gives back what it is given.
     pub fn identity(inputs: usize) -> Self {
         let mut parameters = vec![0.0; inputs * (inputs + 1)];
-        parameters[..inputs * inputs].iter_mut().step_by(inputs + 1).for_each(|x| *x = 1.0);
-        Self { inputs, outputs: inputs, parameters }
+        parameters[..inputs * inputs]
+            .iter_mut()
+            .step_by(inputs + 1)
+            .for_each(|x| *x = 1.0);
+        Self {
+            inputs,
+            outputs: inputs,
+            parameters,
+        }
     }
 
     /// Predictions, `[n][outputs]`, for embeddings `[n][inputs]`.
@@ -47,8 +59,17 @@ impl TeacherHead {
     ///
     /// # Panics
     /// If lengths do not fit.
-    pub fn backward(&self, embeddings: &[f32], d_predictions: &[f32], gradients: &mut [f32]) -> Vec<f32> {
-        assert_eq!(gradients.len(), self.parameters.len(), "one gradient per parameter");
+    pub fn backward(
+        &self,
+        embeddings: &[f32],
+        d_predictions: &[f32],
+        gradients: &mut [f32],
+    ) -> Vec<f32> {
+        assert_eq!(
+            gradients.len(),
+            self.parameters.len(),
+            "one gradient per parameter"
+        );
         gradients.fill(0.0);
         let (d_weight, d_bias) = gradients.split_at_mut(self.outputs * self.inputs);
         let weight = &self.parameters[..self.outputs * self.inputs];
@@ -58,10 +79,14 @@ impl TeacherHead {
             .zip(d_embeddings.chunks_exact_mut(self.inputs))
             .zip(d_predictions.chunks_exact(self.outputs));
         for ((embedding, d_embedding), d) in windows {
-            let rows = weight.chunks_exact(self.inputs).zip(d_weight.chunks_exact_mut(self.inputs));
+            let rows = weight
+                .chunks_exact(self.inputs)
+                .zip(d_weight.chunks_exact_mut(self.inputs));
             for (((row, d_row), d_bias), &d) in rows.zip(&mut *d_bias).zip(d) {
                 *d_bias += d;
-                for (((w, dw), de), e) in row.iter().zip(d_row).zip(&mut *d_embedding).zip(embedding) {
+                for (((w, dw), de), e) in
+                    row.iter().zip(d_row).zip(&mut *d_embedding).zip(embedding)
+                {
                     *dw += d * e;
                     *de += d * w;
                 }
@@ -89,12 +114,18 @@ mod tests {
         for i in 0..head.parameters.len() {
             let mut other = head.clone();
             other.parameters[i] += 1.0;
-            assert!((value(&other, &embeddings) - base - gradients[i]).abs() < 1e-4, "parameter {i}");
+            assert!(
+                (value(&other, &embeddings) - base - gradients[i]).abs() < 1e-4,
+                "parameter {i}"
+            );
         }
         for i in 0..embeddings.len() {
             let mut other = embeddings.clone();
             other[i] += 1.0;
-            assert!((value(&head, &other) - base - d_embeddings[i]).abs() < 1e-4, "embedding {i}");
+            assert!(
+                (value(&head, &other) - base - d_embeddings[i]).abs() < 1e-4,
+                "embedding {i}"
+            );
         }
     }
 }

@@ -62,7 +62,10 @@ impl Layout {
     pub(super) fn kinds(&self) -> Vec<OutputKind> {
         let mut kinds = Vec::with_capacity(self.outputs());
         for teacher in &self.teachers {
-            kinds.extend(std::iter::repeat_n(OutputKind::Penultimate, teacher.penultimate));
+            kinds.extend(std::iter::repeat_n(
+                OutputKind::Penultimate,
+                teacher.penultimate,
+            ));
             kinds.extend(std::iter::repeat_n(OutputKind::Tag, teacher.tags));
         }
         kinds.extend(std::iter::repeat_n(OutputKind::Style, self.styles));

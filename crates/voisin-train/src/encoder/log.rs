@@ -29,9 +29,21 @@ pub(super) fn loss(folder: &Path, run: &Run, rate: f64, means: [f32; 7]) -> Resu
 
 /// Adds a line to the validation file.
 pub(super) fn validation(folder: &Path, run: &Run, v: &Validation) -> Result<(), TrainError> {
-    let shares = [v.r2_penultimate, v.r2_tags, v.correlation, v.track_correlation, v.neighbours, v.styles];
+    let shares = [
+        v.r2_penultimate,
+        v.r2_tags,
+        v.correlation,
+        v.track_correlation,
+        v.neighbours,
+        v.styles,
+    ];
     let shares: String = shares.iter().map(|share| format!(",{share:.5}")).collect();
-    append(folder, VALIDATION, run, &format!("{},{}{shares}", v.windows, v.tracks))
+    append(
+        folder,
+        VALIDATION,
+        run,
+        &format!("{},{}{shares}", v.windows, v.tracks),
+    )
 }
 
 /// Begins the files, or drops the rows that came after the checkpoint. Columns that an older version did not write
@@ -48,7 +60,10 @@ pub(super) fn keep_rows(folder: &Path, step: u64) -> Result<(), TrainError> {
         for line in old.lines().skip(1) {
             let at: Option<u64> = line.split(',').next().and_then(|field| field.parse().ok());
             if at.is_some_and(|at| at <= step) {
-                let missing = header.split(',').count().saturating_sub(line.split(',').count());
+                let missing = header
+                    .split(',')
+                    .count()
+                    .saturating_sub(line.split(',').count());
                 text += &format!("{line}{}\n", ",0".repeat(missing));
             }
         }
@@ -61,7 +76,9 @@ pub(super) fn keep_rows(folder: &Path, step: u64) -> Result<(), TrainError> {
 pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
     check_folder(folder, &[], false).map_err(|error| TrainError::Options(error.to_string()))?;
     let is_ours = |name: &std::ffi::OsStr| {
-        let known = [LOSS, VALIDATION].into_iter().find(|[known, _]| name == *known);
+        let known = [LOSS, VALIDATION]
+            .into_iter()
+            .find(|[known, _]| name == *known);
         let begins = |[name, header]: [&str; 2]| {
             // An older version wrote fewer columns.
             let first = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
@@ -82,6 +99,15 @@ pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
 
 fn append(folder: &Path, [name, _]: [&str; 2], run: &Run, rest: &str) -> Result<(), TrainError> {
     let path = folder.join(name);
-    let mut file = OpenOptions::new().append(true).create(true).open(&path).map_err(TrainError::io(&path))?;
-    writeln!(file, "{},{},{:.1},{rest}", run.step, run.windows, run.seconds).map_err(TrainError::io(&path))
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&path)
+        .map_err(TrainError::io(&path))?;
+    writeln!(
+        file,
+        "{},{},{:.1},{rest}",
+        run.step, run.windows, run.seconds
+    )
+    .map_err(TrainError::io(&path))
 }

@@ -63,8 +63,24 @@ pub struct LossParts {
 impl LossParts {
     /// Every part, in the order of the fields.
     pub(super) fn values(&self) -> [f32; 7] {
-        let Self { total, penultimate_mse, penultimate_cosine, tags_mse, tags_bce, contrast, style } = *self;
-        [total, penultimate_mse, penultimate_cosine, tags_mse, tags_bce, contrast, style]
+        let Self {
+            total,
+            penultimate_mse,
+            penultimate_cosine,
+            tags_mse,
+            tags_bce,
+            contrast,
+            style,
+        } = *self;
+        [
+            total,
+            penultimate_mse,
+            penultimate_cosine,
+            tags_mse,
+            tags_bce,
+            contrast,
+            style,
+        ]
     }
 }
 
@@ -93,7 +109,11 @@ pub(super) fn evaluate(
     predictions: &[f32],
     gradient: &mut [f32],
 ) -> LossParts {
-    let (n, outputs, width) = (batch.tracks.len(), batch.layout.outputs(), batch.layout.targets());
+    let (n, outputs, width) = (
+        batch.tracks.len(),
+        batch.layout.outputs(),
+        batch.layout.targets(),
+    );
     debug_assert!(predictions.len() == n * outputs && gradient.len() == n * outputs);
     gradient.fill(0.0);
     let mut sums = [0.0f64; 6];
@@ -107,14 +127,22 @@ pub(super) fn evaluate(
             let end = at + teacher.outputs();
             let (p_pen, p_tags) = predictions[i * outputs..][at..end].split_at(teacher.penultimate);
             let (t_pen, t_tags) = batch.targets[i * width..][at..end].split_at(teacher.penultimate);
-            let (d_pen, d_tags) = gradient[i * outputs..][at..end].split_at_mut(teacher.penultimate);
+            let (d_pen, d_tags) =
+                gradient[i * outputs..][at..end].split_at_mut(teacher.penultimate);
             let tags = at + teacher.penultimate..end;
             let (scale, shift) = (&batch.scale[tags.clone()], &batch.shift[tags]);
             let parts = [
                 squares(p_pen, t_pen, d_pen, weights.penultimate_mse * each),
                 cosine(p_pen, t_pen, d_pen, weights.penultimate_cosine * each),
                 squares(p_tags, t_tags, d_tags, weights.tags_mse * each),
-                entropy(p_tags, t_tags, scale, shift, d_tags, weights.tags_bce * each),
+                entropy(
+                    p_tags,
+                    t_tags,
+                    scale,
+                    shift,
+                    d_tags,
+                    weights.tags_bce * each,
+                ),
             ];
             for (sum, part) in sums.iter_mut().zip(parts) {
                 *sum += part * f64::from(each);
@@ -175,7 +203,10 @@ fn entropy(p: &[f32], t: &[f32], scale: &[f32], shift: &[f32], d: &mut [f32], we
     let n = p.len() as f32;
     let mut sum = 0.0;
     for i in 0..p.len() {
-        let (x, label) = (p[i] * scale[i] + shift[i], sigmoid(t[i] * scale[i] + shift[i]));
+        let (x, label) = (
+            p[i] * scale[i] + shift[i],
+            sigmoid(t[i] * scale[i] + shift[i]),
+        );
         // −y ln σ(x) − (1 − y) ln(1 − σ(x)), without overflow.
         sum += f64::from(x.max(0.0) - x * label + (-x.abs()).exp().ln_1p());
         d[i] += weight * (sigmoid(x) - label) * scale[i] / n;
@@ -202,7 +233,11 @@ fn style(weight: f32, batch: &Batch<'_>, predictions: &[f32], gradient: &mut [f3
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let total: f32 = logits.iter().map(|x| (x - most).exp()).sum();
         sum += f64::from(most + total.ln() - logits[label]);
-        for (j, (d, x)) in gradient[i * outputs + at..(i + 1) * outputs].iter_mut().zip(logits).enumerate() {
+        for (j, (d, x)) in gradient[i * outputs + at..(i + 1) * outputs]
+            .iter_mut()
+            .zip(logits)
+            .enumerate()
+        {
             *d += each * ((x - most).exp() / total - f32::from(u8::from(j == label)));
         }
     }
@@ -220,13 +255,22 @@ fn contrast(
 ) -> f64 {
     let tracks = batch.tracks;
     let n = tracks.len();
-    let width = batch.layout.teachers.first().map_or(0, |teacher| teacher.penultimate);
+    let width = batch
+        .layout
+        .teachers
+        .first()
+        .map_or(0, |teacher| teacher.penultimate);
     let row = |i: usize| &predictions[i * outputs..i * outputs + width];
-    let norms: Vec<f32> = (0..n).map(|i| dot(row(i), row(i)).max(1e-12).sqrt()).collect();
-    let unit: Vec<Vec<f32>> = (0..n).map(|i| row(i).iter().map(|x| x / norms[i]).collect()).collect();
+    let norms: Vec<f32> = (0..n)
+        .map(|i| dot(row(i), row(i)).max(1e-12).sqrt())
+        .collect();
+    let unit: Vec<Vec<f32>> = (0..n)
+        .map(|i| row(i).iter().map(|x| x / norms[i]).collect())
+        .collect();
     let inverse = 1.0 / weights.temperature.max(1e-3);
-    let positives: Vec<usize> =
-        (0..n).map(|i| (0..n).filter(|&j| j != i && tracks[j] == tracks[i]).count()).collect();
+    let positives: Vec<usize> = (0..n)
+        .map(|i| (0..n).filter(|&j| j != i && tracks[j] == tracks[i]).count())
+        .collect();
     let anchors = positives.iter().filter(|&&count| count > 0).count();
     if anchors == 0 {
         return 0.0;
@@ -237,7 +281,10 @@ fn contrast(
     for i in (0..n).filter(|&i| positives[i] > 0) {
         let logits: Vec<f32> = (0..n).map(|j| dot(&unit[i], &unit[j]) * inverse).collect();
         let others = (0..n).filter(|&j| j != i);
-        let most = others.clone().map(|j| logits[j]).fold(f32::NEG_INFINITY, f32::max);
+        let most = others
+            .clone()
+            .map(|j| logits[j])
+            .fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = others.clone().map(|j| (logits[j] - most).exp()).sum();
         let log_sum = most + sum.ln();
         for j in others {
@@ -274,8 +321,15 @@ mod tests {
 
     fn layout(teachers: usize, styles: usize) -> Layout {
         // As MusiCNN, then as VGG.
-        let teacher = |i: usize| Teacher { name: i.to_string(), penultimate: 200 + 56 * i, tags: 50 };
-        Layout { teachers: (0..teachers).map(teacher).collect(), styles }
+        let teacher = |i: usize| Teacher {
+            name: i.to_string(),
+            penultimate: 200 + 56 * i,
+            tags: 50,
+        };
+        Layout {
+            teachers: (0..teachers).map(teacher).collect(),
+            styles,
+        }
     }
 
     fn check(weights: LossWeights, teachers: usize) {
@@ -312,7 +366,10 @@ mod tests {
         let up = at(1.0);
         let down = at(-2.0);
         let slope = (up - down) / (2.0 * f64::from(step));
-        assert!((slope / square - 1.0).abs() < 0.02, "{weights:?}: slope {slope}, gradient {square}");
+        assert!(
+            (slope / square - 1.0).abs() < 0.02,
+            "{weights:?}: slope {slope}, gradient {square}"
+        );
     }
 
     const OFF: LossWeights = LossWeights {
@@ -327,11 +384,41 @@ mod tests {
 
     #[test]
     fn every_gradient_is_its_losss() {
-        check(LossWeights { penultimate_mse: 0.7, ..OFF }, 1);
-        check(LossWeights { penultimate_cosine: 1.0, ..OFF }, 2);
-        check(LossWeights { tags_mse: 2.0, ..OFF }, 2);
-        check(LossWeights { tags_bce: 1.0, ..OFF }, 2);
-        check(LossWeights { contrast: 0.5, ..OFF }, 1);
+        check(
+            LossWeights {
+                penultimate_mse: 0.7,
+                ..OFF
+            },
+            1,
+        );
+        check(
+            LossWeights {
+                penultimate_cosine: 1.0,
+                ..OFF
+            },
+            2,
+        );
+        check(
+            LossWeights {
+                tags_mse: 2.0,
+                ..OFF
+            },
+            2,
+        );
+        check(
+            LossWeights {
+                tags_bce: 1.0,
+                ..OFF
+            },
+            2,
+        );
+        check(
+            LossWeights {
+                contrast: 0.5,
+                ..OFF
+            },
+            1,
+        );
         check(LossWeights { style: 2.0, ..OFF }, 1);
         check(
             LossWeights {
@@ -363,7 +450,10 @@ mod tests {
             styles: &[None, None],
         };
         let mut gradient = vec![1.0; 2 * width];
-        let weights = LossWeights { penultimate_cosine: 1.0, ..LossWeights::default() };
+        let weights = LossWeights {
+            penultimate_cosine: 1.0,
+            ..LossWeights::default()
+        };
         let parts = evaluate(&weights, batch, &targets, &mut gradient);
         assert!(parts.total.abs() < 1e-5, "{parts:?}");
         assert!(gradient.iter().all(|g| g.abs() < 1e-6));
@@ -392,8 +482,14 @@ mod tests {
         };
         // Two means of squares, each with a gradient of 2 in all; a teacher's share of the weights scales it.
         let (first, second) = parts(&[1.0, 0.0]);
-        assert!((first - 4.0).abs() < 1e-4 && second == 0.0, "{first}, {second}");
+        assert!(
+            (first - 4.0).abs() < 1e-4 && second == 0.0,
+            "{first}, {second}"
+        );
         let (first, second) = parts(&[1.0, 3.0]);
-        assert!((first - 1.0).abs() < 1e-4 && (second - 3.0).abs() < 1e-4, "{first}, {second}");
+        assert!(
+            (first - 1.0).abs() < 1e-4 && (second - 3.0).abs() < 1e-4,
+            "{first}, {second}"
+        );
     }
 }

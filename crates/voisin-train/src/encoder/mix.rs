@@ -35,7 +35,13 @@ pub(super) fn invent(
     }
     for _ in 0..random.below(4) {
         let frequency = 60.0 * 150f64.powf(random.f64());
-        peak(out, rate, frequency, random.range(0.4, 2.0), random.range(-10.0, 10.0));
+        peak(
+            out,
+            rate,
+            frequency,
+            random.range(0.4, 2.0),
+            random.range(-10.0, 10.0),
+        );
     }
     if let Some(overlay) = overlay.filter(|_| random.f64() < 0.5) {
         at_speed(overlay, random.range(0.85, 1.2), random, &mut other);
@@ -61,7 +67,12 @@ fn at_speed(source: &[f32], speed: f64, random: &mut Random, out: &mut [f32]) {
 }
 
 fn rms(samples: &[f32]) -> f64 {
-    (samples.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / samples.len().max(1) as f64).sqrt()
+    (samples
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        / samples.len().max(1) as f64)
+        .sqrt()
 }
 
 /// Adds `other` at a level in dB relative to what is there; silence on either side stays as it is.
@@ -81,7 +92,11 @@ fn peak(samples: &mut [f32], rate: u32, frequency: f64, q: f64, gain: f64) {
     let omega = TAU * frequency / f64::from(rate);
     let (alpha, a) = (omega.sin() / (2.0 * q), 10f64.powf(gain / 40.0));
     let scale = 1.0 / (1.0 + alpha / a);
-    let (b0, b1, b2) = ((1.0 + alpha * a) * scale, -2.0 * omega.cos() * scale, (1.0 - alpha * a) * scale);
+    let (b0, b1, b2) = (
+        (1.0 + alpha * a) * scale,
+        -2.0 * omega.cos() * scale,
+        (1.0 - alpha * a) * scale,
+    );
     let (a1, a2) = (b1, (1.0 - alpha / a) * scale);
     // Transposed direct form II.
     let (mut s1, mut s2) = (0.0, 0.0);
@@ -107,7 +122,9 @@ mod tests {
     use super::*;
 
     fn tone(hz: f64, length: usize) -> Vec<f32> {
-        (0..length).map(|i| (TAU * hz * i as f64 / 48_000.0).sin() as f32).collect()
+        (0..length)
+            .map(|i| (TAU * hz * i as f64 / 48_000.0).sin() as f32)
+            .collect()
     }
 
     #[test]
@@ -118,15 +135,31 @@ mod tests {
             20.0 * (rms(&samples[4800..]) * 2f64.sqrt()).log10()
         };
         assert!((gain(1000.0) - 8.0).abs() < 0.1, "{}", gain(1000.0));
-        assert!(gain(30.0).abs() < 0.1 && gain(20_000.0).abs() < 0.1, "{} {}", gain(30.0), gain(20_000.0));
+        assert!(
+            gain(30.0).abs() < 0.1 && gain(20_000.0).abs() < 0.1,
+            "{} {}",
+            gain(30.0),
+            gain(20_000.0)
+        );
     }
 
     #[test]
     fn levels_are_relative() {
         let mut out = tone(100.0, 48_000);
-        add(&tone(1000.0, 48_000).iter().map(|x| x * 7.0).collect::<Vec<_>>(), -6.0206, &mut out);
+        add(
+            &tone(1000.0, 48_000)
+                .iter()
+                .map(|x| x * 7.0)
+                .collect::<Vec<_>>(),
+            -6.0206,
+            &mut out,
+        );
         // Powers 1/2 and 1/8.
-        assert!((rms(&out).powi(2) - 0.625).abs() < 0.01, "{}", rms(&out).powi(2));
+        assert!(
+            (rms(&out).powi(2) - 0.625).abs() < 0.01,
+            "{}",
+            rms(&out).powi(2)
+        );
         let before = out.clone();
         add(&vec![0.0; 48_000], 0.0, &mut out);
         assert_eq!(before, out);
@@ -135,8 +168,16 @@ mod tests {
     #[test]
     fn speed_moves_the_pitch() {
         let mut out = vec![0.0; 48_000];
-        at_speed(&tone(440.0, reach(48_000)), 1.25, &mut Random::stream(1, 1), &mut out);
-        let crossings = out.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+        at_speed(
+            &tone(440.0, reach(48_000)),
+            1.25,
+            &mut Random::stream(1, 1),
+            &mut out,
+        );
+        let crossings = out
+            .windows(2)
+            .filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0)
+            .count();
         assert!((549..=551).contains(&crossings), "{crossings}");
     }
 
@@ -146,7 +187,14 @@ mod tests {
         let (own, other) = (tone(220.0, reach(length)), tone(3000.0, reach(length)));
         let make = |seed, partner, overlay| {
             let mut out = vec![0.0; length];
-            invent(&own, partner, overlay, &mut Random::stream(seed, 0), 48_000, &mut out);
+            invent(
+                &own,
+                partner,
+                overlay,
+                &mut Random::stream(seed, 0),
+                48_000,
+                &mut out,
+            );
             out
         };
         let mut different = 0;

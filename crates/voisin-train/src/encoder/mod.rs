@@ -62,7 +62,9 @@ pub use widen::widen;
 /// `divisor` is not 1, 2 or 4 (the kernels want multiples of 16 channels).
 pub fn widths(divisor: usize) -> Result<[usize; 8], TrainError> {
     if ![1, 2, 4].contains(&divisor) {
-        return Err(TrainError::Options(format!("width 1/{divisor}: expected 1, 2 or 4")));
+        return Err(TrainError::Options(format!(
+            "width 1/{divisor}: expected 1, 2 or 4"
+        )));
     }
     let mut widths = voisin_kernels::conv::OPENL3_WIDTHS.map(|width| width / divisor);
     widths[7] = voisin_kernels::conv::OPENL3_WIDTHS[7];

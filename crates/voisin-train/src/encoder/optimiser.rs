@@ -15,7 +15,11 @@ pub struct AdamWOptions {
 
 impl Default for AdamWOptions {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }
     }
 }
 
@@ -31,7 +35,12 @@ pub struct AdamW {
 impl AdamW {
     /// For `n` parameters.
     pub fn new(n: usize, options: AdamWOptions) -> Self {
-        Self { options, mean: vec![0.0; n], square: vec![0.0; n], steps: 0 }
+        Self {
+            options,
+            mean: vec![0.0; n],
+            square: vec![0.0; n],
+            steps: 0,
+        }
     }
 
     /// One step.
@@ -41,11 +50,25 @@ impl AdamW {
     ///
     /// # Panics
     /// If a slice has another length than the optimiser.
-    pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f32, scale: f32, decay: &[f32]) {
+    pub fn step(
+        &mut self,
+        parameters: &mut [f32],
+        gradients: &[f32],
+        rate: f32,
+        scale: f32,
+        decay: &[f32],
+    ) {
         let n = self.mean.len();
-        assert!(parameters.len() == n && gradients.len() == n && decay.len() == n, "one value per parameter");
+        assert!(
+            parameters.len() == n && gradients.len() == n && decay.len() == n,
+            "one value per parameter"
+        );
         self.steps += 1;
-        let AdamWOptions { beta1, beta2, epsilon } = self.options;
+        let AdamWOptions {
+            beta1,
+            beta2,
+            epsilon,
+        } = self.options;
         let power = self.steps.min(1 << 24) as i32;
         let (bias1, bias2) = (1.0 - beta1.powi(power), (1.0 - beta2.powi(power)).sqrt());
         let (rate1, eps) = (rate * bias2 / bias1, epsilon * bias2);
@@ -53,7 +76,11 @@ impl AdamW {
         parameters
             .par_chunks_mut(chunk)
             .zip(gradients.par_chunks(chunk))
-            .zip(self.mean.par_chunks_mut(chunk).zip(self.square.par_chunks_mut(chunk)))
+            .zip(
+                self.mean
+                    .par_chunks_mut(chunk)
+                    .zip(self.square.par_chunks_mut(chunk)),
+            )
             .zip(decay.par_chunks(chunk))
             .for_each(|(((p, g), (m, v)), d)| {
                 for ((((p, g), m), v), d) in p.iter_mut().zip(g).zip(m).zip(v).zip(d) {
@@ -79,11 +106,14 @@ pub(crate) fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
 /// Moves `average` towards `values` by `1 - keep`.
 pub(super) fn average(average: &mut [f32], values: &[f32], keep: f32) {
     let chunk = 1 << 14;
-    average.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).for_each(|(average, values)| {
-        for (a, v) in average.iter_mut().zip(values) {
-            *a += (1.0 - keep) * (v - *a);
-        }
-    });
+    average
+        .par_chunks_mut(chunk)
+        .zip(values.par_chunks(chunk))
+        .for_each(|(average, values)| {
+            for (a, v) in average.iter_mut().zip(values) {
+                *a += (1.0 - keep) * (v - *a);
+            }
+        });
 }
 
 /// How much of the average is kept at a step: less in the beginning, when the weights are still random.
@@ -101,7 +131,10 @@ mod tests {
         let mut adam = AdamW::new(3, AdamWOptions::default());
         let mut p = vec![1.0, 1.0, 1.0];
         adam.step(&mut p, &[0.5, -2e-3, 0.0], 0.1, 1.0, &[0.0, 0.0, 1.0]);
-        assert!((p[0] - 0.9).abs() < 1e-5 && (p[1] - 1.1).abs() < 1e-4, "{p:?}");
+        assert!(
+            (p[0] - 0.9).abs() < 1e-5 && (p[1] - 1.1).abs() < 1e-4,
+            "{p:?}"
+        );
         assert!((p[2] - 0.9).abs() < 1e-6, "decay alone: {p:?}");
     }
 
@@ -110,9 +143,18 @@ mod tests {
         let (mut adam, mut p) = (AdamW::new(2, AdamWOptions::default()), vec![5.0, -3.0]);
         for step in 0..2000 {
             let g = [2.0 * (p[0] - 1.0), 200.0 * (p[1] - 2.0)];
-            adam.step(&mut p, &g, cosine(0.1, f64::from(step) / 2000.0, 0.05) as f32, 1.0, &[0.0; 2]);
+            adam.step(
+                &mut p,
+                &g,
+                cosine(0.1, f64::from(step) / 2000.0, 0.05) as f32,
+                1.0,
+                &[0.0; 2],
+            );
         }
-        assert!((p[0] - 1.0).abs() < 1e-3 && (p[1] - 2.0).abs() < 1e-3, "{p:?}");
+        assert!(
+            (p[0] - 1.0).abs() < 1e-3 && (p[1] - 2.0).abs() < 1e-3,
+            "{p:?}"
+        );
     }
 
     #[test]
@@ -120,6 +162,9 @@ mod tests {
         assert_eq!(cosine(1.0, 0.05, 0.1), 0.5);
         assert_eq!(cosine(1.0, 0.1, 0.1), 1.0);
         assert!((cosine(1.0, 0.55, 0.1) - 0.505).abs() < 1e-9);
-        assert!((cosine(1.0, 1.0, 0.1) - 0.01).abs() < 1e-9 && (cosine(1.0, 2.0, 0.1) - 0.01).abs() < 1e-9);
+        assert!(
+            (cosine(1.0, 1.0, 0.1) - 0.01).abs() < 1e-9
+                && (cosine(1.0, 2.0, 0.1) - 0.01).abs() < 1e-9
+        );
     }
 }

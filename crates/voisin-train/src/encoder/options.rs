@@ -123,15 +123,24 @@ impl TrainOptions {
             return wrong("the batch must be 2 or more, and even with a contrastive loss");
         }
         if !(self.learning_rate > 0.0 && self.clip > 0.0 && (0.0..1.0).contains(&self.average)) {
-            return wrong("learning rate and clip must be above 0, and the average's share in 0..1");
+            return wrong(
+                "learning rate and clip must be above 0, and the average's share in 0..1",
+            );
         }
         if !(0.0..0.9).contains(&self.holdout) || !(0.0..1.0).contains(&self.warm_up) {
             return wrong("the held-out share must be in 0..0.9, and the warm-up in 0..1");
         }
-        if self.widths.iter().any(|width| !width.is_multiple_of(16) || !(16..=4096).contains(width)) {
+        if self
+            .widths
+            .iter()
+            .any(|width| !width.is_multiple_of(16) || !(16..=4096).contains(width))
+        {
             return wrong("widths must be multiples of 16 from 16 to 4096");
         }
-        if self.teachers.iter().any(|(_, weight)| !(*weight >= 0.0 && weight.is_finite()))
+        if self
+            .teachers
+            .iter()
+            .any(|(_, weight)| !(*weight >= 0.0 && weight.is_finite()))
             || (!self.teachers.is_empty() && self.teachers.iter().all(|(_, weight)| *weight == 0.0))
         {
             return wrong("a teacher's weight must be 0 or more, and one of them above 0");
@@ -145,10 +154,14 @@ impl TrainOptions {
             losses.contrast,
             losses.style,
         ];
-        if weights.iter().any(|weight| !(*weight >= 0.0 && weight.is_finite()))
+        if weights
+            .iter()
+            .any(|weight| !(*weight >= 0.0 && weight.is_finite()))
             || weights.iter().sum::<f32>() <= 0.0
         {
-            return wrong("the weights of the objectives must be 0 or more, and one of them above 0");
+            return wrong(
+                "the weights of the objectives must be 0 or more, and one of them above 0",
+            );
         }
         Ok(())
     }

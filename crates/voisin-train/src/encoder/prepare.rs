@@ -112,7 +112,10 @@ pub fn prepare(
     options: &PrepareOptions,
     progress: &(dyn Fn(PrepareProgress) -> bool + Sync),
 ) -> Result<Prepared, TrainError> {
-    if options.crops == 0 || options.mixtures == 0 || options.teachers.is_empty() || options.passes.is_empty()
+    if options.crops == 0
+        || options.mixtures == 0
+        || options.teachers.is_empty()
+        || options.passes.is_empty()
     {
         return Err(TrainError::Options(
             "expected at least one crop, one mixture, one pass and one teacher".to_owned(),
@@ -125,7 +128,9 @@ pub fn prepare(
     for (source, grooves) in sources.chain(options.grooves.iter().map(|source| (source, true))) {
         let found = list(source, grooves)?;
         if found.is_empty() {
-            return Err(TrainError::NoMusic { path: source.clone() });
+            return Err(TrainError::NoMusic {
+                path: source.clone(),
+            });
         }
         tracks.extend(found);
     }
@@ -135,21 +140,28 @@ pub fn prepare(
     for folder in &options.overlays {
         let found = list(folder, false)?;
         if found.is_empty() {
-            return Err(TrainError::NoMusic { path: folder.clone() });
+            return Err(TrainError::NoMusic {
+                path: folder.clone(),
+            });
         }
         overlays.extend(found);
     }
     let worker = Preparer::new(options, &tracks, overlays)?;
     let state = Mutex::new((Prepared::default(), 0usize, true));
-    let jobs: Vec<(u32, &MusicFile)> =
-        options.passes.clone().flat_map(|pass| tracks.iter().map(move |track| (pass, track))).collect();
+    let jobs: Vec<(u32, &MusicFile)> = options
+        .passes
+        .clone()
+        .flat_map(|pass| tracks.iter().map(move |track| (pass, track)))
+        .collect();
     let total = jobs.len();
     // One job after the other, so that earlier passes are whole before later ones begin.
     let next = std::sync::atomic::AtomicUsize::new(0);
     rayon::broadcast(|_| {
         loop {
             let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some(&(pass, track)) = jobs.get(i) else { return Ok(()) };
+            let Some(&(pass, track)) = jobs.get(i) else {
+                return Ok(());
+            };
             if !state.lock().is_ok_and(|state| state.2) {
                 return Ok(());
             }
@@ -159,27 +171,41 @@ pub fn prepare(
             if let Err(error @ (TrainError::Io { .. } | TrainError::Cache { .. })) = done {
                 return Err(error);
             }
-            let Ok(mut state) = state.lock() else { return Ok(()) };
+            let Ok(mut state) = state.lock() else {
+                return Ok(());
+            };
             state.1 += 1;
             match done {
                 Ok(TrackOutcome::Present) => state.0.present += 1,
                 Ok(TrackOutcome::Added) => state.0.added += 1,
                 Ok(TrackOutcome::Written(0)) => {
-                    state.0.skipped.push((track.path.clone(), "nothing but silence".to_owned()));
+                    state
+                        .0
+                        .skipped
+                        .push((track.path.clone(), "nothing but silence".to_owned()));
                 }
                 Ok(TrackOutcome::Written(crops)) => {
                     state.0.tracks += 1;
                     state.0.crops += crops;
                 }
-                Err(error) => state.0.skipped.push((track.path.clone(), with_causes(&error))),
+                Err(error) => state
+                    .0
+                    .skipped
+                    .push((track.path.clone(), with_causes(&error))),
             }
-            let now = PrepareProgress { done: state.1, total, crops: state.0.crops };
+            let now = PrepareProgress {
+                done: state.1,
+                total,
+                crops: state.0.crops,
+            };
             state.2 &= progress(now);
         }
     })
     .into_iter()
     .collect::<Result<(), TrainError>>()?;
-    let (mut prepared, ..) = state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (mut prepared, ..) = state
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     prepared.skipped.sort();
     Ok(prepared)
 }
@@ -213,17 +239,29 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
             continue;
         }
         let below = entry.path().strip_prefix(source).unwrap_or(entry.path());
-        let parts: Vec<String> =
-            below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        let parts: Vec<String> = below
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
         let first = (parts.len() > 1).then(|| parts[0].clone());
         let name = parts.join("/");
         if grooves {
             let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
             let (group, name) = (format!("grooves {part}"), format!("grooves/{name}"));
-            tracks.push(MusicFile { path: entry.path().to_owned(), group, name, style: first });
+            tracks.push(MusicFile {
+                path: entry.path().to_owned(),
+                group,
+                name,
+                style: first,
+            });
         } else {
             let group = first.unwrap_or_default();
-            tracks.push(MusicFile { path: entry.path().to_owned(), group, name, style: None });
+            tracks.push(MusicFile {
+                path: entry.path().to_owned(),
+                group,
+                name,
+                style: None,
+            });
         }
     }
     Ok(tracks)
@@ -262,10 +300,23 @@ impl<'a> Preparer<'a> {
                 )));
             }
             let name = manifest.name.clone();
-            if teachers.iter().any(|(known, ..): &(Teacher, _, _)| known.name == name) {
-                return Err(TrainError::Options(format!("two teachers are called \"{name}\"")));
+            if teachers
+                .iter()
+                .any(|(known, ..): &(Teacher, _, _)| known.name == name)
+            {
+                return Err(TrainError::Options(format!(
+                    "two teachers are called \"{name}\""
+                )));
             }
-            teachers.push((Teacher { name, penultimate, tags }, encoder, front_end));
+            teachers.push((
+                Teacher {
+                    name,
+                    penultimate,
+                    tags,
+                },
+                encoder,
+                front_end,
+            ));
         }
         let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original))?;
         Ok(Self {
@@ -281,7 +332,12 @@ impl<'a> Preparer<'a> {
 
     /// Samples that are read for each crop, at the student's rate.
     fn patch_samples(&self) -> usize {
-        let longest = self.teachers.iter().map(|(_, _, f)| f.config().window_samples).max().unwrap_or(0);
+        let longest = self
+            .teachers
+            .iter()
+            .map(|(_, _, f)| f.config().window_samples)
+            .max()
+            .unwrap_or(0);
         longest * DECIMATION + 2 * REACH
     }
 
@@ -295,8 +351,10 @@ impl<'a> Preparer<'a> {
             }
             return Ok(TrackOutcome::Written(crops.starts.len()));
         };
-        let missing: Vec<usize> =
-            all.into_iter().filter(|&i| !present.teachers.contains(&self.teachers[i].0.name)).collect();
+        let missing: Vec<usize> = all
+            .into_iter()
+            .filter(|&i| !present.teachers.contains(&self.teachers[i].0.name))
+            .collect();
         if missing.is_empty() {
             return Ok(TrackOutcome::Present);
         }
@@ -323,13 +381,29 @@ impl<'a> Preparer<'a> {
         let options = self.options;
         let mixed = pass >= options.mixed_from;
         let patch_size = self.patch_samples();
-        let size = if mixed { mix::reach(patch_size) } else { patch_size };
+        let size = if mixed {
+            mix::reach(patch_size)
+        } else {
+            patch_size
+        };
         let digest = blake3::hash(track.name.as_bytes());
-        let id = u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"));
-        let mut random =
-            Random::stream(options.seed, id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let id = u64::from_le_bytes(
+            *digest
+                .as_bytes()
+                .first_chunk()
+                .expect("a digest has 32 bytes"),
+        );
+        let mut random = Random::stream(
+            options.seed,
+            id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d),
+        );
         let info = voisin_audio::probe(&track.path)?;
-        let starts = places(voisin_audio::resampled_len(&info, RATE), options.crops, size, &mut random);
+        let starts = places(
+            voisin_audio::resampled_len(&info, RATE),
+            options.crops,
+            size,
+            &mut random,
+        );
         // A mixture is always another: one spectrogram of it, degraded, is enough.
         let variants = if mixed { 1 } else { 1 + options.degraded };
         let companions = mixed.then(|| self.companions(track, starts.len(), size, &mut random));
@@ -337,10 +411,16 @@ impl<'a> Preparer<'a> {
             group: track.group.clone(),
             track: track.name.clone(),
             style: track.style.clone(),
-            mixed: companions.as_ref().map(|companions| companions.names.clone()),
+            mixed: companions
+                .as_ref()
+                .map(|companions| companions.names.clone()),
             variants,
             starts: Vec::with_capacity(starts.len()),
-            mels: Vec::with_capacity(if student { starts.len() * variants * WINDOW } else { 0 }),
+            mels: Vec::with_capacity(if student {
+                starts.len() * variants * WINDOW
+            } else {
+                0
+            }),
             teachers: Vec::with_capacity(teachers.len()),
         };
         let teachers: Vec<_> = teachers.iter().map(|&i| &self.teachers[i]).collect();
@@ -349,15 +429,19 @@ impl<'a> Preparer<'a> {
         let mut cut = vec![0.0; WINDOW_SAMPLES];
         let mut mixture = vec![0.0; if mixed { patch_size } else { 0 }];
         let mut low = vec![0.0; (patch_size - 2 * REACH) / DECIMATION];
-        let mut teacher_scratch: Vec<_> =
-            teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
+        let mut teacher_scratch: Vec<_> = teachers
+            .iter()
+            .map(|(_, _, front_end)| front_end.scratch())
+            .collect();
         let mut teacher_mels = vec![Vec::new(); teachers.len()];
         let middle = (patch_size - WINDOW_SAMPLES) / 2;
         let mut one = |i: usize, patch: &[f32], random: &mut Random| {
             if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
                 return;
             }
-            crops.starts.push((starts[i] as f64 + middle as f64) as f32 / RATE as f32);
+            crops
+                .starts
+                .push((starts[i] as f64 + middle as f64) as f32 / RATE as f32);
             let mut keep = |samples: &[f32]| {
                 if student {
                     self.front_end.compute_into(samples, &mut scratch, &mut mel);
@@ -374,7 +458,10 @@ impl<'a> Preparer<'a> {
             }
             decimate(patch, &self.low_pass, &mut low);
             level(&mut low);
-            let teachers = teachers.iter().zip(&mut teacher_scratch).zip(&mut teacher_mels);
+            let teachers = teachers
+                .iter()
+                .zip(&mut teacher_scratch)
+                .zip(&mut teacher_mels);
             for (((_, _, front_end), scratch), mels) in teachers {
                 let at = mels.len();
                 mels.resize(at + front_end.config().cells(), 0.0);
@@ -382,7 +469,9 @@ impl<'a> Preparer<'a> {
             }
         };
         voisin_audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, source| {
-            let Some(companions) = &companions else { return one(i, source, &mut random) };
+            let Some(companions) = &companions else {
+                return one(i, source, &mut random);
+            };
             for turn in 0..options.mixtures {
                 let (partner, overlay) = companions.pieces(i, turn);
                 mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
@@ -393,7 +482,11 @@ impl<'a> Preparer<'a> {
         for ((teacher, encoder, _), mels) in teachers.into_iter().zip(&teacher_mels) {
             let tagged = encoder.encode_with_tags(mels, n)?;
             let mut values = Vec::with_capacity(n * teacher.outputs());
-            let rows = tagged.embeddings.rows().into_iter().zip(tagged.logits.rows());
+            let rows = tagged
+                .embeddings
+                .rows()
+                .into_iter()
+                .zip(tagged.logits.rows());
             for (penultimate, logits) in rows {
                 values.extend(penultimate.iter().chain(logits));
             }
@@ -403,16 +496,35 @@ impl<'a> Preparer<'a> {
     }
 
     /// Pieces of another track and of an overlay, `count` each of `size` samples. One that cannot be read is left out.
-    fn companions(&self, track: &MusicFile, count: usize, size: usize, random: &mut Random) -> Companions {
+    fn companions(
+        &self,
+        track: &MusicFile,
+        count: usize,
+        size: usize,
+        random: &mut Random,
+    ) -> Companions {
         let partner = &self.tracks[random.below(self.tracks.len())];
-        let overlay = (!self.overlays.is_empty()).then(|| &self.overlays[random.below(self.overlays.len())]);
+        let overlay =
+            (!self.overlays.is_empty()).then(|| &self.overlays[random.below(self.overlays.len())]);
         let mut pieces = |source: &MusicFile| -> Vec<Vec<f32>> {
             let mut pieces = Vec::with_capacity(count);
             let read = voisin_audio::probe(&source.path).and_then(|info| {
-                let starts = places(voisin_audio::resampled_len(&info, RATE), count, size, random);
-                voisin_audio::read_windows(&source.path, &info, RATE, &starts, size, &mut |_, piece| {
-                    pieces.push(piece.to_vec());
-                })
+                let starts = places(
+                    voisin_audio::resampled_len(&info, RATE),
+                    count,
+                    size,
+                    random,
+                );
+                voisin_audio::read_windows(
+                    &source.path,
+                    &info,
+                    RATE,
+                    &starts,
+                    size,
+                    &mut |_, piece| {
+                        pieces.push(piece.to_vec());
+                    },
+                )
             });
             if read.is_err() {
                 pieces.clear();
@@ -422,7 +534,11 @@ impl<'a> Preparer<'a> {
         };
         let mut companions = Companions {
             names: (partner.name.clone(), partner.group.clone()),
-            partner: if partner.name == track.name { Vec::new() } else { pieces(partner) },
+            partner: if partner.name == track.name {
+                Vec::new()
+            } else {
+                pieces(partner)
+            },
             overlay: overlay.map(&mut pieces).unwrap_or_default(),
         };
         if let Some(overlay) = overlay {
@@ -443,8 +559,10 @@ struct Companions {
 impl Companions {
     /// The pieces for the `turn`th mixture of the `i`th crop; none where they ran out.
     fn pieces(&self, i: usize, turn: usize) -> (Option<&[f32]>, Option<&[f32]>) {
-        let partner = (i < self.partner.len()).then(|| &*self.partner[(i + 5 * turn) % self.partner.len()]);
-        let overlay = (i < self.overlay.len()).then(|| &*self.overlay[(i + 7 * turn) % self.overlay.len()]);
+        let partner =
+            (i < self.partner.len()).then(|| &*self.partner[(i + 5 * turn) % self.partner.len()]);
+        let overlay =
+            (i < self.overlay.len()).then(|| &*self.overlay[(i + 7 * turn) % self.overlay.len()]);
         (partner, overlay)
     }
 }
@@ -459,7 +577,11 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
         .map(|i| {
             let middle = room.max(0.0) * (i as f64 + random.f64()) / count as f64;
             let most = length as f64 - size as f64;
-            if most < 0.0 { (most / 2.0).floor() as i64 } else { (middle - before).clamp(0.0, most) as i64 }
+            if most < 0.0 {
+                (most / 2.0).floor() as i64
+            } else {
+                (middle - before).clamp(0.0, most) as i64
+            }
         })
         .collect()
 }
@@ -490,7 +612,11 @@ fn decimate(patch: &[f32], taps: &[f32], out: &mut [f32]) {
 
 /// Brings the RMS to [`LEVEL_DBFS`].
 fn level(samples: &mut [f32]) {
-    let power = samples.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / samples.len() as f64;
+    let power = samples
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        / samples.len() as f64;
     let gain = (10f64.powf(LEVEL_DBFS / 20.0) / power.sqrt().max(1e-9)) as f32;
     for x in samples {
         *x *= gain;
@@ -520,7 +646,9 @@ mod tests {
             assert!(gain(hz) < -55.0, "{hz} Hz: {} dB", gain(hz));
         }
         // A sine of amplitude 1 has an RMS of −3 dB.
-        let mut tone: Vec<f32> = (0..16_000).map(|i| (f64::from(i) * 0.3).sin() as f32).collect();
+        let mut tone: Vec<f32> = (0..16_000)
+            .map(|i| (f64::from(i) * 0.3).sin() as f32)
+            .collect();
         level(&mut tone);
         let power = tone.iter().map(|x| x * x).sum::<f32>() / 16_000.0;
         assert!((10.0 * power.log10() + 20.0).abs() < 0.01);

@@ -26,7 +26,10 @@ pub(super) fn fit(
 ) -> Result<TeacherHead, TrainError> {
     let crops = thin(crops, WINDOWS);
     let (inputs, width) = (weights.widths()[7], layout.targets());
-    let x: Vec<f64> = embed(data, &crops, weights)?.iter().map(|&x| f64::from(x)).collect();
+    let x: Vec<f64> = embed(data, &crops, weights)?
+        .iter()
+        .map(|&x| f64::from(x))
+        .collect();
     let mut row = vec![0.0; width];
     let mut y = Vec::with_capacity(crops.len() * width);
     for &crop in &crops {
@@ -36,7 +39,11 @@ pub(super) fn fit(
     let shaped = |values, columns| {
         Array2::from_shape_vec((crops.len(), columns), values).expect("a row for every crop")
     };
-    Ok(solve(&shaped(x, inputs), &shaped(y, width), layout.outputs()))
+    Ok(solve(
+        &shaped(x, inputs),
+        &shaped(y, width),
+        layout.outputs(),
+    ))
 }
 
 /// Rows of `y` (`[n][targets]`) from rows of `x` (`[n][inputs]`), as a head of `outputs` outputs.
@@ -47,7 +54,8 @@ fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> TeacherHead {
     let (x, y) = (x - &x_mean, y - &y_mean);
     let mut gram = x.t().dot(&x);
     let level = gram.diag().sum() / inputs as f64;
-    gram.diag_mut().mapv_inplace(|value| value + RIDGE * level.max(1e-9));
+    gram.diag_mut()
+        .mapv_inplace(|value| value + RIDGE * level.max(1e-9));
     let (values, _) = gram.into_raw_vec_and_offset();
     let inverse = Array2::from_shape_vec((inputs, inputs), inverse_factor(values, inputs))
         .expect("a square matrix stays one");
@@ -63,7 +71,11 @@ fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> TeacherHead {
     for (to, from) in parameters[outputs * inputs..].iter_mut().zip(&bias) {
         *to = *from as f32;
     }
-    TeacherHead { inputs, outputs, parameters }
+    TeacherHead {
+        inputs,
+        outputs,
+        parameters,
+    }
 }
 
 #[cfg(test)]
@@ -75,18 +87,32 @@ mod tests {
     fn a_linear_map_is_found_again() {
         let mut random = Random::stream(5, 5);
         let (n, inputs, targets) = (400, 12, 5);
-        let mut draw = |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal());
+        let mut draw =
+            |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal());
         let (x, map, shift) = (draw(n, inputs), draw(inputs, targets), draw(1, targets));
         let y = x.dot(&map) + &shift;
         let head = solve(&x, &y, targets + 2);
-        for (i, row) in head.parameters[..targets * inputs].chunks_exact(inputs).enumerate() {
+        for (i, row) in head.parameters[..targets * inputs]
+            .chunks_exact(inputs)
+            .enumerate()
+        {
             for (j, &found) in row.iter().enumerate() {
-                assert!((f64::from(found) - map[[j, i]]).abs() < 5e-3, "{i}, {j}: {found}");
+                assert!(
+                    (f64::from(found) - map[[j, i]]).abs() < 5e-3,
+                    "{i}, {j}: {found}"
+                );
             }
         }
         let bias = &head.parameters[(targets + 2) * inputs..];
-        assert!((f64::from(bias[1]) - shift[[0, 1]]).abs() < 5e-3, "{bias:?}");
+        assert!(
+            (f64::from(bias[1]) - shift[[0, 1]]).abs() < 5e-3,
+            "{bias:?}"
+        );
         assert_eq!(bias[targets..], [0.0, 0.0]);
-        assert!(head.parameters[targets * inputs..(targets + 2) * inputs].iter().all(|&x| x == 0.0));
+        assert!(
+            head.parameters[targets * inputs..(targets + 2) * inputs]
+                .iter()
+                .all(|&x| x == 0.0)
+        );
     }
 }

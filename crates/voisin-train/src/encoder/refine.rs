@@ -89,7 +89,10 @@ pub(super) struct Refinement {
 
 impl Refinement {
     fn fit(vectors: &[&Vec<f32>], shrinkage: f64) -> Self {
-        let (n, d) = (vectors.len() as f64, vectors.first().map_or(0, |row| row.len()));
+        let (n, d) = (
+            vectors.len() as f64,
+            vectors.first().map_or(0, |row| row.len()),
+        );
         let mut mean = vec![0.0; d];
         for row in vectors {
             for (mean, &x) in mean.iter_mut().zip(*row) {
@@ -101,7 +104,11 @@ impl Refinement {
         }
         let mut covariance = vec![0.0; d * d];
         for row in vectors {
-            let centred: Vec<f64> = row.iter().zip(&mean).map(|(&x, m)| f64::from(x) - m).collect();
+            let centred: Vec<f64> = row
+                .iter()
+                .zip(&mean)
+                .map(|(&x, m)| f64::from(x) - m)
+                .collect();
             for (i, &a) in centred.iter().enumerate() {
                 for (to, &b) in covariance[i * d..=i * d + i].iter_mut().zip(&centred) {
                     *to += (1.0 - shrinkage) * a * b / n;
@@ -109,16 +116,27 @@ impl Refinement {
             }
         }
         // Dimensions that are always zero have no part in the mean variance.
-        let used = (0..d).filter(|&i| covariance[i * d + i] > 0.0).count().max(1);
-        let level = (0..d).map(|i| covariance[i * d + i]).sum::<f64>() / (1.0 - shrinkage) / used as f64;
+        let used = (0..d)
+            .filter(|&i| covariance[i * d + i] > 0.0)
+            .count()
+            .max(1);
+        let level =
+            (0..d).map(|i| covariance[i * d + i]).sum::<f64>() / (1.0 - shrinkage) / used as f64;
         for i in 0..d {
             covariance[i * d + i] += shrinkage * level.max(1e-9);
         }
-        Self { mean, map: Some(inverse_factor(covariance, d)) }
+        Self {
+            mean,
+            map: Some(inverse_factor(covariance, d)),
+        }
     }
 
     fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let centred: Vec<f64> = x.iter().zip(&self.mean).map(|(&x, m)| f64::from(x) - m).collect();
+        let centred: Vec<f64> = x
+            .iter()
+            .zip(&self.mean)
+            .map(|(&x, m)| f64::from(x) - m)
+            .collect();
         match &self.map {
             None => centred.iter().map(|&x| x as f32).collect(),
             Some(map) => map
@@ -132,13 +150,22 @@ impl Refinement {
     pub(super) fn after(&self, matrix: &[f32], offsets: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let d = offsets.len();
         let inputs = matrix.len() / d;
-        let shifted: Vec<f32> =
-            offsets.iter().zip(&self.mean).map(|(&offset, mean)| (f64::from(offset) - mean) as f32).collect();
-        let Some(map) = &self.map else { return (matrix.to_vec(), shifted) };
+        let shifted: Vec<f32> = offsets
+            .iter()
+            .zip(&self.mean)
+            .map(|(&offset, mean)| (f64::from(offset) - mean) as f32)
+            .collect();
+        let Some(map) = &self.map else {
+            return (matrix.to_vec(), shifted);
+        };
         let mut out = Vec::with_capacity(matrix.len());
         for row in map.chunks_exact(d) {
             let mut sum = vec![0.0f64; inputs];
-            for (&factor, from) in row.iter().zip(matrix.chunks_exact(inputs)).filter(|(f, _)| **f != 0.0) {
+            for (&factor, from) in row
+                .iter()
+                .zip(matrix.chunks_exact(inputs))
+                .filter(|(f, _)| **f != 0.0)
+            {
                 for (sum, &x) in sum.iter_mut().zip(from) {
                     *sum += factor * f64::from(x);
                 }
@@ -147,7 +174,12 @@ impl Refinement {
         }
         let offsets = map
             .chunks_exact(d)
-            .map(|row| row.iter().zip(&shifted).map(|(a, &b)| a * f64::from(b)).sum::<f64>() as f32)
+            .map(|row| {
+                row.iter()
+                    .zip(&shifted)
+                    .map(|(a, &b)| a * f64::from(b))
+                    .sum::<f64>() as f32
+            })
             .collect();
         (out, offsets)
     }
@@ -159,7 +191,11 @@ pub(super) fn inverse_factor(mut a: Vec<f64>, d: usize) -> Vec<f64> {
         for i in j..d {
             let sum: f64 = (0..j).map(|k| a[i * d + k] * a[j * d + k]).sum();
             let value = a[i * d + j] - sum;
-            a[i * d + j] = if i == j { value.max(1e-12).sqrt() } else { value / a[j * d + j] };
+            a[i * d + j] = if i == j {
+                value.max(1e-12).sqrt()
+            } else {
+                value / a[j * d + j]
+            };
         }
     }
     let mut inverse = vec![0.0; d * d];
@@ -184,22 +220,35 @@ fn precisions(vectors: &[Vec<f32>], groups: &[&str]) -> Vec<Option<f64>> {
         .collect();
     (0..unit.len())
         .map(|i| {
-            let same = (0..unit.len()).filter(|&j| j != i && groups[j] == groups[i]).count();
+            let same = (0..unit.len())
+                .filter(|&j| j != i && groups[j] == groups[i])
+                .count();
             if same == 0 || same + 1 == unit.len() {
                 return None;
             }
-            let mut order: Vec<(f32, usize)> =
-                (0..unit.len()).filter(|&j| j != i).map(|j| (dot(&unit[i], &unit[j]), j)).collect();
+            let mut order: Vec<(f32, usize)> = (0..unit.len())
+                .filter(|&j| j != i)
+                .map(|j| (dot(&unit[i], &unit[j]), j))
+                .collect();
             order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             // As many as could be right at most.
             let k = NEIGHBOURS.min(same);
-            Some(order[..k].iter().filter(|(_, j)| groups[*j] == groups[i]).count() as f64 / k as f64)
+            Some(
+                order[..k]
+                    .iter()
+                    .filter(|(_, j)| groups[*j] == groups[i])
+                    .count() as f64
+                    / k as f64,
+            )
         })
         .collect()
 }
 
 /// Tries every way on held-out groups; the best is fitted on all and given back if its gain is larger than its error.
-pub(super) fn choose(vectors: &[Vec<f32>], groups: &[String]) -> (Option<Refinement>, Vec<WhiteningFigure>) {
+pub(super) fn choose(
+    vectors: &[Vec<f32>],
+    groups: &[String],
+) -> (Option<Refinement>, Vec<WhiteningFigure>) {
     let fold = |group: &str| usize::from(blake3::hash(group.as_bytes()).as_bytes()[0]) % FOLDS;
     let mut plain: Vec<f64> = Vec::new();
     let mut refined: Vec<Vec<f64>> = vec![Vec::new(); SHRINKAGES.len()];
@@ -240,7 +289,12 @@ pub(super) fn choose(vectors: &[Vec<f32>], groups: &[String]) -> (Option<Refinem
         } else {
             format!("centred and whitened, {:.0} % round", 100.0 * shrinkage)
         };
-        figures.push(WhiteningFigure { name, precision: mean(values), gain: (gain, error), chosen: false });
+        figures.push(WhiteningFigure {
+            name,
+            precision: mean(values),
+            gain: (gain, error),
+            chosen: false,
+        });
     }
     let chosen = best.map(|(i, _)| {
         figures[i + 1].chosen = true;
@@ -262,7 +316,10 @@ mod tests {
         for group in 0..20 {
             let centre: Vec<f64> = (0..4).map(|_| random.normal()).collect();
             for _ in 0..8 {
-                let mut row: Vec<f32> = centre.iter().map(|c| (c + 0.3 * random.normal()) as f32).collect();
+                let mut row: Vec<f32> = centre
+                    .iter()
+                    .map(|c| (c + 0.3 * random.normal()) as f32)
+                    .collect();
                 row.extend((0..3).map(|_| (noise * random.normal() + 2.0 * noise) as f32));
                 row.push(0.0);
                 vectors.push(row);
@@ -277,7 +334,10 @@ mod tests {
         let (vectors, groups) = made_up(4.0);
         let (refinement, figures) = choose(&vectors, &groups);
         let kept = figures.iter().find(|figure| figure.chosen).unwrap();
-        assert!(kept.name.contains("whitened") && kept.precision > figures[0].precision + 0.1, "{figures:?}");
+        assert!(
+            kept.name.contains("whitened") && kept.precision > figures[0].precision + 0.1,
+            "{figures:?}"
+        );
         let refinement = refinement.unwrap();
         // Folded into a layer, the same numbers.
         let d = vectors[0].len();
@@ -285,7 +345,11 @@ mod tests {
         let matrix: Vec<f32> = (0..d * d).map(|_| random.normal() as f32).collect();
         let offsets: Vec<f32> = (0..d).map(|_| random.normal() as f32).collect();
         let layer = |matrix: &[f32], offsets: &[f32], x: &[f32]| -> Vec<f32> {
-            matrix.chunks_exact(d).zip(offsets).map(|(row, o)| o + dot(row, x)).collect()
+            matrix
+                .chunks_exact(d)
+                .zip(offsets)
+                .map(|(row, o)| o + dot(row, x))
+                .collect()
         };
         let expected = refinement.apply(&layer(&matrix, &offsets, &vectors[3]));
         let (folded, shift) = refinement.after(&matrix, &offsets);
@@ -298,9 +362,14 @@ mod tests {
     fn nothing_is_kept_where_nothing_helps() {
         let (vectors, _) = made_up(0.5);
         // Groups dealt out at random: no map can help but by chance.
-        let groups: Vec<String> = (0..vectors.len()).map(|i| format!("{}", i * 7919 % 20)).collect();
+        let groups: Vec<String> = (0..vectors.len())
+            .map(|i| format!("{}", i * 7919 % 20))
+            .collect();
         let (_, figures) = choose(&vectors, &groups);
-        assert!(figures.iter().all(|figure| figure.gain.0.abs() < 0.1), "{figures:?}");
+        assert!(
+            figures.iter().all(|figure| figure.gain.0.abs() < 0.1),
+            "{figures:?}"
+        );
         assert_eq!(figures.iter().filter(|figure| figure.chosen).count(), 1);
     }
 

@@ -29,7 +29,11 @@ pub fn train(
 ) -> Result<Trained, TrainError> {
     options.check()?;
     let path = options.out.join(CHECKPOINT);
-    let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
+    let resumed = if path.exists() {
+        Some(Checkpoint::load(&path)?)
+    } else {
+        None
+    };
     if resumed.is_none() {
         log::refuse_others(&options.out)?;
     }
@@ -39,7 +43,9 @@ pub fn train(
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let (held, crops) = validate::split(&data, options.holdout, &options.holdout_groups)?;
     if crops.is_empty() {
-        return Err(TrainError::Options("every group is held out: nothing is left to train on".to_owned()));
+        return Err(TrainError::Options(
+            "every group is held out: nothing is left to train on".to_owned(),
+        ));
     }
     let state = match resumed {
         Some(state) => begin::resume(options, &data, &path, state)?,
@@ -52,7 +58,11 @@ pub fn train(
     if trainer.last.is_none() && trainer.validates() {
         trainer.last = Some(trainer.validate()?);
     }
-    Ok(Trained { checkpoint: trainer.checkpoint()?, validation: trainer.last, finished })
+    Ok(Trained {
+        checkpoint: trainer.checkpoint()?,
+        validation: trainer.last,
+        finished,
+    })
 }
 
 struct Trainer<'a> {
@@ -158,14 +168,20 @@ impl<'a> Trainer<'a> {
 
     fn share(&self) -> f64 {
         let by_windows = self.run.windows as f64 / self.options.windows.max(1) as f64;
-        let by_time = self.options.time_limit.map_or(0.0, |t| self.run.seconds / t.as_secs_f64().max(1e-9));
+        let by_time = self
+            .options
+            .time_limit
+            .map_or(0.0, |t| self.run.seconds / t.as_secs_f64().max(1e-9));
         by_windows.max(by_time)
     }
 
     /// Seconds to the schedule's end at `rate` windows per second.
     fn seconds_left(&self, rate: f64) -> f64 {
         let windows = self.options.windows.saturating_sub(self.run.windows) as f64;
-        let limit = self.options.time_limit.map_or(f64::INFINITY, |t| t.as_secs_f64() - self.run.seconds);
+        let limit = self
+            .options
+            .time_limit
+            .map_or(f64::INFINITY, |t| t.as_secs_f64() - self.run.seconds);
         (windows / rate.max(1e-9)).min(limit).max(0.0)
     }
 
@@ -185,19 +201,31 @@ impl<'a> Trainer<'a> {
                 chosen.push(others[random.below(others.len())]);
             }
         }
-        let items: Vec<(usize, usize, u64)> =
-            chosen.iter().map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64())).collect();
+        let items: Vec<(usize, usize, u64)> = chosen
+            .iter()
+            .map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64()))
+            .collect();
         let (data, colour) = (self.data, self.options.colour);
-        self.mels.par_chunks_exact_mut(WINDOW).zip(&items).for_each(|(mel, &(crop, variant, seed))| {
-            data.mel(crop, variant, mel);
-            if colour {
-                augment::colour(mel, &mut Random::stream(seed, 0));
-            }
-        });
+        self.mels.par_chunks_exact_mut(WINDOW).zip(&items).for_each(
+            |(mel, &(crop, variant, seed))| {
+                data.mel(crop, variant, mel);
+                if colour {
+                    augment::colour(mel, &mut Random::stream(seed, 0));
+                }
+            },
+        );
         for (row, &crop) in self.targets.chunks_exact_mut(outputs).zip(&chosen) {
-            standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(
+                data.targets(crop),
+                &self.target_mean,
+                &self.target_deviation,
+                row,
+            );
         }
-        chosen.iter().map(|&crop| (data.track(crop), data.style(crop))).unzip()
+        chosen
+            .iter()
+            .map(|&crop| (data.track(crop), data.style(crop)))
+            .unzip()
     }
 
     /// The crop at a position of the endless sequence of shuffled epochs.
@@ -213,26 +241,44 @@ impl<'a> Trainer<'a> {
     }
 
     fn averaged(&self) -> Result<OpenL3Weights, TrainError> {
-        unflatten(&self.run.widths, &self.average.0, &self.average.1)
-            .ok_or_else(|| TrainError::Options("the averaged weights do not fit the network".to_owned()))
+        unflatten(&self.run.widths, &self.average.0, &self.average.1).ok_or_else(|| {
+            TrainError::Options("the averaged weights do not fit the network".to_owned())
+        })
     }
 
     fn validate(&self) -> Result<Validation, TrainError> {
         let weights = self.averaged()?;
-        let predict = |crops: &[usize]| validate::predict(self.data, crops, &weights, &self.head_average);
+        let predict =
+            |crops: &[usize]| validate::predict(self.data, crops, &weights, &self.head_average);
         // Of grooves alone, the teachers' agreement is that on grooves.
-        let held = if self.held.is_empty() { &self.held_grooves } else { &self.held };
+        let held = if self.held.is_empty() {
+            &self.held_grooves
+        } else {
+            &self.held
+        };
         let (outputs, width) = (self.layout.outputs(), self.layout.targets());
-        let predictions: Vec<f32> =
-            predict(held)?.chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
+        let predictions: Vec<f32> = predict(held)?
+            .chunks_exact(outputs)
+            .flat_map(|row| &row[..width])
+            .copied()
+            .collect();
         let mut targets = vec![0.0; held.len() * width];
         for (row, &crop) in targets.chunks_exact_mut(width).zip(held) {
-            standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(
+                self.data.targets(crop),
+                &self.target_mean,
+                &self.target_deviation,
+                row,
+            );
         }
         let tracks: Vec<usize> = held.iter().map(|&crop| self.data.track(crop)).collect();
         let mut validation = validate::compare(&predictions, &targets, &tracks, &self.layout);
         if self.layout.styles > 0 && !self.held_grooves.is_empty() {
-            let styles: Vec<_> = self.held_grooves.iter().map(|&crop| self.data.style(crop)).collect();
+            let styles: Vec<_> = self
+                .held_grooves
+                .iter()
+                .map(|&crop| self.data.style(crop))
+                .collect();
             validation.styles =
                 validate::style_accuracy(&predict(&self.held_grooves)?, &styles, &self.layout);
         }
@@ -264,7 +310,11 @@ impl Resumable for Trainer<'_> {
     }
 
     fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<TrainingProgress, TrainError> {
-        let learning_rate = optimiser::cosine(self.options.learning_rate, self.share(), self.options.warm_up);
+        let learning_rate = optimiser::cosine(
+            self.options.learning_rate,
+            self.share(),
+            self.options.warm_up,
+        );
         let (tracks, styles) = self.load();
         let embeddings = self.student.forward(&self.mels, self.options.batch)?;
         let predictions = self.head.forward(embeddings);
@@ -277,27 +327,47 @@ impl Resumable for Trainer<'_> {
             tracks: &tracks,
             styles: &styles,
         };
-        let losses = loss::evaluate(&self.options.losses, batch, &predictions, &mut self.d_predictions);
-        self.student.backward(&self.head.backward(&self.d_predictions))?;
+        let losses = loss::evaluate(
+            &self.options.losses,
+            batch,
+            &predictions,
+            &mut self.d_predictions,
+        );
+        self.student
+            .backward(&self.head.backward(&self.d_predictions))?;
         let at = (self.run.step, losses.total);
-        self.optimiser.step(learning_rate as f32, at, &mut |visit| {
-            self.student.show(visit);
-            self.head.show(visit);
-        })?;
+        self.optimiser
+            .step(learning_rate as f32, at, &mut |visit| {
+                self.student.show(visit);
+                self.head.show(visit);
+            })?;
         let keep = optimiser::keep(self.options.average, self.run.step);
         let (parameters, statistics) = flatten(&self.student.state().weights());
         optimiser::average(&mut self.average.0, &parameters, keep);
         optimiser::average(&mut self.average.1, &statistics, keep);
-        optimiser::average(&mut self.head_average.parameters, &self.head.linear.parameters, keep);
+        optimiser::average(
+            &mut self.head_average.parameters,
+            &self.head.linear.parameters,
+            keep,
+        );
         self.run.step += 1;
         self.run.windows += self.options.batch as u64;
         self.run.seconds = self.begun.1 + clock();
-        self.sums.0.iter_mut().zip(losses.values()).for_each(|(sum, x)| *sum += x);
+        self.sums
+            .0
+            .iter_mut()
+            .zip(losses.values())
+            .for_each(|(sum, x)| *sum += x);
         self.sums.1 += 1;
         if self.run.step.is_multiple_of(log::LOG_EVERY) {
             let (sums, steps) = std::mem::take(&mut self.sums);
             let factor = 1.0 / steps as f32;
-            log::loss(&self.options.out, &self.run, learning_rate, sums.map(|sum| sum * factor))?;
+            log::loss(
+                &self.options.out,
+                &self.run,
+                learning_rate,
+                sums.map(|sum| sum * factor),
+            )?;
         }
         let mut validation = None;
         if self.validates() && (self.run.windows >= self.next_validation || self.is_finished()) {

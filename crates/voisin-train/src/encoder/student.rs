@@ -19,9 +19,16 @@ impl Student {
         device: &Device,
     ) -> Result<Self, TrainError> {
         if device.is_gpu() {
-            Ok(Self::Device(Box::new(OpenL3TrainOnDevice::new(weights, device, precision))))
+            Ok(Self::Device(Box::new(OpenL3TrainOnDevice::new(
+                weights, device, precision,
+            ))))
         } else {
-            Ok(Self::Fast(Box::new(OpenL3Train::new(weights, isa()?, precision, precision))))
+            Ok(Self::Fast(Box::new(OpenL3Train::new(
+                weights,
+                isa()?,
+                precision,
+                precision,
+            ))))
         }
     }
 
@@ -79,9 +86,16 @@ pub(crate) struct LearningLayer {
 
 impl LearningLayer {
     pub(crate) fn new(linear: TeacherHead) -> Self {
-        let decays = (0..linear.parameters.len()).map(|at| at < linear.inputs * linear.outputs).collect();
+        let decays = (0..linear.parameters.len())
+            .map(|at| at < linear.inputs * linear.outputs)
+            .collect();
         let gradients = vec![0.0; linear.parameters.len()];
-        Self { linear, gradients, decays, given: Vec::new() }
+        Self {
+            linear,
+            gradients,
+            decays,
+            given: Vec::new(),
+        }
     }
 
     pub(crate) fn forward(&mut self, given: Vec<f32>) -> Vec<f32> {
@@ -91,7 +105,8 @@ impl LearningLayer {
 
     /// From the gradient of the last pass to that of what it was given.
     pub(crate) fn backward(&mut self, gradient: &[f32]) -> Vec<f32> {
-        self.linear.backward(&self.given, gradient, &mut self.gradients)
+        self.linear
+            .backward(&self.given, gradient, &mut self.gradients)
     }
 
     /// Parameters and gradients.

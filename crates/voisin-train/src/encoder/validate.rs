@@ -54,13 +54,20 @@ pub(super) fn split(
             grooves.insert(group);
         }
     }
-    if let Some(unknown) = groups.iter().find(|group| !sizes.contains_key(group.as_str())) {
-        return Err(TrainError::Options(format!("no group \"{unknown}\" to hold out in the prepared music")));
+    if let Some(unknown) = groups
+        .iter()
+        .find(|group| !sizes.contains_key(group.as_str()))
+    {
+        return Err(TrainError::Options(format!(
+            "no group \"{unknown}\" to hold out in the prepared music"
+        )));
     }
     let mut out: std::collections::BTreeSet<&str> = groups.iter().map(String::as_str).collect();
     if out.is_empty() && sizes.len() > 1 {
-        let mut order: Vec<(&str, usize)> =
-            sizes.into_iter().filter(|(group, _)| !grooves.contains(group)).collect();
+        let mut order: Vec<(&str, usize)> = sizes
+            .into_iter()
+            .filter(|(group, _)| !grooves.contains(group))
+            .collect();
         order.sort_by_key(|(group, _)| *blake3::hash(group.as_bytes()).as_bytes());
         let want = share * order.iter().map(|(_, size)| *size).sum::<usize>() as f64;
         if share > 0.0 && grooves.len() > 1 {
@@ -104,7 +111,10 @@ pub(super) fn embed(
     let net = FastChain::openl3(weights, isa()?, Precision::F32);
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut out = vec![0.0; crops.len() * net.dimension()];
-    for (batch, embeddings) in crops.chunks(BATCH).zip(out.chunks_mut(BATCH * net.dimension())) {
+    for (batch, embeddings) in crops
+        .chunks(BATCH)
+        .zip(out.chunks_mut(BATCH * net.dimension()))
+    {
         for (&crop, mel) in batch.iter().zip(mels.chunks_exact_mut(WINDOW)) {
             data.mel(crop, 0, mel);
         }
@@ -124,7 +134,11 @@ pub(super) fn predict(
 }
 
 /// Share of windows whose highest style logit is their style's; windows without a style are left out.
-pub(super) fn style_accuracy(predictions: &[f32], styles: &[Option<usize>], layout: &Layout) -> f32 {
+pub(super) fn style_accuracy(
+    predictions: &[f32],
+    styles: &[Option<usize>],
+    layout: &Layout,
+) -> f32 {
     let (mut right, mut all) = (0, 0);
     for (row, style) in predictions.chunks_exact(layout.outputs()).zip(styles) {
         let Some(style) = *style else { continue };
@@ -136,11 +150,19 @@ pub(super) fn style_accuracy(predictions: &[f32], styles: &[Option<usize>], layo
 }
 
 /// Compares predictions with z-scored targets, both `[n][outputs]` of the teachers.
-pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], layout: &Layout) -> Validation {
+pub(super) fn compare(
+    predictions: &[f32],
+    targets: &[f32],
+    tracks: &[usize],
+    layout: &Layout,
+) -> Validation {
     let (kinds, outputs) = (layout.kinds(), layout.targets());
     let is_penultimate = |i: usize| kinds[i] == OutputKind::Penultimate;
     let columns = |values: &[f32], i: usize| -> Vec<f64> {
-        values.chunks_exact(outputs).map(|row| f64::from(row[i])).collect()
+        values
+            .chunks_exact(outputs)
+            .map(|row| f64::from(row[i]))
+            .collect()
     };
     let (mut penultimate, mut tags, mut correlation) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..outputs {
@@ -158,9 +180,14 @@ pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], la
             tags.push(1.0 - residual / total);
         }
     }
-    let (p, t) = (pool(predictions, tracks, outputs), pool(targets, tracks, outputs));
+    let (p, t) = (
+        pool(predictions, tracks, outputs),
+        pool(targets, tracks, outputs),
+    );
     let by_track = (0..outputs).filter(|&i| is_penultimate(i));
-    let by_track: Vec<f64> = by_track.map(|i| pearson(&columns(&p, i), &columns(&t, i))).collect();
+    let by_track: Vec<f64> = by_track
+        .map(|i| pearson(&columns(&p, i), &columns(&t, i)))
+        .collect();
     Validation {
         windows: tracks.len(),
         tracks: t.len() / outputs,
@@ -186,7 +213,11 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
         sums[1] += (a - ma).powi(2);
         sums[2] += (b - mb).powi(2);
     }
-    if sums[1] * sums[2] > 0.0 { sums[0] / (sums[1] * sums[2]).sqrt() } else { 0.0 }
+    if sums[1] * sums[2] > 0.0 {
+        sums[0] / (sums[1] * sums[2]).sqrt()
+    } else {
+        0.0
+    }
 }
 
 /// Means of the rows of each track, in the order of first appearance.
@@ -236,8 +267,10 @@ fn agreement(a: &[f32], b: &[f32], kinds: &[OutputKind]) -> f32 {
     }
     let k = NEIGHBOURS.min(n - 1);
     let nearest = |rows: &[Vec<f32>], i: usize| -> Vec<usize> {
-        let mut others: Vec<(f32, usize)> =
-            (0..n).filter(|&j| j != i).map(|j| (dot(&rows[i], &rows[j]), j)).collect();
+        let mut others: Vec<(f32, usize)> = (0..n)
+            .filter(|&j| j != i)
+            .map(|j| (dot(&rows[i], &rows[j]), j))
+            .collect();
         others.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
         others.iter().take(k).map(|(_, j)| *j).collect()
     };
@@ -260,18 +293,32 @@ mod tests {
     #[test]
     fn perfect_and_useless_students() {
         let mut random = Random::stream(5, 5);
-        let teacher = Teacher { name: String::new(), penultimate: 200, tags: 50 };
-        let layout = Layout { teachers: vec![teacher], styles: 0 };
+        let teacher = Teacher {
+            name: String::new(),
+            penultimate: 200,
+            tags: 50,
+        };
+        let layout = Layout {
+            teachers: vec![teacher],
+            styles: 0,
+        };
         let n = 60;
         let targets: Vec<f32> = (0..n * TARGETS).map(|_| random.normal() as f32).collect();
         let tracks: Vec<usize> = (0..n).map(|i| 100 + i / 3).collect();
         let perfect = compare(&targets, &targets, &tracks, &layout);
         assert!(
-            (perfect.r2_penultimate - 1.0).abs() < 1e-6 && (perfect.track_correlation - 1.0).abs() < 1e-6
+            (perfect.r2_penultimate - 1.0).abs() < 1e-6
+                && (perfect.track_correlation - 1.0).abs() < 1e-6
         );
-        assert!((perfect.neighbours - 1.0).abs() < 1e-6 && perfect.tracks == 20 && perfect.windows == n);
+        assert!(
+            (perfect.neighbours - 1.0).abs() < 1e-6 && perfect.tracks == 20 && perfect.windows == n
+        );
         let zero = compare(&vec![0.0; n * TARGETS], &targets, &tracks, &layout);
-        assert!(zero.r2_penultimate <= 0.0 && zero.r2_penultimate > -0.1 && zero.correlation.abs() < 1e-6);
+        assert!(
+            zero.r2_penultimate <= 0.0
+                && zero.r2_penultimate > -0.1
+                && zero.correlation.abs() < 1e-6
+        );
         // Half the amplitude: three quarters of the variance are explained, all of the order.
         let half: Vec<f32> = targets.iter().map(|x| x * 0.5).collect();
         let half = compare(&half, &targets, &tracks, &layout);
@@ -279,14 +326,27 @@ mod tests {
         let other: Vec<f32> = (0..n * TARGETS).map(|_| random.normal() as f32).collect();
         let other = compare(&other, &targets, &tracks, &layout);
         // By chance ten of nineteen.
-        assert!((other.neighbours - 10.0 / 19.0).abs() < 0.12, "{}", other.neighbours);
+        assert!(
+            (other.neighbours - 10.0 / 19.0).abs() < 0.12,
+            "{}",
+            other.neighbours
+        );
     }
 
     #[test]
     fn styles_are_counted_where_they_are_known() {
-        let teacher = Teacher { name: String::new(), penultimate: 1, tags: 1 };
-        let layout = Layout { teachers: vec![teacher], styles: 3 };
-        let rows = [9.0, 9.0, 0.1, 0.3, 0.2, 0.0, 0.0, 5.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        let teacher = Teacher {
+            name: String::new(),
+            penultimate: 1,
+            tags: 1,
+        };
+        let layout = Layout {
+            teachers: vec![teacher],
+            styles: 3,
+        };
+        let rows = [
+            9.0, 9.0, 0.1, 0.3, 0.2, 0.0, 0.0, 5.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0,
+        ];
         let share = |styles: &[Option<usize>]| style_accuracy(&rows, styles, &layout);
         assert!((share(&[Some(1), Some(1), Some(2)]) - 2.0 / 3.0).abs() < 1e-6);
         assert!((share(&[Some(1), None, None]) - 1.0).abs() < 1e-6 && share(&[None; 3]) == 0.0);

@@ -38,23 +38,48 @@ pub fn widen(
                 }
             }
         }
-        convs.push(ConvWeights { weight, bias: copies(&conv.bias, cout), cin, cout });
+        convs.push(ConvWeights {
+            weight,
+            bias: copies(&conv.bias, cout),
+            cin,
+            cout,
+        });
         cin = cout;
     }
-    let norms = weights.norms.iter().zip(widths).map(|(norm, &channels)| NormWeights {
-        weight: copies(&norm.weight, channels),
-        bias: copies(&norm.bias, channels),
-        running_mean: copies(&norm.running_mean, channels),
-        running_var: copies(&norm.running_var, channels),
-    });
-    let wide = OpenL3Weights { input_norm: weights.input_norm.clone(), norms: norms.collect(), convs };
+    let norms = weights
+        .norms
+        .iter()
+        .zip(widths)
+        .map(|(norm, &channels)| NormWeights {
+            weight: copies(&norm.weight, channels),
+            bias: copies(&norm.bias, channels),
+            running_mean: copies(&norm.running_mean, channels),
+            running_var: copies(&norm.running_var, channels),
+        });
+    let wide = OpenL3Weights {
+        input_norm: weights.input_norm.clone(),
+        norms: norms.collect(),
+        convs,
+    };
     let mut parameters = Vec::with_capacity(head.outputs * (cin + 1));
     for row in head.parameters[..head.outputs * head.inputs].chunks_exact(head.inputs) {
         let shares = shares(head.inputs, cin, &mut random);
-        parameters.extend(shares.iter().enumerate().map(|(i, share)| share * row[i % head.inputs]));
+        parameters.extend(
+            shares
+                .iter()
+                .enumerate()
+                .map(|(i, share)| share * row[i % head.inputs]),
+        );
     }
     parameters.extend_from_slice(&head.parameters[head.outputs * head.inputs..]);
-    Ok((wide, TeacherHead { inputs: cin, outputs: head.outputs, parameters }))
+    Ok((
+        wide,
+        TeacherHead {
+            inputs: cin,
+            outputs: head.outputs,
+            parameters,
+        },
+    ))
 }
 
 fn copies(values: &[f32], n: usize) -> Vec<f32> {
@@ -71,7 +96,10 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
     for (i, x) in raw.iter().enumerate() {
         sums[i % old] += x;
     }
-    raw.iter().enumerate().map(|(i, x)| (x / sums[i % old]) as f32).collect()
+    raw.iter()
+        .enumerate()
+        .map(|(i, x)| (x / sums[i % old]) as f32)
+        .collect()
 }
 
 #[cfg(test)]
@@ -90,10 +118,13 @@ mod tests {
     fn the_function_stays() {
         let weights = OpenL3Weights::seeded(3, &NARROW);
         let head = TeacherHead::seeded(32, 250, 3);
-        let (wide, wide_head) = widen(&weights, &head, &[32, 48, 16, 32, 48, 16, 64, 64], 4).unwrap();
+        let (wide, wide_head) =
+            widen(&weights, &head, &[32, 48, 16, 32, 48, 16, 64, 64], 4).unwrap();
         assert_eq!(wide.widths(), [32, 48, 16, 32, 48, 16, 64, 64]);
         let mut random = Random::stream(1, 1);
-        let mels: Vec<f32> = (0..2 * WINDOW).map(|_| random.range(-80.0, 0.0) as f32).collect();
+        let mels: Vec<f32> = (0..2 * WINDOW)
+            .map(|_| random.range(-80.0, 0.0) as f32)
+            .collect();
         let predict = |weights: &OpenL3Weights, head: &TeacherHead| {
             let net = FastChain::openl3(weights, isa().unwrap(), Precision::F32);
             let mut out = vec![0.0; 2 * net.dimension()];
@@ -102,14 +133,21 @@ mod tests {
         };
         let (before, after) = (predict(&weights, &head), predict(&wide, &wide_head));
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-        let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        let error = before
+            .iter()
+            .zip(&after)
+            .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(scale > 0.01 && error < 1e-4 * scale, "{error} of {scale}");
         // In training mode too, where batch norm sees the batch.
-        let train =
-            |weights: &OpenL3Weights, head: &TeacherHead| head.forward(&train(weights).forward(&mels, 2));
+        let train = |weights: &OpenL3Weights, head: &TeacherHead| {
+            head.forward(&train(weights).forward(&mels, 2))
+        };
         let (before, after) = (train(&weights, &head), train(&wide, &wide_head));
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-        let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        let error = before
+            .iter()
+            .zip(&after)
+            .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(error < 1e-3 * scale, "{error} of {scale}");
     }
 
@@ -122,20 +160,39 @@ mod tests {
         let mels: Vec<f32> = (0..WINDOW).map(|i| -((i % 71) as f32)).collect();
         let out = net.forward(&mels, 1);
         net.backward(&out.iter().map(|x| x * 0.1).collect::<Vec<_>>());
-        let layer = net.layout().iter().find(|p| p.name == "conv2d_3.weight").unwrap();
+        let layer = net
+            .layout()
+            .iter()
+            .find(|p| p.name == "conv2d_3.weight")
+            .unwrap();
         let gradient = &net.gradients()[layer.range.clone()];
         let (first, copy) = gradient.split_at(gradient.len() / 2);
-        let ratio: Vec<f32> =
-            first.iter().zip(copy).filter(|(a, _)| a.abs() > 1e-6).map(|(a, b)| b / a).collect();
-        let (low, high) = ratio.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
-        assert!(high - low > 0.1, "a copy's gradient is {low} to {high} times the original's");
+        let ratio: Vec<f32> = first
+            .iter()
+            .zip(copy)
+            .filter(|(a, _)| a.abs() > 1e-6)
+            .map(|(a, b)| b / a)
+            .collect();
+        let (low, high) = ratio
+            .iter()
+            .fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+        assert!(
+            high - low > 0.1,
+            "a copy's gradient is {low} to {high} times the original's"
+        );
     }
 
     #[test]
     fn narrower_is_refused() {
         let head = TeacherHead::seeded(32, 250, 3);
         assert!(
-            widen(&OpenL3Weights::seeded(3, &NARROW), &head, &[16, 16, 16, 16, 16, 16, 16, 16], 1).is_err()
+            widen(
+                &OpenL3Weights::seeded(3, &NARROW),
+                &head,
+                &[16, 16, 16, 16, 16, 16, 16, 16],
+                1
+            )
+            .is_err()
         );
     }
 }

@@ -17,21 +17,38 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
         return scored(submission, truth, args.format);
     }
     let place = PagePlace::new(args.html.as_ref(), args.force)?;
-    let Some((first, others)) = args.runs.split_first() else { return Ok(Ending::Fine) };
+    let Some((first, others)) = args.runs.split_first() else {
+        return Ok(Ending::Fine);
+    };
     if others.is_empty() {
         let report = Report::read(first)?;
         show_page(&pages::run(&report), &report, args.format, place.as_ref())?;
         return Ok(Ending::Fine);
     }
-    let compared: Vec<Comparison> =
-        others.iter().map(|other| compare(first, other, args.anyway)).collect::<Result<_, _>>()?;
+    let compared: Vec<Comparison> = others
+        .iter()
+        .map(|other| compare(first, other, args.anyway))
+        .collect::<Result<_, _>>()?;
     for warning in compared.iter().flat_map(|one| &one.warnings) {
         context.console.warn(warning);
     }
-    let name = |run: &PathBuf| run.file_name().unwrap_or(run.as_os_str()).to_string_lossy().into_owned();
-    let runs = args.runs.iter().map(|run| Ok((name(run), Report::read(run)?)));
+    let name = |run: &PathBuf| {
+        run.file_name()
+            .unwrap_or(run.as_os_str())
+            .to_string_lossy()
+            .into_owned()
+    };
+    let runs = args
+        .runs
+        .iter()
+        .map(|run| Ok((name(run), Report::read(run)?)));
     let runs = runs.collect::<Result<Vec<_>, LabError>>()?;
-    show_page(&pages::comparison(&compared, &runs), &compared, args.format, place.as_ref())?;
+    show_page(
+        &pages::comparison(&compared, &runs),
+        &compared,
+        args.format,
+        place.as_ref(),
+    )?;
     Ok(Ending::Fine)
 }
 
@@ -50,10 +67,17 @@ fn scored(submission: &Path, truth: &Path, format: ReportFormat) -> anyhow::Resu
                 found.unknown.len()
             ))?;
             for (word, titles) in [("missing", &found.missing), ("unknown", &found.unknown)] {
-                titles.iter().take(5).try_for_each(|title| line(&format!("{word}: {title}")))?;
+                titles
+                    .iter()
+                    .take(5)
+                    .try_for_each(|title| line(&format!("{word}: {title}")))?;
             }
         }
     }
     let is_whole = found.missing.is_empty() && found.unknown.is_empty();
-    Ok(if is_whole { Ending::Fine } else { Ending::Partial })
+    Ok(if is_whole {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
 }

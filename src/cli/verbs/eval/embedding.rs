@@ -42,16 +42,36 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
     let mut page = Document::new("Probes");
     page.text(&summary);
     let row = |name: String, spread: Spread| {
-        vec![name, format!("{:.3}", spread.mean), format!("{:.3}", spread.deviation)]
+        vec![
+            name,
+            format!("{:.3}", spread.mean),
+            format!("{:.3}", spread.deviation),
+        ]
     };
     let rows = vec![
-        row("most common genre".to_owned(), Spread { mean: found.majority, deviation: 0.0 }),
-        row(format!("logistic regression, C = {}", args.linear_c), found.linear),
+        row(
+            "most common genre".to_owned(),
+            Spread {
+                mean: found.majority,
+                deviation: 0.0,
+            },
+        ),
+        row(
+            format!("logistic regression, C = {}", args.linear_c),
+            found.linear,
+        ),
         row(format!("RBF SVM, C = {}", args.svm_c), found.svm),
     ];
     page.table(&["probe", "accuracy", "deviation"], rows, None);
-    page.hint("All tracks of an artist are on one side of every fold. Deviations are over dealings.");
-    by_genre(&mut page, &by_label, "named rightly by the SVM", "Share named rightly by the RBF SVM");
+    page.hint(
+        "All tracks of an artist are on one side of every fold. Deviations are over dealings.",
+    );
+    by_genre(
+        &mut page,
+        &by_label,
+        "named rightly by the SVM",
+        "Share named rightly by the RBF SVM",
+    );
     let json = json!({
         "model": {"name": model.name, "fingerprint": model.fingerprint},
         "tracks": found.tracks,

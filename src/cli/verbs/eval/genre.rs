@@ -19,11 +19,15 @@ use crate::track::TrackId;
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = PagePlace::new(args.report.as_ref(), args.force)?;
-    let predictions =
-        args.predictions.as_ref().map(|path| OutputTarget::data(path, args.force)).transpose()?;
+    let predictions = args
+        .predictions
+        .as_ref()
+        .map(|path| OutputTarget::data(path, args.force))
+        .transpose()?;
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
-        let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
+        let mut tracks =
+            engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
         if tracks.unmatched > 0 {
             context.console.warn(&format!(
                 "{} of the label file named no track of this library",
@@ -45,7 +49,9 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             GroupBy::File(_) => "group".to_owned(),
             named => named.to_string(),
         };
-        if args.group_by == GroupBy::Artist && tracks.facts.iter().all(|facts| facts.artist.is_none()) {
+        if args.group_by == GroupBy::Artist
+            && tracks.facts.iter().all(|facts| facts.artist.is_none())
+        {
             context.console.note(
                 "no artist is known, each track is its own: copies of a recording may be on both sides, and the quality is at most this",
             );
@@ -59,9 +65,18 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         None => (0..x.nrows()).collect(),
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
-    let set = LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups };
+    let set = LabelledVectors {
+        ids: &ids,
+        vectors: x.view(),
+        labels: &labels,
+        groups: &groups,
+    };
     let (Some(test), Some(out)) = (&args.test_vectors, &predictions) else {
-        let group = if args.groups.is_some() { "group" } else { "track" };
+        let group = if args.groups.is_some() {
+            "group"
+        } else {
+            "track"
+        };
         return cross_validate(context.console, &set, group, args, place.as_ref());
     };
     let test = directions(test)?;
@@ -92,14 +107,21 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             "quality": quality,
         }))?;
     } else {
-        let text = format!("{} written to {}", count(rows as u64, "prediction"), out.path().display());
+        let text = format!(
+            "{} written to {}",
+            count(rows as u64, "prediction"),
+            out.path().display()
+        );
         render::print_place(context.console, out, &text)?;
     }
     Ok(Ending::Fine)
 }
 
 fn fit(args: &EvalGenreArgs) -> FitOptions {
-    FitOptions { min_tracks: args.min_tracks as usize, ..FitOptions::default() }
+    FitOptions {
+        min_tracks: args.min_tracks as usize,
+        ..FitOptions::default()
+    }
 }
 
 fn cross_validate(
@@ -133,8 +155,14 @@ fn cross_validate(
 fn directions(path: &Path) -> anyhow::Result<Array2<f32>> {
     let x = read_vectors(path)?;
     let path = path.display();
-    anyhow::ensure!(x.nrows() > 0, "{path}: expected vectors, found an array of no rows");
-    if let Some(row) = x.outer_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
+    anyhow::ensure!(
+        x.nrows() > 0,
+        "{path}: expected vectors, found an array of no rows"
+    );
+    if let Some(row) = x
+        .outer_iter()
+        .position(|row| row.iter().all(|&value| value == 0.0))
+    {
         anyhow::bail!(
             "{path}, row {row}: expected a vector with a direction, found zeros alone: leave that row out"
         );

@@ -48,21 +48,35 @@ impl LabelledSet {
     /// Name and size of each label, with what was found of it.
     fn by_label(&self, found: &[f64]) -> Vec<(String, usize, f64)> {
         let labels = self.names.iter().zip(&self.sizes).zip(found);
-        labels.map(|((name, size), share)| (name.clone(), *size, *share)).collect()
+        labels
+            .map(|((name, size), share)| (name.clone(), *size, *share))
+            .collect()
     }
 
     fn artist_count(&self) -> usize {
-        self.artists.iter().flatten().max().map_or(0, |most| most + 1)
-            + self.artists.iter().filter(|artist| artist.is_none()).count()
+        self.artists
+            .iter()
+            .flatten()
+            .max()
+            .map_or(0, |most| most + 1)
+            + self
+                .artists
+                .iter()
+                .filter(|artist| artist.is_none())
+                .count()
     }
 }
 
 /// What was found of each genre, as a table and as bars.
 fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, title: &str) {
-    let rows =
-        genres.iter().map(|(name, size, share)| vec![name.clone(), size.to_string(), format!("{share:.3}")]);
+    let rows = genres
+        .iter()
+        .map(|(name, size, share)| vec![name.clone(), size.to_string(), format!("{share:.3}")]);
     page.table(&["genre", "tracks", column], rows.collect(), None);
-    let shares: Vec<_> = genres.iter().map(|(name, _, share)| (name.clone(), *share, 0.0)).collect();
+    let shares: Vec<_> = genres
+        .iter()
+        .map(|(name, _, share)| (name.clone(), *share, 0.0))
+        .collect();
     page.picture("genres", title, bars(title, &shares));
 }
 
@@ -74,18 +88,28 @@ fn joins(
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut joined = BTreeMap::new();
     for group in groups {
-        let members: Vec<_> =
-            group.split(',').flat_map(|name| taxonomy.parse(&[name.trim().to_owned()])).collect();
+        let members: Vec<_> = group
+            .split(',')
+            .flat_map(|name| taxonomy.parse(&[name.trim().to_owned()]))
+            .collect();
         if members.len() < 2 {
             bail!("--join {group}: expected two genres or more, separated by commas");
         }
         GenreError::check_known(&members, known)?;
         // As the library spells them, whatever was typed.
-        let spelt =
-            |member: &Genre| known.iter().find(|known| *known == member).map_or("", Genre::name).to_owned();
+        let spelt = |member: &Genre| {
+            known
+                .iter()
+                .find(|known| *known == member)
+                .map_or("", Genre::name)
+                .to_owned()
+        };
         let whole = members.iter().map(spelt).collect::<Vec<_>>().join("/");
         for member in members {
-            if joined.insert(member.key().to_owned(), whole.clone()).is_some() {
+            if joined
+                .insert(member.key().to_owned(), whole.clone())
+                .is_some()
+            {
                 bail!("--join names {member} twice");
             }
         }
@@ -103,7 +127,12 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
         .iter()
         .map(|own| {
             let genre = own.first()?;
-            Some(joined.get(genre.key()).cloned().unwrap_or_else(|| genre.name().to_owned()))
+            Some(
+                joined
+                    .get(genre.key())
+                    .cloned()
+                    .unwrap_or_else(|| genre.name().to_owned()),
+            )
         })
         .collect();
     let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
@@ -113,12 +142,17 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     sizes.retain(|_, size| *size >= output.min_tracks as usize);
     let mut order: Vec<(String, usize)> = sizes.into_iter().collect();
     order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    let number: BTreeMap<&str, usize> =
-        order.iter().enumerate().map(|(i, (name, _))| (name.as_str(), i)).collect();
+    let number: BTreeMap<&str, usize> = order
+        .iter()
+        .enumerate()
+        .map(|(i, (name, _))| (name.as_str(), i))
+        .collect();
     let (mut rows, mut labels, mut artists) = (Vec::new(), Vec::new(), Vec::new());
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for (row, facts) in tracks.facts.iter().enumerate() {
-        let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else { continue };
+        let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else {
+            continue;
+        };
         let artist = facts.artist.as_ref().map(|name| name.trim().to_lowercase());
         let artist = artist.filter(|name| !name.is_empty());
         rows.push(row);

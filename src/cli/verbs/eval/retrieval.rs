@@ -42,13 +42,19 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
     let engine = context.open_engine()?;
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;
-    let options = RetrievalOptions { k: args.neighbours as usize, standardise: args.standardise };
+    let options = RetrievalOptions {
+        k: args.neighbours as usize,
+        standardise: args.standardise,
+    };
     let vectors = LibrarySpace::of_library(engine.library())?.centre_rows(set.vectors.clone());
     let found = retrieval(vectors.view(), &set.labels, &set.artists, options)?;
     let by_label = set.by_label(&found.by_label);
     let mut interrupted = false;
-    let kinds =
-        if args.robustness { robustness(context, &engine, args, &mut interrupted)? } else { Vec::new() };
+    let kinds = if args.robustness {
+        robustness(context, &engine, args, &mut interrupted)?
+    } else {
+        Vec::new()
+    };
     let summary = format!(
         "{} of {} by {}, {} left out, {} with a track by another artist; model {} ({})",
         count(set.labels.len() as u64, "track"),
@@ -62,22 +68,37 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
     let mut page = Document::new("Neighbours and genres");
     page.text(&summary);
     let row = |name: String, figure: Figure| {
-        vec![name, format!("{:.3}", figure.mean), format!("{:.3}", figure.spread)]
+        vec![
+            name,
+            format!("{:.3}", figure.mean),
+            format!("{:.3}", figure.spread),
+        ]
     };
     let rows = vec![
         row(format!("precision@{}", found.k), found.precision),
         row("mean average precision".to_owned(), found.average_precision),
         row(format!("{}-NN accuracy", found.k), found.knn_accuracy),
-        vec!["precision by chance".to_owned(), format!("{:.3}", found.chance), String::new()],
+        vec![
+            "precision by chance".to_owned(),
+            format!("{:.3}", found.chance),
+            String::new(),
+        ],
     ];
     page.table(&["figure", "mean", "spread"], rows, None);
     page.hint("Neighbours are by other artists. Spreads are standard deviations of the means over redraws of the queries.");
     by_genre(&mut page, &by_label, "precision", "Precision by genre");
     if !kinds.is_empty() {
         page.heading("Degraded copies");
-        let header = ["copy", "copies", "find their original first", "mean similarity"];
+        let header = [
+            "copy",
+            "copies",
+            "find their original first",
+            "mean similarity",
+        ];
         page.table(&header, kinds.iter().map(cells).collect(), None);
-        let found = kinds.iter().filter_map(|kind| Some((kind.name.to_owned(), kind.figures?.found, 0.0)));
+        let found = kinds
+            .iter()
+            .filter_map(|kind| Some((kind.name.to_owned(), kind.figures?.found, 0.0)));
         let title = "Copies that find their original first";
         page.picture("robustness", title, bars(title, &found.collect::<Vec<_>>()));
     }
@@ -118,7 +139,12 @@ fn cells(kind: &DegradationFigures) -> Vec<String> {
             format!("{:.1} %", 100.0 * figures.found),
             format!("{:.3}", figures.similarity),
         ],
-        (None, skipped) => vec![name, "0".to_owned(), skipped.unwrap_or("none").to_owned(), String::new()],
+        (None, skipped) => vec![
+            name,
+            "0".to_owned(),
+            skipped.unwrap_or("none").to_owned(),
+            String::new(),
+        ],
     }
 }
 
@@ -140,10 +166,18 @@ fn robustness(
             there.push((row, track.path));
         }
     }
-    let wanted = if args.sample == 0 { there.len() } else { there.len().min(args.sample as usize) };
-    let chosen: Vec<&(usize, PathBuf)> = (0..wanted).map(|i| &there[i * there.len() / wanted]).collect();
+    let wanted = if args.sample == 0 {
+        there.len()
+    } else {
+        there.len().min(args.sample as usize)
+    };
+    let chosen: Vec<&(usize, PathBuf)> = (0..wanted)
+        .map(|i| &there[i * there.len() / wanted])
+        .collect();
     if chosen.is_empty() {
-        anyhow::bail!("no track of the library can be read: its files are gone, or longer than 20 minutes");
+        anyhow::bail!(
+            "no track of the library can be read: its files are gone, or longer than 20 minutes"
+        );
     }
     let embedder = context.embedder(Some(engine.library()))?;
     let plan = engine.windows_setting()?;
@@ -182,7 +216,9 @@ fn robustness(
                     own.push(*row);
                 }
                 Err(error) => {
-                    context.console.detail(&format!("{}: {error:#}", path.display()));
+                    context
+                        .console
+                        .detail(&format!("{}: {error:#}", path.display()));
                     kind.failed += 1;
                 }
             }

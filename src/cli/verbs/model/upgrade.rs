@@ -52,7 +52,13 @@ pub(super) fn run(
         engine.library_mut().forget_other_models()?;
         if format == ReportFormat::Json {
             let (model, fingerprint) = (before.name, before.fingerprint);
-            let json = UpgradeSummaryJson { model, fingerprint, switched: false, heard: 0, missing: 0 };
+            let json = UpgradeSummaryJson {
+                model,
+                fingerprint,
+                switched: false,
+                heard: 0,
+                missing: 0,
+            };
             render::print_json(&json)?;
         } else {
             render::print_line(&LibraryError::SameModel { name: before.name }.to_string())?;
@@ -60,14 +66,30 @@ pub(super) fn run(
         return Ok(Ending::Fine);
     }
     let embedder = context.embedder_of(&target)?;
-    remember_model(engine.library_mut(), &target, &embedder.encoder().manifest().fingerprint())?;
+    remember_model(
+        engine.library_mut(),
+        &target,
+        &embedder.encoder().manifest().fingerprint(),
+    )?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
-    let mut run = UpgradeRun { console: context.console, heard: 0, reasons: Vec::new(), bar: None };
+    let mut run = UpgradeRun {
+        console: context.console,
+        heard: 0,
+        reasons: Vec::new(),
+        bar: None,
+    };
     let listen = |run: &mut UpgradeRun, engine: &mut Engine| {
         run.reasons.clear();
         let mut tell = |progress: UpgradeProgress<'_>| run.tell(&progress);
-        upgrade(engine.library_mut(), &embedder, windows, context.threads(), &mut tell, &stop)?;
+        upgrade(
+            engine.library_mut(),
+            &embedder,
+            windows,
+            context.threads(),
+            &mut tell,
+            &stop,
+        )?;
         run.finish();
         anyhow::Ok(engine.library().tracks_to_upgrade()?.len() as u64)
     };
@@ -100,7 +122,13 @@ pub(super) fn run(
     let now = engine.model()?;
     if format == ReportFormat::Json {
         let (model, fingerprint) = (now.name, now.fingerprint);
-        render::print_json(&UpgradeSummaryJson { model, fingerprint, switched, heard, missing })?;
+        render::print_json(&UpgradeSummaryJson {
+            model,
+            fingerprint,
+            switched,
+            heard,
+            missing,
+        })?;
     } else if switched {
         render::print_line(&format!(
             "{} listened to; this library's vectors are from model {} now, not from {}",
@@ -122,7 +150,11 @@ pub(super) fn run(
     })
 }
 
-fn end(console: Console, engine: &mut Engine, under_way: Option<Upgrade>) -> anyhow::Result<Ending> {
+fn end(
+    console: Console,
+    engine: &mut Engine,
+    under_way: Option<Upgrade>,
+) -> anyhow::Result<Ending> {
     engine.library_mut().abandon_upgrade()?;
     let Some(upgrade) = under_way else {
         console.note("no upgrade is under way: nothing to end");
@@ -178,21 +210,28 @@ struct UpgradeRun {
 
 impl UpgradeRun {
     fn tell(&mut self, progress: &UpgradeProgress<'_>) {
-        let UpgradeProgress { done, total, track, error } = progress;
+        let UpgradeProgress {
+            done,
+            total,
+            track,
+            error,
+        } = progress;
         match error {
             None => self.heard += 1,
             Some(error) => self.reasons.push(with_causes(error)),
         }
         if self.console.shows_progress_bar() {
             let bar = self.bar.get_or_insert_with(|| {
-                let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {wide_msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                let style =
+                    ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {wide_msg}")
+                        .unwrap_or_else(|_| ProgressStyle::default_bar());
                 ProgressBar::new(*total as u64).with_style(style)
             });
             bar.set_position(*done as u64);
             bar.set_message(render::one_line(&track.display_name()));
         } else if done.is_multiple_of(100) {
-            self.console.note(&format!("{done}/{total}  {}", track.path.display()));
+            self.console
+                .note(&format!("{done}/{total}  {}", track.path.display()));
         }
     }
 

@@ -12,7 +12,11 @@ use crate::engine::{Engine, SimilarPassage, meta};
 use crate::explore::TrackMeta;
 use crate::genre::Taxonomy;
 
-pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) -> anyhow::Result<Ending> {
+pub(super) fn run(
+    context: &Context,
+    engine: &mut Engine,
+    args: &SimilarArgs,
+) -> anyhow::Result<Ending> {
     let asked = &args.question;
     let (from, to) = asked.passage().unwrap_or_default();
     let embedder = context.embedder(Some(engine.library()))?;
@@ -21,9 +25,10 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
     let (passage, found) = asked.run_passage(engine, seed, &embedder)?;
     let heard = f64::from(passage.seconds);
     if heard + 0.05 < to - from {
-        context
-            .console
-            .note(&format!("the track ends at {}: the passage is {heard:.1} s long", clock(from + heard)));
+        context.console.note(&format!(
+            "the track ends at {}: the passage is {heard:.1} s long",
+            clock(from + heard)
+        ));
     }
     if found.is_empty() {
         context.nothing_found(engine.library(), &asked.filters, "")?;
@@ -31,15 +36,29 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
     }
     let unread = found.iter().filter(|found| found.is_unread).count();
     if unread > 0 {
-        context.console.warn(&format!("{unread} files could not be read again: their places are rough"));
+        context.console.warn(&format!(
+            "{unread} files could not be read again: their places are rough"
+        ));
     }
     match args.output.format {
         ListFormat::Table => table(&found)?,
         ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&PassagesJson::new(&passage, from, to, &found), &args.output.format)?;
+            print_rows(
+                &PassagesJson::new(&passage, from, to, &found),
+                &args.output.format,
+            )?;
         }
         ListFormat::Csv => render::print_csv(
-            ["rank", "id", "path", "from", "to", "similarity", "artist", "title"],
+            [
+                "rank",
+                "id",
+                "path",
+                "from",
+                "to",
+                "similarity",
+                "artist",
+                "title",
+            ],
             found.iter().enumerate().map(|(i, found)| {
                 [
                     (i + 1).to_string(),
@@ -54,9 +73,15 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
             }),
         )?,
         _ => {
-            let metas: Vec<TrackMeta> =
-                found.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
-            print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", &args.output)?;
+            let metas: Vec<TrackMeta> = found
+                .iter()
+                .map(|found| meta(&found.track, &Taxonomy::default()))
+                .collect();
+            print_files(
+                &metas.iter().collect::<Vec<_>>(),
+                "voisin similar",
+                &args.output,
+            )?;
         }
     }
     Ok(Ending::Fine)

@@ -30,7 +30,11 @@ const MOST_DRAWN: usize = 100_000;
 
 pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Result<Ending> {
     let label = args.label.clone().unwrap_or_else(|| "genre".to_owned());
-    let source = if label == "genre" { args.data.clone() } else { args.data.clone().with_label(&label) };
+    let source = if label == "genre" {
+        args.data.clone()
+    } else {
+        args.data.clone().with_label(&label)
+    };
     let reading = Clock::start();
     let set = open(context, &source)?;
     let config = config(args, &set, &source.to_string(), &[])?;
@@ -39,15 +43,25 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
     }
     let searches = !args.tries.is_empty();
     if !searches && begin(&args.run, &config)? {
-        context.console.note("this run is finished; here are its figures again");
+        context
+            .console
+            .note("this run is finished; here are its figures again");
         let report = Report::read(&args.run)?;
         return show(args, &report);
     }
     let stop = context.stop_on_ctrl_c()?;
-    let job = TrainingJob { context, args, set: &set, stop: &stop };
+    let job = TrainingJob {
+        context,
+        args,
+        set: &set,
+        stop: &stop,
+    };
     let cost = vec![reading.cost("reading the data set")];
-    let report =
-        if searches { job.search(&source.to_string(), cost) } else { job.train(&args.run, &config, 0, cost) };
+    let report = if searches {
+        job.search(&source.to_string(), cost)
+    } else {
+        job.train(&args.run, &config, 0, cost)
+    };
     let report = match report {
         Err(_) if stop.load(Ordering::Relaxed) => return Ok(interrupted(context)),
         other => other?,
@@ -74,10 +88,19 @@ impl TrainingJob<'_> {
         chosen_among: usize,
         mut cost: Vec<Cost>,
     ) -> anyhow::Result<Report> {
-        let Self { context, args, set, stop } = *self;
+        let Self {
+            context,
+            args,
+            set,
+            stop,
+        } = *self;
         let listening = Clock::start();
         // A run that is cut off while it listens goes on from what its own folder has.
-        let own = if chosen_among == 0 { "work/features" } else { "trials/features" };
+        let own = if chosen_among == 0 {
+            "work/features"
+        } else {
+            "trials/features"
+        };
         let cache = args.cache.clone().unwrap_or_else(|| args.run.join(own));
         let command = command(run, config);
         let tell = |matrix: &Matrix| {
@@ -92,18 +115,37 @@ impl TrainingJob<'_> {
             })?;
             cost.push(listening.cost("listening"));
             tell(&matrix);
-            let given = RunInputs { config, set, matrix, random_folds: false, chosen_among, command, cost };
+            let given = RunInputs {
+                config,
+                set,
+                matrix,
+                random_folds: false,
+                chosen_among,
+                command,
+                cost,
+            };
             let device = context.device_option();
-            let report =
-                metered(context, |progress| networks::train(run, given, &kept, device, progress, stop));
+            let report = metered(context, |progress| {
+                networks::train(run, given, &kept, device, progress, stop)
+            });
             return Ok(report?);
         }
         let matrix = listen(context, set, &config.features.sets, Some(cache), stop)?;
         cost.push(listening.cost("listening"));
         tell(&matrix);
         let random_folds = args.leak && chosen_among != TRIAL;
-        let given = RunInputs { config, set, matrix, random_folds, chosen_among, command, cost };
-        Ok(metered(context, |progress| train(run, given, progress, stop))?)
+        let given = RunInputs {
+            config,
+            set,
+            matrix,
+            random_folds,
+            chosen_among,
+            command,
+            cost,
+        };
+        Ok(metered(context, |progress| {
+            train(run, given, progress, stop)
+        })?)
     }
 
     /// Every combination of the values that are to be tried, each a run of its own that knows no test part; with halving
@@ -115,14 +157,21 @@ impl TrainingJob<'_> {
         let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
         for (key, values) in &self.args.tries {
             let longer = |begun: Vec<(String, String)>| {
-                let one =
-                    move |value: &str| [begun.clone(), vec![(key.clone(), value.trim().to_owned())]].concat();
+                let one = move |value: &str| {
+                    [begun.clone(), vec![(key.clone(), value.trim().to_owned())]].concat()
+                };
                 values.split(',').map(one).collect::<Vec<_>>()
             };
             all = all.into_iter().flat_map(longer).collect();
-            let most = if self.args.trials.is_some() { MOST_DRAWN } else { MOST_TRIALS };
+            let most = if self.args.trials.is_some() {
+                MOST_DRAWN
+            } else {
+                MOST_TRIALS
+            };
             if all.len() > most {
-                anyhow::bail!("--try: expected at most {most} combinations; --trials N draws some of them");
+                anyhow::bail!(
+                    "--try: expected at most {most} combinations; --trials N draws some of them"
+                );
             }
         }
         if let Some(trials) = self.args.trials {
@@ -130,7 +179,9 @@ impl TrainingJob<'_> {
             all.truncate(trials as usize);
         }
         // All are looked at before the first is begun.
-        let configs = all.iter().map(|pairs| config(self.args, self.set, source, pairs));
+        let configs = all
+            .iter()
+            .map(|pairs| config(self.args, self.set, source, pairs));
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
         let is_finished = self.args.run.join("report.json").exists();
         let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
@@ -139,10 +190,22 @@ impl TrainingJob<'_> {
         for &part in parts {
             let mut found: Vec<(f64, usize)> = Vec::new();
             for (place, &at) in alive.iter().enumerate() {
-                let name = if part > 1 { format!("{:03}-{part}", at + 1) } else { format!("{:03}", at + 1) };
-                let config = config(self.args, self.set, source, &with_budget(&all[at], &configs[at], part))?;
-                let settings =
-                    all[at].iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+                let name = if part > 1 {
+                    format!("{:03}-{part}", at + 1)
+                } else {
+                    format!("{:03}", at + 1)
+                };
+                let config = config(
+                    self.args,
+                    self.set,
+                    source,
+                    &with_budget(&all[at], &configs[at], part),
+                )?;
+                let settings = all[at]
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 let of = match part {
                     9 => ", with a ninth of the budget",
                     3 => ", with a third of the budget",
@@ -159,8 +222,9 @@ impl TrainingJob<'_> {
                 let method = self.trial(&folder.join(name), &config)?;
                 let (Interval { value, low, high }, seconds) = (method.accuracy, method.seconds);
                 let number = at + 1;
-                table +=
-                    &format!("{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n");
+                table += &format!(
+                    "{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n"
+                );
                 atomic_file::write(&self.args.run.join(TRIALS), &table)?;
                 found.push((value, at));
             }
@@ -182,8 +246,11 @@ impl TrainingJob<'_> {
     /// How well settings do that know no test part.
     fn trial(&self, run: &Path, config: &Config) -> anyhow::Result<Method> {
         let is_finished = begin(run, config)?;
-        let report =
-            if is_finished { Report::read(run)? } else { self.train(run, config, TRIAL, Vec::new())? };
+        let report = if is_finished {
+            Report::read(run)?
+        } else {
+            self.train(run, config, TRIAL, Vec::new())?
+        };
         let chosen = report.methods.into_iter().find(|method| method.chosen);
         chosen.ok_or_else(|| anyhow::anyhow!("{}: its report names no answer", run.display()))
     }
@@ -194,9 +261,10 @@ impl TrainingJob<'_> {
 fn with_budget(pairs: &[(String, String)], config: &Config, part: usize) -> Vec<(String, String)> {
     let budget = match config.network() {
         _ if part == 1 => None,
-        Some((_, settings)) => {
-            Some(("network.training.epochs", settings.training.epochs.div_ceil(part).to_string()))
-        }
+        Some((_, settings)) => Some((
+            "network.training.epochs",
+            settings.training.epochs.div_ceil(part).to_string(),
+        )),
         None => Some(("data.share", (config.data.share / part as f64).to_string())),
     };
     let budget = budget.map(|(key, value)| (key.to_owned(), value));
@@ -212,7 +280,11 @@ fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) ->
             format!(
                 "{}{}",
                 progress.doing,
-                if progress.seconds_left > 0.0 { format!(", {left} left") } else { String::new() }
+                if progress.seconds_left > 0.0 {
+                    format!(", {left} left")
+                } else {
+                    String::new()
+                }
             )
         });
     });
@@ -222,7 +294,11 @@ fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) ->
 
 fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
     show_page(&pages::run(report), report, args.format, None)?;
-    Ok(if report.data.failed > 0 { Ending::Partial } else { Ending::Fine })
+    Ok(if report.data.failed > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// The configuration that the options ask for.
@@ -261,7 +337,11 @@ fn config(
         }
     }
     if !args.algorithm.is_empty() {
-        let names: Vec<String> = args.algorithm.iter().map(|algorithm| text(algorithm.name())).collect();
+        let names: Vec<String> = args
+            .algorithm
+            .iter()
+            .map(|algorithm| text(algorithm.name()))
+            .collect();
         put("algorithms.names", format!("[{}]", names.join(", ")));
     }
     if let Some(sets) = &args.features {
@@ -278,7 +358,10 @@ fn config(
             ("--leak", args.leak),
         ];
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-            anyhow::bail!("{} is a network on spectrograms: expected no {option}", recipe.name);
+            anyhow::bail!(
+                "{} is a network on spectrograms: expected no {option}",
+                recipe.name
+            );
         }
         return Ok(config);
     }
@@ -286,7 +369,10 @@ fn config(
         config.features.sets = usual_sets(set);
     }
     let mut seen = std::collections::HashSet::new();
-    config.algorithms.names.retain(|algorithm| seen.insert(*algorithm));
+    config
+        .algorithms
+        .names
+        .retain(|algorithm| seen.insert(*algorithm));
     Ok(config)
 }
 
@@ -310,25 +396,49 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
             count(settings.windows as u64, "spectrogram"),
             count(settings.training.epochs as u64, "epoch"),
             recipe.name,
-            (set.items.len() * settings.windows * (1 + settings.copies) * example.cells() * 2) as f64 / 1e6
+            (set.items.len() * settings.windows * (1 + settings.copies) * example.cells() * 2)
+                as f64
+                / 1e6
         );
         render::print_line(&render::terminal_safe(&text))?;
         let right = |name| (name, Align::Right);
         let [layer, out, learnt] = pages::LAYERS;
         let mut table = Table::new(&[(layer, Align::Left), right(out), right(learnt)]);
         let layers = networks::layers(config, set.classes().len())?;
-        pages::layer_table(&layers).into_iter().for_each(|row| table.row(row));
+        pages::layer_table(&layers)
+            .into_iter()
+            .for_each(|row| table.row(row));
         table.print()?;
         render::print(render::terminal_safe(&config.shown()).as_bytes())?;
         return Ok(Ending::Fine);
     }
     let (own, sets) = feature_sets(context, &config.features.sets)?;
-    let own = if own { set.columns.as_ref().map_or(0, |columns| columns.names.len()) } else { 0 };
+    let own = if own {
+        set.columns
+            .as_ref()
+            .map_or(0, |columns| columns.names.len())
+    } else {
+        0
+    };
     let columns: usize = own + sets.iter().map(|set| set.columns().len()).sum::<usize>();
-    let judgings = config.data.folds.max(1) * if config.data.folds > 0 { config.data.repeats } else { 1 };
+    let judgings = config.data.folds.max(1)
+        * if config.data.folds > 0 {
+            config.data.repeats
+        } else {
+            1
+        };
     let fits = config.algorithms.names.len() * judgings + 1;
-    let names: Vec<&str> = config.algorithms.names.iter().map(|algorithm| algorithm.name()).collect();
-    let kept = if sets.is_empty() { 0 } else { set.items.len() * (32 + 4 * (columns - own)) };
+    let names: Vec<&str> = config
+        .algorithms
+        .names
+        .iter()
+        .map(|algorithm| algorithm.name())
+        .collect();
+    let kept = if sets.is_empty() {
+        0
+    } else {
+        set.items.len() * (32 + 4 * (columns - own))
+    };
     let text = format!(
         "{} of {}, {} from {}; {} ({}); {:.1} MB of features would be kept; nothing is written",
         count(set.items.len() as u64, "track"),

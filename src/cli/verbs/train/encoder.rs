@@ -16,8 +16,8 @@ use crate::cli::render::{self, clock, count};
 use crate::encoder::{ModelRef, models_dir};
 use crate::eval::plots::{Curve, chart};
 use crate::train::encoder::{
-    ExportOptions, LossWeights, PrepareOptions, Start, TrainOptions, TrainingProgress, export, prepare,
-    train, widths,
+    ExportOptions, LossWeights, PrepareOptions, Start, TrainOptions, TrainingProgress, export,
+    prepare, train, widths,
 };
 
 /// Reasons that the end of a preparation repeats.
@@ -42,16 +42,27 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
     options.degraded = args.degraded as usize;
     options.seed = args.random.random_seed;
     if !args.teacher.is_empty() {
-        options.teachers = args.teacher.iter().map(|name| parse_model(name)).collect::<Vec<ModelRef>>();
+        options.teachers = args
+            .teacher
+            .iter()
+            .map(|name| parse_model(name))
+            .collect::<Vec<ModelRef>>();
     }
     let stop = context.stop_on_ctrl_c()?;
     let clock_start = Instant::now();
     let meter = Mutex::new(Meter::new(context));
     let prepared = prepare(&options, &|p| {
-        let left = clock_start.elapsed().as_secs_f64() * (p.total - p.done) as f64 / p.done.max(1) as f64;
+        let left =
+            clock_start.elapsed().as_secs_f64() * (p.total - p.done) as f64 / p.done.max(1) as f64;
         if let Ok(mut meter) = meter.lock() {
             meter.show(p.done as f64 / p.total.max(1) as f64, || {
-                format!("{}/{} tracks, {} crops, {} left", p.done, p.total, p.crops, clock(left))
+                format!(
+                    "{}/{} tracks, {} crops, {} left",
+                    p.done,
+                    p.total,
+                    p.crops,
+                    clock(left)
+                )
             });
         }
         !stop.load(Ordering::Relaxed)
@@ -60,10 +71,15 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
         meter.finish();
     }
     for (path, reason) in prepared.skipped.iter().take(FIRST_REASONS) {
-        context.console.warn(&format!("{}: {reason}", path.display()));
+        context
+            .console
+            .warn(&format!("{}: {reason}", path.display()));
     }
     if prepared.skipped.len() > FIRST_REASONS {
-        context.console.note(&format!("… and {} more", prepared.skipped.len() - FIRST_REASONS));
+        context.console.note(&format!(
+            "… and {} more",
+            prepared.skipped.len() - FIRST_REASONS
+        ));
     }
     render::print_line(&format!(
         "prepared {} with {}; {} were there, {} of them got more teachers; {} skipped",
@@ -74,7 +90,9 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
         prepared.skipped.len()
     ))?;
     Ok(if stop.load(Ordering::Relaxed) {
-        context.console.note("interrupted: the same command goes on from here");
+        context
+            .console
+            .note("interrupted: the same command goes on from here");
         Ending::Interrupted
     } else if prepared.skipped.is_empty() {
         Ending::Fine
@@ -84,7 +102,9 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
 }
 
 fn pairs(list: &[Weighted]) -> Vec<(String, f32)> {
-    list.iter().map(|Weighted(name, weight)| (name.clone(), *weight)).collect()
+    list.iter()
+        .map(|Weighted(name, weight)| (name.clone(), *weight))
+        .collect()
 }
 
 fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOptions> {
@@ -130,8 +150,15 @@ fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOp
 
 fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
     let options = training_options(context, args)?;
-    let half = if options.precision == crate::encoder::Precision::Bf16 { ", bf16" } else { "" };
-    context.console.note(&format!("training on {}{half}", options.device.resolve()?.description()));
+    let half = if options.precision == crate::encoder::Precision::Bf16 {
+        ", bf16"
+    } else {
+        ""
+    };
+    context.console.note(&format!(
+        "training on {}{half}",
+        options.device.resolve()?.description()
+    ));
     let stop = context.stop_on_ctrl_c()?;
     let mut meter = Meter::new(context);
     let trained = train(&options, &mut |p: &TrainingProgress| {
@@ -165,14 +192,26 @@ fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
     let run = &trained.checkpoint.run;
     render::print_line(&format!(
         "{} after {} and {} in {}: {}",
-        if trained.finished { "finished" } else { "stopped" },
+        if trained.finished {
+            "finished"
+        } else {
+            "stopped"
+        },
         count(run.step, "step"),
         count(run.windows, "window"),
         clock(run.seconds),
-        render::terminal_safe(&args.run.join("checkpoint.safetensors").display().to_string())
+        render::terminal_safe(
+            &args
+                .run
+                .join("checkpoint.safetensors")
+                .display()
+                .to_string()
+        )
     ))?;
     Ok(if stop.load(Ordering::Relaxed) {
-        context.console.note("interrupted: the same command goes on from here");
+        context
+            .console
+            .note("interrupted: the same command goes on from here");
         Ending::Interrupted
     } else {
         Ending::Fine
@@ -185,13 +224,23 @@ fn curves(path: &Path, wanted: &[&str]) -> anyhow::Result<Vec<Curve>> {
         csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
     let headers = reader.headers()?.clone();
     let place = |name: &str| headers.iter().position(|header| header == name);
-    let windows = place("windows").with_context(|| format!("{}: no column \"windows\"", path.display()))?;
-    let columns: Vec<(&str, usize)> =
-        wanted.iter().filter_map(|name| place(name).map(|at| (*name, at))).collect();
-    let mut curves: Vec<Curve> = columns.iter().map(|(name, _)| ((*name).to_owned(), Vec::new())).collect();
+    let windows =
+        place("windows").with_context(|| format!("{}: no column \"windows\"", path.display()))?;
+    let columns: Vec<(&str, usize)> = wanted
+        .iter()
+        .filter_map(|name| place(name).map(|at| (*name, at)))
+        .collect();
+    let mut curves: Vec<Curve> = columns
+        .iter()
+        .map(|(name, _)| ((*name).to_owned(), Vec::new()))
+        .collect();
     for row in reader.records() {
         let row = row?;
-        let value = |at: usize| row.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN);
+        let value = |at: usize| {
+            row.get(at)
+                .and_then(|text| text.parse::<f64>().ok())
+                .unwrap_or(f64::NAN)
+        };
         for ((_, at), (_, points)) in columns.iter().zip(&mut curves) {
             points.push((value(windows), value(*at)));
         }
@@ -202,12 +251,31 @@ fn curves(path: &Path, wanted: &[&str]) -> anyhow::Result<Vec<Curve>> {
 
 /// Draws the losses and the validations.
 fn plot(run: &Path) -> anyhow::Result<()> {
-    let losses =
-        ["total", "penultimate_mse", "penultimate_cosine", "tags_mse", "tags_bce", "contrast", "style"];
-    let agreement = ["r2_penultimate", "r2_tags", "correlation", "track_correlation", "neighbours", "styles"];
+    let losses = [
+        "total",
+        "penultimate_mse",
+        "penultimate_cosine",
+        "tags_mse",
+        "tags_bce",
+        "contrast",
+        "style",
+    ];
+    let agreement = [
+        "r2_penultimate",
+        "r2_tags",
+        "correlation",
+        "track_correlation",
+        "neighbours",
+        "styles",
+    ];
     for (name, title, axis, wanted) in [
         ("loss", "Loss on training music", "loss", losses.as_slice()),
-        ("validation", "Agreement with the teachers on held-out music", "", agreement.as_slice()),
+        (
+            "validation",
+            "Agreement with the teachers on held-out music",
+            "",
+            agreement.as_slice(),
+        ),
     ] {
         let curves = curves(&run.join(format!("{name}.csv")), wanted)?;
         if curves.iter().all(|(_, points)| points.len() < 2) {
@@ -227,7 +295,9 @@ fn plot(run: &Path) -> anyhow::Result<()> {
 fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<Ending> {
     let out = match &args.output {
         Some(folder) => folder.clone(),
-        None => models_dir().context("no folder for models: set VOISIN_MODELS, or give --output")?,
+        None => {
+            models_dir().context("no folder for models: set VOISIN_MODELS, or give --output")?
+        }
     };
     check_model_place(&out, &args.name, args.force)?;
     let exported = export(&ExportOptions {
@@ -250,7 +320,11 @@ fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<E
         exported.path.display(),
         count(exported.bytes, "byte"),
         exported.manifest.weights_sha256,
-        if args.output.is_some() { exported.path.display().to_string() } else { args.name.clone() }
+        if args.output.is_some() {
+            exported.path.display().to_string()
+        } else {
+            args.name.clone()
+        }
     )))?;
     Ok(Ending::Fine)
 }

@@ -47,7 +47,9 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
     let start = Instant::now();
     let before = engine.label_source();
     let source = args.label_from.clone().unwrap_or_else(|| before.clone());
-    let busy = context.console.busy("training and validating the genre head");
+    let busy = context
+        .console
+        .busy("training and validating the genre head");
     let (head, tracks) = engine.train_genre(&source, &options)?;
     drop(busy);
     // What the head was trained on and what the library's labels are must not drift apart.
@@ -71,7 +73,11 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         .into_iter()
         .map(|genre| SmallGenre {
             genre: genre.to_string(),
-            tracks: tracks.labels.iter().filter(|own| own.contains(genre)).count(),
+            tracks: tracks
+                .labels
+                .iter()
+                .filter(|own| own.contains(genre))
+                .count(),
         })
         .collect();
     let path = lossy(&engine.genre_model_path());
@@ -154,13 +160,20 @@ fn report(
     let with_head = if is_headless {
         String::new()
     } else {
-        let (head, both) = (percent(quality.head_accuracy), percent(quality.fused_accuracy));
+        let (head, both) = (
+            percent(quality.head_accuracy),
+            percent(quality.fused_accuracy),
+        );
         format!(", head alone {head}, both {both}")
     };
     lines.push(format!(
         "quality:  {} right on {} left out (neighbours alone {}{with_head})",
         percent(quality.accuracy),
-        if quality.knows_groups() { "artists" } else { "tracks" },
+        if quality.knows_groups() {
+            "artists"
+        } else {
+            "tracks"
+        },
         percent(quality.vote_accuracy)
     ));
     if !is_headless {
@@ -180,7 +193,10 @@ fn report(
         );
     }
     if !is_headless && !small.is_empty() {
-        let names: Vec<String> = small.iter().map(|s| format!("{} ({})", s.genre, s.tracks)).collect();
+        let names: Vec<String> = small
+            .iter()
+            .map(|s| format!("{} ({})", s.genre, s.tracks))
+            .collect();
         lines.push(format!(
             "too small: fewer than {min_tracks} tracks, so neighbours alone speak for {}",
             names.join(", ")

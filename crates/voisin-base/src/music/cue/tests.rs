@@ -21,31 +21,70 @@ fn a_sheet_gives_parts_with_times_and_names() {
     assert_eq!(parts.len(), 2);
     let one = &parts[0];
     assert_eq!((one.start, one.end), (0, Some((3 * 60 + 25) * 75 + 37)));
-    assert_eq!((one.title.as_deref(), one.artist.as_deref()), (Some("One"), Some("X")));
+    assert_eq!(
+        (one.title.as_deref(), one.artist.as_deref()),
+        (Some("One"), Some("X"))
+    );
     assert_eq!(one.album.as_deref(), Some("A \"long\" mix"));
     let two = &parts[1];
     assert_eq!((two.start, two.end), (one.end.unwrap(), None));
-    assert_eq!((two.artist.as_deref(), two.isrc.as_deref()), (Some("Various"), Some("USRC17607839")));
-    assert_eq!((two.genre.as_deref(), two.date.as_deref()), (Some("Dub Techno"), Some("2003")));
+    assert_eq!(
+        (two.artist.as_deref(), two.isrc.as_deref()),
+        (Some("Various"), Some("USRC17607839"))
+    );
+    assert_eq!(
+        (two.genre.as_deref(), two.date.as_deref()),
+        (Some("Dub Techno"), Some("2003"))
+    );
     assert_eq!(two.path(), path.join("02"));
-    assert_eq!(Place::of(&path.join("02")).unwrap(), Place::Part(Box::new(two.clone())));
-    assert_eq!(Place::of(&path.join("3")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        Place::of(&path.join("02")).unwrap(),
+        Place::Part(Box::new(two.clone()))
+    );
+    assert_eq!(
+        Place::of(&path.join("3")).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     let audio = folder.path().join("mix.wav");
     assert_eq!(Place::of(&audio).unwrap(), Place::File(&audio));
-    assert!(Place::exists(&audio) && Place::exists(&path.join("02")) && !Place::exists(&path.join("03")));
+    assert!(
+        Place::exists(&audio)
+            && Place::exists(&path.join("02"))
+            && !Place::exists(&path.join("03"))
+    );
 }
 
 #[test]
 fn any_encoding_is_read() {
-    let title = |bytes: &[u8]| parse(&text(bytes)).unwrap().files[0].tracks[0].title.clone().unwrap();
-    let lines =
-        |title: &str| format!("FILE a.wav WAVE\r\nTRACK 1 AUDIO\r\nTITLE {title}\r\nINDEX 01 00:00:00\r\n");
-    let utf16: Vec<u8> =
-        [0xff, 0xfe].into_iter().chain(lines("Ž–é").encode_utf16().flat_map(u16::to_le_bytes)).collect();
-    let latin: Vec<u8> =
-        lines("?").bytes().flat_map(|b| if b == b'?' { vec![0x8e, 0x96, 0xe9] } else { vec![b] }).collect();
-    for bytes in [lines("Ž–é").into_bytes(), format!("\u{feff}{}", lines("Ž–é")).into_bytes(), utf16, latin]
-    {
+    let title = |bytes: &[u8]| {
+        parse(&text(bytes)).unwrap().files[0].tracks[0]
+            .title
+            .clone()
+            .unwrap()
+    };
+    let lines = |title: &str| {
+        format!("FILE a.wav WAVE\r\nTRACK 1 AUDIO\r\nTITLE {title}\r\nINDEX 01 00:00:00\r\n")
+    };
+    let utf16: Vec<u8> = [0xff, 0xfe]
+        .into_iter()
+        .chain(lines("Ž–é").encode_utf16().flat_map(u16::to_le_bytes))
+        .collect();
+    let latin: Vec<u8> = lines("?")
+        .bytes()
+        .flat_map(|b| {
+            if b == b'?' {
+                vec![0x8e, 0x96, 0xe9]
+            } else {
+                vec![b]
+            }
+        })
+        .collect();
+    for bytes in [
+        lines("Ž–é").into_bytes(),
+        format!("\u{feff}{}", lines("Ž–é")).into_bytes(),
+        utf16,
+        latin,
+    ] {
         assert_eq!(title(&bytes), "Ž–é");
     }
 }
@@ -68,14 +107,24 @@ fn files_are_found_beside_the_sheet_and_nowhere_else() {
             found => found == Some(there),
         };
         let parent = folder.path();
-        let all = parts.iter().all(|part| part.audio.parent() == Some(parent) && is_it(&part.audio));
+        let all = parts
+            .iter()
+            .all(|part| part.audio.parent() == Some(parent) && is_it(&part.audio));
         assert!(all, "{name}: {parts:?}");
         assert_eq!(parts.len(), 2);
     }
-    for name in ["../../../../../../../../../../etc/hostname", "..", "/", "a\0b"] {
+    for name in [
+        "../../../../../../../../../../etc/hostname",
+        "..",
+        "/",
+        "a\0b",
+    ] {
         let (_folder, path) = folder_with(sheet(name).as_bytes(), &["mix.txt"]);
         let read = read(&path).unwrap();
-        assert!(read.parts.is_empty() && read.fault().unwrap().to_string().contains("FILE line"), "{name}");
+        assert!(
+            read.parts.is_empty() && read.fault().unwrap().to_string().contains("FILE line"),
+            "{name}"
+        );
     }
 }
 
@@ -87,9 +136,16 @@ fn several_files_and_those_of_one_track_alone() {
     let (folder, path) = folder_with(text.as_bytes(), &["a.wav", "b.wav"]);
     let read = read(&path).unwrap();
     // TRACK 01 has a file of its own, and so has TRACK 04.
-    let parts: Vec<_> = read.parts.iter().map(|part| (part.number, part.start, part.end)).collect();
+    let parts: Vec<_> = read
+        .parts
+        .iter()
+        .map(|part| (part.number, part.start, part.end))
+        .collect();
     assert_eq!(parts, [(2, 0, Some(9000)), (3, 9000, None)]);
-    assert_eq!((&read.parts[0].audio, read.missing.len()), (&folder.path().join("b.wav"), 0));
+    assert_eq!(
+        (&read.parts[0].audio, read.missing.len()),
+        (&folder.path().join("b.wav"), 0)
+    );
 }
 
 #[test]
@@ -98,23 +154,56 @@ fn a_senseless_sheet_is_described_in_one_line() {
         format!("FILE a.wav WAVE\nTRACK 01 AUDIO\nINDEX 01 00:01:00\nTRACK 02 AUDIO\n{index}\n")
     };
     for (text, expected) in [
-        (track("INDEX 01 03:75:00"), "line 5: expected a time such as 03:25:74, found \"03:75:00\""),
+        (
+            track("INDEX 01 03:75:00"),
+            "line 5: expected a time such as 03:25:74, found \"03:75:00\"",
+        ),
         (track("INDEX 01 3:25"), "line 5: expected a time"),
         (track("INDEX 01 -3:25:00"), "line 5: expected a time"),
-        (track("INDEX 01 99999999999999999999:00:00"), "line 5: expected a time"),
-        (track("INDEX 01 00:00:74"), "line 5: expected TRACK 02 to begin after TRACK 01, found 00:00:74"),
-        (track("INDEX 00 00:02:00"), "line 4: expected an INDEX 01 for TRACK 02"),
-        (track("INDEX 01 00:02:00\nTRACK 2 AUDIO"), "line 6: TRACK 02 is there twice"),
-        (track("INDEX 01 00:02:00\nINDEX 01 00:03:00"), "line 6: expected a TRACK before"),
-        ("TRACK 01 AUDIO\nINDEX 01 00:00:00".into(), "line 2: expected a FILE before"),
-        ("FILE a.bin BINARY\n".into(), "line 1: expected a file of audio"),
+        (
+            track("INDEX 01 99999999999999999999:00:00"),
+            "line 5: expected a time",
+        ),
+        (
+            track("INDEX 01 00:00:74"),
+            "line 5: expected TRACK 02 to begin after TRACK 01, found 00:00:74",
+        ),
+        (
+            track("INDEX 00 00:02:00"),
+            "line 4: expected an INDEX 01 for TRACK 02",
+        ),
+        (
+            track("INDEX 01 00:02:00\nTRACK 2 AUDIO"),
+            "line 6: TRACK 02 is there twice",
+        ),
+        (
+            track("INDEX 01 00:02:00\nINDEX 01 00:03:00"),
+            "line 6: expected a TRACK before",
+        ),
+        (
+            "TRACK 01 AUDIO\nINDEX 01 00:00:00".into(),
+            "line 2: expected a FILE before",
+        ),
+        (
+            "FILE a.bin BINARY\n".into(),
+            "line 1: expected a file of audio",
+        ),
         ("FILE\n".into(), "line 1: expected FILE"),
-        ("TRACK 0 AUDIO".into(), "line 1: expected TRACK with a number from 1 to 999"),
+        (
+            "TRACK 0 AUDIO".into(),
+            "line 1: expected TRACK with a number from 1 to 999",
+        ),
         (String::new(), "expected FILE, TRACK and INDEX 01 lines"),
-        ("\u{0}\u{1b}[31m garbage\n".repeat(1000), "expected FILE, TRACK and INDEX 01 lines"),
+        (
+            "\u{0}\u{1b}[31m garbage\n".repeat(1000),
+            "expected FILE, TRACK and INDEX 01 lines",
+        ),
     ] {
         let error = parse(&text).unwrap_err();
-        assert!(error.starts_with(expected) && !error.contains(char::is_control), "{error}");
+        assert!(
+            error.starts_with(expected) && !error.contains(char::is_control),
+            "{error}"
+        );
     }
 }
 
@@ -145,7 +234,11 @@ fn block(tracks: &[(u8, u64)]) -> (u8, Vec<u8>) {
     for &(number, second) in tracks.iter().chain(&[(170, 1000)]) {
         block.extend((44_100 * second).to_be_bytes());
         block.push(number);
-        block.extend(if number == 2 { *b"USRC17607839" } else { [0; 12] });
+        block.extend(if number == 2 {
+            *b"USRC17607839"
+        } else {
+            [0; 12]
+        });
         block.extend([0; 14]);
         // One index before the one that counts, which lies a second after the track's own offset.
         block.push(if number == 170 { 0 } else { 2 });
@@ -165,11 +258,24 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
         std::fs::write(&path, bytes).unwrap();
         read(&path).unwrap().parts
     };
-    let comment = format!("cuesheet={}", ALBUM.replace("mix.wav", "of another name.wav"));
+    let comment = format!(
+        "cuesheet={}",
+        ALBUM.replace("mix.wav", "of another name.wav")
+    );
     let of_comment = comments(&["TITLE=A", &comment]);
     // The comment, which has titles, comes before the block; each alone is enough, and so it is behind an ID3 tag.
-    for file in [vec![of_comment.clone()], vec![block(&[(1, 0), (2, 9)]), of_comment.clone()]] {
-        let parts = parts_of(&[b"ID3\x04\0\0\0\0\x01\x02".to_vec(), vec![7; 130], flac(&file)].concat());
+    for file in [
+        vec![of_comment.clone()],
+        vec![block(&[(1, 0), (2, 9)]), of_comment.clone()],
+    ] {
+        let parts = parts_of(
+            &[
+                b"ID3\x04\0\0\0\0\x01\x02".to_vec(),
+                vec![7; 130],
+                flac(&file),
+            ]
+            .concat(),
+        );
         assert_eq!((parts.len(), parts[0].title.as_deref()), (2, Some("One")));
         assert_eq!(
             (parts[1].start, parts[1].isrc.as_deref()),
@@ -180,7 +286,10 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
     }
     let nonsense = comments(&["CUESHEET=TRACK 01 AUDIO"]);
     let parts = parts_of(&flac(&[nonsense.clone(), block(&[(1, 0), (2, 9)])]));
-    let of_block = [(1, 75, Some(750), None), (2, 750, None, Some("USRC17607839"))];
+    let of_block = [
+        (1, 75, Some(750), None),
+        (2, 750, None, Some("USRC17607839")),
+    ];
     let shown = |part: &CuePart| (part.number, part.start, part.end, part.isrc.clone());
     assert_eq!(
         parts.iter().map(shown).collect::<Vec<_>>(),
@@ -188,7 +297,10 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
     );
     assert_eq!(super::folder(&path.join("02")), Some(folder.path()));
     assert_eq!(super::folder(&path), Some(folder.path()));
-    assert_eq!(Place::of(&path.join("03")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        Place::of(&path.join("03")).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     assert!(Place::part(&path).is_none() && Place::part(&path.join("cover")).is_none());
     // No parts: nothing, one track, tracks that go backwards, and every head that ends too soon or lies.
     for file in [

@@ -2,15 +2,15 @@
 
 use std::arch::x86_64::{
     __m256i, _CMP_GE_OQ, _mm_cvtsi32_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_and_si256, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_sign_epi8,
-    _mm256_srl_epi16, _mm256_storeu_ps, _mm256_xor_si256,
+    _mm256_add_ps, _mm256_and_si256, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_mul_ps,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256,
+    _mm256_sign_epi8, _mm256_srl_epi16, _mm256_storeu_ps, _mm256_xor_si256,
 };
 
 use super::{
-    BLOCK_BYTES, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, ShortSearch, collect, field_bits,
-    groups, largest, whole_sums, word,
+    BLOCK_BYTES, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, ShortSearch, collect,
+    field_bits, groups, largest, whole_sums, word,
 };
 
 #[inline]
@@ -40,7 +40,10 @@ fn with_sums<const BYTES: usize>(
             let (scales, offsets) = (at(SCALES), at(OFFSETS));
             // SAFETY: the slices hold 32 bytes each, and any bits are a float.
             let (scale, offset) = unsafe {
-                (_mm256_loadu_ps(scales.as_ptr().cast()), _mm256_loadu_ps(offsets.as_ptr().cast()))
+                (
+                    _mm256_loadu_ps(scales.as_ptr().cast()),
+                    _mm256_loadu_ps(offsets.as_ptr().cast()),
+                )
             };
             let sum = sum(block, half);
             let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(scale, factor));
@@ -78,17 +81,27 @@ fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    to.into_iter().for_each(|to| near_fields_one::<FIELDS>(blocks, to));
+pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
+    blocks: &[u8],
+    to: [ShortSearch<'_>; N],
+) {
+    to.into_iter()
+        .for_each(|to| near_fields_one::<FIELDS>(blocks, to));
 }
 
 #[target_feature(enable = "avx2")]
-fn near_fields_one<const FIELDS: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+fn near_fields_one<const FIELDS: usize>(
+    blocks: &[u8],
+    ShortSearch { query, limit, out }: ShortSearch<'_>,
+) {
     const GROUPS: usize = SHORT / 4;
     // Groups whose sums stay within 16 bits.
     let together = const { whole_sums(GROUPS, 2 * FIELDS, largest(FIELDS)) };
     let q = &query.groups()[..FIELDS * GROUPS];
-    let (low, ones) = (_mm256_set1_epi8(largest(FIELDS) as i8), _mm256_set1_epi16(1));
+    let (low, ones) = (
+        _mm256_set1_epi8(largest(FIELDS) as i8),
+        _mm256_set1_epi16(1),
+    );
     let bias = _mm256_set1_epi32(-largest(FIELDS) * query.sum);
     with_sums::<BLOCK_BYTES>(blocks, query, limit, out, |block, half| {
         let mut sum = _mm256_setzero_si256();

@@ -1,20 +1,20 @@
 //! AVX-512: a block of sixteen vectors in sixteen lanes, four questions with one block.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_si256, _mm512_cmp_ps_mask,
-    _mm512_cmpneq_epi32_mask, _mm512_cvtepi32_ps, _mm512_cvtepu32_epi64, _mm512_dpbusd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
-    _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi32, _mm512_srav_epi32, _mm512_storeu_si512,
-    _mm512_ternarylogic_epi32,
+    __m256i, __m512, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32,
+    _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_si256,
+    _mm512_cmp_ps_mask, _mm512_cmpneq_epi32_mask, _mm512_cvtepi32_ps, _mm512_cvtepu32_epi64,
+    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi64, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi32,
+    _mm512_srav_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
 };
 
 use std::array::from_fn;
 
 use super::{
-    BLOCK_BYTES, BLOCK_BYTES_128, BLOCK_BYTES_256, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES, SHORT,
-    ShortSearch, field_bits, groups, largest, word,
+    BLOCK_BYTES, BLOCK_BYTES_128, BLOCK_BYTES_256, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES,
+    SHORT, ShortSearch, field_bits, groups, largest, word,
 };
 
 /// Blocks asked for ahead of the one being compared.
@@ -54,15 +54,23 @@ fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
     sums_of_one: impl Fn(&[[u8; BYTES]; 1]) -> BlockSums<1, N>,
 ) {
     // Room for all: what is near is written eight at a time.
-    to.iter_mut().for_each(|to| to.out.reserve(blocks.len() / BYTES * LANES));
-    let terms = from_fn(|at| (_mm512_set1_ps(to[at].query.factor), _mm512_set1_ps(to[at].limit)));
+    to.iter_mut()
+        .for_each(|to| to.out.reserve(blocks.len() / BYTES * LANES));
+    let terms = from_fn(|at| {
+        (
+            _mm512_set1_ps(to[at].query.factor),
+            _mm512_set1_ps(to[at].limit),
+        )
+    });
     let fetch = |from: usize| {
         let ahead = from + AHEAD * BYTES;
         // Centres are in the second cache, and read one after the other.
         if BYTES == BLOCK_BYTES && ahead + BYTES <= blocks.len() {
             for line in 0..BYTES / 64 {
                 // SAFETY: inside the slice; and a prefetch does not access memory.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast()) };
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast())
+                };
             }
         }
     };
@@ -107,7 +115,10 @@ fn collect<const BYTES: usize, const N: usize>(
             let names = load(block, block.len() - NAMES);
             let near = near[at] & _mm512_cmpneq_epi32_mask(names, _mm512_set1_epi32(NOBODY as i32));
             let out = &mut *to[at].out;
-            for (keys, near) in keys(scores[at], names).into_iter().zip([near as u8, (near >> 8) as u8]) {
+            for (keys, near) in keys(scores[at], names)
+                .into_iter()
+                .zip([near as u8, (near >> 8) as u8])
+            {
                 let end = out.len();
                 debug_assert!(out.capacity() - end >= LANES / 2);
                 // SAFETY: `with_sums` made room for the sixteen vectors of each block; of `b` blocks before this one at
@@ -135,9 +146,17 @@ fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
         let high = _mm512_slli_epi64::<32>(_mm512_cvtepu32_epi64(descending));
         _mm512_or_si512(high, _mm512_cvtepu32_epi64(names))
     };
-    let (upper, upper_names) =
-        (_mm512_extracti64x4_epi64::<1>(descending), _mm512_extracti64x4_epi64::<1>(names));
-    [key(_mm512_castsi512_si256(descending), _mm512_castsi512_si256(names)), key(upper, upper_names)]
+    let (upper, upper_names) = (
+        _mm512_extracti64x4_epi64::<1>(descending),
+        _mm512_extracti64x4_epi64::<1>(names),
+    );
+    [
+        key(
+            _mm512_castsi512_si256(descending),
+            _mm512_castsi512_si256(names),
+        ),
+        key(upper, upper_names),
+    ]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
@@ -152,8 +171,15 @@ pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Short
 }
 
 /// The query of each search, by groups: with their number known when this is compiled, no index is checked.
-fn by_groups<'a, const G: usize, const N: usize>(to: &[ShortSearch<'a>; N]) -> [&'a [[i8; 4]; G]; N] {
-    to.each_ref().map(|to| to.query.groups().first_chunk().expect("as many components as the codes have"))
+fn by_groups<'a, const G: usize, const N: usize>(
+    to: &[ShortSearch<'a>; N],
+) -> [&'a [[i8; 4]; G]; N] {
+    to.each_ref().map(|to| {
+        to.query
+            .groups()
+            .first_chunk()
+            .expect("as many components as the codes have")
+    })
 }
 
 /// As [`by_groups`], of each field.
@@ -161,7 +187,8 @@ fn by_fields<'a, const FIELDS: usize, const N: usize>(
     to: &[ShortSearch<'a>; N],
 ) -> [&'a [[[i8; 4]; GROUPS]; FIELDS]; N] {
     let of = |groups: &'a [[i8; 4]]| groups.as_chunks().0.first_chunk();
-    to.each_ref().map(|to| of(to.query.groups()).expect("as many components as the codes have"))
+    to.each_ref()
+        .map(|to| of(to.query.groups()).expect("as many components as the codes have"))
 }
 
 #[inline]
@@ -203,7 +230,11 @@ fn products<const BYTES: usize, const G: usize, const N: usize>(
             let codes = load(block, GROUP * group);
             for at in 0..N {
                 let is_held = const { N == 1 && G <= HELD };
-                let q = if is_held { held[group] } else { _mm512_set1_epi32(word(queries[at][group])) };
+                let q = if is_held {
+                    held[group]
+                } else {
+                    _mm512_set1_epi32(word(queries[at][group]))
+                };
                 sums[at][chain] = _mm512_dpbusd_epi32(sums[at][chain], codes, q);
             }
         }
@@ -216,7 +247,10 @@ fn products<const BYTES: usize, const G: usize, const N: usize>(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
+    blocks: &[u8],
+    to: [ShortSearch<'_>; N],
+) {
     // Eight sums that do not wait for each other.
     match const { (N, FIELDS) } {
         (1, 2) => near_fields_in::<4, FIELDS, N>(blocks, to),
@@ -251,7 +285,8 @@ fn products_of_fields<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
     bias: &[__m512i; N],
 ) -> BlockSums<BLOCKS, N> {
     let shift = |field: usize| (field_bits(FIELDS) * field) as i32;
-    let masks: [__m512i; FIELDS] = from_fn(|field| _mm512_set1_epi8((largest(FIELDS) << shift(field)) as i8));
+    let masks: [__m512i; FIELDS] =
+        from_fn(|field| _mm512_set1_epi8((largest(FIELDS) << shift(field)) as i8));
     // A field where it stands is its value times a power of two.
     let mut sums = [[[_mm512_setzero_si512(); FIELDS]; N]; BLOCKS];
     for group in 0..GROUPS {

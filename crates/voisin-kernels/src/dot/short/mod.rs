@@ -128,7 +128,11 @@ pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
         let bytes = &block[block.len() - from_end + 4 * lane..][..4];
         [bytes[0], bytes[1], bytes[2], bytes[3]]
     };
-    (f32::from_le_bytes(at(SCALES)), f32::from_le_bytes(at(OFFSETS)), u32::from_le_bytes(at(NAMES)))
+    (
+        f32::from_le_bytes(at(SCALES)),
+        f32::from_le_bytes(at(OFFSETS)),
+        u32::from_le_bytes(at(NAMES)),
+    )
 }
 
 /// What vectors are compared with, and where those go that are near.
@@ -153,10 +157,19 @@ impl Isa {
     pub fn near_each<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
         /// Constants are divided by at once.
         fn check<const BYTES: usize>(blocks: &[u8]) {
-            assert!(blocks.len().is_multiple_of(BYTES), "whole blocks of {BYTES} bytes");
+            assert!(
+                blocks.len().is_multiple_of(BYTES),
+                "whole blocks of {BYTES} bytes"
+            );
         }
-        let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else { return };
-        assert!(to.iter().all(|to| (to.query.code.len(), to.query.bits) == first), "queries of one kind");
+        let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else {
+            return;
+        };
+        assert!(
+            to.iter()
+                .all(|to| (to.query.code.len(), to.query.bits) == first),
+            "queries of one kind"
+        );
         match first {
             (64, 8) => {
                 check::<BLOCK_BYTES>(blocks);
@@ -203,14 +216,21 @@ fn collect<const BYTES: usize>(
 
 mod portable {
     use super::{
-        BLOCK_BYTES, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, field_bits, largest, read,
+        BLOCK_BYTES, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, field_bits,
+        largest, read,
     };
 
-    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(
+        blocks: &[u8],
+        to: [ShortSearch<'_>; N],
+    ) {
         to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
     }
 
-    fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+    fn near_one<const BYTES: usize>(
+        blocks: &[u8],
+        ShortSearch { query, limit, out }: ShortSearch<'_>,
+    ) {
         for block in blocks.as_chunks::<BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (codes, query) in block.chunks_exact(GROUP).zip(query.code.chunks_exact(4)) {
@@ -224,8 +244,12 @@ mod portable {
         }
     }
 
-    pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-        to.into_iter().for_each(|to| near_fields_one::<FIELDS>(blocks, to));
+    pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
+        blocks: &[u8],
+        to: [ShortSearch<'_>; N],
+    ) {
+        to.into_iter()
+            .for_each(|to| near_fields_one::<FIELDS>(blocks, to));
     }
 
     fn near_fields_one<const FIELDS: usize>(
@@ -290,7 +314,9 @@ mod tests {
             2 => [-3, -1, 1, 3][usize::from(byte >> (2 * field) & 3)],
             _ => i32::from(byte) - 128,
         };
-        (0..8 / bits).flat_map(|field| code.iter().map(move |&byte| of(byte, field))).collect()
+        (0..8 / bits)
+            .flat_map(|field| code.iter().map(move |&byte| of(byte, field)))
+            .collect()
     }
 
     #[test]
@@ -302,8 +328,15 @@ mod tests {
             let mut codes = Vec::new();
             for i in 0..n {
                 let extreme = i % 10 == 0;
-                let code: Vec<u8> =
-                    (0..bytes).map(|_| if extreme { 255 } else { rng.random_range(1..=255) }).collect();
+                let code: Vec<u8> = (0..bytes)
+                    .map(|_| {
+                        if extreme {
+                            255
+                        } else {
+                            rng.random_range(1..=255)
+                        }
+                    })
+                    .collect();
                 let (scale, offset) = (rng.random::<f32>() * 1e-3, rng.random::<f32>() - 0.5);
                 write(&mut blocks, i, &code, scale, offset, 1000 + i as u32);
                 let block = &blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
@@ -316,7 +349,12 @@ mod tests {
                     .map(|_| extreme.unwrap_or_else(|| rng.random_range(-127..=127)))
                     .collect();
                 let sum = code.iter().map(|&x| i32::from(x)).sum();
-                let query = ShortQuery { code: &code, sum, factor: 0.01, bits };
+                let query = ShortQuery {
+                    code: &code,
+                    sum,
+                    factor: 0.01,
+                    bits,
+                };
                 let all: Vec<Scored> = codes
                     .iter()
                     .zip(1000..)
@@ -327,12 +365,21 @@ mod tests {
                     .collect();
                 let mut sorted: Vec<f32> = all.iter().map(|one| one.score()).collect();
                 sorted.sort_by(f32::total_cmp);
-                let limits = [f32::NEG_INFINITY, sorted[n / 2], sorted[n - 1], f32::INFINITY];
+                let limits = [
+                    f32::NEG_INFINITY,
+                    sorted[n / 2],
+                    sorted[n - 1],
+                    f32::INFINITY,
+                ];
                 let want = limits.map(|limit| -> Vec<Scored> {
-                    all.iter().copied().filter(|one| one.score() >= limit).collect()
+                    all.iter()
+                        .copied()
+                        .filter(|one| one.score() >= limit)
+                        .collect()
                 });
                 for isa in Isa::available() {
-                    let (mut got, mut each) = ([const { Vec::new() }; 4], [const { Vec::new() }; 4]);
+                    let (mut got, mut each) =
+                        ([const { Vec::new() }; 4], [const { Vec::new() }; 4]);
                     for (&limit, out) in limits.iter().zip(&mut got) {
                         isa.near(&blocks, query, limit, out);
                     }
@@ -342,15 +389,23 @@ mod tests {
                     let together = each.each_mut().map(|out| {
                         let (factor, limit) = factors.next().expect("four");
                         ShortSearch {
-                            query: ShortQuery { factor: factor * query.factor, ..query },
+                            query: ShortQuery {
+                                factor: factor * query.factor,
+                                ..query
+                            },
                             limit,
                             out,
                         }
                     });
                     isa.near_each(&blocks, together);
                     let mut alone = [const { Vec::new() }; 4];
-                    for ((factor, limit), out) in [1., 1., 2., 0.5].into_iter().zip(limits).zip(&mut alone) {
-                        let query = ShortQuery { factor: factor * query.factor, ..query };
+                    for ((factor, limit), out) in
+                        [1., 1., 2., 0.5].into_iter().zip(limits).zip(&mut alone)
+                    {
+                        let query = ShortQuery {
+                            factor: factor * query.factor,
+                            ..query
+                        };
                         Isa::PORTABLE.near(&blocks, query, limit, out);
                     }
                     assert_eq!(each, alone, "{isa:?} {bytes} {bits} {extreme:?}");

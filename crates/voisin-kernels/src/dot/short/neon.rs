@@ -1,13 +1,14 @@
 //! NEON: a quarter of a block at a time.
 
 use std::arch::aarch64::{
-    int16x8_t, uint8x16_t, vaddq_s32, vandq_u8, vdupq_n_s8, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8,
-    vget_high_s8, vget_low_s8, vld1q_u8, vmlal_s8, vmull_s8, vpaddlq_s16, vpaddq_s32, vreinterpretq_s8_s32,
-    vreinterpretq_s8_u8, vshlq_u8, vst1q_s32,
+    int16x8_t, uint8x16_t, vaddq_s32, vandq_u8, vdupq_n_s8, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8,
+    veorq_u8, vget_high_s8, vget_low_s8, vld1q_u8, vmlal_s8, vmull_s8, vpaddlq_s16, vpaddq_s32,
+    vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshlq_u8, vst1q_s32,
 };
 
 use super::{
-    BLOCK_BYTES, GROUP, LANES, SHORT, ShortSearch, field_bits, groups, largest, portable, whole_sums, word,
+    BLOCK_BYTES, GROUP, LANES, SHORT, ShortSearch, field_bits, groups, largest, portable,
+    whole_sums, word,
 };
 
 #[inline]
@@ -46,12 +47,19 @@ fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }
 }
 
 #[target_feature(enable = "neon")]
-pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    to.into_iter().for_each(|to| near_fields_one::<FIELDS>(blocks, to));
+pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
+    blocks: &[u8],
+    to: [ShortSearch<'_>; N],
+) {
+    to.into_iter()
+        .for_each(|to| near_fields_one::<FIELDS>(blocks, to));
 }
 
 #[target_feature(enable = "neon")]
-fn near_fields_one<const FIELDS: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+fn near_fields_one<const FIELDS: usize>(
+    blocks: &[u8],
+    ShortSearch { query, limit, out }: ShortSearch<'_>,
+) {
     const GROUPS: usize = SHORT / 4;
     let q = &query.groups()[..FIELDS * GROUPS];
     // Groups whose sums stay within 16 bits.

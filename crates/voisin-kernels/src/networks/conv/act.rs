@@ -46,7 +46,11 @@ impl Shape {
     }
     /// After a 2×2 max pool (stride 2, floor), with `c` channels.
     pub(super) fn pooled(self, c: usize) -> Self {
-        Self { h: self.h / 2, w: self.w / 2, c }
+        Self {
+            h: self.h / 2,
+            w: self.w / 2,
+            c,
+        }
     }
 
     /// The tiles of a convolution from `self` to `to` (pooled 2×2 if `pool`) whose outputs exist.
@@ -80,7 +84,10 @@ pub(super) struct Act {
 
 impl Act {
     pub(super) fn new(shape: Shape, n: usize) -> Self {
-        Self { shape, buf: Buffer::zeroed(shape.len() * n) }
+        Self {
+            shape,
+            buf: Buffer::zeroed(shape.len() * n),
+        }
     }
 
     /// Room for `n` windows (contents are lost when it grows).

@@ -77,12 +77,30 @@ impl ChainPlan {
     /// If there is no block, channels are no multiple of 16, or nothing is left of an image.
     pub(super) fn shapes(&self) -> Vec<BlockShapes> {
         assert!(!self.blocks.is_empty(), "a network has convolutions");
-        let mut from = Shape { h: self.input[0], w: self.input[1], c: self.blocks[0].out };
+        let mut from = Shape {
+            h: self.input[0],
+            w: self.input[1],
+            c: self.blocks[0].out,
+        };
         let shapes = self.blocks.iter().map(|block| {
-            let y = Shape { c: block.out, ..from };
-            assert!(y.h * y.w > 0 && y.c > 0 && y.c.is_multiple_of(16), "whole registers of channels");
-            let a = Shape { h: y.h / block.pool[0], w: y.w / block.pool[1], ..y };
-            BlockShapes { from: std::mem::replace(&mut from, a), y, a }
+            let y = Shape {
+                c: block.out,
+                ..from
+            };
+            assert!(
+                y.h * y.w > 0 && y.c > 0 && y.c.is_multiple_of(16),
+                "whole registers of channels"
+            );
+            let a = Shape {
+                h: y.h / block.pool[0],
+                w: y.w / block.pool[1],
+                ..y
+            };
+            BlockShapes {
+                from: std::mem::replace(&mut from, a),
+                y,
+                a,
+            }
         });
         shapes.collect()
     }
@@ -90,7 +108,11 @@ impl ChainPlan {
     /// Channels, rows and columns of what comes out.
     pub fn output(&self) -> [usize; 3] {
         let last = self.shapes()[self.blocks.len() - 1].a;
-        if self.tail == Tail::Maximum { [last.c, 1, 1] } else { [last.c, last.h, last.w] }
+        if self.tail == Tail::Maximum {
+            [last.c, 1, 1]
+        } else {
+            [last.c, last.h, last.w]
+        }
     }
 
     /// Whether block `i` is a convolution alone.
@@ -104,7 +126,10 @@ impl ChainPlan {
 pub fn affine([gamma, beta, mean, variance]: [&[f32]; 4], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
     let map = |i: usize| {
         let scale = f64::from(gamma[i]) / (f64::from(variance[i]) + epsilon).sqrt();
-        (scale as f32, (f64::from(beta[i]) - scale * f64::from(mean[i])) as f32)
+        (
+            scale as f32,
+            (f64::from(beta[i]) - scale * f64::from(mean[i])) as f32,
+        )
     };
     (0..gamma.len()).map(map).unzip()
 }

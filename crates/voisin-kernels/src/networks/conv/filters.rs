@@ -43,8 +43,19 @@ impl WinogradFilters {
     /// Filters of zeros, to be set.
     pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
         let half = precision == Precision::Bf16 && precision.is_available(isa);
-        assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
-        Self { isa, half, k, n, group: 64.min(n), u: Buffer::zeroed(POS * k * n), bias: vec![0.0; n] }
+        assert!(
+            k.is_multiple_of(16) && n.is_multiple_of(16),
+            "channels are multiples of 16"
+        );
+        Self {
+            isa,
+            half,
+            k,
+            n,
+            group: 64.min(n),
+            u: Buffer::zeroed(POS * k * n),
+            bias: vec![0.0; n],
+        }
     }
 
     /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
@@ -63,33 +74,45 @@ impl WinogradFilters {
     fn set(&mut self, weight: &[f32], cin: usize, cout: usize) {
         let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
         let (k, half, u) = (self.k, self.half, self.u.share());
-        places.into_par_iter().enumerate().for_each(|(o, (offset, next_position, next_input))| {
-            for i in 0..k {
-                let mut g = [0.0f32; 9];
-                if o < cout && i < cin {
-                    g.copy_from_slice(&weight[(o * cin + i) * 9..][..9]);
+        places
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(o, (offset, next_position, next_input))| {
+                for i in 0..k {
+                    let mut g = [0.0f32; 9];
+                    if o < cout && i < cin {
+                        g.copy_from_slice(&weight[(o * cin + i) * 9..][..9]);
+                    }
+                    for (position, value) in transform_filter(&g).into_iter().enumerate() {
+                        let row = if half { i / 2 } else { i };
+                        let at = offset + position * next_position + row * next_input;
+                        // SAFETY: every output channel has slots of its own in U, and one task.
+                        let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
+                        *slot = if half {
+                            let bits = u32::from(bf16::from_f32(value).to_bits());
+                            let (low, high) =
+                                (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
+                            f32::from_bits(if i % 2 == 0 {
+                                high | bits
+                            } else {
+                                bits << 16 | low
+                            })
+                        } else {
+                            value
+                        };
+                    }
                 }
-                for (position, value) in transform_filter(&g).into_iter().enumerate() {
-                    let row = if half { i / 2 } else { i };
-                    let at = offset + position * next_position + row * next_input;
-                    // SAFETY: every output channel has slots of its own in U, and one task.
-                    let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
-                    *slot = if half {
-                        let bits = u32::from(bf16::from_f32(value).to_bits());
-                        let (low, high) = (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
-                        f32::from_bits(if i % 2 == 0 { high | bits } else { bits << 16 | low })
-                    } else {
-                        value
-                    };
-                }
-            }
-        });
+            });
     }
 
     /// Transforms weights that change at every training step, in f32 and vectorised; `index(out, in, tap)` says where a tap
     /// lies among them.
     fn refresh(&mut self, weight: &[f32], index: impl Fn(usize, usize, usize) -> usize + Sync) {
-        assert_eq!(weight.len(), 9 * self.k * self.n, "nine weights for each pair of channels");
+        assert_eq!(
+            weight.len(),
+            9 * self.k * self.n,
+            "nine weights for each pair of channels"
+        );
         let (k, cout, isa, half, depth) = (self.k, self.n, self.isa, self.half, self.depth());
         let next_panel = depth * winograd::panel_width(isa);
         let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
@@ -108,7 +131,14 @@ impl WinogradFilters {
                     unsafe {
                         if !half {
                             let u = u.skip(offset + i * next_input);
-                            grad_kernels::filter(isa, &taps[i % 2], u, next_position, next_panel, next_input);
+                            grad_kernels::filter(
+                                isa,
+                                &taps[i % 2],
+                                u,
+                                next_position,
+                                next_panel,
+                                next_input,
+                            );
                         } else if i % 2 == 1 {
                             let u = u.skip(offset + i / 2 * next_input);
                             grad_kernels::filter_pair(isa, &taps, u, next_position);
@@ -158,7 +188,14 @@ fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
         let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
         let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
         let (q, s) = (a * g[1], b * g[1]);
-        [g[0] / (a2 * b2), (p + q) / na, (p - q) / na, (r + s) / nb, (r - s) / nb, g[2]]
+        [
+            g[0] / (a2 * b2),
+            (p + q) / na,
+            (p - q) / na,
+            (r + s) / nb,
+            (r - s) / nb,
+            g[2],
+        ]
     }
     let mut half = [[0.0; 3]; 6];
     for x in 0..3 {

@@ -52,7 +52,10 @@ unsafe fn first_pixels<S: Simd, const PX: usize, const NV: usize>(
         let zero = simd.splat(0.0);
         for (x, pixel) in acc.into_iter().enumerate() {
             for (j, z) in pixel.into_iter().enumerate() {
-                simd.store(dst.add(x * a.c + j * S::LANES), if a.relu { simd.max(z, zero) } else { z });
+                simd.store(
+                    dst.add(x * a.c + j * S::LANES),
+                    if a.relu { simd.max(z, zero) } else { z },
+                );
             }
         }
     }
@@ -118,10 +121,22 @@ dispatch! {
 /// # Safety
 /// Nothing else reads or writes these outputs meanwhile.
 pub(super) unsafe fn first(isa: Isa, a: &First<'_>) {
-    assert!(a.rows > 0 && a.cols > 0 && a.c.is_multiple_of(16), "whole registers of channels");
-    assert!(a.weight.len() >= 9 * a.c && a.bias.len() >= a.c, "nine weights and a bias per channel");
-    assert!(a.src.len() >= (a.rows + 1) * a.src_row + a.cols + 2, "a border around the image");
-    assert!(a.dst.len() >= (a.rows - 1) * a.dst_row + a.cols * a.c, "room for the outputs");
+    assert!(
+        a.rows > 0 && a.cols > 0 && a.c.is_multiple_of(16),
+        "whole registers of channels"
+    );
+    assert!(
+        a.weight.len() >= 9 * a.c && a.bias.len() >= a.c,
+        "nine weights and a bias per channel"
+    );
+    assert!(
+        a.src.len() >= (a.rows + 1) * a.src_row + a.cols + 2,
+        "a border around the image"
+    );
+    assert!(
+        a.dst.len() >= (a.rows - 1) * a.dst_row + a.cols * a.c,
+        "room for the outputs"
+    );
     // SAFETY: it fits, and outputs are kept apart by the caller.
     unsafe { first_unchecked(isa, a) }
 }
@@ -178,8 +193,24 @@ pub(super) fn first_grad(
     out: &mut [f32],
 ) {
     let c = out.len() / 9;
-    assert!(c.is_multiple_of(16) && dy.len() >= cols * c, "pixels of whole registers of channels");
-    assert!(image.len() >= 2 * image_row + cols + 2, "a border around the image");
+    assert!(
+        c.is_multiple_of(16) && dy.len() >= cols * c,
+        "pixels of whole registers of channels"
+    );
+    assert!(
+        image.len() >= 2 * image_row + cols + 2,
+        "a border around the image"
+    );
     // SAFETY: the extents just checked.
-    unsafe { first_grad_unchecked(isa, dy.as_ptr(), cols, c, image.as_ptr(), image_row, out.as_mut_ptr()) }
+    unsafe {
+        first_grad_unchecked(
+            isa,
+            dy.as_ptr(),
+            cols,
+            c,
+            image.as_ptr(),
+            image_row,
+            out.as_mut_ptr(),
+        )
+    }
 }

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::act::{Act, Shape};
-use super::chain::{BlockPlan, BlockShapes, BlockTensors, ChainPlan, NormPlace, Tail, affine, turn_first};
+use super::chain::{
+    BlockPlan, BlockShapes, BlockTensors, ChainPlan, NormPlace, Tail, affine, turn_first,
+};
 use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
@@ -100,12 +102,18 @@ impl Strips {
                         tile.src as usize % (4 * plan.from.row()) / (4 * plan.from.c),
                     );
                     if row == tile_row && columns.contains(&column) {
-                        tiles
-                            .push(Tile { src: (4 * (column - columns.start) * plan.from.c) as u32, ..*tile });
+                        tiles.push(Tile {
+                            src: (4 * (column - columns.start) * plan.from.c) as u32,
+                            ..*tile
+                        });
                     }
                 }
                 if tiles.len() > first {
-                    strips.push(Strip { tile_row, columns, tiles: first..tiles.len() });
+                    strips.push(Strip {
+                        tile_row,
+                        columns,
+                        tiles: first..tiles.len(),
+                    });
                 }
             }
         }
@@ -135,7 +143,9 @@ impl FastChain {
         let mut first = (vec![0.0; 9 * plan.blocks[0].out], tensors[0].bias.to_vec());
         turn_first(tensors[0].weight, &mut first.0);
         let mut blocks = Vec::with_capacity(shapes.len());
-        for (i, ((block, shapes), tensors)) in plan.blocks.iter().zip(shapes).zip(tensors).enumerate() {
+        for (i, ((block, shapes), tensors)) in
+            plan.blocks.iter().zip(shapes).zip(tensors).enumerate()
+        {
             let c = block.out;
             let unit = || (vec![1.0; c], vec![0.0; c]);
             let (epilogue, pass) = match (block.norm, block.pool) {
@@ -144,9 +154,15 @@ impl FastChain {
                 (NormPlace::Absent, [2, 2]) if i > 0 => (Epilogue::ReluPool, None),
                 (NormPlace::Absent, _) => (Epilogue::Linear, Some(unit())),
                 (place, _) => {
-                    let norm = tensors.norm.expect("a block with a batch norm has its tensors");
+                    let norm = tensors
+                        .norm
+                        .expect("a block with a batch norm has its tensors");
                     let is_before = place == NormPlace::BeforeRelu;
-                    let epilogue = if is_before { Epilogue::Linear } else { Epilogue::Relu };
+                    let epilogue = if is_before {
+                        Epilogue::Linear
+                    } else {
+                        Epilogue::Relu
+                    };
                     (epilogue, Some(affine(norm, plan.epsilon)))
                 }
             };
@@ -172,9 +188,21 @@ impl FastChain {
                     FastKind::Phased(convolution, filters)
                 }
             };
-            blocks.push(FastBlock { kind, plan: *block, shapes, pass });
+            blocks.push(FastBlock {
+                kind,
+                plan: *block,
+                shapes,
+                pass,
+            });
         }
-        Self { isa, plan, input, first, blocks, idle: Mutex::default() }
+        Self {
+            isa,
+            plan,
+            input,
+            first,
+            blocks,
+            idle: Mutex::default(),
+        }
     }
 
     /// The instruction set that the kernels use.
@@ -186,17 +214,25 @@ impl FastChain {
     pub fn precision(&self) -> Precision {
         let is_half = |block: &FastBlock| match &block.kind {
             FastKind::First => false,
-            FastKind::Pair(_, _, filters) | FastKind::Fused(_, filters) | FastKind::Phased(_, filters) => {
-                filters.half
-            }
+            FastKind::Pair(_, _, filters)
+            | FastKind::Fused(_, filters)
+            | FastKind::Phased(_, filters) => filters.half,
         };
-        if self.blocks.iter().any(is_half) { Precision::Bf16 } else { Precision::F32 }
+        if self.blocks.iter().any(is_half) {
+            Precision::Bf16
+        } else {
+            Precision::F32
+        }
     }
 
     /// Numbers of what comes out of an example.
     pub fn dimension(&self) -> usize {
         let last = self.blocks.last().expect("there is a block").shapes.a;
-        if self.plan.tail == Tail::Maximum { last.c } else { last.c * last.h * last.w }
+        if self.plan.tail == Tail::Maximum {
+            last.c
+        } else {
+            last.c * last.h * last.w
+        }
     }
 
     /// What comes of `n` examples `[n][row][column]`, one after the other into `out`. An example's result is the same bits
@@ -206,13 +242,29 @@ impl FastChain {
     /// If a slice is shorter than stated.
     pub fn forward(&self, x: &[f32], n: usize, out: &mut [f32]) {
         let (cells, dimension) = (self.plan.input[0] * self.plan.input[1], self.dimension());
-        assert!(x.len() >= n * cells, "expected {n} examples of {cells} values, found {}", x.len());
-        assert!(out.len() >= n * dimension, "expected room for {n} results, found {}", out.len());
+        assert!(
+            x.len() >= n * cells,
+            "expected {n} examples of {cells} values, found {}",
+            x.len()
+        );
+        assert!(
+            out.len() >= n * dimension,
+            "expected room for {n} results, found {}",
+            out.len()
+        );
         // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the rest is overwritten.
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut space = idle.unwrap_or_else(|| ChainWorkspace {
             image: Buffer::default(),
-            acts: self.blocks.iter().map(|block| Act::new(block.shapes.a, 0)).collect(),
+            acts: self
+                .blocks
+                .iter()
+                .map(|block| Act::new(block.shapes.a, 0))
+                .collect(),
             y: Buffer::default(),
             work: Buffer::default(),
         });
@@ -224,14 +276,21 @@ impl FastChain {
                 self.group(team, x, count, &mut out[start * dimension..], &mut space);
             }
         });
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(space);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(space);
     }
 
     /// Examples that go through the last block together, fewer of them at a time through the first ones.
     fn group(&self, team: &Team, x: &[f32], n: usize, out: &mut [f32], space: &mut ChainWorkspace) {
         let cells = x.len() / n;
         let together = self.blocks[0].plan.together;
-        let early = self.blocks.iter().take_while(|block| block.plan.together == together).count();
+        let early = self
+            .blocks
+            .iter()
+            .take_while(|block| block.plan.together == together)
+            .count();
         let few = together.min(n);
         let [h, w] = self.plan.input;
         space.image.reserve(few * (h + 2) * (w + 2));
@@ -246,9 +305,19 @@ impl FastChain {
         }
         for start in (0..n).step_by(few) {
             let count = few.min(n - start);
-            self.take_images(&x[start * cells..(start + count) * cells], space.image.as_mut_slice());
+            self.take_images(
+                &x[start * cells..(start + count) * cells],
+                space.image.as_mut_slice(),
+            );
             for i in 0..early {
-                self.block(i, team, if i + 1 == early { start } else { 0 }, count, out, space);
+                self.block(
+                    i,
+                    team,
+                    if i + 1 == early { start } else { 0 },
+                    count,
+                    out,
+                    space,
+                );
             }
         }
         for i in early..self.blocks.len() {
@@ -280,8 +349,14 @@ impl FastChain {
     fn take_images(&self, x: &[f32], image: &mut [f32]) {
         let [h, w] = self.plan.input;
         let (scale, shift) = self.input;
-        for (x, image) in x.chunks_exact(h * w).zip(image.chunks_exact_mut((h + 2) * (w + 2))) {
-            for (row, to) in x.chunks_exact(w).zip(image[w + 2..].chunks_exact_mut(w + 2)) {
+        for (x, image) in x
+            .chunks_exact(h * w)
+            .zip(image.chunks_exact_mut((h + 2) * (w + 2)))
+        {
+            for (row, to) in x
+                .chunks_exact(w)
+                .zip(image[w + 2..].chunks_exact_mut(w + 2))
+            {
                 for (x, y) in row.iter().zip(&mut to[1..=w]) {
                     *y = x * scale + shift;
                 }
@@ -297,7 +372,12 @@ impl FastChain {
         at: usize,
         n: usize,
         out: &mut [f32],
-        ChainWorkspace { image, acts, y, work }: &mut ChainWorkspace,
+        ChainWorkspace {
+            image,
+            acts,
+            y,
+            work,
+        }: &mut ChainWorkspace,
     ) {
         let block = &self.blocks[i];
         let (before, after) = acts.split_at_mut(i);
@@ -309,16 +389,32 @@ impl FastChain {
             }
             FastKind::Fused(plan, filters) | FastKind::Phased(plan, filters) => (plan, filters),
         };
-        let src = PaddedInput { buf: &before[i - 1].buf, first: 0 };
+        let src = PaddedInput {
+            buf: &before[i - 1].buf,
+            first: 0,
+        };
         if self.plan.tail == Tail::Maximum && i + 1 == self.blocks.len() {
             let target = Target::GlobalMax(&mut out[at * filters.n..][..n * filters.n]);
             return layer::phased(team, filters, plan, src, target, n, work, None);
         }
-        let (dst, to) = if block.pass.is_some() { (&mut *y, 0) } else { (&mut *a, at) };
+        let (dst, to) = if block.pass.is_some() {
+            (&mut *y, 0)
+        } else {
+            (&mut *a, at)
+        };
         if matches!(block.kind, FastKind::Fused(..)) {
             layer::fused(team, filters, plan, src, dst, to, n, None);
         } else {
-            layer::phased(team, filters, plan, src, Target::Act(dst, to), n, work, None);
+            layer::phased(
+                team,
+                filters,
+                plan,
+                src,
+                Target::Act(dst, to),
+                n,
+                work,
+                None,
+            );
         }
         if let Some(norm) = &block.pass {
             let pass = NormPass {
@@ -335,7 +431,12 @@ impl FastChain {
 
     /// The first block alone, a few rows at a time.
     fn first_rows(&self, team: &Team, image: &Buffer, a: &mut Buffer, at: usize, n: usize) {
-        let FastBlock { plan, shapes: BlockShapes { y, a: made, .. }, pass, .. } = &self.blocks[0];
+        let FastBlock {
+            plan,
+            shapes: BlockShapes { y, a: made, .. },
+            pass,
+            ..
+        } = &self.blocks[0];
         let norm = pass.as_ref().expect("the first block alone has its pass");
         let relu = plan.norm != NormPlace::AfterRelu;
         let (c, wide) = (y.c, y.w + 2);
@@ -396,7 +497,11 @@ impl FastChain {
         let per_window = strips.strips.len();
         team.run(n * per_window, |task| {
             let (window, strip) = (task / per_window, &strips.strips[task % per_window]);
-            let block = TileBlock { filters, plan, tiles: &strips.tiles[strip.tiles.clone()] };
+            let block = TileBlock {
+                filters,
+                plan,
+                tiles: &strips.tiles[strip.tiles.clone()],
+            };
             let cols = 4 * strip.columns.len() + 2;
             with_scratch(6 * cols * c + block.scratch(), |scratch| {
                 let (pixels, scratch) = scratch.split_at_mut(6 * cols * c);
@@ -428,7 +533,12 @@ impl FastChain {
                 // SAFETY: the scratch is this thread's; each task writes its own tiles of its window.
                 unsafe {
                     first::first(self.isa, &first);
-                    block.run(pixels, cols * c, scratch, target.skip((at + window) * plan.to.len()));
+                    block.run(
+                        pixels,
+                        cols * c,
+                        scratch,
+                        target.skip((at + window) * plan.to.len()),
+                    );
                 }
             });
         });

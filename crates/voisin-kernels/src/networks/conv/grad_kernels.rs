@@ -19,7 +19,14 @@ fn a4<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 6] {
     let q = simd.mul(simd.splat(A), simd.fma(a2, d[3], d[1]));
     let r = simd.fma(b2, d[2], d[0]);
     let s = simd.mul(simd.splat(B), simd.fma(b2, d[3], d[1]));
-    [d[0], simd.add(p, q), simd.sub(p, q), simd.add(r, s), simd.sub(r, s), d[3]]
+    [
+        d[0],
+        simd.add(p, q),
+        simd.sub(p, q),
+        simd.add(r, s),
+        simd.sub(r, s),
+        d[3],
+    ]
 }
 
 /// The columns' half of A dy Aᵀ for the 4×4 pixels at `dy`.
@@ -69,7 +76,10 @@ impl Patches<'_> {
     fn fits(&self, corner: impl Fn(&Tile) -> u32, size: usize, slots: usize) -> bool {
         let patch = (size - 1) * self.row + size * self.c;
         self.c.is_multiple_of(16)
-            && self.tiles.iter().all(|tile| corner(tile) as usize + patch <= self.src.len())
+            && self
+                .tiles
+                .iter()
+                .all(|tile| corner(tile) as usize + patch <= self.src.len())
             && self.first + slots <= self.total
             && (POS - 1) * self.stride + self.total * self.c <= self.out.len()
     }
@@ -110,7 +120,10 @@ dispatch! {
 /// # Safety
 /// Nothing else reads or writes these tiles' slots meanwhile.
 pub(super) unsafe fn out_grad(isa: Isa, p: &Patches<'_>) {
-    assert!(p.fits(|tile| tile.dst, 4, p.tiles.len()), "tiles lie in the window and slots in the block");
+    assert!(
+        p.fits(|tile| tile.dst, 4, p.tiles.len()),
+        "tiles lie in the window and slots in the block"
+    );
     // SAFETY: it fits, and slots are kept apart by the caller.
     unsafe { out_grad_unchecked(isa, p) }
 }
@@ -142,7 +155,10 @@ unsafe fn pairs<S: Simd, const OUT: bool>(simd: S, p: &Patches<'_>) {
                     }
                 }
                 for pos in 0..POS {
-                    simd.store(out.add(pos * p.stride), simd.pack2(values[0][pos], values[1][pos]));
+                    simd.store(
+                        out.add(pos * p.stride),
+                        simd.pack2(values[0][pos], values[1][pos]),
+                    );
                 }
             }
         }
@@ -178,7 +194,10 @@ dispatch! {
 /// Nothing else reads or writes these pairs' slots meanwhile.
 pub(super) unsafe fn input_pairs(isa: Isa, p: &Patches<'_>) {
     let slots = p.tiles.len().div_ceil(2);
-    assert!(p.fits(|tile| tile.src, 6, slots), "tiles lie in the window and slots in the block");
+    assert!(
+        p.fits(|tile| tile.src, 6, slots),
+        "tiles lie in the window and slots in the block"
+    );
     // SAFETY: it fits, and slots are kept apart by the caller.
     unsafe { input_pairs_unchecked(isa, true, p) }
 }
@@ -189,7 +208,10 @@ pub(super) unsafe fn input_pairs(isa: Isa, p: &Patches<'_>) {
 /// Nothing else reads or writes these pairs' slots meanwhile.
 pub(super) unsafe fn out_grad_pairs(isa: Isa, p: &Patches<'_>) {
     let slots = p.tiles.len().div_ceil(2);
-    assert!(p.fits(|tile| tile.dst, 4, slots), "tiles lie in the window and slots in the block");
+    assert!(
+        p.fits(|tile| tile.dst, 4, slots),
+        "tiles lie in the window and slots in the block"
+    );
     // SAFETY: it fits, and slots are kept apart by the caller.
     unsafe { out_grad_pairs_unchecked(isa, true, p) }
 }
@@ -251,15 +273,25 @@ unsafe fn weight_micro<S: Simd, const MR: usize, const NV: usize>(
             for i in 0..MR {
                 let a = simd.splat(*v.add(t * 16 + i));
                 for j in 0..NV {
-                    acc[i][j] =
-                        if S::HALF { simd.dot2(a, b[j], acc[i][j]) } else { simd.fma(a, b[j], acc[i][j]) };
+                    acc[i][j] = if S::HALF {
+                        simd.dot2(a, b[j], acc[i][j])
+                    } else {
+                        simd.fma(a, b[j], acc[i][j])
+                    };
                 }
             }
         }
         for i in 0..MR {
             for j in 0..NV {
                 let p = du.add(i * n + j * S::LANES);
-                simd.store(p, if fresh { acc[i][j] } else { simd.add(simd.load(p), acc[i][j]) });
+                simd.store(
+                    p,
+                    if fresh {
+                        acc[i][j]
+                    } else {
+                        simd.add(simd.load(p), acc[i][j])
+                    },
+                );
             }
         }
     }
@@ -285,7 +317,15 @@ unsafe fn weight_rows<S: Simd, const MR: usize>(simd: S, p: &WeightGemm<'_>) {
                     ch += 2 * S::LANES;
                 }
                 while ch < p.n {
-                    weight_micro::<S, MR, 1>(simd, p.tiles, v, [line(y, ch)], du.add(ch), p.n, p.fresh);
+                    weight_micro::<S, MR, 1>(
+                        simd,
+                        p.tiles,
+                        v,
+                        [line(y, ch)],
+                        du.add(ch),
+                        p.n,
+                        p.fresh,
+                    );
                     ch += S::LANES;
                 }
             }
@@ -329,13 +369,22 @@ fn gt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 3] {
     let r = simd.mul(simd.splat(NB), simd.add(d[3], d[4]));
     let s = simd.mul(simd.splat(NB * B), simd.sub(d[3], d[4]));
     let last = simd.fma(simd.splat(A * A), p, simd.fma(simd.splat(B * B), r, d[5]));
-    [simd.fma(simd.splat(1.0 / (A * A * B * B)), d[0], simd.add(p, r)), simd.add(q, s), last]
+    [
+        simd.fma(simd.splat(1.0 / (A * A * B * B)), d[0], simd.add(p, r)),
+        simd.add(q, s),
+        last,
+    ]
 }
 
 /// # Safety
 /// There are 36 positions at `du`, `stride` apart, of 16 floats each.
 #[inline(always)]
-unsafe fn filter_grad_generic<S: Simd>(simd: S, du: *const f32, stride: usize, out: &mut [[f32; 16]; 9]) {
+unsafe fn filter_grad_generic<S: Simd>(
+    simd: S,
+    du: *const f32,
+    stride: usize,
+    out: &mut [[f32; 16]; 9],
+) {
     for lane in (0..16).step_by(S::LANES) {
         // SAFETY: the extents above; `out` has 16 floats for each tap.
         unsafe {
@@ -372,7 +421,10 @@ dispatch! {
 
 /// Gᵀ dU G of 16 output channels, whose positions lie `stride` apart.
 pub(super) fn filter_grad(isa: Isa, du: &[f32], stride: usize, out: &mut [[f32; 16]; 9]) {
-    assert!((POS - 1) * stride + 16 <= du.len(), "36 positions of 16 channels");
+    assert!(
+        (POS - 1) * stride + 16 <= du.len(),
+        "36 positions of 16 channels"
+    );
     // SAFETY: the extents just checked.
     unsafe { filter_grad_unchecked(isa, du.as_ptr(), stride, out) }
 }
@@ -459,7 +511,10 @@ pub(super) unsafe fn filter(
     panel: usize,
 ) {
     let last = 15 / panel * next_panel + 15 % panel;
-    assert!((POS - 1) * stride + last < u.len(), "36 positions of 16 channels");
+    assert!(
+        (POS - 1) * stride + last < u.len(),
+        "36 positions of 16 channels"
+    );
     // SAFETY: the extents just checked; slots are kept apart by the caller.
     unsafe { filter_unchecked(isa, taps, u.as_mut_ptr(), stride, next_panel, panel) }
 }
@@ -467,7 +522,12 @@ pub(super) unsafe fn filter(
 /// # Safety
 /// `u` takes 16 floats at 36 positions, `stride` apart.
 #[inline(always)]
-unsafe fn filter_pair_generic<S: Simd>(simd: S, taps: &[[[f32; 16]; 9]; 2], u: *mut f32, stride: usize) {
+unsafe fn filter_pair_generic<S: Simd>(
+    simd: S,
+    taps: &[[[f32; 16]; 9]; 2],
+    u: *mut f32,
+    stride: usize,
+) {
     for lane in (0..16).step_by(S::LANES) {
         let mut values = [[simd.splat(0.0); POS]; 2];
         for (taps, values) in taps.iter().zip(&mut values) {
@@ -477,7 +537,12 @@ unsafe fn filter_pair_generic<S: Simd>(simd: S, taps: &[[[f32; 16]; 9]; 2], u: *
         }
         for pos in 0..POS {
             // SAFETY: the extents above.
-            unsafe { simd.store(u.add(lane + pos * stride), simd.pack2(values[0][pos], values[1][pos])) };
+            unsafe {
+                simd.store(
+                    u.add(lane + pos * stride),
+                    simd.pack2(values[0][pos], values[1][pos]),
+                )
+            };
         }
     }
 }
@@ -490,10 +555,21 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these slots meanwhile.
-pub(super) unsafe fn filter_pair(isa: Isa, taps: &[[[f32; 16]; 9]; 2], u: SharedSlice<'_>, stride: usize) {
-    assert!((POS - 1) * stride + 16 <= u.len(), "36 positions of 16 channels");
+pub(super) unsafe fn filter_pair(
+    isa: Isa,
+    taps: &[[[f32; 16]; 9]; 2],
+    u: SharedSlice<'_>,
+    stride: usize,
+) {
+    assert!(
+        (POS - 1) * stride + 16 <= u.len(),
+        "36 positions of 16 channels"
+    );
     // SAFETY: the extents just checked; slots are kept apart by the caller.
     unsafe { filter_pair_unchecked(isa, true, taps, u.as_mut_ptr(), stride) }
 }
 
-const _: () = assert!(POS == 36, "the transforms above are written out for F(4×4, 3×3)");
+const _: () = assert!(
+    POS == 36,
+    "the transforms above are written out for F(4×4, 3×3)"
+);

@@ -50,8 +50,17 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(from: Shape, cout: usize, epilogue: Epilogue) -> Self {
         let pool = epilogue == Epilogue::ReluPool;
-        let to = if pool { from.pooled(cout) } else { Shape { c: cout, ..from } };
-        Self { from, to, epilogue, tiles: from.tiles(to, pool) }
+        let to = if pool {
+            from.pooled(cout)
+        } else {
+            Shape { c: cout, ..from }
+        };
+        Self {
+            from,
+            to,
+            epilogue,
+            tiles: from.tiles(to, pool),
+        }
     }
 }
 
@@ -85,8 +94,18 @@ impl TileBlock<'_> {
     ///
     /// # Safety
     /// Nothing else reads or writes the outputs of these tiles meanwhile.
-    pub(super) unsafe fn run(&self, src: &[f32], row: usize, scratch: &mut [f32], dst: SharedSlice<'_>) {
-        let Self { filters, plan, tiles } = *self;
+    pub(super) unsafe fn run(
+        &self,
+        src: &[f32],
+        row: usize,
+        scratch: &mut [f32],
+        dst: SharedSlice<'_>,
+    ) {
+        let Self {
+            filters,
+            plan,
+            tiles,
+        } = *self;
         let groups = Groups::new(tiles.len(), filters.isa);
         let v_stride = self.v_stride();
         let (v, m) = scratch.split_at_mut(POS * v_stride);
@@ -155,14 +174,21 @@ pub(super) fn fused(
     let mut blocks = plan.tiles.len().div_ceil(BLOCK);
     if stats.is_none() && n * blocks < 8 * team.threads() {
         // Few tasks: as many for each thread. (Sums are added task by task, so their number must not change.)
-        blocks = (n * blocks).next_multiple_of(team.threads()).div_ceil(n).min(plan.tiles.len());
+        blocks = (n * blocks)
+            .next_multiple_of(team.threads())
+            .div_ceil(n)
+            .min(plan.tiles.len());
     }
     let target = dst.share();
     let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
     team.run(n * blocks, |task| {
         let (window, block) = (task / blocks, task % blocks);
         let tiles = &plan.tiles[part(plan.tiles.len(), blocks, block)];
-        let block = TileBlock { filters, plan, tiles };
+        let block = TileBlock {
+            filters,
+            plan,
+            tiles,
+        };
         with_scratch(block.scratch(), |scratch| {
             let dst = target.skip((at + window) * plan.to.len());
             // SAFETY: each task writes its own tiles of its window and its own sums, and reads what it wrote.
@@ -246,8 +272,11 @@ pub(super) fn phased(
     let products = SharedSlice::new(m);
     team.run(POS * channel_groups, |task| {
         // One window's V stays in cache, so filters are read in their order in memory; several windows' does not.
-        let (b, position) =
-            if n == 1 { (task / POS, task % POS) } else { (task % channel_groups, task / channel_groups) };
+        let (b, position) = if n == 1 {
+            (task / POS, task % POS)
+        } else {
+            (task % channel_groups, task / channel_groups)
+        };
         let (_, width, u) = filters.channel_group(b);
         let gemm = Gemm {
             k: filters.depth(),
@@ -290,7 +319,12 @@ pub(super) fn phased(
                 let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
                 let dst = dst.skip((at + window) * plan.to.len());
                 for b in 0..channel_groups {
-                    let output = output(b, window, tiles.clone(), dst.skip(filters.channel_group(b).0));
+                    let output = output(
+                        b,
+                        window,
+                        tiles.clone(),
+                        dst.skip(filters.channel_group(b).0),
+                    );
                     // SAFETY: each task writes its own tiles of its window.
                     unsafe { winograd::output(filters.isa, &output) };
                 }
@@ -299,20 +333,32 @@ pub(super) fn phased(
                     unsafe {
                         let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
                         let tiles = &plan.tiles[tiles];
-                        norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                        norm_kernels::tile_sums(
+                            filters.isa,
+                            dst,
+                            tiles,
+                            plan.to.row(),
+                            plan.to.c,
+                            out,
+                        );
                     }
                 }
             });
         }
         Target::GlobalMax(out) => {
             let channels = filters.n;
-            assert!(out.len() >= n * channels, "one maximum per window and channel");
+            assert!(
+                out.len() >= n * channels,
+                "one maximum per window and channel"
+            );
             let out = SharedSlice::new(out);
             team.run(n * channel_groups, |task| {
                 let (window, b) = (task / channel_groups, task % channel_groups);
                 let dst = out.skip(window * channels + filters.channel_group(b).0);
                 // SAFETY: each task writes its own channels of its window.
-                unsafe { winograd::global_max(filters.isa, &output(b, window, 0..per_window, dst)) };
+                unsafe {
+                    winograd::global_max(filters.isa, &output(b, window, 0..per_window, dst))
+                };
             });
         }
     }
@@ -339,7 +385,16 @@ pub(super) fn convolve(
     if is_small(filters) {
         fused(&team, filters, plan, src, dst, at, n, sums);
     } else {
-        phased(&team, filters, plan, src, Target::Act(dst, at), n, work, sums);
+        phased(
+            &team,
+            filters,
+            plan,
+            src,
+            Target::Act(dst, at),
+            n,
+            work,
+            sums,
+        );
     }
 }
 
@@ -424,19 +479,40 @@ mod tests {
                 let plan = Plan::new(shape, c16(cout), epilogue);
                 let scale = expected.iter().fold(1e-20f32, |most, x| most.max(x.abs()));
                 for isa in Isa::available() {
-                    let filters = WinogradFilters::new(isa, Precision::F32, &weight, &bias, cin, cout);
-                    let (team, source) = (Team::rayon(), PaddedInput { buf: &src, first: 0 });
-                    let mut found = [Buffer::zeroed(plan.to.len() * n), Buffer::zeroed(plan.to.len() * n)];
+                    let filters =
+                        WinogradFilters::new(isa, Precision::F32, &weight, &bias, cin, cout);
+                    let (team, source) = (
+                        Team::rayon(),
+                        PaddedInput {
+                            buf: &src,
+                            first: 0,
+                        },
+                    );
+                    let mut found = [
+                        Buffer::zeroed(plan.to.len() * n),
+                        Buffer::zeroed(plan.to.len() * n),
+                    ];
                     fused(&team, &filters, &plan, source, &mut found[0], 0, n, None);
                     let target = Target::Act(&mut found[1], 0);
-                    phased(&team, &filters, &plan, source, target, n, &mut Buffer::default(), None);
+                    phased(
+                        &team,
+                        &filters,
+                        &plan,
+                        source,
+                        target,
+                        n,
+                        &mut Buffer::default(),
+                        None,
+                    );
                     let [fused, phased] = found.each_ref().map(Buffer::as_slice);
                     assert_eq!(fused, phased, "{isa} {epilogue:?} case {case}");
                     for (i, expected) in expected.iter().enumerate() {
                         let pixels = plan.to.h * plan.to.w;
-                        let (window, channel, at) = (i / (cout * pixels), i / pixels % cout, i % pixels);
-                        let place =
-                            window * plan.to.len() + plan.to.at(at / plan.to.w, at % plan.to.w) + channel;
+                        let (window, channel, at) =
+                            (i / (cout * pixels), i / pixels % cout, i % pixels);
+                        let place = window * plan.to.len()
+                            + plan.to.at(at / plan.to.w, at % plan.to.w)
+                            + channel;
                         let error = (fused[place] - expected).abs() / scale;
                         assert!(error < 1e-4, "{isa} {epilogue:?} case {case}: {error:e}");
                     }

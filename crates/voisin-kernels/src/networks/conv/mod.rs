@@ -3,7 +3,10 @@
 //! For: networks whose weights were checked and packed beforehand, in f32 or bf16. Not for: convolutions of any other
 //! shape, or a network that is still to be read; Candle does those, in `voisin-encoder`.
 
-#![allow(clippy::too_many_arguments, reason = "kernels and blocks of a convolution have that many")]
+#![allow(
+    clippy::too_many_arguments,
+    reason = "kernels and blocks of a convolution have that many"
+)]
 
 mod act;
 mod chain;
@@ -28,4 +31,6 @@ pub use openl3::{FRAMES, MELS, WINDOW};
 pub use openl3_train::{OpenL3Train, Parameter};
 pub use train_chain::{BlockGradients, BlockMask, TrainChain};
 pub use weights::is_pooled;
-pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};
+pub use weights::{
+    BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError,
+};

@@ -81,7 +81,13 @@ pub(super) struct Norm<'a> {
 impl<'a> Norm<'a> {
     /// Scale and shift alone, for a pass forward.
     pub(super) fn forward((scale, shift): &'a (Vec<f32>, Vec<f32>)) -> Self {
-        Self { scale, shift, mean: &[], c0: &[], c1: &[] }
+        Self {
+            scale,
+            shift,
+            mean: &[],
+            c0: &[],
+            c1: &[],
+        }
     }
 }
 
@@ -110,10 +116,18 @@ impl<'a> PixelRows<'a> {
     /// What a kernel takes at once, with the offsets of its first pixel in `y` and in `a`: all rows; with pooling those of
     /// one window, or fewer at the end.
     fn parts(self) -> impl Iterator<Item = (Self, usize, usize)> + use<'a> {
-        let step = if self.is_pooled() { self.pool[0] } else { self.rows.max(1) };
+        let step = if self.is_pooled() {
+            self.pool[0]
+        } else {
+            self.rows.max(1)
+        };
         (0..self.rows).step_by(step).map(move |row| {
             let at = row * self.y_row;
-            let part = Self { y: &self.y[at..], rows: step.min(self.rows - row), ..self };
+            let part = Self {
+                y: &self.y[at..],
+                rows: step.min(self.rows - row),
+                ..self
+            };
             (part, at, row / self.pool[0] * self.a_row)
         })
     }
@@ -135,17 +149,30 @@ impl<'a> PixelRows<'a> {
     /// The same in `a`, which rows left over do not reach when pooling.
     fn a_len(&self) -> usize {
         let (rows, cols) = self.made();
-        if rows == 0 { 0 } else { (rows - 1) * self.a_row + cols * self.c }
+        if rows == 0 {
+            0
+        } else {
+            (rows - 1) * self.a_row + cols * self.c
+        }
     }
 
     fn check(&self, a_len: usize, norm: &[&[f32]]) {
-        assert!(self.c.is_multiple_of(16) && norm.iter().all(|values| values.len() == self.c), "channels");
-        assert!(self.y_len() <= self.y.len() && self.a_len() <= a_len, "rows lie in the windows");
+        assert!(
+            self.c.is_multiple_of(16) && norm.iter().all(|values| values.len() == self.c),
+            "channels"
+        );
+        assert!(
+            self.y_len() <= self.y.len() && self.a_len() <= a_len,
+            "rows lie in the windows"
+        );
     }
 
     /// The same for a gradient.
     fn check_gradient(&self, a_len: usize, norm: &[&[f32]]) {
-        assert!(self.relu && matches!(self.pool, [1, 1] | [2, 2]), "a norm before ReLU, and pools of 2 × 2");
+        assert!(
+            self.relu && matches!(self.pool, [1, 1] | [2, 2]),
+            "a norm before ReLU, and pools of 2 × 2"
+        );
         self.check(a_len, norm);
     }
 }
@@ -187,7 +214,9 @@ unsafe fn norm_windows<S: Simd>(simd: S, p: &PixelRows<'_>, pool: [usize; 2], a:
                 unsafe {
                     let scale = channels(simd, p.norm.scale, ch);
                     let shift = channels(simd, p.norm.shift, ch);
-                    let corner = p.y.as_ptr().add(r * pool[0] * p.y_row + x * pool[1] * p.c + ch);
+                    let corner =
+                        p.y.as_ptr()
+                            .add(r * pool[0] * p.y_row + x * pool[1] * p.c + ch);
                     let mut most = simd.fma(simd.load(corner), scale, shift);
                     for dy in 0..pool[0] {
                         for dx in usize::from(dy == 0)..pool[1] {
@@ -225,7 +254,13 @@ pub(super) unsafe fn norm_forward(isa: Isa, rows: PixelRows<'_>, a: SharedSlice<
 /// # Safety
 /// Two rows and two columns exist at `y`.
 #[inline(always)]
-unsafe fn four<S: Simd>(simd: S, y: *const f32, p: &PixelRows<'_>, scale: S::V, shift: S::V) -> [S::V; 4] {
+unsafe fn four<S: Simd>(
+    simd: S,
+    y: *const f32,
+    p: &PixelRows<'_>,
+    scale: S::V,
+    shift: S::V,
+) -> [S::V; 4] {
     // SAFETY: those pixels.
     unsafe {
         [
@@ -287,7 +322,10 @@ unsafe fn sum_run<S: Simd>(
 ) {
     // SAFETY: the extents above.
     unsafe {
-        let (scale, shift) = (channels(simd, p.norm.scale, ch), channels(simd, p.norm.shift, ch));
+        let (scale, shift) = (
+            channels(simd, p.norm.scale, ch),
+            channels(simd, p.norm.shift, ch),
+        );
         let mean = channels(simd, p.norm.mean, ch);
         let zero = simd.splat(0.0);
         let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
@@ -326,7 +364,10 @@ pub(super) fn norm_sums(isa: Isa, rows: PixelRows<'_>, da: &[f32], sums: &mut [f
     assert_eq!(sums.len(), 2 * rows.c, "two sums per channel");
     for (part, _, at) in rows.parts() {
         let da = &da[at..];
-        part.check_gradient(da.len(), &[part.norm.scale, part.norm.shift, part.norm.mean]);
+        part.check_gradient(
+            da.len(),
+            &[part.norm.scale, part.norm.shift, part.norm.mean],
+        );
         // SAFETY: it fits.
         unsafe { norm_sums_unchecked(isa, &part, da.as_ptr(), sums.as_mut_ptr()) }
     }
@@ -346,7 +387,10 @@ unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const 
             // SAFETY: rows, columns and channels stay inside the windows.
             unsafe {
                 let norm = &p.norm;
-                let (scale, shift) = (channels(simd, norm.scale, ch), channels(simd, norm.shift, ch));
+                let (scale, shift) = (
+                    channels(simd, norm.scale, ch),
+                    channels(simd, norm.shift, ch),
+                );
                 let mean = channels(simd, norm.mean, ch);
                 let (c0, c1) = (channels(simd, norm.c0, ch), channels(simd, norm.c1, ch));
                 let offset = x * p.c + ch;
@@ -358,7 +402,10 @@ unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const 
                     for i in 0..4 {
                         let y = simd.load(y.add(at[i]));
                         let rest = simd.fma(simd.sub(y, mean), c1, c0);
-                        simd.store(dy.add(offset + at[i]), simd.sub(simd.mul(scale, dz[i]), rest));
+                        simd.store(
+                            dy.add(offset + at[i]),
+                            simd.sub(simd.mul(scale, dz[i]), rest),
+                        );
                     }
                 } else {
                     for r in 0..p.rows {
@@ -370,7 +417,10 @@ unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const 
                             simd.keep_gt(simd.fma(y, scale, shift), zero, da)
                         };
                         let rest = simd.fma(simd.sub(y, mean), c1, c0);
-                        simd.store(dy.add(r * p.y_row + offset), simd.sub(simd.mul(scale, dz), rest));
+                        simd.store(
+                            dy.add(r * p.y_row + offset),
+                            simd.sub(simd.mul(scale, dz), rest),
+                        );
                     }
                 }
             }
@@ -390,7 +440,10 @@ pub(super) unsafe fn norm_backward(isa: Isa, rows: PixelRows<'_>, da: &[f32], dy
     for (part, y_at, at) in rows.parts() {
         let (da, dy) = (&da[at..], dy.skip(y_at));
         let norm = part.norm;
-        part.check_gradient(da.len(), &[norm.scale, norm.shift, norm.mean, norm.c0, norm.c1]);
+        part.check_gradient(
+            da.len(),
+            &[norm.scale, norm.shift, norm.mean, norm.c0, norm.c1],
+        );
         assert!(part.y_len() <= dy.len(), "rows lie in the window");
         // SAFETY: it fits; rows are kept apart by the caller.
         unsafe { norm_backward_unchecked(isa, &part, da.as_ptr(), dy.as_mut_ptr()) }
@@ -404,7 +457,12 @@ unsafe fn axpy_generic<S: Simd>(simd: S, n: usize, a: f32, x: *const f32, y: *mu
     let a = simd.splat(a);
     for i in (0..n).step_by(S::LANES) {
         // SAFETY: the extents above.
-        unsafe { simd.store(y.add(i), simd.fma(a, simd.load(x.add(i)), simd.load(y.add(i)))) };
+        unsafe {
+            simd.store(
+                y.add(i),
+                simd.fma(a, simd.load(x.add(i)), simd.load(y.add(i))),
+            )
+        };
     }
 }
 
@@ -414,7 +472,10 @@ dispatch! {
 
 /// y += a · x, for a multiple of 16 values.
 pub(super) fn axpy(isa: Isa, a: f32, x: &[f32], y: &mut [f32]) {
-    assert!(x.len() == y.len() && x.len().is_multiple_of(16), "as many, and whole registers");
+    assert!(
+        x.len() == y.len() && x.len().is_multiple_of(16),
+        "as many, and whole registers"
+    );
     // SAFETY: the extents just checked.
     unsafe { axpy_unchecked(isa, x.len(), a, x.as_ptr(), y.as_mut_ptr()) }
 }

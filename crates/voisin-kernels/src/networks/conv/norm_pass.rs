@@ -71,7 +71,11 @@ impl<'a> NormPass<'a> {
             let (window, part) = (task / parts, task % parts);
             // SAFETY: each task has its own rows.
             unsafe {
-                nk::norm_forward(isa, self.rows(first + window, part), a.skip(self.a_at(at + window, part)));
+                nk::norm_forward(
+                    isa,
+                    self.rows(first + window, part),
+                    a.skip(self.a_at(at + window, part)),
+                );
             }
         });
     }
@@ -95,13 +99,25 @@ impl<'a> NormPass<'a> {
             // SAFETY: each task has its own sums.
             let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
             sums.fill(0.0);
-            nk::norm_sums(isa, self.rows(window, part), &da[self.a_at(window, part)..], sums);
+            nk::norm_sums(
+                isa,
+                self.rows(window, part),
+                &da[self.a_at(window, part)..],
+                sums,
+            );
         });
     }
 
     /// From the gradient of the activations of windows from `first` on to that of the convolution's outputs; they lie at the
     /// start of `dy`.
-    pub(super) fn backward(&self, isa: Isa, da: &[f32], dy: &mut Buffer, first: usize, count: usize) {
+    pub(super) fn backward(
+        &self,
+        isa: Isa,
+        da: &[f32],
+        dy: &mut Buffer,
+        first: usize,
+        count: usize,
+    ) {
         let (parts, dy) = (self.parts(), dy.share());
         Team::rayon().run(count * parts, |task| {
             let (window, part) = (task / parts, task % parts);
@@ -147,9 +163,21 @@ impl Stats {
 
     /// The pass from the convolution's output `y` to the activation, or back.
     pub(super) fn pass<'a>(&'a self, pool: [usize; 2], y: &'a Act, a: Shape) -> NormPass<'a> {
-        let norm =
-            Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 };
-        NormPass { y: y.buf.as_slice(), shape: y.shape, a, pool, relu: true, norm }
+        let norm = Norm {
+            scale: &self.scale,
+            shift: &self.shift,
+            mean: &self.mean,
+            c0: &self.c0,
+            c1: &self.c1,
+        };
+        NormPass {
+            y: y.buf.as_slice(),
+            shape: y.shape,
+            a,
+            pool,
+            relu: true,
+            norm,
+        }
     }
 
     /// Mean, deviation and affine map from sums and sums of squares over `count` values of each channel; moves the running
@@ -239,7 +267,12 @@ unsafe fn row_sums(isa: Isa, y: SharedSlice<'_>, shape: Shape, row: usize, out: 
     let mut of_row = vec![0.0f32; 2 * shape.c];
     for x in (0..shape.w).step_by(255) {
         let cols = (shape.w - x).min(255) as u8;
-        let tile = Tile { src: 0, dst: shape.at(row, x) as u32, rows: 1, cols };
+        let tile = Tile {
+            src: 0,
+            dst: shape.at(row, x) as u32,
+            rows: 1,
+            cols,
+        };
         // SAFETY: as the caller promises.
         unsafe { nk::tile_sums(isa, y, &[tile], shape.row(), shape.c, &mut of_row) };
         for (sum, value) in out.iter_mut().zip(&of_row) {

@@ -29,11 +29,25 @@ pub(super) fn openl3_plan(
     norm: NormPlace,
     together: [usize; 8],
 ) -> ChainPlan {
-    let blocks = widths.iter().zip(together).enumerate().map(|(i, (&out, together))| {
-        let pool = if is_pooled(i) { [2, 2] } else { [1, 1] };
-        BlockPlan { out, norm: if i < 7 { norm } else { NormPlace::Absent }, pool, together }
-    });
-    ChainPlan { input, blocks: blocks.collect(), tail: Tail::Maximum, epsilon: f64::from(BATCH_NORM_EPS) }
+    let blocks = widths
+        .iter()
+        .zip(together)
+        .enumerate()
+        .map(|(i, (&out, together))| {
+            let pool = if is_pooled(i) { [2, 2] } else { [1, 1] };
+            BlockPlan {
+                out,
+                norm: if i < 7 { norm } else { NormPlace::Absent },
+                pool,
+                together,
+            }
+        });
+    ChainPlan {
+        input,
+        blocks: blocks.collect(),
+        tail: Tail::Maximum,
+        epsilon: f64::from(BATCH_NORM_EPS),
+    }
 }
 
 impl FastChain {
@@ -45,13 +59,27 @@ impl FastChain {
         let (scale, shift) = weights.input_norm.affine();
         let convs = weights.convs.iter().enumerate();
         let folded: Vec<_> = convs
-            .map(|(i, conv)| weights.norms.get(i).map_or_else(|| conv.clone(), |norm| conv.folded(norm)))
+            .map(|(i, conv)| {
+                weights
+                    .norms
+                    .get(i)
+                    .map_or_else(|| conv.clone(), |norm| conv.folded(norm))
+            })
             .collect();
         let tensors: Vec<_> = folded
             .iter()
-            .map(|conv| BlockTensors { weight: &conv.weight, bias: &conv.bias, norm: None })
+            .map(|conv| BlockTensors {
+                weight: &conv.weight,
+                bias: &conv.bias,
+                norm: None,
+            })
             .collect();
-        let plan = openl3_plan(&weights.widths(), [MELS, FRAMES], NormPlace::Absent, TOGETHER);
+        let plan = openl3_plan(
+            &weights.widths(),
+            [MELS, FRAMES],
+            NormPlace::Absent,
+            TOGETHER,
+        );
         Self::new(plan, (scale[0], shift[0]), &tensors, true, isa, precision)
     }
 }

@@ -49,20 +49,37 @@ impl OpenL3Train {
         forward: Precision,
         backward: Precision,
     ) -> Self {
-        assert!(mels >= 8 && frames >= 8, "three 2×2 pools need windows of 8 × 8 or more");
+        assert!(
+            mels >= 8 && frames >= 8,
+            "three 2×2 pools need windows of 8 × 8 or more"
+        );
         let (mut layout, mut len) = (Vec::new(), 0);
         weights.for_each(|name, shape, values| {
             if !name.contains(".running_") {
                 let (range, shape) = (len..len + values.len(), shape.to_vec());
                 len = range.end;
-                layout.push(Parameter { name: name.to_owned(), decays: shape.len() == 4, shape, range });
+                layout.push(Parameter {
+                    name: name.to_owned(),
+                    decays: shape.len() == 4,
+                    shape,
+                    range,
+                });
             }
         });
         let widths = weights.widths();
-        let plan = openl3_plan(&widths, [mels, frames], NormPlace::BeforeRelu, TOGETHER_TRAINING);
+        let plan = openl3_plan(
+            &widths,
+            [mels, frames],
+            NormPlace::BeforeRelu,
+            TOGETHER_TRAINING,
+        );
         let mut chain = TrainChain::new(plan, true, isa, forward, backward);
         chain.set(Some(weights.input_norm.tensors()), &weights.tensors());
-        Self { layout, dimension: widths[7], chain }
+        Self {
+            layout,
+            dimension: widths[7],
+            chain,
+        }
     }
 
     /// Every trainable tensor and its place in the flat vectors.
@@ -111,8 +128,17 @@ impl OpenL3Train {
                 return Some(self.parameters()[parameter.range.clone()].to_vec());
             }
             let (norm, part) = name.strip_prefix("batch_normalization_")?.split_once('.')?;
-            let [mean, variance] = self.chain.running(norm.parse::<usize>().ok()?.checked_sub(2));
-            Some(if part == "running_mean" { mean } else { variance }.to_vec())
+            let [mean, variance] = self
+                .chain
+                .running(norm.parse::<usize>().ok()?.checked_sub(2));
+            Some(
+                if part == "running_mean" {
+                    mean
+                } else {
+                    variance
+                }
+                .to_vec(),
+            )
         };
         OpenL3Weights::from_named(named).expect("it was made from a network of these widths")
     }

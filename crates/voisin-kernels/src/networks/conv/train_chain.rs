@@ -85,7 +85,9 @@ impl TrainBlock {
     /// Groups of examples, first and count.
     fn chunks(&self, n: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let size = self.plan.together;
-        (0..n).step_by(size).map(move |first| (first, size.min(n - first)))
+        (0..n)
+            .step_by(size)
+            .map(move |first| (first, size.min(n - first)))
     }
 
     /// Batch norm, ReLU, pool and dropout.
@@ -93,19 +95,28 @@ impl TrainBlock {
         let shape = self.a.shape;
         let pass = self.stats.pass(self.plan.pool, &self.y, shape);
         pass.forward(isa, &Team::rayon(), &mut self.a.buf, first, first, count);
-        let Some(BlockMask { kept, factor }) = mask else { return };
+        let Some(BlockMask { kept, factor }) = mask else {
+            return;
+        };
         let factor = *factor;
         let Shape { h, w, c } = shape;
         let windows = self.a.buf.as_mut_slice().par_chunks_exact_mut(shape.len());
         let kept = kept.par_chunks_exact(c * h * w);
-        windows.zip(kept).skip(first).take(count).for_each(|(a, kept)| {
-            let rows = a.par_chunks_exact_mut(shape.row()).skip(1).zip(kept.par_chunks_exact(w * c));
-            rows.for_each(|(a, kept)| {
-                for (a, kept) in a[c..].iter_mut().zip(kept) {
-                    *a = only_if(*kept, *a * factor);
-                }
+        windows
+            .zip(kept)
+            .skip(first)
+            .take(count)
+            .for_each(|(a, kept)| {
+                let rows = a
+                    .par_chunks_exact_mut(shape.row())
+                    .skip(1)
+                    .zip(kept.par_chunks_exact(w * c));
+                rows.for_each(|(a, kept)| {
+                    for (a, kept) in a[c..].iter_mut().zip(kept) {
+                        *a = only_if(*kept, *a * factor);
+                    }
+                });
             });
-        });
     }
 }
 
@@ -147,7 +158,13 @@ impl TrainChain {
     ///
     /// # Panics
     /// If the plan cannot be ([`ChainPlan`]), has pools other than 2 × 2 or batch norms behind ReLU.
-    pub fn new(plan: ChainPlan, input_norm: bool, isa: Isa, forward: Precision, backward: Precision) -> Self {
+    pub fn new(
+        plan: ChainPlan,
+        input_norm: bool,
+        isa: Isa,
+        forward: Precision,
+        backward: Precision,
+    ) -> Self {
         let mut len = 0;
         let mut add = |values: usize| {
             len += values;
@@ -218,8 +235,14 @@ impl TrainChain {
                     ranges: &Option<[Range<usize>; 2]>,
                     norm: Option<[&[f32]; 4]>,
                     params: &mut [f32]| {
-            assert_eq!(ranges.is_some(), norm.is_some(), "tensors of every batch norm");
-            let (Some([gamma, beta]), Some(norm)) = (ranges, norm) else { return };
+            assert_eq!(
+                ranges.is_some(),
+                norm.is_some(),
+                "tensors of every batch norm"
+            );
+            let (Some([gamma, beta]), Some(norm)) = (ranges, norm) else {
+                return;
+            };
             params[gamma.clone()].copy_from_slice(norm[0]);
             params[beta.clone()].copy_from_slice(norm[1]);
             stats.running_mean = norm[2].to_vec();
@@ -280,7 +303,10 @@ impl TrainChain {
 
     /// Transforms the filters of the parameters as they are now.
     fn refresh(&mut self) {
-        turn_first(&self.params[self.blocks[0].ranges.weight.clone()], &mut self.first_weight);
+        turn_first(
+            &self.params[self.blocks[0].ranges.weight.clone()],
+            &mut self.first_weight,
+        );
         for block in &mut self.blocks {
             let weight = &self.params[block.ranges.weight.clone()];
             if let Some((_, filters)) = &mut block.forward {
@@ -328,7 +354,11 @@ impl TrainChain {
         mask: &mut dyn FnMut(usize, usize) -> Option<BlockMask>,
     ) -> Vec<f32> {
         let [h, w] = self.plan.input;
-        assert!(n > 0 && x.len() >= n * h * w, "expected {n} windows of {h} × {w}, found {}", x.len());
+        assert!(
+            n > 0 && x.len() >= n * h * w,
+            "expected {n} windows of {h} × {w}, found {}",
+            x.len()
+        );
         self.reserve(n);
         self.refresh();
         self.take_images(&x[..n * h * w]);
@@ -336,8 +366,15 @@ impl TrainChain {
         for i in 0..self.blocks.len() {
             let shape = self.blocks[i].a.shape;
             let cells = n * shape.c * shape.h * shape.w;
-            let mask = if self.plan.is_bare(i) { None } else { mask(i, cells) };
-            assert!(mask.as_ref().is_none_or(|mask| mask.kept.len() == cells), "one of every number");
+            let mask = if self.plan.is_bare(i) {
+                None
+            } else {
+                mask(i, cells)
+            };
+            assert!(
+                mask.as_ref().is_none_or(|mask| mask.kept.len() == cells),
+                "one of every number"
+            );
             self.blocks[i].factor = mask.as_ref().map(|mask| mask.factor);
             self.convolve(i, mask_before.as_ref(), mask.as_ref());
             mask_before = mask;
@@ -345,7 +382,9 @@ impl TrainChain {
             if let Some(norm) = &block.ranges.norm {
                 let count = (n * block.y.shape.h * block.y.shape.w) as f64;
                 let [gamma, beta] = norm.each_ref().map(|range| &self.params[range.clone()]);
-                block.stats.set(self.sums.totals(), count, [gamma, beta], self.plan.epsilon);
+                block
+                    .stats
+                    .set(self.sums.totals(), count, [gamma, beta], self.plan.epsilon);
             }
         }
         let (isa, last) = (self.isa, self.blocks.len() - 1);
@@ -364,11 +403,13 @@ impl TrainChain {
         let padded = (h + 2) * (w + 2);
         let images = self.image.as_mut_slice().par_chunks_exact_mut(padded);
         let Some(norm) = &self.input else {
-            x.par_chunks_exact(h * w).zip(images).for_each(|(x, image)| {
-                for (row, x) in x.chunks_exact(w).enumerate() {
-                    image[(row + 1) * (w + 2) + 1..][..w].copy_from_slice(x);
-                }
-            });
+            x.par_chunks_exact(h * w)
+                .zip(images)
+                .for_each(|(x, image)| {
+                    for (row, x) in x.chunks_exact(w).enumerate() {
+                        image[(row + 1) * (w + 2) + 1..][..w].copy_from_slice(x);
+                    }
+                });
             return;
         };
         let parts: Vec<(f64, f64)> = x
@@ -380,22 +421,35 @@ impl TrainChain {
                 })
             })
             .collect();
-        let (sum, square) = parts.iter().fold((0.0, 0.0), |(s, q), p| (s + p.0, q + p.1));
+        let (sum, square) = parts
+            .iter()
+            .fold((0.0, 0.0), |(s, q), p| (s + p.0, q + p.1));
         let norm = norm.each_ref().map(|range| &self.params[range.clone()]);
         let stats = &mut self.input_stats;
-        stats.set((vec![sum], vec![square]), x.len() as f64, norm, self.plan.epsilon);
-        let (mean, inv_std, [gamma, beta]) = (stats.mean[0], stats.inv_std[0], norm.map(|values| values[0]));
+        stats.set(
+            (vec![sum], vec![square]),
+            x.len() as f64,
+            norm,
+            self.plan.epsilon,
+        );
+        let (mean, inv_std, [gamma, beta]) = (
+            stats.mean[0],
+            stats.inv_std[0],
+            norm.map(|values| values[0]),
+        );
         let hats = self.hat.as_mut_slice().par_chunks_exact_mut(padded);
-        x.par_chunks_exact(h * w).zip(hats.zip(images)).for_each(|(x, (hat, image))| {
-            for (y, row) in x.chunks_exact(w).enumerate() {
-                let at = (y + 1) * (w + 2) + 1;
-                for (x, value) in row.iter().enumerate() {
-                    let normal = (value - mean) * inv_std;
-                    hat[at + x] = normal;
-                    image[at + x] = normal * gamma + beta;
+        x.par_chunks_exact(h * w)
+            .zip(hats.zip(images))
+            .for_each(|(x, (hat, image))| {
+                for (y, row) in x.chunks_exact(w).enumerate() {
+                    let at = (y + 1) * (w + 2) + 1;
+                    for (x, value) in row.iter().enumerate() {
+                        let normal = (value - mean) * inv_std;
+                        hat[at + x] = normal;
+                        image[at + x] = normal * gamma + beta;
+                    }
                 }
-            }
-        });
+            });
     }
 
     /// Convolution `i` of all examples, with its sums where the block has a batch norm; else with all of the block. What the
@@ -407,9 +461,12 @@ impl TrainChain {
         let block = &mut after[0];
         let has_norm = block.has_norm();
         if has_norm {
-            let tasks = block.forward.as_ref().map_or(block.y.shape.h.div_ceil(ROWS), |(plan, _)| {
-                plan.tiles.len().div_ceil(BLOCK).max(phased_parts(plan))
-            });
+            let tasks = block
+                .forward
+                .as_ref()
+                .map_or(block.y.shape.h.div_ceil(ROWS), |(plan, _)| {
+                    plan.tiles.len().div_ceil(BLOCK).max(phased_parts(plan))
+                });
             self.sums.room(n * tasks, block.plan.out);
         }
         for (first, count) in block.chunks(n) {
@@ -418,8 +475,20 @@ impl TrainChain {
                 if before.has_norm() {
                     before.activate(isa, first, count, mask_before);
                 }
-                let src = PaddedInput { buf: &before.a.buf, first };
-                convolve(filters, plan, src, &mut block.y.buf, first, count, &mut self.work, sums);
+                let src = PaddedInput {
+                    buf: &before.a.buf,
+                    first,
+                };
+                convolve(
+                    filters,
+                    plan,
+                    src,
+                    &mut block.y.buf,
+                    first,
+                    count,
+                    &mut self.work,
+                    sums,
+                );
             } else {
                 let bias = &self.params[block.ranges.bias.clone()];
                 let filters = (self.first_weight.as_slice(), bias);
@@ -437,7 +506,9 @@ impl TrainChain {
         let (shape, c) = (y.shape, y.shape.c);
         let mut out = vec![f32::NEG_INFINITY; self.n * c];
         let windows = y.buf.as_slice().par_chunks_exact(shape.len());
-        let found = out.par_chunks_exact_mut(c).zip(self.argmax.par_chunks_exact_mut(c));
+        let found = out
+            .par_chunks_exact_mut(c)
+            .zip(self.argmax.par_chunks_exact_mut(c));
         windows.zip(found).for_each(|(y, (out, argmax))| {
             for r in 0..shape.h {
                 for x in 0..shape.w {
@@ -460,11 +531,13 @@ impl TrainChain {
         let (shape, Shape { h, w, c }) = (last.shape, last.shape);
         let mut out = vec![0.0; self.n * c * h * w];
         let windows = last.buf.as_slice().par_chunks_exact(shape.len());
-        out.par_chunks_exact_mut(c * h * w).zip(windows).for_each(|(out, a)| {
-            for (at, out) in out.iter_mut().enumerate() {
-                *out = a[shape.plane(at)];
-            }
-        });
+        out.par_chunks_exact_mut(c * h * w)
+            .zip(windows)
+            .for_each(|(out, a)| {
+                for (at, out) in out.iter_mut().enumerate() {
+                    *out = a[shape.plane(at)];
+                }
+            });
         out
     }
 }

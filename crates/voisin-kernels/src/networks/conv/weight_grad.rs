@@ -33,19 +33,36 @@ pub(super) struct WeightGrad {
 impl WeightGrad {
     pub(super) fn new(isa: Isa, precision: Precision) -> Self {
         let half = precision == Precision::Bf16 && precision.is_available(isa);
-        Self { isa, half, du: Buffer::default(), work: Buffer::default(), used: 0 }
+        Self {
+            isa,
+            half,
+            du: Buffer::default(),
+            work: Buffer::default(),
+            used: 0,
+        }
     }
 
     /// Adds what `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the gradient of its
     /// output, give (both padded, `dy` zero where no output is).
     pub(super) fn add(&mut self, plan: &Plan, a: PaddedInput<'_>, dy: PaddedInput<'_>, n: usize) {
-        let Self { isa, half, used: old, .. } = *self;
+        let Self {
+            isa,
+            half,
+            used: old,
+            ..
+        } = *self;
         let (k, cout) = (plan.from.c, plan.to.c);
         let size = POS * k * cout;
         let lanes = if k * cout <= SMALL { LANES } else { 1 };
         self.du.reserve(lanes * size);
         let du = self.du.share();
-        let windows = Windows { isa, half, plan, a, dy };
+        let windows = Windows {
+            isa,
+            half,
+            plan,
+            a,
+            dy,
+        };
         let slots = windows.slots();
         if lanes > 1 {
             let parts = slots.div_ceil(LANE_TILES);
@@ -99,30 +116,45 @@ impl WeightGrad {
                 let total = count * slots;
                 let parts = slots.div_ceil(8);
                 let (shared_v, shared_y) = (SharedSlice::new(v), SharedSlice::new(y));
-                (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-                    let (window, range) = (task / parts, part(slots, parts, task % parts));
-                    let first = window * slots + range.start;
-                    // SAFETY: each task writes the slots of its own tiles.
-                    unsafe { windows.transform(start + window, range, first, total, shared_v, shared_y) };
-                });
+                (0..count * parts)
+                    .into_par_iter()
+                    .with_max_len(1)
+                    .for_each(|task| {
+                        let (window, range) = (task / parts, part(slots, parts, task % parts));
+                        let first = window * slots + range.start;
+                        // SAFETY: each task writes the slots of its own tiles.
+                        unsafe {
+                            windows.transform(
+                                start + window,
+                                range,
+                                first,
+                                total,
+                                shared_v,
+                                shared_y,
+                            )
+                        };
+                    });
                 let (v, y) = (&*v, &*y);
-                (0..POS).into_par_iter().with_max_len(1).for_each(|position| {
-                    let gemm = WeightGemm {
-                        k,
-                        n: cout,
-                        tiles: total,
-                        positions: position..position + 1,
-                        v,
-                        v_stride: stride(total * k),
-                        y,
-                        y_stride: stride(total * cout),
-                        du,
-                        fresh: start == 0 && old == 0,
-                        half,
-                    };
-                    // SAFETY: each task adds to its own position of dU.
-                    unsafe { gk::weight_gemm(isa, &gemm) };
-                });
+                (0..POS)
+                    .into_par_iter()
+                    .with_max_len(1)
+                    .for_each(|position| {
+                        let gemm = WeightGemm {
+                            k,
+                            n: cout,
+                            tiles: total,
+                            positions: position..position + 1,
+                            v,
+                            v_stride: stride(total * k),
+                            y,
+                            y_stride: stride(total * cout),
+                            du,
+                            fresh: start == 0 && old == 0,
+                            half,
+                        };
+                        // SAFETY: each task adds to its own position of dU.
+                        unsafe { gk::weight_gemm(isa, &gemm) };
+                    });
             }
             self.used = 1;
         }
@@ -133,26 +165,35 @@ impl WeightGrad {
         let (isa, used) = (self.isa, std::mem::take(&mut self.used));
         let (k, cout) = (plan.from.c, plan.to.c);
         let len = k * cout;
-        assert!(used > 0 && self.du.as_slice().len() >= used * POS * len, "windows were added for this plan");
+        assert!(
+            used > 0 && self.du.as_slice().len() >= used * POS * len,
+            "windows were added for this plan"
+        );
         let (sum, others) = self.du.as_mut_slice()[..used * POS * len].split_at_mut(POS * len);
-        sum.par_chunks_exact_mut(len).enumerate().for_each(|(position, sum)| {
-            for lane in others.chunks_exact(POS * len) {
-                norm_kernels::axpy(isa, 1.0, &lane[position * len..][..len], sum);
-            }
-        });
+        sum.par_chunks_exact_mut(len)
+            .enumerate()
+            .for_each(|(position, sum)| {
+                for lane in others.chunks_exact(POS * len) {
+                    norm_kernels::axpy(isa, 1.0, &lane[position * len..][..len], sum);
+                }
+            });
         assert_eq!(grads.len(), cout * k * 9, "one gradient per weight");
         let sum = &*sum;
-        grads.par_chunks_exact_mut(16 * k * 9).with_max_len(1).enumerate().for_each(|(block, grads)| {
-            let mut taps = [[0.0f32; 16]; 9];
-            for i in 0..k {
-                gk::filter_grad(isa, &sum[i * cout + block * 16..], len, &mut taps);
-                for o in 0..16 {
-                    for (tap, taps) in taps.iter().enumerate() {
-                        grads[(o * k + i) * 9 + tap] = taps[o];
+        grads
+            .par_chunks_exact_mut(16 * k * 9)
+            .with_max_len(1)
+            .enumerate()
+            .for_each(|(block, grads)| {
+                let mut taps = [[0.0f32; 16]; 9];
+                for i in 0..k {
+                    gk::filter_grad(isa, &sum[i * cout + block * 16..], len, &mut taps);
+                    for o in 0..16 {
+                        for (tap, taps) in taps.iter().enumerate() {
+                            grads[(o * k + i) * 9 + tap] = taps[o];
+                        }
                     }
                 }
-            }
-        });
+            });
     }
 }
 
@@ -168,7 +209,10 @@ struct Windows<'a> {
 impl Windows<'_> {
     /// Slots of a window: tiles, or with bf16 pairs of tiles.
     fn slots(&self) -> usize {
-        self.plan.tiles.len().div_ceil(if self.half { 2 } else { 1 })
+        self.plan
+            .tiles
+            .len()
+            .div_ceil(if self.half { 2 } else { 1 })
     }
 
     /// V and Y of the slots `range` of a window, into a block of `total` slots from `first` on.
@@ -184,9 +228,16 @@ impl Windows<'_> {
         v: SharedSlice<'_>,
         y: SharedSlice<'_>,
     ) {
-        let Self { isa, half, plan, a, dy } = *self;
+        let Self {
+            isa,
+            half,
+            plan,
+            a,
+            dy,
+        } = *self;
         let per_slot = if half { 2 } else { 1 };
-        let tiles = &plan.tiles[per_slot * range.start..(per_slot * range.end).min(plan.tiles.len())];
+        let tiles =
+            &plan.tiles[per_slot * range.start..(per_slot * range.end).min(plan.tiles.len())];
         let (src, row, c) = (a.window(window, plan.from), plan.from.row(), plan.from.c);
         let v_stride = stride(total * c);
         let out = Patches {
@@ -202,11 +253,34 @@ impl Windows<'_> {
         // SAFETY: as the caller promises.
         unsafe {
             if half {
-                gk::input_pairs(isa, &Patches { src, row, c, out: v, stride: v_stride, ..out });
+                gk::input_pairs(
+                    isa,
+                    &Patches {
+                        src,
+                        row,
+                        c,
+                        out: v,
+                        stride: v_stride,
+                        ..out
+                    },
+                );
                 gk::out_grad_pairs(isa, &out);
             } else {
                 let groups = Groups::one(total);
-                winograd::input(isa, &Input { src, row, c, tiles, first, groups, v, v_stride, half });
+                winograd::input(
+                    isa,
+                    &Input {
+                        src,
+                        row,
+                        c,
+                        tiles,
+                        first,
+                        groups,
+                        v,
+                        v_stride,
+                        half,
+                    },
+                );
                 gk::out_grad(isa, &out);
             }
         }

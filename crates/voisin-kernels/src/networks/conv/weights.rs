@@ -21,7 +21,9 @@ pub enum WeightsError {
         name: String,
     },
     /// Its length does not fit the network.
-    #[error("parameter {name}: expected {expected} values, found {found}; is this an OpenL3 mel128 network?")]
+    #[error(
+        "parameter {name}: expected {expected} values, found {found}; is this an OpenL3 mel128 network?"
+    )]
     Length {
         /// Its name.
         name: String,
@@ -56,7 +58,12 @@ pub struct NormWeights {
 impl NormWeights {
     /// γ, β, running mean and running variance.
     pub(super) fn tensors(&self) -> [&[f32]; 4] {
-        [&self.weight, &self.bias, &self.running_mean, &self.running_var]
+        [
+            &self.weight,
+            &self.bias,
+            &self.running_mean,
+            &self.running_var,
+        ]
     }
 
     /// The affine map it is at inference: y = scale · x + shift, per channel.
@@ -84,9 +91,23 @@ impl ConvWeights {
     pub fn folded(&self, norm: &NormWeights) -> Self {
         let (scale, shift) = norm.affine();
         let per_out = self.cin * 9;
-        let weight = self.weight.iter().enumerate().map(|(i, w)| w * scale[i / per_out]).collect();
-        let bias = self.bias.iter().zip(scale.iter().zip(&shift)).map(|(b, (s, t))| b * s + t).collect();
-        Self { weight, bias, ..*self }
+        let weight = self
+            .weight
+            .iter()
+            .enumerate()
+            .map(|(i, w)| w * scale[i / per_out])
+            .collect();
+        let bias = self
+            .bias
+            .iter()
+            .zip(scale.iter().zip(&shift))
+            .map(|(b, (s, t))| b * s + t)
+            .collect();
+        Self {
+            weight,
+            bias,
+            ..*self
+        }
     }
 }
 
@@ -104,7 +125,9 @@ pub struct OpenL3Weights {
 
 impl fmt::Debug for OpenL3Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenL3Weights").field("widths", &self.widths()).finish_non_exhaustive()
+        f.debug_struct("OpenL3Weights")
+            .field("widths", &self.widths())
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,7 +137,11 @@ pub fn is_pooled(i: usize) -> bool {
 }
 
 pub(super) fn conv_name(i: usize) -> String {
-    if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
+    if i == 7 {
+        "audio_embedding_layer".to_owned()
+    } else {
+        format!("conv2d_{}", i + 1)
+    }
 }
 
 impl OpenL3Weights {
@@ -124,16 +151,21 @@ impl OpenL3Weights {
     /// A parameter is missing, has the wrong length, or a width is no multiple of 16.
     pub fn from_named(mut get: impl FnMut(&str) -> Option<Vec<f32>>) -> Result<Self, WeightsError> {
         let mut take = |name: String, expected: Option<usize>| -> Result<Vec<f32>, WeightsError> {
-            let Some(values) = get(&name) else { return Err(WeightsError::Missing { name }) };
+            let Some(values) = get(&name) else {
+                return Err(WeightsError::Missing { name });
+            };
             match expected {
-                Some(expected) if values.len() != expected => {
-                    Err(WeightsError::Length { name, expected, found: values.len() })
-                }
+                Some(expected) if values.len() != expected => Err(WeightsError::Length {
+                    name,
+                    expected,
+                    found: values.len(),
+                }),
                 _ => Ok(values),
             }
         };
         let norm = |i: usize, channels: usize, take: &mut dyn FnMut(String, Option<usize>) -> _| {
-            let mut part = |part: &str| take(format!("batch_normalization_{i}.{part}"), Some(channels));
+            let mut part =
+                |part: &str| take(format!("batch_normalization_{i}.{part}"), Some(channels));
             Ok(NormWeights {
                 weight: part("weight")?,
                 bias: part("bias")?,
@@ -152,19 +184,30 @@ impl OpenL3Weights {
                 return Err(WeightsError::Width { name, found: cout });
             }
             let weight = take(format!("{name}.weight"), Some(cout * cin * 9))?;
-            convs.push(ConvWeights { weight, bias, cin, cout });
+            convs.push(ConvWeights {
+                weight,
+                bias,
+                cin,
+                cout,
+            });
             if i < 7 {
                 norms.push(norm(i + 2, cout, &mut take)?);
             }
             cin = cout;
         }
-        Ok(Self { input_norm, convs, norms })
+        Ok(Self {
+            input_norm,
+            convs,
+            norms,
+        })
     }
 
     /// Random weights that are the same on every machine: He-scaled convolutions, batch norms and
     /// biases near the identity but not at it.
     pub fn seeded(seed: u64, widths: &[usize; 8]) -> Self {
-        let start = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
+        let start = seed
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(0x1234_5678_9abc_def1);
         let mut random = Random::new(start);
         let mut uniform = move || 2.0 * random.f32() - 1.0;
         let mut norm = |channels: usize, mean: f32, var: f32| {
@@ -187,17 +230,36 @@ impl OpenL3Weights {
             let bound = (6.0 / (cin * 9) as f32).sqrt();
             let weight = (0..cout * cin * 9).map(|_| bound * uniform()).collect();
             let bias = (0..cout).map(|_| 0.1 * uniform()).collect();
-            convs.push(ConvWeights { weight, bias, cin, cout });
+            convs.push(ConvWeights {
+                weight,
+                bias,
+                cin,
+                cout,
+            });
             cin = cout;
         }
-        Self { input_norm, convs, norms }
+        Self {
+            input_norm,
+            convs,
+            norms,
+        }
     }
 
     /// The convolutions' tensors, each with the batch norm that follows.
     pub(super) fn tensors(&self) -> Vec<BlockTensors<'_>> {
-        let norms = self.norms.iter().map(|norm| Some(norm.tensors())).chain([None]);
+        let norms = self
+            .norms
+            .iter()
+            .map(|norm| Some(norm.tensors()))
+            .chain([None]);
         let tensors = self.convs.iter().zip(norms);
-        tensors.map(|(conv, norm)| BlockTensors { weight: &conv.weight, bias: &conv.bias, norm }).collect()
+        tensors
+            .map(|(conv, norm)| BlockTensors {
+                weight: &conv.weight,
+                bias: &conv.bias,
+                norm,
+            })
+            .collect()
     }
 
     /// Output channels of the eight convolutions; the last is the embedding's dimension.
@@ -214,13 +276,21 @@ impl OpenL3Weights {
                 ("running_mean", &norm.running_mean),
                 ("running_var", &norm.running_var),
             ] {
-                visit(&format!("batch_normalization_{i}.{part}"), &[values.len()], values);
+                visit(
+                    &format!("batch_normalization_{i}.{part}"),
+                    &[values.len()],
+                    values,
+                );
             }
         }
         norm(1, &self.input_norm, &mut visit);
         for (i, conv) in self.convs.iter().enumerate() {
             let name = conv_name(i);
-            visit(&format!("{name}.weight"), &[conv.cout, conv.cin, 3, 3], &conv.weight);
+            visit(
+                &format!("{name}.weight"),
+                &[conv.cout, conv.cin, 3, 3],
+                &conv.weight,
+            );
             visit(&format!("{name}.bias"), &[conv.cout], &conv.bias);
             if let Some(n) = self.norms.get(i) {
                 norm(i + 2, n, &mut visit);

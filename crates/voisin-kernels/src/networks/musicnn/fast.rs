@@ -95,22 +95,38 @@ impl FastMusicnn {
         isa: Isa,
     ) -> Result<Self, E> {
         let packed = Packed::new(&values, hears_mean, isa.lanes())?;
-        Ok(Self { isa, packed, roots: Roots::new(), idle: Mutex::default() })
+        Ok(Self {
+            isa,
+            packed,
+            roots: Roots::new(),
+            idle: Mutex::default(),
+        })
     }
 
     /// - `mels`: `[n][96][187]`
     pub fn forward(&self, mels: &[f32], n: usize) -> Outputs {
-        let mut outputs = Outputs { penultimate: vec![0.0; n * PENULTIMATE], logits: vec![0.0; n * TAGS] };
-        let results =
-            outputs.penultimate.chunks_exact_mut(PENULTIMATE).zip(outputs.logits.chunks_exact_mut(TAGS));
+        let mut outputs = Outputs {
+            penultimate: vec![0.0; n * PENULTIMATE],
+            logits: vec![0.0; n * TAGS],
+        };
+        let results = outputs
+            .penultimate
+            .chunks_exact_mut(PENULTIMATE)
+            .zip(outputs.logits.chunks_exact_mut(TAGS));
         let patches = mels.chunks_exact(BANDS * FRAMES).zip(results);
         if n < rayon::current_num_threads() {
-            with_team(|team| patches.for_each(|(mel, (to, logits))| self.one(team, mel, to, logits)));
+            with_team(|team| {
+                patches.for_each(|(mel, (to, logits))| self.one(team, mel, to, logits))
+            });
         } else {
             let alone = |(mel, (to, logits)): (&[f32], (&mut [f32], &mut [f32]))| {
                 self.one(&Team::alone(), mel, to, logits);
             };
-            patches.collect::<Vec<_>>().into_par_iter().with_max_len(1).for_each(alone);
+            patches
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .with_max_len(1)
+                .for_each(alone);
         }
         outputs
     }
@@ -118,18 +134,29 @@ impl FastMusicnn {
     /// One patch with scratch memory of the pool.
     fn one(&self, team: &Team, mel: &[f32], penultimate: &mut [f32], logits: &mut [f32]) {
         // A panic elsewhere cannot leave the scratch memory in a bad state: it is overwritten.
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut scratch = idle.unwrap_or_else(|| MusicnnScratch::new(&self.packed));
         self.patch(team, mel, &mut scratch);
         penultimate.copy_from_slice(&scratch.penultimate.as_slice()[..PENULTIMATE]);
         logits.copy_from_slice(&scratch.logits.as_slice()[..TAGS]);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(scratch);
     }
 
     /// One patch: `mel` to `scratch.penultimate` and `scratch.logits`.
     fn patch(&self, team: &Team, mel: &[f32], scratch: &mut MusicnnScratch) {
         let _span = tracing::trace_span!("musicnn").entered();
-        assert_eq!(mel.len(), BANDS * FRAMES, "the encoder hands over whole patches");
+        assert_eq!(
+            mel.len(),
+            BANDS * FRAMES,
+            "the encoder hands over whole patches"
+        );
         let (scale, shift) = self.packed.input;
         for (band, row) in mel.chunks_exact(FRAMES).enumerate() {
             let to = &mut scratch.bands.as_mut_slice()[band * BAND_ROW..][..FRAMES];
@@ -148,9 +175,14 @@ impl FastMusicnn {
         {
             let _span = tracing::trace_span!("spectra").entered();
             let (bands, frames) = (scratch.bands.as_slice(), scratch.frames.as_slice());
-            let (band_spectra, time_spectra) = (scratch.band_spectra.share(), scratch.time_spectra.share());
+            let (band_spectra, time_spectra) =
+                (scratch.band_spectra.share(), scratch.time_spectra.share());
             team.run(2, |task| {
-                let out = if task == 0 { band_spectra } else { time_spectra };
+                let out = if task == 0 {
+                    band_spectra
+                } else {
+                    time_spectra
+                };
                 // SAFETY: each task writes a buffer of its own.
                 let out = unsafe { out.slice_mut(0..out.len()) };
                 if task == 0 {
@@ -170,7 +202,13 @@ impl FastMusicnn {
         let [first, second, third] = &self.packed.middle;
         let width = first.outputs;
         let front = scratch.front.as_slice();
-        self.convolution(team, first, front, None, &mut scratch.first.as_mut_slice()[BORDER * width..]);
+        self.convolution(
+            team,
+            first,
+            front,
+            None,
+            &mut scratch.first.as_mut_slice()[BORDER * width..],
+        );
         let input = scratch.first.as_slice();
         let residual = Some((&input[BORDER * width..], width));
         let out = &mut scratch.second.as_mut_slice()[BORDER * MIDDLE..];
@@ -186,7 +224,10 @@ impl FastMusicnn {
         let lanes = self.isa.lanes();
         let width = self.packed.front_width;
         let out = scratch.front.share();
-        let (band_spectra, time_spectra) = (scratch.band_spectra.as_slice(), scratch.time_spectra.as_slice());
+        let (band_spectra, time_spectra) = (
+            scratch.band_spectra.as_slice(),
+            scratch.time_spectra.as_slice(),
+        );
         let vectors: usize = self.packed.banks.iter().map(|bank| bank.vectors).sum();
         team.run(vectors, |task| {
             let (mut index, mut vector) = (self.packed.banks.len() - 1, task);
@@ -274,7 +315,10 @@ impl FastMusicnn {
             // SAFETY: each task writes its own columns of both halves.
             let (max, mean) = unsafe {
                 let end = column + width;
-                (pooled.slice_mut(column..end), pooled.slice_mut(half + column..half + end))
+                (
+                    pooled.slice_mut(column..end),
+                    pooled.slice_mut(half + column..half + end),
+                )
             };
             rows::pool(self.isa, rows, max, mean);
         });
@@ -297,7 +341,14 @@ impl FastMusicnn {
             let out = unsafe { out.slice_mut(outputs.clone()) };
             rows::rows(self.isa, &job, out);
         });
-        let job = Rows { norm: None, ..Self::job(&self.packed.logits, scratch.penultimate.as_slice()) };
-        rows::rows(self.isa, &job, &mut scratch.logits.as_mut_slice()[..self.packed.logits.outputs]);
+        let job = Rows {
+            norm: None,
+            ..Self::job(&self.packed.logits, scratch.penultimate.as_slice())
+        };
+        rows::rows(
+            self.isa,
+            &job,
+            &mut scratch.logits.as_mut_slice()[..self.packed.logits.outputs],
+        );
     }
 }

@@ -14,37 +14,55 @@ pub(super) struct C<V> {
 
 #[inline(always)]
 fn add<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
-    C { re: simd.add(a.re, b.re), im: simd.add(a.im, b.im) }
+    C {
+        re: simd.add(a.re, b.re),
+        im: simd.add(a.im, b.im),
+    }
 }
 
 #[inline(always)]
 fn sub<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
-    C { re: simd.sub(a.re, b.re), im: simd.sub(a.im, b.im) }
+    C {
+        re: simd.sub(a.re, b.re),
+        im: simd.sub(a.im, b.im),
+    }
 }
 
 /// a + i·b
 #[inline(always)]
 pub(super) fn add_i<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
-    C { re: simd.sub(a.re, b.im), im: simd.add(a.im, b.re) }
+    C {
+        re: simd.sub(a.re, b.im),
+        im: simd.add(a.im, b.re),
+    }
 }
 
 /// a − i·b
 #[inline(always)]
 fn sub_i<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
-    C { re: simd.add(a.re, b.im), im: simd.sub(a.im, b.re) }
+    C {
+        re: simd.add(a.re, b.im),
+        im: simd.sub(a.im, b.re),
+    }
 }
 
 /// a · (re + i·im), the same factor in all lanes.
 #[inline(always)]
 fn twiddle<S: Simd>(simd: S, a: C<S::V>, factor: [f32; 2]) -> C<S::V> {
     let (re, im) = (simd.splat(factor[0]), simd.splat(factor[1]));
-    C { re: simd.fnma(a.im, im, simd.mul(a.re, re)), im: simd.fma(a.re, im, simd.mul(a.im, re)) }
+    C {
+        re: simd.fnma(a.im, im, simd.mul(a.re, re)),
+        im: simd.fma(a.re, im, simd.mul(a.im, re)),
+    }
 }
 
 /// a · b
 #[inline(always)]
 pub(super) fn multiply<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
-    C { re: simd.fnma(a.im, b.im, simd.mul(a.re, b.re)), im: simd.fma(a.re, b.im, simd.mul(a.im, b.re)) }
+    C {
+        re: simd.fnma(a.im, b.im, simd.mul(a.re, b.re)),
+        im: simd.fma(a.re, b.im, simd.mul(a.im, b.re)),
+    }
 }
 
 /// # Safety
@@ -52,7 +70,12 @@ pub(super) fn multiply<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
 #[inline(always)]
 pub(super) unsafe fn load<S: Simd>(simd: S, p: *const f32) -> C<S::V> {
     // SAFETY: as the caller promises.
-    unsafe { C { re: simd.load(p), im: simd.load(p.add(S::LANES)) } }
+    unsafe {
+        C {
+            re: simd.load(p),
+            im: simd.load(p.add(S::LANES)),
+        }
+    }
 }
 
 /// # Safety
@@ -70,27 +93,50 @@ pub(super) unsafe fn store<S: Simd>(simd: S, p: *mut f32, x: C<S::V>) {
 fn dft4<S: Simd>(simd: S, x: [C<S::V>; 4]) -> [C<S::V>; 4] {
     let (a, b) = (add(simd, x[0], x[2]), sub(simd, x[0], x[2]));
     let (c, d) = (add(simd, x[1], x[3]), sub(simd, x[1], x[3]));
-    [add(simd, a, c), add_i(simd, b, d), sub(simd, a, c), sub_i(simd, b, d)]
+    [
+        add(simd, a, c),
+        add_i(simd, b, d),
+        sub(simd, a, c),
+        sub_i(simd, b, d),
+    ]
 }
 
 #[inline(always)]
 pub(super) fn dft8<S: Simd>(simd: S, x: [C<S::V>; 8]) -> [C<S::V>; 8] {
     let even = dft4(
         simd,
-        [add(simd, x[0], x[4]), add(simd, x[1], x[5]), add(simd, x[2], x[6]), add(simd, x[3], x[7])],
+        [
+            add(simd, x[0], x[4]),
+            add(simd, x[1], x[5]),
+            add(simd, x[2], x[6]),
+            add(simd, x[3], x[7]),
+        ],
     );
     let (d0, d1) = (sub(simd, x[0], x[4]), sub(simd, x[1], x[5]));
     let (d2, d3) = (sub(simd, x[2], x[6]), sub(simd, x[3], x[7]));
     // d1 · (1 + i)/√2 and d3 · (−1 + i)/√2
     let half = simd.splat(std::f32::consts::FRAC_1_SQRT_2);
-    let e1 = C { re: simd.mul(simd.sub(d1.re, d1.im), half), im: simd.mul(simd.add(d1.re, d1.im), half) };
+    let e1 = C {
+        re: simd.mul(simd.sub(d1.re, d1.im), half),
+        im: simd.mul(simd.add(d1.re, d1.im), half),
+    };
     let minus = simd.splat(-std::f32::consts::FRAC_1_SQRT_2);
-    let e3 = C { re: simd.mul(simd.add(d3.re, d3.im), minus), im: simd.mul(simd.sub(d3.re, d3.im), half) };
+    let e3 = C {
+        re: simd.mul(simd.add(d3.re, d3.im), minus),
+        im: simd.mul(simd.sub(d3.re, d3.im), half),
+    };
     // d2 · i enters as ± i·d2.
     let (a, b) = (add_i(simd, d0, d2), sub_i(simd, d0, d2));
     let (c, d) = (add(simd, e1, e3), sub(simd, e1, e3));
-    let odd = [add(simd, a, c), add_i(simd, b, d), sub(simd, a, c), sub_i(simd, b, d)];
-    [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]]
+    let odd = [
+        add(simd, a, c),
+        add_i(simd, b, d),
+        sub(simd, a, c),
+        sub_i(simd, b, d),
+    ];
+    [
+        even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3],
+    ]
 }
 
 /// `e^{2πi j/N}` for j in 0..N, as (re, im).
@@ -187,7 +233,11 @@ pub(super) unsafe fn dft256_first<S: Simd>(
             );
             store(simd, work.add(j * step), y[0]);
             for q in 1..8 {
-                store(simd, work.add((32 * q + j) * step), twiddle(simd, y[q], roots256[j * q]));
+                store(
+                    simd,
+                    work.add((32 * q + j) * step),
+                    twiddle(simd, y[q], roots256[j * q]),
+                );
             }
         }
     }
@@ -210,7 +260,11 @@ pub(super) unsafe fn dft256_rest<S: Simd, const KEEP: usize>(
             let part = work.add(32 * residue * 2 * S::LANES);
             dft32_first(simd, part, roots32);
             for q in 0..4 {
-                for (p, y) in dft32_second(simd, part, q).into_iter().enumerate().take(KEEP) {
+                for (p, y) in dft32_second(simd, part, q)
+                    .into_iter()
+                    .enumerate()
+                    .take(KEEP)
+                {
                     sink(residue + 8 * (q + 4 * p), y);
                 }
             }

@@ -39,8 +39,15 @@ pub(super) struct Roots {
 impl Roots {
     pub(super) fn new() -> Self {
         let r96 = fft::roots();
-        let bands = (0..BANDS).map(|band| std::array::from_fn(|k| r96[k * band % BANDS])).collect();
-        Self { r32: fft::roots(), r96, r256: fft::roots(), bands }
+        let bands = (0..BANDS)
+            .map(|band| std::array::from_fn(|k| r96[k * band % BANDS]))
+            .collect();
+        Self {
+            r32: fft::roots(),
+            r96,
+            r256: fft::roots(),
+            bands,
+        }
     }
 }
 
@@ -85,7 +92,10 @@ dispatch! {
 /// - `bands`: `[96][BAND_ROW]`, zero from frame 187 on
 /// - `out`: `[49][re, im][ROW]`; frame t at column t + 3, zeros around
 pub(super) fn band_spectra(isa: Isa, bands: &[f32], roots: &Roots, out: &mut [f32]) {
-    assert!(bands.len() >= BANDS * BAND_ROW && out.len() >= 2 * BAND_BINS * ROW, "whole spectrograms");
+    assert!(
+        bands.len() >= BANDS * BAND_ROW && out.len() >= 2 * BAND_BINS * ROW,
+        "whole spectrograms"
+    );
     // SAFETY: the extents just checked.
     unsafe { band_spectra_unchecked(isa, bands.as_ptr(), roots, out.as_mut_ptr()) }
 }
@@ -107,16 +117,23 @@ unsafe fn time_spectra_generic<S: Simd>(
             fft::dft256_first(simd, work, &roots.r256, |t| {
                 if t < FRAMES {
                     let p = frames.add(t * BANDS + pair);
-                    C { re: simd.load(p.add(PAIRS)), im: simd.load(p) }
+                    C {
+                        re: simd.load(p.add(PAIRS)),
+                        im: simd.load(p),
+                    }
                 } else {
-                    C { re: simd.splat(0.0), im: simd.splat(0.0) }
+                    C {
+                        re: simd.splat(0.0),
+                        im: simd.splat(0.0),
+                    }
                 }
             });
             let mut lanes = [[0.0_f32; 16]; 2];
             fft::dft256_rest::<S, 8>(simd, work, &roots.r32, |k, y| {
                 simd.store(lanes[0].as_mut_ptr(), y.im);
                 simd.store(lanes[1].as_mut_ptr(), y.re);
-                for (lane, (&re, &im)) in lanes[0].iter().zip(&lanes[1]).enumerate().take(S::LANES) {
+                for (lane, (&re, &im)) in lanes[0].iter().zip(&lanes[1]).enumerate().take(S::LANES)
+                {
                     let to = out.add(((pair + lane) * TIME_BINS + k) * 2);
                     *to = re;
                     *to.add(1) = im;
@@ -137,11 +154,31 @@ dispatch! {
 /// - `frames`: `[187][96]`
 /// - `work`: 256 complex vectors
 /// - `out`: `[48][256][re, im]`
-pub(super) fn time_spectra(isa: Isa, frames: &[f32], roots: &Roots, work: &mut [f32], out: &mut [f32]) {
-    assert!(frames.len() >= FRAMES * BANDS && out.len() >= 2 * PAIRS * TIME_BINS, "whole spectrograms");
-    assert!(work.len() >= 2 * TIME_BINS * isa.lanes(), "room for a transform");
+pub(super) fn time_spectra(
+    isa: Isa,
+    frames: &[f32],
+    roots: &Roots,
+    work: &mut [f32],
+    out: &mut [f32],
+) {
+    assert!(
+        frames.len() >= FRAMES * BANDS && out.len() >= 2 * PAIRS * TIME_BINS,
+        "whole spectrograms"
+    );
+    assert!(
+        work.len() >= 2 * TIME_BINS * isa.lanes(),
+        "room for a transform"
+    );
     // SAFETY: the extents just checked.
-    unsafe { time_spectra_unchecked(isa, frames.as_ptr(), roots, work.as_mut_ptr(), out.as_mut_ptr()) }
+    unsafe {
+        time_spectra_unchecked(
+            isa,
+            frames.as_ptr(),
+            roots,
+            work.as_mut_ptr(),
+            out.as_mut_ptr(),
+        )
+    }
 }
 
 /// One vector of filters over the whole spectrogram, and where their maxima go.
@@ -184,9 +221,15 @@ impl Vector<'_> {
         unsafe {
             let table = self.epilogue.as_ptr();
             let (sign, bias) = (simd.load(table), simd.load(table.add(S::LANES)));
-            let (scale, shift) = (simd.load(table.add(2 * S::LANES)), simd.load(table.add(3 * S::LANES)));
+            let (scale, shift) = (
+                simd.load(table.add(2 * S::LANES)),
+                simd.load(table.add(3 * S::LANES)),
+            );
             let x = simd.max(simd.fma(maximum, sign, bias), simd.splat(0.0));
-            simd.store(self.out.as_mut_ptr().add(t * self.width), simd.fma(x, scale, shift));
+            simd.store(
+                self.out.as_mut_ptr().add(t * self.width),
+                simd.fma(x, scale, shift),
+            );
         }
     }
 }
@@ -216,7 +259,10 @@ unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: 
                     fft::store(simd, even(pair, m), fft::add_i(simd, a, b));
                     if m > 0 {
                         // conj(a) + i·conj(b)
-                        let mirrored = C { re: simd.add(a.re, b.im), im: simd.sub(b.re, a.im) };
+                        let mirrored = C {
+                            re: simd.add(a.re, b.im),
+                            im: simd.sub(b.re, a.im),
+                        };
                         fft::store(simd, even(pair, 32 - m), mirrored);
                     }
                 }
@@ -226,12 +272,23 @@ unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: 
                 }
                 let y = product(simd, spectra.add(t0), filters, 3 * m + 2);
                 for (frame, y) in y.into_iter().enumerate() {
-                    fft::store(simd, odd(frame, 31 - m), C { re: y.re, im: simd.sub(simd.splat(0.0), y.im) });
+                    fft::store(
+                        simd,
+                        odd(frame, 31 - m),
+                        C {
+                            re: y.re,
+                            im: simd.sub(simd.splat(0.0), y.im),
+                        },
+                    );
                 }
             }
             let y = product(simd, spectra.add(t0), filters, 48);
             for pair in 0..2 {
-                fft::store(simd, even(pair, 16), fft::add_i(simd, y[2 * pair], y[2 * pair + 1]));
+                fft::store(
+                    simd,
+                    even(pair, 16),
+                    fft::add_i(simd, y[2 * pair], y[2 * pair + 1]),
+                );
             }
 
             for pair in 0..2 {
@@ -259,7 +316,12 @@ unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: 
 /// # Safety
 /// `spectra` points at the tile's first column of what [`band_spectra`] wrote; `filters` as [`timbral`]'s.
 #[inline(always)]
-unsafe fn product<S: Simd>(simd: S, spectra: *const f32, filters: *const f32, k: usize) -> [C<S::V>; TILE] {
+unsafe fn product<S: Simd>(
+    simd: S,
+    spectra: *const f32,
+    filters: *const f32,
+    k: usize,
+) -> [C<S::V>; TILE] {
     // SAFETY: the caller's extents.
     unsafe {
         let zero = simd.splat(0.0);
@@ -302,8 +364,11 @@ unsafe fn maximum<S: Simd, const OUTPUTS: usize>(
                     let mut n = low;
                     while n < OUTPUTS {
                         let [c, s] = roots.r96[n];
-                        let value =
-                            simd.fnma(y.im, simd.splat(2.0 * s), simd.fma(y.re, simd.splat(2.0 * c), e));
+                        let value = simd.fnma(
+                            y.im,
+                            simd.splat(2.0 * s),
+                            simd.fma(y.re, simd.splat(2.0 * c), e),
+                        );
                         max = simd.max(max, value);
                         n += 32;
                     }
@@ -352,7 +417,10 @@ unsafe fn temporal_generic<S: Simd>(simd: S, a: &Vector<'_>, work: *mut f32, max
         for pair in 0..PAIRS {
             let row = a.spectra.as_ptr().add(pair * TIME_BINS * 2);
             fft::dft256_first(simd, work, &a.roots.r256, |k| {
-                let x = C { re: simd.splat(*row.add(2 * k)), im: simd.splat(*row.add(2 * k + 1)) };
+                let x = C {
+                    re: simd.splat(*row.add(2 * k)),
+                    im: simd.splat(*row.add(2 * k + 1)),
+                };
                 fft::multiply(simd, x, fft::load(simd, filters.add(k * step)))
             });
             fft::dft256_rest::<S, 6>(simd, work, &a.roots.r32, |n, y| {
@@ -388,12 +456,23 @@ pub(super) enum Kernel {
 ///
 /// # Safety
 /// Nothing else reads or writes this vector's column of the output meanwhile.
-pub(super) unsafe fn filter(isa: Isa, kernel: Kernel, a: &Vector<'_>, work: &mut [f32], maxima: &mut [f32]) {
+pub(super) unsafe fn filter(
+    isa: Isa,
+    kernel: Kernel,
+    a: &Vector<'_>,
+    work: &mut [f32],
+    maxima: &mut [f32],
+) {
     let lanes = isa.lanes();
-    assert!(work.len() >= 2 * TIME_BINS * lanes && maxima.len() >= 192 * lanes, "room for a transform");
+    assert!(
+        work.len() >= 2 * TIME_BINS * lanes && maxima.len() >= 192 * lanes,
+        "room for a transform"
+    );
     let fits = match kernel {
         Kernel::Temporal => a.fits(isa, 2 * PAIRS * TIME_BINS, 2 * TIME_BINS),
-        Kernel::Timbral38 | Kernel::Timbral67 => a.fits(isa, 2 * BAND_BINS * ROW, 2 * BAND_BINS * TAPS),
+        Kernel::Timbral38 | Kernel::Timbral67 => {
+            a.fits(isa, 2 * BAND_BINS * ROW, 2 * BAND_BINS * TAPS)
+        }
     };
     assert!(fits, "spectra, filters and rows of these sizes");
     // SAFETY: the extents just checked (6 × 32 vectors are fewer than 256); columns are kept apart by the caller.

@@ -29,14 +29,38 @@ pub struct Convolution {
 /// Timbral (7 frames × 38 or 67 bands), temporal (128, 64 or 32 frames × 1 band), then over all channels
 /// (7 frames).
 pub const CONVOLUTIONS: [Convolution; 8] = [
-    Convolution { name: "conv2d", shape: &[204, 1, 7, 38] },
-    Convolution { name: "conv2d_1", shape: &[204, 1, 7, 67] },
-    Convolution { name: "conv2d_2", shape: &[51, 1, 128, 1] },
-    Convolution { name: "conv2d_3", shape: &[51, 1, 64, 1] },
-    Convolution { name: "conv2d_4", shape: &[51, 1, 32, 1] },
-    Convolution { name: "conv2d_5", shape: &[64, 561, 7] },
-    Convolution { name: "conv2d_6", shape: &[64, 64, 7] },
-    Convolution { name: "conv2d_7", shape: &[64, 64, 7] },
+    Convolution {
+        name: "conv2d",
+        shape: &[204, 1, 7, 38],
+    },
+    Convolution {
+        name: "conv2d_1",
+        shape: &[204, 1, 7, 67],
+    },
+    Convolution {
+        name: "conv2d_2",
+        shape: &[51, 1, 128, 1],
+    },
+    Convolution {
+        name: "conv2d_3",
+        shape: &[51, 1, 64, 1],
+    },
+    Convolution {
+        name: "conv2d_4",
+        shape: &[51, 1, 32, 1],
+    },
+    Convolution {
+        name: "conv2d_5",
+        shape: &[64, 561, 7],
+    },
+    Convolution {
+        name: "conv2d_6",
+        shape: &[64, 64, 7],
+    },
+    Convolution {
+        name: "conv2d_7",
+        shape: &[64, 64, 7],
+    },
 ];
 
 /// [`CONVOLUTIONS`], or those of a network whose temporal kernels hear the mean of the bands.
@@ -52,8 +76,10 @@ pub fn convolutions(hears_mean: bool) -> [Convolution; 8] {
 }
 
 /// Name, outputs and inputs of the dense layers.
-pub const DENSE: [(&str, usize, usize); 2] =
-    [("dense", PENULTIMATE, 2 * JOINED), ("dense_1", TAGS, PENULTIMATE)];
+pub const DENSE: [(&str, usize, usize); 2] = [
+    ("dense", PENULTIMATE, 2 * JOINED),
+    ("dense_1", TAGS, PENULTIMATE),
+];
 
 /// Name and channels of the batch norms: of the input, of each convolution in turn, of the pools, of the
 /// penultimate layer.

@@ -57,7 +57,8 @@ impl NormedConvolution<'_> {
     fn constant(&self, filter: usize) -> Option<f64> {
         let (scale, shift) = self.norm[filter];
         let reach: f64 = self.kernel(filter).iter().map(|w| f64::from(w.abs())).sum();
-        (reach * scale.abs() <= NOTHING).then(|| scale * f64::from(self.bias[filter]).max(0.0) + shift)
+        (reach * scale.abs() <= NOTHING)
+            .then(|| scale * f64::from(self.bias[filter]).max(0.0) + shift)
     }
 
     /// Filters that must be computed, then the constant ones.
@@ -123,7 +124,11 @@ type Column = Option<usize>;
 impl Packed {
     /// - `values(name, shape)`: the weights of a tensor
     /// - `hears_mean`: see [`super::convolutions`]
-    pub(super) fn new<E>(values: Values<'_, '_, E>, hears_mean: bool, lanes: usize) -> Result<Self, E> {
+    pub(super) fn new<E>(
+        values: Values<'_, '_, E>,
+        hears_mean: bool,
+        lanes: usize,
+    ) -> Result<Self, E> {
         let source = NamedWeights(values);
         let mut layers = Vec::new();
         for (i, layer) in super::convolutions(hears_mean).iter().enumerate() {
@@ -143,13 +148,20 @@ impl Packed {
                 list.extend((0..layers[i].bias.len()).map(|f| (i, f, layers[i].constant(f))));
             }
             list.sort_by_key(|(_, _, constant)| constant.is_some());
-            let live = list.iter().filter(|(_, _, constant)| constant.is_none()).count();
+            let live = list
+                .iter()
+                .filter(|(_, _, constant)| constant.is_none())
+                .count();
             let vectors = live.div_ceil(lanes);
-            let channel = |i: usize, f: usize| first + (i - members[0]) * layers[members[0]].bias.len() + f;
+            let channel =
+                |i: usize, f: usize| first + (i - members[0]) * layers[members[0]].bias.len() + f;
             let column = columns.len();
             let mut filters = Vec::new();
             for slot in 0..vectors * lanes {
-                filters.push(list.get(slot).map(|&(i, f, constant)| (i, f, constant.is_some())));
+                filters.push(
+                    list.get(slot)
+                        .map(|&(i, f, constant)| (i, f, constant.is_some())),
+                );
                 columns.push(list.get(slot).map(|&(i, f, _)| channel(i, f)));
             }
             for &(i, f, constant) in list.iter().skip(vectors * lanes) {
@@ -171,14 +183,28 @@ impl Packed {
         let front_inputs: Vec<(Column, Option<f64>)> = columns
             .iter()
             .map(|&c| (c, None))
-            .chain((0..FRONT).filter(|&c| constants[c].is_some()).map(|c| (Some(c), constants[c])))
+            .chain(
+                (0..FRONT)
+                    .filter(|&c| constants[c].is_some())
+                    .map(|c| (Some(c), constants[c])),
+            )
             .collect();
         let first_inputs: Vec<(Column, Option<f64>)> = order
             .iter()
             .enumerate()
-            .map(|(i, &f)| (Some(f), if i < first_width { None } else { constants[FRONT + f] }))
+            .map(|(i, &f)| {
+                (
+                    Some(f),
+                    if i < first_width {
+                        None
+                    } else {
+                        constants[FRONT + f]
+                    },
+                )
+            })
             .collect();
-        let second_inputs: Vec<(Column, Option<f64>)> = order.iter().map(|&f| (Some(f), None)).collect();
+        let second_inputs: Vec<(Column, Option<f64>)> =
+            order.iter().map(|&f| (Some(f), None)).collect();
         let middle = [
             pack_middle(&layers[5], FRONT, &front_inputs, &computed, lanes),
             pack_middle(&layers[6], MIDDLE, &first_inputs, &order, lanes),
@@ -196,7 +222,9 @@ impl Packed {
             columns.extend(order.iter().map(|&f| Some(FRONT + MIDDLE * stage + f)));
         }
         Ok(Self {
-            input: source.norm(0).map(|norm| (norm[0].0 as f32, norm[0].1 as f32))?,
+            input: source
+                .norm(0)
+                .map(|norm| (norm[0].0 as f32, norm[0].1 as f32))?,
             hears_mean,
             banks,
             front_width,
@@ -233,20 +261,34 @@ fn pack_bank(
     lanes: usize,
 ) -> Bank {
     let vectors = filters.len() / lanes;
-    let timbral = filters.iter().flatten().next().is_none_or(|&(layer, ..)| layer < 2);
-    let (size, bins, taps) = if timbral { (BANDS, BAND_BINS, TAPS) } else { (TIME_BINS, TIME_BINS, 1) };
-    let roots: Vec<(f64, f64)> =
-        (0..size).map(|i| (2.0 * std::f64::consts::PI * i as f64 / size as f64).sin_cos()).collect();
+    let timbral = filters
+        .iter()
+        .flatten()
+        .next()
+        .is_none_or(|&(layer, ..)| layer < 2);
+    let (size, bins, taps) = if timbral {
+        (BANDS, BAND_BINS, TAPS)
+    } else {
+        (TIME_BINS, TIME_BINS, 1)
+    };
+    let roots: Vec<(f64, f64)> = (0..size)
+        .map(|i| (2.0 * std::f64::consts::PI * i as f64 / size as f64).sin_cos())
+        .collect();
     let block = bins * taps * 2 * lanes;
     let mut spectra = Buffer::zeroed(vectors * block);
     let mut epilogues = Buffer::zeroed(vectors * 4 * lanes);
     for (slot, filter) in filters.iter().enumerate() {
-        let Some((layer, filter, constant)) = *filter else { continue };
+        let Some((layer, filter, constant)) = *filter else {
+            continue;
+        };
         let (vector, lane) = (slot / lanes, slot % lanes);
         let layer = &layers[layer];
         let (scale, shift) = layer.norm[filter];
         let sign = if scale < 0.0 { -1.0 } else { 1.0 };
-        for (i, value) in [sign, f64::from(layer.bias[filter]), scale, shift].into_iter().enumerate() {
+        for (i, value) in [sign, f64::from(layer.bias[filter]), scale, shift]
+            .into_iter()
+            .enumerate()
+        {
             epilogues.as_mut_slice()[(vector * 4 + i) * lanes + lane] = value as f32;
         }
         if constant {
@@ -270,7 +312,13 @@ fn pack_bank(
             }
         }
     }
-    Bank { vectors, filters: spectra, block, epilogues, column }
+    Bank {
+        vectors,
+        filters: spectra,
+        block,
+        epilogues,
+        column,
+    }
 }
 
 impl PackedMatrix {
@@ -303,7 +351,10 @@ fn pack_middle(
     outputs: &[usize],
     lanes: usize,
 ) -> PackedMatrix {
-    let width = inputs.iter().filter(|(_, constant)| constant.is_none()).count();
+    let width = inputs
+        .iter()
+        .filter(|(_, constant)| constant.is_none())
+        .count();
     let mut matrix = PackedMatrix::new(TAPS * width, outputs.len(), 7, lanes);
     for (o, &output) in outputs.iter().enumerate() {
         let kernel = layer.kernel(output); // [channels][7]
@@ -311,7 +362,9 @@ fn pack_middle(
         let weight = |channel: usize, tap: usize| f64::from(kernel[channel * TAPS + tap]);
         let mut bias = [f64::from(layer.bias[output]); 7];
         for (i, &(channel, constant)) in inputs.iter().enumerate() {
-            let Some(channel) = channel.filter(|_| !is_constant) else { continue };
+            let Some(channel) = channel.filter(|_| !is_constant) else {
+                continue;
+            };
             debug_assert!(channel < channels, "inputs name the layer's own channels");
             for tap in 0..TAPS {
                 match constant {
@@ -366,7 +419,12 @@ fn pack_dense<E>(
             let Some(channel) = *column else { continue };
             for half in 0..2 {
                 let input = 2 * channel + half;
-                matrix.set(half * columns.len() + i, o, weight(input) * pools[input].0, lanes);
+                matrix.set(
+                    half * columns.len() + i,
+                    o,
+                    weight(input) * pools[input].0,
+                    lanes,
+                );
             }
         }
         matrix.bias.as_mut_slice()[o] = sum as f32;

@@ -21,7 +21,14 @@ fn ramp(scene: &mut Scene) {
     let end = left + step * STEPS as f64;
     scene.text(end + 8.0, middle, 12.0, Anchor::Start, INK, "far, 1");
     scene.rect(end + 60.0, y, step, high, NOTHING, "");
-    scene.text(end + 60.0 + step + 8.0, middle, 12.0, Anchor::Start, INK, "itself");
+    scene.text(
+        end + 60.0 + step + 8.0,
+        middle,
+        12.0,
+        Anchor::Start,
+        INK,
+        "itself",
+    );
 }
 
 /// Says below the picture what a star behind a genre means, if there is one.
@@ -42,7 +49,11 @@ pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
             return (None, String::new(), names[i].clone());
         }
         let d = kinship.distance[order[i]][order[j]];
-        (Some(1.0 - d), format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
+        (
+            Some(1.0 - d),
+            format!("{d:.2}"),
+            format!("{} – {}: {d:.3}", names[i], names[j]),
+        )
     });
     ramp(&mut scene);
     note(&mut scene, kinship);
@@ -52,7 +63,11 @@ pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
 /// A genre's name, with a star where its few tracks say little.
 fn name_of(kinship: &Kinship, genre: usize) -> String {
     let genre = &kinship.genres[genre];
-    format!("{}{}", genre.genre.name(), if genre.tracks < FEW { " *" } else { "" })
+    format!(
+        "{}{}",
+        genre.genre.name(),
+        if genre.tracks < FEW { " *" } else { "" }
+    )
 }
 
 /// Genres joined from the nearest pair up.
@@ -60,22 +75,47 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
     let merges = kinship.merges();
     let n = order.len();
-    let names: Vec<String> = order.iter().map(|&g| shorten(&name_of(kinship, g), 24)).collect();
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
+    let names: Vec<String> = order
+        .iter()
+        .map(|&g| shorten(&name_of(kinship, g), 24))
+        .collect();
+    let longest = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0) as f64;
     let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
     let mut scene = Scene::new(left + plot + 40.0, 104.0 + row * n as f64);
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, "Genres joined by distance");
+    scene.text(
+        12.0,
+        18.0,
+        TITLE,
+        Anchor::Start,
+        INK,
+        "Genres joined by distance",
+    );
     let most = merges.iter().map(|m| m.2).fold(1e-9, f64::max);
     let x = |d: f64| left + d / most * plot;
     // (height of the cluster, its vertical middle)
     let mut at: Vec<(f64, f64)> = vec![(0.0, 0.0); n + merges.len()];
     for (place, &g) in order.iter().enumerate() {
         at[g] = (0.0, 40.0 + row * (place as f64 + 0.5));
-        scene.text(left - 8.0, at[g].1, 13.0, Anchor::End, INK, names[place].as_str());
+        scene.text(
+            left - 8.0,
+            at[g].1,
+            13.0,
+            Anchor::End,
+            INK,
+            names[place].as_str(),
+        );
     }
     for (i, &(a, b, d)) in merges.iter().enumerate() {
         let (pa, pb) = (at[a], at[b]);
-        scene.line(vec![(x(pa.0), pa.1), (x(d), pa.1), (x(d), pb.1), (x(pb.0), pb.1)], SERIES[0], 2.0);
+        scene.line(
+            vec![(x(pa.0), pa.1), (x(d), pa.1), (x(d), pb.1), (x(pb.0), pb.1)],
+            SERIES[0],
+            2.0,
+        );
         at[n + i] = (d, f64::midpoint(pa.1, pb.1));
     }
     let base = 48.0 + row * n as f64;
@@ -83,7 +123,14 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     let step = if most < 0.2 { 0.05 } else { 0.2 };
     for tick in 0..=(most / step + 1e-9) as u32 {
         let d = step * f64::from(tick);
-        scene.text(x(d), base + 14.0, 12.0, Anchor::Middle, INK, format!("{d:.2}"));
+        scene.text(
+            x(d),
+            base + 14.0,
+            12.0,
+            Anchor::Middle,
+            INK,
+            format!("{d:.2}"),
+        );
     }
     scene.text(
         left + plot / 2.0,

@@ -31,7 +31,9 @@ pub(crate) fn maps(
     let below = 30.0 + (SIDE + 34.0) * rows as f64;
     let mut scene = Scene::new(left + 170.0, below.max(60.0 + 20.0 * names.len() as f64));
     scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
-    let all = panels.iter().flat_map(|panel| panel.points.iter().chain(panel.means).flatten());
+    let all = panels
+        .iter()
+        .flat_map(|panel| panel.points.iter().chain(panel.means).flatten());
     let widest = all.fold(1e-6f32, |most, x| most.max(x.abs()));
     let colour = |class: usize| match apart {
         Some(own) if own == class => INK,
@@ -42,18 +44,38 @@ pub(crate) fn maps(
         let x = GAP + (SIDE + GAP) * (number % across) as f64;
         let y = 54.0 + (SIDE + 34.0) * (number / across) as f64;
         scene.text(x, y - 10.0, 13.0, Anchor::Start, INK, panel.title.as_str());
-        let corners = [(x, y), (x + SIDE, y), (x + SIDE, y + SIDE), (x, y + SIDE), (x, y)];
+        let corners = [
+            (x, y),
+            (x + SIDE, y),
+            (x + SIDE, y + SIDE),
+            (x, y + SIDE),
+            (x, y),
+        ];
         scene.line(corners.to_vec(), GRID, 1.0);
         let mut dot = |place: [f32; 2], class: usize, size: f64, opacity: f64| {
             let [right, up] = place.map(|p| f64::from(p / widest) * (SIDE / 2.0 - 10.0));
-            scene.dot((x + SIDE / 2.0 + right, y + SIDE / 2.0 - up), size, colour(class), opacity);
+            scene.dot(
+                (x + SIDE / 2.0 + right, y + SIDE / 2.0 - up),
+                size,
+                colour(class),
+                opacity,
+            );
         };
-        panel.means.iter().enumerate().for_each(|(class, place)| dot(*place, class, 9.0, 0.35));
+        panel
+            .means
+            .iter()
+            .enumerate()
+            .for_each(|(class, place)| dot(*place, class, 9.0, 0.35));
         // what is looked for lies on top
         let mut order: Vec<usize> = (0..panel.points.len().min(class_of.len())).collect();
         order.sort_by_key(|&track| apart == Some(class_of[track]));
         for track in order {
-            dot(panel.points[track], class_of[track], size(class_of[track]), 0.8);
+            dot(
+                panel.points[track],
+                class_of[track],
+                size(class_of[track]),
+                0.8,
+            );
         }
     }
     for (class, name) in names.iter().enumerate() {
@@ -72,11 +94,18 @@ mod tests {
     fn every_track_is_a_dot_inside_of_its_panel() {
         let names = ["a".to_owned(), "<b>".to_owned()];
         let (first, second) = ([[1.0, -1.0], [0.0, 0.5]], [[-2.0, 2.0], [0.1, 0.1]]);
-        let panel = |title: &str, points| MapPanel { title: title.to_owned(), points, means: &[[0.0, 1.0]] };
+        let panel = |title: &str, points| MapPanel {
+            title: title.to_owned(),
+            points,
+            means: &[[0.0, 1.0]],
+        };
         let panels = [panel("before", &first[..]), panel("after", &second[..])];
         let svg = maps("t", (&names, &[0, 1]), Some(1), &panels).svg();
         assert_eq!(svg.matches("<circle").count(), 4 + 2 + 2, "{svg}");
         // the farthest one lies at the second panel's upper left corner, ten units from both edges
-        assert!(svg.contains("cx=\"242.0\" cy=\"64.0\"") && svg.contains("&lt;b&gt;"), "{svg}");
+        assert!(
+            svg.contains("cx=\"242.0\" cy=\"64.0\"") && svg.contains("&lt;b&gt;"),
+            "{svg}"
+        );
     }
 }

@@ -31,8 +31,13 @@ impl Ramp {
             (254, 194, 135),
             (252, 253, 191),
         ];
-        const SIGNED: [Rgb; 5] =
-            [(33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43)];
+        const SIGNED: [Rgb; 5] = [
+            (33, 102, 172),
+            (146, 197, 222),
+            (247, 247, 247),
+            (244, 165, 130),
+            (178, 24, 43),
+        ];
         let stops: &[Rgb] = if self == Self::Heat { &HEAT } else { &SIGNED };
         blend(stops, share)
     }
@@ -109,7 +114,9 @@ pub fn sound(
         let (low, high) = panel.range;
         let share = |value: f64| (value - low) / (high - low);
         let pixels = pooled(panel.values, columns, rows).into_iter();
-        let colours = pixels.flat_map(|value| <[u8; 3]>::from(panel.ramp.colour(share(value)))).collect();
+        let colours = pixels
+            .flat_map(|value| <[u8; 3]>::from(panel.ramp.colour(share(value))))
+            .collect();
         scene.image(LEFT, top, WIDE, HIGH, columns, colours);
         frame(&mut scene, top, HIGH);
         for (place, name) in &panel.marks {
@@ -120,7 +127,14 @@ pub fn sound(
         key(&mut scene, top, panel);
         time(&mut scene, top, HIGH, &seconds, at + 1 == panels.len());
     }
-    scene.text(LEFT + WIDE / 2.0, scene.height, 13.0, Anchor::Middle, INK, "time");
+    scene.text(
+        LEFT + WIDE / 2.0,
+        scene.height,
+        13.0,
+        Anchor::Middle,
+        INK,
+        "time",
+    );
     scene.height += NAME;
     scene
 }
@@ -136,7 +150,13 @@ fn begin(scene: &mut Scene, title: &str, axis: &str, high: f64) -> f64 {
 
 fn frame(scene: &mut Scene, top: f64, high: f64) {
     let (right, bottom) = (LEFT + WIDE, top + high);
-    let corners = vec![(LEFT, top), (LEFT, bottom), (right, bottom), (right, top), (LEFT, top)];
+    let corners = vec![
+        (LEFT, top),
+        (LEFT, bottom),
+        (right, bottom),
+        (right, top),
+        (LEFT, top),
+    ];
     scene.line(corners, FAINT, 1.0);
 }
 
@@ -151,8 +171,11 @@ fn time(scene: &mut Scene, top: f64, high: f64, seconds: &Range<f64>, is_named: 
         scene.line(vec![(x, top + high), (x, top + high + 4.0)], INK, 1.0);
         if is_named {
             let (minutes, rest) = ((at / 60.0) as u64, at % 60.0);
-            let name =
-                if unit > 1.0 { format!("{minutes}:{rest:02.0}") } else { format!("{} s", number(at)) };
+            let name = if unit > 1.0 {
+                format!("{minutes}:{rest:02.0}")
+            } else {
+                format!("{} s", number(at))
+            };
             scene.text(x, top + high + 13.0, 11.0, Anchor::Middle, INK, name);
         }
     }
@@ -164,8 +187,15 @@ fn time(scene: &mut Scene, top: f64, high: f64, seconds: &Range<f64>, is_named: 
 fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
     const WHITE: [u8; 3] = [255; 3];
     let most = wave.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    let most = if most > 0.0 && most.is_finite() { f64::from(most) } else { 1.0 };
-    let (columns, rows) = (((WIDE * FINENESS) as usize).min(wave.len()).max(1), (WAVE * FINENESS) as usize);
+    let most = if most > 0.0 && most.is_finite() {
+        f64::from(most)
+    } else {
+        1.0
+    };
+    let (columns, rows) = (
+        ((WIDE * FINENESS) as usize).min(wave.len()).max(1),
+        (WAVE * FINENESS) as usize,
+    );
     let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
     let spans: Vec<(usize, usize)> = (0..columns)
         .map(|at| {
@@ -174,11 +204,21 @@ fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
             let part = &wave[from..(at + 1) * wave.len() / columns];
             let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
             let (low, high) = part.iter().fold((f32::MAX, f32::MIN), ends);
-            if part.is_empty() { (rows, 0) } else { (row(high), row(low)) }
+            if part.is_empty() {
+                (rows, 0)
+            } else {
+                (row(high), row(low))
+            }
         })
         .collect();
-    let inside = |row: usize| spans.iter().map(move |(first, last)| (*first..=*last).contains(&row));
-    let colours = (0..rows).flat_map(inside).flat_map(|is| if is { SERIES[0].into() } else { WHITE });
+    let inside = |row: usize| {
+        spans
+            .iter()
+            .map(move |(first, last)| (*first..=*last).contains(&row))
+    };
+    let colours = (0..rows)
+        .flat_map(inside)
+        .flat_map(|is| if is { SERIES[0].into() } else { WHITE });
     scene.image(LEFT, top, WIDE, WAVE, columns, colours.collect());
     for level in [most, 0.0, -most] {
         let y = top + WAVE / 2.0 - level / most * WAVE / 2.0;
@@ -195,16 +235,36 @@ fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
     let y = |db: f64| top - db.clamp(-DEPTH, 0.0) / DEPTH * SPECTRUM;
     for level in [0.0, -20.0, -40.0, -60.0, -80.0] {
         scene.line(vec![(LEFT, y(level)), (LEFT + WIDE, y(level))], GRID, 1.0);
-        scene.text(LEFT - 8.0, y(level), 11.0, Anchor::End, INK, format!("{level:.0}"));
+        scene.text(
+            LEFT - 8.0,
+            y(level),
+            11.0,
+            Anchor::End,
+            INK,
+            format!("{level:.0}"),
+        );
     }
     for hz in [20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4] {
         if hz <= highest {
             scene.line(vec![(x(hz), top), (x(hz), top + SPECTRUM)], GRID, 1.0);
-            scene.text(x(hz), top + SPECTRUM + 13.0, 11.0, Anchor::Middle, INK, hertz(hz));
+            scene.text(
+                x(hz),
+                top + SPECTRUM + 13.0,
+                11.0,
+                Anchor::Middle,
+                INK,
+                hertz(hz),
+            );
         }
     }
-    let points = decibels.iter().enumerate().map(|(bin, db)| (bin as f64 * bin_hz, *db));
-    let points = points.filter(|(hz, _)| *hz >= LOWEST).map(|(hz, db)| (x(hz), y(db))).collect();
+    let points = decibels
+        .iter()
+        .enumerate()
+        .map(|(bin, db)| (bin as f64 * bin_hz, *db));
+    let points = points
+        .filter(|(hz, _)| *hz >= LOWEST)
+        .map(|(hz, db)| (x(hz), y(db)))
+        .collect();
     scene.line(points, SERIES[1], 1.2);
     frame(scene, top, SPECTRUM);
     scene.height += NUMBERS;
@@ -214,8 +274,17 @@ fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
 fn key(scene: &mut Scene, top: f64, panel: &Panel) {
     const STEPS: usize = 50;
     let (x, step) = (LEFT + WIDE + 14.0, HIGH / STEPS as f64);
-    let colours = (0..STEPS).rev().map(|i| panel.ramp.colour((i as f64 + 0.5) / STEPS as f64));
-    scene.image(x, top, 12.0, step * STEPS as f64, 1, colours.flat_map(<[u8; 3]>::from).collect());
+    let colours = (0..STEPS)
+        .rev()
+        .map(|i| panel.ramp.colour((i as f64 + 0.5) / STEPS as f64));
+    scene.image(
+        x,
+        top,
+        12.0,
+        step * STEPS as f64,
+        1,
+        colours.flat_map(<[u8; 3]>::from).collect(),
+    );
     let (low, high) = panel.range;
     for value in [low, f64::midpoint(low, high), high] {
         let y = top + HIGH - (value - low) / (high - low) * HIGH;
@@ -225,7 +294,11 @@ fn key(scene: &mut Scene, top: f64, panel: &Panel) {
 
 /// A frequency as short as it is clear.
 pub fn hertz(hz: f64) -> String {
-    if hz >= 1000.0 { format!("{} kHz", number(hz / 1000.0)) } else { format!("{} Hz", number(hz)) }
+    if hz >= 1000.0 {
+        format!("{} kHz", number(hz / 1000.0))
+    } else {
+        format!("{} Hz", number(hz))
+    }
 }
 
 /// Means over the fields of a grid, row by row from the highest.
@@ -238,7 +311,10 @@ fn pooled(values: ArrayView2<f64>, columns: usize, rows: usize) -> Vec<f64> {
     for row in (0..rows).rev() {
         let own = span(row, rows, values.nrows());
         for column in 0..columns {
-            let field = values.slice(ndarray::s![own.clone(), span(column, columns, values.ncols())]);
+            let field = values.slice(ndarray::s![
+                own.clone(),
+                span(column, columns, values.ncols())
+            ]);
             out.push(field.mean().unwrap_or(f64::NAN));
         }
     }
@@ -254,12 +330,16 @@ mod tests {
         let values = ndarray::array![[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 4.0, 4.0]];
         assert_eq!(pooled(values.view(), 2, 2), [2.0, 4.0, 2.0, 6.0]);
         assert_eq!(pooled(values.view(), 4, 1), [1.5, 2.5, 4.5, 5.5]);
-        assert_eq!((hertz(440.0), hertz(2500.0)), ("440 Hz".to_owned(), "2.5 kHz".to_owned()));
+        assert_eq!(
+            (hertz(440.0), hertz(2500.0)),
+            ("440 Hz".to_owned(), "2.5 kHz".to_owned())
+        );
     }
 
     #[test]
     fn every_picture_stands_below_the_one_before_in_both_formats() {
-        let values = ndarray::Array2::from_shape_fn((12, 40), |(row, frame)| (row * frame) as f64 / 429.0);
+        let values =
+            ndarray::Array2::from_shape_fn((12, 40), |(row, frame)| (row * frame) as f64 / 429.0);
         let panel = |title| Panel {
             title,
             rows: "rows",
@@ -269,13 +349,25 @@ mod tests {
             marks: vec![(0.0, "low".to_owned()), (11.0, "high".to_owned())],
         };
         let wave: Vec<f32> = (0..3000).map(|i| (i as f32 * 0.1).sin()).collect();
-        let scene = sound("<song>", 0.0..3.0, &wave, &[-3.0, 0.0, -90.0], 500.0, &[panel("a"), panel("b")]);
+        let scene = sound(
+            "<song>",
+            0.0..3.0,
+            &wave,
+            &[-3.0, 0.0, -90.0],
+            500.0,
+            &[panel("a"), panel("b")],
+        );
         let svg = scene.svg();
         assert!(svg.contains("&lt;song&gt;") && !svg.contains(",NaN"));
         // the wave, and two matrices, each with its key; times below the wave and the last matrix alone
-        assert_eq!((svg.matches("<image").count(), svg.matches(">3 s<").count()), (5, 2));
+        assert_eq!(
+            (svg.matches("<image").count(), svg.matches(">3 s<").count()),
+            (5, 2)
+        );
         let png = scene.png(1).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png))
+            .read_info()
+            .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!(f64::from(info.width), LEFT + WIDE + RIGHT);
@@ -285,8 +377,10 @@ mod tests {
         };
         // the last matrix is dark at its lower left and light at its upper right
         let bottom = scene.height - NAME - NUMBERS - 4.0;
-        let (low, high) =
-            (lightest(LEFT + 10.0, bottom - 5.0), lightest(LEFT + WIDE - 10.0, bottom - HIGH + 5.0));
+        let (low, high) = (
+            lightest(LEFT + 10.0, bottom - 5.0),
+            lightest(LEFT + WIDE - 10.0, bottom - HIGH + 5.0),
+        );
         assert!(low < 20 && high > 600, "{low} {high}");
     }
 }

@@ -7,7 +7,12 @@ const CELLS: usize = 6;
 fn net(classes: usize) -> LayerNet {
     let layers = ["linear 16", "relu", "dropout 0.1", "linear classes"];
     let stack = Stack::new(&layers, StackShape::Vector(CELLS), classes).unwrap();
-    LayerNet::new(stack, 3, FirstWeights::Torch, DeviceChoice::Cpu.resolve().unwrap())
+    LayerNet::new(
+        stack,
+        3,
+        FirstWeights::Torch,
+        DeviceChoice::Cpu.resolve().unwrap(),
+    )
 }
 
 fn options(folder: &Path) -> ClassNetOptions {
@@ -31,7 +36,12 @@ fn options(folder: &Path) -> ClassNetOptions {
 
 /// Three classes around centres of their own, 30 tracks of one to three examples.
 #[expect(clippy::unnecessary_wraps, reason = "what reads a file may fail")]
-fn example(track: usize, window: usize, place: Option<f64>, to: &mut [f32]) -> Result<(), TrainError> {
+fn example(
+    track: usize,
+    window: usize,
+    place: Option<f64>,
+    to: &mut [f32],
+) -> Result<(), TrainError> {
     let moved = place.map_or(0, |place| (4.0 * place) as u64);
     let mut random = Random::stream(track as u64, (window as u64) << 8 | moved);
     for (place, x) in to.iter_mut().enumerate() {
@@ -65,10 +75,19 @@ fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, 
         if let Some(fitted) = found.unwrap() {
             assert!(folder.join("metrics.csv").exists());
             let windows = said(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
-            let rows: Vec<Vec<f32>> = windows.iter().map(|one| options.training.decide.join(one)).collect();
-            let right = rows.iter().zip(&validation).filter(|(p, track)| argmax(*p) == class_of[**track]);
+            let rows: Vec<Vec<f32>> = windows
+                .iter()
+                .map(|one| options.training.decide.join(one))
+                .collect();
+            let right = rows
+                .iter()
+                .zip(&validation)
+                .filter(|(p, track)| argmax(*p) == class_of[**track]);
             assert_eq!(right.count(), fitted.history[fitted.best].validation_right);
-            assert!(rows.iter().all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+            assert!(
+                rows.iter()
+                    .all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5)
+            );
             return (sessions, fitted);
         }
     }
@@ -80,18 +99,40 @@ fn classes_that_lie_apart_are_learnt_and_however_often_it_stops_the_bits_are_the
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     let (sessions, whole) = trained(folders[0].path(), &options(folders[0].path()), usize::MAX);
     let last = whole.history.last().unwrap();
-    assert!((sessions, last.epoch, last.validation_right) == (1, 8, 6), "{last:?}");
-    assert!(last.train_loss < 0.5 * whole.history[0].train_loss, "{:?}", whole.history);
-    let best = whole.history.iter().map(|epoch| epoch.validation_right).max().unwrap();
-    let first = whole.history.iter().position(|epoch| epoch.validation_right == best);
+    assert!(
+        (sessions, last.epoch, last.validation_right) == (1, 8, 6),
+        "{last:?}"
+    );
+    assert!(
+        last.train_loss < 0.5 * whole.history[0].train_loss,
+        "{:?}",
+        whole.history
+    );
+    let best = whole
+        .history
+        .iter()
+        .map(|epoch| epoch.validation_right)
+        .max()
+        .unwrap();
+    let first = whole
+        .history
+        .iter()
+        .position(|epoch| epoch.validation_right == best);
     assert_eq!(first, Some(whole.best));
     let (sessions, cut) = trained(folders[1].path(), &options(folders[1].path()), 5);
     assert!(sessions > 10 && bytes(0) == bytes(1));
     let figures = |fitted: &Fitted| -> Vec<(u64, f64, usize)> {
-        fitted.history.iter().map(|one| (one.step, one.train_accuracy, one.validation_right)).collect()
+        fitted
+            .history
+            .iter()
+            .map(|one| (one.step, one.train_accuracy, one.validation_right))
+            .collect()
     };
     assert_eq!(figures(&whole), figures(&cut));
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(5)
+        .build()
+        .unwrap();
     threads.install(|| trained(folders[2].path(), &options(folders[2].path()), usize::MAX));
     assert_eq!(bytes(0), bytes(2));
 }
@@ -100,7 +141,10 @@ fn classes_that_lie_apart_are_learnt_and_however_often_it_stops_the_bits_are_the
 fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_the_same_bits() {
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let of = |at: usize, training: ClassTraining, stop_at: usize| {
-        let options = ClassNetOptions { training, ..options(folders[at].path()) };
+        let options = ClassNetOptions {
+            training,
+            ..options(folders[at].path())
+        };
         trained(folders[at].path(), &options, stop_at).1
     };
     let training = ClassTraining {
@@ -115,12 +159,20 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
         ..options(folders[0].path()).training
     };
     let whole = of(0, training, usize::MAX);
-    assert_eq!(whole.history[whole.best].validation_right, 6, "{:?}", whole.history);
+    assert_eq!(
+        whole.history[whole.best].validation_right, 6,
+        "{:?}",
+        whole.history
+    );
     of(1, training, 9);
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     assert!(bytes(0) == bytes(1));
     // smoothed answers have an entropy that no loss falls below
-    assert!(whole.history.iter().all(|epoch| epoch.train_loss > 0.25), "{:?}", whole.history);
+    assert!(
+        whole.history.iter().all(|epoch| epoch.train_loss > 0.25),
+        "{:?}",
+        whole.history
+    );
 }
 
 #[test]
@@ -143,7 +195,12 @@ fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops()
         ..NetworkCheckpoint::default()
     };
     // of 80 of 100 the standard error is 4 tracks
-    for (right, expected) in [(&[50, 76, 78, 80][..], 1), (&[50, 75, 77, 80], 2), (&[90], 0), (&[], 0)] {
+    for (right, expected) in [
+        (&[50, 76, 78, 80][..], 1),
+        (&[50, 75, 77, 80], 2),
+        (&[90], 0),
+        (&[], 0),
+    ] {
         assert_eq!(standing(right).chosen(true), expected, "{right:?}");
         assert_eq!(standing(right).chosen(false), right.len().saturating_sub(1));
     }
@@ -157,8 +214,13 @@ fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops()
     assert_eq!(whole.best, cut.best);
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     assert!(bytes(0) == bytes(1));
-    let left = std::fs::read_dir(folders[0].path()).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("epoch-")));
+    let left = std::fs::read_dir(folders[0].path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert!(
+        left.into_iter()
+            .all(|name| !name.to_string_lossy().starts_with("epoch-"))
+    );
 }
 
 #[test]
@@ -188,7 +250,11 @@ fn checkpoints_of_other_data_and_damaged_ones_are_refused() {
             validation: &[2],
             load: &example,
         };
-        fit(&mut net(3), &options(folder.path()), examples, &mut |_| true).unwrap_err().to_string()
+        fit(&mut net(3), &options(folder.path()), examples, &mut |_| {
+            true
+        })
+        .unwrap_err()
+        .to_string()
     };
     assert!(refused(&[1, 1, 1]).contains("is of a training on 96 spectrograms, expected 2"));
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();

@@ -28,11 +28,13 @@ impl TrainChain {
         } else {
             let shape = self.blocks[last].a.shape;
             let windows = self.da[0].as_mut_slice().par_chunks_exact_mut(shape.len());
-            d.par_chunks_exact(c * h * w).zip(windows).for_each(|(d, da)| {
-                for (at, d) in d.iter().enumerate() {
-                    da[shape.plane(at)] = *d;
-                }
-            });
+            d.par_chunks_exact(c * h * w)
+                .zip(windows)
+                .for_each(|(d, da)| {
+                    for (at, d) in d.iter().enumerate() {
+                        da[shape.plane(at)] = *d;
+                    }
+                });
         }
         self.sums.clear();
         // The gradient of what block i makes lies in da[side].
@@ -45,20 +47,43 @@ impl TrainChain {
             for (first, count) in self.blocks[i].chunks(n) {
                 let block = &self.blocks[i];
                 let dy = &mut self.dys[block.dy];
-                block.pass().backward(self.isa, self.da[side].as_slice(), &mut dy.buf, first, count);
-                let (Some((forward, _)), Some((plan, filters))) = (&block.forward, &block.backward) else {
+                block.pass().backward(
+                    self.isa,
+                    self.da[side].as_slice(),
+                    &mut dy.buf,
+                    first,
+                    count,
+                );
+                let (Some((forward, _)), Some((plan, filters))) = (&block.forward, &block.backward)
+                else {
                     self.first_backward(first, count, &mut first_parts);
                     continue;
                 };
-                let dy = PaddedInput { buf: &dy.buf, first: 0 };
-                let a = PaddedInput { buf: &self.blocks[i - 1].a.buf, first };
+                let dy = PaddedInput {
+                    buf: &dy.buf,
+                    first: 0,
+                };
+                let a = PaddedInput {
+                    buf: &self.blocks[i - 1].a.buf,
+                    first,
+                };
                 self.weight_grad.add(forward, a, dy, count);
-                convolve(filters, plan, dy, &mut self.da[1 - side], first, count, &mut self.work, None);
+                convolve(
+                    filters,
+                    plan,
+                    dy,
+                    &mut self.da[1 - side],
+                    first,
+                    count,
+                    &mut self.work,
+                    None,
+                );
                 self.norm_sums(i - 1, first, count, 1 - side);
             }
             let block = &self.blocks[i];
             if let Some((forward, _)) = &block.forward {
-                self.weight_grad.finish(forward, &mut self.grads[block.ranges.weight.clone()]);
+                self.weight_grad
+                    .finish(forward, &mut self.grads[block.ranges.weight.clone()]);
             }
             side = 1 - side;
         }
@@ -68,7 +93,9 @@ impl TrainChain {
     /// The last block's maximum: its gradient is one pixel per example and channel.
     fn maximum_backward(&mut self, d: &[f32]) {
         let (n, isa) = (self.n, self.isa);
-        let [.., before, last] = &self.blocks[..] else { unreachable!("a maximum stands behind a block") };
+        let [.., before, last] = &self.blocks[..] else {
+            unreachable!("a maximum stands behind a block")
+        };
         let (shape, y) = (before.a.shape, last.y.shape);
         let (cin, cout) = (shape.c, y.c);
         for (o, bias) in self.grads[last.ranges.bias.clone()].iter_mut().enumerate() {
@@ -82,42 +109,57 @@ impl TrainChain {
         let a = before.a.buf.as_slice();
         let argmax = &self.argmax;
         let grads = &mut self.grads[last.ranges.weight.clone()];
-        grads.par_chunks_exact_mut(cin * 9).enumerate().for_each(|(o, grad)| {
-            with_scratch(9 * cin, |taps| {
-                taps.fill(0.0);
-                for window in 0..n {
-                    let at = corner(argmax[window * cout + o]);
-                    for (tap, taps) in taps.chunks_exact_mut(cin).enumerate() {
-                        let patch = window * shape.len() + at + tap / 3 * shape.row() + tap % 3 * cin;
-                        axpy(isa, d[window * cout + o], &a[patch..patch + cin], taps);
+        grads
+            .par_chunks_exact_mut(cin * 9)
+            .enumerate()
+            .for_each(|(o, grad)| {
+                with_scratch(9 * cin, |taps| {
+                    taps.fill(0.0);
+                    for window in 0..n {
+                        let at = corner(argmax[window * cout + o]);
+                        for (tap, taps) in taps.chunks_exact_mut(cin).enumerate() {
+                            let patch =
+                                window * shape.len() + at + tap / 3 * shape.row() + tap % 3 * cin;
+                            axpy(isa, d[window * cout + o], &a[patch..patch + cin], taps);
+                        }
                     }
-                }
-                for (i, value) in grad.iter_mut().enumerate() {
-                    *value = taps[i % 9 * cin + i / 9];
-                }
+                    for (i, value) in grad.iter_mut().enumerate() {
+                        *value = taps[i % 9 * cin + i / 9];
+                    }
+                });
             });
-        });
         // Filters as [out][tap][in], then scattered to each maximum's patch.
         self.work.reserve(cout * 9 * cin);
         let weight = &self.params[last.ranges.weight.clone()];
         let turned = &mut self.work.as_mut_slice()[..cout * 9 * cin];
-        turned.par_chunks_exact_mut(9 * cin).zip(weight.par_chunks_exact(9 * cin)).for_each(|(to, from)| {
-            for (i, value) in from.iter().enumerate() {
-                to[i % 9 * cin + i / 9] = *value;
-            }
-        });
+        turned
+            .par_chunks_exact_mut(9 * cin)
+            .zip(weight.par_chunks_exact(9 * cin))
+            .for_each(|(to, from)| {
+                for (i, value) in from.iter().enumerate() {
+                    to[i % 9 * cin + i / 9] = *value;
+                }
+            });
         let turned = &*turned;
         let da = &mut self.da[0].as_mut_slice()[..n * shape.len()];
-        da.par_chunks_exact_mut(shape.len()).with_max_len(1).enumerate().for_each(|(window, da)| {
-            da.fill(0.0);
-            for (o, filter) in turned.chunks_exact(9 * cin).enumerate() {
-                let at = corner(argmax[window * cout + o]);
-                for (tap, filter) in filter.chunks_exact(cin).enumerate() {
-                    let patch = at + tap / 3 * shape.row() + tap % 3 * cin;
-                    axpy(isa, d[window * cout + o], filter, &mut da[patch..patch + cin]);
+        da.par_chunks_exact_mut(shape.len())
+            .with_max_len(1)
+            .enumerate()
+            .for_each(|(window, da)| {
+                da.fill(0.0);
+                for (o, filter) in turned.chunks_exact(9 * cin).enumerate() {
+                    let at = corner(argmax[window * cout + o]);
+                    for (tap, filter) in filter.chunks_exact(cin).enumerate() {
+                        let patch = at + tap / 3 * shape.row() + tap % 3 * cin;
+                        axpy(
+                            isa,
+                            d[window * cout + o],
+                            filter,
+                            &mut da[patch..patch + cin],
+                        );
+                    }
                 }
-            }
-        });
+            });
     }
 
     /// What the norm of block `i` needs to know of all examples, from the gradient of what the block makes; that one goes
@@ -130,20 +172,30 @@ impl TrainChain {
             let range = first * len..(first + count) * len;
             let a = &block.a.buf.as_slice()[range.clone()];
             // What was dropped is zero; so is what the ReLU held back, which has no gradient either.
-            da.as_mut_slice()[range].par_chunks_mut(1 << 14).zip(a.par_chunks(1 << 14)).for_each(
-                |(da, a)| {
+            da.as_mut_slice()[range]
+                .par_chunks_mut(1 << 14)
+                .zip(a.par_chunks(1 << 14))
+                .for_each(|(da, a)| {
                     for (da, a) in da.iter_mut().zip(a) {
                         *da = only_if(*a > 0.0, *da * factor);
                     }
-                },
-            );
+                });
         }
-        block.pass().sums(self.isa, da.as_slice(), first, count, self.n, &mut self.sums);
+        block.pass().sums(
+            self.isa,
+            da.as_slice(),
+            first,
+            count,
+            self.n,
+            &mut self.sums,
+        );
     }
 
     /// Gradients of bias, γ and β from their sums, and what the norm's backward subtracts.
     fn finish_norm_sums(&mut self, i: usize) {
-        let TrainBlock { ranges, stats, y, .. } = &mut self.blocks[i];
+        let TrainBlock {
+            ranges, stats, y, ..
+        } = &mut self.blocks[i];
         let (s1, s2) = self.sums.totals();
         let count = (self.n * y.shape.h * y.shape.w) as f64;
         let Some([gamma, beta]) = &ranges.norm else {
@@ -175,20 +227,27 @@ impl TrainChain {
         for row in ones[w + 2..padded - w - 2].chunks_exact_mut(w + 2) {
             row[1..=w].fill(1.0);
         }
-        let (rows, kinds, images) =
-            if self.input.is_some() { (h, 2, &self.hat) } else { (STRIP, 1, &self.image) };
+        let (rows, kinds, images) = if self.input.is_some() {
+            (h, 2, &self.hat)
+        } else {
+            (STRIP, 1, &self.image)
+        };
         let (strips, len) = (h.div_ceil(rows), 9 * shape.c);
         let start = parts.len();
         parts.resize(start + count * strips * kinds * len, 0.0);
-        parts[start..].par_chunks_exact_mut(len).with_max_len(1).enumerate().for_each(|(task, part)| {
-            let (window, top) = (task / kinds / strips, task / kinds % strips * rows);
-            let image = &images.as_slice()[(first + window) * padded..];
-            let image = if task % kinds == 1 { &ones } else { image };
-            for y in top..h.min(top + rows) {
-                let dy = &dy[window * shape.len() + shape.at(y, 0)..];
-                first::first_grad(isa, dy, w, &image[y * (w + 2)..], w + 2, part);
-            }
-        });
+        parts[start..]
+            .par_chunks_exact_mut(len)
+            .with_max_len(1)
+            .enumerate()
+            .for_each(|(task, part)| {
+                let (window, top) = (task / kinds / strips, task / kinds % strips * rows);
+                let image = &images.as_slice()[(first + window) * padded..];
+                let image = if task % kinds == 1 { &ones } else { image };
+                for y in top..h.min(top + rows) {
+                    let dy = &dy[window * shape.len() + shape.at(y, 0)..];
+                    first::first_grad(isa, dy, w, &image[y * (w + 2)..], w + 2, part);
+                }
+            });
     }
 
     /// Gradients of the first convolution and of the image's batch norm, from all parts.
@@ -201,7 +260,10 @@ impl TrainChain {
             }
         }
         let start = self.blocks[0].ranges.weight.start;
-        let input = self.input.as_ref().map(|norm| norm.each_ref().map(|range| range.start));
+        let input = self
+            .input
+            .as_ref()
+            .map(|norm| norm.each_ref().map(|range| range.start));
         let (mut dg, mut db) = (0.0, 0.0);
         for at in 0..9 * c {
             let turned = at % 9 * c + at / 9;

@@ -141,7 +141,15 @@ unsafe fn gemm_generic<S: Simd>(simd: S, a: &Gemm<'_>) {
                     // (S::NV, written as a literal because a trait constant can not be a const argument)
                     // The first pass over a panel brings the next one nearer: it lies right behind.
                     let ahead = if g == 0 { a.k * width } else { 0 };
-                    micro_any::<S, 2>(simd, len, a.k, v.add(start * a.k), u, m.add(start * width), ahead);
+                    micro_any::<S, 2>(
+                        simd,
+                        len,
+                        a.k,
+                        v.add(start * a.k),
+                        u,
+                        m.add(start * width),
+                        ahead,
+                    );
                 }
             }
             if half {
@@ -149,7 +157,15 @@ unsafe fn gemm_generic<S: Simd>(simd: S, a: &Gemm<'_>) {
                 let m = m.add(panels * a.groups.tiles * width);
                 for g in 0..a.groups.count {
                     let (start, len) = a.groups.get(g);
-                    micro_any::<S, 1>(simd, len, a.k, v.add(start * a.k), u, m.add(start * S::LANES), 0);
+                    micro_any::<S, 1>(
+                        simd,
+                        len,
+                        a.k,
+                        v.add(start * a.k),
+                        u,
+                        m.add(start * S::LANES),
+                        0,
+                    );
                 }
             }
         }

@@ -54,7 +54,10 @@ impl Input<'_> {
         let depth = if self.half { self.c / 2 } else { self.c };
         let patch = 5 * self.row + 6 * self.c;
         self.c.is_multiple_of(16)
-            && self.tiles.iter().all(|tile| tile.src as usize + patch <= self.src.len())
+            && self
+                .tiles
+                .iter()
+                .all(|tile| tile.src as usize + patch <= self.src.len())
             && self.first + self.tiles.len() <= self.groups.tiles
             && (POS - 1) * self.v_stride + self.groups.tiles * depth <= self.v.len()
     }
@@ -106,7 +109,11 @@ unsafe fn input_generic<S: Simd>(simd: S, a: &Input<'_>) {
             let src = a.src.as_ptr().add(tile.src as usize);
             let v = a.v.as_mut_ptr();
             let out = if S::HALF { v } else { v.add(slot) };
-            let half = if S::HALF { v.cast::<u16>().add(slot) } else { v.cast() };
+            let half = if S::HALF {
+                v.cast::<u16>().add(slot)
+            } else {
+                v.cast()
+            };
             for block in 0..blocks {
                 let mut lane = 0;
                 while lane < 16 {

@@ -79,19 +79,31 @@ impl Groups {
 
     fn of_size(tiles: usize, mr: usize) -> Self {
         let count = tiles.div_ceil(mr).max(1);
-        Self { tiles, count, base: tiles / count, extra: tiles % count }
+        Self {
+            tiles,
+            count,
+            base: tiles / count,
+            extra: tiles % count,
+        }
     }
 
     /// First tile and number of tiles of group `g`.
     #[inline(always)]
     pub(super) fn get(&self, g: usize) -> (usize, usize) {
-        (g * self.base + g.min(self.extra), self.base + usize::from(g < self.extra))
+        (
+            g * self.base + g.min(self.extra),
+            self.base + usize::from(g < self.extra),
+        )
     }
 
     /// The group that holds tile `t`: (its first tile, its size).
     pub(super) fn of(&self, t: usize) -> (usize, usize) {
         let big = self.extra * (self.base + 1);
-        if t < big { self.get(t / (self.base + 1)) } else { self.get(self.extra + (t - big) / self.base) }
+        if t < big {
+            self.get(t / (self.base + 1))
+        } else {
+            self.get(self.extra + (t - big) / self.base)
+        }
     }
 }
 

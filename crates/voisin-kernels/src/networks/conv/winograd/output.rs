@@ -17,7 +17,11 @@ fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
         simd.add(simd.add(m[0], p), r),
         simd.fma(simd.splat(A), q, simd.mul(simd.splat(B), s)),
         simd.fma(simd.splat(A * A), p, simd.mul(simd.splat(B * B), r)),
-        simd.fma(simd.splat(A * A * A), q, simd.fma(simd.splat(B * B * B), s, m[5])),
+        simd.fma(
+            simd.splat(A * A * A),
+            q,
+            simd.fma(simd.splat(B * B * B), s, m[5]),
+        ),
     ]
 }
 
@@ -68,7 +72,8 @@ impl Output<'_> {
             let (rows, cols) = (tile.rows as usize, tile.cols as usize);
             rows > 0
                 && cols > 0
-                && tile.dst as usize + (rows - 1) * self.row + (cols - 1) * self.c + self.n <= self.dst.len()
+                && tile.dst as usize + (rows - 1) * self.row + (cols - 1) * self.c + self.n
+                    <= self.dst.len()
         })
     }
 }
@@ -97,7 +102,12 @@ unsafe fn inverse<S: Simd>(simd: S, m: *const f32, stride: usize) -> [[S::V; 4];
             rows[y][x] = column[y];
         }
     }
-    [at(simd, rows[0]), at(simd, rows[1]), at(simd, rows[2]), at(simd, rows[3])]
+    [
+        at(simd, rows[0]),
+        at(simd, rows[1]),
+        at(simd, rows[2]),
+        at(simd, rows[3]),
+    ]
 }
 
 /// Where in M the register of `channel` of tile `t` lies.
@@ -201,7 +211,10 @@ dispatch! {
 /// # Safety
 /// Nothing else reads or writes these tiles' outputs meanwhile.
 pub(in crate::networks::conv) unsafe fn output(isa: Isa, a: &Output<'_>) {
-    assert!(a.m_fits() && a.dst_fits(), "tiles lie in M and in the window");
+    assert!(
+        a.m_fits() && a.dst_fits(),
+        "tiles lie in M and in the window"
+    );
     // SAFETY: it fits, and outputs are kept apart by the caller.
     unsafe { output_unchecked(isa, a) }
 }
@@ -245,7 +258,10 @@ dispatch! {
 /// # Safety
 /// Nothing else reads or writes these `n` floats of `dst` meanwhile.
 pub(in crate::networks::conv) unsafe fn global_max(isa: Isa, a: &Output<'_>) {
-    assert!(a.m_fits() && a.n <= a.dst.len(), "tiles lie in M and maxima in the output");
+    assert!(
+        a.m_fits() && a.n <= a.dst.len(),
+        "tiles lie in M and maxima in the output"
+    );
     // SAFETY: it fits, and maxima are kept apart by the caller.
     unsafe { global_max_unchecked(isa, a) }
 }
