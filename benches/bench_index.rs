@@ -42,7 +42,8 @@ struct UnitDistance;
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0_f32; 64];
-    let (whole_a, whole_b) = (a.chunks_exact(64), b.chunks_exact(64));
+    let whole_a = a.chunks_exact(64);
+    let whole_b = b.chunks_exact(64);
     let rest: f32 = whole_a
         .remainder()
         .iter()
@@ -233,7 +234,8 @@ impl State {
             ["open", path] => {
                 let dimension = self.queries.ncols();
                 self.index = None;
-                let (start, cpu) = (Instant::now(), cpu_seconds());
+                let start = Instant::now();
+                let cpu = cpu_seconds();
                 self.index = Some(VectorIndex::load(path.as_ref(), &stamp(dimension))?);
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
@@ -255,14 +257,13 @@ impl State {
                 self.timed(&params, k.parse()?, out)?
             }
             ["batch", mode, k, out, ref widths @ ..] => {
-                let (k, queries) = (k.parse()?, std::mem::take(&mut self.queries));
+                let k = k.parse()?;
+                let queries = std::mem::take(&mut self.queries);
                 let params = params(mode, widths.first(), widths.get(1))?;
                 let before = cpu_nanoseconds();
                 let found = self.index()?.search_batch(queries.view(), k, &params)?;
-                let (cpu, seconds) = (
-                    (cpu_nanoseconds() - before) / 1e9,
-                    start.elapsed().as_secs_f64(),
-                );
+                let cpu = (cpu_nanoseconds() - before) / 1e9;
+                let seconds = start.elapsed().as_secs_f64();
                 let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
                 for (found, mut ids) in found.iter().zip(ids.outer_iter_mut()) {
                     ids.iter_mut()
@@ -280,7 +281,8 @@ impl State {
                 let found = self
                     .index()?
                     .knn_graph(k.parse()?, &SearchParams::default())?;
-                let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+                let seconds = start.elapsed().as_secs_f64();
+                let cpu = cpu_seconds() - cpu;
                 json!({ "seconds": seconds, "cpu": cpu, "rows": found.len() })
             }
             ["insert", n] => {
@@ -320,7 +322,8 @@ impl State {
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
             ["hnsw_rs_search", ef, k, out] => {
-                let (ef, k) = (ef.parse()?, k.parse()?);
+                let ef = ef.parse()?;
+                let k = k.parse()?;
                 let Some(hnsw) = &self.rival else {
                     anyhow::bail!("build hnsw_rs first")
                 };

@@ -34,7 +34,8 @@ fn main() {
         .blocks()
         .map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default()))
         .collect();
-    let (clock, mut loss) = (Instant::now(), 0.0);
+    let clock = Instant::now();
+    let mut loss = 0.0;
     let steps: u32 = steps.parse().unwrap();
     for step in 0..steps {
         let logits = net.forward(&x, batch, u64::from(step)).unwrap();

@@ -160,10 +160,8 @@ fn main() -> Result<()> {
         );
     }
     if options.train {
-        let (n, mut train) = (
-            16,
-            OpenL3Train::new(&weights, isa, Precision::F32, Precision::F32),
-        );
+        let n = 16;
+        let mut train = OpenL3Train::new(&weights, isa, Precision::F32, Precision::F32);
         let mels = mels(n);
         let d = vec![0.01; train.forward(&mels, n).len()];
         train.backward(&d);

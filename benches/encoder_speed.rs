@@ -75,7 +75,8 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     while rates[0].len() < 3 || Instant::now() < end {
         for ((_, encoder, batch), rates) in sides.iter().zip(&mut rates) {
-            let (clock, mut done) = (Instant::now(), 0);
+            let clock = Instant::now();
+            let mut done = 0;
             let start = now(clock);
             while done == 0 || now(clock) - start < 0.1 {
                 encoder.encode(&mels[..batch * cells], *batch)?;

@@ -68,7 +68,8 @@ fn training() {
     let mut novelty = vec![Vec::new(); 10];
     for fold in 0..5 {
         let (train, test): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| folds[i] != fold);
-        let (train, test) = (data.subset(&train), data.subset(&test));
+        let train = data.subset(&train);
+        let test = data.subset(&test);
         for (out, list) in novelty.iter_mut().enumerate() {
             let p = train
                 .without(out)

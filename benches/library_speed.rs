@@ -101,7 +101,8 @@ fn time<T, E: std::error::Error + 'static>(
     let mut walls = Vec::new();
     let mut least = Duration::MAX;
     for _ in 0..times {
-        let (start, before) = (Instant::now(), processor());
+        let start = Instant::now();
+        let before = processor();
         work()?;
         walls.push(start.elapsed());
         least = least.min(processor().saturating_sub(before));

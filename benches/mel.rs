@@ -23,7 +23,8 @@ fn config(name: &str) -> MelConfig {
 
 /// Ten windows of noise that falls off with frequency, like music does.
 fn samples(config: &MelConfig) -> Vec<f32> {
-    let (mut state, mut slow) = (1u64, 0f32);
+    let mut state = 1u64;
+    let mut slow = 0f32;
     (0..10 * config.window_samples())
         .map(|_| {
             state = state
@@ -40,7 +41,8 @@ fn seconds(name: &str, count: usize) -> f64 {
     let front_end = MelFrontEnd::new(config(name)).expect("a built-in configuration");
     let length = front_end.config().window_samples();
     let samples = samples(front_end.config());
-    let (mut scratch, mut out) = (front_end.scratch(), vec![0.0; front_end.config().cells()]);
+    let mut scratch = front_end.scratch();
+    let mut out = vec![0.0; front_end.config().cells()];
     front_end.compute_into(&samples, &mut scratch, &mut out);
     let start = Instant::now();
     for i in 0..count {

@@ -85,7 +85,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .collect();
     files.sort();
-    let (mut windows, mut full, mut half) = (Vec::new(), Vec::new(), Vec::new());
+    let mut windows = Vec::new();
+    let mut full = Vec::new();
+    let mut half = Vec::new();
     for file in files {
         let Ok(info) = voisin_audio::probe(&file) else {
             continue;
@@ -112,7 +114,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "pooled vectors",
         full.iter().zip(&half).map(|(a, b)| cosine(a, b)).collect(),
     );
-    let (full, half) = (centred(&full), centred(&half));
+    let full = centred(&full);
+    let half = centred(&half);
     report(
         "pooled vectors about the mean",
         full.iter().zip(&half).map(|(a, b)| cosine(a, b)).collect(),

@@ -138,7 +138,8 @@ fn a_warm_network_allocates_nothing_for_a_window() {
             pool(threads).install(|| {
                 // On a busy machine a thread may come to its first window late, and only then makes its buffers.
                 let least = |n| (0..8).map(|_| counted(|| encode(n))).min().unwrap();
-                let (one, few) = (least(2), least(many));
+                let one = least(2);
+                let few = least(many);
                 println!("{name}, {threads} threads: {one:?} for 2 windows, {few:?} for {many}");
                 if threads == 1 {
                     assert_eq!(

@@ -196,7 +196,9 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
         begin();
         let seeds = seeds(name);
         let mut random = StdRng::seed_from_u64(seed);
-        let (start, mut fed, mut slowest) = (Instant::now(), 0_usize, Duration::ZERO);
+        let start = Instant::now();
+        let mut fed = 0_usize;
+        let mut slowest = Duration::ZERO;
         while start.elapsed() < time {
             let input = if fed < seeds.len() {
                 seeds[fed].clone()

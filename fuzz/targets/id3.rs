@@ -48,7 +48,9 @@ fn frames(bytes: &mut &[u8]) -> Vec<u8> {
     ];
     let mut all: Vec<u8> = Vec::new();
     while !bytes.is_empty() && all.len() < 50_000 {
-        let (kind, flags, how) = (next(bytes), next(bytes), next(bytes));
+        let kind = next(bytes);
+        let flags = next(bytes);
+        let how = next(bytes);
         let text = usize::from(next(bytes) % 16).min(bytes.len());
         let (text, rest) = bytes.split_at(text);
         *bytes = rest;

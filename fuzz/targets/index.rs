@@ -27,7 +27,8 @@ fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
     if base.len() < PREFIX {
         return None;
     }
-    let (header, body) = (word(base, 12), word(base, 16));
+    let header = word(base, 12);
+    let body = word(base, 16);
     if word(base, 20) != 0 || body < PREFIX || body > base.len() || header > body - PREFIX {
         return None;
     }

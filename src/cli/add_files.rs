@@ -179,7 +179,8 @@ pub(crate) fn add_folders(
     summary.failed += set_aside.len() as u64;
     progress.finish();
     let mut gone = MissingFiles::default();
-    let (mut taken_over, mut replaced) = (0, Vec::new());
+    let mut taken_over = 0;
+    let mut replaced = Vec::new();
     if !summary.interrupted {
         summary.removed +=
             put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
@@ -362,7 +363,8 @@ fn put_parts_in_place(
         let of_it =
             |file: &&FileRecord| Place::part(&file.path).is_some_and(|part| part.audio == *path);
         let parts: Vec<&FileRecord> = files.iter().filter(of_it).collect();
-        let (shown, number) = (path.display(), count(parts.len() as u64, "part"));
+        let shown = path.display();
+        let number = count(parts.len() as u64, "part");
         if run.dry_run {
             console.note(&format!("{shown} would make way for its {number}"));
             continue;

@@ -259,7 +259,8 @@ impl Context {
             .note()
             .filter(|_| wants_gpu)
             .map_or_else(String::new, |note| format!(" ({note})"));
-        let (name, place) = (&encoder.manifest().name, device.description());
+        let name = &encoder.manifest().name;
+        let place = device.description();
         let half = if encoder.precision() == Precision::Bf16 {
             ", bf16"
         } else {
@@ -280,7 +281,8 @@ impl Context {
     /// A model by its name, whatever --model says.
     pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
         let device = self.device_option().resolve()?;
-        let (engine, precision) = (self.global.engine, self.global.dtype);
+        let engine = self.global.engine;
+        let precision = self.global.dtype;
         let options = EncoderOptions {
             engine,
             precision,

@@ -55,7 +55,8 @@ impl CrashSuspects<'_> {
                 .filter(|failure| failure.reason.starts_with(REASON));
             suspects.extend(deadly.map(|failure| failure.path));
         }
-        let (mut set_aside, mut reasons) = (HashSet::new(), Vec::new());
+        let mut set_aside = HashSet::new();
+        let mut reasons = Vec::new();
         for path in suspects {
             let Ok(file) = columnar::file_record(&path) else {
                 continue;

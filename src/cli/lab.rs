@@ -156,7 +156,8 @@ pub(crate) fn with_meter<T>(
     word: &str,
     work: impl FnOnce(&(dyn Fn(usize) + Sync)) -> T,
 ) -> T {
-    let (meter, begun) = (Mutex::new((Meter::new(context), 0)), Instant::now());
+    let meter = Mutex::new((Meter::new(context), 0));
+    let begun = Instant::now();
     let done = work(&|done| {
         let Ok(mut meter) = meter.lock() else { return };
         if done <= meter.1 {
@@ -385,7 +386,8 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
         ListFormat::Json | ListFormat::Template(_) => {
             let list: Vec<serde_json::Value> = rows
                 .map(|row| {
-                    let (genre, p) = (answered.genre(row), answered.best(row).1);
+                    let genre = answered.genre(row);
+                    let p = answered.best(row).1;
                     let shares = answered.classes.iter().cloned().zip(answered.probabilities.row(row));
                     let shares: std::collections::BTreeMap<String, &f32> = shares.collect();
                     serde_json::json!({
@@ -405,7 +407,8 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
                     .chain(heads),
             )?;
             for row in rows {
-                let (genre, p) = (answered.genre(row).unwrap_or(UNKNOWN), answered.best(row).1);
+                let genre = answered.genre(row).unwrap_or(UNKNOWN);
+                let p = answered.best(row).1;
                 let cells = [
                     answered.keys[row].clone(),
                     genre.to_owned(),

@@ -198,7 +198,8 @@ impl Public {
 #[test]
 fn options_at_the_door_have_defaults() {
     const ENDINGS: [&str; 4] = ["Options", "Params", "Filter", "Query"];
-    let (public, door) = (Public::read(), door());
+    let public = Public::read();
+    let door = door();
     let (with, without): (Vec<&str>, Vec<&str>) = names(&door)
         .into_iter()
         .filter(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
@@ -215,7 +216,8 @@ fn options_at_the_door_have_defaults() {
 
 #[test]
 fn every_type_in_a_public_signature_can_be_named() {
-    let (public, door) = (Public::read(), door());
+    let public = Public::read();
+    let door = door();
     let names: BTreeSet<&str> = names(&door).into_iter().collect();
     let mut missing = Vec::new();
     for name in &names {

@@ -14,7 +14,8 @@ use syn::visit::Visit as _;
 
 #[test]
 fn nothing_imports_what_the_table_does_not_allow() {
-    let (law, sources) = (law(), sources());
+    let law = law();
+    let sources = sources();
     let mut broken = BTreeSet::new();
     for source in sources.iter().filter(|source| !source.room().is_empty()) {
         let Some(allowed) = law.get(source.room()) else {
@@ -113,7 +114,8 @@ fn no_files_import_each_other_in_a_circle() {
         .collect();
     let reached: Vec<BTreeSet<usize>> = (0..inside.len())
         .map(|from| {
-            let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+            let mut seen = BTreeSet::new();
+            let mut open = vec![from];
             while let Some(at) = open.pop() {
                 open.extend(arrows[at].iter().filter(|&&to| seen.insert(to)));
             }
@@ -284,7 +286,8 @@ fn the_librarys_page_has_the_features_of_its_cargo_toml() {
         std::fs::read_to_string(root().join("crates/voisin-engine").join(path))
             .expect("a file of the project")
     };
-    let (manifest, page) = (read("Cargo.toml"), read("src/lib.rs"));
+    let manifest = read("Cargo.toml");
+    let page = read("src/lib.rs");
     let section = manifest
         .split_once("[features]\n")
         .expect("features")

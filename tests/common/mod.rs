@@ -200,10 +200,8 @@ pub(crate) fn tagged(path: &Path, mut wav: Vec<u8>, frames: &[(&str, &str)]) {
 pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as usize;
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let (colour, pulse) = (
-        0.2 + 0.7 * (seed % 10) as f64 / 10.0,
-        1.0 + (seed % 7) as f64,
-    );
+    let colour = 0.2 + 0.7 * (seed % 10) as f64 / 10.0;
+    let pulse = 1.0 + (seed % 7) as f64;
     let mut level = 0.0;
     let samples: Vec<f64> = (0..n)
         .map(|i| {

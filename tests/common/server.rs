@@ -108,7 +108,8 @@ impl Server {
             .next()
             .unwrap();
         let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-        let (mut stderr, kept) = (process.stderr.take().unwrap(), said.clone());
+        let mut stderr = process.stderr.take().unwrap();
+        let kept = said.clone();
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut piece) {

@@ -62,7 +62,8 @@ fn results_of_several_machines_become_one_library_twice_over() {
     // The same as if it had been added here, but for the last bits of 16.
     let here = Sandbox::new();
     assert_eq!(code(&here.run(["add", music.to_str().unwrap()])), 1);
-    let (taken, added) = (half_vectors(&sandbox), half_vectors(&here));
+    let taken = half_vectors(&sandbox);
+    let added = half_vectors(&here);
     assert_eq!(
         taken.keys().collect::<Vec<_>>(),
         added.keys().collect::<Vec<_>>()
@@ -243,7 +244,8 @@ fn hostile_files_are_told_and_the_others_taken() {
 
 #[test]
 fn libraries_merge_by_their_audio() {
-    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let sandbox = Sandbox::new();
+    let other = Sandbox::new();
     let music = music(&sandbox);
     let files: Vec<PathBuf> = TRACKS
         .iter()
@@ -320,7 +322,8 @@ fn quick_identities_know_recordings_again_and_never_mix() {
     let whole = fs::read(&flac).unwrap();
     fs::write(music.join("cut.flac"), &whole[..whole.len() / 2]).unwrap();
     let music = music.to_str().unwrap().to_owned();
-    let (full, quick) = (Sandbox::new(), Sandbox::new());
+    let full = Sandbox::new();
+    let quick = Sandbox::new();
     fine(full.run(["add", &music]));
     let added = quick.run(["add", &music, "--identity", "quick"]);
     assert!(

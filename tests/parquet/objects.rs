@@ -103,7 +103,8 @@ fn a_bucket_is_heard_as_a_folder_is() {
         here.to_str().unwrap(),
     ];
     assert_eq!(code(&sandbox.run(local)), 1);
-    let (ours, theirs) = (Sandbox::new(), Sandbox::new());
+    let ours = Sandbox::new();
+    let theirs = Sandbox::new();
     fine(ours.run(["add", "--from-parquet", here.to_str().unwrap()]));
     fine(store.run(&theirs, &["add", "--from-parquet", "s3://music/vectors"]));
     assert_eq!(half_vectors(&ours), half_vectors(&theirs));
@@ -351,14 +352,14 @@ type Answer = Option<(u16, Vec<(&'static str, String)>, Vec<u8>)>;
 impl WebServer {
     fn start(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, asked) = (
-            listener.local_addr().unwrap(),
-            Arc::new(Mutex::new(Vec::new())),
-        );
-        let (answer, heard) = (Arc::new(answer), Arc::clone(&asked));
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let answer = Arc::new(answer);
+        let heard = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (answer, heard) = (Arc::clone(&answer), Arc::clone(&heard));
+                let answer = Arc::clone(&answer);
+                let heard = Arc::clone(&heard);
                 std::thread::spawn(move || serve(stream.unwrap(), &*answer, &heard));
             }
         });
@@ -379,7 +380,8 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &M
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     loop {
         let mut first = String::new();
-        let (mut length, mut line) = (0, String::new());
+        let mut length = 0;
+        let mut line = String::new();
         if reader.read_line(&mut first).unwrap_or(0) == 0 {
             return;
         }
@@ -392,7 +394,8 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &M
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let mut words = first.split(' ');
-        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let method = words.next().unwrap();
+        let path = words.next().unwrap();
         asked
             .lock()
             .unwrap()

@@ -21,7 +21,8 @@ use crate::{half_vectors, music, parquet_files};
 
 /// The row of one track, as `embed` writes it.
 fn one_row(sandbox: &Sandbox) -> RecordBatch {
-    let (music, vectors) = (sandbox.path("one"), sandbox.path("row"));
+    let music = sandbox.path("one");
+    let vectors = sandbox.path("row");
     fs::create_dir_all(&music).unwrap();
     fs::write(music.join("noise.wav"), noise_wav(22_050, 8.0, 7)).unwrap();
     let music = music.to_str().unwrap();
@@ -318,7 +319,8 @@ fn columns_that_a_file_lacks_are_null() {
     let row = with(&one_row(&sandbox), 1, "title", title);
     let composer: ArrayRef = Arc::new(StringArray::from(vec!["Robert Schumann"]));
     let row = with(&row, 1, "composer", composer);
-    let (all, few) = (sandbox.path("all.parquet"), sandbox.path("few.parquet"));
+    let all = sandbox.path("all.parquet");
+    let few = sandbox.path("few.parquet");
     write_rows(&all, &row.schema(), [row.clone()]);
     let fewer = without(
         &row,
@@ -407,7 +409,8 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
         columns[at] = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![1]));
         RecordBatch::try_new(schema, columns).unwrap()
     };
-    let (fingerprint, dimension) = (of("voisin.fingerprint"), of("voisin.dimension"));
+    let fingerprint = of("voisin.fingerprint");
+    let dimension = of("voisin.dimension");
     let negative: ArrayRef = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![-1]));
     let stranger: ArrayRef = Arc::new(StringArray::from(vec!["f".repeat(32)]));
     for (name, row, expected) in [

@@ -40,11 +40,9 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
 
 /// `formulas.spectrograms`: `scale · cell · band · frame`; the last window is constant.
 fn spectrograms(n: usize, bands: usize, frames: usize, scale: f64) -> Vec<f32> {
-    let (cell, band, frame) = (
-        uniform("cell", n * bands * frames),
-        uniform("band", n * bands),
-        uniform("frame", n * frames),
-    );
+    let cell = uniform("cell", n * bands * frames);
+    let band = uniform("band", n * bands);
+    let frame = uniform("frame", n * frames);
     let mut mels = Vec::with_capacity(n * bands * frames);
     for i in 0..n {
         for b in 0..bands {
@@ -197,10 +195,8 @@ fn the_shipped_model_is_described_truly() {
     };
     let raw = Encoder::load_with(&musicnn(), &cpu(), &raw).unwrap();
     let mels = spectrograms(3, 96, 187, 7.0);
-    let (a, b) = (
-        encoder.encode_with_tags(&mels, 3).unwrap(),
-        raw.encode_with_tags(&mels, 3).unwrap(),
-    );
+    let a = encoder.encode_with_tags(&mels, 3).unwrap();
+    let b = raw.encode_with_tags(&mels, 3).unwrap();
     assert_eq!(a.logits, b.logits);
     assert!(relative_error(a.embeddings.row(0), b.embeddings.row(0)) > 0.1);
 }
@@ -223,7 +219,8 @@ fn the_pair_is_its_two_networks_side_by_side() {
         "f8cb577d0872c1b53440186e01c5f6fc",
         "libraries hold it beside their vectors"
     );
-    let (mels, decibels) = (spectrograms(5, 96, 187, 7.0), spectrograms(5, 96, 187, 9.0));
+    let mels = spectrograms(5, 96, 187, 7.0);
+    let decibels = spectrograms(5, 96, 187, 9.0);
     let pair = encoder
         .encode_each_with_tags(&[&mels, &decibels], 5)
         .unwrap();
@@ -263,10 +260,8 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
         "5295c1c483df82800e6d1819e553b588",
         "libraries hold it"
     );
-    let (ours, theirs) = (
-        spectrograms(3, 128, 199, -80.0),
-        spectrograms(3, 96, 187, 7.0),
-    );
+    let ours = spectrograms(3, 128, 199, -80.0);
+    let theirs = spectrograms(3, 96, 187, 7.0);
     let both = encoder.encode_each_with_tags(&[&theirs, &ours], 3).unwrap();
     let of = |model: ModelRef, mels| {
         Encoder::load(&model, &cpu())
@@ -274,10 +269,8 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
             .encode_with_tags(mels, 3)
             .unwrap()
     };
-    let (msd, voisin) = (
-        of(musicnn(), &theirs),
-        of(ModelRef::Name("voisin-3".into()), &ours),
-    );
+    let msd = of(musicnn(), &theirs);
+    let voisin = of(ModelRef::Name("voisin-3".into()), &ours);
     assert_eq!(both.embeddings.slice(s![.., ..200]), msd.embeddings);
     assert_eq!(both.embeddings.slice(s![.., 200..]), voisin.embeddings);
     assert_eq!(both.logits.slice(s![.., ..50]), msd.logits);
@@ -317,10 +310,8 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
         "libraries hold it"
     );
     assert_eq!(encoder.every().collect::<Vec<_>>(), [1, 3]);
-    let (ours, theirs) = (
-        spectrograms(3, 128, 199, -80.0),
-        spectrograms(7, 96, 187, 7.0),
-    );
+    let ours = spectrograms(3, 128, 199, -80.0);
+    let theirs = spectrograms(7, 96, 187, 7.0);
     let heard = encoder.encode_each_with_tags(&[&theirs, &ours], 7).unwrap();
     let msd = Encoder::load(&musicnn(), &cpu())
         .unwrap()
@@ -399,7 +390,8 @@ fn our_own_models_are_described_truly_and_the_same_on_both_paths() {
                 Encoder::load_with(&ModelRef::Name(name.into()), &cpu(), &options).unwrap();
             encoder.encode_with_tags(&mels, 3).unwrap()
         };
-        let (fast, slow) = (encode(CpuPath::Fast), encode(CpuPath::Candle));
+        let fast = encode(CpuPath::Fast);
+        let slow = encode(CpuPath::Candle);
         for i in 0..3 {
             let vector = relative_error(fast.embeddings.row(i), slow.embeddings.row(i));
             let tags = relative_error(fast.logits.row(i), slow.logits.row(i));

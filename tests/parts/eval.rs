@@ -83,10 +83,8 @@ fn probes_answer_as_scikit_learn_does() {
     let train = golden.json["train"].as_array().expect("a list");
     let (known, asked): (Vec<usize>, Vec<usize>) =
         (0..train.len()).partition(|&row| train[row].as_bool().expect("a truth value"));
-    let (a, b) = (
-        golden.vectors.select(Axis(0), &known),
-        golden.vectors.select(Axis(0), &asked),
-    );
+    let a = golden.vectors.select(Axis(0), &known);
+    let b = golden.vectors.select(Axis(0), &asked);
     let labels: Vec<usize> = known.iter().map(|&row| golden.labels[row]).collect();
     let linear = Logistic::of_classes(a.view(), &labels, 4, (0.1, Penalty::L2));
     let logits = linear.logits(b.view());
@@ -106,10 +104,8 @@ fn probes_answer_as_scikit_learn_does() {
             .sum::<f64>()
             / 4.0;
         for class in 0..4 {
-            let (found, expected) = (
-                f64::from(logits[[row, class]] - shift),
-                number(&expected[class]) - centre,
-            );
+            let found = f64::from(logits[[row, class]] - shift);
+            let expected = number(&expected[class]) - centre;
             assert!(
                 (found - expected).abs() < 2e-2,
                 "row {row}, class {class}: {found}, expected {expected}"
@@ -142,7 +138,8 @@ fn probes_answer_as_scikit_learn_does() {
 #[test]
 fn probes_keep_artists_apart() {
     // Vectors tell the artist and nothing else; each artist has one label. On split artists a probe would be perfect.
-    let (artists, per) = (24, 6);
+    let artists = 24;
+    let per = 6;
     let vectors = Array2::from_shape_fn((artists * per, artists), |(row, column)| {
         f32::from(u8::from(row / per == column)) + 0.01 * ((row * 7 + column * 3) % 5) as f32
     });

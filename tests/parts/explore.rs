@@ -43,7 +43,8 @@ fn names(npz: &Path) -> Vec<Vec<u8>> {
 /// Unit vectors of GTZAN's tracks (means of 50 tag activations) and their genres.
 fn gtzan() -> Option<(Array2<f32>, Vec<u32>)> {
     let folder = dev_data("gtzan-taggrams")?;
-    let (mut rows, mut genres) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
+    let mut genres = Vec::new();
     for part in ["train.npz", "test.npz"] {
         let ids = names(&folder.join(part));
         let file = std::fs::File::open(folder.join(part)).expect("the file is there");
@@ -97,7 +98,8 @@ fn clusters_of_gtzan_agree_with_genres_as_well_as_the_best_of_scikit_learn() {
     let nmi = normalised_mutual_information(&genres, &found.assignment);
     let ari = adjusted_rand_index(&genres, &found.assignment);
     // research/quality/explore_reference.py: the best of k-means, HDBSCAN and leidenalg on the same vectors.
-    let (best_nmi, best_ari) = (0.683, 0.605);
+    let best_nmi = 0.683;
+    let best_ari = 0.605;
     assert!(
         nmi >= best_nmi - 0.02 && ari >= best_ari - 0.02,
         "NMI {nmi:.3}, ARI {ari:.3}"
@@ -289,10 +291,8 @@ fn the_map_works_in_a_browser() {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (small, big) = (
-        folder.path().join("small.html"),
-        folder.path().join("big.html"),
-    );
+    let small = folder.path().join("small.html");
+    let big = folder.path().join("big.html");
     write_page(&small, 600);
     write_page(&big, 100_000);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/check_map.py");

@@ -136,10 +136,8 @@ fn spectrograms_equal_those_written_out_in_double_precision() {
                     .zip(&expected)
                     .map(|(a, b)| f64::from((a - b).abs()) * unit)
             };
-            let (worst, mean) = (
-                errors().fold(0.0, f64::max),
-                errors().sum::<f64>() / expected.len() as f64,
-            );
+            let worst = errors().fold(0.0, f64::max);
+            let mean = errors().sum::<f64>() / expected.len() as f64;
             println!("{config_name:9} {name:6} worst {worst:.6} dB, mean {mean:.7} dB");
             assert!(
                 worst < 0.01 && mean < 1e-4,

@@ -45,7 +45,9 @@ fn mels() -> Vec<f32> {
     for n in 0..2 {
         for m in 0..128 {
             for t in 0..199 {
-                let (n, m, t) = (f64::from(n), f64::from(m), f64::from(t));
+                let n = f64::from(n);
+                let m = f64::from(m);
+                let t = f64::from(t);
                 let x = (0.05 * m * (n + 1.0) + 0.11 * t).sin() * (0.013 * m * t + n).cos();
                 values.push((40.0 * x - 40.0) as f32);
             }
@@ -64,16 +66,15 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
         for (c, plane) in x.chunks_mut(cells).enumerate() {
             let scale =
                 f64::from(field("weight")[c]) / (f64::from(field("running_var")[c]) + 1e-3).sqrt();
-            let (mean, bias) = (
-                f64::from(field("running_mean")[c]),
-                f64::from(field("bias")[c]),
-            );
+            let mean = f64::from(field("running_mean")[c]);
+            let bias = f64::from(field("bias")[c]);
             for x in plane {
                 *x = (*x - mean) * scale + bias;
             }
         }
     };
-    let (mut h, mut w) = (128, 199);
+    let mut h = 128;
+    let mut w = 199;
     let mut x: Vec<f64> = window.iter().map(|&x| f64::from(x)).collect();
     norm(&mut x, 1);
     for layer in 1..=8 {
@@ -82,11 +83,10 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
         } else {
             format!("conv2d_{layer}")
         };
-        let (kernel, bias) = (
-            values(&format!("{name}.weight")),
-            values(&format!("{name}.bias")),
-        );
-        let (inputs, outputs) = (x.len() / (h * w), bias.len());
+        let kernel = values(&format!("{name}.weight"));
+        let bias = values(&format!("{name}.bias"));
+        let inputs = x.len() / (h * w);
+        let outputs = bias.len();
         let mut y: Vec<f64> = bias
             .iter()
             .flat_map(|&b| std::iter::repeat_n(f64::from(b), h * w))
@@ -94,12 +94,15 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
         for (o, out) in y.chunks_mut(h * w).enumerate() {
             for (i, plane) in x.chunks(h * w).enumerate() {
                 for (at, &k) in kernel[(o * inputs + i) * 9..][..9].iter().enumerate() {
-                    let (k, up, left) = (f64::from(k), at / 3, at % 3);
+                    let k = f64::from(k);
+                    let up = at / 3;
+                    let left = at % 3;
                     for row in 0..h {
                         let Some(from) = (row + up).checked_sub(1).filter(|&from| from < h) else {
                             continue;
                         };
-                        let (first, last) = (usize::from(left == 0), w - usize::from(left == 2));
+                        let first = usize::from(left == 0);
+                        let last = w - usize::from(left == 2);
                         let source = &plane[from * w + first + left - 1..][..last - first];
                         for (y, x) in out[row * w + first..row * w + last].iter_mut().zip(source) {
                             *y += k * x;
@@ -120,10 +123,13 @@ fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64>
             *x = x.max(0.0);
         }
         if layer % 2 == 0 {
-            let (down, across) = (h / 2, w / 2);
+            let down = h / 2;
+            let across = w / 2;
             x = (0..outputs * down * across)
                 .map(|at| {
-                    let (c, row, column) = (at / (down * across), at / across % down, at % across);
+                    let c = at / (down * across);
+                    let row = at / across % down;
+                    let column = at % across;
                     let at = |r: usize, q: usize| x[(c * h + 2 * row + r) * w + 2 * column + q];
                     at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1))
                 })

@@ -134,7 +134,8 @@ fn prepares_trains_resumes_and_exports() {
             .filter(|&c| data.tracks()[data.track(c)].1.ends_with(name))
             .collect::<Vec<_>>()
     };
-    let (chord, drums) = (of("0.wav"), of("1.wav"));
+    let chord = of("0.wav");
+    let drums = of("1.wav");
     assert!(distance(chord[0], chord[1]) < 0.3 * distance(chord[0], drums[0]));
 
     // The loss falls, and every layer moved.
@@ -146,10 +147,8 @@ fn prepares_trains_resumes_and_exports() {
     })
     .expect("training works");
     assert!(one.finished && losses.len() == 48);
-    let (start, end) = (
-        losses[..8].iter().sum::<f32>(),
-        losses[40..].iter().sum::<f32>(),
-    );
+    let start = losses[..8].iter().sum::<f32>();
+    let end = losses[40..].iter().sum::<f32>();
     assert!(end < 0.8 * start, "{losses:?}");
     let seeded = OpenL3Weights::seeded(1, &NARROW);
     for (i, (a, b)) in one
@@ -294,7 +293,8 @@ fn prepares_trains_resumes_and_exports() {
         );
     }
     for (i, x) in wide.logits.iter().enumerate() {
-        let (deviation, mean) = (state.target_deviation[200 + i], state.target_mean[200 + i]);
+        let deviation = state.target_deviation[200 + i];
+        let mean = state.target_mean[200 + i];
         let expected = predicted[200 + i] * deviation + mean;
         assert!(
             (x - expected).abs() < 0.02 * scale * deviation.max(1.0),
@@ -326,17 +326,16 @@ fn prepares_trains_resumes_and_exports() {
     let further = train(&further, &mut |_| true)
         .expect("a model can be trained on")
         .checkpoint;
-    let (old, new) = (
-        &state.average.convs[0].weight,
-        &further.network.convs[0].weight,
-    );
+    let old = &state.average.convs[0].weight;
+    let new = &further.network.convs[0].weight;
     assert!(
         old.iter()
             .zip(new)
             .all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1))
     );
     let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
-    let (mut error, mut plain) = (0.0, 0.0);
+    let mut error = 0.0;
+    let mut plain = 0.0;
     for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {
         data.mel(crop, 0, &mut mel);
         net.forward(&mel, 1, &mut narrow);
@@ -444,7 +443,8 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         ),
         (250 + 306, 2, 256)
     );
-    let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
+    let mut a = vec![0.0; WINDOW];
+    let mut b = vec![0.0; WINDOW];
     for crop in 0..8 {
         assert_eq!(
             two.targets(crop)[..250],
@@ -512,10 +512,8 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     grown.windows = 4;
     grown.learning_rate = 1e-9;
     let grown = train(&grown, &mut |_| true).expect("it trains");
-    let (old, new) = (
-        &whole.checkpoint.head_average.parameters,
-        &grown.checkpoint.head.parameters,
-    );
+    let old = &whole.checkpoint.head_average.parameters;
+    let new = &grown.checkpoint.head.parameters;
     assert!(
         (old[306 * 16] - new[0]).abs() < 1e-5,
         "{} and {}",
@@ -605,7 +603,8 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
             .is_some_and(|name| name.starts_with("album "))
     }));
     // Both mixtures of a crop are music of their own.
-    let (mut one, mut other) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
+    let mut one = vec![0.0; WINDOW];
+    let mut other = vec![0.0; WINDOW];
     for pair in mixed.chunks_exact(2) {
         assert_eq!(data.track(pair[0]), data.track(pair[1]));
         data.mel(pair[0], 0, &mut one);
@@ -641,7 +640,8 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     whole.cache = folder.join("at once");
     prepare(&whole, &|_| true).expect("as above");
     let at_once = TrainingSet::open(&whole.cache).expect("as above");
-    let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
+    let mut a = vec![0.0; WINDOW];
+    let mut b = vec![0.0; WINDOW];
     for crop in 0..120 {
         assert_eq!(later.targets(crop), at_once.targets(crop));
         later.mel(crop, 0, &mut a);
@@ -700,7 +700,8 @@ fn a_narrow_student_is_exported_narrow_or_wide() {
         .expect("the weights can be written");
         (exported.bytes, ModelRef::from(exported.path.as_path()))
     };
-    let ((narrow_bytes, narrow), (wide_bytes, wide)) = (model(false), model(true));
+    let (narrow_bytes, narrow) = model(false);
+    let (wide_bytes, wide) = model(true);
     assert!(
         narrow_bytes < 1_000_000 && wide_bytes > 9_000_000,
         "{narrow_bytes}, {wide_bytes}"

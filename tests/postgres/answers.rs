@@ -92,7 +92,8 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
         .map(|row| row.to_vec())
         .collect();
     for (name, filter) in filters() {
-        let (mut hits, mut wanted) = (0, 0);
+        let mut hits = 0;
+        let mut wanted = 0;
         let fitting = engine
             .nearest(&queries[0], vectors.ids.len(), &filter, Effort::Exact)
             .unwrap();
@@ -413,7 +414,8 @@ fn verbs_answer_from_there_as_from_here() {
             continue;
         }
         if question.contains(&"json") {
-            let (here, there) = (json(here), json(there));
+            let here = json(here);
+            let there = json(there);
             assert!(same(&here, &there), "{question:?}:\n{here}\n{there}");
         } else {
             let lines = |output: &Output| -> Vec<String> {
@@ -474,7 +476,8 @@ fn verbs_answer_from_there_as_from_here() {
         rows.sort();
         rows
     };
-    let (here, there) = (export("here", &[]), export("there", &["--backend", &url]));
+    let here = export("here", &[]);
+    let there = export("there", &["--backend", &url]);
     assert_eq!(rows(&there), rows(&here));
     let length = |folder: &Path| fs::metadata(folder.join("vectors.npy")).unwrap().len();
     assert!(length(&there) == length(&here) && length(&there) > 2000 * 4 * DIMENSION as u64);
@@ -778,7 +781,8 @@ fn other_indexes_are_made_and_measured() {
         .map(str::to_owned)
         .collect()
     };
-    let (here, there) = (paths(&[]), paths(&["--backend", &url]));
+    let here = paths(&[]);
+    let there = paths(&["--backend", &url]);
     assert!(
         here.len() == 30 && here.intersection(&there).count() >= 29,
         "{here:?} {there:?}"
@@ -814,7 +818,8 @@ fn other_indexes_are_made_and_measured() {
             "{}",
             text(&line.stderr)
         );
-        let (line, served) = (fine_json(line), ask(&web, path, &question));
+        let line = fine_json(line);
+        let served = ask(&web, path, &question);
         assert!(
             served["notes"][0].as_str().unwrap().contains(sampled),
             "{served}"

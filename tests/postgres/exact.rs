@@ -24,10 +24,8 @@ fn with_tracks(cluster: &Cluster, one: &Server, sandbox: &Sandbox) -> Vec<(u16, 
 fn questions_read_no_exact_vectors() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(3000);
-    let (one, cluster) = (
-        Server::start(&programs),
-        Cluster::start(&programs, &sandbox),
-    );
+    let one = Server::start(&programs);
+    let cluster = Cluster::start(&programs, &sandbox);
     let tables = with_tracks(&cluster, &one, &sandbox);
     let servers = || cluster.shards.iter().chain([&one]);
     let rename = |from: &str, to: &str| {
@@ -92,13 +90,12 @@ fn questions_read_no_exact_vectors() {
 fn verbs_that_need_exact_vectors_are_refused_without_them() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(300);
-    let (one, cluster) = (
-        Server::start(&programs),
-        Cluster::start(&programs, &sandbox),
-    );
+    let one = Server::start(&programs);
+    let cluster = Cluster::start(&programs, &sandbox);
     with_tracks(&cluster, &one, &sandbox);
     for server in [&one, &cluster.coordinator] {
-        let (url, pulled) = (server.url(), Sandbox::new());
+        let url = server.url();
+        let pulled = Sandbox::new();
         let place = PostgresAddress::parse(&url, true).unwrap();
         // As after a copy of the tables in which some or all were left out.
         let some = server.psql("select count(*) from voisin_vector where id % 3 = 0", &[]);

@@ -19,7 +19,8 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let server = Server::start(&programs);
     let sandbox = sandbox_with(2500);
     let url = server.url();
-    let (push_there, pull_there) = (["push", "--to", &url], ["pull", "--from", &url]);
+    let push_there = ["push", "--to", &url];
+    let pull_there = ["pull", "--from", &url];
     // An index that will not fit into the server's memory for it is told before it is made.
     server.psql("alter system set maintenance_work_mem = '1MB'", &[]);
     server.psql("select pg_reload_conf()", &[]);

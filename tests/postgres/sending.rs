@@ -23,7 +23,8 @@ use super::{facts, push, refused, same, sandbox_with};
 fn a_push_that_is_killed_ends_in_the_same_tables() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(6000);
-    let (whole, killed) = (Server::start(&programs), Server::start(&programs));
+    let whole = Server::start(&programs);
+    let killed = Server::start(&programs);
     let begun = Instant::now();
     push(&sandbox, &whole, &[]);
     let long = begun.elapsed();
@@ -146,7 +147,9 @@ fn push_sends_changed_tracks_alone() {
 fn only_recentre_renews_the_mean() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let (url, sandbox, other) = (server.url(), sandbox_with(300), Sandbox::new());
+    let url = server.url();
+    let sandbox = sandbox_with(300);
+    let other = Sandbox::new();
     push(&sandbox, &server, &[]);
     let mean = || {
         server.psql(
@@ -406,7 +409,8 @@ fn three_workers_one_killed_all_done_once() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = Sandbox::new();
-    let (url, music) = (server.url(), music(&sandbox));
+    let url = server.url();
+    let music = music(&sandbox);
     let fill = || {
         let words = [
             "worker",
@@ -500,7 +504,8 @@ fn three_workers_one_killed_all_done_once() {
             one.to_str().unwrap(),
         ];
         assert_eq!(code(&sandbox.run(embed)), 1);
-        let (a, b) = (Sandbox::new(), Sandbox::new());
+        let a = Sandbox::new();
+        let b = Sandbox::new();
         let take = |sandbox: &Sandbox, folder: &Path| {
             json(sandbox.run([
                 "add",
@@ -527,7 +532,9 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = Sandbox::new();
-    let (url, music, alive) = (server.url(), sandbox.path("music"), sandbox.path("alive"));
+    let url = server.url();
+    let music = sandbox.path("music");
+    let alive = sandbox.path("alive");
     let worker = |more: &[&str]| {
         let words = ["worker", "--jobs", &url, "--format", "json"];
         sandbox.run(words.iter().chain(more))
@@ -636,8 +643,10 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
 fn a_changed_file_takes_its_former_recording_away() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let (sandbox, owner) = (Sandbox::new(), Sandbox::new());
-    let (url, music) = (server.url(), sandbox.path("music"));
+    let sandbox = Sandbox::new();
+    let owner = Sandbox::new();
+    let url = server.url();
+    let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     let song =
         |name: &str, seed: u64| fs::write(music.join(name), noise_wav(16_000, 8.0, seed)).unwrap();

@@ -83,10 +83,8 @@ fn id_of(web: &Web, words: &str) -> Option<i64> {
 fn the_server_answers_from_there_as_from_here() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(3000);
-    let (server, cluster) = (
-        Server::start(&programs),
-        Cluster::start(&programs, &sandbox),
-    );
+    let server = Server::start(&programs);
+    let cluster = Cluster::start(&programs, &sandbox);
     push(&sandbox, &server, &[]);
     push(&sandbox, &cluster.coordinator, &[]);
     let here = Web::start(&sandbox, &[]);
@@ -178,15 +176,14 @@ fn the_server_answers_from_there_as_from_here() {
             } else {
                 &here
             };
-            let (a, b) = (
-                ask(reference, path, &question),
-                ask(&there, path, &question),
-            );
+            let a = ask(reference, path, &question);
+            let b = ask(&there, path, &question);
             assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
         }
         // Pages follow each other as they do here, and a track is known by its id.
         let pages = |web: &Web| {
-            let (mut paths, mut after) = (Vec::new(), String::new());
+            let mut paths = Vec::new();
+            let mut after = String::new();
             for _ in 0..4 {
                 let page = ask(
                     web,
@@ -322,7 +319,8 @@ fn the_server_answers_from_a_copy_as_from_here() {
         ),
         ("/api/v1/tracks?query=title%207&limit=50", Value::Null),
     ] {
-        let (a, b) = (ask(&here, path, &question), ask(&there, path, &question));
+        let a = ask(&here, path, &question);
+        let b = ask(&there, path, &question);
         assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
     }
     // Music that is not here, and labels, whose place is the library that is pushed.

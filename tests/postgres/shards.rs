@@ -274,10 +274,8 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
 fn a_partition_moves_to_another_server() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(2000);
-    let (cluster, third) = (
-        Cluster::of(&programs, &sandbox, 16, 2),
-        Server::start(&programs),
-    );
+    let cluster = Cluster::of(&programs, &sandbox, 16, 2);
+    let third = Server::start(&programs);
     push(&sandbox, &cluster.coordinator, &[]);
     cluster.make_indexes();
     let url = cluster.coordinator.url();
@@ -347,10 +345,8 @@ fn fifty_questions_have_the_same_answers_everywhere() {
     let Some(programs) = programs() else { return };
     // So few that this disk compares with all of them.
     let sandbox = sandbox_with(4500);
-    let (one, cluster) = (
-        Server::start(&programs),
-        Cluster::start(&programs, &sandbox),
-    );
+    let one = Server::start(&programs);
+    let cluster = Cluster::start(&programs, &sandbox);
     push(&sandbox, &one, &[]);
     push(&sandbox, &cluster.coordinator, &[]);
     cluster.make_indexes();
@@ -382,7 +378,9 @@ fn fifty_questions_have_the_same_answers_everywhere() {
         &["list", "--genre", "rock", "--sort", "path", "--limit", "30"],
         &["list", "title NUMBER", "--reverse"],
     ];
-    let (mut asked, mut same_one, mut same_shards) = (0, 0, 0);
+    let mut asked = 0;
+    let mut same_one = 0;
+    let mut same_shards = 0;
     for number in [12, 345, 1234, 2468, 4001] {
         for kind in kinds {
             let words = kind.iter().map(|word| {

@@ -42,9 +42,11 @@ fn an_upgrade_keeps_what_an_older_voisin_sent() {
 }
 
 fn upgrade(programs: &Path, schema: u32, sql: &str) {
-    let (server, new) = (Server::start(programs), Server::start(programs));
+    let server = Server::start(programs);
+    let new = Server::start(programs);
     server.psql(sql, &[]);
-    let (url, sandbox) = (server.url(), sandbox_with(20));
+    let url = server.url();
+    let sandbox = sandbox_with(20);
     // This library is the one that sent them.
     let identity = Library::open(&sandbox.path("library"), OpenMode::ReadOnly)
         .unwrap()
@@ -154,7 +156,8 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
 fn a_recording_stays_as_long_as_a_library_holds_it() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let (first, second) = (sandbox_with(50), sandbox_with(20));
+    let first = sandbox_with(50);
+    let second = sandbox_with(20);
     let remove = |sandbox: &Sandbox, ids: &[i64]| {
         let ids: Vec<TrackId> = ids.iter().map(|&id| TrackId(id)).collect();
         Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
@@ -218,7 +221,9 @@ fn a_recording_stays_as_long_as_a_library_holds_it() {
 fn a_copied_library_is_sent_as_one_of_its_own() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let (first, second, moved) = (sandbox_with(50), Sandbox::new(), Sandbox::new());
+    let first = sandbox_with(50);
+    let second = Sandbox::new();
+    let moved = Sandbox::new();
     push(&first, &server, &["--no-index"]);
     let [from, to, end] = [&first, &second, &moved].map(|sandbox| sandbox.path("library"));
     assert!(
@@ -392,7 +397,8 @@ fn a_copy_that_was_broken_off_goes_on() {
 fn tracks_that_were_taken_down_stay_away() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let (sandbox, follower) = (sandbox_with(100), Sandbox::new());
+    let sandbox = sandbox_with(100);
+    let follower = Sandbox::new();
     let url = server.url();
     push(&sandbox, &server, &[]);
     assert_eq!(
@@ -503,10 +509,8 @@ fn words_and_filters_go_by_indexes() {
     }
     // More tracks have these words in others than are fetched of a name; the one that is called so is meant.
     let words = ["show", "title 1", "--format", "json"];
-    let (here, there) = (
-        fine_json(sandbox.run(words)),
-        fine_json(sandbox.run(words.iter().chain(&["--backend", &url]))),
-    );
+    let here = fine_json(sandbox.run(words));
+    let there = fine_json(sandbox.run(words.iter().chain(&["--backend", &url])));
     assert!(
         here[0]["path"] == there[0]["path"] && here[0]["path"].is_string(),
         "{here} {there}"
@@ -524,7 +528,8 @@ fn words_and_filters_go_by_indexes() {
             "json",
         ];
         let ask = |more: &[&str]| fine_json(sandbox.run(words.iter().chain(&filter).chain(more)));
-        let (here, there) = (ask(&[]), ask(&["--backend", &url]));
+        let here = ask(&[]);
+        let there = ask(&["--backend", &url]);
         assert!(
             same(&here, &there) && here["total"].as_u64() > Some(9),
             "{here} {there}"
@@ -537,10 +542,8 @@ fn words_and_filters_go_by_indexes() {
 fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(10_000);
-    let (server, cluster) = (
-        Server::start(&programs),
-        Cluster::start(&programs, &sandbox),
-    );
+    let server = Server::start(&programs);
+    let cluster = Cluster::start(&programs, &sandbox);
     let url = server.url();
     let index = || {
         let sql = "select indexdef from pg_indexes where tablename like 'voisin_track%' and indexdef like '%hnsw%'";
@@ -645,7 +648,8 @@ fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
                 .map(|one| (one["path"].to_string(), one["title"].to_string()))
                 .collect()
         };
-        let (exact, found) = (ask(&["--exact"]), ask(&[]));
+        let exact = ask(&["--exact"]);
+        let found = ask(&[]);
         let both = found
             .keys()
             .filter(|path| exact.contains_key(*path))
@@ -762,10 +766,8 @@ fn a_question_neither_counts_nor_orders_all_tracks() {
             log.contains("hnsw.iterative_scan = relaxed_order") && !log.contains("limit 20001"),
             "{log}"
         );
-        let (here, there) = (
-            fine_json(sandbox.run(words)),
-            fine_json(sandbox.run(words.iter().chain(&["--backend", &url]))),
-        );
+        let here = fine_json(sandbox.run(words));
+        let there = fine_json(sandbox.run(words.iter().chain(&["--backend", &url])));
         assert!(
             same(&here, &there) && here["neighbours"].as_array().unwrap().len() == tracks,
             "{here} {there}"

@@ -807,7 +807,8 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let (sandbox, music) = library(&["metal", "ambient"]);
     // A bad copy: narrow band, noise, coarse steps, a little later; its vectors are not those of the original.
     let samples = decoded(&music.join("metal/obsidian-shell-orphanage.mp3"));
-    let (mut state, mut low) = (12_345_u32, 0.0_f32);
+    let mut state = 12_345_u32;
+    let mut low = 0.0_f32;
     let bad: Vec<f32> = std::iter::repeat_n(0.0, 7000)
         .chain(samples.iter().copied())
         .map(|sample| {
@@ -1088,7 +1089,8 @@ fn a_track_that_nothing_is_like_is_called_far() {
     }
     drop(library);
     let usual = sandbox.run(["similar", "id:1", "--format", "json"]);
-    let (answer, heard) = (json(&usual), text(&usual.stderr));
+    let answer = json(&usual);
+    let heard = text(&usual.stderr);
     assert!(
         answer["far"] == false && answer["note"].is_null() && !heard.contains("nothing here"),
         "{heard}"
@@ -1104,7 +1106,8 @@ fn a_track_that_nothing_is_like_is_called_far() {
         "{shares:?}"
     );
     let far = sandbox.run(["similar", "id:91", "--format", "json"]);
-    let (answer, heard) = (json(&far), text(&far.stderr));
+    let answer = json(&far);
+    let heard = text(&far.stderr);
     assert!(
         answer["far"] == true && answer["neighbours"][0]["nearness"] == "far",
         "{answer}"

@@ -25,7 +25,8 @@ fn manifest(name: &str) -> Value {
 fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
     let folder = sandbox.path("models");
     fs::create_dir_all(&folder).unwrap();
-    let (mut card, other) = (manifest(first), manifest(second));
+    let mut card = manifest(first);
+    let other = manifest(second);
     card["format"] = json!(2);
     card["name"] = json!(name);
     card["dimension"] =
@@ -83,7 +84,8 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
         );
         vectors(&library)
     };
-    let (msd, voisin) = (with("musicnn-msd"), with("voisin-2"));
+    let msd = with("musicnn-msd");
+    let voisin = with("voisin-2");
     for (pair, alone) in with("twice").iter().zip(&msd) {
         let (first, second) = pair.split_at(200);
         assert_eq!(pair.len(), 400);
@@ -186,7 +188,8 @@ fn every_verb_works_with_a_pair() {
         let library = Sandbox::new();
         fine_json(library.run(["--model", model, "classify", &file, "--format", "json"]))
     };
-    let (pair, msd) = (alone("musicnn-pair"), alone("musicnn-msd"));
+    let pair = alone("musicnn-pair");
+    let msd = alone("musicnn-msd");
     assert_eq!(
         pair[0]["genre"], msd[0]["genre"],
         "a first guess is made of the first network's tags"

@@ -128,7 +128,8 @@ fn made() -> Sandbox {
     let mut labels = "row,genre\n".to_owned();
     let mut vectors = ndarray::Array2::<f32>::zeros((60, 3));
     for row in 0..60 {
-        let (class, wobble) = (row % 3, (row * 7 % 10) as f32 / 40.0);
+        let class = row % 3;
+        let wobble = (row * 7 % 10) as f32 / 40.0;
         table += &format!("{row},genre {class},artist {row},{class}.{row},{wobble}\n");
         labels += &format!("{row},genre {class}\n");
         vectors[[row, class]] = 1.0;

@@ -78,7 +78,8 @@ fn run(cache: &Path, out: &Path, more: &[&str]) -> Vec<String> {
 fn training_is_cut_off_and_goes_on_and_its_model_is_used() {
     let sandbox = Sandbox::new();
     let cache = prepared(&sandbox);
-    let (whole, parts) = (sandbox.path("whole"), sandbox.path("parts"));
+    let whole = sandbox.path("whole");
+    let parts = sandbox.path("parts");
     let said = fine(sandbox.run(run(&cache, &whole, &[])));
     assert!(
         said.contains("finished after 24 steps and 96 windows"),
@@ -94,7 +95,8 @@ fn training_is_cut_off_and_goes_on_and_its_model_is_used() {
     assert!(said.contains("stopped after 13 steps"), "{said}");
     fine(sandbox.run(run(&cache, &parts, &["--threads", "3"])));
     let load = |folder: &Path| Checkpoint::load(&folder.join("checkpoint.safetensors")).unwrap();
-    let (one, two) = (load(&whole), load(&parts));
+    let one = load(&whole);
+    let two = load(&parts);
     assert!(
         one.network == two.network && one.average == two.average,
         "the same weights"
@@ -229,7 +231,8 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
         report.to_str().unwrap(),
     ]));
     let share = |value: &Value| value.as_f64().unwrap();
-    let (precision, chance) = (share(&found["precision"]["mean"]), share(&found["chance"]));
+    let precision = share(&found["precision"]["mean"]);
+    let chance = share(&found["chance"]);
     assert!(precision > chance + 0.2 && precision < 1.0, "{found}");
     assert!(
         share(&found["average_precision"]["mean"]) > chance
@@ -342,10 +345,8 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
         "--format",
         "json",
     ]));
-    let (svm, linear) = (
-        share(&probes["svm"]["mean"]),
-        share(&probes["linear"]["mean"]),
-    );
+    let svm = share(&probes["svm"]["mean"]);
+    let linear = share(&probes["linear"]["mean"]);
     let majority = share(&probes["majority"]);
     assert!(svm > majority + 0.1 && linear > majority + 0.1, "{probes}");
     assert_eq!(

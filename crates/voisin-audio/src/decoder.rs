@@ -203,7 +203,8 @@ fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>
             mono.extend(only.iter().map(|&s| IntoSample::<f32>::into_sample(s)))
         }
         (Some(left), Some(right), None) => mono.extend(left.iter().zip(right).map(|(&l, &r)| {
-            let (l, r): (f32, f32) = (l.into_sample(), r.into_sample());
+            let l: f32 = l.into_sample();
+            let r: f32 = r.into_sample();
             0.5 * (l + r)
         })),
         _ => {

@@ -75,7 +75,8 @@ impl<R: Read + Seek> Walker<'_, R> {
             if group.id != BLOCK_GROUP {
                 return Ok(());
             }
-            let (mut ours, mut padding) = (false, 0);
+            let mut ours = false;
+            let mut padding = 0;
             walker.children(group.body, group.end, &mut |walker, element| {
                 match element.id {
                     BLOCK => {
@@ -105,7 +106,8 @@ impl<R: Read + Seek> Walker<'_, R> {
             if entry.id != TRACK_ENTRY {
                 return Ok(());
             }
-            let (mut track, mut delay) = (0, 0);
+            let mut track = 0;
+            let mut delay = 0;
             walker.children(entry.body, entry.end, &mut |walker, element| {
                 match element.id {
                     TRACK_NUMBER => track = number(&walker.bytes(element, 8)?),

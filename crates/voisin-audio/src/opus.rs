@@ -393,7 +393,8 @@ mod tests {
                 )
             })
         };
-        let (a, b) = (vec![1, 2], vec![3, 4]);
+        let a = vec![1, 2];
+        let b = vec![3, 4];
         assert_eq!(apart(&[0xf8, 1, 2], false), Some((vec![a.clone()], 3)));
         assert_eq!(
             apart(&[0xf8, 2, 1, 2, 99], true),

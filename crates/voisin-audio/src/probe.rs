@@ -376,8 +376,10 @@ mod tests {
             std::fs::write(&sheet, format!("FILE {name}.wav WAVE\n{tracks}")).unwrap();
             [sheet.join("01"), sheet.join("02")]
         };
-        let ([long, long_too], [short, _]) = (album("long"), album("short"));
-        let ((begun, is_begun), (done, is_done)) = (channel(), channel());
+        let [long, long_too] = album("long");
+        let [short, _] = album("short");
+        let (begun, is_begun) = channel();
+        let (done, is_done) = channel();
         let probed = &AtomicUsize::new(0);
         let soon = Duration::from_secs(30);
         let info = || Ok(AudioInfo::of_samples(8000 * 3, 8000));

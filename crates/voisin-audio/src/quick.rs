@@ -28,7 +28,8 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
 /// All but the content id, where both header and last packet tell the same length.
 fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
     let mut demuxer = Demuxer::open(path, &WHOLE)?;
-    let (actual, container) = (demuxer.actual(), demuxer.container());
+    let actual = demuxer.actual();
+    let container = demuxer.container();
     if !matches!(container, "flac" | "wave") || !demuxer.countable() {
         return Ok(None);
     }

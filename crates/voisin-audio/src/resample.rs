@@ -37,9 +37,11 @@ impl Resampler {
                 output: vec![0.0; BLOCK],
             });
         }
-        let (from, to) = (from as usize, to as usize);
+        let from = from as usize;
+        let to = to as usize;
         let gcd = gcd(from, to);
-        let (unit_in, unit_out) = (from / gcd, to / gcd);
+        let unit_in = from / gcd;
+        let unit_out = to / gcd;
         // Even sizes: the filter is centred on half a block, which must be a whole sample at both rates.
         let step = if unit_in % 2 == 1 || unit_out % 2 == 1 {
             2
@@ -57,7 +59,8 @@ impl Resampler {
             FixedSync::Both,
         )
         .map_err(|_| error())?;
-        let (block_in, block_out) = (inner.fft_size_in(), inner.fft_size_out());
+        let block_in = inner.fft_size_in();
+        let block_out = inner.fft_size_out();
         Ok(Self {
             inner: Some(inner),
             block_in,
@@ -148,7 +151,8 @@ impl WindowResampler {
             self.block[given..].fill(0.0);
             let made = self.resampler.block(&self.block);
             // `at` counts samples out, from the first block on.
-            let (first, end) = (late.max(at), (late + out.len()).min(at + made.len()));
+            let first = late.max(at);
+            let end = (late + out.len()).min(at + made.len());
             if first < end {
                 out[first - late..end - late].copy_from_slice(&made[first - at..end - at]);
             }
@@ -179,7 +183,8 @@ mod tests {
     fn whole(input: &[f32], from: u32, to: u32) -> Vec<f32> {
         let mut resampler = Resampler::new(from, to).expect("a valid pair");
         let length = resampled(input.len() as u64, from, to) as usize;
-        let (size, delay) = (resampler.block_in(), resampler.delay());
+        let size = resampler.block_in();
+        let delay = resampler.delay();
         let mut output = Vec::new();
         let mut padded = input.to_vec();
         while output.len() < length + delay {
@@ -228,7 +233,8 @@ mod tests {
             // Where a sample of one rate and one of the other lie at the same time.
             let unit_in = (from / gcd(from as usize, to as usize) as u32) as usize;
             let unit_out = (to / gcd(from as usize, to as usize) as u32) as usize;
-            let (reach, length) = (alone.reach(), 5000 * unit_in / unit_out);
+            let reach = alone.reach();
+            let length = 5000 * unit_in / unit_out;
             for start in [reach, 9000, 20_001] {
                 let start = start
                     .next_multiple_of(unit_in)
@@ -281,7 +287,8 @@ mod tests {
                 if from <= to {
                     continue;
                 }
-                let (low, high) = (0.5 * f64::from(to), 0.5 * f64::from(from));
+                let low = 0.5 * f64::from(to);
+                let high = 0.5 * f64::from(from);
                 for part in [0.02, 0.2, 0.5, 0.9] {
                     let hz = low + part * (high - low);
                     let made = whole(&tone(hz, from, 1.0, 0.3), from, to);
@@ -303,7 +310,8 @@ mod tests {
                 if image > 23_900.0 {
                     continue;
                 }
-                let (mut re, mut im) = (0.0, 0.0);
+                let mut re = 0.0;
+                let mut im = 0.0;
                 let part = middle(&made);
                 for (i, &s) in part.iter().enumerate() {
                     let angle = TAU * image * i as f64 / 48_000.0;

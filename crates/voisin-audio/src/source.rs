@@ -177,7 +177,8 @@ impl MediaBytes {
         if held < CHUNK || &bytes[..4] != b"FORM" {
             return Ok(());
         }
-        let (mut start, mut patches) = (0, Vec::new());
+        let mut start = 0;
+        let mut patches = Vec::new();
         while held >= CHUNK {
             for (i, head) in bytes[..held].windows(CHUNK).enumerate() {
                 if head.starts_with(b"ID3 ") && &head[8..11] == b"ID3" {

@@ -276,7 +276,9 @@ impl Stream {
     }
 
     fn run(&mut self, packet: &Packet) -> Result<Option<u32>, AudioError> {
-        let (decoder, mono, planes) = (&mut self.decoder, &mut self.mono, self.planes.as_mut());
+        let decoder = &mut self.decoder;
+        let mono = &mut self.mono;
+        let planes = self.planes.as_mut();
         let _span = tracing::trace_span!("decode").entered();
         let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
         Ok(decoded.ok().map(|format| format.rate))

@@ -181,10 +181,8 @@ impl<'a> FilePass<'a> {
 
     /// - `read`: fills a block with the frames from this one on
     fn span(&mut self, span: BlockSpan, read: Read<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
-        let (size_in, size_out) = (
-            self.resampler.block_in() as u64,
-            self.resampler.block_out() as u64,
-        );
+        let size_in = self.resampler.block_in() as u64;
+        let size_out = self.resampler.block_out() as u64;
         let delay = self.resampler.delay() as i64;
         let mut input = vec![0.0; size_in as usize];
         self.resampler.reset();

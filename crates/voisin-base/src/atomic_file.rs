@@ -278,7 +278,8 @@ mod tests {
     fn others_may_read_what_they_could_read_of_any_new_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let (plain, whole) = (folder.path().join("plain"), folder.path().join("whole"));
+        let plain = folder.path().join("plain");
+        let whole = folder.path().join("whole");
         std::fs::write(&plain, "").unwrap();
         write(&whole, "").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();

@@ -17,7 +17,8 @@ where
     T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum,
 {
     let mut lanes = [T::default(); LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a.iter().zip(b) {
         for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
             *lane = *lane + a * b;

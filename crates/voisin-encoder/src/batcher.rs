@@ -134,10 +134,8 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
             }
             continue;
         };
-        let (width, tags) = (
-            pass.embeddings.len() / windows.max(1),
-            pass.logits.len() / windows.max(1),
-        );
+        let width = pass.embeddings.len() / windows.max(1);
+        let tags = pass.logits.len() / windows.max(1);
         let mut start = 0;
         for request in waiting.drain(..) {
             let end = start + request.windows;
@@ -159,8 +157,10 @@ fn in_batches<B: Backend>(
     windows: usize,
     batch: &mut usize,
 ) -> Result<Pass, EncoderError> {
-    let (cells, before) = (mels.len() / windows.max(1), *batch);
-    let (mut whole, mut start) = (Pass::default(), 0);
+    let cells = mels.len() / windows.max(1);
+    let before = *batch;
+    let mut whole = Pass::default();
+    let mut start = 0;
     while start < windows {
         let n = (*batch).min(windows - start);
         match network.forward(&mels[start * cells..(start + n) * cells], n) {

@@ -139,11 +139,9 @@ impl CustomOp1 for ColumnsOp {
         let shape = self.shape(n, channels);
         let mut out = Vec::with_capacity(shape.elem_count());
         for at in 0..n * self.out[0] * self.out[1] {
-            let (image, row, column) = (
-                at / self.out[1] / self.out[0],
-                at / self.out[1] % self.out[0],
-                at % self.out[1],
-            );
+            let image = at / self.out[1] / self.out[0];
+            let row = at / self.out[1] % self.out[0];
+            let column = at % self.out[1];
             for tap in 0..self.kernel[0] * self.kernel[1] {
                 let y = (row + tap / self.kernel[1]).wrapping_sub(self.before[0]);
                 let z = (column + tap % self.kernel[1]).wrapping_sub(self.before[1]);
@@ -191,23 +189,21 @@ impl CustomOp2 for FinishOp {
         let parameters = whole(parameters.as_slice::<f32>()?, parameters_layout)?;
         let shape = self.shape([n, height, width, channels]);
         let [pool_height, pool_width] = self.pool;
-        let (rows, columns) = (height / pool_height, width / pool_width);
+        let rows = height / pool_height;
+        let columns = width / pool_width;
         let mut out = Vec::with_capacity(shape.elem_count());
         for i in 0..shape.elem_count() {
-            let (channel, pixel) = (i % channels, i / channels);
-            let (column, row, image) = (
-                pixel % columns,
-                pixel / columns % rows,
-                pixel / columns / rows,
-            );
+            let channel = i % channels;
+            let pixel = i / channels;
+            let column = pixel % columns;
+            let row = pixel / columns % rows;
+            let image = pixel / columns / rows;
             let [first, bias, second, shift] =
                 [0, 1, 2, 3].map(|at| parameters[at * channels + channel]);
             let mut largest = f32::NEG_INFINITY;
             for at in 0..pool_height * pool_width {
-                let (y, z) = (
-                    row * pool_height + at / pool_width,
-                    column * pool_width + at % pool_width,
-                );
+                let y = row * pool_height + at / pool_width;
+                let z = column * pool_width + at % pool_width;
                 let value =
                     first * x[((image * height + y) * width + z) * channels + channel] + bias;
                 let value = second * if self.relu && value < 0.0 { 0.0 } else { value } + shift;

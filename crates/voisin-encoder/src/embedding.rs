@@ -120,7 +120,8 @@ impl Parts {
         } else {
             &self.0
         };
-        let (mut rest, mut rest_of_mean) = (&mut *vector, mean);
+        let mut rest = &mut *vector;
+        let mut rest_of_mean = mean;
         for &(length, _) in parts {
             let Some((part, behind)) = rest.split_at_mut_checked(length) else {
                 break;
@@ -151,7 +152,8 @@ impl Parts {
         } else {
             &self.0
         };
-        let (mut rest, mut rest_of_mean) = (vector, mean);
+        let mut rest = vector;
+        let mut rest_of_mean = mean;
         for &(length, _) in parts {
             let Some((part, behind)) = rest.split_at_mut_checked(length) else {
                 return;
@@ -284,7 +286,8 @@ mod tests {
         let raw = [0.6 / length, 0.8 / length, 0.3 / length, 0.4 / length];
         let mut vector = raw;
         pair.centre(&mut vector, &mean);
-        let (first, second) = (0.73_f32.sqrt() * length, 2.0 * 0.13_f32.sqrt() * length);
+        let first = 0.73_f32.sqrt() * length;
+        let second = 2.0 * 0.13_f32.sqrt() * length;
         for (found, expected) in
             vector
                 .iter()

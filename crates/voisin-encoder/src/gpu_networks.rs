@@ -100,7 +100,8 @@ impl NetworkReader<'_> {
         epsilon: f64,
     ) -> std::result::Result<ConvolutionFinish, EncoderError> {
         let (scale, shift) = self.norm(name, epsilon)?;
-        let (one, zero) = (vec![1.0; scale.len()], vec![0.0; scale.len()]);
+        let one = vec![1.0; scale.len()];
+        let zero = vec![0.0; scale.len()];
         Ok(ConvolutionFinish::new(
             [&scale, &shift, &one, &zero],
             false,
@@ -121,7 +122,8 @@ impl NetworkReader<'_> {
     ) -> std::result::Result<GpuConvolution, EncoderError> {
         let (weight, shape) = self.values(&format!("{name}.weight"))?;
         let (bias, _) = self.values(&format!("{name}.bias"))?;
-        let (one, zero) = (vec![1.0; bias.len()], vec![0.0; bias.len()]);
+        let one = vec![1.0; bias.len()];
+        let zero = vec![0.0; bias.len()];
         let finish = match norm {
             None => ConvolutionFinish::new([&one, bias, &one, &zero], false, pool, self.device)?,
             Some((norm, epsilon)) => {
@@ -381,7 +383,8 @@ mod tests {
     }
 
     fn compare(architecture: Architecture, weights: &Weights) {
-        let (n, [height, width]) = (2, architecture.input_shape());
+        let n = 2;
+        let [height, width] = architecture.input_shape();
         let mels: Vec<f32> = uniform("mels", 0, n * height * width)
             .map(|u| (7.0 * u * u) as f32)
             .collect();
@@ -399,10 +402,8 @@ mod tests {
                 .fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()))
                 / scale
         };
-        let (a, b) = (
-            error(&found.embeddings, &expected.embeddings),
-            error(&found.logits, &expected.logits),
-        );
+        let a = error(&found.embeddings, &expected.embeddings);
+        let b = error(&found.logits, &expected.logits);
         assert!(a < 2e-5 && b < 2e-5, "{architecture:?}: {a:e}, {b:e}");
     }
 

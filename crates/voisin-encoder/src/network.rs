@@ -192,7 +192,8 @@ pub(super) fn in_candle(
     precision: Precision,
 ) -> Result<Box<dyn Backend>, EncoderError> {
     let variables = weights.var_builder(device, dtype(precision))?;
-    let (device, shape) = (device.clone(), architecture.input_shape());
+    let device = device.clone();
+    let shape = architecture.input_shape();
     Ok(match architecture {
         Architecture::OpenL3 => {
             let network = openl3::OpenL3::new(&weights.openl3_channels(), &variables)?;
@@ -463,7 +464,8 @@ impl Encoder {
                 name: self.manifest.name.clone(),
             });
         }
-        let (mut embeddings, mut logits) = (Vec::new(), Vec::new());
+        let mut embeddings = Vec::new();
+        let mut logits = Vec::new();
         for (network, mels) in self.networks.iter().zip(mels) {
             let heard = n.div_ceil(network.every);
             let pass = network.pass(mels, heard)?;
@@ -494,11 +496,13 @@ impl Network {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         if manifest.architecture == Architecture::Layers {
-            let (shape, dimension) = (manifest.input_shape(), manifest.dimension);
+            let shape = manifest.input_shape();
+            let dimension = manifest.dimension;
             let layers = manifest.layers.clone();
             let in_candle = options.engine == CpuPath::Candle;
             let build = {
-                let (weights, device) = (weights.clone(), device.clone());
+                let weights = weights.clone();
+                let device = device.clone();
                 move || {
                     super::stack::LayersEncoder::new(
                         &layers, shape, dimension, &weights, &device, in_candle,
@@ -556,8 +560,9 @@ impl Network {
             .max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
             batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
-            let (weights, on, precision) =
-                (weights.clone(), device.candle().clone(), options.precision);
+            let weights = weights.clone();
+            let on = device.candle().clone();
+            let precision = options.precision;
             let build = move || {
                 let network = if candle { in_candle } else { on_gpu };
                 network(architecture, &weights, &on, precision)

@@ -31,7 +31,8 @@ struct Block {
 
 impl Block {
     fn new(index: usize, channels: &[usize; 9], vb: &VarBuilder) -> Result<Self> {
-        let (input, output) = (channels[index - 1], channels[index]);
+        let input = channels[index - 1];
+        let output = channels[index];
         Ok(Self {
             conv2d: conv2d(input, output, 3, padded(), vb.pp(format!("conv2d_{index}")))?,
             batch_normalization: batch_norm(

@@ -177,10 +177,8 @@ impl OpenL3TrainOnDevice {
         let centred = x.broadcast_sub(&mean)?;
         let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
         let count = x.elem_count() / variance.elem_count();
-        let (m, v) = (
-            mean.flatten_all()?.to_vec1()?,
-            variance.flatten_all()?.to_vec1()?,
-        );
+        let m = mean.flatten_all()?.to_vec1()?;
+        let v = variance.flatten_all()?.to_vec1()?;
         self.host.observe(i, &m, &v, count);
         let hat = centred.broadcast_div(&(variance + f64::from(BATCH_NORM_EPS))?.sqrt()?)?;
         hat.broadcast_mul(&self.channels(&format!("{name}.weight"))?)?
@@ -208,7 +206,9 @@ mod tests {
     #[test]
     fn a_step_in_candle_is_that_of_the_fast_path() {
         let weights = OpenL3Weights::seeded(5, &[16, 16, 32, 16, 32, 48, 32, 64]);
-        let (h, w, n) = (24, 35, 3);
+        let h = 24;
+        let w = 35;
+        let n = 3;
         let wave =
             |i: usize| 40.0 * (i as f32 * 0.37 + (i as f32 * 0.011).sin() * 9.0).sin() - 40.0;
         let mels: Vec<f32> = (0..n * h * w).map(wave).collect();
@@ -232,7 +232,8 @@ mod tests {
             assert!(a.len() == b.len() && error < 2e-3, "{what}: {error:e}");
         };
         for step in 0..2 {
-            let (a, b) = (fast.forward(&mels, n), slow.forward(&mels, n).unwrap());
+            let a = fast.forward(&mels, n);
+            let b = slow.forward(&mels, n).unwrap();
             near(&b, &a, "embeddings");
             let d: Vec<f32> = (0..a.len())
                 .map(|i| (i as f32 * 1.7 + step as f32).sin())
@@ -257,7 +258,8 @@ mod tests {
                 }
             }
         }
-        let (a, b) = (fast.weights(), slow.host().weights());
+        let a = fast.weights();
+        let b = slow.host().weights();
         for (a, b) in a.norms.iter().zip(&b.norms) {
             near(&b.running_mean, &a.running_mean, "running mean");
             near(&b.running_var, &a.running_var, "running variance");

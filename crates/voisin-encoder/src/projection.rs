@@ -224,7 +224,8 @@ impl TagLayer {
             usize::MAX
         });
         let own = (manifest.architecture, manifest.own_dimension(), 0);
-        let (mut layers, mut at) = (Vec::new(), 0);
+        let mut layers = Vec::new();
+        let mut at = 0;
         for ((architecture, dimension, mut untold), weights) in std::iter::once(own)
             .chain(others)
             .zip(std::iter::once(&found.weights).chain(&found.others))

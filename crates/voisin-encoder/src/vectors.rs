@@ -45,7 +45,8 @@ impl VectorsOnDevice {
 
     /// - `vectors`: `[n, dimension]`, unit rows, at least one
     pub fn new(vectors: ArrayView2<'_, f32>, device: &Device) -> Result<Self, EncoderError> {
-        let (mut short, mut long) = (Vec::new(), Vec::new());
+        let mut short = Vec::new();
+        let mut long = Vec::new();
         for rows in vectors.axis_chunks_iter(ndarray::Axis(0), TRANSFER) {
             let rows = upload(rows, device)?;
             short.push(rows.to_dtype(DType::F16)?);
@@ -155,8 +156,8 @@ impl NearestOp {
         vectors: &Layout,
         questions: &Layout,
     ) -> candle_core::Result<[usize; 4]> {
-        let ((batch, stride), (n, dimension)) =
-            (products.shape().dims2()?, vectors.shape().dims2()?);
+        let (batch, stride) = products.shape().dims2()?;
+        let (n, dimension) = vectors.shape().dims2()?;
         if questions.shape().dims2()? != (batch, dimension) || n > stride {
             bail!(
                 "nearest: products of {products:?}, vectors of {vectors:?}, questions of {questions:?}"
@@ -266,7 +267,8 @@ mod tests {
 
     #[test]
     fn nearest_are_those_of_products_in_f64() {
-        let (vectors, questions) = (unit_rows(9001, 24, 1), unit_rows(5, 24, 2));
+        let vectors = unit_rows(9001, 24, 1);
+        let questions = unit_rows(5, 24, 2);
         let device = DeviceChoice::Cpu.resolve().unwrap();
         let found = VectorsOnDevice::new(vectors.view(), &device)
             .unwrap()

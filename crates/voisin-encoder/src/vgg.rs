@@ -212,7 +212,8 @@ mod tests {
         let input = candle_core::Tensor::from_slice(&mels, (n, 1, 96, 187), &device).unwrap();
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let (penultimate, logits) = (values(penultimate), values(logits));
+        let penultimate = values(penultimate);
+        let logits = values(logits);
         let error = |a: &[f32], b: &[f32]| {
             assert_eq!(a.len(), b.len());
             let scale = b.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
@@ -224,10 +225,8 @@ mod tests {
         for isa in Isa::available() {
             let fast = FastVgg::new(&weights, isa).unwrap();
             let found = fast.forward(&mels, n).unwrap();
-            let (a, b) = (
-                error(&found.embeddings, &penultimate),
-                error(&found.logits, &logits),
-            );
+            let a = error(&found.embeddings, &penultimate);
+            let b = error(&found.logits, &logits);
             assert!(a < 2e-5 && b < 2e-5, "{isa}: {a}, {b}");
             // Alone, the last patch (in a group of one above) and the fifth have the same bits.
             for i in [4, 8] {

@@ -44,7 +44,8 @@ fn sound(rate: u32, samples: usize, seed: u64) -> Vec<f32> {
             )
         })
         .collect();
-    let (noise, decay) = (0.1 * (seed % 4) as f32, (seed % 3) as f32);
+    let noise = 0.1 * (seed % 4) as f32;
+    let decay = (seed % 3) as f32;
     let sample = |at: usize| {
         let time = at as f32 / rate as f32;
         let tones: f32 = partials
@@ -63,7 +64,8 @@ fn windows(encoder: &Encoder, n: usize, seed: u64) -> Vec<Vec<f32>> {
         .zip(encoder.every())
         .map(|(config, every)| {
             let front_end = MelFrontEnd::new(config.clone()).unwrap();
-            let (mut scratch, cells) = (front_end.scratch(), config.cells());
+            let mut scratch = front_end.scratch();
+            let cells = config.cells();
             let mut mels = vec![0.0; n.div_ceil(every) * cells];
             for (i, mel) in mels.chunks_mut(cells).enumerate() {
                 let samples = sound(
@@ -241,7 +243,9 @@ fn any_batch_gives_the_same_vectors() {
 fn a_training_step_is_that_of_the_cpu() {
     let Some(gpu) = gpu() else { return };
     let weights = OpenL3Weights::seeded(5, &[16, 16, 32, 16, 32, 48, 32, 64]);
-    let (h, w, n) = (64, 99, 8);
+    let h = 64;
+    let w = 99;
+    let n = 8;
     let mut random = Random::stream(1, 1);
     let mels: Vec<f32> = (0..n * h * w)
         .map(|_| 20.0 * random.normal() as f32 - 40.0)
@@ -266,7 +270,8 @@ fn a_training_step_is_that_of_the_cpu() {
             );
         };
         for step in 0..steps {
-            let (a, b) = (on_cpu.forward(&mels, n), on_gpu.forward(&mels, n).unwrap());
+            let a = on_cpu.forward(&mels, n);
+            let b = on_gpu.forward(&mels, n).unwrap();
             near(&b, &a, outputs, "embeddings");
             let d: Vec<f32> = (0..a.len())
                 .map(|i| (i as f32 * 1.7 + step as f32).sin())
@@ -358,13 +363,15 @@ fn networks_of_layers_train_as_on_the_cpu() {
             image,
         ),
     ];
-    let (n, classes) = (3, 4);
+    let n = 3;
+    let classes = 4;
     for (layers, input) in networks {
         let stack = Stack::new(layers, input, classes).unwrap();
         let mut random = Random::stream(9, 1);
         let mut numbers =
             |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
-        let (x, d) = (numbers(n * input.cells()), numbers(n * classes));
+        let x = numbers(n * input.cells());
+        let d = numbers(n * classes);
         let pass = |device: Device| {
             let mut net = StackTrain::new(stack.clone(), 5, FirstWeights::Torch, device);
             let mut found = Vec::new();
@@ -396,7 +403,9 @@ fn networks_of_layers_train_as_on_the_cpu() {
 fn brute_force_finds_the_nearest() {
     let Some(gpu) = gpu() else { return };
     // Many clusters, so that the nearest lie close to each other.
-    let (n, dimension, k) = (200_003, 64, 15);
+    let n = 200_003;
+    let dimension = 64;
+    let k = 15;
     let mut random = Random::stream(4, 1);
     let centres = Array2::from_shape_simple_fn((400, dimension), || random.normal() as f32);
     let mut vectors = Array2::from_shape_fn((n, dimension), |(row, column)| {
@@ -414,7 +423,8 @@ fn brute_force_finds_the_nearest() {
         let mut sorted = exact.to_vec();
         sorted.sort_by(|a, b| b.total_cmp(a));
         for column in 0..k {
-            let (id, similarity) = (found.rows[[row, column]], found.similarities[[row, column]]);
+            let id = found.rows[[row, column]];
+            let similarity = found.similarities[[row, column]];
             assert!((exact[id as usize] - similarity).abs() < 1e-5);
             assert!(
                 (similarity - sorted[column]).abs() < 1e-5,

@@ -357,7 +357,9 @@ fn run(
                 kind,
                 fetch: options.fetch,
             };
-            let (sender, next, broken) = (sender.clone(), &next, &broken);
+            let sender = sender.clone();
+            let next = &next;
+            let broken = &broken;
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
                 let _pool = rayon::ThreadPoolBuilder::new()

@@ -163,7 +163,8 @@ impl Engine {
         facts.extend(ids[facts.len()..].iter().map(unknown));
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
-        let (vectors, of) = (Array2::zeros((0, space.mean().len())), ids.len());
+        let vectors = Array2::zeros((0, space.mean().len()));
+        let of = ids.len();
         Ok(Collection {
             ids,
             vectors,
@@ -413,11 +414,14 @@ fn graph_on(
 
 /// The graph of a library's tracks with the guests in front, whose neighbours are all others' nearest.
 fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
-    let (n, guests, k) = (collection.ids.len(), collection.guests, tracks.k);
+    let n = collection.ids.len();
+    let guests = collection.guests;
+    let k = tracks.k;
     if guests == 0 {
         return tracks;
     }
-    let (mut neighbours, mut similarities) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
+    let mut neighbours = Array2::zeros((n, k));
+    let mut similarities = Array2::zeros((n, k));
     neighbours
         .slice_mut(s![guests.., ..])
         .assign(&(tracks.neighbours + guests as u32));
@@ -687,10 +691,8 @@ mod tests {
             .for_each(|row| row.copy_from_slice(&first));
         let vectors = Array2::from_shape_vec((9000, 8), rows).unwrap();
         let device = voisin_encoder::DeviceChoice::Cpu.resolve().unwrap();
-        let (found, exact) = (
-            graph_on(&device, vectors.view(), 7).unwrap(),
-            KnnGraph::exact(vectors.view(), 7).unwrap(),
-        );
+        let found = graph_on(&device, vectors.view(), 7).unwrap();
+        let exact = KnnGraph::exact(vectors.view(), 7).unwrap();
         let off = (&found.similarities - &exact.similarities)
             .iter()
             .fold(0f32, |most, x| most.max(x.abs()));

@@ -210,7 +210,8 @@ impl Embedder {
     fn reading_at(&self, rate: u32) -> Result<Reading, EngineError> {
         let mut found = Vec::new();
         for config in self.encoder.front_ends() {
-            let (own, to) = (config.window_samples() as u64, config.sample_rate());
+            let own = config.window_samples() as u64;
+            let to = config.sample_rate();
             let resampler = if to == rate {
                 None
             } else {
@@ -407,7 +408,9 @@ impl Embedder {
         mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
     ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
         let mut reading = self.reading(info, plan)?;
-        let (rate, length, margin) = (reading.rate, reading.length, reading.margin);
+        let rate = reading.rate;
+        let length = reading.length;
+        let margin = reading.margin;
         let samples = voisin_audio::resampled_len(info, rate);
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
         if samples < length as u64 && !keeps_silence && !self.encoder.pads() {

@@ -125,7 +125,8 @@ impl Engine {
             dimension: 0,
         };
         let space = LibrarySpace::new(Vec::new(), "");
-        let (known_filters, kept_subset) = (Mutex::default(), Mutex::default());
+        let known_filters = Mutex::default();
+        let kept_subset = Mutex::default();
         let graphs_on = DeviceChoice::Cpu;
         Self {
             library,
@@ -272,7 +273,8 @@ impl Engine {
         let library = Library::open_to_read(self.library.dir())?;
         library.limit_page_cache(READ_CACHE_KIB)?;
         let library = Mutex::new(library);
-        let (space, dimension) = (space.clone(), index.dimension());
+        let space = space.clone();
+        let dimension = index.dimension();
         index.read_vectors_with(Arc::new(move |tracks, vectors| {
             let library = library.lock().unwrap_or_else(PoisonError::into_inner);
             let _snapshot = library.snapshot().map_err(std::io::Error::other)?;

@@ -211,7 +211,8 @@ mod tests {
     /// Whether the answer was worked out now; it is what it would be if nothing were kept.
     fn is_new(dir: &Path, mode: OpenMode) -> bool {
         let mut engine = Engine::open(dir, mode).unwrap();
-        let (source, options) = (engine.label_source(), KinshipOptions::default());
+        let source = engine.label_source();
+        let options = KinshipOptions::default();
         let mut is_new = false;
         let found = engine.kept("genres", "", &source, |engine| {
             is_new = true;

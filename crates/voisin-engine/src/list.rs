@@ -77,7 +77,9 @@ impl Engine {
             return Ok(None);
         }
         // One more than the page holds, so that another page is known to follow.
-        let (sort, descending, after) = (query.sort, query.descending, query.after);
+        let sort = query.sort;
+        let descending = query.descending;
+        let after = query.after;
         let fits = |id| matching.is_none_or(|set| set.contains(id));
         let Some(mut ids) = library.first_sorted(sort, descending, after, limit + 1, fits)? else {
             return Ok(None);
@@ -198,7 +200,8 @@ mod tests {
             };
             let expected = engine.list(&all).unwrap();
             assert_eq!(expected.next, None);
-            let (mut seen, mut after) = (Vec::new(), None);
+            let mut seen = Vec::new();
+            let mut after = None;
             loop {
                 let query = TrackQuery {
                     limit: Some(2),

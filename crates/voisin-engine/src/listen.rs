@@ -125,7 +125,8 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
 ///   are found
 pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     let open = |path| Some((path, voisin_audio::probe(path).ok()?));
-    let (first, second) = (open(a)?, open(b)?);
+    let first = open(a)?;
+    let second = open(b)?;
     let swap = second.1.seconds() < first.1.seconds();
     let (short, long) = if swap {
         (&second, &first)
@@ -135,7 +136,8 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     let lead = if swap { -lead } else { lead };
     let length = short.1.seconds();
     let stretch = STRETCH.min(0.6 * length);
-    let (mut offset, mut least) = (None, None::<f32>);
+    let mut offset = None;
+    let mut least = None::<f32>;
     for place in PLACES {
         let from = (place * length - stretch / 2.0).max(0.0);
         let (expected, around) = offset.map_or((lead, MOST_OFFSET), |offset| (offset, JITTER));
@@ -255,7 +257,8 @@ fn music_seconds(path: &Path) -> Option<f64> {
 /// The outline of a part of a file; `None` if it cannot be read or is shorter than a frame.
 fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Outline> {
     let sample = |seconds: f64| (seconds * f64::from(RATE)).round() as i64;
-    let (start, length) = (sample(from), usize::try_from(sample(seconds)).ok()?);
+    let start = sample(from);
+    let length = usize::try_from(sample(seconds)).ok()?;
     let n_frames = 1 + length.checked_sub(FRAME)? / HOP;
     let mut samples = Vec::new();
     voisin_audio::read_windows(path, info, RATE, &[start], length, &mut |_, window| {
@@ -300,15 +303,11 @@ mod tests {
 
     #[test]
     fn the_demo_s_pieces_are_themselves_and_no_other() {
-        let (a, b) = (
-            demo("metal/muldjord-chaos-god.mp3"),
-            demo("metal/muldjord-mutilated-mime.mp3"),
-        );
+        let a = demo("metal/muldjord-chaos-god.mp3");
+        let b = demo("metal/muldjord-mutilated-mime.mp3");
         // Not quite 1: the local means at the ends of the shorter stretch are others.
-        let (own, other) = (
-            audio_correlation(&a, &a, 0.0),
-            audio_correlation(&a, &b, 0.0),
-        );
+        let own = audio_correlation(&a, &a, 0.0);
+        let other = audio_correlation(&a, &b, 0.0);
         assert!(own.expect("music moves") > 0.9, "{own:?}");
         assert!(
             other.expect("music moves") < 0.5,
@@ -331,7 +330,8 @@ mod tests {
             a.len()
         );
         let likeness = voisin_explore::versions::likeness;
-        let (own, other) = (likeness(&a, &a[5..]).unwrap(), likeness(&a, &b).unwrap());
+        let own = likeness(&a, &a[5..]).unwrap();
+        let other = likeness(&a, &b).unwrap();
         assert!(own > 0.95 && other < 0.5, "{own} {other}");
         assert_eq!(chords(&demo("metal/gone.mp3")), None);
     }

@@ -406,10 +406,8 @@ fn choose(
             options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
     }
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
-    let (mut artists, mut albums) = (
-        NameLimit::new(options.max_per_artist),
-        NameLimit::new(options.max_per_album),
-    );
+    let mut artists = NameLimit::new(options.max_per_artist);
+    let mut albums = NameLimit::new(options.max_per_album);
     let mut songs = SongSet::default();
     let mut chosen: Vec<MixCandidate> = Vec::new();
     for candidate in candidates {
@@ -781,7 +779,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
         let mut heard = |drift: f32| {
-            let (mut played, mut order) = (Vec::new(), Vec::new());
+            let mut played = Vec::new();
+            let mut order = Vec::new();
             for _ in 0..10 {
                 let options = MixOptions {
                     limit: 2,

@@ -141,7 +141,8 @@ fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
     let last = values.len().saturating_sub(1);
     let at = |percent: usize| {
         let place = percent as f32 / 100.0 * last as f32;
-        let (below, part) = (place.floor() as usize, place.fract());
+        let below = place.floor() as usize;
+        let part = place.fract();
         values[below] + part * (values[last.min(below + 1)] - values[below])
     };
     if values.len() < LEAST {
@@ -306,7 +307,8 @@ impl Engine {
             }
         }
         let mut artists = Artists::default();
-        let (mut nearest, mut around) = (Vec::new(), Vec::new());
+        let mut nearest = Vec::new();
+        let mut around = Vec::new();
         let found = self.near(&queries, REACH[1], None)?;
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
@@ -370,7 +372,8 @@ impl Engine {
 
     /// Mean cosine of stored vectors to the first [`AROUND`] of some neighbours; `None` without any.
     fn around(&self, raw: &[f32], others: &[Neighbor]) -> Result<Option<f32>, EngineError> {
-        let (mut sum, mut count) = (0.0, 0);
+        let mut sum = 0.0;
+        let mut count = 0;
         for near in others.iter().take(AROUND) {
             if let Some(vector) = self.library.vector(near.track)? {
                 sum += dot(raw, &vector);
@@ -409,7 +412,8 @@ mod tests {
             around: points,
         };
         let far = |nearest: f32, is_filtered: bool| {
-            let (share, nearness) = (Some(0), nearness.clone());
+            let share = Some(0);
+            let nearness = nearness.clone();
             Standing {
                 nearness,
                 share,

@@ -271,7 +271,8 @@ fn listen(
     let info = voisin_audio::probe(path).ok()?;
     let milliseconds = |seconds: f32| (seconds.max(0.0) * 1000.0) as u32;
     let around = rough.spacing.max(AROUND);
-    let (from, to) = (rough.from - around, (rough.to + around).min(seconds as f32));
+    let from = rough.from - around;
+    let to = (rough.to + around).min(seconds as f32);
     let plan = WindowPlan::Part {
         from: milliseconds(from),
         to: milliseconds(to),

@@ -196,10 +196,8 @@ impl Engine {
         let space = LibrarySpace::of(&self.library, &all)?;
         let values = space.centre_rows(all.values);
         let seeds = &space.centre_seeds(seeds);
-        let (like, unlike) = (
-            stacked(seeds, dimension)?,
-            space.centre_rows(stacked(&options.unlike, dimension)?),
-        );
+        let like = stacked(seeds, dimension)?;
+        let unlike = space.centre_rows(stacked(&options.unlike, dimension)?);
         let admits = |row: usize| {
             let track = all.ids[row];
             let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
@@ -459,10 +457,8 @@ mod tests {
     fn seeds_of_another_length_say_which_was_expected() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
-        let (known, long) = (
-            engine.seed_of(TrackId(1)).unwrap(),
-            Seed::of_vector(vec![0.6, 0.8, 0.0]),
-        );
+        let known = engine.seed_of(TrackId(1)).unwrap();
+        let long = Seed::of_vector(vec![0.6, 0.8, 0.0]);
         let options = SimilarOptions {
             limit: 5,
             unlike: vec![long.clone()],

@@ -202,7 +202,8 @@ impl LibrarySpace {
         let held = library.mean()?;
         let now = shrunk_mean(vectors.values.view());
         let keeps = |held: &StoredMean| drift(&held.values, &now, vectors.values.view()) < DRIFT;
-        let (tracks, generation) = (vectors.ids.len() as u64, vectors.generation);
+        let tracks = vectors.ids.len() as u64;
+        let generation = vectors.generation;
         let mean = match &held {
             Some(held) if held.is_fixed => held.clone(),
             Some(held) if keeps(held) => StoredMean {
@@ -256,7 +257,8 @@ impl LibrarySpace {
         if drift(&held.values, &now, vectors.values.view()) >= DRIFT {
             return Ok(true);
         }
-        let (tracks, generation) = (vectors.ids.len() as u64, vectors.generation);
+        let tracks = vectors.ids.len() as u64;
+        let generation = vectors.generation;
         // Where that cannot be noted it is looked at again next time.
         library
             .set_mean(&StoredMean {

@@ -83,10 +83,8 @@ impl std::fmt::Display for Steered {
             },
         ) in self.words.iter().enumerate()
         {
-            let (comma, sign) = (
-                if at == 0 { "" } else { ", " },
-                if *less { "less" } else { "more" },
-            );
+            let comma = if at == 0 { "" } else { ", " };
+            let sign = if *less { "less" } else { "more" };
             write!(
                 f,
                 "{comma}{sign} {word}: from {:.0} to {:.0} %",
@@ -185,7 +183,8 @@ impl Engine {
             .iter()
             .map(|one| one.near.similarity)
             .fold(f32::INFINITY, f32::min);
-        let (least, floor) = (before - loss, farthest - LEEWAY * loss);
+        let least = before - loss;
+        let floor = farthest - LEEWAY * loss;
         let candidates: Vec<&SteerCandidate> = candidates
             .iter()
             .filter(|one| one.near.similarity >= floor)
@@ -197,7 +196,8 @@ impl Engine {
         let mut moved = keeps(HEAVIEST);
         if moved.is_none() {
             // On a scale of ratios: it is not known how much a strength weighs beside a similarity.
-            let (mut low, mut high) = (HEAVIEST.recip().ln(), HEAVIEST.ln());
+            let mut low = HEAVIEST.recip().ln();
+            let mut high = HEAVIEST.ln();
             for _ in 0..HALVINGS {
                 let middle = f32::midpoint(low, high);
                 match keeps(middle.exp()) {

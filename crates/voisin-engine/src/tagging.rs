@@ -171,7 +171,8 @@ fn one(
     if edits.is_empty() {
         return Ok(file);
     }
-    let (mut before, mut after) = (TagValues::new(), TagValues::new());
+    let mut before = TagValues::new();
+    let mut after = TagValues::new();
     let mut writes = false;
     for edit in &edits {
         let there = edit.field.values(&present);

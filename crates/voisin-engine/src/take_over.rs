@@ -53,7 +53,8 @@ impl Engine {
         let mut pairs: Vec<(DuplicatePair, TrackId, TrackId)> = Vec::new();
         for &track in added.iter().chain(missing) {
             for other in self.candidates_of(track, &options)? {
-                let (old, new) = (track.min(other), track.max(other));
+                let old = track.min(other);
+                let new = track.max(other);
                 let mut gone = |track: TrackId| -> Result<bool, EngineError> {
                     if let Some(&known) = is_gone.get(&track) {
                         return Ok(known);

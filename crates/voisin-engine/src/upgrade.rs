@@ -50,7 +50,10 @@ pub fn upgrade(
         for _ in 0..workers {
             let reader = Library::open(&dir, OpenMode::ReadOnly)?;
             let kind = reader.content_kind()?;
-            let (sender, next, broken, jobs) = (sender.clone(), &next, &broken, &jobs);
+            let sender = sender.clone();
+            let next = &next;
+            let broken = &broken;
+            let jobs = &jobs;
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
                 let _pool = rayon::ThreadPoolBuilder::new()
@@ -73,7 +76,9 @@ pub fn upgrade(
             });
         }
         drop(sender);
-        let (mut result, mut done, mut failed) = (Ok(()), 0, 0);
+        let mut result = Ok(());
+        let mut done = 0;
+        let mut failed = 0;
         for (track, heard) in receiver {
             if result.is_err() {
                 continue;

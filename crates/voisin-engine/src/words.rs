@@ -124,7 +124,8 @@ impl Engine {
         let mut probabilities = Array2::zeros((logits.len(), genres.len()));
         let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
         let sounds = self.sound_columns(&ids)?;
-        let (guessed_to, width) = (names.len(), names.len() + sounds.len());
+        let guessed_to = names.len();
+        let width = names.len() + sounds.len();
         names.extend(sounds.iter().map(|(name, _)| (*name).to_owned()));
         let mut table = Array2::zeros((logits.len(), width));
         for (at, (_, values)) in sounds.iter().enumerate() {
@@ -417,7 +418,8 @@ impl Engine {
             terms.filter(|(term, most)| !term.negated && most.is_some_and(|most| most >= LIKELY));
         // Whoever looks for rock is not told that Alternative Rock is none.
         let has = |word: &str, genre: &Genre| {
-            let (word, genre) = (fold(word), fold(&genre.to_string()));
+            let word = fold(word);
+            let genre = fold(&genre.to_string());
             genre == word || genre.split(' ').any(|part| part == word)
         };
         let lacking = genres.filter(|(term, _)| {
@@ -560,7 +562,8 @@ impl PredictedTags {
             .zip(likeliest)
             .filter(|(term, _)| !term.negated);
         let absent = terms.filter_map(|(term, &most)| {
-            let (word, percent) = (&term.meaning.word, 100.0 * most.filter(|&most| most < LIKELY)?);
+            let word = &term.meaning.word;
+            let percent = 100.0 * most.filter(|&most| most < LIKELY)?;
             Some(format!(
                 "nothing here is likely to be {word} ({percent:.0} % at most): these are only the most {word}-like"
             ))

@@ -25,7 +25,10 @@ pub(super) fn at_offset(
     offset: f32,
     tolerance: f32,
 ) -> Option<Alignment> {
-    let (mut sum, mut total, mut late, mut partners) = (0.0_f32, 0.0_f32, 0.0_f32, 0_usize);
+    let mut sum = 0.0_f32;
+    let mut total = 0.0_f32;
+    let mut late = 0.0_f32;
+    let mut partners = 0_usize;
     // Walks through the track with fewer windows.
     let swap = b.len() < a.len();
     let (few, many, shift) = if swap {

@@ -361,7 +361,8 @@ pub fn artists(
     let bodies = bodies(vectors, meta, makers);
     let mut rows: Vec<usize> = (0..bodies.len()).collect();
     rows.sort_by(|&a, &b| {
-        let (a, b) = (&bodies[a], &bodies[b]);
+        let a = &bodies[a];
+        let b = &bodies[b];
         b.count
             .cmp(&a.count)
             .then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))

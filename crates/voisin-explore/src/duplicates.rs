@@ -535,7 +535,8 @@ fn candidates(
         })
         .filter(|&((a, b), similarity)| {
             // The shorter must be covered, and starts and ends may differ.
-            let (a, b) = (meta[a].seconds, meta[b].seconds);
+            let a = meta[a].seconds;
+            let b = meta[b].seconds;
             let lengths_agree = (a - b).abs() <= 2.0 * f64::from(options.most_offset);
             a <= 0.0 || b <= 0.0 || lengths_agree || similarity >= options.silent_similarity
         })
@@ -1051,7 +1052,8 @@ mod tests {
                 .map(|(i, &length)| (TrackId(i as i64), length))
                 .collect()
         };
-        let (plain, silent) = (wav(31.0, 0), wav(91.0, 1));
+        let plain = wav(31.0, 0);
+        let silent = wav(91.0, 1);
         assert!(better(&plain, &silent, &known(&[31.0, 31.0])).is_lt());
         assert_eq!(
             reason(&plain, &silent, &known(&[31.0, 31.0])),

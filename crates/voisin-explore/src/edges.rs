@@ -28,7 +28,8 @@ impl Edges {
             offsets[i + 1] += offsets[i];
         }
         let mut next = offsets.clone();
-        let (mut ends, mut weights) = (vec![0; offsets[n]], vec![0.0; offsets[n]]);
+        let mut ends = vec![0; offsets[n]];
+        let mut weights = vec![0.0; offsets[n]];
         // First the lower ends, then the higher ones: rows come out ascending.
         for lower in [true, false] {
             for (a, b, weight) in edges.clone() {

@@ -165,8 +165,10 @@ impl KnnGraph {
             .par_chunks_mut(k.max(1))
             .zip(sims.par_chunks_mut(k.max(1)));
         lists.zip(rows).for_each(|((ids, sims), &row)| {
-            let (mut met, mut seen) = (vec![row], HashSet::from([row]));
-            let (mut found, mut at) = (Vec::new(), 0);
+            let mut met = vec![row];
+            let mut seen = HashSet::from([row]);
+            let mut found = Vec::new();
+            let mut at = 0;
             while at < met.len() && met.len() < MET && found.len() < THINNED_FROM * k {
                 for (other, _) in self.row(met[at]) {
                     if seen.insert(other) {

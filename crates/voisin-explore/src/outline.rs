@@ -47,7 +47,8 @@ impl Outline {
                 sums.push(sums[sums.len() - 1] + f64::from(value));
             }
             for (frame, &value) in row.iter().enumerate() {
-                let (from, to) = (frame.saturating_sub(half), (frame + half + 1).min(frames));
+                let from = frame.saturating_sub(half);
+                let to = (frame + half + 1).min(frames);
                 let mean = (sums[to] - sums[from]) / (to - from) as f64;
                 motion[[frame, band]] = value - mean as f32;
             }
@@ -86,19 +87,24 @@ impl Outline {
     /// # Panics
     /// If the outlines have different numbers of bands.
     pub fn agreement(&self, other: &Self, least: f32, most: f32) -> Option<LagAgreement> {
-        let (n, m) = (self.len() as i64, other.len() as i64);
+        let n = self.len() as i64;
+        let m = other.len() as i64;
         let needed = ((LEAST_OVERLAP * n.min(m) as f32) as i64).max(1);
         let frame = |seconds: f32| (seconds * self.frames_per_second).round() as i64;
         let bands = self.motion.ncols();
         assert_eq!(bands, other.motion.ncols(), "outlines of one kind");
         let quiet = f64::from(LEAST_MOTION * LEAST_MOTION);
         let at = |lag: i64| -> Option<f64> {
-            let (from, to) = (0.max(-lag), n.min(m - lag));
+            let from = 0.max(-lag);
+            let to = n.min(m - lag);
             if to - from < needed {
                 return None;
             }
-            let (i, j, count) = (from as usize, (from + lag) as usize, (to - from) as usize);
-            let (a, b) = (self.squares(i, i + count), other.squares(j, j + count));
+            let i = from as usize;
+            let j = (from + lag) as usize;
+            let count = (to - from) as usize;
+            let a = self.squares(i, i + count);
+            let b = other.squares(j, j + count);
             if a.min(b) < quiet * (bands * count) as f64 {
                 return None;
             }

@@ -229,10 +229,12 @@ fn best_place(
     is_free: impl Fn(f32, f32) -> bool,
 ) -> Option<(f32, f32, usize)> {
     let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
-    let (begin, end) = (query.starts[0], query.starts[query.len() - 1]);
+    let begin = query.starts[0];
+    let end = query.starts[query.len() - 1];
     let mut best = (0.0, f32::NEG_INFINITY, 0_usize);
     // It lies wholly in the track, as far as the track's windows tell.
-    let (first, last) = (windows.starts[0], windows.starts[windows.len() - 1]);
+    let first = windows.starts[0];
+    let last = windows.starts[windows.len() - 1];
     let inside = |shift: f32| {
         let is_in_track = begin + shift >= first - reach && end + shift <= last + reach;
         is_in_track && is_free(begin + shift, end + shift + window_seconds)
@@ -254,7 +256,9 @@ fn best_place(
         let low = windows
             .starts
             .partition_point(|&start| start < begin + shift - reach);
-        let (mut sum, mut count, mut q) = (0.0, 0, 0);
+        let mut sum = 0.0;
+        let mut count = 0;
+        let mut q = 0;
         for (w, &start) in windows.starts.iter().enumerate().skip(low) {
             let time = start - shift;
             if time > end + reach {
@@ -297,7 +301,8 @@ mod tests {
         let n = (seconds as f32 / spacing) as usize;
         let starts: Vec<f32> = (0..n).map(|i| i as f32 * spacing).collect();
         let at = |t: f32| {
-            let (k, f) = ((t / 4.0) as usize, t / 4.0 % 1.0);
+            let k = (t / 4.0) as usize;
+            let f = t / 4.0 % 1.0;
             &anchors.row(k) * (1.0 - f) + &anchors.row(k + 1) * f
         };
         let mut vectors = Array2::zeros((n, 24));

@@ -338,10 +338,8 @@ impl Scene {
         let failed = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
         let scale = scale.clamp(1, 4);
         let k = f64::from(scale * FINE);
-        let (width, height) = (
-            (self.width * f64::from(scale)).ceil() as u32,
-            (self.height * f64::from(scale)).ceil() as u32,
-        );
+        let width = (self.width * f64::from(scale)).ceil() as u32;
+        let height = (self.height * f64::from(scale)).ceil() as u32;
         let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
         for item in &self.items {
             if let Mark::Image {
@@ -451,7 +449,9 @@ pub fn blend(stops: &[Rgb], share: f64) -> Rgb {
         0.0
     } * (stops.len() - 1) as f64;
     let at = (place as usize).min(stops.len() - 2);
-    let (a, b, part) = (stops[at], stops[at + 1], place - at as f64);
+    let a = stops[at];
+    let b = stops[at + 1];
+    let part = place - at as f64;
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
     (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
 }

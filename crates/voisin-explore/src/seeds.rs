@@ -111,10 +111,8 @@ mod tests {
         let ids: Vec<TrackId> = (0..120).map(TrackId).collect();
         // Seeds of two groups, then away from one of them.
         let like_but = |unlike: &[usize], weight: f32| {
-            let (like, away) = (
-                vectors.select(Axis(0), &[0, 1]),
-                vectors.select(Axis(0), unlike),
-            );
+            let like = vectors.select(Axis(0), &[0, 1]);
+            let away = vectors.select(Axis(0), unlike);
             let admits = |row: usize| ![0, 1, 4].contains(&row);
             let mut found = like_unlike(
                 &ids,
@@ -129,7 +127,8 @@ mod tests {
             found.truncate(30);
             found
         };
-        let (both, one) = (like_but(&[], 0.5), like_but(&[4], 0.8));
+        let both = like_but(&[], 0.5);
+        let one = like_but(&[4], 0.8);
         assert_eq!(labels[4], 1);
         let of_group_1 = |found: &[Liked]| found.iter().filter(|l| labels[l.row] == 1).count();
         assert!(of_group_1(&both) > 8, "{}", of_group_1(&both));

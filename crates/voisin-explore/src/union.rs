@@ -29,7 +29,8 @@ impl DisjointSets {
 
     /// Joins two sets; `false` if they were one already.
     pub(crate) fn join(&mut self, a: usize, b: usize) -> bool {
-        let (mut a, mut b) = (self.find(a), self.find(b));
+        let mut a = self.find(a);
+        let mut b = self.find(b);
         if a == b {
             return false;
         }

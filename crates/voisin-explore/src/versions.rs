@@ -72,7 +72,8 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
         same_length("metadata", graph.len(), meta.len())?;
         let artists: Vec<Vec<String>> = meta.iter().map(TrackMeta::artist_keys).collect();
         let may_be_one = |a: usize, b: usize| {
-            let (x, y) = (&artists[a], &artists[b]);
+            let x = &artists[a];
+            let y = &artists[b];
             (x.is_empty() || y.is_empty() || x.iter().any(|artist| y.contains(artist)))
                 && (songs[a].is_none() || songs[a] != songs[b])
         };
@@ -180,8 +181,10 @@ pub fn likeness(a: &[[u8; 12]], b: &[[u8; 12]]) -> Option<f32> {
     if a.len().min(b.len()) < 2 * SPAN {
         return None;
     }
-    let (a, b) = (unit(a), unit(b));
-    let (all_a, all_b) = (a.sum_axis(Axis(0)), b.sum_axis(Axis(0)));
+    let a = unit(a);
+    let b = unit(b);
+    let all_a = a.sum_axis(Axis(0));
+    let all_b = b.sum_axis(Axis(0));
     let fit = |up: usize| {
         (0..12)
             .map(|pitch| all_a[(pitch + up) % 12] * all_b[pitch])
@@ -210,7 +213,8 @@ fn unit(frames: &[[u8; 12]]) -> Array2<f32> {
 /// Whether each place of the one and each of the other are among each other's nearest.
 fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
     let products = a.dot(&b.t());
-    let (rows, columns) = (a.nrows() + 1 - SPAN, b.nrows() + 1 - SPAN);
+    let rows = a.nrows() + 1 - SPAN;
+    let columns = b.nrows() + 1 - SPAN;
     let mut spans = Array2::<f32>::zeros((rows, columns));
     for late in 0..SPAN {
         spans += &products.slice(s![late..late + rows, late..late + columns]);
@@ -233,7 +237,8 @@ fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
 fn longest_path(recur: &Array2<bool>) -> f32 {
     let columns = recur.ncols();
     // Two zeros before each row, so that paths begin anywhere.
-    let (mut before, mut last) = (vec![0.0_f32; columns + 2], vec![0.0_f32; columns + 2]);
+    let mut before = vec![0.0_f32; columns + 2];
+    let mut last = vec![0.0_f32; columns + 2];
     let mut longest = 0.0_f32;
     for row in recur.rows() {
         let mut here = vec![0.0_f32; columns + 2];
@@ -267,7 +272,8 @@ mod tests {
         };
         let mut frames = Vec::new();
         for _ in 0..chords {
-            let (root, third) = (random(12) as usize, 3 + random(2) as usize);
+            let root = random(12) as usize;
+            let third = 3 + random(2) as usize;
             for _ in 0..4 {
                 let mut frame: [u8; 12] = std::array::from_fn(|_| random(60) as u8);
                 for step in [0, third, 7] {
@@ -312,7 +318,8 @@ mod tests {
 
     #[test]
     fn works_decide_before_sound_and_sound_before_titles() {
-        let (one, other) = (["w1".to_owned(), "w3".to_owned()], ["w2".to_owned()]);
+        let one = ["w1".to_owned(), "w3".to_owned()];
+        let other = ["w2".to_owned()];
         assert!(is_version(false, [&one, &one[1..]], Some(0.0)));
         assert!(!is_version(true, [&one, &other], Some(1.0)));
         assert!(is_version(true, [&one, &[]], None) && !is_version(false, [&one, &[]], None));

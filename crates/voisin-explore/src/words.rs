@@ -151,7 +151,8 @@ impl WordTable {
                     .extend(names.map(|name| (name, nearest.trim().to_owned())));
                 continue;
             }
-            let (mut any, mut but) = (Vec::new(), Vec::new());
+            let mut any = Vec::new();
+            let mut but = Vec::new();
             let mut is_all_denied = true;
             for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
                 let (list, name) = tag
@@ -237,7 +238,9 @@ impl WordTable {
                 .join(" ");
             let folded = fold(&spaced);
             let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).collect();
-            let (mut at, mut negated, mut joined) = (0, false, false);
+            let mut at = 0;
+            let mut negated = false;
+            let mut joined = false;
             while at < words.len() {
                 let longest = (at + 1..=words.len()).rev().find_map(|end| {
                     self.words

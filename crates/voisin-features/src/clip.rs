@@ -48,11 +48,9 @@ impl<'a> Clip<'a> {
     pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
         let samples = audible(samples);
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
-        let (mut frame, mut bins, mut scratch) = (
-            fft.make_input_vec(),
-            fft.make_output_vec(),
-            fft.make_scratch_vec(),
-        );
+        let mut frame = fft.make_input_vec();
+        let mut bins = fft.make_output_vec();
+        let mut scratch = fft.make_scratch_vec();
         let turn = std::f64::consts::TAU / FRAME as f64;
         let hann: Vec<f64> = (0..FRAME)
             .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
@@ -141,7 +139,8 @@ impl<'a> Clip<'a> {
         let tonnetz = tonal_centroids(&cens);
         let mfcc = cepstrum(&self.mel_decibels(), 20);
         let shape = |rows: std::ops::Range<usize>| shape.slice(s![rows, ..]);
-        let (contrast, level) = (3 + CONTRAST_BANDS, 4 + CONTRAST_BANDS);
+        let contrast = 3 + CONTRAST_BANDS;
+        let level = 4 + CONTRAST_BANDS;
         let parts = [
             cens.view(),
             classes.view(),
@@ -164,15 +163,14 @@ impl<'a> Clip<'a> {
     /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero crossings.
     fn shape(&self) -> Array2<f64> {
         let mut rows = Array2::zeros((3 + CONTRAST_BANDS + 2, self.frames()));
-        let (mut peaks, mut valleys) = (
-            Array2::zeros((CONTRAST_BANDS, self.frames())),
-            Array2::zeros((CONTRAST_BANDS, self.frames())),
-        );
+        let mut peaks = Array2::zeros((CONTRAST_BANDS, self.frames()));
+        let mut valleys = Array2::zeros((CONTRAST_BANDS, self.frames()));
         let bands = contrast_bands(self.bin_hz());
         let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
         let crossings = self.crossings();
         let isa = isa().unwrap_or(Isa::PORTABLE);
-        let (mut magnitude, mut kept) = (vec![0.0; BINS], Vec::new());
+        let mut magnitude = vec![0.0; BINS];
+        let mut kept = Vec::new();
         for (frame, power) in self.spectra().enumerate() {
             let sums = vectorised(
                 isa,
@@ -182,7 +180,8 @@ impl<'a> Clip<'a> {
                     magnitude: &mut magnitude,
                 },
             );
-            let (mut below, mut under) = (magnitude[0], 0);
+            let mut below = magnitude[0];
+            let mut under = 0;
             while below < 0.85 * sums.magnitude && under + 1 < BINS {
                 under += 1;
                 below += magnitude[under];
@@ -257,7 +256,8 @@ impl<'a> Clip<'a> {
                 if here <= 0.1 * most {
                     continue;
                 }
-                let (a, b) = (after + before - 2.0 * here, (after - before) / 2.0);
+                let a = after + before - 2.0 * here;
+                let b = (after - before) / 2.0;
                 let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
                 peaks.push(((bin as f64 + shift) * self.bin_hz(), here + 0.5 * b * shift));
             }
@@ -284,7 +284,8 @@ impl<'a> Clip<'a> {
 #[inline(always)]
 fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
     let mut parts = [0.0; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let a = a.chunks_exact(8);
+    let b = b.chunks_exact(8);
     let rest: f64 = a
         .remainder()
         .iter()
@@ -559,7 +560,8 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
 
 /// The middle number, or the mean of the two in the middle; their order is lost.
 pub(super) fn median(numbers: &mut [f64]) -> f64 {
-    let (middle, is_odd) = (numbers.len() / 2, numbers.len() % 2 == 1);
+    let middle = numbers.len() / 2;
+    let is_odd = numbers.len() % 2 == 1;
     let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
     let lower = below.iter().copied().max_by(f64::total_cmp);
     lower

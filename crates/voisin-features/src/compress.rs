@@ -117,7 +117,8 @@ mod tests {
             .step_by(499)
             .chain((0..0x7c00).flat_map(|half| {
                 // Every boundary between two halves, and its neighbours.
-                let (low, high) = (f16::from_bits(half), f16::from_bits((half + 1).min(0x7bff)));
+                let low = f16::from_bits(half);
+                let high = f16::from_bits((half + 1).min(0x7bff));
                 let middle = f32::midpoint(low.to_f32(), high.to_f32()).to_bits();
                 [
                     middle.saturating_sub(1),

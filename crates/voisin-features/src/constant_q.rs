@@ -123,11 +123,9 @@ where
     let width = 2f64.powf(2.0 / CHROMA as f64);
     let q = (width + 1.0) / (width - 1.0);
     let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
-    let (mut frame, mut spectrum, mut scratch) = (
-        fft.make_input_vec(),
-        fft.make_output_vec(),
-        fft.make_scratch_vec(),
-    );
+    let mut frame = fft.make_input_vec();
+    let mut spectrum = fft.make_output_vec();
+    let mut scratch = fft.make_scratch_vec();
     let mut classes = vec![[0.0; CHROMA]; frames];
     // Those of the highest octave; at half the rate they are those of the next one.
     let filters: Vec<Filter> = (0..CHROMA)

@@ -302,7 +302,8 @@ mod tests {
                 .map(|root| [root, root + third, root + 7.0].map(|tone| tonic + tone))
         };
         let a_minor = heard(cadence(0.0, 3.0));
-        let (c_major, g_major) = (heard(cadence(3.0, 4.0)), heard(cadence(10.0, 4.0)));
+        let c_major = heard(cadence(3.0, 4.0));
+        let g_major = heard(cadence(10.0, 4.0));
         // 8 o'clock both, then 9
         let near = |found: &[f32], hour: f64, mode: f32| {
             let (sin, cos) = (std::f64::consts::TAU * hour / 12.0).sin_cos();

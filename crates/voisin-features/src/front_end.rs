@@ -231,7 +231,8 @@ mod tests {
             .iter()
             .map(|s| (f64::from(*s) * 0.1 / rms) as f32)
             .collect();
-        let (a, b) = (front_end.compute(&loud).values, plain.compute(&at).values);
+        let a = front_end.compute(&loud).values;
+        let b = plain.compute(&at).values;
         let off = a
             .iter()
             .zip(&b)
@@ -317,7 +318,8 @@ mod tests {
                         config.pad_left,
                         &mut padded,
                     );
-                    let (mut scratch, mut out) = (front_end.stft.scratch(), vec![0.0; 40 * 21]);
+                    let mut scratch = front_end.stft.scratch();
+                    let mut out = vec![0.0; 40 * 21];
                     front_end.stft.bands(
                         isa,
                         &config,

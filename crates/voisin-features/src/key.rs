@@ -88,10 +88,8 @@ impl KeyFinder {
     pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
         // A halving takes two samples more than it gives pairs.
-        let (needed, step) = (
-            ((size + 2) << self.halvings) - 2,
-            self.step << self.halvings,
-        );
+        let needed = ((size + 2) << self.halvings) - 2;
+        let step = self.step << self.halvings;
         let mut frames = Vec::new();
         for start in (0..(samples.len() + 1).saturating_sub(needed)).step_by(step) {
             let amplitudes = self
@@ -112,7 +110,9 @@ impl KeyFinder {
     /// The key that fits best; `None` where no note was heard.
     pub fn key(&self) -> Option<MusicalKey> {
         let tuning = self.tuning();
-        let (mut pitches, mut chords, mut count) = ([0.0; 12], [0.0; 24], 0.0);
+        let mut pitches = [0.0; 12];
+        let mut chords = [0.0; 24];
+        let mut count = 0.0;
         for frames in &self.stretches {
             let heard: Vec<(Chroma, Chroma)> = frames
                 .iter()
@@ -120,7 +120,8 @@ impl KeyFinder {
                 .collect();
             for i in 0..heard.len() {
                 add(&mut pitches, &heard[i].0);
-                let (mut all, mut low) = ([0.0; 12], [0.0; 12]);
+                let mut all = [0.0; 12];
+                let mut low = [0.0; 12];
                 for (near, near_low) in &heard[i.saturating_sub(1)..(i + 2).min(heard.len())] {
                     add(&mut all, near);
                     add(&mut low, near_low);
@@ -133,13 +134,15 @@ impl KeyFinder {
             return None;
         }
         let fit = |key: MusicalKey| {
-            let (tonic, minor) = (usize::from(key.tonic()), key.is_minor());
+            let tonic = usize::from(key.tonic());
+            let minor = key.is_minor();
             let profile = if minor { &MINOR } else { &MAJOR };
             let turned: Vec<f64> = (0..12)
                 .map(|pitch| profile[(pitch + 12 - tonic) % 12])
                 .collect();
             let usual = |chord: usize| {
-                let (root, is_minor) = ((chord % 12 + 12 - tonic) % 12, chord >= 12);
+                let root = (chord % 12 + 12 - tonic) % 12;
+                let is_minor = chord >= 12;
                 let others = CHORDS[usize::from(minor)];
                 if (root, is_minor) == (0, minor) {
                     TONIC
@@ -159,7 +162,8 @@ impl KeyFinder {
 
     /// How far the piece is out of tune, semitones: the mean direction of all peaks about their nearest note.
     fn tuning(&self) -> f64 {
-        let (mut x, mut y) = (0.0, 0.0);
+        let mut x = 0.0;
+        let mut y = 0.0;
         for &(pitch, share) in self.stretches.iter().flatten().flatten() {
             let (sin, cos) = (std::f64::consts::TAU * f64::from(pitch)).sin_cos();
             (x, y) = (x + f64::from(share) * cos, y + f64::from(share) * sin);
@@ -225,7 +229,8 @@ fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
         .max(1e-12);
     let low = bass.iter().sum::<f64>().max(1e-12);
     let mut likeness: [f64; 24] = std::array::from_fn(|chord| {
-        let (root, third) = (chord % 12, if chord < 12 { 4 } else { 3 });
+        let root = chord % 12;
+        let third = if chord < 12 { 4 } else { 3 };
         let notes: f64 = [0, third, 7]
             .iter()
             .map(|step| chroma[(root + step) % 12])
@@ -260,7 +265,9 @@ fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
     }
     let mut peaks = Vec::new();
     for bin in from..to {
-        let (before, here, after) = (amplitudes[bin - 1], amplitudes[bin], amplitudes[bin + 1]);
+        let before = amplitudes[bin - 1];
+        let here = amplitudes[bin];
+        let after = amplitudes[bin + 1];
         if here <= before || here < after || here < LEAST * highest {
             continue;
         }
@@ -280,10 +287,14 @@ fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
 
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    let mean_a = mean(a);
+    let mean_b = mean(b);
+    let mut ab = 0.0;
+    let mut aa = 0.0;
+    let mut bb = 0.0;
     for (&x, &y) in a.iter().zip(b) {
-        let (x, y) = (x - mean_a, y - mean_b);
+        let x = x - mean_a;
+        let y = y - mean_b;
         (ab, aa, bb) = (ab + x * y, aa + x * x, bb + y * y);
     }
     ab / (aa * bb).sqrt().max(1e-12)

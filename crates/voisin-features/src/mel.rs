@@ -41,10 +41,8 @@ fn slaney_step() -> f64 {
 /// The `n_mels + 2` corners of the triangles, Hz.
 fn edges(config: &MelConfig) -> Vec<f64> {
     let scale = config.mel_scale;
-    let (low, high) = (
-        hz_to_mel(scale, config.f_min),
-        hz_to_mel(scale, config.f_max),
-    );
+    let low = hz_to_mel(scale, config.f_min);
+    let high = hz_to_mel(scale, config.f_max);
     let step = (high - low) / (config.n_mels + 1) as f64;
     (0..config.n_mels + 2)
         .map(|i| mel_to_hz(scale, low + step * i as f64))
@@ -65,7 +63,9 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;
     let mut bank = Array2::zeros((config.n_mels, config.n_fft / 2 + 1));
     for (m, mut row) in bank.outer_iter_mut().enumerate() {
-        let (lower, centre, upper) = (edges[m], edges[m + 1], edges[m + 2]);
+        let lower = edges[m];
+        let centre = edges[m + 1];
+        let upper = edges[m + 2];
         let height = match config.mel_norm {
             MelNorm::Slaney | MelNorm::UnitTri => 2.0 / (upper - lower),
             MelNorm::Peak => 1.0,
@@ -128,7 +128,8 @@ impl Triangles {
     ) {
         let mut rising_before = [0.0; N];
         for (segment, range) in self.segments.iter().enumerate() {
-            let (mut rising, mut falling) = ([0.0; N], [0.0; N]);
+            let mut rising = [0.0; N];
+            let mut falling = [0.0; N];
             for (values, [rise, fall]) in spectra[range.clone()]
                 .iter()
                 .zip(&self.weights[range.clone()])

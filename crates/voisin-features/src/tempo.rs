@@ -92,7 +92,8 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
         for (band, weights) in weights.iter().enumerate() {
             // A bin between two centres lies on the rising side of one triangle and on the falling side of the one before;
             // band 0 takes what falls off the first.
-            let (mut fallen, mut risen) = (sums[band], 0.0);
+            let mut fallen = sums[band];
+            let mut risen = 0.0;
             let (bins, others) = rest.split_at(weights.len());
             for (amplitude, rising) in bins.iter().zip(weights) {
                 risen += amplitude * rising;
@@ -159,7 +160,8 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
     }
     let peaks: Vec<f32> = (0..onsets.len())
         .map(|i| {
-            let (from, to) = (i.saturating_sub(half), (i + half).min(onsets.len()));
+            let from = i.saturating_sub(half);
+            let to = (i + half).min(onsets.len());
             (onsets[i] - ((sums[to] - sums[from]) / (2 * half) as f64) as f32).max(0.0)
         })
         .collect();
@@ -183,10 +185,8 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
 fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     let size = (2 * values.len()).next_power_of_two();
     let mut planner = RealFftPlanner::<f32>::new();
-    let (forward, back) = (
-        planner.plan_fft_forward(size),
-        planner.plan_fft_inverse(size),
-    );
+    let forward = planner.plan_fft_forward(size);
+    let back = planner.plan_fft_inverse(size);
     let mut padded = forward.make_input_vec();
     padded[..values.len()].copy_from_slice(values);
     let mut bins = forward.make_output_vec();

@@ -43,7 +43,8 @@ impl ClipViews {
             .iter_mut()
             .for_each(|power| *power = 10.0 * (*power / strongest).max(1e-10).log10());
         let mel = clip.mel_decibels();
-        let (mfcc, chroma) = (cepstrum(&mel, 20), clip.chroma());
+        let mfcc = cepstrum(&mel, 20);
+        let chroma = clip.chroma();
         Self {
             bin_hz: clip.bin_hz(),
             spectrum,
@@ -111,7 +112,8 @@ mod tests {
                 .chain(&silence.spectrum)
                 .all(|db| *db <= -80.0)
         );
-        let (soft, loud) = (views.bins[[41, 20]], views.bins[[41, frame]]);
+        let soft = views.bins[[41, 20]];
+        let loud = views.bins[[41, frame]];
         assert!(
             (loud - soft - 20.0).abs() < 0.5 && loud > -3.0,
             "{soft} {loud}"

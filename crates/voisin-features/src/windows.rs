@@ -15,7 +15,8 @@ pub fn reference(len: u64, window: usize, hop: usize, center: bool) -> Vec<i64> 
     if len == 0 {
         return Vec::new();
     }
-    let (window, hop) = (window as u64, hop.max(1) as u64);
+    let window = window as u64;
+    let hop = hop.max(1) as u64;
     let pad = if center { window / 2 } else { 0 };
     let count = 1 + (len + pad).saturating_sub(window).div_ceil(hop);
     (0..count).map(|i| (i * hop) as i64 - pad as i64).collect()
@@ -103,10 +104,12 @@ pub fn is_near_silent(samples: &[f32]) -> bool {
     if samples.is_empty() {
         return true;
     }
-    let (mut sum, mut squares) = (0.0f64, 0.0f64);
+    let mut sum = 0.0f64;
+    let mut squares = 0.0f64;
     for chunk in samples.chunks(256) {
         // A chunk in f32 is fast, and too short to lose precision that matters at -70 dB.
-        let (mut s, mut q) = ([0f32; 8], [0f32; 8]);
+        let mut s = [0f32; 8];
+        let mut q = [0f32; 8];
         let mut take = |block: &[f32]| {
             for ((s, q), &x) in s.iter_mut().zip(&mut q).zip(block) {
                 let x = if x.is_finite() { x } else { 0.0 };

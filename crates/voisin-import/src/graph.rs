@@ -410,7 +410,8 @@ impl<'g> PathWalk<'g, '_> {
         let at = |constant: &Constant, i: usize| constant.values[i % constant.values.len().max(1)];
         let values = (0..length)
             .map(|i| {
-                let (x, y) = (at(&a, i), at(&b, i));
+                let x = at(&a, i);
+                let y = at(&b, i);
                 match node.op {
                     Op::Add => x + y,
                     Op::Subtract => x - y,

@@ -47,7 +47,8 @@ fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
     let has_spectrogram = layers
         .iter()
         .any(|layer| layer.name.contains("spectrogram") && !layer.parts.is_empty());
-    let (mut convolutions, mut norms) = (Vec::new(), Vec::new());
+    let mut convolutions = Vec::new();
+    let mut norms = Vec::new();
     for layer in layers {
         if layer.name.contains("spectrogram") {
             check_bands(&layer)?;

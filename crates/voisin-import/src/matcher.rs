@@ -208,7 +208,8 @@ impl Matcher {
             fields
         } else {
             self.affine += usize::from(folded || !found.is_empty());
-            let (mut scale, mut shift) = (vec![1f64; width], vec![0f64; width]);
+            let mut scale = vec![1f64; width];
+            let mut shift = vec![0f64; width];
             for step in found {
                 let (by, plus) = match step {
                     Step::Scale(by) => (by, vec![0.0; width]),

@@ -46,7 +46,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
         constants: Vec::new(),
     };
     // Initialisers may come after the nodes, and older files list them among the inputs too: constants win.
-    let (mut nodes, mut inputs) = (Vec::new(), Vec::new());
+    let mut nodes = Vec::new();
+    let mut inputs = Vec::new();
     for field in Message::new(FORMAT, content) {
         let Field { number, value } = field?;
         let Some(bytes) = value.bytes() else { continue };
@@ -111,13 +112,11 @@ fn text(bytes: &[u8], number: u32) -> Result<String, ImportError> {
 }
 
 fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), ImportError> {
-    let (mut name, mut kind, mut inputs, mut outputs, mut attributes) = (
-        String::new(),
-        String::new(),
-        Vec::new(),
-        Vec::new(),
-        Attributes::new(),
-    );
+    let mut name = String::new();
+    let mut kind = String::new();
+    let mut inputs = Vec::new();
+    let mut outputs = Vec::new();
+    let mut attributes = Attributes::new();
     for field in Message::new(FORMAT, bytes) {
         let Field { number, value } = field?;
         match number {
@@ -158,10 +157,8 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
         }
         "MaxPool" => {
             outputs.truncate(1);
-            let (size, strides) = (
-                ints(&attributes, "kernel_shape")?,
-                ints(&attributes, "strides")?,
-            );
+            let size = ints(&attributes, "kernel_shape")?;
+            let strides = ints(&attributes, "strides")?;
             let padded = ints(&attributes, "pads")?.iter().any(|&pad| pad != 0);
             let dilated = ints(&attributes, "dilations")?
                 .iter()
@@ -302,8 +299,11 @@ fn ints(attributes: &Attributes, key: &str) -> Result<Vec<i64>, ImportError> {
 }
 
 fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
-    let (mut kind, mut dims, mut raw, mut values, mut ints) =
-        (0, Vec::new(), None, Vec::new(), Vec::new());
+    let mut kind = 0;
+    let mut dims = Vec::new();
+    let mut raw = None;
+    let mut values = Vec::new();
+    let mut ints = Vec::new();
     for field in Message::new(FORMAT, bytes) {
         let Field { number, value } = field?;
         match number {

@@ -391,11 +391,13 @@ impl<'a> Machine<'a> {
                 self.recall(slot)?;
             }
             b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
+                let module = self.line()?;
+                let name = self.line()?;
                 self.global(&module, &name)?;
             }
             0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
+                let name = self.pop()?;
+                let module = self.pop()?;
                 let text = |id: ObjectId| match self.values.get(id) {
                     Some(Value::Text(text)) if text.len() <= 256 => Some(text.clone()),
                     _ => None,
@@ -406,7 +408,8 @@ impl<'a> Machine<'a> {
                 self.global(&module, &name)?;
             }
             b'R' => {
-                let (arguments, callable) = (self.pop()?, self.pop()?);
+                let arguments = self.pop()?;
+                let callable = self.pop()?;
                 self.call(callable, arguments)?;
             }
             b'b' => {

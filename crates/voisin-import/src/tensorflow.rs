@@ -58,8 +58,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
 
 /// A node, and its tensor if it is a constant of floats.
 fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
-    let (mut name, mut kind, mut inputs, mut attributes) =
-        (String::new(), String::new(), Vec::new(), Attributes::new());
+    let mut name = String::new();
+    let mut kind = String::new();
+    let mut inputs = Vec::new();
+    let mut attributes = Attributes::new();
     for field in Message::new(FORMAT, bytes) {
         let Field { number, value } = field?;
         match number {
@@ -67,7 +69,8 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
             2 => kind = value.text().unwrap_or_default(),
             3 => inputs.push(value.text().unwrap_or_default()),
             5 => {
-                let (mut key, mut content) = (String::new(), &[][..]);
+                let mut key = String::new();
+                let mut content = &[][..];
                 for field in Message::new(FORMAT, value.bytes().unwrap_or_default()) {
                     match field? {
                         Field { number: 1, value } => key = value.text().unwrap_or_default(),
@@ -102,7 +105,8 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
         },
         "MaxPool" => {
             check_layout(&name, &attributes)?;
-            let (size, strides) = (ints(&attributes, "ksize")?, ints(&attributes, "strides")?);
+            let size = ints(&attributes, "ksize")?;
+            let strides = ints(&attributes, "strides")?;
             match (size.as_slice(), strides == size) {
                 (&[1, h, w, 1], true) => Op::MaxPool { size: Some([h, w]) },
                 _ => {
@@ -188,7 +192,10 @@ fn ints(attributes: &Attributes, key: &str) -> Result<Vec<i64>, ImportError> {
 }
 
 fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
-    let (mut kind, mut shape, mut content, mut values) = (0, Vec::new(), None, Vec::new());
+    let mut kind = 0;
+    let mut shape = Vec::new();
+    let mut content = None;
+    let mut values = Vec::new();
     for field in Message::new(FORMAT, bytes) {
         let Field { number, value } = field?;
         match number {

@@ -147,7 +147,8 @@ fn main() -> Result<(), Failure> {
         let bytes = std::fs::metadata(&file)?.len() as f64 / base.nrows() as f64;
         print!("{bits} bits: {bytes:.1} bytes a vector, built in {seconds:.1} s");
         for k in [10, 100] {
-            let (mut best, mut hits) = (f64::MAX, 0);
+            let mut best = f64::MAX;
+            let mut hits = 0;
             for _ in 0..3 {
                 let before = micros();
                 hits = 0;
@@ -166,7 +167,9 @@ fn main() -> Result<(), Failure> {
         }
         println!("; {:?}", index.stats().lists);
         drop(index);
-        let (mut opening, mut asking, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        let mut opening = Vec::new();
+        let mut asking = Vec::new();
+        let mut waiting = Vec::new();
         for query in queries.outer_iter().take(COLD) {
             for path in [&file, &vectors] {
                 let input = format!("if={}", path.display());
@@ -177,13 +180,16 @@ fn main() -> Result<(), Failure> {
             let before = kilobytes();
             let (mut index, _) = VectorIndex::load_any_generation(&file, &stamp)?;
             index.read_vectors_with(Arc::new(read_from(&vectors, base.ncols())?));
-            let (opened, start) = (kilobytes(), Instant::now());
+            let opened = kilobytes();
+            let start = Instant::now();
             index.search(query.to_slice().unwrap_or_default(), 10, &params)?;
             waiting.push(start.elapsed().as_secs_f64() * 1e3);
             asking.push(kilobytes() - opened);
             opening.push(opened - before);
         }
-        let (open, ask, wait) = (median(opening), median(asking), median(waiting));
+        let open = median(opening);
+        let ask = median(asking);
+        let wait = median(waiting);
         println!("  cold: opening reads {open:.0} kB, a question {ask:.0} kB, in {wait:.2} ms");
     }
     Ok(())

@@ -20,10 +20,8 @@ const LOOKED_AT: usize = 80;
 /// From lists the result does not depend on the number of threads; with `hnsw_rs`, on one thread the same vectors,
 /// options and seed give the same graph.
 pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOptions) -> Graph {
-    let (width, stride) = (
-        options.ef_construction,
-        (2 * options.m).next_multiple_of(LANES),
-    );
+    let width = options.ef_construction;
+    let stride = (2 * options.m).next_multiple_of(LANES);
     let order = lists.order();
     let query = |&slot: &u32| source.codec.stored_at(source.codes, slot as usize);
     match options.builder {

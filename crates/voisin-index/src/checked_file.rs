@@ -178,7 +178,8 @@ impl CheckedFile {
             .step_by(TOGETHER)
             .all(|first| {
                 let end = pieces.end.min(first + TOGETHER);
-                let (from, to) = (first * PIECE, self.bytes().len().min(end * PIECE));
+                let from = first * PIECE;
+                let to = self.bytes().len().min(end * PIECE);
                 if !self.file.is_copy {
                     fetch(
                         &self.file.map,

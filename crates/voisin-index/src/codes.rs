@@ -273,7 +273,8 @@ impl Codec {
 
     /// Writes one vector's rows (biased by 128).
     pub(crate) fn encode(&self, vector: &[f32], hi: &mut [u8], lo: &mut [u8]) -> Meta {
-        let (mut high, mut low) = (vec![0_i8; self.width], vec![0_i8; self.width]);
+        let mut high = vec![0_i8; self.width];
+        let mut low = vec![0_i8; self.width];
         let (scale, at_mean) = self.quantise(vector, &mut high, &mut low);
         let mut square = 0_i64;
         for (i, (&high, &low)) in high.iter().zip(&low).enumerate() {
@@ -362,7 +363,8 @@ impl Codec {
         let plane = |row: &[u8]| row.iter().map(|&x| (x ^ 0x80) as i8).collect();
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
         let meta = codes.meta[slot];
-        let (hi, lo): (Vec<i8>, Vec<i8>) = (plane(codes.hi_row(slot)), plane(codes.lo_row(slot)));
+        let hi: Vec<i8> = plane(codes.hi_row(slot));
+        let lo: Vec<i8> = plane(codes.lo_row(slot));
         let code = QueryCode {
             hi_sum: sum(&hi),
             lo_sum: sum(&lo),
@@ -393,7 +395,8 @@ impl Codec {
     #[inline]
     pub fn stored8(&self, isa: Isa, codes: &Codes, a: usize, b: usize) -> f32 {
         let product = isa.dot8_stored(codes.hi_row(a), codes.hi_row(b)) as f32;
-        let (a, b) = (codes.meta[a], codes.meta[b]);
+        let a = codes.meta[a];
+        let b = codes.meta[b];
         product * (a.scale * b.scale) + (a.offset + b.offset - self.mean_norm2 as f32)
     }
 }
@@ -451,7 +454,8 @@ impl Codes {
 
     /// Room for `n` vectors.
     pub(crate) fn zeroed(width: usize, n: usize) -> Self {
-        let (hi, lo) = (Plane::zeroed(n * width), Plane::zeroed(n * width));
+        let hi = Plane::zeroed(n * width);
+        let lo = Plane::zeroed(n * width);
         Self {
             width,
             hi,
@@ -475,10 +479,8 @@ impl Codes {
     ) -> Result<(), IndexError> {
         let width = self.width;
         let bytes = slots.start * width..slots.end * width;
-        let (hi, lo) = (
-            &mut self.hi.as_mut()[bytes.clone()],
-            &mut self.lo.as_mut()[bytes],
-        );
+        let hi = &mut self.hi.as_mut()[bytes.clone()];
+        let lo = &mut self.lo.as_mut()[bytes];
         let rows = hi
             .par_chunks_exact_mut(width)
             .zip(lo.par_chunks_exact_mut(width));
@@ -491,7 +493,8 @@ impl Codes {
     }
 
     pub(crate) fn push(&mut self, codec: &Codec, vector: &[f32]) {
-        let (mut hi, mut lo) = (vec![0; self.width], vec![0; self.width]);
+        let mut hi = vec![0; self.width];
+        let mut lo = vec![0; self.width];
         let meta = codec.encode(vector, &mut hi, &mut lo);
         self.push_row(&hi, &lo, meta);
     }
@@ -605,7 +608,8 @@ impl Codes {
                 )
             });
         }
-        let (hi, lo) = (self.hi.raw(), self.lo.raw());
+        let hi = self.hi.raw();
+        let lo = self.lo.raw();
         for one in some {
             let slot = one.name() as usize;
             let row = self.row(slot);

@@ -218,7 +218,8 @@ impl VectorIndex {
         vectors: ArrayView2<'_, f32>,
     ) -> Result<Gathered, IndexError> {
         if self.is_empty() {
-            let (ids, vectors) = (ids.to_vec(), vectors.to_owned());
+            let ids = ids.to_vec();
+            let vectors = vectors.to_owned();
             return Ok(Gathered {
                 ids,
                 vectors,
@@ -228,7 +229,8 @@ impl VectorIndex {
         }
         let (mut all, mut rows) = self.vectors()?;
         all.extend(ids);
-        let (expected, actual) = (self.dimension(), vectors.ncols());
+        let expected = self.dimension();
+        let actual = vectors.ncols();
         rows.append(Axis(0), vectors)
             .map_err(|_| IndexError::Dimension { expected, actual })?;
         Ok(Gathered {

@@ -95,7 +95,8 @@ impl Directions {
     /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again and again.
     fn find(source: CodeSource<'_>, bits: usize) -> Self {
         let directions = components(bits);
-        let (n, width) = (source.codes.len(), source.codes.width);
+        let n = source.codes.len();
+        let width = source.codes.width;
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
         // The sample at one scale, by rows and by columns.
@@ -121,10 +122,8 @@ impl Directions {
                     *to = row[at];
                 }
             });
-        let (every_row, every_column): (Vec<u32>, Vec<u32>) = (
-            (0..slots.len() as u32).collect(),
-            (0..width as u32).collect(),
-        );
+        let every_row: Vec<u32> = (0..slots.len() as u32).collect();
+        let every_column: Vec<u32> = (0..width as u32).collect();
         let mut basis: Vec<Vec<f64>> = (0..directions)
             .map(|at| {
                 (0..width)
@@ -272,7 +271,8 @@ impl Directions {
                 .query_at(source.isa, source.codes, trial.slot as usize);
             let along = self.along(source.isa, (&query.code, query.scale));
             let nearest = &trial.nearest[..NEAREST];
-            let (mut near, mut nearer) = (Vec::new(), Vec::new());
+            let mut near = Vec::new();
+            let mut nearer = Vec::new();
             let blocks = self.blocks(source, nearest);
             source.isa.near(
                 &blocks,
@@ -416,7 +416,8 @@ pub(crate) mod tests {
         let mut rng = StdRng::seed_from_u64(9);
         let mut draw =
             |rows| Array2::from_shape_simple_fn((rows, dimension), || rng.random::<f32>() - 0.5);
-        let (centres, mut vectors) = (draw(5), draw(N));
+        let centres = draw(5);
+        let mut vectors = draw(N);
         for (row, mut vector) in vectors.outer_iter_mut().enumerate() {
             vector += &centres.row(row % 5);
             vector.iter_mut().skip(inner).for_each(|x| *x *= 0.05);
@@ -527,9 +528,11 @@ pub(crate) mod tests {
 
     fn errors_are_small(index: &VectorIndex, most: f32) {
         let lists = index.lists.as_ref().unwrap();
-        let (mut own, mut errors) = (0., Vec::new());
+        let mut own = 0.;
+        let mut errors = Vec::new();
         for slot in (0..N).step_by(10) {
-            let (a, b) = (slot, (slot + 1) % N);
+            let a = slot;
+            let b = (slot + 1) % N;
             let [along, other] = [a, b].map(|slot| {
                 lists.along(index.isa, &index.codec.stored_at(&index.base.codes, slot))
             });
@@ -550,7 +553,8 @@ pub(crate) mod tests {
             errors.push((product(&other, scale, &code) - truth) / square);
         }
         assert!(own < 1e-3, "{own}");
-        let (n, sum) = (errors.len() as f32, errors.iter().sum::<f32>());
+        let n = errors.len() as f32;
+        let sum = errors.iter().sum::<f32>();
         let deviation = (errors.iter().map(|error| error * error).sum::<f32>() / n).sqrt();
         assert!(
             (sum / n).abs() < 0.005 && deviation < most,

@@ -247,7 +247,8 @@ impl Search<'_> {
         };
         fresh.clear();
         for one in scored.drain(..) {
-            let (word, bit) = (one.name() as usize / 64, 1 << (one.name() % 64));
+            let word = one.name() as usize / 64;
+            let bit = 1 << (one.name() % 64);
             let new = pooled(one);
             if new < limit && seen[word] & bit == 0 && !self.hidden.contains(&one.name()) {
                 if seen[word] == 0 {
@@ -305,7 +306,8 @@ impl Search<'_> {
 /// Merges `fresh` into `pool`, both sorted, and keeps the `most` nearest; returns where the first of `fresh` came to
 /// stand.
 fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
-    let (mut old, mut new) = (pool.len(), fresh.len());
+    let mut old = pool.len();
+    let mut new = fresh.len();
     while old + new > most {
         let farther = old > 0 && (new == 0 || pool[old - 1] > fresh[new - 1]);
         old -= usize::from(farther);
@@ -364,7 +366,8 @@ mod tests {
                 all
             };
             let most = 1 + round % 17;
-            let (mut pool, fresh) = (draw(0, most), draw(100, 25));
+            let mut pool = draw(0, most);
+            let fresh = draw(100, 25);
             let mut want = [pool.as_slice(), &fresh].concat();
             want.sort_unstable();
             want.truncate(most);

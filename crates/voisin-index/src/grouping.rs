@@ -83,10 +83,8 @@ impl Grouping {
         let compared =
             |lists: &[&[Vec<u32>]]| once.compared(source, directions, trials, spill.recall, lists);
         let more = (SPILL_LISTS * groups as f64) as usize;
-        let (one, two) = (
-            groups as f64 + compared(&[&first]),
-            more as f64 + compared(&[&first, &second]),
-        );
+        let one = groups as f64 + compared(&[&first]);
+        let two = more as f64 + compared(&[&first, &second]);
         if two > spill.pays * one {
             return once;
         }
@@ -322,9 +320,11 @@ pub(crate) mod tests {
         let mut blocks = lists.blocks.raw().to_vec();
         let name = |lane| read(&blocks[blocks.len() - BLOCK_BYTES..], lane).2;
         let lane = (1..LANES).rev().find(|&lane| name(lane) != NOBODY).unwrap();
-        let (end, other) = (blocks.len(), name(lane - 1));
+        let end = blocks.len();
+        let other = name(lane - 1);
         let block = &mut blocks[end - BLOCK_BYTES..];
-        let ((scale, offset, _), code) = (read(block, lane), code(block, lane));
+        let (scale, offset, _) = read(block, lane);
+        let code = code(block, lane);
         write(block, lane, &code, scale, offset, other);
         lists.blocks = Plane::pages(&blocks);
         assert!(!lists.has_every_vector());

@@ -308,7 +308,8 @@ impl VectorIndex {
             if at > 0 && ids[at - 1] >= track {
                 at = 0;
             }
-            let (mut from, mut step) = (at, 1);
+            let mut from = at;
+            let mut step = 1;
             while ids.get(from + step - 1).is_some_and(|&id| id < track) {
                 from += step;
                 step *= 2;
@@ -411,7 +412,8 @@ mod tests {
 
     #[test]
     fn every_metric_finds_what_comparing_all_finds() {
-        let (vectors, queries) = (of_all_lengths(6000, 40, 1), of_all_lengths(60, 40, 2));
+        let vectors = of_all_lengths(6000, 40, 1);
+        let queries = of_all_lengths(60, 40, 2);
         let ids: Vec<TrackId> = (0..6000).map(|id| TrackId(3 * id)).collect();
         for metric in IndexMetric::ALL {
             let options = IndexOptions {
@@ -457,9 +459,12 @@ mod tests {
                 let mut right = 0;
                 for (query, found) in queries.outer_iter().zip(&all) {
                     let value = |row: &ndarray::ArrayView1<'_, f32>| {
-                        let (mut product, mut square, mut distance) = (0_f64, 0_f64, 0_f64);
+                        let mut product = 0_f64;
+                        let mut square = 0_f64;
+                        let mut distance = 0_f64;
                         for (&x, &q) in row.iter().zip(&query) {
-                            let (x, q) = (f64::from(x), f64::from(q));
+                            let x = f64::from(x);
+                            let q = f64::from(q);
                             product += x * q;
                             square += x * x;
                             distance += (x - q) * (x - q);
@@ -538,7 +543,8 @@ mod tests {
             .chain(0..10)
             .map(|id| TrackId(7 * id))
             .collect();
-        let (set, by_callback) = (index.subset_of(&some), index.subset(&pass));
+        let set = index.subset_of(&some);
+        let by_callback = index.subset(&pass);
         assert_eq!(
             set.len(),
             (0..3000).filter(|id| id % 7 == 0 && id % 30 != 0).count()

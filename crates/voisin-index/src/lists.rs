@@ -148,7 +148,8 @@ pub(crate) fn are_all_places<'a>(
 fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
     seen.resize(seen.len().max(n.div_ceil(64)), 0);
     found.retain(|one| {
-        let (word, bit) = (&mut seen[one.name() as usize / 64], 1 << (one.name() % 64));
+        let word = &mut seen[one.name() as usize / 64];
+        let bit = 1 << (one.name() % 64);
         let is_new = *word & bit == 0;
         *word |= bit;
         is_new
@@ -168,16 +169,15 @@ impl Lists {
         let Grouping {
             centres, members, ..
         } = Grouping::fit(source, &directions, &vectors, trials, spill);
-        let (mut starts, mut blocks) = (Vec::new(), Vec::new());
+        let mut starts = Vec::new();
+        let mut blocks = Vec::new();
         for list in 0..members[0].len() {
             for members in members.iter().map(|members| &members[list]) {
                 starts.push((blocks.len() / BLOCK_BYTES) as u32);
                 let mut part = empty_blocks(members.len(), SHORT);
                 for (place, &slot) in members.iter().enumerate() {
-                    let (vector, offset) = (
-                        vectors.at(slot as usize),
-                        source.codes.meta[slot as usize].offset,
-                    );
+                    let vector = vectors.at(slot as usize);
+                    let offset = source.codes.meta[slot as usize].offset;
                     let (code, scale) = directions.encode(vector.code, vector.factor);
                     write(&mut part, place, &code, scale, offset, slot);
                 }
@@ -599,10 +599,8 @@ impl Lists {
             // Kept from batch to batch: fresh memory costs as much as comparing.
             let mut pools = std::mem::take(&mut buffers.pools);
             let mut walks = std::mem::take(&mut buffers.walks);
-            let (mut asked, mut by_list) = (
-                std::mem::take(&mut buffers.asked),
-                std::mem::take(&mut buffers.by_list),
-            );
+            let mut asked = std::mem::take(&mut buffers.asked);
+            let mut by_list = std::mem::take(&mut buffers.by_list);
             pools.resize_with(queries.len().max(pools.len()), BestScored::default);
             walks.resize_with(queries.len().max(walks.len()), ListWalk::default);
             self.score_all_in(isa, &along, &mut buffers.scores, |at, scores| {

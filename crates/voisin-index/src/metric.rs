@@ -99,7 +99,8 @@ impl Sphere {
             return space;
         }
         if metric == IndexMetric::Euclidean {
-            let (mut sum, mut n) = (vec![0_f64; dimension], 0_usize);
+            let mut sum = vec![0_f64; dimension];
+            let mut n = 0_usize;
             for row in rows.clone() {
                 sum.iter_mut()
                     .zip(row)

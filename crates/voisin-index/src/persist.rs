@@ -171,7 +171,8 @@ impl VectorIndex {
         let (index, generation) = Self::load_any_generation(path, expected)?;
         index.check()?;
         if generation != expected.generation {
-            let (expected, actual) = (expected.generation, generation);
+            let expected = expected.generation;
+            let actual = generation;
             return Err(IndexError::Stale {
                 path: path.to_owned(),
                 expected,

@@ -64,10 +64,8 @@ impl Projections {
             self.of((0..self.len()).step_by(self.len().div_ceil(groups * PER_CENTRE).max(1)));
         // One vector of each part of the sample to begin with.
         let first = |group: usize| {
-            let (from, to) = (
-                group * sample.len() / groups,
-                (group + 1) * sample.len() / groups,
-            );
+            let from = group * sample.len() / groups;
+            let to = (group + 1) * sample.len() / groups;
             from + (random_bits(group, 0) % (to - from).max(1) as u64) as usize
         };
         let mut centres = sample.of((0..groups).map(first));
@@ -114,7 +112,8 @@ impl Projections {
                 let square = self.square(slot as usize);
                 let left = (square - 2. * own).max(f32::MIN_POSITIVE);
                 let constant = square - own - 0.5 * squares[group];
-                let (mut least, mut nearest) = (f32::INFINITY, NOBODY);
+                let mut least = f32::INFINITY;
+                let mut nearest = NOBODY;
                 for one in &found {
                     let distance = square - 2. * one.score();
                     if distance < least && one.name() as usize != group {

@@ -24,10 +24,13 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
         (x * to_field + half as f32).clamp(0., (2 * half - 1) as f32) as i32
     };
     let odd = |field: i32| (2 * (field - half) + 1) as f32;
-    let (mut best, mut kept, mut scale) = (f32::NEG_INFINITY, 0., 0.);
+    let mut best = f32::NEG_INFINITY;
+    let mut kept = 0.;
+    let mut scale = 0.;
     for range in RANGES {
         let to_field = half as f32 / (peak * range);
-        let (mut product, mut square) = (0_f32, 0_f32);
+        let mut product = 0_f32;
+        let mut square = 0_f32;
         for &x in values {
             let code = odd(field(x, to_field));
             product += x * code;

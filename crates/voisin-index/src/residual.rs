@@ -49,7 +49,8 @@ impl Residuals {
         shorts: impl FnOnce() -> Vec<([u8; SHORT], f32, f32)>,
         bits: usize,
     ) -> Self {
-        let (n, width) = (source.codes.len(), source.codes.width);
+        let n = source.codes.len();
+        let width = source.codes.width;
         let step = row_bytes(width, bits);
         if bits == 0 {
             return Self {
@@ -66,7 +67,8 @@ impl Residuals {
             .map(|&x| f32::from((x ^ 0x80) as i8) * directions.step)
             .collect();
         let shorts = shorts();
-        let (mut rows, mut scales) = (Plane::zeroed(n * step), vec![0_f32; n]);
+        let mut rows = Plane::zeroed(n * step);
+        let mut scales = vec![0_f32; n];
         let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {
             let steps = source.codes.meta[slot].scale / 254.;
             let planes = source

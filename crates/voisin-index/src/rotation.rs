@@ -22,10 +22,8 @@ pub(crate) fn rotate(values: &mut [i32]) {
     if power < n {
         // A second turn for the rest, over enough of the first part to make up a power of two. What was transformed is
         // brought to the rest's size, and all down so far that no sum can leave 32 bits.
-        let (size, spare) = (
-            power.ilog2() / 2 + 1,
-            (3 * power.ilog2() / 2).saturating_sub(16),
-        );
+        let size = power.ilog2() / 2 + 1;
+        let spare = (3 * power.ilog2() / 2).saturating_sub(16);
         for (i, value) in values.iter_mut().enumerate() {
             *value >>= spare + if i < power { size } else { 0 };
         }
@@ -133,7 +131,8 @@ mod tests {
     fn signs_show_the_angle_even_of_few_and_unlike_components() {
         let mut rng = rand::rngs::StdRng::seed_from_u64(8);
         for width in [128_usize, 192, 256, 320, 512, 1024] {
-            let (mut errors, mut sides) = (0., 0.);
+            let mut errors = 0.;
+            let mut sides = 0.;
             let trials = 200;
             for _ in 0..trials {
                 // Only a third of the components is ever used, and some are far larger than others.
@@ -161,7 +160,8 @@ mod tests {
                     rotate(&mut x);
                     x
                 };
-                let (a, b) = (turned(&a), turned(&b));
+                let a = turned(&a);
+                let b = turned(&b);
                 let differing = a
                     .iter()
                     .zip(&b)
@@ -173,10 +173,8 @@ mod tests {
                 errors += error * error;
                 sides += error;
             }
-            let (deviation, bias) = (
-                (errors / f64::from(trials)).sqrt(),
-                sides / f64::from(trials),
-            );
+            let deviation = (errors / f64::from(trials)).sqrt();
+            let bias = sides / f64::from(trials);
             // One would be independent signs; a rotation is a little better or worse.
             assert!(
                 (0.6..1.35).contains(&deviation) && bias.abs() < 0.3,

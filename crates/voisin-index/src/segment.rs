@@ -278,7 +278,8 @@ impl Segment {
                 None,
                 &mut buffers.matches,
             );
-            let (mut ranked, mut reference) = (None, None);
+            let mut ranked = None;
+            let mut reference = None;
             loop {
                 self.rank_matches(isa, query, ranked, limit, buffers);
                 let entered = rerank(&mut buffers.ranked, budget.error8, top, |slot| {

@@ -180,7 +180,8 @@ impl Tuning {
     pub(crate) fn reach_of(&self, k: usize, lists: f32) -> Reach {
         let lists = lists.max(1.);
         let place = lists.log2().min((MARGINS - 1) as f32);
-        let (at, rest) = (place as usize, place.fract());
+        let at = place as usize;
+        let rest = place.fract();
         let between = |low: f32, high: f32, part: f32| low + (high - low) * part;
         let [low, high] = self.lists.margins.map(|margins| {
             let next = margins.get(at + 1).copied().unwrap_or(ALL);
@@ -411,7 +412,8 @@ fn measure_lists(
             margins: [ALL; MARGINS],
         };
         let fit = fits[at].unwrap_or(everything);
-        let (mut mean, mut codes) = (fit.lists, fit.codes);
+        let mut mean = fit.lists;
+        let mut codes = fit.codes;
         if (1. - aim) * ((trials.len() * k) as f64) < FEW_MISSES {
             (mean, codes) = (mean * UNKNOWN, (codes as f32 * UNKNOWN) as usize);
         }
@@ -491,7 +493,8 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
             .codec
             .query_at(source.isa, source.codes, trial.slot as usize);
         let nearest = &trial.nearest[..AT[1]];
-        let (mut products, mut estimates) = (Vec::new(), Vec::new());
+        let mut products = Vec::new();
+        let mut estimates = Vec::new();
         source
             .codes
             .similarities8(source.isa, &query, nearest, &mut products, &mut estimates);
@@ -659,7 +662,8 @@ mod tests {
     #[test]
     fn widths_are_wide_enough_for_recordings_that_are_not_there() {
         let mut rng = StdRng::seed_from_u64(4);
-        let (vectors, strangers) = (recordings(RECORDINGS, &mut rng), recordings(20, &mut rng));
+        let vectors = recordings(RECORDINGS, &mut rng);
+        let strangers = recordings(20, &mut rng);
         let mut ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
         let options = IndexOptions {
             lists_from: 0,

@@ -370,7 +370,8 @@ impl VectorIndex {
             } else {
                 None
             };
-            let (isa, next) = (self.isa, self.next());
+            let isa = self.isa;
+            let next = self.next();
             let found = if self.residuals.is_some() {
                 // Whatever reads vectors may itself search: no buffers are held meanwhile.
                 let mut pool = lists.nearest(isa, next, query, reach, 0..0, |pool| pool.to_vec());
@@ -397,10 +398,8 @@ impl VectorIndex {
         allowed: &Bitmap,
     ) -> Option<Reach> {
         // Of the vectors that a search ends with, about the share that is allowed will be.
-        let (wanted, share) = (
-            k as f64,
-            self.base.len() as f64 / allowed.count.max(1) as f64,
-        );
+        let wanted = k as f64;
+        let share = self.base.len() as f64 / allowed.count.max(1) as f64;
         // Where the k-th allowed vector is expected, and two standard deviations more; with a filter, whose own cost is
         // larger than a wider search's, twice that.
         let is_filtered = allowed.count < self.base.len();

@@ -79,7 +79,8 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     let path = run.join("model.safetensors");
     let model = Model::read(&path)?;
     if model.columns != matrix.columns {
-        let (n, m) = (model.columns.len(), matrix.columns.len());
+        let n = model.columns.len();
+        let m = matrix.columns.len();
         let first = model
             .columns
             .iter()

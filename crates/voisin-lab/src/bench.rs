@@ -162,10 +162,8 @@ impl<'a> Bench<'a> {
     pub(super) fn folds(&self) -> Vec<Fold> {
         let data = &self.config.data;
         if data.folds == 0 {
-            let (rest, held) = (
-                self.split.rows(Part::Training),
-                self.split.rows(Part::Validation),
-            );
+            let rest = self.split.rows(Part::Training);
+            let held = self.split.rows(Part::Validation);
             return vec![Fold {
                 repeat: 0,
                 number: 0,
@@ -376,7 +374,9 @@ impl<'a> Bench<'a> {
         seconds: f64,
         note: Option<String>,
     ) -> Method {
-        let (mut truth, mut said, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        let mut truth = Vec::new();
+        let mut said = Vec::new();
+        let mut groups = Vec::new();
         let mut dealings: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (fold, p) in folds.iter().zip(judged) {
             for (&row, p) in fold.held.iter().zip(p.outer_iter()) {
@@ -502,7 +502,8 @@ impl<'a> Bench<'a> {
         let of = |column: ndarray::ArrayView1<f32>| {
             let mut sums = vec![[0.0; 3]; self.classes.len()];
             for &row in rows.iter().filter(|&&row| column[row].is_finite()) {
-                let (x, own) = (f64::from(column[row]), &mut sums[self.class_of[row]]);
+                let x = f64::from(column[row]);
+                let own = &mut sums[self.class_of[row]];
                 *own = [own[0] + 1.0, own[1] + x, own[2] + x * x];
             }
             let [n, sum, square] = sums.iter().fold([0.0; 3], |all, own| {

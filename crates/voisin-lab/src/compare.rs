@@ -97,7 +97,8 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     if reports[0].digests.get("data") != reports[1].digests.get("data") {
         warnings.push("the runs have other data or another split".to_owned());
     }
-    let (a, b) = (answers_of(first)?, answers_of(second)?);
+    let a = answers_of(first)?;
+    let b = answers_of(second)?;
     let both: Vec<&String> = a.keys().filter(|key| b.contains_key(*key)).collect();
     if both.len() < a.len() || both.len() < b.len() {
         warnings.push(format!(
@@ -318,7 +319,8 @@ mod tests {
     #[test]
     fn missing_rows_are_wrong_and_unknown_ones_are_told() {
         let folder = tempfile::tempdir().unwrap();
-        let (truth, said) = (folder.path().join("t.csv"), folder.path().join("s.csv"));
+        let truth = folder.path().join("t.csv");
+        let said = folder.path().join("s.csv");
         std::fs::write(&truth, "titre,id_genre\na,1\nb,2\nc,1\nd,2\n").unwrap();
         std::fs::write(&said, "titre;id_genre\nb;2\na;1\nc;2\nx;1\n").unwrap();
         let score = score(&said, &truth).unwrap();

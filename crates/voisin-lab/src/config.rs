@@ -221,7 +221,8 @@ impl Config {
 
     /// The first key whose value is another one there: the key, and both values.
     pub fn first_difference(&self, other: &Self) -> Option<(String, String, String)> {
-        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+        let mut mine = Vec::new();
+        let mut theirs = Vec::new();
         flatten(&self.table(), "", &mut mine);
         flatten(&other.table(), "", &mut theirs);
         mine.into_iter()
@@ -379,7 +380,8 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     }
     let [name] = meant[..] else {
         if meant.len() > 1 {
-            let (n, names) = (meant.len(), meant.join(" and "));
+            let n = meant.len();
+            let names = meant.join(" and ");
             return Err(format!(
                 "{n} keys end so, {names}: write more of the one that is meant"
             ));

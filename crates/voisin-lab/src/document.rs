@@ -141,7 +141,8 @@ impl Document {
                     let rows = rows.iter().enumerate();
                     let rows =
                         rows.map(|(at, row)| format!("<tr{}>{}</tr>", class(at), cells("td", row)));
-                    let (header, rows) = (cells("th", header), rows.collect::<String>());
+                    let header = cells("th", header);
+                    let rows = rows.collect::<String>();
                     format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
                 }
                 DocumentPart::Picture { scene, .. } => {

@@ -188,7 +188,8 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
             .mel_hz
             .partition_point(|centre| *centre < hz)
             .clamp(1, views.mel_hz.len() - 1);
-        let (low, high) = (views.mel_hz[above - 1], views.mel_hz[above]);
+        let low = views.mel_hz[above - 1];
+        let high = views.mel_hz[above];
         (above - 1) as f64 + (hz - low) / (high - low)
     };
     let half = f64::from(rate) / 2.0;
@@ -262,7 +263,8 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
 fn standardised(rows: &Array2<f64>) -> Array2<f64> {
     let mut rows = rows.clone();
     for mut row in rows.rows_mut() {
-        let (mean, deviation) = (row.mean().unwrap_or(0.0), row.std(0.0));
+        let mean = row.mean().unwrap_or(0.0);
+        let deviation = row.std(0.0);
         row.mapv_inplace(|v| {
             if deviation > 1e-9 {
                 (v - mean) / deviation

@@ -153,10 +153,8 @@ pub fn predict_files(
     let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
     let header = ["row", "genre", "probability", "unknown"].map(str::to_owned);
     let rows = answers.iter().enumerate().map(|(row, answer)| {
-        let (name, unknown) = (
-            answer.best.name().to_owned(),
-            answer.unknown.is_some().to_string(),
-        );
+        let name = answer.best.name().to_owned();
+        let unknown = answer.unknown.is_some().to_string();
         [
             row.to_string(),
             name,
@@ -222,7 +220,8 @@ mod tests {
     #[test]
     fn both_kinds_of_numbers_are_read() {
         let expected = ndarray::arr2(&[[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-        let (mut single, mut double) = (Vec::new(), Vec::new());
+        let mut single = Vec::new();
+        let mut double = Vec::new();
         expected.write_npy(&mut single).unwrap();
         expected.mapv(f64::from).write_npy(&mut double).unwrap();
         assert_eq!(parse_vectors(&single).unwrap(), expected);

@@ -37,7 +37,8 @@ pub struct EvalOptions {
 
 impl Default for EvalOptions {
     fn default() -> Self {
-        let (fit, group) = (FitOptions::default(), "artist".to_owned());
+        let fit = FitOptions::default();
+        let group = "artist".to_owned();
         Self {
             folds: 5,
             repeats: 2,
@@ -112,7 +113,9 @@ pub fn evaluate_genre(
         .collect();
     let data = set.select(&labelled);
     let genres = Spellings::count(data.labels.iter().flatten()).genres();
-    let (n, k, folds) = (labelled.len(), genres.len(), options.folds.max(2));
+    let n = labelled.len();
+    let k = genres.len();
+    let folds = options.folds.max(2);
     let own = |labels: &Vec<Genre>| {
         labels
             .iter()
@@ -138,7 +141,8 @@ pub fn evaluate_genre(
     let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
     let judged = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
     let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); judged.len()];
-    let (mut first_rows, mut first) = (Vec::new(), Array2::zeros((0, k)));
+    let mut first_rows = Vec::new();
+    let mut first = Array2::zeros((0, k));
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
     let mut has_head = false;
     let seed = |repeat: usize| options.seed.wrapping_add(1000 + repeat as u64);
@@ -149,10 +153,8 @@ pub fn evaluate_genre(
         folds,
         (0..options.repeats.max(1)).map(&seed),
     ) {
-        let (train, held) = (
-            data.set().select(&fold.rest),
-            data.vectors.select(Axis(0), &fold.held),
-        );
+        let train = data.set().select(&fold.rest);
+        let held = data.vectors.select(Axis(0), &fold.held);
         let (model, _) = GenreModel::fit(&train.set(), &options.fit)?;
         let said = model.probabilities(&QueryVectors::of(held.view()))?;
         // columns of the model to columns of the whole
@@ -300,7 +302,8 @@ impl GenreReport {
     /// The report, for people who know music better than statistics.
     pub fn page(&self) -> Document {
         let mut page = Document::new("How well genres are recognised");
-        let (f, group) = (&self.figures, &self.group);
+        let f = &self.figures;
+        let group = &self.group;
         page.text(format!(
             "{} tracks of {} {group}s, {} genres; {} folds by {group}, dealt {}; mean ± spread over folds, %",
             self.tracks,

@@ -65,7 +65,9 @@ fn hear(path: &Path) -> Result<Heard, String> {
         .step_by(BLOCK)
         .map(|start| start as i64)
         .collect();
-    let (mut square, mut clipped, mut silent) = (0.0f64, 0usize, 0usize);
+    let mut square = 0.0f64;
+    let mut clipped = 0usize;
+    let mut silent = 0usize;
     let mut sink = |_: usize, block: &[f32]| {
         let own: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
         clipped += block.iter().filter(|v| v.abs() >= FULL_SCALE).count();

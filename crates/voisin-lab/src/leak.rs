@@ -162,7 +162,8 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
         })
         .collect();
     let mut first: BTreeMap<_, usize> = BTreeMap::new();
-    let (mut contradictions, mut doubles) = (Vec::new(), Vec::new());
+    let mut contradictions = Vec::new();
+    let mut doubles = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let Some(content) = row.content else { continue };
         let before = *first.entry(content).or_insert(at);
@@ -205,7 +206,8 @@ fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Doubl
 
 /// Whether two rows are in two parts, or where folds judge in two groups.
 fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
-    let (own, other) = (split.parts[a], split.parts[b]);
+    let own = split.parts[a];
+    let other = split.parts[b];
     let in_folds = split
         .parts
         .iter()
@@ -327,7 +329,8 @@ mod tests {
             row("c", "bjork", "pop", 3),
             row("a again, retagged", "Third", "rock", 1),
         ];
-        let (t, e) = (Some(Part::Training), Some(Part::Test));
+        let t = Some(Part::Training);
+        let e = Some(Part::Test);
         let split = |parts: [Option<Part>; 4]| Split {
             parts: parts.into(),
             groups: vec![0, 1, 0, 3],

@@ -59,7 +59,8 @@ impl<'a> SoundFile<'a> {
         let length = all.min(LONGEST * u64::from(rate));
         let start = (all - length) / 2;
         let seconds = start as f64 / f64::from(rate);
-        let (mut sink, mut found) = (Some(sink), None);
+        let mut sink = Some(sink);
+        let mut found = None;
         let mut hear = |_: usize, samples: &[f32]| {
             if let Some(sink) = sink.take() {
                 found = Some(sink(samples, rate, seconds));
@@ -503,7 +504,8 @@ pub fn compute(
     if let Some(why) = broken() {
         return Err(LabError::Asked(why.to_owned()));
     }
-    let (mut kept, mut flat) = (Vec::new(), Vec::new());
+    let mut kept = Vec::new();
+    let mut flat = Vec::new();
     for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {
         match heard {
             Ok((content, seconds, numbers)) => {

@@ -390,7 +390,8 @@ struct Head {
 
 impl Head {
     fn member(&self, algorithm: Algorithm, weight: f64, from: &Tensors) -> Option<Member> {
-        let (k, d) = (self.classes.len(), self.columns.len());
+        let k = self.classes.len();
+        let d = self.columns.len();
         let classifier = match algorithm {
             Algorithm::Majority => boxed(Majority::load(from, k)),
             Algorithm::Centroid => boxed(Centroid::load(from, k, d)),
@@ -447,7 +448,8 @@ mod tests {
 
     #[test]
     fn every_algorithm_learns_and_is_the_same_after_a_file_and_on_other_threads() {
-        let ((x, class_of), (queries, truth)) = (blobs(1), blobs(2));
+        let (x, class_of) = blobs(1);
+        let (queries, truth) = blobs(2);
         let folds: Vec<usize> = (0..90).map(|row| row / 3 % 5).collect();
         let data = Training {
             x: x.view(),

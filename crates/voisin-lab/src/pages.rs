@@ -92,7 +92,8 @@ fn data_card(page: &mut Document, report: &Report) {
         } else {
             ""
         };
-        let (n, names) = (report.constant.len(), names.join(", "));
+        let n = report.constant.len();
+        let names = names.join(", ");
         page.hint(format!(
             "{n} columns never vary and are not used: {names}{more}."
         ));
@@ -513,15 +514,18 @@ fn classes(page: &mut Document, f: &Figures) {
     );
     let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
     let row = |at: usize| {
-        let (class, m) = (&f.per_class[at], f.per_class[at].measures);
+        let class = &f.per_class[at];
+        let m = f.per_class[at].measures;
         let others =
             (0..f.per_class.len()).filter(|&other| other != at && f.confusion[at][other] > 0);
         let taken = others.max_by_key(|&other| (f.confusion[at][other], std::cmp::Reverse(other)));
         let taken =
             taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
         let [precision, recall, f1] = [m.precision, m.recall, m.f1].map(|v| format!("{v:.3}"));
-        let (auc, average) = (number(class.auc), number(class.average_precision));
-        let (tracks, taken) = (m.support.to_string(), taken.unwrap_or_default());
+        let auc = number(class.auc);
+        let average = number(class.average_precision);
+        let tracks = m.support.to_string();
+        let taken = taken.unwrap_or_default();
         strings([
             &class.name,
             &tracks,

@@ -106,10 +106,8 @@ pub fn probes(
         options.folds.max(2),
         0..seeds,
     ) {
-        let (train, test) = (
-            vectors.select(Axis(0), &rest),
-            vectors.select(Axis(0), &held),
-        );
+        let train = vectors.select(Axis(0), &rest);
+        let test = vectors.select(Axis(0), &held);
         let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
         let probe = Logistic::of_classes(
             train.view(),

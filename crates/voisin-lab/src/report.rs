@@ -320,7 +320,9 @@ pub(super) fn by_class(
     truth: &[Vec<usize>],
     answers: &[usize],
 ) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
-    let (mut expected, mut said, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    let mut expected = Vec::new();
+    let mut said = Vec::new();
+    let mut rows = Vec::new();
     for (row, (own, &answer)) in truth.iter().zip(answers).enumerate() {
         for &class in own {
             expected.push(class);

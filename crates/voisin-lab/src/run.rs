@@ -160,8 +160,8 @@ pub fn train(
         })
         .collect();
     let best = argmax(methods.iter().map(|method| method.accuracy.value));
-    let (mut answering, mut answers) =
-        (vec![(judged[best].algorithm, 1.0)], judged[best].p.clone());
+    let mut answering = vec![(judged[best].algorithm, 1.0)];
+    let mut answers = judged[best].p.clone();
     let mut chosen = best;
     if config.algorithms.combine == Combine::Select && judged.len() > 1 {
         let (weights, p) = bench.select(&folds, &judged);
@@ -282,8 +282,11 @@ impl Bench<'_> {
         stop: &AtomicBool,
     ) -> Result<Vec<Judged>, LabError> {
         let names = &self.config.algorithms.names;
-        let (all, begun) = ((names.len() * folds.len() + 1) as f64, Instant::now());
-        let (mut done, mut fitted, mut judged) = (0.0, 0.0, Vec::new());
+        let all = (names.len() * folds.len() + 1) as f64;
+        let begun = Instant::now();
+        let mut done = 0.0;
+        let mut fitted = 0.0;
+        let mut judged = Vec::new();
         for &algorithm in names {
             let mut one = Judged {
                 algorithm,
@@ -296,7 +299,8 @@ impl Bench<'_> {
                     return Err(LabError::Interrupted);
                 }
                 let spent = begun.elapsed().as_secs_f64();
-                let (number, dealing) = (fold.number + 1, fold.repeat + 1);
+                let number = fold.number + 1;
+                let dealing = fold.repeat + 1;
                 progress(&Progress {
                     share: done / all,
                     doing: format!("{}, fold {number} of dealing {dealing}", algorithm.name()),
@@ -315,7 +319,8 @@ impl Bench<'_> {
                     let start = Instant::now();
                     let model = self.fit(algorithm, &fold.rest)?;
                     let p = self.said(&model, &fold.held);
-                    let (note, seconds) = (model.note(), start.elapsed().as_secs_f64());
+                    let note = model.note();
+                    let seconds = start.elapsed().as_secs_f64();
                     write_unit(&path, &p, note.as_deref(), seconds)?;
                     fitted += 1.0;
                     (p, note, seconds)

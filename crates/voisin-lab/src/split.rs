@@ -156,7 +156,8 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
         }
     }
     let largest = Part::ALL.map(|part| {
-        let (rows, mut sizes) = (split.rows(part), HashMap::<usize, usize>::new());
+        let rows = split.rows(part);
+        let mut sizes = HashMap::<usize, usize>::new();
         rows.iter()
             .for_each(|&row| *sizes.entry(split.groups[row]).or_default() += 1);
         let most = sizes.into_values().max().unwrap_or(0);
@@ -474,7 +475,8 @@ mod tests {
     fn no_part_is_judged_by_one_artist_and_the_seed_matters() {
         // two of four classes belong to one artist for the most part
         let size = |class: usize, artist: usize| if class < 2 && artist == 0 { 17 } else { 3 };
-        let (mut artists, mut class_of) = (Vec::new(), Vec::new());
+        let mut artists = Vec::new();
+        let mut class_of = Vec::new();
         for class in 0..4 {
             for artist in 0..12 {
                 for _ in 0..size(class, artist) {
@@ -518,7 +520,8 @@ mod tests {
             );
         }
         assert!(!split.rows(Part::Test).is_empty() && !split.rows(Part::Validation).is_empty());
-        let (one_each, folders) = (["a", "b", "c"].map(Some), [0, 1, 2]);
+        let one_each = ["a", "b", "c"].map(Some);
+        let folders = [0, 1, 2];
         let split = deal(&rows(&one_each), &folders, 3, "artist", 1).unwrap();
         assert_eq!(Part::ALL.map(|part| split.rows(part).len()), [1, 1, 1]);
     }

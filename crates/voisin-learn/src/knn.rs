@@ -188,7 +188,8 @@ impl FittedClassifier for Knn {
                 Weighting::Distance => distance.recip(),
             };
             let sum: f64 = near.iter().map(|(_, distance)| weight(*distance)).sum();
-            let (k, smoothing) = (near.len() as f64, self.settings.smoothing);
+            let k = near.len() as f64;
+            let smoothing = self.settings.smoothing;
             let all = k + smoothing * self.classes as f64;
             out.fill((smoothing / all) as f32);
             for (row, distance) in near {

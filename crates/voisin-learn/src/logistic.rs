@@ -69,10 +69,8 @@ impl Logistic {
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let standard = Standardiser::load(from, "logistic", columns)?;
-        let (weight, bias) = (
-            from.matrix("logistic.weight")?,
-            from.f32("logistic.bias")?.to_vec(),
-        );
+        let weight = from.matrix("logistic.weight")?;
+        let bias = from.f32("logistic.bias")?.to_vec();
         let fits = weight.dim() == (classes, columns) && bias.len() == classes;
         fits.then(|| Self {
             standard,
@@ -214,7 +212,8 @@ impl<'a> Regression<'a> {
     }
 
     fn parts(&self, values: &[f64]) -> (Array2<f32>, Array1<f32>) {
-        let (classes, d) = (self.targets.ncols(), self.columns);
+        let classes = self.targets.ncols();
+        let d = self.columns;
         let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
         let (weight, bias) = values.split_at(classes * d);
         let weight =
@@ -235,15 +234,16 @@ impl<'a> Regression<'a> {
     /// the minimisers' own scales fit any number of them.
     fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
         let n = self.rows.nrows().max(1) as f64;
-        let (classes, d, wide) = (self.targets.ncols(), self.columns, self.rows.ncols());
+        let classes = self.targets.ncols();
+        let d = self.columns;
+        let wide = self.rows.ncols();
         let (weight, bias) = self.parts(values);
         let panels = Panels::new(self.isa, d, classes, |from, to| weight[[to, from]]);
-        let (mut logits, mut slopes) = (
-            vec![0.0; TOGETHER * panels.width()],
-            vec![0.0; classes * TOGETHER],
-        );
+        let mut logits = vec![0.0; TOGETHER * panels.width()];
+        let mut slopes = vec![0.0; classes * TOGETHER];
         let mut pulled = vec![0.0; classes * wide];
-        let (mut loss, mut gradient) = (0.0f64, vec![0.0f64; values.len()]);
+        let mut loss = 0.0f64;
+        let mut gradient = vec![0.0f64; values.len()];
         let rows = self.rows.as_slice().expect("rows as they were made");
         let blocks = rows
             .chunks(TOGETHER * wide)
@@ -438,7 +438,8 @@ mod tests {
 
     #[test]
     fn it_learns_and_a_strong_penalty_says_less() {
-        let ((x, t), (y, u)) = (clouds(300, 1), clouds(150, 2));
+        let (x, t) = clouds(300, 1);
+        let (y, u) = clouds(150, 2);
         let right = |fit: &Logistic| {
             let p = fit.log_probabilities(y.view());
             let best = |row: ndarray::ArrayView1<f32>| crate::metrics::argmax(row);
@@ -447,10 +448,8 @@ mod tests {
                 .filter(|(p, u)| best(p.view()) == best(u.view()))
                 .count()
         };
-        let (weak, strong) = (
-            Logistic::fit(x.view(), t.view(), 1.0),
-            Logistic::fit(x.view(), t.view(), 1e4),
-        );
+        let weak = Logistic::fit(x.view(), t.view(), 1.0);
+        let strong = Logistic::fit(x.view(), t.view(), 1e4);
         assert!(right(&weak) > 100, "{} of 150", right(&weak));
         let surest = |fit: &Logistic| {
             fit.log_probabilities(y.view())

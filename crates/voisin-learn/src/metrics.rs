@@ -149,7 +149,8 @@ pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f6
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let positives = positive.iter().filter(|p| **p).count();
-    let (mut found, mut points) = (0, Vec::new());
+    let mut found = 0;
+    let mut points = Vec::new();
     for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
         found += usize::from(positive[i]);
         if order
@@ -238,7 +239,8 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
         return Vec::new();
     }
     let mut counts = vec![(0usize, 0usize)];
-    let (mut f, mut t) = (0, 0);
+    let mut f = 0;
+    let mut t = 0;
     for (at, &i) in order.iter().enumerate() {
         if positive[i] {
             t += 1;
@@ -306,7 +308,8 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     if positives == 0 {
         return None;
     }
-    let (mut found, mut sum) = (0usize, 0.0);
+    let mut found = 0usize;
+    let mut sum = 0.0;
     let mut at = 0;
     while at < order.len() {
         let mut end = at;

@@ -83,8 +83,10 @@ pub(crate) fn fista(
 ) -> Vec<f64> {
     let minus =
         |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
-    let (mut x, mut ahead) = (start.clone(), start);
-    let (mut step, mut speed) = (1.0, 1.0f64);
+    let mut x = start.clone();
+    let mut ahead = start;
+    let mut step = 1.0;
+    let mut speed = 1.0f64;
     for _ in 0..max_iterations {
         let (value, gradient) = f(&ahead);
         let next = loop {
@@ -133,9 +135,12 @@ pub(crate) fn fista(
 pub(crate) fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
     let loss = |log_scale: f64| loss(log_scale.exp());
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
-    let (mut low, mut high) = (-(3.0f64.ln()), 3.0f64.ln());
-    let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
-    let (mut at_a, mut at_b) = (loss(a), loss(b));
+    let mut low = -(3.0f64.ln());
+    let mut high = 3.0f64.ln();
+    let mut a = high - ratio * (high - low);
+    let mut b = low + ratio * (high - low);
+    let mut at_a = loss(a);
+    let mut at_b = loss(b);
     for _ in 0..20 {
         if at_a < at_b {
             (high, b, at_b) = (b, a, at_a);
@@ -207,7 +212,8 @@ mod tests {
         let mut asked = 0;
         let mut f = |x: &[f64]| {
             asked += 1;
-            let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
+            let a = 1.0 - x[0];
+            let b = x[1] - x[0] * x[0];
             (
                 a * a + 100.0 * b * b,
                 vec![-2.0 * a - 400.0 * x[0] * b, 200.0 * b],

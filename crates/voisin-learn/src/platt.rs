@@ -119,12 +119,11 @@ impl FittedClassifier for SvmProbabilities {
 fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let positives = points.iter().filter(|(_, first)| *first).count() as f64;
     let negatives = points.len() as f64 - positives;
-    let (high, low) = (
-        (positives + 1.0) / (positives + 2.0),
-        1.0 / (negatives + 2.0),
-    );
+    let high = (positives + 1.0) / (positives + 2.0);
+    let low = 1.0 / (negatives + 2.0);
     let target = |first: bool| if first { high } else { low };
-    let (mut a, mut b) = (0.0, ((negatives + 1.0) / (positives + 1.0)).ln());
+    let mut a = 0.0;
+    let mut b = ((negatives + 1.0) / (positives + 1.0)).ln();
     // -ln p = ln(1 + e^z) - (1 - t) z, with z = a f + b; without overflow for either sign
     let loss = |a: f64, b: f64| -> f64 {
         let of = |&(f, first): &(f64, bool)| {
@@ -140,7 +139,11 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     };
     let mut value = loss(a, b);
     for _ in 0..100 {
-        let (mut h11, mut h22, mut h21, mut g1, mut g2) = (1e-12, 1e-12, 0.0, 0.0, 0.0);
+        let mut h11 = 1e-12;
+        let mut h22 = 1e-12;
+        let mut h21 = 0.0;
+        let mut g1 = 0.0;
+        let mut g2 = 0.0;
         for &(f, first) in points {
             let z = a * f + b;
             let p = if z >= 0.0 {
@@ -159,10 +162,8 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
             break;
         }
         let determinant = h11 * h22 - h21 * h21;
-        let (da, db) = (
-            -(h22 * g1 - h21 * g2) / determinant,
-            -(h11 * g2 - h21 * g1) / determinant,
-        );
+        let da = -(h22 * g1 - h21 * g2) / determinant;
+        let db = -(h11 * g2 - h21 * g1) / determinant;
         let slope = g1 * da + g2 * db;
         let mut step = 1.0;
         loop {

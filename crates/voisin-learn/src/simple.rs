@@ -97,10 +97,8 @@ impl Bayes {
             .var_axis(Axis(0), 0.0)
             .fold(0.0, |most: f64, &v| most.max(v));
         let added = (settings.var_smoothing * largest).max(f64::MIN_POSITIVE);
-        let (mut means, mut variances) = (
-            Array2::zeros((data.classes, all.ncols())),
-            Array2::ones((data.classes, all.ncols())),
-        );
+        let mut means = Array2::zeros((data.classes, all.ncols()));
+        let mut variances = Array2::ones((data.classes, all.ncols()));
         for (class, rows) in by_class(data)
             .iter()
             .enumerate()
@@ -120,10 +118,8 @@ impl Bayes {
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let (means, variances) = (
-            from.matrix_f64("bayes.means")?,
-            from.matrix_f64("bayes.variances")?,
-        );
+        let means = from.matrix_f64("bayes.means")?;
+        let variances = from.matrix_f64("bayes.variances")?;
         let shares = from.f64("bayes.shares")?.to_vec();
         let fits = means.dim() == (classes, columns) && variances.dim() == means.dim();
         let is_sound = shares.len() == classes && variances.iter().all(|v| *v > 0.0);
@@ -196,10 +192,8 @@ impl Lda {
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let (weight, bias) = (
-            from.matrix_f64("lda.weight")?,
-            from.f64("lda.bias")?.to_vec(),
-        );
+        let weight = from.matrix_f64("lda.weight")?;
+        let bias = from.f64("lda.bias")?.to_vec();
         (weight.dim() == (classes, columns) && bias.len() == classes)
             .then_some(Self { weight, bias })
     }
@@ -228,7 +222,8 @@ impl FittedClassifier for Lda {
 /// The covariance of rows whose columns are standardised first, drawn towards a multiple of the identity as far as
 /// Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004, say.
 fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
-    let (n, p) = (rows.nrows() as f64, rows.ncols() as f64);
+    let n = rows.nrows() as f64;
+    let p = rows.ncols() as f64;
     let scale = rows
         .var_axis(Axis(0), 0.0)
         .mapv(|v| if v > 0.0 { v.sqrt() } else { 1.0 });

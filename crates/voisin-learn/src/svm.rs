@@ -148,7 +148,8 @@ impl Svm {
         let (gamma, offsets) = from.f64("svm.offsets")?.split_first()?;
         let mut pairs = Vec::new();
         for (&[first, second, count], &offset) in heads.iter().zip(offsets) {
-            let (first, second) = (first as usize, second as usize);
+            let first = first as usize;
+            let second = second as usize;
             let own: Vec<(usize, f64)> = support
                 .by_ref()
                 .take(count as usize)
@@ -196,7 +197,8 @@ fn rbf(a: ArrayView2<f32>, b: ArrayView2<f32>, gamma: f64) -> Array2<f64> {
             .map(|r| r.iter().map(|v| f64::from(*v).powi(2)).sum())
             .collect()
     };
-    let (na, nb) = (square(a), square(b));
+    let na = square(a);
+    let nb = square(b);
     let product = a.mapv(f64::from).dot(&b.mapv(f64::from).t());
     Array2::from_shape_fn(product.dim(), |(i, j)| {
         (-gamma * (na[i] + nb[j] - 2.0 * product[[i, j]]).max(0.0)).exp()
@@ -252,7 +254,10 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
         }
     }
     // offset: mean over free vectors, else the middle of what the bounds allow
-    let (mut sum, mut free, mut high, mut floor) = (0.0, 0usize, f64::INFINITY, f64::NEG_INFINITY);
+    let mut sum = 0.0;
+    let mut free = 0usize;
+    let mut high = f64::INFINITY;
+    let mut floor = f64::NEG_INFINITY;
     for i in 0..n {
         let value = -y[i] * gradient[i];
         if alpha[i] > 0.0 && alpha[i] < c {

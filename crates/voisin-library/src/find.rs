@@ -94,8 +94,10 @@ impl Library {
             ..TrackFilter::default()
         };
         if self.matching(&below)?.is_empty() {
-            let (what, name) = ("folder of this library", stored.display().to_string());
-            let (suggestions, remedy) = (Vec::new(), Remedy::SeeFolders);
+            let what = "folder of this library";
+            let name = stored.display().to_string();
+            let suggestions = Vec::new();
+            let remedy = Remedy::SeeFolders;
             return Err(LibraryError::UnknownName {
                 what,
                 name,
@@ -166,7 +168,8 @@ impl Library {
     pub fn search_texts(&self) -> Result<SearchTexts> {
         let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
         let texts = self.connection.prepare(sql).and_then(|mut statement| {
-            let (mut texts, mut rows) = (SearchTexts::default(), statement.query([])?);
+            let mut texts = SearchTexts::default();
+            let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 texts.text.push_str(row.get_ref(1)?.as_str()?);
                 texts.text.push('\n');
@@ -332,7 +335,8 @@ impl SearchTexts {
         // One pass over all lines for each word: a search in each line would begin anew twenty thousand times.
         let mut has_all = vec![true; self.lines.len()];
         for word in words {
-            let (mut line, mut has_it) = (0, vec![false; self.lines.len()]);
+            let mut line = 0;
+            let mut has_it = vec![false; self.lines.len()];
             for (at, _) in self.text.match_indices(word) {
                 line += self.lines[line..]
                     .iter()

@@ -248,7 +248,8 @@ fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions>
     {
         return Ok(Definitions::new());
     }
-    let (found, mut expected) = (definitions(connection)?, definitions(&new)?);
+    let found = definitions(connection)?;
+    let mut expected = definitions(&new)?;
     expected.retain(|key, sql| found.get(key) != Some(sql));
     Ok(expected)
 }
@@ -400,11 +401,9 @@ fn window_mean(
     row: &rusqlite::Row<'_>,
     dimension: Option<usize>,
 ) -> rusqlite::Result<Option<Vec<f32>>> {
-    let (count, starts, vectors) = (
-        row.get::<_, i64>(1)?,
-        row.get_ref(2)?.as_blob()?,
-        row.get_ref(3)?.as_blob()?,
-    );
+    let count = row.get::<_, i64>(1)?;
+    let starts = row.get_ref(2)?.as_blob()?;
+    let vectors = row.get_ref(3)?.as_blob()?;
     if row.get_ref(4)?.as_blob()? != checksum::of(row.get(0)?, &[starts, vectors]) {
         return Ok(None);
     }

@@ -213,10 +213,8 @@ mod tests {
         assert_eq!(library.leftovers(), Leftovers::default());
 
         // Copies beside audio files, and a journal that names what is no copy.
-        let (copy, song) = (
-            music.path().join(".voisin-0a.mp3"),
-            music.path().join("song.mp3"),
-        );
+        let copy = music.path().join(".voisin-0a.mp3");
+        let song = music.path().join("song.mp3");
         std::fs::write(&copy, "half").unwrap();
         std::fs::write(&song, "whole").unwrap();
         let journal = library.journal(JournalKind::Writing).unwrap();

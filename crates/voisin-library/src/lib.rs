@@ -215,7 +215,8 @@ impl Library {
                 })
             },
         ))?;
-        let (model, upgrade) = (self.model()?, self.upgrade()?);
+        let model = self.model()?;
+        let upgrade = self.upgrade()?;
         let schema = self.pragma("user_version")? as u32;
         let bytes = (self.pragma("page_count")? * self.pragma("page_size")?) as u64;
         drop(snapshot);

@@ -45,7 +45,10 @@ fn creative_commons(text: &str) -> Option<String> {
         _ => None,
     });
     if let Some(start) = named {
-        let (mut by, mut nc, mut nd, mut sa) = (false, false, false, false);
+        let mut by = false;
+        let mut nc = false;
+        let mut nd = false;
+        let mut sa = false;
         for (at, &part) in parts.iter().enumerate().skip(start) {
             match part {
                 "by" | "attribution" => by = true,

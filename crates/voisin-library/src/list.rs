@@ -258,7 +258,8 @@ impl Library {
             Key::Missing | Key::Number(_) => None,
         });
         let mut rows = statement.query(rusqlite::params_from_iter(start))?;
-        let (mut found, mut of_one) = (Vec::new(), Vec::<Sortable>::new());
+        let mut found = Vec::new();
+        let mut of_one = Vec::<Sortable>::new();
         loop {
             let next = rows
                 .next()?

@@ -165,12 +165,12 @@ impl FilterSql {
         let column = |sqlite: &'static str, postgres: &'static str| {
             if is_sqlite { sqlite } else { postgres }
         };
-        let (seconds, loudness) = (
-            column("a.seconds", "seconds"),
-            column("d.loudness", "loudness"),
-        );
-        let (tempo, key) = (column("d.tempo", "tempo"), column("d.key", "key"));
-        let (year_least, year_most) = (column("t.year", "year_max"), column("t.year", "year_min"));
+        let seconds = column("a.seconds", "seconds");
+        let loudness = column("d.loudness", "loudness");
+        let tempo = column("d.tempo", "tempo");
+        let key = column("d.key", "key");
+        let year_least = column("t.year", "year_max");
+        let year_most = column("t.year", "year_min");
         for (column, comparison, bound) in [
             (year_least, ">=", filter.year_from.map(FilterValue::Year)),
             (year_most, "<=", filter.year_to.map(FilterValue::Year)),
@@ -184,10 +184,8 @@ impl FilterSql {
             }
         }
         if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
-            let (from, to) = (
-                filter.tempo_from.unwrap_or(0.0),
-                filter.tempo_to.unwrap_or(f64::MAX),
-            );
+            let from = filter.tempo_from.unwrap_or(0.0);
+            let to = filter.tempo_to.unwrap_or(f64::MAX);
             // The column stands alone, so that an index of it serves.
             let octaves: &[f64] = if filter.tempo_octaves {
                 &[1.0, 0.5, 2.0]
@@ -210,10 +208,8 @@ impl FilterSql {
                 .collect();
             self.also(&format!("{key} in ({})", keys.join(", ")));
         }
-        let (below, paths) = (
-            "(f.path = {} or (f.path >= {} and f.path < {}))",
-            "(folders && {} or paths && {})",
-        );
+        let below = "(f.path = {} or (f.path >= {} and f.path < {}))";
+        let paths = "(folders && {} or paths && {})";
         self.folders(&filter.folders, ("", below, ""), paths)?;
         self.folders(
             &filter.exclude_folders,
@@ -235,7 +231,8 @@ impl FilterSql {
         sqlite: (&str, &str, &str),
         postgres: &str,
     ) -> Result<()> {
-        let (mut ranges, mut keys) = (Vec::new(), Vec::new());
+        let mut ranges = Vec::new();
+        let mut keys = Vec::new();
         for folder in folders {
             match self.dialect {
                 FilterDialect::Sqlite => {
@@ -274,7 +271,9 @@ fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::
     let text = |column| {
         Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.unwrap_or_default())
     };
-    let (artists, title, album) = ([text(1)?, text(2)?], text(3)?, text(4)?);
+    let artists = [text(1)?, text(2)?];
+    let title = text(3)?;
+    let album = text(4)?;
     let path = row.get_ref(5)?.as_bytes()?;
     Ok(patterns
         .iter()

@@ -332,7 +332,8 @@ impl Library {
         let _snapshot = self.snapshot()?;
         let generation = self.generation()?;
         let dimension = self.model()?.map_or(0, |model| model.dimension);
-        let (mut ids, mut values) = (Vec::new(), Vec::new());
+        let mut ids = Vec::new();
+        let mut values = Vec::new();
         let read = (|| -> rusqlite::Result<_> {
             let count: i64 = self
                 .connection
@@ -346,7 +347,8 @@ impl Library {
             )?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let (track, blob) = (row.get(0)?, row.get_ref(1)?.as_blob()?);
+                let track = row.get(0)?;
+                let blob = row.get_ref(1)?.as_blob()?;
                 if row.get_ref(2)?.as_blob()? != checksum::of(track, &[blob]) {
                     let track = TrackId(track);
                     return Ok(Some(LibraryError::DamagedTrack {
@@ -398,8 +400,8 @@ impl Library {
             .prepare_cached(sql)
             .and_then(|mut statement| {
                 let checked = |row: &Row<'_>| {
-                    let (starts, vectors) =
-                        (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                    let starts = row.get_ref(0)?.as_blob()?;
+                    let vectors = row.get_ref(1)?.as_blob()?;
                     let whole =
                         row.get_ref(2)?.as_blob()? == checksum::of(id.0, &[starts, vectors]);
                     let values = || {
@@ -531,7 +533,8 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         None => TrackTags::default(),
     };
     let composers = text(row, 31)?;
-    let (id, added_at) = (TrackId(row.get(0)?), row.get(9)?);
+    let id = TrackId(row.get(0)?);
+    let added_at = row.get(9)?;
     Ok(Track {
         id,
         audio,

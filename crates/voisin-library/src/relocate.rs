@@ -24,7 +24,8 @@ impl Library {
     /// The library has no file below `old` or `new`, or none of them is below `new`.
     #[doc(hidden)]
     pub fn plan_relocation(&self, old: &Path, new: &Path) -> Result<Relocation> {
-        let (old, new) = (stored_path(old), stored_path(new));
+        let old = stored_path(old);
+        let new = stored_path(new);
         let (_, first, last) = below(&old)?;
         let moved = |path: PathBuf| {
             let rest = path.strip_prefix(&old).unwrap_or(Path::new(""));
@@ -100,7 +101,8 @@ impl Library {
         if plan.files.is_empty() {
             return Ok(plan);
         }
-        let (old, new) = (stored_path(old), stored_path(new));
+        let old = stored_path(old);
+        let new = stored_path(new);
         let (exact, from, to) = below(&old)?;
         // The root ends in a separator, which the rest of a path begins with.
         let separator = [std::path::MAIN_SEPARATOR as u8];

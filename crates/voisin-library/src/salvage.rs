@@ -133,7 +133,8 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
                 "INSERT OR IGNORE INTO {table} ({all}) VALUES ({places})"
             ))
             .map_err(fail)?;
-        let (mut read, mut rows) = (0, 0);
+        let mut read = 0;
+        let mut rows = 0;
         let whole = read_table(old, table, key, &all, |values| {
             read += 1;
             rows += insert.execute(rusqlite::params_from_iter(values))? as u64;
@@ -317,7 +318,8 @@ fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, boo
         "INSERT OR IGNORE INTO genres ({all}) VALUES ({places})"
     ))?;
     let select = format!("SELECT {all} FROM genres WHERE file = ?1");
-    let (mut count, mut whole) = (0, true);
+    let mut count = 0;
+    let mut whole = true;
     for file in files {
         let read = (|| -> rusqlite::Result<_> {
             let mut statement = old.prepare_cached(&select)?;

@@ -578,7 +578,8 @@ pub(super) fn put_vectors(
     // What was read off the former windows.
     tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?
         .execute((track.0, model.id))?;
-    let (starts, vectors) = (f32_bytes(&windows.starts), f16_bytes(windows));
+    let starts = f32_bytes(&windows.starts);
+    let vectors = f16_bytes(windows);
     tx.prepare_cached(
         "INSERT INTO windows (track, model, count, starts, vectors, checksum)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)

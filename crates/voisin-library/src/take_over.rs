@@ -145,7 +145,8 @@ mod tests {
     fn the_id_the_label_and_the_links_go_on_with_the_new_audio() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
-        let (old, mut new) = (track(1, vector(1), 2), track(2, vector(2), 3));
+        let old = track(1, vector(1), 2);
+        let mut new = track(2, vector(2), 3);
         new.tags = TrackTags {
             title: Some("the same".into()),
             ..TrackTags::default()

@@ -37,7 +37,8 @@ fn a_migration_keeps_a_copy_and_all_rows() {
         .into_iter()
         .chain([M::up("ALTER TABLE audio ADD COLUMN mood TEXT;")])
         .collect();
-    let (now, next) = (i64::from(SCHEMA_VERSION), i64::from(SCHEMA_VERSION) + 1);
+    let now = i64::from(SCHEMA_VERSION);
+    let next = i64::from(SCHEMA_VERSION) + 1;
 
     let refused =
         Library::open_with(dir.path(), OpenMode::ReadOnly, &future, PAGE_SIZE).unwrap_err();
@@ -190,8 +191,10 @@ fn a_migration_that_fails_changes_nothing() {
 
 #[test]
 fn tracks_that_come_in_by_the_thousand_have_their_checksums() {
-    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (mut library, mut other) = (open(dir.path(), 64), open(other_dir.path(), 64));
+    let dir = tempfile::tempdir().unwrap();
+    let other_dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 64);
+    let mut other = open(other_dir.path(), 64);
     for seed in 0..3 {
         other.insert_track(&track(seed, 64, 2)).unwrap();
     }

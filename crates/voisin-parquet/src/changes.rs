@@ -38,7 +38,8 @@ pub fn export_changes(
 ) -> Result<ChangesSummary, EngineError> {
     let library = engine.library();
     let _snapshot = library.snapshot()?;
-    let (model, kind) = (engine.model()?, library.content_kind()?);
+    let model = engine.model()?;
+    let kind = library.content_kind()?;
     make_folder(dir)?;
     let (last, mut known) = told_so_far(dir, &model, kind)?;
     let mut summary = ChangesSummary {
@@ -105,7 +106,8 @@ fn told_so_far(
     model: &StoredModel,
     kind: ContentKind,
 ) -> Result<(u64, ToldFiles), EngineError> {
-    let (mut last, mut known) = (0, ToldFiles::new());
+    let mut last = 0;
+    let mut known = ToldFiles::new();
     for path in parquet_files(dir)? {
         let input = ParquetInput::open(&path)?;
         input.check(model, kind)?;

@@ -85,7 +85,8 @@ pub fn export_parquet(
     }
     let library = engine.library();
     let _snapshot = library.snapshot()?;
-    let (model, kind) = (engine.model()?, library.content_kind()?);
+    let model = engine.model()?;
+    let kind = library.content_kind()?;
     make_folder(dir)?;
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
@@ -179,16 +180,14 @@ pub fn embed_to_parquet(
                 .cmp(&b.facts.files[0].record.path)
         });
         let failures = library.failures()?;
-        let (tracks, failures) = (
-            RowSet {
-                records,
-                ..RowSet::default()
-            },
-            RowSet {
-                failures,
-                ..RowSet::default()
-            },
-        );
+        let tracks = RowSet {
+            records,
+            ..RowSet::default()
+        };
+        let failures = RowSet {
+            failures,
+            ..RowSet::default()
+        };
         for (kind, rows) in [("tracks", tracks), ("failures", failures)] {
             let Some(name) = file_name(kind, &model, &rows) else {
                 continue;
@@ -338,7 +337,8 @@ pub fn add_from_parquet(
     // Rows of one recording in several files lie side by side.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
-    let (mut refused, mut text) = (MergeOutcome::default(), 0);
+    let mut refused = MergeOutcome::default();
+    let mut text = 0;
     input.each_batch(&[], |columns| {
         for row in 0..columns.batch.num_rows() {
             input.check_text(text)?;

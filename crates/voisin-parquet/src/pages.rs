@@ -62,7 +62,8 @@ impl ChunkReader for PageFile {
 }
 
 fn too_large(most: u64, found: u64) -> ParquetError {
-    let (most, found) = (most >> 20, found.div_ceil(1 << 20));
+    let most = most >> 20;
+    let found = found.div_ceil(1 << 20);
     ParquetError::General(format!(
         "expected a page of at most {most} MB, found one of {found} MB"
     ))
@@ -100,7 +101,8 @@ pub(super) fn rows_at_once(
 ) -> Result<usize> {
     let file = Arc::new(file.clone());
     let rows = usize::try_from(group.num_rows())?;
-    let (mut bytes, mut bytes_of_a_row) = (0, 0);
+    let mut bytes = 0;
+    let mut bytes_of_a_row = 0;
     for column in group.columns() {
         let path = column.column_path();
         if !path
@@ -187,7 +189,8 @@ fn values(
     rows: usize,
 ) -> Result<(usize, usize)> {
     let mut pages = SerializedPageReader::new(Arc::clone(file), column, rows, None)?;
-    let (mut values, mut longest) = (0, 0);
+    let mut values = 0;
+    let mut longest = 0;
     if column.column_type() == Type::BYTE_ARRAY {
         while let Some(page) = pages.get_next_page()? {
             let size = page.buffer().len();

@@ -337,8 +337,10 @@ impl RecordColumns<'_> {
         if (norm - 1.0).abs() < 0.01 || self.is_external && norm > 0.0 {
             make_unit(&mut vector);
         }
-        let (starts, windows) = (self.column("starts")?, self.column("windows")?);
-        let (starts, windows) = (starts.as_list::<i32>(), windows.as_list::<i32>());
+        let starts = self.column("starts")?;
+        let windows = self.column("windows")?;
+        let starts = starts.as_list::<i32>();
+        let windows = windows.as_list::<i32>();
         if starts.is_null(row) || windows.is_null(row) {
             return Ok((vector, TrackWindows::none(dimension)));
         }
@@ -346,7 +348,8 @@ impl RecordColumns<'_> {
         let rows = windows.value(row);
         let rows = rows.as_list::<i32>();
         rows.offsets().lengths().try_for_each(is_whole)?;
-        let (from, to) = (rows.offsets().first(), rows.offsets().last());
+        let from = rows.offsets().first();
+        let to = rows.offsets().last();
         let values = rows.values().slice(from as usize, (to - from) as usize);
         let values: Option<Vec<f16>> = match values.data_type() {
             DataType::Float16 if values.null_count() == 0 => {

@@ -198,7 +198,8 @@ impl Jobs {
     /// Takes files in hand that nobody has: some that nobody tried yet, else a single one that somebody did not finish, so
     /// that a file which ends its readers takes no others along.
     pub fn lease(&mut self, most: u32) -> Result<Vec<Job>> {
-        let (worker, lease) = (self.worker.clone(), self.lease);
+        let worker = self.worker.clone();
+        let lease = self.lease;
         self.connection.run(|tx| {
             tx.execute(
                 "update voisin_job set done_at = now(), leased_until = null,
@@ -235,7 +236,8 @@ impl Jobs {
 
     /// Makes this worker's leases last from now on.
     pub fn renew(&mut self) -> Result<()> {
-        let (worker, lease) = (self.worker.clone(), self.lease);
+        let worker = self.worker.clone();
+        let lease = self.lease;
         self.connection.run(|tx| {
             tx.execute(
                 "update voisin_job set leased_until = now() + $2 * interval '1 second'

@@ -70,7 +70,8 @@ impl Mirror {
             return Ok(false);
         }
         if now.fingerprint != self.store.model().fingerprint {
-            let (held, offered) = (self.store.model().clone(), now.fingerprint);
+            let held = self.store.model().clone();
+            let offered = now.fingerprint;
             return Err(BackendError::OtherModel {
                 place: self.store.place().to_string(),
                 held: "another one".to_owned(),
@@ -116,7 +117,8 @@ impl Mirror {
         }
         self.library.remove_tracks(&removed)?;
         let of = changes.added.len() as u64;
-        let (mut again, mut done) = (Vec::new(), 0);
+        let mut again = Vec::new();
+        let mut done = 0;
         for ids in changes.added.chunks(BATCH) {
             progress(done, of);
             if stop.load(Ordering::Relaxed) {

@@ -131,7 +131,8 @@ pub fn push(
     to.lock()?;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
-    let (source, generation) = (library.identity()?, library.generation()?);
+    let source = library.identity()?;
+    let generation = library.generation()?;
     same_kind(to, library.content_kind()?)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
@@ -256,7 +257,8 @@ fn no_longer_here(
     seen: &HashMap<i64, ContentId>,
 ) -> Result<Vec<i64>> {
     const ROWS: i64 = 100_000;
-    let (mut gone, mut after) = (Vec::new(), -1_i64);
+    let mut gone = Vec::new();
+    let mut after = -1_i64;
     loop {
         let rows = to.run(|tx| {
             let sql =
@@ -439,7 +441,8 @@ fn leave_former(
         .collect();
     let mut ids = to.ids(&conditions, usize::MAX >> 1)?;
     ids.retain(|id| !now.contains(id));
-    let (mut gone, mut fewer) = (Vec::new(), Vec::new());
+    let mut gone = Vec::new();
+    let mut fewer = Vec::new();
     for (id, record, _) in to
         .fetch(
             &ids,
@@ -520,7 +523,8 @@ fn last_push(to: &mut Postgres, source: &str, windows: bool) -> Result<Option<u6
 }
 
 fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) -> Result<()> {
-    let (name, other) = (push_name(source, windows), push_name(source, !windows));
+    let name = push_name(source, windows);
+    let other = push_name(source, !windows);
     let generation = generation as i64;
     to.run(|tx| {
         tx.execute("delete from voisin_source where library = $1", &[&other])?;

@@ -147,7 +147,8 @@ impl Remote {
     /// Fetches tracks that were not fetched yet.
     pub fn fetch(&mut self, ids: &[TrackId]) -> Result<()> {
         let library = self.engine.library();
-        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        let mut missing = Vec::new();
+        let mut seen = HashSet::new();
         for &id in ids {
             let local = self.local_id(id);
             if !library.contains(local)? && seen.insert(local) {
@@ -160,7 +161,8 @@ impl Remote {
         let (fetched, damaged) = self.store.fetch(&missing, self.wanted)?;
         // Some of many are left out, as `pull` leaves them out and counts them.
         if fetched.is_empty() && damaged > 0 {
-            let (place, of) = (self.store.place().to_string(), missing.len());
+            let place = self.store.place().to_string();
+            let of = missing.len();
             let dimension = self.store.model().dimension;
             return Err(BackendError::Damaged {
                 place,
@@ -297,7 +299,8 @@ impl Remote {
             .sorted(query.sort, query.descending, after, few)?;
         // One more than the page holds, so that another page is known to follow.
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
-        let (mut ids, mut step) = (Vec::new(), wanted.clamp(100, LONGEST_STEP));
+        let mut ids = Vec::new();
+        let mut step = wanted.clamp(100, LONGEST_STEP);
         while ids.len() < wanted {
             let mut next = self.store.next_sorted(&mut walk, step)?;
             if next.is_empty() {

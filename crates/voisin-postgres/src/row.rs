@@ -365,7 +365,8 @@ impl TrackRow {
         let first = facts.files.first();
         let tags = || facts.files.iter().map(|file| &file.tags);
         let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
-        let (mut paths, mut folders) = (Vec::new(), Vec::new());
+        let mut paths = Vec::new();
+        let mut folders = Vec::new();
         let mut words = String::from(" ");
         for file in &facts.files {
             let path = &file.record.path;

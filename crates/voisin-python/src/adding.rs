@@ -92,8 +92,10 @@ impl Adding {
             windows: engine.windows_setting()?,
             ..self.options
         };
-        let (stop, mut raised) = (AtomicBool::new(false), None);
-        let (mut done, mut jobs) = (0, 0);
+        let stop = AtomicBool::new(false);
+        let mut raised = None;
+        let mut done = 0;
+        let mut jobs = 0;
         let problems = found.problems.iter();
         let mut failures: Vec<NotAdded> = problems
             .map(|problem| NotAdded {

@@ -73,7 +73,8 @@ impl<'py> AnswerClasses<'py> {
         genres: &[Genre],
         measured: &HashMap<TrackId, Descriptors>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (tags, measured) = (&track.tags, measured.get(&track.id));
+        let tags = &track.tags;
+        let measured = measured.get(&track.id);
         let key = measured.and_then(|measured| measured.key);
         self.make("Track", |fields| {
             fields.set_item("id", track.id.0)?;

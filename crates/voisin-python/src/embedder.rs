@@ -147,7 +147,8 @@ impl PyEmbedder {
             (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
         };
         let answers = AnswerClasses::new(py)?;
-        let (mut all, mut ended) = (Vec::new(), 0);
+        let mut all = Vec::new();
+        let mut ended = 0;
         each(
             py,
             threads,

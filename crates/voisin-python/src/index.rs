@@ -276,7 +276,8 @@ impl PyVectorIndex {
             values.mapv_inplace(|value| -value);
         }
         let k = [ids.ncols()];
-        let (ids, values) = (ids.into_pyarray(py), values.into_pyarray(py));
+        let ids = ids.into_pyarray(py);
+        let values = values.into_pyarray(py);
         if single {
             return (ids.reshape(k)?, values.reshape(k)?).into_pyobject(py);
         }
@@ -352,7 +353,9 @@ impl PyVectorIndex {
     ) -> PyResult<Bound<'py, Self>> {
         let _ = y;
         let given = numbers(X, "X")?;
-        let (py, inner, vectors) = (this.py(), this.get(), matrix(given.as_array(), "X")?);
+        let py = this.py();
+        let inner = this.get();
+        let vectors = matrix(given.as_array(), "X")?;
         let ids = numbered(vectors.nrows());
         let built = py.detach(|| on_threads(|| VectorIndex::build(&ids, vectors, &inner.options)));
         inner.inner().replace(built.map_err(raised)?);

@@ -143,10 +143,8 @@ impl PyLibrary {
             let tracks = find(library)?;
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let engine = library.engine();
-            let (genres, measured) = (
-                engine.genres_of(&tracks)?,
-                engine.library().descriptors(&ids)?,
-            );
+            let genres = engine.genres_of(&tracks)?;
+            let measured = engine.library().descriptors(&ids)?;
             let vectors = if vectors {
                 Some(engine.library().vectors()?)
             } else {
@@ -516,10 +514,8 @@ impl PyLibrary {
                 .map(|found| found.track.clone())
                 .collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let (genres, measured) = (
-                engine.genres_of(&tracks)?,
-                engine.library().descriptors(&ids)?,
-            );
+            let genres = engine.genres_of(&tracks)?;
+            let measured = engine.library().descriptors(&ids)?;
             Ok((answer, genres, measured))
         })?;
         tell(py, &answer.notes)?;
@@ -669,7 +665,8 @@ impl PyLibrary {
         let given = numbers(vectors, "vectors")?;
         let vectors = matrix(given.as_array(), "vectors")?;
         let space = self.space(py)?;
-        let (expected, found) = (space.mean().len(), vectors.ncols());
+        let expected = space.mean().len();
+        let found = vectors.ncols();
         if expected != found {
             let text = format!("expected vectors of {expected} numbers, found {found}");
             return Err(PyValueError::new_err(text));

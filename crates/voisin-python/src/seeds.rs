@@ -104,7 +104,8 @@ impl SeedArgument {
                 embedder.ok_or_else(|| no_embedder("this file is not in the library"))
             }),
             Self::Vector(vector) => {
-                let (expected, found) = (engine.model()?.dimension, vector.len());
+                let expected = engine.model()?.dimension;
+                let found = vector.len();
                 if expected != found {
                     return Err(LibraryError::Dimension { expected, found }.into());
                 }

@@ -274,6 +274,7 @@ impl OpenLibrary {
 }
 
 fn fetch_filters(remote: &mut Remote, filters: &Filters) -> Result<(), NoAnswer> {
-    let (artists, genres) = (filters.artists(), filters.genres());
+    let artists = filters.artists();
+    let genres = filters.genres();
     Ok(remote.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
 }

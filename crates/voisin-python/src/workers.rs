@@ -28,11 +28,16 @@ pub(super) fn each<J: Send, R: Send>(
     // Several at once each get one thread; few share the threads among them.
     let threads_each = (threads / workers).max(1);
     let stop = AtomicBool::new(false);
-    let ((to_do, queue), (sender, ended)) = (channel::<(usize, J)>(), channel());
-    let (queue, ended) = (Mutex::new(queue), Mutex::new(ended));
+    let (to_do, queue) = channel::<(usize, J)>();
+    let (sender, ended) = channel();
+    let queue = Mutex::new(queue);
+    let ended = Mutex::new(ended);
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            let (sender, queue, work, stop) = (sender.clone(), &queue, &work, &stop);
+            let sender = sender.clone();
+            let queue = &queue;
+            let work = &work;
+            let stop = &stop;
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
                 let _pool = rayon::ThreadPoolBuilder::new()
@@ -50,7 +55,9 @@ pub(super) fn each<J: Send, R: Send>(
             });
         }
         drop(sender);
-        let (mut to_do, mut given, mut missing) = (Some(to_do), 0, 0);
+        let mut to_do = Some(to_do);
+        let mut given = 0;
+        let mut missing = 0;
         let mut run = || loop {
             while let Some(queue) = to_do.as_ref().filter(|_| missing < 2 * workers) {
                 let Some(job) = jobs.next().transpose()? else {

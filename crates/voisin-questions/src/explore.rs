@@ -86,7 +86,8 @@ impl Clusters {
             work(engine)?
         } else {
             // What kept its numbers is of the clusters that were remembered last.
-            let (source, question) = (engine.label_source(), format!("{self:?} {seed:?}"));
+            let source = engine.label_source();
+            let question = format!("{self:?} {seed:?}");
             let kept = engine.kept("clusters", &question, &source, &mut work)?;
             let remembered = remembered_clusters(engine, self.detail.0)?;
             if engine.library().mode() == OpenMode::ReadOnly
@@ -129,7 +130,8 @@ impl NearArtists {
         makers: Makers,
         limit: usize,
     ) -> Result<FoundArtists, ExploreError> {
-        let (vectors, meta) = (collection.vectors.view(), &collection.meta);
+        let vectors = collection.vectors.view();
+        let meta = &collection.meta;
         Ok(match &self.name {
             None => FoundArtists::All(artists(vectors, meta, makers, limit)?),
             Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
@@ -222,7 +224,8 @@ impl NearSongs {
             (None, Makers::Artists) => 3,
             (None, Makers::Albums) => usize::MAX,
         };
-        let (mut all, mut known) = (Vec::new(), HashSet::new());
+        let mut all = Vec::new();
+        let mut known = HashSet::new();
         for one in near {
             let songs: Vec<TrackId> = one
                 .songs
@@ -330,7 +333,8 @@ impl Outliers {
         collection: &Collection,
         graph: &KnnGraph,
     ) -> Result<Vec<Outlier>, EngineError> {
-        let (library, parts) = (engine.library(), engine.parts()?);
+        let library = engine.library();
+        let parts = engine.parts()?;
         let mut source = |track: TrackId| window_set(library, &parts, track);
         let threshold = self.threshold.map_or(THRESHOLD, Within::get);
         Ok(outliers(

@@ -182,10 +182,8 @@ impl Filters {
             }
             keys.extend(compatible);
         }
-        let (tempo, loudness) = (
-            self.bpm.unwrap_or_default().0,
-            self.loudness.unwrap_or_default().0,
-        );
+        let tempo = self.bpm.unwrap_or_default().0;
+        let loudness = self.loudness.unwrap_or_default().0;
         Ok(TrackFilter {
             genres: self.genre.clone(),
             exclude_genres: self.exclude_genre.clone(),

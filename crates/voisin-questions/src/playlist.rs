@@ -232,10 +232,8 @@ impl Playlist {
             );
         }
         let all = HashMap::new();
-        let (options, wanted) = (
-            self.list_options(collection.total(), named.len()),
-            self.wanted(allowed.as_ref(), &all),
-        );
+        let options = self.list_options(collection.total(), named.len());
+        let wanted = self.wanted(allowed.as_ref(), &all);
         // Nothing is missing where all tracks are there.
         let mut list =
             listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();

@@ -57,7 +57,8 @@ fn class_of(name: &str) -> String {
 
 /// Text in lines, each but the first indented.
 fn wrapped(text: &str, indent: &str) -> String {
-    let (mut lines, mut line) = (String::new(), String::new());
+    let mut lines = String::new();
+    let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() && line.chars().count() + word.chars().count() >= WIDTH - 4 {
             writeln!(lines, "{line}").unwrap();

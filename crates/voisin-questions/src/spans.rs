@@ -94,7 +94,8 @@ fn units(text: &str) -> Option<f64> {
     if let Some(seconds) = decimal(text) {
         return Some(seconds);
     }
-    let (mut total, mut rest) = (0.0, text);
+    let mut total = 0.0;
+    let mut rest = text;
     for (name, unit) in [('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
         if let Some((number, after)) = rest.split_once(name) {
             total += unit * decimal(number)?;

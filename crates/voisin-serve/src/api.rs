@@ -465,7 +465,8 @@ mod tests {
     fn pages_make_the_list() {
         let all = [3, 1, 2, 5, 4];
         for limit in 1..=6 {
-            let (mut seen, mut after): (Vec<i32>, _) = (Vec::new(), None);
+            let mut seen: Vec<i32> = Vec::new();
+            let mut after: _ = None;
             loop {
                 let (part, next) = page(&all, |item| *item, after, limit.into()).unwrap();
                 seen.extend_from_slice(&all[part]);

@@ -146,7 +146,8 @@ pub(super) async fn send(song: StoredSong, asked: &HeaderMap) -> Result<Response
         })
     };
     let metadata = file.metadata().await.map_err(gone)?;
-    let (length, state) = (metadata.len(), Validator::of_file(&metadata));
+    let length = metadata.len();
+    let state = Validator::of_file(&metadata);
     if state.is_known(asked) {
         return Ok(state.unchanged(CONTROL));
     }

@@ -461,7 +461,8 @@ async fn hyperbolic(
         let track = context.engine.library().linked_track(server.as_str(), &item_id)?;
         let track = track.ok_or_else(|| unknown("track", &item_id))?;
         let results = nearest(state, context, &server, track, n, false)?;
-        let (count, seed) = (results.len(), &item_id);
+        let count = results.len();
+        let seed = &item_id;
         Ok(json!({
             "results": results, "count": count, "mode": "similar", "seed_item_id": seed, "seed_radius": null
         }))
@@ -474,10 +475,8 @@ async fn find_path(
     uri: Uri,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
-    let (start, end) = (
-        asked.required("start_song_id")?,
-        asked.required("end_song_id")?,
-    );
+    let start = asked.required("start_song_id")?;
+    let end = asked.required("end_song_id")?;
     if start == end {
         return Err(bad(
             "expected two different songs, found the same one twice".to_owned(),
@@ -522,10 +521,8 @@ async fn max_distance(
         let track = library
             .linked_track(server.as_str(), &item)?
             .ok_or_else(|| unknown("track", &item))?;
-        let (collection, known) = (
-            &collected.collection,
-            library.linked_tracks(server.as_str())?,
-        );
+        let collection = &collected.collection;
+        let known = library.linked_tracks(server.as_str())?;
         let own = collection
             .row(track)
             .ok_or_else(|| unknown("track", &item))?;
@@ -597,7 +594,8 @@ async fn search_tracks(
         .into_iter()
         .filter_map(|name| asked.get(name));
     let words = words.collect::<Vec<_>>().join(" ");
-    let (start, end) = (asked.number("start", 0)?, asked.number("end", 20)?);
+    let start = asked.number("start", 0)?;
+    let end = asked.number("end", 20)?;
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();

@@ -214,10 +214,8 @@ mod tests {
     fn a_state_is_known_again_by_tag_before_date() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let of = Validator::of_file(&file.as_file().metadata().unwrap());
-        let (tag, date) = (
-            of.tag.to_str().unwrap(),
-            of.modified.as_ref().unwrap().to_str().unwrap(),
-        );
+        let tag = of.tag.to_str().unwrap();
+        let date = of.modified.as_ref().unwrap().to_str().unwrap();
         let weak = format!("\"other\", W/{tag}");
         for known in [tag, &weak, "*"] {
             assert!(

@@ -225,7 +225,9 @@ fn check(
     peer: Peer,
 ) -> Result<(Option<HeaderValue>, Rights), Problem> {
     let guard = &state.guard;
-    let (headers, method, uri) = (request.headers(), request.method(), request.uri());
+    let headers = request.headers();
+    let method = request.method();
+    let uri = request.uri();
     let length = uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());

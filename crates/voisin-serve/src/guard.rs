@@ -140,7 +140,8 @@ impl Guard {
         local: Option<LocalAddress>,
     ) -> Result<String, Problem> {
         let mut named = headers.get_all(header::HOST).iter();
-        let (host, more) = (named.next(), named.next());
+        let host = named.next();
+        let more = named.next();
         let Some(host) = host
             .filter(|_| more.is_none())
             .and_then(|host| host.to_str().ok())

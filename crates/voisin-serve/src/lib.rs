@@ -269,7 +269,8 @@ pub fn serve(
     }
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {
-        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        let state = Arc::clone(&state);
+        let stop = Arc::clone(stop);
         state.set_copying(0, 0);
         // It may wait long for an answer: nobody waits for it at the end.
         std::thread::spawn(move || {
@@ -284,11 +285,13 @@ pub fn serve(
         });
     }
     if let Some(age) = options.renew_lists {
-        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        let state = Arc::clone(&state);
+        let stop = Arc::clone(stop);
         std::thread::spawn(move || lists::renew(&state, age, &stop));
     }
     if let (Some(server), Some(link)) = (options.subsonic.clone(), options.link) {
-        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        let state = Arc::clone(&state);
+        let stop = Arc::clone(stop);
         std::thread::spawn(move || link::keep_linked(&state, &server, &link, &stop));
     }
     let result = runtime.block_on(async {

@@ -113,15 +113,17 @@ pub(super) fn keep_linked(
     // Tracks, and how many of them are not linked.
     let count = || -> Result<(u64, u64), LibraryError> {
         let library = Library::open_to_read(&state.dir)?;
-        let (tracks, linked) = (
-            library.status()?.tracks,
-            library.linked_tracks(server.as_str())?.len() as u64,
-        );
+        let tracks = library.status()?.tracks;
+        let linked = library.linked_tracks(server.as_str())?.len() as u64;
         Ok((tracks, tracks.saturating_sub(linked)))
     };
-    let (mut look, mut version, mut known) = (Instant::now(), None, (0, 0));
+    let mut look = Instant::now();
+    let mut version = None;
+    let mut known = (0, 0);
     // When it is due, at the latest, and how often it was tried.
-    let (mut due, mut latest, mut tries) = (None::<Instant>, None::<Instant>, 0);
+    let mut due = None::<Instant>;
+    let mut latest = None::<Instant>;
+    let mut tries = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
         let now = Instant::now();

@@ -364,7 +364,9 @@ fn start(
     stop: &watch::Receiver<bool>,
 ) {
     let Some(connection) = open.add() else { return };
-    let (open, router, mut stop) = (Arc::clone(open), router.clone(), stop.clone());
+    let open = Arc::clone(open);
+    let router = router.clone();
+    let mut stop = stop.clone();
     tasks.spawn(async move {
         let service = TowerToHyperService::new(router);
         let place = ConnectionPlace {

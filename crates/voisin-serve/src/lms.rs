@@ -179,7 +179,9 @@ fn genres(track: &Track) -> Vec<String> {
 /// Whether a name fits a pattern with `*` and `?`.
 fn fits(pattern: &[char], name: &[char]) -> bool {
     // Where to go on if the last * has to take one more.
-    let (mut p, mut n, mut star) = (0, 0, None);
+    let mut p = 0;
+    let mut n = 0;
+    let mut star = None;
     while n < name.len() {
         if p < pattern.len() && (pattern[p] == '?' || (pattern[p] != '*' && pattern[p] == name[n]))
         {

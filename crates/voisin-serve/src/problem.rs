@@ -121,7 +121,8 @@ impl Problem {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        let (expected, found) = (expected.into(), found.into());
+        let expected = expected.into();
+        let found = found.into();
         Self {
             detail: format!("expected {expected}, found {found}"),
             expected: Some(expected),

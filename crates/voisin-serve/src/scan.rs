@@ -90,14 +90,16 @@ impl ScanProcess {
                 "please report it",
             )
         })?;
-        let (stdout, stderr) = (started.stdout.take(), started.stderr.take());
+        let stdout = started.stdout.take();
+        let stderr = started.stderr.take();
         *child = Some(started);
         let running = ScanProgress {
             state: ScanState::Running,
             ..ScanProgress::default()
         };
         self.progress.send_replace(running.clone());
-        let (progress, child) = (self.progress.clone(), Arc::clone(&self.child));
+        let progress = self.progress.clone();
+        let child = Arc::clone(&self.child);
         std::thread::spawn(move || {
             let mut last = String::new();
             let mut first = None;

@@ -254,9 +254,11 @@ impl State {
     ) -> Result<(), Problem> {
         self.look(move |state, context| {
             let library = context.engine.library_mut();
-            let (others, before) = (library.data_version()?, state.version()?);
+            let others = library.data_version()?;
+            let before = state.version()?;
             library.note_listening(&listener, &told)?;
-            let (is_alone, after) = (library.data_version()? == others, state.version()?);
+            let is_alone = library.data_version()? == others;
+            let after = state.version()?;
             if is_alone {
                 state.whole.carry(before, after);
                 if let Some((of, _)) = &mut *lock(&state.unbuilt)
@@ -496,7 +498,8 @@ pub(super) fn way(
             .row(track)
             .ok_or(EngineError::NoVector { id: track })
     };
-    let (from, to) = (row(from)?, row(to)?);
+    let from = row(from)?;
+    let to = row(to)?;
     let vectors = collection.vectors.view();
     let walk = |tracks| {
         let options = PathOptions {

@@ -66,7 +66,9 @@ impl Optimiser {
         (at, loss): (u64, f32),
         blocks: &mut EachBlock<'_>,
     ) -> Result<f64, TrainError> {
-        let (both, own, mut square) = ([self.l1, self.l2], self.decay, 0.0);
+        let both = [self.l1, self.l2];
+        let own = self.decay;
+        let mut square = 0.0;
         blocks(&mut |parameters, gradients, decays| {
             square += squared_norm(&pulled(parameters, gradients, decays, both));
         });
@@ -202,7 +204,8 @@ pub(super) fn go_on<S: Resumable>(
     checkpoint_every: Duration,
     progress: &mut dyn FnMut(&S::Progress) -> bool,
 ) -> Result<bool, TrainError> {
-    let (begun, mut saved) = (Instant::now(), Instant::now());
+    let begun = Instant::now();
+    let mut saved = Instant::now();
     while !training.is_finished() && progress(&training.step(&|| begun.elapsed().as_secs_f64())?) {
         if saved.elapsed() >= checkpoint_every {
             training.save()?;

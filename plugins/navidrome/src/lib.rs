@@ -65,7 +65,8 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
             Error::msg(format!("voisin: the setting {name:?} is missing: enter it in the plugin's settings"))
         })
     };
-    let (url, token) = (setting("url")?, setting("token")?);
+    let url = setting("url")?;
+    let token = setting("token")?;
     let mut headers = Map::new();
     headers.insert("Authorization".to_owned(), format!("Bearer {token}").into());
     headers.insert("Content-Type".to_owned(), "application/json".into());
@@ -193,7 +194,8 @@ pub fn nd_get_sonic_similar_tracks(Json(question): Json<SonicQuestion>) -> FnRes
 
 #[plugin_fn]
 pub fn nd_find_sonic_path(Json(question): Json<PathQuestion>) -> FnResult<Json<Value>> {
-    let (start, end) = (asked(&question.start_song), asked(&question.end_song));
+    let start = asked(&question.start_song);
+    let end = asked(&question.end_song);
     let answer = ask("path", &json!({"start": start, "end": end, "count": count(question.count).max(2)}))?;
     let mut answer = matches(answer);
     // The ends are the songs that were asked for: Navidrome need not look for them by their names, and may not lose them.

@@ -57,7 +57,8 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     }
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
-    let (mut taken, mut failed) = (MergeOutcome::default(), false);
+    let mut taken = MergeOutcome::default();
+    let mut failed = false;
     let vectors = vectors_of(context, args, engine.library().model()?)?;
     for file in &files {
         match add_from_parquet(engine.library_mut(), file, &vectors, args.identity) {
@@ -98,10 +99,8 @@ fn compression(named: Option<&str>) -> ParquetCompression {
 }
 
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let (windows, compression) = (
-        !args.no_windows,
-        compression(args.compression.compression.as_deref()),
-    );
+    let windows = !args.no_windows;
+    let compression = compression(args.compression.compression.as_deref());
     if args.changes {
         let summary = export_changes(engine, &args.output, windows, compression)?;
         let text = format!(

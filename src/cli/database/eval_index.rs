@@ -128,7 +128,10 @@ fn measure(
     effort: Effort,
     truth: &[Vec<Neighbor>],
 ) -> anyhow::Result<(Vec<Vec<Neighbor>>, SearchQuality)> {
-    let (mut times, mut answers, mut hits, mut wanted) = (Vec::new(), Vec::new(), 0, 0);
+    let mut times = Vec::new();
+    let mut answers = Vec::new();
+    let mut hits = 0;
+    let mut wanted = 0;
     for (i, query) in queries.iter().enumerate() {
         let start = Instant::now();
         let found = store.nearest(query, NEIGHBOURS, filter, effort)?;

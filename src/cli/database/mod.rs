@@ -73,8 +73,11 @@ pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<Remedy> {
 /// Says of a database what was said of the temporary library.
 fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()> {
     let store = remote.store();
-    let (size, width, shards) = (store.counts()?, store.width(), store.shards().len());
-    let (index, codes) = (store.index_state()?, store.codes());
+    let size = store.counts()?;
+    let width = store.width();
+    let shards = store.shards().len();
+    let index = store.index_state()?;
+    let codes = store.codes();
     json.library = store.place().to_string();
     (json.tracks, json.files, json.windows) = (size.tracks, size.files, size.windows);
     (json.index_generation, json.database_bytes) = (size.generation, size.bytes);
@@ -106,7 +109,8 @@ fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()>
 
 /// Makes known what filters name.
 fn fetch_filters(remote: &mut Remote, filters: &Filters) -> anyhow::Result<()> {
-    let (artists, genres) = (filters.artists(), filters.genres());
+    let artists = filters.artists();
+    let genres = filters.genres();
     Ok(remote.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
 }
 

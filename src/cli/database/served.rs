@@ -35,7 +35,8 @@ pub(crate) fn copy(
     address: &DatabaseAddress,
     dir: &Path,
 ) -> anyhow::Result<Follow> {
-    let (console, dir) = (context.console, dir.to_owned());
+    let console = context.console;
+    let dir = dir.to_owned();
     let mut mirror = Mirror::open(Postgres::open(&parse(address)?)?, &dir)?;
     let mut is_new = true;
     Ok(Box::new(move |progress| {

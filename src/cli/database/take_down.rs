@@ -20,7 +20,8 @@ pub(crate) fn run(
 ) -> anyhow::Result<Ending> {
     let place = parse(address)?;
     let mut remote = Remote::open(Postgres::open(&place)?, false)?;
-    let (mut ids, mut paths) = (Vec::new(), Vec::new());
+    let mut ids = Vec::new();
+    let mut paths = Vec::new();
     for named in &args.paths {
         match named.to_str().and_then(track_number) {
             Some(id) => ids.push(id),

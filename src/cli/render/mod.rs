@@ -221,7 +221,8 @@ pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
 
 /// Text that begins at column `indent`, on as many lines as `width` columns ask for.
 fn wrapped(text: &str, width: usize, indent: usize) -> String {
-    let (mut lines, mut column) = (String::new(), indent);
+    let mut lines = String::new();
+    let mut column = indent;
     for word in text.split(' ') {
         let length = measure_text_width(word);
         if column > indent && column.saturating_add(1 + length) > width {
@@ -333,7 +334,9 @@ pub(crate) fn print_paths<'a>(
 /// Seconds as people write them: `3:07`, `1:02:45`.
 pub(crate) fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let hours = seconds / 3600;
+    let minutes = seconds / 60 % 60;
+    let seconds = seconds % 60;
     if hours > 0 {
         format!("{hours}:{minutes:02}:{seconds:02}")
     } else {

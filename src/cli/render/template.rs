@@ -31,7 +31,9 @@ impl FromStr for LineTemplate {
 
     /// `$name` and `${name}` are fields, `$$` is a dollar; a backslash begins `\t`, `\n` and `\\`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
         while let Some(at) = rest.find(['$', '\\']) {
             plain.push_str(&rest[..at]);
             let (sign, behind) = rest[at..].split_at(1);

@@ -52,7 +52,8 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
             "the copy is damaged ({finding}) and was not kept: run \"voisin repair\", then try again"
         );
     }
-    let (before, after) = (library.status()?, copied.status()?);
+    let before = library.status()?;
+    let after = copied.status()?;
     drop(copied);
     if before.tracks > after.tracks {
         bail!(

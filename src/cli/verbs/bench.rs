@@ -53,7 +53,8 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending>
 /// Runs `work` until the time is over, once before to warm up; work done per second.
 fn rate(seconds: Duration, mut work: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
     work()?;
-    let (start, mut done) = (Instant::now(), 0.0);
+    let start = Instant::now();
+    let mut done = 0.0;
     while start.elapsed() < seconds {
         done += work()?;
     }

@@ -93,11 +93,10 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
         .iter()
         .map(|cluster| cluster.medoid)
         .collect();
-    let (medoids, taxonomy) = (engine.library().tracks_by_id(&medoids)?, engine.taxonomy()?);
-    let (clusters, noise) = (
-        count(found.clusters.len() as u64, "cluster"),
-        count(found.noise.len() as u64, "track"),
-    );
+    let medoids = engine.library().tracks_by_id(&medoids)?;
+    let taxonomy = engine.taxonomy()?;
+    let clusters = count(found.clusters.len() as u64, "cluster");
+    let noise = count(found.noise.len() as u64, "track");
     render::print_line(&format!("{clusters}, {noise} in no group"))?;
     let width = found
         .clusters
@@ -111,7 +110,9 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
             .first()
             .map_or_else(String::new, |near| format!("{} {}", near.id, near.name));
         let tracks = count(cluster.members.len() as u64, "track");
-        let (id, name, cohesion) = (cluster.id, &cluster.name, cluster.cohesion);
+        let id = cluster.id;
+        let name = &cluster.name;
+        let cohesion = cluster.cohesion;
         render::print_fitted(&format!(
             "{id:>width$}  {name}: {tracks}, cohesion {cohesion:.2}"
         ))?;

@@ -58,7 +58,8 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
     let embedder = context.embedder(None)?;
-    let (mut failed, mut kept) = (found.problems.len(), 0);
+    let mut failed = found.problems.len();
+    let mut kept = 0;
     for (file, target) in files
         .iter()
         .zip(targets(&files, &found.roots, args.format.extension()))

@@ -121,7 +121,8 @@ struct FeaturesJob<'a> {
 impl FeaturesJob<'_> {
     /// A row for each track.
     fn rows(&self, names: &[String], place: &FeaturesPlace) -> anyhow::Result<Ending> {
-        let (context, output) = (self.context, self.output);
+        let context = self.context;
+        let output = self.output;
         let set = asked(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
         let found = listen(context, &set, names, self.args.cache.clone(), &stop);
@@ -175,7 +176,8 @@ impl FeaturesJob<'_> {
 
     /// An array for each track.
     fn arrays(&self, name: &str) -> anyhow::Result<Ending> {
-        let (context, output) = (self.context, self.output);
+        let context = self.context;
+        let output = self.output;
         let (hear, about) = self.array(name)?;
         self.refuse_others(&about)?;
         let set = asked(context, &self.args.tracks, true)?;

@@ -183,7 +183,8 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
         ("hears", hears(&manifest.front_end)),
     ];
     for other in &manifest.networks {
-        let (network, dimension) = (other.architecture, other.dimension());
+        let network = other.architecture;
+        let dimension = other.dimension();
         let text = format!(
             "{network}, {dimension} of the dimensions, weight {}",
             other.weight

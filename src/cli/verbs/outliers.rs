@@ -42,7 +42,9 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
             // Three lines each: the reason is what is asked for, and does not fit beside the track.
             for outlier in &found {
                 let track = &collection.meta[outlier.row];
-                let (score, name, id) = (outlier.score, track.display(), track.id);
+                let score = outlier.score;
+                let name = track.display();
+                let id = track.id;
                 render::print_fitted(&format!("{score:>5.1}  {name} (id:{id})"))?;
                 render::print_fitted(&format!("       {}", outlier.reasons.join("; ")))?;
                 render::print_fitted_path("       ", &track.path)?;

@@ -236,7 +236,8 @@ fn would_remove(
 
 /// What was named: paths as the library has them, and tracks by `id:NUMBER`.
 fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Vec<TrackId>)> {
-    let (mut paths, mut tracks) = (Vec::new(), Vec::new());
+    let mut paths = Vec::new();
+    let mut tracks = Vec::new();
     for path in &args.paths {
         match path.to_str().and_then(crate::engine::track_number) {
             Some(id) if !args.missing => {

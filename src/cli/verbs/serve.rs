@@ -28,7 +28,8 @@ pub(crate) fn as_bliss_mixer(
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned());
     let program = arguments.next().unwrap_or_default();
-    let (mut port, mut server) = (LMS_PORT.to_string(), None);
+    let mut port = LMS_PORT.to_string();
+    let mut server = None;
     while let Some(argument) = arguments.next() {
         let (name, value) = match argument.split_once('=') {
             Some((name, value)) if name.starts_with("--") => {
@@ -273,8 +274,9 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         .link_as
         .zip(args.subsonic.clone())
         .map(|(user, server)| {
-            let (program, globals, file) =
-                (program.clone(), globals.clone(), args.password_file.clone());
+            let program = program.clone();
+            let globals = globals.clone();
+            let file = args.password_file.clone();
             move || {
                 let mut command = Command::new(&program);
                 command
@@ -288,7 +290,9 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             }
         });
     let push = {
-        let (program, globals, file) = (program.clone(), globals.clone(), args.password_file);
+        let program = program.clone();
+        let globals = globals.clone();
+        let file = args.password_file;
         move || {
             let mut command = Command::new(&program);
             command.args(&globals).args(["lists", "push"]);

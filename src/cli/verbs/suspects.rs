@@ -74,7 +74,9 @@ fn print(
                     .reason
                     .split_once(": ")
                     .map_or(line.reason.as_str(), |(_, why)| why);
-                let (labels, id, rank) = (names(&line.labels), line.id, line.rank);
+                let labels = names(&line.labels);
+                let id = line.id;
+                let rank = line.rank;
                 render::print_fitted(&format!(
                     "{rank:>3}  {labels} → {}  {display} (id:{id})",
                     line.suggested

@@ -256,10 +256,8 @@ fn take_back(
             );
             return end(UndoOutcome::Failed, Some(reason));
         };
-        let (now, after) = (
-            field.values(&now),
-            written.after.get(name).map_or(&[][..], Vec::as_slice),
-        );
+        let now = field.values(&now);
+        let after = written.after.get(name).map_or(&[][..], Vec::as_slice);
         if field.is_same(&now, before) {
             continue;
         }

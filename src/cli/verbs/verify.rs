@@ -251,7 +251,10 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         }
     };
     let found: Vec<Again> = tracks.par_iter().map(read).collect();
-    let (mut same, mut missing, mut changed, mut damaged) = (0_u64, 0_u64, 0_u64, Vec::new());
+    let mut same = 0_u64;
+    let mut missing = 0_u64;
+    let mut changed = 0_u64;
+    let mut damaged = Vec::new();
     for one in &found {
         match one {
             Again::Same(_) => same += 1,
@@ -295,7 +298,9 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         return Ok(rows);
     }
     let embedder = context.embedder(Some(engine.library()))?;
-    let (mut compared, mut worst, mut failed) = (0_u64, 1.0_f32, Vec::new());
+    let mut compared = 0_u64;
+    let mut worst = 1.0_f32;
+    let mut failed = Vec::new();
     for (track, path) in same.iter().step_by(same.len().div_ceil(LISTENED)) {
         // Vectors that are missing or damaged are told of elsewhere; windows may have been chosen otherwise for an older track.
         let (Ok(Some(stored)), Ok(Some(windows))) = (

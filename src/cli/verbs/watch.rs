@@ -72,7 +72,8 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
         }
     ));
     // What changed while nobody watched comes first; where a server begins, its own scan does that, and this looks after it.
-    let (mut due, mut is_first) = (!args.while_input_lasts, true);
+    let mut due = !args.while_input_lasts;
+    let mut is_first = true;
     if !due {
         watched.note_change();
     }

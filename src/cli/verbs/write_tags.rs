@@ -48,7 +48,9 @@ pub(crate) fn wishes(
         let (others, lacking) = measured(engine, answer.track, fields)?;
         let reason = [vec![answer.summary()], lacking].concat().join("; ");
         for path in paths(engine, answer.track, answer.is_named_file, &answer.path)? {
-            let (genres, others, reason) = (genres.clone(), others.clone(), reason.clone());
+            let genres = genres.clone();
+            let others = others.clone();
+            let reason = reason.clone();
             wishes.push(TagWish {
                 path,
                 genres,
@@ -82,7 +84,8 @@ pub(crate) fn wishes_of_tracks(
             lacking.join("; ")
         };
         for path in paths(engine, named.track, named.is_file, &named.path)? {
-            let (others, reason) = (others.clone(), reason.clone());
+            let others = others.clone();
+            let reason = reason.clone();
             wishes.push(TagWish {
                 path,
                 genres: Vec::new(),
@@ -118,7 +121,8 @@ fn measured(
     track: Option<TrackId>,
     fields: &[TagField],
 ) -> anyhow::Result<(Vec<TagEdit>, Vec<String>)> {
-    let (mut edits, mut lacking) = (Vec::new(), Vec::new());
+    let mut edits = Vec::new();
+    let mut lacking = Vec::new();
     let others: Vec<TagField> = fields
         .iter()
         .copied()
@@ -260,7 +264,8 @@ pub(crate) fn run(
             ["path", "outcome", "before", "after", "tags", "reason"],
             done.iter().zip(wishes).map(|(file, wish)| {
                 let tags = file.tags.iter().map(|tag| {
-                    let (before, after) = (tag.before.as_deref(), tag.after.as_deref());
+                    let before = tag.before.as_deref();
+                    let after = tag.after.as_deref();
                     format!(
                         "{}: {} > {}",
                         tag.tag,

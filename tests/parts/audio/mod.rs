@@ -108,7 +108,8 @@ fn law_files_with_a_short_format_chunk_are_the_same_audio() {
             .position(|window| window == id)
             .expect("a chunk")
     };
-    let (format, body) = (at(b"fmt ") + 8, at(b"data") + 8);
+    let format = at(b"fmt ") + 8;
+    let body = at(b"data") + 8;
     for (law, same) in [(7, true), (6, false)] {
         let mut fields = bytes[format..format + 16].to_vec();
         fields[0] = law;
@@ -295,7 +296,8 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
                 "{name} {part}: other samples"
             );
             // Windows in the middle of it, as an index hears them.
-            let (start, length) = (samples.len() / 3, 4000);
+            let start = samples.len() / 3;
+            let length = 4000;
             let mut heard = Vec::new();
             voisin_audio::read_windows(
                 &sheet.join(part),

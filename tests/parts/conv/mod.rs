@@ -109,7 +109,8 @@ fn bf16_products_keep_the_vectors_direction() {
         }
         out
     };
-    let (full, half) = (run(Precision::F32, n), run(Precision::Bf16, n));
+    let full = run(Precision::F32, n);
+    let half = run(Precision::Bf16, n);
     assert_ne!(full, half);
     assert_eq!(
         half,
@@ -201,7 +202,9 @@ fn training_gradients_equal_candles_autograd() -> Result<()> {
 #[test]
 fn training_is_the_same_bits_whatever_the_threads_and_learns() {
     let weights = OpenL3Weights::seeded(31, &[16, 16, 32, 32, 32, 32, 48, 32]);
-    let (h, w, n) = (24, 40, 6);
+    let h = 24;
+    let w = 40;
+    let n = 6;
     let mels = mels(12, n * h * w);
     let target = random(13, n * 32);
     let run = |threads: usize| {
@@ -290,7 +293,9 @@ fn weights_are_checked_by_name_and_length() {
 fn bf16_backward_only_rounds() {
     let Some(isa) = with_bf16() else { return };
     // Odd numbers of tiles, so that pairs of tiles meet a window's end.
-    let (h, w, n) = (36, 44, 3);
+    let h = 36;
+    let w = 44;
+    let n = 3;
     let weights = OpenL3Weights::seeded(51, &[32, 16, 48, 64, 144, 128, 160, 96]);
     let mels = mels(16, n * h * w);
     let target = random(17, n * 96);
@@ -301,12 +306,11 @@ fn bf16_backward_only_rounds() {
         let layout = train.layout().to_vec();
         (layout, train.gradients().to_vec())
     };
-    let ((layout, full), (_, half)) = (run(Precision::F32), run(Precision::Bf16));
+    let (layout, full) = run(Precision::F32);
+    let (_, half) = run(Precision::Bf16);
     for parameter in layout.iter().filter(|p| p.decays) {
-        let (a, b) = (
-            &full[parameter.range.clone()],
-            &half[parameter.range.clone()],
-        );
+        let a = &full[parameter.range.clone()];
+        let b = &half[parameter.range.clone()];
         let dot =
             |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
         let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();

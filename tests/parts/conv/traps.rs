@@ -22,7 +22,8 @@ fn error_of(shape: &[usize], function: impl Fn(&Tensor) -> Result<Tensor>) -> Re
         Some(found) => found.flatten_all()?.to_vec1::<f64>()?,
         None => vec![0.0; n],
     };
-    let (mut furthest, mut largest) = (0.0f64, 0.0f64);
+    let mut furthest = 0.0f64;
+    let mut largest = 0.0f64;
     for at in 0..n {
         let moved = |step: f64| -> Result<f64> {
             let mut values = start.clone();

@@ -370,7 +370,8 @@ fn a_saved_model_answers_the_same_and_damage_is_noticed() {
         model.probabilities(&queries).unwrap().fused,
         loaded.probabilities(&queries).unwrap().fused
     );
-    let (kept, read) = (model.quality(), loaded.quality());
+    let kept = model.quality();
+    let read = loaded.quality();
     assert!((kept.accuracy - read.accuracy).abs() < 1e-12 && kept.tracks == read.tracks);
     assert!((kept.calibration_error - read.calibration_error).abs() < 1e-12);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -44,7 +44,8 @@ fn matrix(value: &Value) -> Array2<f32> {
 #[test]
 fn metrics_are_scikit_learns() {
     let golden = golden("metrics.json");
-    let (truth, p) = (numbers(&golden["truth"]), rows(&golden["probabilities"]));
+    let truth = numbers(&golden["truth"]);
+    let p = rows(&golden["probabilities"]);
     // numpy's argmax: the first of equals
     let answer: Vec<usize> = p
         .iter()
@@ -71,11 +72,9 @@ fn metrics_are_scikit_learns() {
         .map(|i| (p[i][answer[i]], answer[i] == truth[i]))
         .collect();
     near(metrics::expected_calibration_error(&sure, 10), "ece");
-    let (precision, recall, f1) = (
-        floats(&golden["precision"]),
-        floats(&golden["recall"]),
-        floats(&golden["f1"]),
-    );
+    let precision = floats(&golden["precision"]);
+    let recall = floats(&golden["recall"]);
+    let f1 = floats(&golden["f1"]);
     for (c, m) in metrics::per_class(&m).iter().enumerate() {
         assert!((m.precision - precision[c]).abs() < 1e-9 && (m.recall - recall[c]).abs() < 1e-9);
         assert!((m.f1 - f1[c]).abs() < 1e-9);

@@ -15,7 +15,8 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
     ] {
         let Some(data) = data else { return };
         let left = data.without(6);
-        let (ids, labels) = (left.ids(), left.labels());
+        let ids = left.ids();
+        let labels = left.labels();
         let (model, held_out) =
             GenreModel::fit(&left.set(&ids, &labels), &FitOptions::default()).unwrap();
         let of_metal: Vec<usize> = (0..data.classes.len())
@@ -82,7 +83,8 @@ fn real_labels_flipped_are_found() {
         return;
     };
     let n = data.classes.len();
-    let (mut precision, mut areas) = (0.0, 0.0);
+    let mut precision = 0.0;
+    let mut areas = 0.0;
     for seed in 0..5 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut changed = Taggrams::load("train").unwrap();

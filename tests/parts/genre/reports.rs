@@ -56,10 +56,8 @@ fn kin_are_found_by_what_the_vectors_say() {
         assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
     }
     // The genre itself is no distance, and the scales have names.
-    let (heat, tree) = (
-        plots::kinship_heat_map(&kin).svg(),
-        plots::kinship_dendrogram(&kin).svg(),
-    );
+    let heat = plots::kinship_heat_map(&kin).svg();
+    let tree = plots::kinship_dendrogram(&kin).svg();
     for text in ["0, near", "far, 1", "itself"] {
         assert!(heat.contains(text), "{text}: {heat}");
     }
@@ -136,7 +134,8 @@ fn an_evaluation_is_complete_and_readable() {
 
 #[test]
 fn other_peoples_vectors_are_trained_on_and_predicted() {
-    let (train, test) = (blobs(3, 20, 5, 0.6, 13), blobs(3, 6, 5, 0.6, 14));
+    let train = blobs(3, 20, 5, 0.6, 13);
+    let test = blobs(3, 6, 5, 0.6, 14);
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     ndarray_npy::write_npy(at("x.npy"), &train.vectors.mapv(f64::from)).unwrap();

@@ -101,7 +101,8 @@ fn a_genre_lies_nearer_to_the_one_that_holds_it() {
 
 #[test]
 fn a_trained_model_answers_with_every_genre_of_a_track() {
-    let (train, test) = (collection(40, 23), collection(12, 24));
+    let train = collection(40, 23);
+    let test = collection(12, 24);
     let (model, held_out) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
     assert!(
         model.quality().accuracy > 0.9 && model.quality().calibration_error < 0.1,

@@ -17,12 +17,11 @@ fn same_answers(a: &VectorIndex, b: &VectorIndex, queries: &Array2<f32>) {
 
 #[test]
 fn a_saved_index_answers_as_before() {
-    let (n, dimension) = (2000, 80);
-    let (ids, vectors, queries) = (
-        ids(n),
-        clustered(10, n, dimension, 12),
-        clustered(11, 30, dimension, 12),
-    );
+    let n = 2000;
+    let dimension = 80;
+    let ids = ids(n);
+    let vectors = clustered(10, n, dimension, 12);
+    let queries = clustered(11, 30, dimension, 12);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let options = graph_options();
@@ -101,7 +100,8 @@ fn a_saved_index_answers_as_before() {
 /// Neighbours are spread over more lists than widths are measured in.
 #[test]
 fn vectors_without_groups_are_saved_and_opened() {
-    let (n, dimension) = (4000, 64);
+    let n = 4000;
+    let dimension = 64;
     let mut rng = StdRng::seed_from_u64(19);
     let mut vectors = Array2::from_shape_simple_fn((n, dimension), || normal(&mut rng));
     for mut row in vectors.outer_iter_mut() {
@@ -135,7 +135,8 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     for dimension in [20_000, 65_536] {
-        let (ids, vectors) = (ids(6), clustered(3, 6, dimension, 2));
+        let ids = ids(6);
+        let vectors = clustered(3, 6, dimension, 2);
         let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
         index.save(&path, &stamp(dimension)).unwrap();
         let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
@@ -183,7 +184,8 @@ fn fixed(n: usize, dimension: usize) -> Array2<f32> {
 #[test]
 #[ignore = "writes test data"]
 fn write_fixture() {
-    let (ids, vectors) = (ids(130), fixed(130, 16));
+    let ids = ids(130);
+    let vectors = fixed(130, 16);
     let options = IndexOptions {
         m: 4,
         graph_from: 0,
@@ -276,7 +278,8 @@ fn write_fuzz_seeds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     for (name, n, dimension, options) in kinds {
-        let (ids, vectors) = (ids(n), clustered(31, n, dimension, n));
+        let ids = ids(n);
+        let vectors = clustered(31, n, dimension, n);
         let mut index =
             VectorIndex::build(&ids[..n - 10], vectors.slice(s![..n - 10, ..]), &options).unwrap();
         index.save_changes(&path, &stamp(dimension)).unwrap();
@@ -314,7 +317,8 @@ fn seeds_of_the_fuzz_target_are_indexes_of_today() {
 #[test]
 fn an_index_of_the_released_format_opens_and_answers() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v8.bin");
-    let (ids, vectors) = (ids(130), fixed(130, 16));
+    let ids = ids(130);
+    let vectors = fixed(130, 16);
     let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
     let summary = VectorIndex::summary(&path).unwrap();
@@ -350,7 +354,8 @@ fn an_index_of_the_released_format_opens_and_answers() {
 
 #[test]
 fn a_summary_says_what_loading_would_find() {
-    let (ids, vectors) = (ids(300), clustered(17, 300, 24, 5));
+    let ids = ids(300);
+    let vectors = clustered(17, 300, 24, 5);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     assert!(matches!(
@@ -406,7 +411,8 @@ fn a_summary_says_what_loading_would_find() {
 
 #[test]
 fn a_base_never_takes_the_tail_of_another() {
-    let (ids, vectors) = (ids(60), clustered(12, 60, 16, 4));
+    let ids = ids(60);
+    let vectors = clustered(12, 60, 16, 4);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let tail = folder.path().join("index.bin.tail");
@@ -432,7 +438,8 @@ fn a_base_never_takes_the_tail_of_another() {
 
 /// An index of 400 vectors that changed since it was built, and its vectors.
 fn changed() -> (VectorIndex, Array2<f32>) {
-    let (ids, vectors) = (ids(400), clustered(13, 400, 24, 5));
+    let ids = ids(400);
+    let vectors = clustered(13, 400, 24, 5);
     let mut index =
         VectorIndex::build(&ids[..300], vectors.slice(s![..300, ..]), &graph_options()).unwrap();
     for row in (300..400).rev() {
@@ -544,7 +551,8 @@ fn an_index_is_written_to_bytes_and_read_from_them() {
 
 #[test]
 fn a_mapped_file_that_is_written_into_is_an_error() {
-    let (ids, vectors) = (ids(6000), clustered(33, 6000, 48, 9));
+    let ids = ids(6000);
+    let vectors = clustered(33, 6000, 48, 9);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let options = IndexOptions {
@@ -635,7 +643,8 @@ fn changes_that_are_missing_are_named() {
 
 #[test]
 fn damaged_files_are_errors() {
-    let (ids, vectors) = (ids(400), clustered(13, 400, 24, 5));
+    let ids = ids(400);
+    let vectors = clustered(13, 400, 24, 5);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let mut index =
@@ -692,7 +701,8 @@ fn saves_without_end() {
     let Some(path) = std::env::var_os("VOISIN_TEST_INDEX") else {
         return;
     };
-    let (ids, vectors) = (ids(3000), clustered(25, 3000, 64, 12));
+    let ids = ids(3000);
+    let vectors = clustered(25, 3000, 64, 12);
     let build = |n: usize| {
         let options = IndexOptions {
             lists_from: 0,
@@ -700,7 +710,8 @@ fn saves_without_end() {
         };
         VectorIndex::build(&ids[..n], vectors.slice(s![..n, ..]), &options).unwrap()
     };
-    let (few, many) = (build(2000), build(3000));
+    let few = build(2000);
+    let many = build(3000);
     loop {
         few.save(
             Path::new(&path),
@@ -766,8 +777,10 @@ fn a_kill_while_saving_leaves_the_old_index_or_the_new() {
 #[cfg(target_os = "linux")]
 #[test]
 fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
-    let (n, dimension) = (20_000, 512);
-    let (ids, vectors) = (ids(n), clustered(27, n, dimension, 40));
+    let n = 20_000;
+    let dimension = 512;
+    let ids = ids(n);
+    let vectors = clustered(27, n, dimension, 40);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
@@ -792,10 +805,8 @@ fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
         found
     );
     let stats = opened.stats();
-    let (file, summary) = (
-        std::fs::metadata(&path).unwrap().len(),
-        VectorIndex::summary(&path).unwrap(),
-    );
+    let file = std::fs::metadata(&path).unwrap().len();
+    let summary = VectorIndex::summary(&path).unwrap();
     assert!(
         (500 * n..=660 * n).contains(&mapped),
         "{} bytes a vector of the file",

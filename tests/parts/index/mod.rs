@@ -127,7 +127,8 @@ fn stamp(dimension: usize) -> IndexStamp {
 #[test]
 fn exact_search_is_brute_force() {
     for (n, dimension) in [(1, 2), (5, 3), (700, 200), (900, 512)] {
-        let (ids, vectors) = (ids(n), clustered(1, n, dimension, 9.min(n)));
+        let ids = ids(n);
+        let vectors = clustered(1, n, dimension, 9.min(n));
         let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
         for query in clustered(2, 20, dimension, 9.min(n)).outer_iter() {
             let found = index
@@ -149,8 +150,10 @@ fn exact_search_is_brute_force() {
 
 #[test]
 fn every_track_finds_itself_and_the_measured_recall_holds() {
-    let (n, dimension) = (6000, 96);
-    let (ids, vectors) = (ids(n), clustered(3, n, dimension, 40));
+    let n = 6000;
+    let dimension = 96;
+    let ids = ids(n);
+    let vectors = clustered(3, n, dimension, 40);
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
     let check = index.self_check(300).unwrap();
     assert_eq!(check.lost, []);
@@ -187,8 +190,10 @@ fn every_track_finds_itself_and_the_measured_recall_holds() {
 
 #[test]
 fn filters_hold_at_every_share() {
-    let (n, dimension) = (8000, 64);
-    let (ids, vectors) = (ids(n), clustered(5, n, dimension, 30));
+    let n = 8000;
+    let dimension = 64;
+    let ids = ids(n);
+    let vectors = clustered(5, n, dimension, 30);
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
     let queries = clustered(6, 50, dimension, 30);
     for every in [2, 10, 100, 1000] {
@@ -242,8 +247,10 @@ fn filters_hold_at_every_share() {
 
 #[test]
 fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
-    let (n, dimension) = (3000, 64);
-    let (ids, vectors) = (ids(n), clustered(7, n, dimension, 20));
+    let n = 3000;
+    let dimension = 64;
+    let ids = ids(n);
+    let vectors = clustered(7, n, dimension, 20);
     let first = n - 400;
     let mut index = VectorIndex::build(
         &ids[..first],
@@ -305,7 +312,8 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
 
 #[test]
 fn one_thread_and_one_seed_give_one_index_by_hnsw_rs() {
-    let (ids, vectors) = (ids(1500), clustered(9, 1500, 48, 10));
+    let ids = ids(1500);
+    let vectors = clustered(9, 1500, 48, 10);
     let options = IndexOptions {
         builder: GraphBuilder::HnswRs,
         ..graph_options()
@@ -328,7 +336,8 @@ fn one_thread_and_one_seed_give_one_index_by_hnsw_rs() {
 
 #[test]
 fn lists_and_their_graph_are_the_same_bytes_on_any_number_of_threads() {
-    let (ids, vectors) = (ids(2500), clustered(9, 2500, 72, 10));
+    let ids = ids(2500);
+    let vectors = clustered(9, 2500, 72, 10);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let options = graph_options();
@@ -351,8 +360,10 @@ fn lists_and_their_graph_are_the_same_bytes_on_any_number_of_threads() {
 /// At one width, the graph from lists finds as much as the one that `hnsw_rs` leads to, in ever wider walks.
 #[test]
 fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
-    let (n, dimension) = (6000, 96);
-    let (ids, vectors) = (ids(n), clustered(31, n, dimension, 40));
+    let n = 6000;
+    let dimension = 96;
+    let ids = ids(n);
+    let vectors = clustered(31, n, dimension, 40);
     let queries = clustered(32, 100, dimension, 40);
     let found = |builder: GraphBuilder| {
         let options = IndexOptions {
@@ -375,7 +386,8 @@ fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
             recalls.sum::<f64>() / 100.
         })
     };
-    let (own, reference) = (found(GraphBuilder::Lists), found(GraphBuilder::HnswRs));
+    let own = found(GraphBuilder::Lists);
+    let reference = found(GraphBuilder::HnswRs);
     assert!(
         own.iter()
             .zip(&reference)
@@ -391,8 +403,10 @@ fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
 /// However few are compared in full, alone and in batches, with and without a filter.
 #[test]
 fn more_candidates_of_the_same_lists_find_more() {
-    let (n, dimension) = (6000, 256);
-    let (ids, vectors) = (ids(n), clustered(51, n, dimension, 1));
+    let n = 6000;
+    let dimension = 256;
+    let ids = ids(n);
+    let vectors = clustered(51, n, dimension, 1);
     let queries = clustered(52, 60, dimension, 1);
     let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
     let half = |track: TrackId| track.0 % 2 == 0;
@@ -424,8 +438,10 @@ fn more_candidates_of_the_same_lists_find_more() {
 
 #[test]
 fn batches_answer_as_single_searches_do() {
-    let (n, dimension) = (4000, 80);
-    let (ids, vectors) = (ids(n), clustered(21, n, dimension, 30));
+    let n = 4000;
+    let dimension = 80;
+    let ids = ids(n);
+    let vectors = clustered(21, n, dimension, 30);
     let mut index = VectorIndex::build(
         &ids[..3900],
         vectors.slice(s![..3900, ..]),
@@ -489,8 +505,10 @@ fn batches_answer_as_single_searches_do() {
 /// Lists that are too large for a core's own cache are read once for many queries.
 #[test]
 fn batches_over_large_lists_answer_as_single_searches_do() {
-    let (n, dimension) = (40_000, 32);
-    let (ids, vectors) = (ids(n), clustered(28, n, dimension, 200));
+    let n = 40_000;
+    let dimension = 32;
+    let ids = ids(n);
+    let vectors = clustered(28, n, dimension, 200);
     let options = IndexOptions::default();
     let mut index =
         VectorIndex::build(&ids[..39_900], vectors.slice(s![..39_900, ..]), &options).unwrap();
@@ -545,7 +563,8 @@ fn small_and_odd_indexes_answer() {
 
     // From nothing, one by one.
     let mut grown = none;
-    let (some, vectors) = (ids(300), clustered(2, 300, 8, 3));
+    let some = ids(300);
+    let vectors = clustered(2, 300, 8, 3);
     for (id, vector) in some.iter().zip(vectors.outer_iter()) {
         grown.insert(*id, &vector.to_vec()).unwrap();
     }
@@ -709,7 +728,8 @@ fn the_index_refuses_vectors_that_have_no_direction() {
 
 #[test]
 fn search_until_offers_everyone_once() {
-    let (ids, vectors) = (ids(500), clustered(15, 500, 32, 4));
+    let ids = ids(500);
+    let vectors = clustered(15, 500, 32, 4);
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
     let query = vectors.slice(s![..1, ..]);
     // At most two of each residue: as tracks an artist.
@@ -745,8 +765,10 @@ fn search_until_offers_everyone_once() {
 
 #[test]
 fn search_until_for_many_answers_as_for_one() {
-    let (n, dimension) = (3000, 48);
-    let (ids, vectors) = (ids(n), clustered(23, n, dimension, 20));
+    let n = 3000;
+    let dimension = 48;
+    let ids = ids(n);
+    let vectors = clustered(23, n, dimension, 20);
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
     let queries = clustered(24, 60, dimension, 20);
     // Each row takes others, some so few that it has to be offered everything.

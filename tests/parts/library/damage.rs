@@ -19,7 +19,8 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
     drop(filled(dir.path(), 400));
     let database = dir.path().join("voisin.db");
     let whole = std::fs::read(&database).unwrap();
-    let (mut salvaged_some, mut lost_some) = (false, false);
+    let mut salvaged_some = false;
+    let mut lost_some = false;
     for share in [0.999, 0.8, 0.5, 0.3] {
         let cut = &whole[..(whole.len() as f64 * share) as usize];
         std::fs::write(&database, cut).unwrap();
@@ -95,7 +96,8 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
 fn salvage_of_a_sound_database_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let library = filled(dir.path(), 50);
-    let (tracks, vectors) = (library.tracks().unwrap(), library.vectors().unwrap());
+    let tracks = library.tracks().unwrap();
+    let vectors = library.vectors().unwrap();
     drop(library);
     let report = salvage(dir.path()).unwrap();
     assert_eq!(report.incomplete, Vec::<&str>::new());
@@ -302,7 +304,8 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
                     .prepare(&format!("SELECT track, {columns} FROM {table}"))
                     .unwrap();
                 let rows = statement.query_map([], |row| {
-                    let (first, second): (Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?);
+                    let first: Vec<u8> = row.get(1)?;
+                    let second: Vec<u8> = row.get(2)?;
                     Ok((row.get(0)?, table, [first, second].concat()))
                 });
                 rows.unwrap().collect::<Result<Vec<_>, _>>().unwrap()

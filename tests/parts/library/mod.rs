@@ -364,11 +364,9 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
     let dir = tempfile::tempdir().unwrap();
     let music = dunce::canonicalize(dir.path()).unwrap();
     let mut library = open(&music.join("library"));
-    let (a, b, c) = (
-        music.join("a.mp3"),
-        music.join("b.mp3"),
-        music.join("c.mp3"),
-    );
+    let a = music.join("a.mp3");
+    let b = music.join("b.mp3");
+    let c = music.join("c.mp3");
     std::fs::write(&a, "x").unwrap();
     let id = library.insert_track(&new_track(1, &a)).unwrap();
     assert_eq!(library.tracks_of_several_files().unwrap(), vec![]);
@@ -446,7 +444,8 @@ fn two_files_that_change_names_lose_no_vector() {
     let dir = tempfile::tempdir().unwrap();
     let music = dunce::canonicalize(dir.path()).unwrap();
     let mut library = open(&music.join("library"));
-    let (a, b) = (music.join("a.mp3"), music.join("b.mp3"));
+    let a = music.join("a.mp3");
+    let b = music.join("b.mp3");
     std::fs::write(&a, "1").unwrap();
     std::fs::write(&b, "2").unwrap();
     let first = library.insert_track(&new_track(1, &a)).unwrap();
@@ -703,10 +702,8 @@ fn filters_pick_the_tracks_they_describe() {
         }),
         vec![c, d]
     );
-    let (folders, exclude_folders) = (
-        vec![rooted("/m")],
-        vec![rooted("/m/one/b.mp3"), rooted("/m/onetwo")],
-    );
+    let folders = vec![rooted("/m")];
+    let exclude_folders = vec![rooted("/m/one/b.mp3"), rooted("/m/onetwo")];
     assert_eq!(
         pick(TrackFilter {
             folders,

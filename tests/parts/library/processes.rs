@@ -42,11 +42,9 @@ fn child_number(name: &str) -> u64 {
 #[test]
 #[ignore = "run by other tests"]
 fn inserting_child() {
-    let (dir, first, count) = (
-        child_dir(),
-        child_number("VOISIN_TEST_FIRST"),
-        child_number("VOISIN_TEST_COUNT"),
-    );
+    let dir = child_dir();
+    let first = child_number("VOISIN_TEST_FIRST");
+    let count = child_number("VOISIN_TEST_COUNT");
     let mut library = open(&dir);
     for seed in first..first + count {
         library
@@ -145,7 +143,8 @@ fn two_writers_queue_and_a_reader_sees_what_is_committed() {
     ];
     let mut first = acknowledged(&mut children[0]);
     let mut second = acknowledged(&mut children[1]);
-    let (mut slowest, mut reads) = (Duration::ZERO, 0);
+    let mut slowest = Duration::ZERO;
+    let mut reads = 0;
     let mut seen = BTreeSet::new();
     for (a, b) in std::iter::zip(&mut first, &mut second) {
         let start = Instant::now();

@@ -41,7 +41,8 @@ fn a_backup_is_whole_and_overwrites_nothing() {
 #[test]
 fn a_moved_folder_keeps_its_tracks() {
     let sandbox = shelf();
-    let (old, new) = (sandbox.path("music"), sandbox.path("elsewhere/deep"));
+    let old = sandbox.path("music");
+    let new = sandbox.path("elsewhere/deep");
     let [from, to] = [old.to_str().unwrap(), new.to_str().unwrap()];
     let refused = sandbox.run(["relocate", from, to]);
     assert_eq!(code(&refused), 2, "nothing was moved yet");
@@ -135,7 +136,8 @@ fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
     );
     fs::remove_file(sandbox.path("single.wav")).unwrap();
     let output = sandbox.run(["add", name, "--format", "json", "--remove-missing"]);
-    let (again, message) = (json(&output), text(&output.stderr));
+    let again = json(&output);
+    let message = text(&output.stderr);
     assert_eq!(
         (&again["removed"], &again["gone"], &again["out_of_reach"]),
         (&0.into(), &0.into(), &1.into())

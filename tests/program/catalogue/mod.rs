@@ -627,7 +627,8 @@ fn sound_and_codes_tell_versions_from_other_songs() {
         let wav = common::wav(rate, samples.into_iter().map(f64::from));
         tagged(&music.join(format!("{}.wav", frames[0].1)), wav, frames);
     };
-    let (one, other) = ("muldjord-chaos-god.mp3", "muldjord-mutilated-mime.mp3");
+    let one = "muldjord-chaos-god.mp3";
+    let other = "muldjord-mutilated-mime.mp3";
     let by_alpha = |title| [("TIT2", title), ("TPE1", "Alpha")];
     copy(
         one,

@@ -46,10 +46,8 @@ fn flac_with_sheet(comment: Option<bool>) -> Vec<u8> {
             while file[at] & 0x7f != 4 {
                 at += 4 + size(at);
             }
-            let (mut block, rest) = (
-                file[at + 4..at + 4 + size(at)].to_vec(),
-                &file[at + 4 + size(at)..],
-            );
+            let mut block = file[at + 4..at + 4 + size(at)].to_vec();
+            let rest = &file[at + 4 + size(at)..];
             let count = 4 + u32::from_le_bytes(block[..4].try_into().unwrap()) as usize;
             block[count] += 1;
             let sheet = "CUESHEET=FILE \"image.wav\" WAVE\nTRACK 01 AUDIO\nTITLE First\nINDEX 01 00:00:00\n\
@@ -71,7 +69,8 @@ const SHEET: &[u8] =
 fn a_long_file_with_a_sheet_is_its_parts() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
-    let (mix, single) = (music.join("Techno/mix"), music.join("single"));
+    let mix = music.join("Techno/mix");
+    let single = music.join("single");
     fs::create_dir_all(&mix).unwrap();
     fs::create_dir_all(&single).unwrap();
     fs::write(mix.join("album.wav"), long_wav()).unwrap();
@@ -275,7 +274,8 @@ fn parts_take_the_place_of_the_whole_that_came_first() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
-    let (wav, flac) = (music.join("album.wav"), music.join("image.flac"));
+    let wav = music.join("album.wav");
+    let flac = music.join("image.flac");
     fs::write(&wav, long_wav()).unwrap();
     fs::write(&flac, flac_with_sheet(None)).unwrap();
     let add = |more: &[&str]| {

@@ -112,7 +112,8 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
 fn a_library_that_lacks_a_genre_says_so() {
     let sandbox = shelf();
     let run = sandbox.run(["find", "bebop", "saxophone"]);
-    let (table, said) = (text(&run.stdout), text(&run.stderr));
+    let table = text(&run.stdout);
+    let said = text(&run.stderr);
     assert!(
         table.lines().next().unwrap().contains("bebop (jazz)") && table.contains("top 1"),
         "{table}"
@@ -174,7 +175,8 @@ fn words_are_filters_and_can_be_added_to() {
         let page = sandbox.run([&["list", "--sort", "id", "--format", "json"], arguments].concat());
         ids(&json(&page))
     };
-    let (upper, lower) = (list(&["--tag", "rock:50"]), list(&["--not-tag", "rock:50"]));
+    let upper = list(&["--tag", "rock:50"]);
+    let lower = list(&["--not-tag", "rock:50"]);
     assert_eq!((upper.len(), lower.len()), (2, 2));
     assert_eq!(list(&["--tag", "ROCK"]).len(), 1, "the upper fifth");
     assert!(upper.iter().all(|id| !lower.contains(id)));
@@ -285,10 +287,8 @@ fn an_answer_is_moved_towards_words_and_away_from_them() {
             &keep.to_string(),
         ]);
         let steered = &moved["steered"];
-        let (after, before) = (
-            steered["similarity"].as_f64().unwrap(),
-            steered["unmoved_similarity"].as_f64().unwrap(),
-        );
+        let after = steered["similarity"].as_f64().unwrap();
+        let before = steered["unmoved_similarity"].as_f64().unwrap();
         assert!(
             after >= before - (1.0 - keep) * before.abs() - 1e-6,
             "{keep}: {after} of {before}"
@@ -364,7 +364,8 @@ fn a_model_without_tags_says_which_has_them() {
 #[test]
 fn a_model_given_by_its_file_is_used_by_every_verb() {
     let sandbox = Sandbox::new();
-    let (music, models) = (sandbox.path("music"), sandbox.path("elsewhere"));
+    let music = sandbox.path("music");
+    let models = sandbox.path("elsewhere");
     fs::create_dir_all(&models).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let card = fs::read_to_string(shipped.join("musicnn-msd.json")).unwrap();
@@ -382,7 +383,8 @@ fn a_model_given_by_its_file_is_used_by_every_verb() {
             &[("TIT2", "A"), ("TCON", genre)],
         );
     }
-    let (manifest, at) = (manifest.to_str().unwrap(), music.to_str().unwrap());
+    let manifest = manifest.to_str().unwrap();
+    let at = music.to_str().unwrap();
     fine(sandbox.run(["add", "--model", manifest, at]));
     let out = sandbox.path("out");
     let out = out.to_str().unwrap();

@@ -292,7 +292,8 @@ fn composers_are_read_asked_for_and_counted_by() {
 #[test]
 fn add_names_each_file_it_cannot_add() {
     let sandbox = Sandbox::new();
-    let (empty, absent) = (sandbox.path("empty"), sandbox.path("absent"));
+    let empty = sandbox.path("empty");
+    let absent = sandbox.path("absent");
     fs::create_dir_all(&empty).unwrap();
     let output = sandbox.run(["add", empty.to_str().unwrap()]);
     assert!(
@@ -347,7 +348,9 @@ fn add_names_the_model_where_it_begins_a_library() {
         let added = sandbox.run([options, &["add", "--force", wav.to_str().unwrap()]].concat());
         text(&added.stderr)
     };
-    let (first, again, verbose) = (said(&[]), said(&[]), said(&["-v", "--device", "auto"]));
+    let first = said(&[]);
+    let again = said(&[]);
+    let verbose = said(&["-v", "--device", "auto"]);
     assert!(
         first.contains("model voisin-256 on ") && !again.contains("model voisin-256"),
         "{first}{again}"
@@ -499,7 +502,8 @@ fn threads_and_order_change_no_vector() {
         "3",
         music.join("metal").to_str().unwrap(),
     ]);
-    let (a, b): (BTreeMap<_, _>, BTreeMap<_, _>) = (one.vectors(), many.vectors());
+    let a: BTreeMap<_, _> = one.vectors();
+    let b: BTreeMap<_, _> = many.vectors();
     assert_eq!(a.len(), 6);
     assert_eq!(
         a, b,
@@ -587,7 +591,8 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let (ambient, away) = (music.join("ambient"), sandbox.path("away"));
+    let ambient = music.join("ambient");
+    let away = sandbox.path("away");
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
     let remove =
         |more: &[&str]| sandbox.run([&["remove", "--missing", "--format", "json"], more].concat());

@@ -256,9 +256,11 @@ fn formats_for_programs() {
     // Similarity is the cosine of what each network's part has beyond the library's mean.
     let mean: ndarray::Array1<f32> = ndarray_npy::read_npy(out.join("mean.npy")).unwrap();
     let centred = |row: usize| {
-        let (raw, mut beyond) = (vectors.row(row), &vectors.row(row) - &mean);
+        let raw = vectors.row(row);
+        let mut beyond = &vectors.row(row) - &mean;
         for part in [ndarray::s![..200], ndarray::s![200..]] {
-            let (before, mut own) = (raw.slice(part), beyond.slice_mut(part));
+            let before = raw.slice(part);
+            let mut own = beyond.slice_mut(part);
             let longer = (before.dot(&before) / own.dot(&own)).sqrt();
             own *= longer;
         }
@@ -275,10 +277,8 @@ fn formats_for_programs() {
     assert_eq!(near.len(), 5);
     for found in near {
         let row = ids.iter().position(|id| found["id"] == *id).unwrap();
-        let (cosine, raw) = (
-            centred(0).dot(&centred(row)),
-            vectors.row(0).dot(&vectors.row(row)),
-        );
+        let cosine = centred(0).dot(&centred(row));
+        let raw = vectors.row(0).dot(&vectors.row(row));
         let similarity = found["similarity"].as_f64().unwrap() as f32;
         assert!(
             (similarity - cosine).abs() < 2e-3,

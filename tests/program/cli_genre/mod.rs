@@ -416,7 +416,8 @@ fn precision_is_bought_with_unknowns() {
             .filter(|a| a["unknown"] == "unsure")
             .count()
     };
-    let (loose, strict) = (unsure("0.5"), unsure("0.95"));
+    let loose = unsure("0.5");
+    let strict = unsure("0.95");
     assert!(strict > loose && strict > 10, "{loose} {strict}");
     let csv = text(
         &sandbox
@@ -623,7 +624,8 @@ fn kinship_is_printed_and_drawn() {
     // style 3 lies between 0 and far from the others
     shelf.centres[3] = shelf.centres[0].iter().map(|c| c * 0.9 + 0.03).collect();
     shelf.fill(4, 15, 0.6);
-    let (heat, tree) = (sandbox.path("heat.svg"), sandbox.path("tree.png"));
+    let heat = sandbox.path("heat.svg");
+    let tree = sandbox.path("tree.png");
     let drawn = sandbox.run([
         "genres",
         "--heatmap",
@@ -842,10 +844,8 @@ fn an_evaluation_of_a_library() {
     let report = json(sandbox.run(rare.iter().chain(&["--format", "json"])));
     assert_eq!(report["too_few"], serde_json::json!(["Rare"]));
     let fused = &report["methods"][0];
-    let (balanced, of_all) = (
-        &fused["balanced_accuracy"]["mean"],
-        &report["details"]["genres"],
-    );
+    let balanced = &fused["balanced_accuracy"]["mean"];
+    let of_all = &report["details"]["genres"];
     let recalls: Vec<f64> = of_all
         .as_array()
         .unwrap()
@@ -888,7 +888,8 @@ fn vectors_from_anywhere_are_judged_and_predicted() {
             f32::from(u8::from(j == i % 3)) + 0.5 * (rng.random::<f32>() - 0.5)
         })
     };
-    let (x, t) = (cloud(60), cloud(12));
+    let x = cloud(60);
+    let t = cloud(12);
     let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
     ndarray_npy::write_npy(at("x.npy"), &x).unwrap();
     ndarray_npy::write_npy(at("t.npy"), &t.mapv(f64::from)).unwrap();
@@ -898,7 +899,10 @@ fn vectors_from_anywhere_are_judged_and_predicted() {
     let groups: String = (0..60).map(|i| format!("{i},g{}\n", i / 6)).collect();
     fs::write(at("l.csv"), format!("row,genre\n{labels}")).unwrap();
     fs::write(at("g.csv"), format!("row,group\n{groups}")).unwrap();
-    let (x, l, g, t) = (at("x.npy"), at("l.csv"), at("g.csv"), at("t.npy"));
+    let x = at("x.npy");
+    let l = at("l.csv");
+    let g = at("g.csv");
+    let t = at("t.npy");
 
     let report = sandbox.run([
         "eval",

@@ -455,7 +455,8 @@ fn undo_restores_measured_tags_of_files() {
 fn a_file_that_is_named_is_written_and_no_other() {
     let sandbox = Sandbox::new();
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
-    let (music, elsewhere) = (sandbox.path("music"), sandbox.path("elsewhere"));
+    let music = sandbox.path("music");
+    let elsewhere = sandbox.path("elsewhere");
     fs::create_dir_all(&music).unwrap();
     fs::create_dir_all(&elsewhere).unwrap();
     let mut labels = "path,genre\n".to_owned();
@@ -478,7 +479,8 @@ fn a_file_that_is_named_is_written_and_no_other() {
         ));
     }
     let known = music.join("muldjord-chaos-god.mp3");
-    let (copy, mine) = (music.join("copy.mp3"), elsewhere.join("mine.mp3"));
+    let copy = music.join("copy.mp3");
+    let mine = elsewhere.join("mine.mp3");
     fs::copy(&known, &copy).unwrap();
     fs::copy(&known, &mine).unwrap();
     let table = sandbox.path("labels.csv");
@@ -524,7 +526,8 @@ fn a_file_that_is_named_is_written_and_no_other() {
 #[cfg(unix)]
 fn listed(sandbox: &Sandbox, genre: &str) -> (PathBuf, PathBuf) {
     Shelf::new(sandbox).put(Path::new("/music/other.mp3"), 0, "Rock", 0.3);
-    let (file, list) = (sandbox.path("song.mp3"), sandbox.path("list.csv"));
+    let file = sandbox.path("song.mp3");
+    let list = sandbox.path("list.csv");
     fs::copy(format!("{AUDIO}/vbr.mp3"), &file).unwrap();
     fs::write(&list, format!("path,genre\n{},{genre}\n", file.display())).unwrap();
     (file, list)
@@ -551,7 +554,8 @@ fn write_listed(sandbox: &Sandbox, list: &Path, more: &[&str]) -> std::process::
 /// An access control list as Linux keeps it: besides owner, group and others this user may read.
 #[cfg(target_os = "linux")]
 fn readable_by(user: u32) -> Vec<u8> {
-    let (none, mut list) = (u32::MAX, 2_u32.to_le_bytes().to_vec());
+    let none = u32::MAX;
+    let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, rights, id) in [
         (0x01_u16, 6_u16, none),
         (0x02, 4, user),
@@ -598,7 +602,8 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
             metadata.gid(),
         )
     };
-    let (before, inode) = (state(), fs::metadata(&file).unwrap().ino());
+    let before = state();
+    let inode = fs::metadata(&file).unwrap().ino();
     assert!(before.0.len() >= 3, "{before:?}");
     #[cfg(target_os = "linux")]
     assert_eq!(

@@ -753,9 +753,11 @@ fn embedding_overwrites_nothing() {
             .output()
             .unwrap()
     };
-    let (a, b) = (music.join("a/1.wav"), music.join("b/1.wav"));
+    let a = music.join("a/1.wav");
+    let b = music.join("b/1.wav");
     fine(embed(&[&a, &b], "files", &[]));
-    let (first, second) = (sandbox.path("files/a/1.npz"), sandbox.path("files/b/1.npz"));
+    let first = sandbox.path("files/a/1.npz");
+    let second = sandbox.path("files/b/1.npz");
     assert_ne!(
         fs::read(&first).unwrap(),
         fs::read(second).unwrap(),
@@ -840,10 +842,8 @@ fn a_shuffle_needs_no_number() {
 #[test]
 fn a_place_that_cannot_be_written_is_named_as_it_was_given() {
     let sandbox = Sandbox::new();
-    let (file, song) = (
-        sandbox.path("afile"),
-        format!("{DEMO}/metal/muldjord-chaos-god.mp3"),
-    );
+    let file = sandbox.path("afile");
+    let song = format!("{DEMO}/metal/muldjord-chaos-god.mp3");
     fs::write(&file, "").unwrap();
     let embed = sandbox.run(["embed", &song, "--output", file.to_str().unwrap()]);
     let told = text(&embed.stderr);

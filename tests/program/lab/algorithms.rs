@@ -255,7 +255,8 @@ fn measures_are_scikit_learns() {
         let scores: Vec<f64> = p.iter().map(|p| p[class]).collect();
         let positive: Vec<bool> = truth.iter().map(|t| *t == class).collect();
         let mine = metrics::precision_recall_curve(&scores, &positive);
-        let (recall, precision) = (floats(&curve[0]), floats(&curve[1]));
+        let recall = floats(&curve[0]);
+        let precision = floats(&curve[1]);
         assert_eq!(mine.len(), recall.len());
         for (at, (r, p)) in mine.into_iter().enumerate() {
             assert!(

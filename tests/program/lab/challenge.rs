@@ -60,11 +60,9 @@ fn a_challenge_as_printed() {
         from.join("test.csv").display(),
         audio.display()
     );
-    let (out, sample, truth) = (
-        sandbox.path("s.csv"),
-        from.join("sample_submission.csv"),
-        from.join("truth.csv"),
-    );
+    let out = sandbox.path("s.csv");
+    let sample = from.join("sample_submission.csv");
+    let truth = from.join("truth.csv");
     let [out, sample, truth] = [&out, &sample, &truth].map(|path| path.to_str().unwrap());
     let ask = [
         "classify",

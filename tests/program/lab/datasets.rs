@@ -351,10 +351,8 @@ fn copies_are_found_by_listening_and_equal_rows_by_their_numbers() {
         let samples = (0..(24.0 * chord_seconds * 16_000.0) as usize).map(|i| {
             let seconds = i as f64 / 16_000.0;
             let chord = (seconds / chord_seconds) as usize;
-            let (root, third) = (
-                (7 * chord * chord + 3 * chord) % 12,
-                3 + chord * chord / 3 % 2,
-            );
+            let root = (7 * chord * chord + 3 * chord) % 12;
+            let third = 3 + chord * chord / 3 % 2;
             let tone = |step: usize| {
                 (TAU * 220.0 * 2f64.powf((root + step) as f64 / 12.0) * seconds).sin() as f32
             };

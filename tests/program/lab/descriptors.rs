@@ -22,7 +22,8 @@ fn noise(n: usize, mut seed: u64) -> Vec<f64> {
 
 /// The signals of `tests/data/features/generate.py`.
 pub(crate) fn signal(name: &str) -> Vec<f32> {
-    let (rate, n) = (f64::from(DESCRIPTOR_RATE), LENGTH);
+    let rate = f64::from(DESCRIPTOR_RATE);
+    let n = LENGTH;
     let time = |i: usize| i as f64 / rate;
     let second = noise(n, 2);
     let sample = |i: usize| -> f64 {
@@ -101,7 +102,8 @@ fn descriptors_are_librosas() {
         "/tests/data/lab/descriptors.json"
     );
     let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let (mut compared, mut wrong) = (0, Vec::new());
+    let mut compared = 0;
+    let mut wrong = Vec::new();
     for name in ["noise", "chirp", "tones", "click", "decay"] {
         let samples = signal(name);
         for (key, set) in DescriptorSet::ALL {
@@ -136,10 +138,8 @@ fn descriptors_are_librosas() {
                     }
                 }
             }
-            let (mine, theirs) = (
-                set.of(&samples, DESCRIPTOR_RATE),
-                floats(&theirs["numbers"]),
-            );
+            let mine = set.of(&samples, DESCRIPTOR_RATE);
+            let theirs = floats(&theirs["numbers"]);
             assert_eq!(mine.len(), theirs.len());
             for ((mine, theirs), column) in mine.iter().zip(&theirs).zip(set.columns()) {
                 // Skewness and kurtosis of pitch classes, by cubes and fourth powers, magnify what those may be off by.

@@ -86,7 +86,8 @@ fn array(path: &Path) -> Array2<f32> {
 fn a_table_of_features_gives_the_report_of_the_audio() {
     let sandbox = Sandbox::new();
     let data = shelf(&sandbox);
-    let (table, matrix) = (sandbox.path("features.csv"), sandbox.path("features.npy"));
+    let table = sandbox.path("features.csv");
+    let matrix = sandbox.path("features.npy");
     let (ended, said, told) = features(&sandbox, &data, "mfcc+mel", &table);
     assert_eq!((ended, told.lines().count()), (1, 1), "{said}{told}");
     assert!(
@@ -125,7 +126,8 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
     let folder = sandbox.path("folder");
     assert_eq!(features(&sandbox, &data, "mfcc+mel", &matrix).0, 1);
     assert_eq!(features(&sandbox, &data, "mfcc+mel", &folder).0, 1);
-    let (cells, values) = (columns(&table), array(&matrix));
+    let cells = columns(&table);
+    let values = array(&matrix);
     assert_eq!(
         (values.dim(), &values),
         ((24, 396), &array(&folder.join("features.npy")))
@@ -232,15 +234,14 @@ fn frames_are_what_the_statistics_are_of() {
     fs::write(music.join("b/noise.wav"), noise_wav(44_100, 2.0, 5)).unwrap();
     fs::write(music.join("b/song.wav"), samples_wav(22_050, &[])).unwrap();
     let data = music.to_str().unwrap();
-    let (frames, table) = (sandbox.path("frames"), sandbox.path("fma.csv"));
+    let frames = sandbox.path("frames");
+    let table = sandbox.path("fma.csv");
     let (ended, said, told) = features(&sandbox, data, "frames", &frames);
     assert!(ended == 1 && told.contains("b/song.wav: "), "{said}{told}");
     assert!(said.starts_with("2 new arrays of frames in "), "{said}");
     assert_eq!(features(&sandbox, data, "fma", &table).0, 1);
-    let (names, statistics) = (
-        &columns(&frames.join("columns.csv"))["name"],
-        columns(&table),
-    );
+    let names = &columns(&frames.join("columns.csv"))["name"];
+    let statistics = columns(&table);
     assert_eq!(
         (
             names.len(),
@@ -304,10 +305,8 @@ fn a_spectrogram_is_what_the_network_hears() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("tone.wav");
     fs::write(&file, tone_wav(22_050, 5.0, 1000.0, 0.4)).unwrap();
-    let (file, folder) = (
-        file.to_str().unwrap().to_owned(),
-        sandbox.path("spectrograms"),
-    );
+    let file = file.to_str().unwrap().to_owned();
+    let folder = sandbox.path("spectrograms");
     assert_eq!(features(&sandbox, &file, "spectrogram", &folder).0, 0);
     let heard = array(&folder.join("tone.npy"));
     assert_eq!(heard.dim(), (128, 1288));
@@ -356,7 +355,8 @@ fn a_spectrogram_is_what_the_network_hears() {
 #[test]
 fn a_picture_is_drawn_in_both_formats() {
     let sandbox = Sandbox::new();
-    let (file, broken) = (sandbox.path("tone <1>.wav"), sandbox.path("broken.mp3"));
+    let file = sandbox.path("tone <1>.wav");
+    let broken = sandbox.path("broken.mp3");
     fs::write(&file, tone_wav(44_100, 3.0, 440.0, 0.5)).unwrap();
     fs::write(&broken, "no audio").unwrap();
     let draw = |file: &Path, name: &str| {

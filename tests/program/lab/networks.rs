@@ -263,7 +263,8 @@ fn a_models_vectors_are_what_the_runs_last_layer_takes() {
             .values
             .clone()
     };
-    let (weight, bias) = (head("weight"), head("bias"));
+    let weight = head("weight");
+    let bias = head("bias");
     for file in ["low/3.wav", "high/6.wav"] {
         let file = music.join(file);
         let _ = fs::remove_dir_all(sandbox.path("library"));

@@ -167,7 +167,8 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
     let sandbox = Sandbox::new();
     let table = features(3, 30, |class| class.to_string());
     let data = write(&sandbox, "f.csv", &table);
-    let (a, b) = (sandbox.path("a"), sandbox.path("b"));
+    let a = sandbox.path("a");
+    let b = sandbox.path("b");
     let folds = ["--folds", "5", "--repeats", "2", "--format", "json"];
     let report = fine_json(sandbox.run(train(
         &data,

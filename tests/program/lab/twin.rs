@@ -106,7 +106,8 @@ fn examples(cells: usize, number: usize) -> Vec<f32> {
 
 /// Gradient of the mean cross-entropy, and its value.
 fn cross_entropy(logits: &[f32], classes: usize) -> (Vec<f32>, f64) {
-    let (mut gradient, mut loss) = (Vec::new(), 0.0);
+    let mut gradient = Vec::new();
+    let mut loss = 0.0;
     for (row, logits) in logits.chunks_exact(classes).enumerate() {
         let truth = row * 3 % classes;
         let sum: f64 = logits.iter().map(|x| f64::from(*x).exp()).sum();

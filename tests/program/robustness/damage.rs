@@ -590,10 +590,8 @@ fn weights_with_a_flipped_bit_are_refused() {
     let manifest = manifest.replace("\"name\": \"voisin-2\"", "\"name\": \"mine\"");
     assert!(manifest.contains("\"name\": \"mine\""), "{manifest}");
     fs::write(models.join("mine.json"), manifest).unwrap();
-    let (weights, tone) = (
-        models.join("voisin-2.safetensors"),
-        sandbox.path("tone.wav"),
-    );
+    let weights = models.join("voisin-2.safetensors");
+    let tone = sandbox.path("tone.wav");
     let whole = fs::read(repository("models/voisin-2.safetensors")).unwrap();
     fs::write(&weights, &whole).unwrap();
     fs::write(&tone, super::common::tone_wav(16_000, 4.0, 440.0, 0.5)).unwrap();
@@ -727,7 +725,8 @@ fn rows_are_saved_wherever_the_damage_lies() {
     for (which, least) in places {
         spoil(which);
         let repaired = sandbox.run(["repair"]);
-        let (told, heard) = (text(&repaired.stdout), text(&repaired.stderr));
+        let told = text(&repaired.stdout);
+        let heard = text(&repaired.stderr);
         assert_eq!(code(&repaired), 1, "{told}{heard}");
         assert!(
             told.contains(" of 400 tracks; the damaged one is kept as"),

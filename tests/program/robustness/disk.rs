@@ -220,10 +220,8 @@ fn clocks_that_are_set_back_confuse_nothing() {
             .unwrap();
         file.set_modified(SystemTime::now() + century).unwrap();
     }
-    let (abandoned, at_work) = (
-        library.join(".voisin-index-abandoned"),
-        library.join(".voisin-index-at-work"),
-    );
+    let abandoned = library.join(".voisin-index-abandoned");
+    let at_work = library.join(".voisin-index-at-work");
     fs::write(&abandoned, "half").unwrap();
     let owner = fs::File::create(&at_work).unwrap();
     owner.try_lock().unwrap();

@@ -41,7 +41,8 @@ fn similar_sees_what_is_committed_while_add_runs() {
         .unwrap();
     }
     let mut child = adding(&sandbox, &music);
-    let (mut sizes, mut slowest) = (Vec::new(), Duration::ZERO);
+    let mut sizes = Vec::new();
+    let mut slowest = Duration::ZERO;
     while child.try_wait().unwrap().is_none() {
         let before = status(&sandbox)["tracks"].as_u64().unwrap();
         let start = Instant::now();

@@ -94,7 +94,8 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
 fn the_header_of_an_array_is_not_believed() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
-    let (vectors, labels) = (sandbox.path("big.npy"), sandbox.path("labels.csv"));
+    let vectors = sandbox.path("big.npy");
+    let labels = sandbox.path("labels.csv");
     fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     for shape in ["100000000, 2000", "1000000000, 0"] {
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
@@ -123,7 +124,8 @@ fn the_header_of_an_array_is_not_believed() {
 fn arrays_without_rows_or_directions_are_told_in_one_line() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
-    let (vectors, labels) = (sandbox.path("x.npy"), sandbox.path("labels.csv"));
+    let vectors = sandbox.path("x.npy");
+    let labels = sandbox.path("labels.csv");
     let array = |values: &[[f32; 2]]| {
         let header = format!(
             "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}",

@@ -46,7 +46,8 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     }
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["train", "genre", "--label-from", "folder"]);
-    let (before, vectors) = (neighbours(&sandbox), sandbox.vectors());
+    let before = neighbours(&sandbox);
+    let vectors = sandbox.vectors();
     assert_eq!(status(&sandbox)["upgrade"], Value::Null);
 
     let mut child = sandbox
@@ -182,14 +183,16 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     let music = noises(&sandbox, 4);
     fine(&sandbox, &["add", &string(&music)]);
     let vectors = sandbox.vectors();
-    let (gone, other) = (music.join("01.wav"), music.join("02.wav"));
+    let gone = music.join("01.wav");
+    let other = music.join("02.wav");
     let kept = fs::read(&gone).unwrap();
     fs::remove_file(&gone).unwrap();
     // Another sound under the same name: what the library knows is not this.
     fs::write(&other, noise_wav(16_000, 4.0, 777)).unwrap();
 
     let output = sandbox.run(["model", "upgrade", "voisin-2", "--format", "json"]);
-    let (summary, said) = (json(&output), text(&output.stderr));
+    let summary = json(&output);
+    let said = text(&output.stderr);
     assert_eq!(code(&output), 1, "{summary}");
     assert_eq!(
         (&summary["model"], &summary["switched"], &summary["missing"]),
@@ -261,7 +264,8 @@ fn add_under_way_is_waited_for_by_hand() {
         .unwrap();
     super::processes::wait_for_tracks(&sandbox, 3);
     let output = sandbox.run(["model", "upgrade", "voisin-2"]);
-    let (said, ended) = (text(&output.stderr), code(&output));
+    let said = text(&output.stderr);
+    let ended = code(&output);
     let added = child.wait_with_output().unwrap();
     assert_eq!(code(&added), 0);
     // Either it met the other one at the end, or that one was quicker.

@@ -432,10 +432,8 @@ fn lists_are_asked_kept_and_pushed_over_http() {
         (3, &again["items"])
     );
     let way = server.good_get("/api/v1/lists/way");
-    let (first, last) = (
-        &way["items"][0]["id"],
-        &way["items"].as_array().unwrap().last().unwrap()["id"],
-    );
+    let first = &way["items"][0]["id"];
+    let last = &way["items"].as_array().unwrap().last().unwrap()["id"];
     assert_eq!((first, last), (&json!(1), &json!(2)));
     assert_eq!(
         server.good_get("/api/v1/lists/calm")["items"]

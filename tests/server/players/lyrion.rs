@@ -406,7 +406,8 @@ fn parts_of_a_file_are_named_as_lyrion_names_them() {
         assert_eq!(status, 200, "{lines:?}");
         lines
     };
-    let (one, two) = ("discs/Album.wav.CUE_TRACK.1", "discs/Album.wav.CUE_TRACK.2");
+    let one = "discs/Album.wav.CUE_TRACK.1";
+    let two = "discs/Album.wav.CUE_TRACK.2";
     let of = |lines: &[String]| {
         lines
             .iter()

@@ -122,10 +122,8 @@ fn mpd_plays_on_with_what_sounds_alike() {
         text(&idle.stderr)
     );
 
-    let (first, other) = (
-        "metal/muldjord-chaos-god.mp3",
-        "ambient/maxstack-nebula.ogg",
-    );
+    let first = "metal/muldjord-chaos-god.mp3";
+    let other = "ambient/maxstack-nebula.ogg";
     mpd.mpc(&["add", first]);
     mpd.mpc(&["add", other]);
     mpd.mpc(&["repeat", "on"]);

@@ -191,7 +191,8 @@ fn a_subsonic_server_knows_what_sounds_alike() {
             .unwrap()
             .clone()
     };
-    let (first, last) = (named("Chaos God"), named("Nebula"));
+    let first = named("Chaos God");
+    let last = named("Nebula");
     let id = |song: &Value, field: &str| song[field].as_str().unwrap().to_owned();
 
     // The same as on the command line, of what the server has; titles are the server's, which reads no tags of a WAV.
@@ -486,7 +487,8 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
     if !is_installed("openssl") || !is_installed("python3") {
         return skipped("openssl or python3");
     }
-    let (certificate, key) = (sandbox.path("server.crt"), sandbox.path("server.key"));
+    let certificate = sandbox.path("server.crt");
+    let key = sandbox.path("server.key");
     let made = Command::new("openssl")
         .args([
             "req",

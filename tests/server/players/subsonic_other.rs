@@ -48,7 +48,8 @@ impl Door {
 }
 
 fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
-    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    let mut request = Vec::new();
+    let mut piece = [0; 4096];
     let (head, body) = loop {
         let n = client.read(&mut piece).ok().filter(|n| *n > 0)?;
         request.extend(&piece[..n]);
@@ -113,7 +114,8 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
     // The folder is the door's own: some versions of supysonic know such folders, and not this one.
     let named = folder.map_or_else(String::new, |(id, _)| format!("&musicFolderId={id}"));
-    let (head, body) = (head.replacen(&named, "", 1), body.replacen(&named, "", 1));
+    let head = head.replacen(&named, "", 1);
+    let body = body.replacen(&named, "", 1);
     let kept = head.lines().filter(|line| {
         let line = line.to_ascii_lowercase();
         !line.starts_with("connection:") && !line.starts_with("content-length:")
@@ -200,10 +202,8 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
         .filter(|one| one["path"].as_str().unwrap().starts_with("metal/"))
         .collect();
     let walk = |query: &str| -> Vec<String> {
-        let (start, end) = (
-            ends[0]["id"].as_str().unwrap(),
-            ends[1]["id"].as_str().unwrap(),
-        );
+        let start = ends[0]["id"].as_str().unwrap();
+        let end = ends[1]["id"].as_str().unwrap();
         let query = format!("startSongId={start}&endSongId={end}{query}");
         let all = subsonic(&server, "findSonicPath", &query)["sonicMatch"]
             .as_array()
@@ -213,7 +213,8 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
             .map(|one| one["entry"]["path"].as_str().unwrap().to_owned())
             .collect()
     };
-    let (all, inside) = (walk(""), walk("&musicFolderId=7"));
+    let all = walk("");
+    let inside = walk("&musicFolderId=7");
     let inner = |way: &[String]| way[1..way.len() - 1].to_vec();
     let expected: Vec<String> = inner(&all)
         .into_iter()

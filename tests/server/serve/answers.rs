@@ -583,7 +583,8 @@ fn long_lists_come_in_pages_that_fit_together() {
         assert!(expected.len() > 1, "{name}: a list to be cut: {all}");
         assert_eq!(all["total"], expected.len(), "{name}");
         for limit in [1, 2, expected.len()] {
-            let (mut seen, mut more) = (Vec::new(), String::new());
+            let mut seen = Vec::new();
+            let mut more = String::new();
             loop {
                 let (status, page) = ask(limit, &more);
                 assert_eq!(status, 200, "{name}{more}: {page}");
@@ -618,10 +619,8 @@ fn long_lists_come_in_pages_that_fit_together() {
         }
     }
     // Every page says which clusters there are.
-    let (first, all) = (
-        server.good_get("/api/v1/clusters?limit=1"),
-        server.good_get("/api/v1/clusters"),
-    );
+    let first = server.good_get("/api/v1/clusters?limit=1");
+    let all = server.good_get("/api/v1/clusters");
     let described = |answer: &Value| -> Vec<Value> {
         let clusters = answer["clusters"].as_array().unwrap().iter();
         clusters

@@ -134,10 +134,8 @@ fn a_picture_beside_the_file_is_its_cover() {
     let server = Server::start(&sandbox, &[]);
     let tracks = server.good_get("/api/v1/tracks?genre=metal&limit=1");
     let path = format!("/api/v1/tracks/{}/cover", tracks["tracks"][0]["id"]);
-    let (jpeg, png) = (
-        b"\xff\xd8\xff\xe0 a picture".as_slice(),
-        b"\x89PNG\r\n another".as_slice(),
-    );
+    let jpeg = b"\xff\xd8\xff\xe0 a picture".as_slice();
+    let png = b"\x89PNG\r\n another".as_slice();
     let cover = |more: &str| {
         let (status, head, body) = server.send("GET", &path, more, b"");
         (

@@ -53,7 +53,8 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     }
 
     // The library goes away, and comes back.
-    let (here, away) = (sandbox.path("library"), sandbox.path("away"));
+    let here = sandbox.path("library");
+    let away = sandbox.path("away");
     fs::rename(&here, &away).unwrap();
     let (status, head, body) = server.send("GET", "/api/v1/tracks", "", b"");
     assert!(status == 503 && head.contains("retry-after: "), "{head}");

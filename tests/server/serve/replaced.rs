@@ -171,7 +171,8 @@ fn a_row_of_a_library_sends_nothing_that_is_no_audio() {
         };
         let file = FileRecord::read(&path).unwrap();
         let windows = TrackWindows::none(vector.len());
-        let (vector, tags) = (vector.clone(), known.tags.clone());
+        let vector = vector.clone();
+        let tags = known.tags.clone();
         library
             .insert_track(&NewTrack {
                 audio,

@@ -718,7 +718,8 @@ impl<'a> Browser<'a> {
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let (host, cookie) = (self.server.address, self.cookie.split(';').next().unwrap());
+        let host = self.server.address;
+        let cookie = self.cookie.split(';').next().unwrap();
         let body = if method == "GET" {
             String::new()
         } else {

@@ -164,10 +164,8 @@ mod unix {
     /// Takes away what the copy has of its folder alone, such as an access control list for new files, too.
     pub(super) fn keep_attributes(copy: &File, original: &File) -> Result<(), String> {
         let failed = |error: io::Error| format!("its extended attributes cannot be read: {error}");
-        let (wanted, there) = (
-            attributes(original).map_err(failed)?,
-            attributes(copy).map_err(failed)?,
-        );
+        let wanted = attributes(original).map_err(failed)?;
+        let there = attributes(copy).map_err(failed)?;
         for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
             copy.remove_xattr(name).map_err(|error| {
                 format!(

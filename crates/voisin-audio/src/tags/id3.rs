@@ -207,7 +207,8 @@ fn kept(tag: &[u8], room: &mut usize, wanted: impl Fn(&[u8]) -> Option<usize>) -
     let Some(body) = body_size(tag) else {
         return Vec::new();
     };
-    let (version, flags) = (tag[3], tag[5]);
+    let version = tag[3];
+    let flags = tag[5];
     let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + body)]);
     let mut rest = &body[..];
     let mut frames = Vec::new();

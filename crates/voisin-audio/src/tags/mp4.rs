@@ -54,7 +54,8 @@ fn big(bytes: &[u8]) -> u64 {
 
 /// The box that begins with `head`, at `at` of what ends at `end`.
 fn atom(head: &[u8], at: u64, end: u64) -> Option<Atom> {
-    let (size, kind) = (head.get(..4)?, head.get(4..8)?);
+    let size = head.get(..4)?;
+    let kind = head.get(4..8)?;
     let (header, size) = match big(size) {
         0 => (8, end - at),
         1 => (16, big(head.get(8..16)?)),

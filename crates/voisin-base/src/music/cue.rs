@@ -263,7 +263,9 @@ fn of_block(found: &FlacCues) -> Option<Parsed> {
         {
             return None;
         }
-        let (number, is_audio, isrc) = (cue.number, cue.is_audio, cue.isrc.clone());
+        let number = cue.number;
+        let is_audio = cue.is_audio;
+        let isrc = cue.isrc.clone();
         file.tracks.push(ParsedTrack {
             number,
             is_audio,
@@ -516,7 +518,9 @@ fn frames(time: &str) -> Option<u64> {
             .filter(|number| is_number && *number < below)
     };
     let mut parts = time.split(':');
-    let (minutes, seconds, frames) = (parts.next()?, parts.next()?, parts.next()?);
+    let minutes = parts.next()?;
+    let seconds = parts.next()?;
+    let frames = parts.next()?;
     let whole = digits(minutes, 1_000_000)? * 60 + digits(seconds, 60)?;
     let frames = digits(frames, FRAMES)?;
     parts.next().is_none().then_some(whole * FRAMES + frames)

@@ -28,7 +28,9 @@ pub fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, Encodin
 ///
 /// - `fine`: red, green, blue of each pixel, row after row, `FINE · width` by `FINE · height`
 fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
-    let (width, height, n) = (width as usize, height as usize, FINE as usize);
+    let width = width as usize;
+    let height = height as usize;
+    let n = FINE as usize;
     let mut out = Vec::with_capacity(3 * width * height);
     for y in 0..height {
         for x in 0..width {

@@ -72,7 +72,8 @@ pub fn key(text: &str) -> String {
 /// that have it in them.
 pub fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let asked = fold(asked);
-    let (mut whole, mut part) = (Vec::new(), Vec::new());
+    let mut whole = Vec::new();
+    let mut part = Vec::new();
     for name in names.into_iter().filter(|_| !asked.is_empty()) {
         let folded = fold(name);
         if folded == asked {

@@ -100,7 +100,8 @@ impl ModelManifest {
             }
             if let Some(projection) = &network.projection {
                 check_file(&projection.weights, &projection.weights_sha256)?;
-                let (found, most) = (projection.dimension, network.architecture.dimension());
+                let found = projection.dimension;
+                let most = network.architecture.dimension();
                 if !(1..=most).contains(&found) {
                     return Err(format!(
                         "a projection's \"dimension\" is {found}: expected 1 to {most}"

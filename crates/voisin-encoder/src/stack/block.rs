@@ -303,15 +303,13 @@ impl StepBlock {
                 .enumerate();
             numbers.for_each(|(row, (d, x))| {
                 let at = row % outputs;
-                let (
-                    ChannelScale {
-                        mean,
-                        steepness,
-                        weight,
-                        ..
-                    },
-                    sums,
-                ) = (scales[at], sums[at]);
+                let ChannelScale {
+                    mean,
+                    steepness,
+                    weight,
+                    ..
+                } = scales[at];
+                let sums = sums[at];
                 let shift = (sums[1] / count) as f32;
                 let slope = (sums[0] / count) as f32 * steepness * steepness;
                 let factor = steepness * weight;
@@ -340,7 +338,8 @@ impl StepBlock {
 /// The sum of what is made of the numbers of two rows.
 fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f64 {
     let mut lanes = [0.0f32; LANES];
-    let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let a_parts = a.chunks_exact(LANES);
+    let b_parts = b.chunks_exact(LANES);
     let rest: f32 = a_parts
         .remainder()
         .iter()

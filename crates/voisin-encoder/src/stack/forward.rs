@@ -88,7 +88,8 @@ pub(super) fn forward(
             StackLayer::Elu => x.elu(1.0)?,
             StackLayer::Pool([rows, columns]) => {
                 let (n, c, h, w) = x.dims4()?;
-                let (high, wide) = (h / rows, w / columns);
+                let high = h / rows;
+                let wide = w / columns;
                 let x = x.narrow(2, 0, high * rows)?.narrow(3, 0, wide * columns)?;
                 let x = x.contiguous()?.reshape((n, c, high, rows, wide, columns))?;
                 let places =
@@ -116,7 +117,8 @@ pub(super) fn forward(
             StackLayer::Sequence => x.unsqueeze(1)?,
             StackLayer::Recurrent { all, one_bias, .. } => recurrent(&x, &own, all, one_bias)?,
             StackLayer::Gap => {
-                let (n, c) = (x.dim(0)?, x.dim(1)?);
+                let n = x.dim(0)?;
+                let c = x.dim(1)?;
                 x.contiguous()?.reshape((n, c, ()))?.mean(2)?
             }
             StackLayer::Flatten => x.flatten_from(1)?,
@@ -235,8 +237,10 @@ fn recurrent(
     for step in 0..steps {
         let gates = (into.narrow(1, step, 1)?.squeeze(1)? + state.matmul(&back)?)?;
         let gate = |number: usize| gates.narrow(1, number * units, units)?.contiguous();
-        let (input, forget) = (sigmoid(&gate(0)?)?, sigmoid(&gate(1)?)?);
-        let (new, output) = (gate(2)?.tanh()?, sigmoid(&gate(3)?)?);
+        let input = sigmoid(&gate(0)?)?;
+        let forget = sigmoid(&gate(1)?)?;
+        let new = gate(2)?.tanh()?;
+        let output = sigmoid(&gate(3)?)?;
         cell = ((forget * cell)? + (input * new)?)?;
         state = (output * cell.tanh()?)?;
         states.push(state.clone());

@@ -38,7 +38,9 @@ impl Front {
             return None;
         };
         let layers: Vec<(StackLayer, StackShape)> = stack.layers().collect();
-        let (mut blocks, mut places, mut end) = (Vec::new(), Vec::new(), 0);
+        let mut blocks = Vec::new();
+        let mut places = Vec::new();
+        let mut end = 0;
         while let Some((plan, place, next)) = block(&layers, end) {
             blocks.push(plan);
             places.push(place);

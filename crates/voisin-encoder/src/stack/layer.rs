@@ -151,7 +151,8 @@ impl FromStr for StackLayer {
         let kind = words.next().unwrap_or_default();
         let layer = match kind {
             "conv" => {
-                let (out, kernel) = (number(words.next(), WIDEST)?, sides(words.next())?);
+                let out = number(words.next(), WIDEST)?;
+                let kernel = sides(words.next())?;
                 Self::Convolution {
                     out,
                     kernel,
@@ -159,10 +160,8 @@ impl FromStr for StackLayer {
                 }
             }
             "conv1" => {
-                let (out, kernel) = (
-                    number(words.next(), WIDEST)?,
-                    number(words.next(), LONGEST)?,
-                );
+                let out = number(words.next(), WIDEST)?;
+                let kernel = number(words.next(), LONGEST)?;
                 Self::Convolution1 {
                     out,
                     kernel,
@@ -333,7 +332,8 @@ impl StackLayer {
             Self::Recurrent {
                 units, one_bias, ..
             } => {
-                let (rows, start) = (4 * units, Beginning::Uniform(1.0 / (units as f64).sqrt()));
+                let rows = 4 * units;
+                let start = Beginning::Uniform(1.0 / (units as f64).sqrt());
                 let mut found = vec![
                     tensor("weight_ih", &[rows, channels], start),
                     tensor("weight_hh", &[rows, units], start),

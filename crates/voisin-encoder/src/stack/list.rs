@@ -72,8 +72,10 @@ impl Stack {
         input: StackShape,
         classes: usize,
     ) -> Result<Self, EncoderError> {
-        let (mut layers, mut written) = (Vec::new(), Vec::new());
-        let (mut shapes, mut parameters) = (vec![input], 0usize);
+        let mut layers = Vec::new();
+        let mut written = Vec::new();
+        let mut shapes = vec![input];
+        let mut parameters = 0usize;
         let bad = |at: usize, problem: String| EncoderError::BadLayer {
             number: at + 1,
             layer: texts
@@ -106,7 +108,8 @@ impl Stack {
             written.push(text.as_ref().to_owned());
             shapes.push(to);
         }
-        let (last, end) = (texts.len() - 1, shapes[texts.len()]);
+        let last = texts.len() - 1;
+        let end = shapes[texts.len()];
         if end != StackShape::Vector(classes) {
             let problem =
                 format!("ends in {end}, expected {classes}: \"linear classes\" is the last layer");
@@ -197,11 +200,13 @@ fn uniform(count: usize, most: f64, random: &mut Random) -> Vec<f32> {
 
 /// A tensor as Keras begins with it.
 fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f32> {
-    let (rows, count) = (plan.shape[0], plan.shape.iter().product::<usize>());
+    let rows = plan.shape[0];
+    let count = plan.shape.iter().product::<usize>();
     match (plan.name, layer) {
         ("weight" | "weight_ih", _) => {
             let places: usize = plan.shape[2..].iter().product();
-            let (inputs, outputs) = (count / rows, rows * places);
+            let inputs = count / rows;
+            let outputs = rows * places;
             uniform(count, (6.0 / (inputs + outputs) as f64).sqrt(), random)
         }
         ("weight_hh", _) => orthogonal(rows, count / rows, random),
@@ -404,7 +409,8 @@ mod tests {
         let kernel = of("layers.1.weight");
         let furthest = kernel.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         assert!((0.8 * most..=most).contains(&furthest), "{furthest}");
-        let (inputs, n) = (of("layers.2.weight_ih"), 96.0 * 16.0);
+        let inputs = of("layers.2.weight_ih");
+        let n = 96.0 * 16.0;
         let variance = inputs.iter().map(|x| f64::from(x * x)).sum::<f64>() / n;
         assert!(
             (variance / (2.0 / 112.0) - 1.0).abs() < 3.0 * (0.8 / n).sqrt(),

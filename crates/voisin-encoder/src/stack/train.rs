@@ -271,7 +271,8 @@ impl StackTrain {
             self.parts.len(),
             "forward comes before backward"
         );
-        let (tensors, gradients) = (&self.tensors, &mut self.gradients);
+        let tensors = &self.tensors;
+        let gradients = &mut self.gradients;
         let tensor = |layer: usize, name: &str| &*tensors[find(tensors, layer, name)].values;
         let mut d = gradient.to_vec();
         for (at, part) in self.parts.iter().enumerate().rev() {
@@ -527,9 +528,11 @@ mod tests {
                 StackShape::Vector(13),
             ),
         ] {
-            let (n, classes) = (3, 4);
+            let n = 3;
+            let classes = 4;
             let mut net = network(layers, input, classes);
-            let (x, d) = (numbers(n * input.cells(), 1), numbers(n * classes, 2));
+            let x = numbers(n * input.cells(), 1);
+            let d = numbers(n * classes, 2);
             let value = |net: &mut StackTrain| -> f64 {
                 let out = net.forward(&x, n, 7).unwrap();
                 out.iter().zip(&d).map(|(y, d)| f64::from(y * d)).sum()
@@ -560,7 +563,8 @@ mod tests {
                         .for_each(|(p, g)| *p += by * step * g);
                     value(&mut net)
                 };
-                let (up, down) = (moved(1.0), moved(-2.0));
+                let up = moved(1.0);
+                let down = moved(-2.0);
                 moved(1.0);
                 let slope = (up - down) / (2.0 * f64::from(step));
                 assert!(
@@ -594,7 +598,8 @@ mod tests {
             "flatten",
             "linear classes",
         ];
-        let (n, classes) = (3, 4);
+        let n = 3;
+        let classes = 4;
         let other = Stack::new(
             &["conv 24 3x3 same", "relu", "gap", "linear 4"],
             StackShape::Image(1, 9, 9),
@@ -633,7 +638,8 @@ mod tests {
             let input = StackShape::Image(1, rows, columns);
             let stack = Stack::new(layers, input, classes).unwrap();
             let cpu = DeviceChoice::Cpu.resolve().unwrap();
-            let (x, d) = (numbers(n * input.cells(), 1), numbers(n * classes, 2));
+            let x = numbers(n * input.cells(), 1);
+            let d = numbers(n * classes, 2);
             let pass = |net: &mut StackTrain| {
                 // Twice: the second begins with moved statistics and other masks.
                 let mut outputs = Vec::new();
@@ -725,7 +731,8 @@ mod tests {
                 .values
                 .clone()
         };
-        let (mean, variance) = (values("running_mean"), values("running_var"));
+        let mean = values("running_mean");
+        let variance = values("running_var");
         assert!(
             (mean[0] - 2.0).abs() < 1e-3 && (mean[1] - 12.0).abs() < 1e-3,
             "{mean:?}"

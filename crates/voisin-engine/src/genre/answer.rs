@@ -76,7 +76,9 @@ impl GenreAnswer {
             is_named_file,
             ..
         } = seed;
-        let (familiar, sounds_like, rejected) = (None, None, None);
+        let familiar = None;
+        let sounds_like = None;
+        let rejected = None;
         Self {
             track,
             path,

@@ -400,7 +400,8 @@ impl Labelled {
 
     /// By what is kept of the labels.
     fn near(mut near: NearLabels, options: &ClassifyOptions) -> Self {
-        let (familiarity, lacking) = (near.familiarity.take(), near.lacking.take().map(Box::new));
+        let familiarity = near.familiarity.take();
+        let lacking = near.lacking.take().map(Box::new);
         let voice = Voice::Vote {
             priors: std::mem::take(&mut near.priors),
             nesting: near.nesting.clone(),

@@ -72,7 +72,9 @@ impl Engine {
             &tracks.ids,
             &tracks.labels,
         );
-        let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.seed);
+        let min_tracks = options.min_tracks;
+        let folds = options.folds;
+        let seed = options.seed;
         provenance.recipe = Some(Recipe {
             min_tracks,
             folds,

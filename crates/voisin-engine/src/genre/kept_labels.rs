@@ -92,7 +92,8 @@ impl NearLabels {
                 .map(|(name, key)| Genre::from_parts(name, key))
                 .collect()
         };
-        let (genres, sounding) = (parts(kept.genres), parts(kept.sounding));
+        let genres = parts(kept.genres);
+        let sounding = parts(kept.sounding);
         let named = kept
             .sets
             .iter()
@@ -106,7 +107,8 @@ impl NearLabels {
         let nesting = Nesting::of_sets(genres.clone(), &sets);
         let dimension = engine.model()?.dimension;
         let mut groups: HashMap<String, usize> = HashMap::new();
-        let (mut values, mut of_reference) = (Vec::new(), Vec::new());
+        let mut values = Vec::new();
+        let mut of_reference = Vec::new();
         for (&track, group) in kept.familiarity.reference.iter().zip(kept.groups) {
             if let Some(vector) = engine
                 .library()
@@ -131,7 +133,8 @@ impl NearLabels {
             genres.iter().cloned().collect(),
             BTreeSet::from_iter(sounding),
         )?;
-        let (taxonomy, source) = (engine.taxonomy()?, LabelSource::Tags);
+        let taxonomy = engine.taxonomy()?;
+        let source = LabelSource::Tags;
         let count = kept.count;
         Ok(Self {
             count,

@@ -397,7 +397,8 @@ impl Engine {
 
     /// The genres of some tracks, as the library's label source has them; by their tags where that cannot be read.
     pub fn genres_of(&self, tracks: &[Track]) -> Result<Vec<Vec<Genre>>, EngineError> {
-        let (taxonomy, source) = (self.taxonomy()?, self.label_source());
+        let taxonomy = self.taxonomy()?;
+        let source = self.label_source();
         let by_hand = self.library.hand_labels()?;
         let mut labeller = match Labeller::new(&taxonomy, &source, by_hand.clone()) {
             Ok(labeller) => labeller,

@@ -98,7 +98,8 @@ impl Engine {
         wanted: &[Genre],
         unwanted: &[Genre],
     ) -> Result<BTreeSet<TrackId>, EngineError> {
-        let (mut met, mut set) = (Vec::new(), BTreeSet::new());
+        let mut met = Vec::new();
+        let mut set = BTreeSet::new();
         self.for_each_labelled(source, |track, genres| {
             let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
             if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
@@ -281,7 +282,8 @@ mod tests {
             &["rock", "pop"],
         ] {
             for unwanted in [&[][..], &["jazz"], &["Rock"], &["techno", "Pop"]] {
-                let (wanted, unwanted) = (named(wanted), named(unwanted));
+                let wanted = named(wanted);
+                let unwanted = named(unwanted);
                 let expected = engine
                     .labelled(&LabelSource::Tags, &wanted, &unwanted)
                     .unwrap();

@@ -86,7 +86,9 @@ impl PathTable {
                 .map_err(|e| problem(e.position().map_or(0, csv::Position::line), malformed(&e)))?;
             let line = record.position().map_or(0, csv::Position::line);
             let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
-            let (path, mbid, value) = (cell(path_at), cell(mbid_at), cell(Some(value_at)));
+            let path = cell(path_at);
+            let mbid = cell(mbid_at);
+            let value = cell(Some(value_at));
             if path.is_empty() && mbid.is_empty() {
                 let expected = if mbid_at.is_none() {
                     "a path"
@@ -240,7 +242,8 @@ mod tests {
         );
         std::fs::write(&file, text).unwrap();
         let mut table = PathTable::read(&file, "genre").unwrap();
-        let (one, two) = (Path::new("/m/one.mp3"), Path::new("/m/two.mp3"));
+        let one = Path::new("/m/one.mp3");
+        let two = Path::new("/m/two.mp3");
         assert_eq!(table.of([one], Some(ONE)), ["Rock"]);
         assert_eq!(table.of([one], None), Vec::<String>::new());
         assert_eq!(table.of([one], Some(TWO)), ["Jazz", "Soul"]);

@@ -82,7 +82,8 @@ impl Ballots<'_> {
         match self {
             Self::All(tracks) => {
                 let row = tracks.row(track)?;
-                let (genres, display) = (tracks.labels[row].as_slice(), &tracks.facts[row]);
+                let genres = tracks.labels[row].as_slice();
+                let display = &tracks.facts[row];
                 Some(Ballot {
                     genres,
                     group: tracks.groups[row],

@@ -36,7 +36,8 @@ pub fn normalised_mutual_information(a: &[u32], b: &[u32]) -> f64 {
             .map(|c| -(c / table.n) * (c / table.n).ln())
             .sum()
     };
-    let (ha, hb) = (entropy(&table.rows), entropy(&table.columns));
+    let ha = entropy(&table.rows);
+    let hb = entropy(&table.columns);
     if ha + hb == 0.0 {
         return 1.0;
     }
@@ -55,10 +56,8 @@ pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
     let pairs = |c: f64| c * (c - 1.0) / 2.0;
     let sum = |values: Vec<f64>| -> f64 { values.into_iter().map(pairs).sum() };
     let index = sum(sorted(table.cells.values()));
-    let (rows, columns) = (
-        sum(sorted(table.rows.values())),
-        sum(sorted(table.columns.values())),
-    );
+    let rows = sum(sorted(table.rows.values()));
+    let columns = sum(sorted(table.columns.values()));
     let all = pairs(table.n);
     let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
     let most = f64::midpoint(rows, columns);

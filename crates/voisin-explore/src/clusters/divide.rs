@@ -368,7 +368,8 @@ impl DivisionSearch<'_> {
         };
         // Where does a single run begin to give enough groups? Most requests are near what Leiden alone gives.
         // Below the coarse level Leiden swallows all that hangs together; joining by Ward keeps groups even.
-        let (mut low, mut high) = (COARSE.ln(), 200.0_f64.ln());
+        let mut low = COARSE.ln();
+        let mut high = 200.0_f64.ln();
         for step in 0..10 {
             let middle = if step == 0 {
                 0.0
@@ -481,7 +482,8 @@ fn join_down_to(
                 .min_by(|&x, &y| cost(x).total_cmp(&cost(y)).then(x.cmp(&y)))
                 .expect("two are left"),
         };
-        let (size_a, size_b) = (sizes[a], sizes[b]);
+        let size_a = sizes[a];
+        let size_b = sizes[b];
         let moved = centres.row(b).to_owned();
         centres.row_mut(a).zip_mut_with(&moved, |x, &y| {
             *x = (*x * size_a + y * size_b) / (size_a + size_b)
@@ -517,7 +519,9 @@ fn compact(labels: &mut [Option<usize>]) -> usize {
 /// Newman's modularity of the labelled part of the graph; an edge may come in several pieces.
 fn modularity(edges: impl Iterator<Item = Edge>, labels: &[Option<usize>], resolution: f64) -> f64 {
     let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
-    let (mut inside, mut volume, mut total) = (0.0, vec![0.0; groups], 0.0);
+    let mut inside = 0.0;
+    let mut volume = vec![0.0; groups];
+    let mut total = 0.0;
     for (a, b, weight) in edges {
         let (Some(a), Some(b)) = (labels[a], labels[b]) else {
             continue;

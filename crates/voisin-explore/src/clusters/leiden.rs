@@ -103,7 +103,8 @@ impl<'a> Level<'a> {
 
     /// Modularity times the volume of all.
     fn quality(&self, labels: &[u32]) -> f64 {
-        let (mut inside, mut sums) = (0.0, vec![0.0; labels.len()]);
+        let mut inside = 0.0;
+        let mut sums = vec![0.0; labels.len()];
         for (row, (&label, volume)) in labels.iter().zip(&self.volumes).enumerate() {
             sums[label as usize] += volume;
             let own = self
@@ -145,12 +146,14 @@ impl<'a> Level<'a> {
             .zip(&self.volumes)
             .for_each(|(&group, volume)| sums[group as usize] += volume);
         let mut queue = VecDeque::from(self.order(random));
-        let (mut waits, mut ties) = (vec![true; groups.len()], Ties::new(groups.len()));
+        let mut waits = vec![true; groups.len()];
+        let mut ties = Ties::new(groups.len());
         let mut any = false;
         while let Some(row) = queue.pop_front() {
             let row = row as usize;
             waits[row] = false;
-            let (own, volume) = (groups[row], self.volumes[row]);
+            let own = groups[row];
+            let volume = self.volumes[row];
             ties.count(
                 self.edges
                     .row(row)
@@ -176,10 +179,12 @@ impl<'a> Level<'a> {
     /// Pieces of groups, each named by one of its rows: single rows join the piece of their group that gains most.
     fn pieces(&self, groups: &[u32], random: &mut Random) -> Vec<u32> {
         let mut pieces: Vec<u32> = (0..groups.len() as u32).collect();
-        let (mut sums, mut is_alone) = (self.volumes.clone(), vec![true; groups.len()]);
+        let mut sums = self.volumes.clone();
+        let mut is_alone = vec![true; groups.len()];
         let mut ties = Ties::new(groups.len());
         for row in self.order(random) {
-            let (own, at) = (row, row as usize);
+            let own = row;
+            let at = row as usize;
             if !is_alone[at] {
                 continue;
             }
@@ -203,14 +208,16 @@ impl<'a> Level<'a> {
 
     /// The graph whose rows are pieces, and their groups.
     fn joined(&self, pieces: &[u32], count: usize, groups: &[u32]) -> (Level<'static>, Vec<u32>) {
-        let (mut volumes, mut of_pieces) = (vec![0.0; count], vec![0; count]);
+        let mut volumes = vec![0.0; count];
+        let mut of_pieces = vec![0; count];
         let mut members = vec![Vec::new(); count];
         for (row, &piece) in pieces.iter().enumerate() {
             volumes[piece as usize] += self.volumes[row];
             of_pieces[piece as usize] = groups[row];
             members[piece as usize].push(row);
         }
-        let (mut edges, mut ties) = (Edges::default(), Ties::new(count));
+        let mut edges = Edges::default();
+        let mut ties = Ties::new(count);
         edges.offsets.push(0);
         for (piece, members) in members.iter().enumerate() {
             let all = members.iter().flat_map(|&row| self.edges.row(row));
@@ -338,7 +345,8 @@ mod tests {
     fn no_single_row_could_move_to_a_better_group_and_groups_hang_together() {
         let (vectors, _) = grouped(9, 40, 12, 1.4, 3);
         let graph_of = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
-        let (n, edges) = (360, edges(&graph_of, &[false; 360]));
+        let n = 360;
+        let edges = edges(&graph_of, &[false; 360]);
         let graph = graph(n, edges.iter());
         for (resolution, seed) in [(0.5, 1), (1.0, 2), (2.0, 3)] {
             let labels = leiden(&graph, resolution, seed, None);

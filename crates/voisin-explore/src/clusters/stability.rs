@@ -100,7 +100,8 @@ pub(super) fn stable_resolution(
                             .map(|&row| of_resolution[of][row] as u32)
                             .collect::<Vec<_>>()
                     };
-                    let (a, b) = (labels(a), labels(b));
+                    let a = labels(a);
+                    let b = labels(b);
                     // One group of everything is always found again, and says nothing.
                     let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
                     if several(&a) && several(&b) {

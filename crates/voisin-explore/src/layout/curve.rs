@@ -26,9 +26,14 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
             .map(|&(x, y)| (model(a, b, x) - y).powi(2))
             .sum::<f64>()
     };
-    let (mut a, mut b) = (1.0, 1.0);
+    let mut a = 1.0;
+    let mut b = 1.0;
     for _ in 0..200 {
-        let (mut aa, mut ab, mut bb, mut ra, mut rb) = (1e-12, 0.0, 1e-12, 0.0, 0.0);
+        let mut aa = 1e-12;
+        let mut ab = 0.0;
+        let mut bb = 1e-12;
+        let mut ra = 0.0;
+        let mut rb = 0.0;
         for &(x, y) in points.iter().filter(|p| p.0 > 0.0) {
             let f = model(a, b, x);
             let power = x.powf(2.0 * b);
@@ -41,13 +46,12 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
             rb += db * (y - f);
         }
         let determinant = aa * bb - ab * ab;
-        let (step_a, step_b) = (
-            (bb * ra - ab * rb) / determinant,
-            (aa * rb - ab * ra) / determinant,
-        );
+        let step_a = (bb * ra - ab * rb) / determinant;
+        let step_b = (aa * rb - ab * ra) / determinant;
         let before = error(a, b);
         let better = (0..20).map(|halving| 0.5_f64.powi(halving)).find(|scale| {
-            let (a, b) = (a + scale * step_a, b + scale * step_b);
+            let a = a + scale * step_a;
+            let b = b + scale * step_b;
             a > 0.0 && b > 0.0 && error(a, b) < before
         });
         let Some(scale) = better else { break };

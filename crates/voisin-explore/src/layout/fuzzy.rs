@@ -50,7 +50,9 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
 fn smooth(distances: &[f32]) -> (f32, f32) {
     let target = (distances.len() as f32 + 1.0).log2();
     let nearest = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
-    let (mut low, mut high, mut width) = (0.0_f32, f32::INFINITY, 1.0_f32);
+    let mut low = 0.0_f32;
+    let mut high = f32::INFINITY;
+    let mut width = 1.0_f32;
     for _ in 0..64 {
         let sum: f32 = distances
             .iter()

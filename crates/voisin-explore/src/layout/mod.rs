@@ -201,7 +201,8 @@ mod tests {
         let part = by_part(300, vectors.view(), &graph, &options).expect("same rows");
         let measure =
             |map: &Array2<f32>| quality(vectors.view(), map.view(), 15, 1000).expect("1000 rows");
-        let (whole, quality) = (measure(&whole), measure(&part));
+        let whole = measure(&whole);
+        let quality = measure(&part);
         assert!(
             quality.trustworthiness > whole.trustworthiness - 0.02,
             "{whole:?} {quality:?}"

@@ -40,7 +40,8 @@ pub(super) fn optimise(
         .collect();
     // Of each edge how often it was sampled.
     let mut counts = vec![0_u32; rates.len()];
-    let (mut due, mut samples) = (Vec::new(), Vec::new());
+    let mut due = Vec::new();
+    let mut samples = Vec::new();
     for epoch in 0..epochs {
         let step = 1.0 - epoch as f32 / epochs as f32;
         for &i in &heads {
@@ -93,7 +94,8 @@ const TOGETHER: usize = 8;
 
 impl Group {
     fn new(forces: Forces, rows: usize, negative: usize) -> Self {
-        let (heads, samples) = (Vec::with_capacity(TOGETHER), Vec::new());
+        let heads = Vec::with_capacity(TOGETHER);
+        let samples = Vec::new();
         Self {
             forces,
             negative,
@@ -123,7 +125,8 @@ impl Group {
 
     /// Marks what a row's moves look at. False where it may have to do with another row's.
     fn mark(&mut self, row: usize, samples: &[u32], moving: &[bool]) -> bool {
-        let (seen, moved) = (2 * self.number, 2 * self.number + 1);
+        let seen = 2 * self.number;
+        let moved = 2 * self.number + 1;
         let mut is_free = self.marks[row] < seen;
         for samples in samples.chunks_exact(self.negative + 1) {
             let pulled = samples[0] as usize;
@@ -163,10 +166,8 @@ impl Group {
                 let j = samples[first] as usize;
                 let (dx, dy, squared) = difference(*at, positions[j]);
                 let force = self.forces.attract(squared);
-                let (x, y) = (
-                    step * (force * dx).clamp(-CLIP, CLIP),
-                    step * (force * dy).clamp(-CLIP, CLIP),
-                );
+                let x = step * (force * dx).clamp(-CLIP, CLIP);
+                let y = step * (force * dy).clamp(-CLIP, CLIP);
                 *at = [at[0] + x, at[1] + y];
                 if moving[j] {
                     positions[j][0] -= x;
@@ -198,7 +199,8 @@ impl Group {
 }
 
 fn difference(a: [f32; 2], b: [f32; 2]) -> (f32, f32, f32) {
-    let (dx, dy) = (a[0] - b[0], a[1] - b[1]);
+    let dx = a[0] - b[0];
+    let dy = a[1] - b[1];
     (dx, dy, dx * dx + dy * dy)
 }
 
@@ -290,12 +292,11 @@ mod tests {
         epochs: usize,
         options: &LayoutOptions,
     ) {
-        let (n, strongest) = (
-            positions.len(),
-            edges.weights.iter().copied().fold(0.0, f32::max),
-        );
+        let n = positions.len();
+        let strongest = edges.weights.iter().copied().fold(0.0, f32::max);
         let (a, b) = curve::fit(options.min_dist);
-        let (forces, mut random) = (Forces::new(a, b), Random::new(options.seed));
+        let forces = Forces::new(a, b);
+        let mut random = Random::new(options.seed);
         for epoch in 0..epochs {
             let step = 1.0 - epoch as f32 / epochs as f32;
             let moved = |force: f32, d: f32| step * (force * d).clamp(-CLIP, CLIP);
@@ -307,7 +308,8 @@ mod tests {
                     }
                     let (dx, dy, squared) = difference(positions[i], positions[j]);
                     let force = forces.attract(squared);
-                    let (x, y) = (moved(force, dx), moved(force, dy));
+                    let x = moved(force, dx);
+                    let y = moved(force, dy);
                     positions[i] = [positions[i][0] + x, positions[i][1] + y];
                     if moving[j] {
                         positions[j] = [positions[j][0] - x, positions[j][1] - y];
@@ -343,7 +345,8 @@ mod tests {
                 seed: 9,
                 ..LayoutOptions::default()
             };
-            let (mut a, mut b) = (start.clone(), start.clone());
+            let mut a = start.clone();
+            let mut b = start.clone();
             optimise(&mut a, &edges, &moving, epochs, &options);
             plain(&mut b, &edges, &moving, epochs, &options);
             assert!(a == b && a != start, "{n} rows, {still}");
@@ -357,7 +360,8 @@ mod tests {
         let mut random = Random::new(4);
         for _ in 0..10_000 {
             let squared = 2.0_f32.powf(random.below(60_000) as f32 / 1000.0 - 35.0);
-            let (attract, repel) = (forces.exact_attract(squared), forces.exact_repel(squared));
+            let attract = forces.exact_attract(squared);
+            let repel = forces.exact_repel(squared);
             assert!((forces.attract(squared) - attract).abs() <= 3e-4 * attract.abs());
             assert!((forces.repel(squared) - repel).abs() <= 3e-4 * repel.abs());
         }

@@ -74,7 +74,9 @@ pub fn quality(
                 })
         })
         .reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-    let (m, n, k_f) = (rows.len() as f64, n as f64, k as f64);
+    let m = rows.len() as f64;
+    let n = n as f64;
+    let k_f = k as f64;
     Ok(LayoutQuality {
         trustworthiness: 1.0 - penalty as f64 * 2.0 / (m * k_f * (2.0 * n - 3.0 * k_f - 1.0)),
         preservation: kept as f64 / (m * k_f),

@@ -18,7 +18,8 @@ pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> V
         positions = (0..positions.len())
             .into_par_iter()
             .map(|i| {
-                let (mut sum, mut total) = ([0.0_f32; 2], 0.0);
+                let mut sum = [0.0_f32; 2];
+                let mut total = 0.0;
                 for (j, w) in edges.row(i) {
                     sum[0] += w * positions[j][0];
                     sum[1] += w * positions[j][1];
@@ -138,7 +139,8 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
         let found: Vec<(usize, [f32; 2])> = (0..edges.len())
             .filter(|&i| placed[i].is_none())
             .filter_map(|i| {
-                let (mut sum, mut total) = ([0.0_f32; 2], 0.0);
+                let mut sum = [0.0_f32; 2];
+                let mut total = 0.0;
                 for (j, w) in edges.row(i) {
                     if let Some(at) = placed[j] {
                         sum[0] += w * at[0];

@@ -100,7 +100,8 @@ pub fn html(
 }
 
 fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: ColourBy) -> Payload<'a> {
-    let (n, meta) = (data.meta.len(), data.meta);
+    let n = data.meta.len();
+    let meta = data.meta;
     let bounds = data.bounds();
     let quantise = |row: usize, d: usize| {
         let share = (data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]);

@@ -41,7 +41,8 @@ const WHITE: Rgb = (255, 255, 255);
 
 /// PNG file's bytes.
 pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
-    let (width, height) = (options.width, options.height);
+    let width = options.width;
+    let height = options.height;
     if width.max(height) > LARGEST {
         return Err(ExploreError::Parameter {
             name: "size of the picture",
@@ -112,7 +113,8 @@ struct Drawn {
 
 fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     let mut scene = Scene::new(f64::from(options.width), f64::from(options.height));
-    let (width, height) = (options.width as i32, options.height as i32);
+    let width = options.width as i32;
+    let height = options.height as i32;
     let unit = (f64::from(height) / 1100.0).max(0.6);
     let size = |points: f64| (points * unit).round();
     let margin = size(24.0) as i32;
@@ -124,7 +126,8 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     let legend_width = (width / 4).min(size(380.0) as i32);
     let frame = [margin, top, width - margin - legend_width, height - margin];
     if !options.title.is_empty() {
-        let (x, y) = (f64::from(margin), f64::from(margin) + size(24.0) / 2.0);
+        let x = f64::from(margin);
+        let y = f64::from(margin) + size(24.0) / 2.0;
         scene.text(
             x,
             y,
@@ -233,7 +236,8 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
             (-1, 1),
             (1, -1),
         ] {
-            let (x, y) = (x + f64::from(dx) * halo, y + f64::from(dy) * halo);
+            let x = x + f64::from(dx) * halo;
+            let y = y + f64::from(dy) * halo;
             scene.text(x, y, *letters, Anchor::Middle, WHITE, name.as_str());
         }
         scene.text(x, y, *letters, Anchor::Middle, BLACK, name.as_str());
@@ -257,9 +261,11 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
 fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
     let [left, mut top, right, bottom] = field;
     let size = |points: f64| (points * unit).round();
-    let (letters, line) = (14.6 * unit, size(29.0));
+    let letters = 14.6 * unit;
+    let line = size(29.0);
     if let Some([low, high]) = drawn.years {
-        let (bar, width) = (size(260.0).min(bottom - top - 2.0 * line), size(26.0));
+        let bar = size(260.0).min(bottom - top - 2.0 * line);
+        let width = size(26.0);
         top += line / 2.0;
         let steps = bar.max(2.0) as usize;
         let colours = (0..steps).map(|y| colour::ramp(1.0 - y as f64 / (steps - 1) as f64));
@@ -401,7 +407,9 @@ mod tests {
                     .map(|y| 255.0 - f64::from(pixels[3 * (800 * y + x)]))
                     .sum::<f64>()
             };
-            let (mut places, mut mass, mut moment) = (Vec::new(), 0.0, 0.0);
+            let mut places = Vec::new();
+            let mut mass = 0.0;
+            let mut moment = 0.0;
             for x in 0..300 {
                 if ink(x) > 0.0 {
                     mass += ink(x);

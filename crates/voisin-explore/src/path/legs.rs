@@ -122,7 +122,8 @@ impl WalkSteps {
             let width = |i: usize| distance(vectors, rows[i - 1], rows[i]);
             gaps.sort_by(|&a, &b| width(b).total_cmp(&width(a)).then(a.cmp(&b)));
             let between = |i: usize| {
-                let (a, b) = (rows[i - 1], rows[i]);
+                let a = rows[i - 1];
+                let b = rows[i];
                 let around = |row: usize| self.links[row].iter().map(|link| link.0 as usize);
                 around(a)
                     .chain(around(b))

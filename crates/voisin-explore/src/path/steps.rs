@@ -296,7 +296,8 @@ impl WalkSteps {
         // For each number of steps and row, the row before, where that way is shorter than any of fewer steps.
         let mut came: Vec<Vec<u32>> = Vec::new();
         for _ in 0..hops {
-            let (mut next, mut before) = (cost.clone(), vec![u32::MAX; cost.len()]);
+            let mut next = cost.clone();
+            let mut before = vec![u32::MAX; cost.len()];
             for i in (0..cost.len()).filter(|&i| cost[i].is_finite()) {
                 for &(j, step) in self.links[i].iter().filter(|link| link.1 <= limit) {
                     let j = j as usize;

@@ -148,7 +148,8 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
             .map(|part| bytes(part.as_os_str()))
             .collect()
     };
-    let (from, to) = (parts(folder), parts(path));
+    let from = parts(folder);
+    let to = parts(path);
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     if common == 0 {
         return slashes(path.as_os_str());

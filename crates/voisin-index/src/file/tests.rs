@@ -135,7 +135,8 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
         ef: Some(3),
         ..SearchParams::default()
     };
-    let (mut right, mut told) = (0, 0);
+    let mut right = 0;
+    let mut told = 0;
     for section in [blocks, hi, lo] {
         for _ in 0..20 {
             let mut bad = good.clone();
@@ -214,7 +215,8 @@ fn forge(index: &VectorIndex) {
     let good = std::fs::read(&path).unwrap();
     let header_end = PREFIX + u32::from_le_bytes(array(&good[12..16])) as usize;
     let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
-    let (mut accepted, mut refused) = (0, 0);
+    let mut accepted = 0;
+    let mut refused = 0;
     let start = std::time::Instant::now();
     while start.elapsed().as_secs_f64() < seconds {
         let mut bad = good.clone();

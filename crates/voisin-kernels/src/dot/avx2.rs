@@ -61,7 +61,8 @@ pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], _sum: i32, out:
             fetch(ahead);
         }
         let row = &plane[id as usize * width..][..width];
-        let (mut even, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+        let mut even = _mm256_setzero_si256();
+        let mut odd = _mm256_setzero_si256();
         for (row, query) in row
             .chunks_exact(2 * LANES)
             .zip(query.chunks_exact(2 * LANES))
@@ -76,19 +77,19 @@ pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], _sum: i32, out:
 #[target_feature(enable = "avx2")]
 pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     let zero = _mm256_setzero_si256();
-    let (mut high, mut middle, mut low) = (zero, zero, zero);
+    let mut high = zero;
+    let mut middle = zero;
+    let mut low = zero;
     let rows = hi.chunks_exact(LANES).zip(lo.chunks_exact(LANES));
     let queries = query
         .hi
         .chunks_exact(LANES)
         .zip(query.lo.chunks_exact(LANES));
     for ((hi, lo), (query_hi, query_lo)) in rows.zip(queries) {
-        let (hi, lo, query_hi, query_lo) = (
-            unbias(load(hi)),
-            unbias(load(lo)),
-            load(query_hi),
-            load(query_lo),
-        );
+        let hi = unbias(load(hi));
+        let lo = unbias(load(lo));
+        let query_hi = load(query_hi);
+        let query_lo = load(query_lo);
         high = multiply_add(high, hi, query_hi);
         middle = multiply_add(multiply_add(middle, hi, query_lo), lo, query_hi);
         low = multiply_add(low, lo, query_lo);
@@ -131,7 +132,8 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
         if allowed == 0 {
             continue;
         }
-        let (mut first, mut second) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+        let mut first = _mm256_setzero_si256();
+        let mut second = _mm256_setzero_si256();
         for (words, &query) in block.chunks_exact(BLOCK).zip(query) {
             let query = _mm256_set1_epi64x(query as i64);
             first = _mm256_add_epi64(

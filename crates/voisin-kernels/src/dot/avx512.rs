@@ -92,7 +92,8 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
 fn reduce([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
     // In each part of four lanes, two of the four sums, and then all.
     let pair = |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
-    let (ab, cd) = (pair(a, b), pair(c, d));
+    let ab = pair(a, b);
+    let cd = pair(c, d);
     let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     let half = _mm256_add_epi32(
         _mm512_castsi512_si256(all),
@@ -111,14 +112,20 @@ fn reduce([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     let zero = _mm512_setzero_si512();
-    let (mut high, mut middle, mut cross, mut low) = (zero, zero, zero, zero);
+    let mut high = zero;
+    let mut middle = zero;
+    let mut cross = zero;
+    let mut low = zero;
     let rows = hi.chunks_exact(ALIGN).zip(lo.chunks_exact(ALIGN));
     let queries = query
         .hi
         .chunks_exact(ALIGN)
         .zip(query.lo.chunks_exact(ALIGN));
     for ((hi, lo), (query_hi, query_lo)) in rows.zip(queries) {
-        let (hi, lo, query_hi, query_lo) = (load(hi), load(lo), load(query_hi), load(query_lo));
+        let hi = load(hi);
+        let lo = load(lo);
+        let query_hi = load(query_hi);
+        let query_lo = load(query_lo);
         high = _mm512_dpbusd_epi32(high, hi, query_hi);
         middle = _mm512_dpbusd_epi32(middle, hi, query_lo);
         cross = _mm512_dpbusd_epi32(cross, lo, query_hi);
@@ -135,7 +142,8 @@ pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
     let bias = _mm512_set1_epi8(-128);
-    let (mut total, mut biased) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    let mut total = _mm512_setzero_si512();
+    let mut biased = _mm512_setzero_si512();
     for (a, b) in a.chunks_exact(ALIGN).zip(b.chunks_exact(ALIGN)) {
         let b = _mm512_xor_si512(load(b), bias);
         total = _mm512_dpbusd_epi32(total, load(a), b);

@@ -180,13 +180,16 @@ mod avx512 {
         spare: &mut Vec<Scored>,
     ) -> (usize, Scored) {
         // Those before `kept` are among the best, those from `end` on are not.
-        let (mut kept, mut end) = (0, found.len());
+        let mut kept = 0;
+        let mut end = found.len();
         for _ in 0..TURNS {
             let open = &mut found[kept..end];
             if open.len() <= FEW {
                 break;
             }
-            let (a, b, c) = (open[0], open[open.len() / 2], open[open.len() - 1]);
+            let a = open[0];
+            let b = open[open.len() / 2];
+            let c = open[open.len() - 1];
             let pivot = a.min(b).max(a.max(b).min(c));
             let better = partition(open, pivot, spare);
             if ALL || kept + better < least {
@@ -230,10 +233,8 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f,popcnt")]
     pub(super) fn keep_between(found: &mut Vec<Scored>, least: u64, end: u64) {
-        let (low, high) = (
-            _mm512_set1_epi64(least as i64),
-            _mm512_set1_epi64(end as i64),
-        );
+        let low = _mm512_set1_epi64(least as i64);
+        let high = _mm512_set1_epi64(end as i64);
         let n = found.len();
         let from = found.as_mut_ptr();
         let mut kept = 0;
@@ -267,8 +268,10 @@ mod avx512 {
         rest.clear();
         rest.reserve(n);
         let limit = _mm512_set1_epi64(pivot.key() as i64);
-        let (from, to) = (all.as_mut_ptr(), rest.as_mut_ptr());
-        let (mut better, mut worse) = (0, 0);
+        let from = all.as_mut_ptr();
+        let to = rest.as_mut_ptr();
+        let mut better = 0;
+        let mut worse = 0;
         let whole = n / LANES * LANES;
         for at in (0..whole).step_by(LANES) {
             // SAFETY: a `Scored` is a `u64`, and `at + 8 ≤ n`. `better + worse = at`, so that both stores end by `at + 8`,
@@ -370,7 +373,8 @@ mod tests {
                     assert_eq!(split[..got.len()], got, "{isa:?} {most} of {n}");
                     split.sort_unstable();
                     assert_eq!(split, want, "{isa:?} {most} of {n}");
-                    let (better, worse) = (want[(most - 1) / 2], want[most.min(n) - 1]);
+                    let better = want[(most - 1) / 2];
+                    let worse = want[most.min(n) - 1];
                     let mut between = all.clone();
                     isa.keep_between(&mut between, Some(better), worse);
                     between.sort_unstable();

@@ -171,7 +171,8 @@ mod tests {
     fn query(rng: &mut StdRng, width: usize) -> QueryCode {
         let mut plane =
             || -> Vec<i8> { (0..width).map(|_| rng.random_range(-127..=127)).collect() };
-        let (hi, lo) = (plane(), plane());
+        let hi = plane();
+        let lo = plane();
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
         QueryCode {
             hi_sum: sum(&hi),
@@ -186,7 +187,8 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(3);
         for width in [64, 128, 192, 256, 512, 576, 1024] {
             let n = 21;
-            let (hi, lo) = (row(&mut rng, width * n), row(&mut rng, width * n));
+            let hi = row(&mut rng, width * n);
+            let lo = row(&mut rng, width * n);
             let query = query(&mut rng, width);
             let value = |x: u8| i64::from(x) - 128;
             for isa in Isa::available() {
@@ -261,7 +263,8 @@ mod tests {
             let limit = per_vector as u32 * 32;
             let mut want = Vec::new();
             for slot in 0..blocks * BLOCK {
-                let (block, lane) = (slot / BLOCK, slot % BLOCK);
+                let block = slot / BLOCK;
+                let lane = slot % BLOCK;
                 let distance = (0..per_vector)
                     .map(|w| {
                         (words[(block * per_vector + w) * BLOCK + lane] ^ query[w]).count_ones()

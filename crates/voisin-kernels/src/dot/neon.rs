@@ -36,7 +36,8 @@ fn multiply_add(total: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
 #[inline]
 #[target_feature(enable = "neon")]
 fn dot(row: &[u8], query: &[i8]) -> i32 {
-    let (mut even, mut odd) = (vdupq_n_s32(0), vdupq_n_s32(0));
+    let mut even = vdupq_n_s32(0);
+    let mut odd = vdupq_n_s32(0);
     for (row, query) in row
         .chunks_exact(2 * LANES)
         .zip(query.chunks_exact(2 * LANES))

@@ -73,7 +73,8 @@ mod avx2 {
 #[inline(always)]
 fn product(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0_f32; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a.iter().zip(b) {
         for i in 0..LANES {
             lanes[i] += a[i] * b[i];
@@ -95,8 +96,8 @@ fn quantise(vector: &[f32], square: f32, mean: &[f32], to: &mut Quantised) {
         let size = (x * to_unit - mean).abs();
         if size > peak { size } else { peak }
     };
-    let ((vectors, vector_rest), (means, mean_rest)) =
-        (vector.as_chunks::<LANES>(), mean.as_chunks::<LANES>());
+    let (vectors, vector_rest) = vector.as_chunks::<LANES>();
+    let (means, mean_rest) = mean.as_chunks::<LANES>();
     for (vector, mean) in vectors.iter().zip(means) {
         for i in 0..LANES {
             peaks[i] = larger(peaks[i], vector[i], mean[i]);
@@ -138,7 +139,8 @@ mod tests {
             let draw = |rng: &mut StdRng| -> Vec<f32> {
                 (0..n).map(|_| rng.random::<f32>() - 0.4).collect()
             };
-            let (vector, mean) = (draw(&mut rng), draw(&mut rng));
+            let vector = draw(&mut rng);
+            let mean = draw(&mut rng);
             let mean: Vec<f32> = mean.iter().map(|x| x * 0.01).collect();
             let square: f64 = vector.iter().map(|&x| f64::from(x).powi(2)).sum();
             for isa in Isa::available() {

@@ -34,8 +34,10 @@ impl ProductRows {
         let blocks = {
             let mut blocks = vec![0x80; plane.len() / width / ROWS * ROWS * width];
             for (at, to) in blocks.chunks_exact_mut(4).enumerate() {
-                let (group, row) = (at / ROWS, at % ROWS);
-                let (block, group) = (group / (width / 4), group % (width / 4));
+                let group = at / ROWS;
+                let row = at % ROWS;
+                let block = group / (width / 4);
+                let group = group % (width / 4);
                 to.copy_from_slice(&plane[(block * ROWS + row) * width + 4 * group..][..4]);
             }
             blocks

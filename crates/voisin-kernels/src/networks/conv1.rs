@@ -125,7 +125,8 @@ impl Convolution1<'_> {
             steps,
             weight,
         } = *self;
-        let (made, wide) = (self.made(), steps + 2 * sides);
+        let made = self.made();
+        let wide = steps + 2 * sides;
         let examples = x
             .par_chunks(inputs * steps)
             .zip(d_out.par_chunks(outputs * made));
@@ -155,7 +156,8 @@ impl Convolution1<'_> {
             }
             let width = sums.len() / (kernel * inputs);
             for (row, sums) in sums.chunks_exact(width).enumerate() {
-                let (by, input) = (row / inputs, row % inputs);
+                let by = row / inputs;
+                let input = row % inputs;
                 let places = d_weight[input * kernel + by..]
                     .iter_mut()
                     .step_by(inputs * kernel);
@@ -249,10 +251,8 @@ mod tests {
             [2, 33, 19, 5, 2, 40],
             [2, 3, 35, 3, 1, 2],
         ] {
-            let (x, weight) = (
-                numbers(n * inputs * steps, 1.0),
-                numbers(outputs * inputs * kernel, 0.5),
-            );
+            let x = numbers(n * inputs * steps, 1.0);
+            let weight = numbers(outputs * inputs * kernel, 0.5);
             let bias = numbers(outputs, 2.0);
             let layer = |isa| Convolution1 {
                 isa,
@@ -302,7 +302,8 @@ mod tests {
                 );
                 for (kind, gradient) in found.iter().enumerate() {
                     for at in (0..gradient.len()).step_by(1 + gradient.len() / 30) {
-                        let (slope, found) = (slope(kind, at), f64::from(gradient[at]));
+                        let slope = slope(kind, at);
+                        let found = f64::from(gradient[at]);
                         let error = (slope - found).abs();
                         assert!(
                             error < 1e-3 * (1.0 + slope.abs()),

@@ -67,17 +67,17 @@ impl Lstm<'_> {
     /// # Panics
     /// If a length does not fit, or one of the numbers is 0.
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let (
-            n,
-            Self {
-                isa,
-                units,
-                channels,
-                steps,
-                weights,
-            },
-        ) = (self.examples(x), *self);
-        let (gates, kept, width) = (GATES * units, KEPT * units, self.width());
+        let n = self.examples(x);
+        let Self {
+            isa,
+            units,
+            channels,
+            steps,
+            weights,
+        } = *self;
+        let gates = GATES * units;
+        let kept = KEPT * units;
+        let width = self.width();
         let mut input = Panels::new(isa, channels, gates, |from, to| weights[to * width + from]);
         input
             .bias
@@ -140,17 +140,18 @@ impl Lstm<'_> {
         d_states: &[f32],
         to_inputs: bool,
     ) -> [Vec<f32>; 2] {
-        let (
-            n,
-            Self {
-                isa,
-                units,
-                channels,
-                steps,
-                weights,
-            },
-        ) = (self.examples(x), *self);
-        let (gates, wide, width, rows) = (GATES * units, KEPT * units, self.width(), n * steps);
+        let n = self.examples(x);
+        let Self {
+            isa,
+            units,
+            channels,
+            steps,
+            weights,
+        } = *self;
+        let gates = GATES * units;
+        let wide = KEPT * units;
+        let width = self.width();
+        let rows = n * steps;
         assert!(
             kept.len() == rows * wide && d_states.len() == rows * units,
             "what forward gave"
@@ -223,12 +224,10 @@ impl Lstm<'_> {
             steps,
             ..
         } = *self;
-        let (gates, width, wide, rows) = (
-            GATES * units,
-            self.width(),
-            KEPT * units,
-            x.len() / self.channels,
-        );
+        let gates = GATES * units;
+        let width = self.width();
+        let wide = KEPT * units;
+        let rows = x.len() / self.channels;
         let mut columns = vec![0.0; width * rows];
         turn(x, channels, &mut columns[..channels * rows], rows);
         // Each row has the state of the step before; before the first step that is zeros.
@@ -322,9 +321,11 @@ impl Work for LstmStepGradient<'_> {
         let (d_input, rest) = self.d_gates.split_at_mut(units);
         let (d_forget, rest) = rest.split_at_mut(units);
         let (d_new, d_output) = rest.split_at_mut(units);
-        let (d_state, d_next) = (&self.d_state[..units], &self.d_next[..units]);
+        let d_state = &self.d_state[..units];
+        let d_next = &self.d_next[..units];
         for at in 0..units {
-            let (d, open) = (d_state[at] + d_next[at], tanh(cell[at]));
+            let d = d_state[at] + d_next[at];
+            let open = tanh(cell[at]);
             d_output[at] = d * open * output[at] * (1.0 - output[at]);
             let d_cell = self.d_cell[at] + d * output[at] * (1.0 - open * open);
             d_input[at] = d_cell * new[at] * input[at] * (1.0 - input[at]);
@@ -399,7 +400,8 @@ mod tests {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let mut sum = 0.0;
         for (example, x) in x.chunks_exact(steps * channels).enumerate() {
-            let (mut state, mut cell) = (vec![0.0f64; units], vec![0.0f64; units]);
+            let mut state = vec![0.0f64; units];
+            let mut cell = vec![0.0f64; units];
             for (step, x) in x.chunks_exact(channels).enumerate() {
                 let heard: Vec<f64> = x
                     .iter()
@@ -490,7 +492,8 @@ mod tests {
                 };
                 for (kind, gradient) in gradients.iter().enumerate() {
                     for at in (0..gradient.len()).step_by(1 + gradient.len() / 40) {
-                        let (slope, found) = (slope(kind, at), f64::from(gradient[at]));
+                        let slope = slope(kind, at);
+                        let found = f64::from(gradient[at]);
                         let error = (slope - found).abs();
                         assert!(
                             error < 2e-3 * (1.0 + slope.abs()),

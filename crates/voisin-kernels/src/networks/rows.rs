@@ -113,7 +113,8 @@ unsafe fn block<S: Simd, const R: usize>(
         let matrix = job.matrix.as_ptr().add(first);
         for k in 0..job.inner {
             let m = matrix.add(k * step);
-            let (m0, m1) = (simd.load(m), simd.load(m.add(S::LANES)));
+            let m0 = simd.load(m);
+            let m1 = simd.load(m.add(S::LANES));
             for (r, sums) in sums.iter_mut().enumerate() {
                 let x = simd.splat(*input.add(r * job.stride + k));
                 *sums = [simd.fma(x, m0, sums[0]), simd.fma(x, m1, sums[1])];
@@ -225,7 +226,8 @@ impl Panels {
 ///
 /// - `width`: numbers of a row of `from`; `rows`: numbers of a row of `to`
 pub fn turn(from: &[f32], width: usize, to: &mut [f32], rows: usize) {
-    let (rows_of_from, columns) = ((from.len() / width).min(rows), width.min(to.len() / rows));
+    let rows_of_from = (from.len() / width).min(rows);
+    let columns = width.min(to.len() / rows);
     for row in (0..rows_of_from).step_by(SIDE) {
         for column in (0..columns).step_by(SIDE) {
             for at in row..(row + SIDE).min(rows_of_from) {
@@ -357,8 +359,8 @@ mod tests {
                         let terms = (0..inner).map(|from| {
                             f64::from(close[row * inner + from]) * f64::from(value(from, to))
                         });
-                        let (packed, plain) =
-                            (packed[row * panels.width() + to], plain[row * width + to]);
+                        let packed = packed[row * panels.width() + to];
+                        let plain = plain[row * width + to];
                         assert!(
                             (f64::from(packed) - terms.sum::<f64>()).abs() < 1e-5,
                             "{isa} {row} {to}"

@@ -155,10 +155,8 @@ mod x86 {
             assert!(BF16);
             // SAFETY: as above, of 512 bits.
             unsafe {
-                let (a, b) = (
-                    std::mem::transmute::<__m512, __m512bh>(a),
-                    std::mem::transmute::<__m512, __m512bh>(b),
-                );
+                let a = std::mem::transmute::<__m512, __m512bh>(a);
+                let b = std::mem::transmute::<__m512, __m512bh>(b);
                 _mm512_dpbf16_ps(c, a, b)
             }
         }

@@ -182,7 +182,8 @@ impl Team {
     }
 
     fn help(&self) {
-        let (mut seen, mut spins) = (0, 0);
+        let mut seen = 0;
+        let mut spins = 0;
         while !self.finished.load(Ordering::Acquire) {
             let state = self.state.load(Ordering::Relaxed);
             if state.is_multiple_of(2) || state == seen {

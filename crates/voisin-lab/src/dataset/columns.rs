@@ -57,7 +57,9 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
     let found = fma::tracks(&table, source)?;
     let mut rows = fma::rows(path)?;
     let mut header = || rows.next().transpose().map(Option::unwrap_or_default);
-    let (features, statistics, numbers) = (header()?, header()?, header()?);
+    let features = header()?;
+    let statistics = header()?;
+    let numbers = header()?;
     let width = features
         .len()
         .min(statistics.len())
@@ -85,7 +87,8 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
         }
     }
     let mut set = Dataset::new(source, "track_id", "genre");
-    let (mut kept, all) = (Vec::new(), found.rows);
+    let mut kept = Vec::new();
+    let all = found.rows;
     for (at, (_, item)) in all.into_iter().enumerate() {
         if filled[at] {
             kept.push(at);
@@ -155,8 +158,11 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
             names.join(", ")
         ));
     }
-    let (mut values, mut kept) = (zeros(path, cells.rows.len(), numbers.len())?, Vec::new());
-    let (mut bad, mut seen, mut again) = (Vec::new(), HashMap::new(), Vec::new());
+    let mut values = zeros(path, cells.rows.len(), numbers.len())?;
+    let mut kept = Vec::new();
+    let mut bad = Vec::new();
+    let mut seen = HashMap::new();
+    let mut again = Vec::new();
     for (at, (line, row)) in cells.rows.iter().enumerate() {
         let text = |column: Option<usize>| {
             column
@@ -202,17 +208,16 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         });
     }
     if !bad.is_empty() {
-        let (n, first) = (bad.len() as u64, bad[..bad.len().min(FIRST)].join("; "));
+        let n = bad.len() as u64;
+        let first = bad[..bad.len().min(FIRST)].join("; ");
         set.notes.push(format!(
             "{} no number: taken as missing: {first}",
             count_with(n, "cell is", "cells are")
         ));
     }
     if !again.is_empty() {
-        let (n, first) = (
-            again.len() as u64,
-            again[..again.len().min(FIRST)].join(", "),
-        );
+        let n = again.len() as u64;
+        let first = again[..again.len().min(FIRST)].join(", ");
         let rows = count_with(n, "row has", "rows have");
         set.notes.push(format!("{rows} the {} of another with other numbers: {first}; such rows stay together unless --split says otherwise", set.key_name));
     }
@@ -240,10 +245,8 @@ fn note_missing(set: &mut Dataset, values: Array2<f32>, names: Vec<String>) {
             .outer_iter()
             .filter(|row| row.iter().any(|value| !value.is_finite()))
             .count();
-        let (cells, rows) = (
-            count_with(missing as u64, "cell", "cells"),
-            count(rows as u64, "row"),
-        );
+        let cells = count_with(missing as u64, "cell", "cells");
+        let rows = count(rows as u64, "row");
         set.notes.push(format!(
             "no number in {cells} of {rows}: the column's median takes its place"
         ));

@@ -130,7 +130,8 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
             DatasetError::table(table, 1, problem)
         })
     };
-    let (label, own_subset) = (needed(label)?, needed(("set", "subset"))?);
+    let label = needed(label)?;
+    let own_subset = needed(("set", "subset"))?;
     let [split, artist, album, licence] = [
         ("set", "split"),
         ("artist", "id"),
@@ -226,7 +227,8 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
 /// Says how many rows of a subset have no label.
 pub(super) fn note_unlabelled(set: &mut Dataset, rows: u64) {
     if rows > 0 {
-        let (one, more) = ("row of the subset has", "rows of the subset have");
+        let one = "row of the subset has";
+        let more = "rows of the subset have";
         set.notes
             .push(count_with(rows, one, more) + " no top genre: left out");
     }

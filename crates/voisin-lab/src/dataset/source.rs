@@ -100,7 +100,8 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "library" {
-            let (path, options) = (PathBuf::new(), BTreeMap::new());
+            let path = PathBuf::new();
+            let options = BTreeMap::new();
             return Ok(Self {
                 kind: Kind::Library,
                 path,

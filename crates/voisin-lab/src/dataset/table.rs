@@ -225,7 +225,8 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             .filter(|(_, used)| !**used)
             .collect();
         if let [(first, _), ..] = unnamed[..] {
-            let (n, first) = (count(unnamed.len() as u64, "file"), first.display());
+            let n = count(unnamed.len() as u64, "file");
+            let first = first.display();
             set.notes.push(format!(
                 "{n} below audio= that no row of the table names, such as {first}"
             ));
@@ -271,7 +272,8 @@ impl Files {
             return Err("no audio file has this path, name or stem".to_owned());
         };
         let [one] = found[..] else {
-            let (a, b) = (self.all[found[0]].display(), self.all[found[1]].display());
+            let a = self.all[found[0]].display();
+            let b = self.all[found[1]].display();
             return Err(format!(
                 "two files have this name, {a} and {b}: write more of the path"
             ));

@@ -256,12 +256,11 @@ fn low_pass(samples: &mut [f32], edge: f64) {
         let angle = std::f64::consts::PI * (2.0 * f64::from(section) + 1.0) / 16.0;
         let q = 1.0 / (2.0 * angle.cos());
         let norm = 1.0 / (1.0 + k / q + k * k);
-        let (b0, a1, a2) = (
-            k * k * norm,
-            2.0 * (k * k - 1.0) * norm,
-            (1.0 - k / q + k * k) * norm,
-        );
-        let (mut s1, mut s2) = (0.0, 0.0);
+        let b0 = k * k * norm;
+        let a1 = 2.0 * (k * k - 1.0) * norm;
+        let a2 = (1.0 - k / q + k * k) * norm;
+        let mut s1 = 0.0;
+        let mut s2 = 0.0;
         for x in samples.iter_mut() {
             let input = f64::from(*x);
             let output = b0 * input + s1;
@@ -283,7 +282,8 @@ fn write_wav(path: &Path, rate: u32, samples: &[f32]) -> Result<(), DegradeError
     };
     // 16 bytes of format: IEEE float (3) of one channel, 32 bits of which make 4 bytes of a frame.
     let format = numbers(&[16, 3 | 1 << 16, rate, rate * 4, 4 | 32 << 16]);
-    let (all, data) = (numbers(&[36 + bytes]), numbers(&[bytes]));
+    let all = numbers(&[36 + bytes]);
+    let data = numbers(&[bytes]);
     let mut file = [b"RIFF", &all[..], b"WAVEfmt ", &format, b"data", &data].concat();
     file.extend(samples.iter().flat_map(|x| x.to_le_bytes()));
     std::fs::write(path, file).map_err(|source| DegradeError::Io {

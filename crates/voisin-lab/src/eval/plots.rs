@@ -69,7 +69,8 @@ pub(crate) fn grid(
     scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
     let middle = |at: usize| side.mul_add(at as f64, side / 2.0);
     for (j, name) in names[1].iter().enumerate() {
-        let (x, bottom) = (margin + middle(j), 40.0 + high + 8.0);
+        let x = margin + middle(j);
+        let bottom = 40.0 + high + 8.0;
         scene.upwards(
             x,
             bottom,
@@ -90,7 +91,8 @@ pub(crate) fn grid(
         );
         for j in 0..names[1].len() {
             let (value, label, hint) = cell(i, j);
-            let (x, y) = (margin + side * j as f64, 40.0 + side * i as f64);
+            let x = margin + side * j as f64;
+            let y = 40.0 + side * i as f64;
             scene.rect(
                 x,
                 y,

@@ -187,7 +187,8 @@ pub fn retrieval(
 fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigures {
     let same = |i: &usize| labels[*i] == label;
     let top = &order[..k.min(order.len())];
-    let (mut found, mut sum) = (0.0, 0.0);
+    let mut found = 0.0;
+    let mut sum = 0.0;
     for (rank, i) in order.iter().enumerate() {
         if same(i) {
             found += 1.0;
@@ -246,7 +247,8 @@ pub fn robustness(
     if originals.is_empty() || copies.is_empty() {
         return Err(RetrievalError::TooFew);
     }
-    let (originals, copies) = (unit(originals, false), unit(copies, false));
+    let originals = unit(originals, false);
+    let copies = unit(copies, false);
     let similarity = copies.dot(&originals.t());
     let n = copies.nrows();
     let own = |i: usize| similarity[[i, own[i]]];

@@ -116,7 +116,8 @@ impl ClipReader {
         else {
             return to.copy_from_slice(kept);
         };
-        let (crops, room) = (self.settings.crops(), whole - wanted);
+        let crops = self.settings.crops();
+        let room = whole - wanted;
         let place = place.unwrap_or_else(|| (number % crops) as f64 / (crops.max(2) - 1) as f64);
         let from = ((place * (room + 1) as f64) as usize).min(room);
         for (to, kept) in to
@@ -224,7 +225,8 @@ impl ClipReader {
 
     /// Of everything that changes a number.
     fn fingerprint(&self) -> String {
-        let (name, windows) = (self.recipe.name, self.settings.windows);
+        let name = self.recipe.name;
+        let windows = self.settings.windows;
         let own = match &self.front_end {
             None => "cepstrum-1".to_owned(),
             Some(front_end) => format!("{name}-{}-{windows}", front_end.config().fingerprint()),

@@ -50,7 +50,8 @@ impl WatchedTracks<'_> {
                 self.centred(&places.map_err(|error| LabError::run(&path, error.to_string()))?),
             );
         }
-        let (first, last) = (&all[0], &all[best + 1]);
+        let first = &all[0];
+        let last = &all[best + 1];
         let plane = principal_axes(self.drawn_of(last), 1);
         let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
             let along = |row: ArrayView1<f32>, at| plane.get(at).map_or(0.0, |axis| row.dot(axis));

@@ -72,14 +72,13 @@ pub(super) fn occlusion(
     let before = truths(STRIPED, 0..0, 0..0)?;
     let lost =
         |after: Vec<f64>| -> Vec<f64> { before.iter().zip(after).map(|(a, b)| a - b).collect() };
-    let (rows, columns) = (strips(bands), strips(frames));
-    let (names, times): (Vec<String>, Vec<String>) = (
-        rows.iter().map(|rows| reader.bands(rows)).collect(),
-        columns
-            .iter()
-            .map(|columns| reader.times(columns))
-            .collect(),
-    );
+    let rows = strips(bands);
+    let columns = strips(frames);
+    let names: Vec<String> = rows.iter().map(|rows| reader.bands(rows)).collect();
+    let times: Vec<String> = columns
+        .iter()
+        .map(|columns| reader.times(columns))
+        .collect();
     let mut found = Vec::new();
     let mut put =
         |single, names: &[String], strips: Vec<[Range<usize>; 2]>| -> Result<(), LabError> {

@@ -166,14 +166,12 @@ pub fn train(
         ))),
     };
     let device = device.resolve().map_err(TrainError::from)?;
-    let (classes, examples) = (
-        bench.classes.len(),
-        RunExamples {
-            class_of: &bench.class_of,
-            windows: &windows,
-            load: &load,
-        },
-    );
+    let classes = bench.classes.len();
+    let examples = RunExamples {
+        class_of: &bench.class_of,
+        windows: &windows,
+        load: &load,
+    };
 
     // Every fold's network chooses its epoch by a fifth of what it may learn from; the last network is the run's own.
     let folds = bench.folds();
@@ -231,8 +229,11 @@ pub fn train(
 
     let clock = Clock::start();
     let decide = settings.training.decide;
-    let (count, mut answers, mut last) = (fits.len(), Vec::new(), None);
-    let (mut judged, mut truth): (WindowAnswers, Vec<usize>) = (Vec::new(), Vec::new());
+    let count = fits.len();
+    let mut answers = Vec::new();
+    let mut last = None;
+    let mut judged: WindowAnswers = Vec::new();
+    let mut truth: Vec<usize> = Vec::new();
     for (number, (folder, training, validation)) in fits.iter().enumerate() {
         std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
         let mut net = network(config, classes, device.clone())?;
@@ -416,7 +417,8 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other
 /// whose genres it hears as alike.
 pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
-    let (config, report) = (Config::of_run(run)?, Report::read(run)?);
+    let config = Config::of_run(run)?;
+    let report = Report::read(run)?;
     let unfit = |why: &str| {
         let recipe = &config.recipe;
         LabError::run(
@@ -551,7 +553,8 @@ impl FeatureSet for Answering {
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let heard = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
-        let (windows, crops) = ([self.reader.judged(heard.len() / cells)], self.crops);
+        let windows = [self.reader.judged(heard.len() / cells)];
+        let crops = self.crops;
         let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
             let at = window / crops * cells;
             self.reader.cut(&heard[at..at + cells], window, place, to);

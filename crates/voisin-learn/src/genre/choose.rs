@@ -111,10 +111,8 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
                  held: test,
                  ..
              }| {
-                let (x, t) = (
-                    examples.x.select(Axis(0), train),
-                    targets.select(Axis(0), train),
-                );
+                let x = examples.x.select(Axis(0), train);
+                let t = targets.select(Axis(0), train);
                 let space = Space::fit(x.view(), t.view(), transform, shrinkage);
                 let reference = space.apply(x.view());
                 let queries = space.apply(examples.x.select(Axis(0), test).view());
@@ -175,7 +173,8 @@ fn choose_penalty(
             let rows: Vec<usize> = inside.iter().map(|&i| rows[i]).collect();
             (examples.x.select(Axis(0), &rows), t)
         };
-        let ((x, t), (held, wanted)) = (of(&fold.rest), of(&fold.held));
+        let (x, t) = of(&fold.rest);
+        let (held, wanted) = of(&fold.held);
         let regression = Regression::new(x.view(), t.view());
         let mut fit = None;
         let mut log = Vec::with_capacity(PENALTIES.len());

@@ -213,7 +213,8 @@ impl DefaultGenres {
                 .iter()
                 .map(|(_, tags, bar)| likeliest * (strongest(tags) - rival - bar).min(50.0).exp()),
         );
-        let (speech, music) = (score(&self.speech), p.iter().sum::<f32>());
+        let speech = score(&self.speech);
+        let music = p.iter().sum::<f32>();
         p.iter_mut()
             .for_each(|p| *p /= music * (1.0 + speech.exp()));
         p.push(1.0 / (1.0 + (-speech).exp()));
@@ -344,7 +345,8 @@ mod tests {
 
     #[test]
     fn answers_are_among_those_asked_for() {
-        let (head, taxonomy) = (head(), Taxonomy::default());
+        let head = head();
+        let taxonomy = Taxonomy::default();
         let genres = |names: &[&str]| -> Vec<Genre> {
             names.iter().map(|n| taxonomy.genre(n).unwrap()).collect()
         };

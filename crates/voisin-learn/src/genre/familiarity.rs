@@ -103,7 +103,8 @@ impl Familiarity {
             .collect();
         // By their vectors: the same some of them stand for all, whatever numbers a library gave its tracks.
         labelled.sort_by(|&a, &b| {
-            let (a, b) = (set.vectors.row(a), set.vectors.row(b));
+            let a = set.vectors.row(a);
+            let b = set.vectors.row(b);
             let order = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
             order
                 .into_iter()
@@ -118,7 +119,8 @@ impl Familiarity {
         };
         let groups_of =
             |rows: &[usize]| -> Vec<usize> { rows.iter().map(|&row| set.groups[row]).collect() };
-        let (rows, judged) = (some(REFERENCE), some(OWN));
+        let rows = some(REFERENCE);
+        let judged = some(OWN);
         let mut familiarity = Self {
             reference: unit_rows(set.vectors.select(Axis(0), &rows)),
             groups: groups_of(&rows),

@@ -140,7 +140,8 @@ impl Validated {
                 }
             })
         })?;
-        let (mut core, mut of_folds) = (None, Vec::new());
+        let mut core = None;
+        let mut of_folds = Vec::new();
         for result in done {
             match result {
                 Done::Whole(whole) => core = Some(*whole),
@@ -227,7 +228,8 @@ fn join_folds(
     folds: &[Fold],
     of_folds: Vec<AnswerSources>,
 ) -> (AnswerSources, Vec<usize>) {
-    let (n, k) = (examples.len(), examples.n_classes());
+    let n = examples.len();
+    let k = examples.n_classes();
     let flat = (1.0 / k as f32).ln();
     let mut all = AnswerSources {
         head: Array2::from_elem((n, k), flat),
@@ -320,7 +322,8 @@ fn simplest_within_error(rights: &[&[bool]]) -> usize {
     let is_near = |list: &&[bool]| {
         let only =
             |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as f64;
-        let (more, less) = (only(best, list), only(list, best));
+        let more = only(best, list);
+        let less = only(list, best);
         more - less <= (more + less).sqrt()
     };
     rights.iter().position(is_near).unwrap_or(0)

@@ -51,7 +51,8 @@ fn no_surer_than_its_parts(
             .recip()
     };
     // not quite down to equal parts, so that the order stays
-    let (mut low, mut high) = (0.01, 1.0);
+    let mut low = 0.01;
+    let mut high = 1.0;
     for _ in 0..40 {
         let power = f64::midpoint(low, high);
         if largest(power) > f64::from(most) {

@@ -57,7 +57,8 @@ impl HeldOut {
 
     /// Whether its parts fit together.
     pub(super) fn is_whole(&self) -> bool {
-        let (n, k) = (self.ids.len(), self.genres.len());
+        let n = self.ids.len();
+        let k = self.genres.len();
         [&self.fused, &self.head, &self.votes]
             .iter()
             .all(|p| p.dim() == (n, k))

@@ -297,7 +297,8 @@ struct AffinitySums {
 impl AffinitySums {
     fn new(rows: &[usize], examples: &Examples, affinities: &TrackAffinities) -> Self {
         let k = examples.n_classes();
-        let (mut near, mut votes) = (vec![0.0; k], vec![0.0; k]);
+        let mut near = vec![0.0; k];
+        let mut votes = vec![0.0; k];
         for &r in rows {
             let own = &examples.classes[r];
             for h in 0..k {
@@ -364,7 +365,8 @@ struct SeenOthers {
 fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> TrackAffinities {
     const NEAR: usize = 5;
     const TEMPERATURE: f32 = 0.05;
-    let (n, genres) = (examples.len(), examples.n_classes());
+    let n = examples.len();
+    let genres = examples.n_classes();
     let priors = priors(&examples.classes, genres);
     // side by side: they are looked at for each pair of tracks
     let ends: Vec<usize> = std::iter::once(0)
@@ -427,7 +429,8 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
          }| {
             voters.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             voters.truncate(k);
-            let (mut votes, mut divided) = (vec![0.0; genres], vec![0.0; genres]);
+            let mut votes = vec![0.0; genres];
+            let mut divided = vec![0.0; genres];
             for &(s, other) in &voters {
                 let weight = ((s - voters[0].0) / TEMPERATURE).exp();
                 let own = classes(other);
@@ -520,7 +523,8 @@ impl KinshipContext<'_> {
             })
             .collect();
         for _ in 0..options.resamples {
-            let (mut drawn, mut sums): (Vec<usize>, _) = (Vec::new(), nothing.clone());
+            let mut drawn: Vec<usize> = Vec::new();
+            let mut sums: _ = nothing.clone();
             for _ in 0..groups.len() {
                 let group = rng.below(groups.len());
                 drawn.extend(&groups[group]);

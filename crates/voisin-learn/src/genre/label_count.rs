@@ -73,10 +73,8 @@ impl std::fmt::Display for LabelCount {
         if self.tracks == 0 {
             return f.write_str("no labelled track");
         }
-        let (tracks, genres) = (
-            count(self.tracks as u64, "labelled track"),
-            count(self.genres as u64, "genre"),
-        );
+        let tracks = count(self.tracks as u64, "labelled track");
+        let genres = count(self.genres as u64, "genre");
         write!(f, "{tracks} of {genres}")
     }
 }

@@ -341,7 +341,8 @@ impl GenreModel {
 
     /// Cosine similarity of a query and a reference track, as they came; 0 where either is all zeros.
     fn cosine(&self, queries: &QueryVectors, q: usize, r: usize) -> f32 {
-        let (query, row) = (queries.vectors.row(q), self.core.raw.row(r));
+        let query = queries.vectors.row(q);
+        let row = self.core.raw.row(r);
         let lengths = (query.dot(&query) * row.dot(&row)).sqrt();
         if lengths > 0.0 {
             query.dot(&row) / lengths

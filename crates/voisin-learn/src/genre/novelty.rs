@@ -79,7 +79,8 @@ impl Novelty {
         if at >= self.quantiles.len() {
             return 1.0;
         }
-        let (low, high) = (self.quantiles[at - 1], self.quantiles[at]);
+        let low = self.quantiles[at - 1];
+        let high = self.quantiles[at];
         let part = if high > low {
             (score - low) / (high - low)
         } else {

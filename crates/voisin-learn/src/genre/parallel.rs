@@ -32,7 +32,9 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
         Mutex::new((0..items.len()).map(|_| None).collect());
     std::thread::scope(|scope| {
         for pool in &pools {
-            let (next, done, f) = (&next, &done, &f);
+            let next = &next;
+            let done = &done;
+            let f = &f;
             scope.spawn(move || {
                 pool.install(|| {
                     while let Some((at, item)) = Some(next.fetch_add(1, Ordering::Relaxed))

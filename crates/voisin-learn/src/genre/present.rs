@@ -42,7 +42,8 @@ impl KinStyles {
                 .filter(|key| !key.is_empty())
                 .collect();
             if styles.len() < 2 {
-                let (path, line) = (path.to_owned(), number);
+                let path = path.to_owned();
+                let line = number;
                 return Err(GenreError::KinLine {
                     path,
                     line,

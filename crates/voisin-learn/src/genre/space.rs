@@ -204,7 +204,9 @@ mod tests {
         for i in 0..n {
             let class = i % 2;
             t[[i, class]] = 1.0;
-            let (a, b, c): (f32, f32, f32) = (rng.random(), rng.random(), rng.random());
+            let a: f32 = rng.random();
+            let b: f32 = rng.random();
+            let c: f32 = rng.random();
             x[[i, 0]] = a + class as f32 * 2.0;
             x[[i, 1]] = 2.0 * a + b;
             x[[i, 2]] = 100.0 * (c - b) + 7.0;

@@ -325,7 +325,8 @@ impl GenreModel {
             return None;
         }
         let head = if classes > 0 {
-            let (weight, bias) = (matrix(file, "head.weight")?, vector(file, "head.bias")?);
+            let weight = matrix(file, "head.weight")?;
+            let bias = vector(file, "head.bias")?;
             if weight.dim() != (classes, d) || bias.len() != classes {
                 return None;
             }
@@ -373,7 +374,9 @@ impl GenreModel {
 fn held_voters(file: &SafeTensors) -> Option<Vec<Vec<Near>>> {
     let [counts, rows, similarities] =
         ["voters", "voter", "similarity"].map(|name| vector(file, &format!("held.{name}")));
-    let (counts, rows, similarities) = (counts?, rows?, similarities?);
+    let counts = counts?;
+    let rows = rows?;
+    let similarities = similarities?;
     let all: Vec<Near> = rows
         .iter()
         .zip(&similarities)

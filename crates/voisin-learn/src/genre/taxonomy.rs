@@ -133,7 +133,8 @@ impl Taxonomy {
             let genres: Vec<Option<Genre>> =
                 line.split('\t').map(|name| self.genre(name)).collect();
             let [Some(part), Some(whole)] = genres.as_slice() else {
-                let (path, line) = (path.to_owned(), number);
+                let path = path.to_owned();
+                let line = number;
                 return Err(GenreError::HierarchyLine {
                     path,
                     line,

@@ -391,7 +391,8 @@ mod tests {
         // where the genre is as rare as its labels.
         let lone = [0.8, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2];
         // weights 1 and 9 e^-6; the lift of a genre of one in ten is that of four; the collection votes 0.1 and 0.9
-        let (lift, rock) = (0.4f64.powf(-0.5), 0.9f64.powf(-0.5));
+        let lift = 0.4f64.powf(-0.5);
+        let rock = 0.9f64.powf(-0.5);
         let others = 9.0 * (-6.0f64).exp() * rock;
         let expected = 1.1 * lift / (1.1 * lift + others + 0.9 * rock);
         assert!(

@@ -80,7 +80,8 @@ impl Binned {
                 values.sort_unstable_by(f32::total_cmp);
                 let distinct = values.chunk_by(|a, b| a == b).count();
                 let mut bins: Vec<(f32, f32)> = Vec::new();
-                let (mut last, mut seen) = (usize::MAX, 0);
+                let mut last = usize::MAX;
+                let mut seen = 0;
                 for run in values.chunk_by(|a, b| a == b) {
                     let bin = if distinct <= BINS {
                         bins.len()
@@ -107,7 +108,8 @@ impl Binned {
             .iter()
             .map(|&row| usize::from(self.codes[column][row]))
             .filter(|code| *code > cut);
-        let (below, next) = (self.bins[column][cut].1, above.min().unwrap_or(cut));
+        let below = self.bins[column][cut].1;
+        let next = above.min().unwrap_or(cut);
         let next = self.bins[column][next].0;
         let middle = f32::midpoint(below, next);
         if middle >= next { below } else { middle }
@@ -137,7 +139,8 @@ impl Boost {
 
     /// - `used`: rows that trees grow from; `watched`: rows whose loss says when to stop
     fn grow(data: &Training, used: &[usize], watched: &[usize], settings: BoostSettings) -> Self {
-        let (n, k) = (data.class_of.len(), data.classes);
+        let n = data.class_of.len();
+        let k = data.classes;
         let binned = Binned::new(data.x);
         let rows: Vec<Vec<f32>> = data.x.outer_iter().map(|row| row.to_vec()).collect();
         let mut margins = Array2::<f64>::zeros((n, k));
@@ -147,7 +150,8 @@ impl Boost {
             classes: k,
             importances: vec![0.0; data.x.ncols()],
         };
-        let (mut best, mut best_loss) = (0, f64::INFINITY);
+        let mut best = 0;
+        let mut best_loss = f64::INFINITY;
         for round in 0..settings.rounds {
             let mut random = Random::stream(data.seed, round as u64);
             let sample: Vec<usize> = used

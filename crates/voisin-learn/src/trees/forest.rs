@@ -231,7 +231,8 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             importances: vec![0.0; d],
             drawn: vec![0; data.class_of.len()],
         };
-        let (order, sorted) = ((0..d).collect(), Vec::new());
+        let order = (0..d).collect();
+        let sorted = Vec::new();
         Self {
             data,
             settings,
@@ -298,7 +299,8 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             self.order.swap(at, other);
             let column = self.order[at];
             self.sorted.clear();
-            let (x, class_of) = (&self.data.x, self.data.class_of);
+            let x = &self.data.x;
+            let class_of = self.data.class_of;
             self.sorted.extend(
                 rows.iter()
                     .map(|&row| (x[[row, column]], class_of[row] as u32)),
@@ -326,7 +328,8 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
     fn best_threshold(&self, counts: &[f64]) -> Option<(f32, f64)> {
         let mut left = vec![0.0f64; counts.len()];
         // sums of squared counts on either side, kept up as rows go from right to left
-        let (mut mine, mut others) = (0.0, counts.iter().map(|c| c * c).sum::<f64>());
+        let mut mine = 0.0;
+        let mut others = counts.iter().map(|c| c * c).sum::<f64>();
         let n = self.sorted.len();
         let least = self.settings.leaf.max(1);
         let mut best: Option<(f32, f64)> = None;

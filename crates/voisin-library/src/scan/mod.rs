@@ -245,7 +245,8 @@ impl Scanner<'_> {
             stored.clone()
         };
         if self.files.insert(canonical) {
-            let (size, mtime_ns) = (metadata.len(), mtime_ns(metadata));
+            let size = metadata.len();
+            let mtime_ns = mtime_ns(metadata);
             self.scan.files.push(FileRecord {
                 path: stored,
                 size,

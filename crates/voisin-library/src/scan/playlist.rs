@@ -121,7 +121,8 @@ fn pls(bytes: &[u8]) -> Vec<PlaylistEntry> {
     let mut numbered: Vec<(u64, PlaylistEntry)> = lines(bytes)
         .filter_map(|line| {
             let at = line.iter().position(|&byte| byte == b'=')?;
-            let (key, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());
+            let key = line[..at].trim_ascii();
+            let value = line[at + 1..].trim_ascii();
             let (word, number) = key.split_at_checked(4)?;
             if !word.eq_ignore_ascii_case(b"file") {
                 return None;

@@ -233,7 +233,8 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
             .await
             .map_err(|error| told(&error))?;
         let expected = answer.meta.size;
-        let (mut found, mut chunks) = (0, answer.into_stream());
+        let mut found = 0;
+        let mut chunks = answer.into_stream();
         let cut_off = |found: u64, why: String| {
             let said = format!("expected {expected} bytes, found {found}{why}: try again later");
             Error::new(ErrorKind::UnexpectedEof, said)
@@ -286,7 +287,8 @@ pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
     };
     let is_web = object.root.starts_with("http");
     if is_web && size > MOST_AT_ONCE {
-        let (most, found) = (MOST_AT_ONCE >> 20, size.div_ceil(1 << 20));
+        let most = MOST_AT_ONCE >> 20;
+        let found = size.div_ceil(1 << 20);
         let said = format!("expected at most {most} MB for a web server, found {found} MB");
         return Err(Error::new(ErrorKind::FileTooLarge, said));
     }

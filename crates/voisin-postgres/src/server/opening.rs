@@ -161,10 +161,8 @@ impl Postgres {
             // Nobody sends anything meanwhile; another upgrade may have been faster.
             tx.batch_execute("lock table voisin_state in exclusive mode")?;
             let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
-            let (found, dimension) = (
-                row.get::<_, i32>(0),
-                row.get::<_, Option<i32>>(1).unwrap_or_default(),
-            );
+            let found = row.get::<_, i32>(0);
+            let dimension = row.get::<_, Option<i32>>(1).unwrap_or_default();
             tx.batch_execute(&ddl::upgrade(found, shards.len(), dimension as usize))?;
             if found < 4 {
                 order::fill(tx)?;

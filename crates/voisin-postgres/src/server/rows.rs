@@ -115,7 +115,8 @@ impl Postgres {
                     group by library";
                 let mut left: HashSet<i64> = some.iter().copied().collect();
                 for row in tx.query(sql, &[&some])? {
-                    let (heir, ids): (String, Vec<i64>) = (row.get(0), row.get(1));
+                    let heir: String = row.get(0);
+                    let ids: Vec<i64> = row.get(1);
                     ids.iter().for_each(|id| {
                         left.remove(id);
                     });
@@ -175,8 +176,11 @@ impl Postgres {
         ids: &[TrackId],
         wanted: WantedVectors,
     ) -> Result<(Vec<Fetched>, [u64; 2])> {
-        let (mut records, mut damaged, mut missing) = (Vec::with_capacity(ids.len()), 0, 0);
-        let (dimension, space) = (self.model().dimension, self.held_space());
+        let mut records = Vec::with_capacity(ids.len());
+        let mut damaged = 0;
+        let mut missing = 0;
+        let dimension = self.model().dimension;
+        let space = self.held_space();
         let windows = if wanted.windows {
             "windows"
         } else {

@@ -78,8 +78,11 @@ impl Postgres {
                 Ok(rows.iter().map(part).collect())
             })
             .ok()?;
-        let (place, width) = (self.place().clone(), self.width);
-        let (model, taxonomy, mean) = (&self.model, &self.taxonomy, &self.mean);
+        let place = self.place().clone();
+        let width = self.width;
+        let model = &self.model;
+        let taxonomy = &self.taxonomy;
+        let mean = &self.mean;
         at_once(parts.into_iter(), |(host, port, database, user, table)| {
             let place = place.beside(&host, port, &database, user.as_deref());
             let mut shard = Self {

@@ -26,7 +26,8 @@ impl Postgres {
         if let Some(mean) = &mean
             && (mean.len() != self.model.dimension || !mean.iter().all(|value| value.is_finite()))
         {
-            let (place, expected) = (self.place().to_string(), self.model.dimension);
+            let place = self.place().to_string();
+            let expected = self.model.dimension;
             return Err(BackendError::Mean {
                 place,
                 found: mean.len(),
@@ -72,7 +73,8 @@ impl Postgres {
             let sql =
                 "select count(*), count(v.id) from voisin_track t left join voisin_vector v on v.id = t.id";
             let row = tx.query_one(sql, &[])?;
-            let (tracks, vectors): (i64, i64) = (row.get(0), row.get(1));
+            let tracks: i64 = row.get(0);
+            let vectors: i64 = row.get(1);
             if vectors < tracks {
                 return Ok(Err((tracks - vectors, tracks)));
             }

@@ -59,7 +59,8 @@ impl From<DuplicatePair> for PairJson {
             offset,
             coverage,
         } = pair;
-        let (a, b) = (IdJson { id: a }, IdJson { id: b });
+        let a = IdJson { id: a };
+        let b = IdJson { id: b };
         Self {
             a,
             b,

@@ -71,7 +71,10 @@ impl<'a> AnswerJson<'a> {
                 .map(|share| (share.genre.name(), share.share))
                 .collect()
         }
-        let (mut source, mut prediction, mut guess, mut votes) = ("neighbours", None, None, None);
+        let mut source = "neighbours";
+        let mut prediction = None;
+        let mut guess = None;
+        let mut votes = None;
         match &answer.finding {
             Finding::Nobody => source = "nobody",
             Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),

@@ -44,7 +44,8 @@ impl GenreJson {
             Ok(TrackRef::of_track(&engine.library().track(id)?))
         };
         let borderline = genre.borderline.iter().map(|between| {
-            let (towards, margin) = (between.towards.clone(), between.margin);
+            let towards = between.towards.clone();
+            let margin = between.margin;
             Ok(BorderlineJson {
                 track: track(between.track)?,
                 towards,

@@ -89,7 +89,8 @@ pub(crate) fn duplicate_groups(
     listener: Option<&dyn PairListener>,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
-    let (library, parts) = (engine.library(), engine.parts()?);
+    let library = engine.library();
+    let parts = engine.parts()?;
     let parts = &parts;
     let source = || {
         // One for all windows saves locking the file for each track's; without it they are read all the same.

@@ -178,7 +178,8 @@ pub fn listed(
         let known = engine.library().descriptors(&collection.ids)?;
         let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
         let fits = |from: usize, to: usize| {
-            let (from, to) = (of(from), of(to));
+            let from = of(from);
+            let to = of(to);
             let in_key = from
                 .key
                 .zip(to.key)

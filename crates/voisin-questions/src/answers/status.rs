@@ -235,7 +235,8 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
         }
     }
     let lists_from = IndexOptions::default().lists_from;
-    let (tracks, threshold) = (count(status.vectors, "track"), grouped(lists_from as u64));
+    let tracks = count(status.vectors, "track");
+    let threshold = grouped(lists_from as u64);
     let search = match found
         .as_ref()
         .ok()

@@ -113,7 +113,8 @@ fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
     match (from, to) {
         (None, None) => None,
         (from, to) => {
-            let (from, to) = (from.unwrap_or(0.0), to.unwrap_or(1e6));
+            let from = from.unwrap_or(0.0);
+            let to = to.unwrap_or(1e6);
             Some(json!({"inTheRange": {field: [number(from), number(to)]}}))
         }
     }

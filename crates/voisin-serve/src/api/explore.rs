@@ -155,8 +155,8 @@ pub(super) async fn clusters(
             key,
             asked.after.is_some(),
             move |_, context, explored, given_up| {
-                let (mut collection, graph) =
-                    (Collection::clone(&explored.collection), &explored.graph);
+                let mut collection = Collection::clone(&explored.collection);
+                let graph = &explored.graph;
                 collection.predict_genres(graph)?;
                 given_up.check()?;
                 let found = question.run(&mut context.engine, &collection, graph, None, None)?;
@@ -360,10 +360,8 @@ pub(super) async fn failed(
     }
     let answer = state.look(move |_, context| {
         let library = context.engine.library();
-        let (generation, mut items) = (
-            library.generation()?,
-            FailureJson::list(&library.failures()?),
-        );
+        let generation = library.generation()?;
+        let mut items = FailureJson::list(&library.failures()?);
         let total = items.len();
         let places: Vec<usize> = (1..=total).collect();
         let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;

@@ -116,7 +116,8 @@ const LARGEST: u64 = 16 << 20;
 fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
     let place = |path: &PathBuf| {
         let part = |part: Option<&OsStr>| part?.to_str().map(str::to_lowercase);
-        let (name, ending) = (part(path.file_stem())?, part(path.extension())?);
+        let name = part(path.file_stem())?;
+        let ending = part(path.extension())?;
         let name = BESIDE.iter().position(|one| *one == name)?;
         Some((name, ENDINGS.iter().position(|one| *one == ending)?))
     };

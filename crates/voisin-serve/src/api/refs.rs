@@ -291,7 +291,8 @@ pub(super) async fn artists(
     state
         .ask_collected(move |_, collected| {
             let collection = &collected.collection;
-            let (vectors, meta) = (collection.vectors.view(), &collection.meta);
+            let vectors = collection.vectors.view();
+            let meta = &collection.meta;
             let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
             let artists = near.into_iter().map(|near| ArtistMatchJson {
                 name: near.artist,

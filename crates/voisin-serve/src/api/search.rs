@@ -54,7 +54,8 @@ pub(super) async fn similar(
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            let (named, unlike) = (source.seeds(&asked.seeds)?, source.seeds(&asked.unlike)?);
+            let named = source.seeds(&asked.seeds)?;
+            let unlike = source.seeds(&asked.unlike)?;
             source.fetch_filters(&asked.filters)?;
             let found = source.similar(&asked, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);

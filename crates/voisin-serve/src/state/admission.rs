@@ -208,7 +208,8 @@ impl State {
         permit: Permit,
         work: impl FnOnce(&State) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
+        let state = Arc::clone(self);
+        let waited = WAITED.try_with(Arc::clone);
         // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
         // given back before, it would let the next request start a thread beside the one that is just about to be free,
         // and each thread keeps memory of its own.

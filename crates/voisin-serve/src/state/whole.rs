@@ -217,8 +217,8 @@ impl State {
             Some(WAIT_FOR_ALL),
             |whole| &whole.collected,
             |state, context| {
-                let (version, generation) =
-                    (state.version()?, context.engine.library().generation()?);
+                let version = state.version()?;
+                let generation = context.engine.library().generation()?;
                 Ok((
                     version,
                     Collected {
@@ -427,13 +427,11 @@ impl State {
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let Lane { turn, pool } = lane(&self.whole);
-        let (turn, pool) = (
-            Arc::clone(turn)
-                .acquire_owned()
-                .await
-                .map_err(|_| Problem::fault())?,
-            Arc::clone(pool),
-        );
+        let turn = Arc::clone(turn)
+            .acquire_owned()
+            .await
+            .map_err(|_| Problem::fault())?;
+        let pool = Arc::clone(pool);
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let answer = pool.install(move || {
@@ -515,7 +513,8 @@ mod tests {
         go_on: &Arc<AtomicBool>,
     ) -> impl Fn(&State, &mut RequestContext, &GivenUp) -> Result<u32, Problem> + Send + 'static
     {
-        let (begun, go_on) = (Arc::clone(begun), Arc::clone(go_on));
+        let begun = Arc::clone(begun);
+        let go_on = Arc::clone(go_on);
         move |_, _, given_up| {
             begun.fetch_add(1, Ordering::SeqCst);
             while !go_on.load(Ordering::SeqCst) {
@@ -542,12 +541,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
-            let (begun, go_on) = (
-                Arc::new(AtomicUsize::new(0)),
-                Arc::new(AtomicBool::new(false)),
-            );
+            let begun = Arc::new(AtomicUsize::new(0));
+            let go_on = Arc::new(AtomicBool::new(false));
             let ask = |key: &str| {
-                let (state, key, work) = (Arc::clone(&state), key.to_owned(), held(&begun, &go_on));
+                let state = Arc::clone(&state);
+                let key = key.to_owned();
+                let work = held(&begun, &go_on);
                 tokio::spawn(async move { state.once(key, false, work).await })
             };
             let same: Vec<_> = (0..3).map(|_| ask("a")).collect();
@@ -620,12 +619,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
-            let (begun, go_on) = (
-                Arc::new(AtomicUsize::new(0)),
-                Arc::new(AtomicBool::new(false)),
-            );
+            let begun = Arc::new(AtomicUsize::new(0));
+            let go_on = Arc::new(AtomicBool::new(false));
             let ask = |key: &str| {
-                let (state, key, work) = (Arc::clone(&state), key.to_owned(), held(&begun, &go_on));
+                let state = Arc::clone(&state);
+                let key = key.to_owned();
+                let work = held(&begun, &go_on);
                 tokio::spawn(async move { state.once(key, false, work).await })
             };
             let first = ask("first");

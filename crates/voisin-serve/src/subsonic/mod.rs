@@ -216,7 +216,8 @@ impl Sidecar {
         if answer.status().is_success()
             && (is_heard || matches!(name, "star" | "unstar" | "setRating"))
         {
-            let (sidecar, name) = (Arc::clone(self), name.to_owned());
+            let sidecar = Arc::clone(self);
+            let name = name.to_owned();
             tokio::spawn(async move {
                 if let Err(refusal) = sidecar.note(&name, &form).await {
                     sidecar
@@ -344,7 +345,8 @@ impl Sidecar {
         if let Some(songs) = songs {
             return self.known(songs).await;
         }
-        let (item, server) = (id.to_owned(), self.upstream.address.clone());
+        let item = id.to_owned();
+        let server = self.upstream.address.clone();
         let linked = self
             .state
             .ask(move |_, context| {
@@ -626,7 +628,8 @@ impl Sidecar {
             fills
         };
         if fills {
-            let (sidecar, login) = (Arc::clone(self), login.clone());
+            let sidecar = Arc::clone(self);
+            let login = login.clone();
             tokio::spawn(async move { sidecar.fill(&login).await });
         }
         stream::iter(matches)
@@ -646,7 +649,8 @@ impl Sidecar {
         artist_first: bool,
     ) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
-        let (id, count) = (form.required("id")?, form.count(50)?);
+        let id = form.required("id")?;
+        let count = form.count(50)?;
         let tracks = self.tracks_of(&login, id, artist_first).await?;
         let folder = self.of_folder(&login, form).await?;
         let found = self.near(&login, tracks, count, folder, false).await?;
@@ -657,7 +661,8 @@ impl Sidecar {
 
     async fn sonic_similar(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
-        let (id, count) = (form.required("id")?, form.count(10)?);
+        let id = form.required("id")?;
+        let count = form.count(10)?;
         let tracks = self.tracks_of(&login, id, false).await?;
         let folder = self.of_folder(&login, form).await?;
         let found = self.near(&login, tracks, count, folder, true).await?;
@@ -667,7 +672,8 @@ impl Sidecar {
     /// From one song to another. Both are part of the answer as they were asked for, whatever else stands for them.
     async fn sonic_path(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
-        let (start, end) = (form.required("startSongId")?, form.required("endSongId")?);
+        let start = form.required("startSongId")?;
+        let end = form.required("endSongId")?;
         let count = form.count(25)?.max(2);
         let (first, from) = self.end_of_path(&login, start).await?;
         if start == end {

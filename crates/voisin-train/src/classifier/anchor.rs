@@ -118,7 +118,8 @@ mod tests {
     fn the_pull_has_the_slopes_of_its_loss_and_none_where_nothing_moved() {
         let mut random = Random::new(3);
         let mut numbers = || -> Vec<f32> { (0..5 * 4).map(|_| random.normal() as f32).collect() };
-        let (after, before) = (numbers(), numbers());
+        let after = numbers();
+        let before = numbers();
         let (_, gradient) = pull(&after, &before, 4, 10.0);
         for at in 0..after.len() {
             let loss = |step: f32| {

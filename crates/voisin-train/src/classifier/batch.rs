@@ -79,7 +79,8 @@ impl<'a> ClassBatch<'a> {
         let mut partner: Vec<usize> = (0..self.n).collect();
         random.shuffle(&mut partner);
         for numbers in [&mut *self.x, &mut self.wanted] {
-            let (before, width) = (numbers.to_vec(), numbers.len() / self.n);
+            let before = numbers.to_vec();
+            let width = numbers.len() / self.n;
             for (row, &other) in numbers.chunks_exact_mut(width).zip(&partner) {
                 let other = &before[other * width..][..width];
                 row.iter_mut()
@@ -99,7 +100,8 @@ fn blank(example: &mut [f32], frames: usize, most: f64, random: &mut Random) {
         let start = random.below(length - wide + 1);
         start..start + wide
     };
-    let (rows, columns) = (drawn(bands), drawn(frames));
+    let rows = drawn(bands);
+    let columns = drawn(frames);
     for (band, row) in example.chunks_exact_mut(frames).enumerate() {
         if rows.contains(&band) {
             row.fill(mean);
@@ -163,7 +165,8 @@ mod tests {
 
     #[test]
     fn whole_bands_and_frames_are_blanked_and_no_more_than_wanted() {
-        let (bands, frames) = (20, 50);
+        let bands = 20;
+        let frames = 50;
         let mut blanked = 0;
         for seed in 0..50 {
             let mut x: Vec<f32> = (0..bands * frames).map(|i| 1.0 + i as f32).collect();

@@ -87,7 +87,8 @@ impl Decision {
 
 fn median(mut values: Vec<f32>) -> f32 {
     values.sort_unstable_by(f32::total_cmp);
-    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    let low = values[(values.len() - 1) / 2];
+    let high = values[values.len() / 2];
     f32::midpoint(low, high)
 }
 

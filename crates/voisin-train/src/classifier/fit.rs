@@ -393,7 +393,8 @@ impl<'a> Loop<'a> {
             read_state(path, KEY, "a network's training")?;
         let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
         if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
-            let (found, expected) = (standing.examples, self.all.len());
+            let found = standing.examples;
+            let expected = self.all.len();
             return Err(bad(format!(
                 "is of a training on {found} spectrograms, expected {expected}"
             )));
@@ -431,7 +432,8 @@ impl<'a> Loop<'a> {
             let epoch = self.standing.epoch as u64;
             Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut self.order);
         }
-        let (training, classes) = (self.options.training, self.net.classes());
+        let training = self.options.training;
+        let classes = self.net.classes();
         let end = (self.standing.done + training.batch).min(self.order.len());
         let batch: Vec<(usize, usize)> = self.order[self.standing.done..end]
             .iter()
@@ -533,7 +535,8 @@ impl<'a> Loop<'a> {
         self.watch(&*net)?;
         let standing = &self.standing;
         if standing.best() + 1 == standing.epoch {
-            let (best, folder) = (self.options.folder.join(BEST), &self.options.folder);
+            let best = self.options.folder.join(BEST);
+            let folder = &self.options.folder;
             let within_error = self.options.training.within_error;
             let path = if within_error {
                 folder.join(candidate(standing.epoch))
@@ -563,7 +566,8 @@ impl Resumable for Loop<'_> {
     type Progress = ClassNetProgress;
 
     fn is_finished(&self) -> bool {
-        let (training, standing) = (&self.options.training, &self.standing);
+        let training = &self.options.training;
+        let standing = &self.standing;
         let waited = standing.epoch.saturating_sub(standing.best() + 1);
         standing.epoch >= training.epochs
             || (training.patience > 0 && standing.epoch > 0 && waited >= training.patience)
@@ -581,7 +585,8 @@ impl Resumable for Loop<'_> {
             self.learn(rate as f32)?;
             self.standing.seconds = self.begun.1 + clock();
         }
-        let (epoch, done) = (self.standing.epoch + 1, self.standing.done);
+        let epoch = self.standing.epoch + 1;
+        let done = self.standing.done;
         let loss = f64::from_bits(self.standing.sums[0]) / done as f64;
         if done == self.all.len() {
             self.end_epoch(rate)?;

@@ -14,13 +14,16 @@ pub(super) fn cross_entropy(
     gradient: &mut Vec<f32>,
 ) -> (f64, usize) {
     gradient.clear();
-    let (mut loss, mut right) = (0.0, 0);
+    let mut loss = 0.0;
+    let mut right = 0;
     let n = (logits.len() / classes) as f32;
     for (row, wanted) in logits
         .chunks_exact(classes)
         .zip(wanted.chunks_exact(classes))
     {
-        let (p, truth, sum) = (softmax(row), argmax(wanted), wanted.iter().sum::<f32>());
+        let p = softmax(row);
+        let truth = argmax(wanted);
+        let sum = wanted.iter().sum::<f32>();
         // ln p, exact where p is nearly nothing
         let shares = wanted.iter().enumerate().filter(|(_, share)| **share > 0.0);
         loss -= shares
@@ -62,7 +65,8 @@ mod tests {
     fn the_gradient_is_the_losss() {
         let logits = [0.3, -1.0, 2.0, 5.0, 4.9, -3.0];
         let wanted = [0.9, 0.1, 0.0, 0.0, 1.5, 0.5];
-        let (mut gradient, mut unused) = (Vec::new(), Vec::new());
+        let mut gradient = Vec::new();
+        let mut unused = Vec::new();
         let (_, right) = cross_entropy(&logits, &wanted, 3, &mut gradient);
         assert_eq!(right, 0);
         for at in 0..logits.len() {

@@ -130,8 +130,10 @@ impl SpaceNet {
         device: Device,
         anchor: f64,
     ) -> Result<Self, TrainError> {
-        let (net, before) = (FixedNet::new(&start.weights)?, start.layer());
-        let (dimension, layer) = (before.outputs, LearningLayer::new(before.clone()));
+        let net = FixedNet::new(&start.weights)?;
+        let before = start.layer();
+        let dimension = before.outputs;
+        let layer = LearningLayer::new(before.clone());
         Ok(Self::headed(
             SpaceBody::Layer { net, layer, before },
             dimension,
@@ -239,7 +241,8 @@ impl Trainable for SpaceNet {
             found.push((name.to_owned(), shape.to_vec(), values.to_vec()));
         });
         let mut add = |name: &str, linear: &TeacherHead| {
-            let (inputs, outputs) = (linear.inputs, linear.outputs);
+            let inputs = linear.inputs;
+            let outputs = linear.outputs;
             let (matrix, bias) = linear.parameters.split_at(inputs * outputs);
             found.push((
                 format!("{name}.weight"),
@@ -272,7 +275,8 @@ impl Trainable for SpaceNet {
             SpaceBody::Layer { layer, .. } => linear(get, PROJECTION, &layer.linear)?,
         };
         let weights = OpenL3Weights::from_named(get).map_err(|error| error.to_string())?;
-        let (found, expected) = (weights.widths(), self.weights().widths());
+        let found = weights.widths();
+        let expected = self.weights().widths();
         if found != expected {
             return Err(format!("expected widths {expected:?}, found {found:?}"));
         }
@@ -414,7 +418,8 @@ mod tests {
             };
             let square: f64 = gradients.iter().map(|g| f64::from(*g).powi(2)).sum();
             let step = (1e-3 / square) as f32;
-            let (more, less) = (along(step), along(-2.0 * step));
+            let more = along(step);
+            let less = along(-2.0 * step);
             along(step);
             let slope = (more - less) / (2.0 * f64::from(step));
             assert!(

@@ -128,7 +128,9 @@ impl ClassTraining {
             Schedule::Constant => self.rate,
             Schedule::Cosine => cosine(self.rate, share, 1.0 / self.epochs.max(2) as f64),
             Schedule::Plateau => {
-                let (mut least, mut waited, mut rate) = (f64::INFINITY, 0, self.rate);
+                let mut least = f64::INFINITY;
+                let mut waited = 0;
+                let mut rate = self.rate;
                 for loss in losses {
                     waited += 1;
                     if loss < least {

@@ -64,7 +64,10 @@ pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
 /// Catmull and Rom's cubic through four samples.
 pub(super) fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
     let get = |i: usize| x.get(i).copied().unwrap_or(0.0);
-    let (a, b, c, d) = (get(at.wrapping_sub(1)), get(at), get(at + 1), get(at + 2));
+    let a = get(at.wrapping_sub(1));
+    let b = get(at);
+    let c = get(at + 1);
+    let d = get(at + 2);
     b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
 }
 

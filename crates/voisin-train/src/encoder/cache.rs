@@ -266,8 +266,10 @@ impl TrainingSet {
         }
         paths.sort();
         let mut hasher = blake3::Hasher::new();
-        let (mut files, mut crops, mut tracks, mut styles) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut files = Vec::new();
+        let mut crops = Vec::new();
+        let mut tracks = Vec::new();
+        let mut styles = Vec::new();
         let mut by_name: HashMap<String, u32> = HashMap::new();
         let mut outputs: BTreeMap<String, (usize, Teacher, Vec<f32>)> = BTreeMap::new();
         for path in &paths {

@@ -109,7 +109,8 @@ pub struct Checkpoint {
 
 /// Trainable parameters and running statistics, each in network order.
 pub(super) fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
-    let (mut parameters, mut statistics) = (Vec::new(), Vec::new());
+    let mut parameters = Vec::new();
+    let mut statistics = Vec::new();
     weights.for_each(|name, _, values| {
         if name.contains(".running_") {
             &mut statistics
@@ -129,7 +130,8 @@ pub(super) fn unflatten(
 ) -> Option<OpenL3Weights> {
     let widths: [usize; 8] = widths.try_into().ok()?;
     let mut named = HashMap::new();
-    let (mut parameters, mut statistics) = (parameters, statistics);
+    let mut parameters = parameters;
+    let mut statistics = statistics;
     let mut short = false;
     OpenL3Weights::seeded(0, &widths).for_each(|name, _, values| {
         let from = if name.contains(".running_") {
@@ -220,8 +222,10 @@ impl Checkpoint {
                 ))
             })
         };
-        let (target_mean, target_deviation) = (take("target.mean")?, take("target.deviation")?);
-        let (inputs, outputs) = (run.widths.get(7).copied().unwrap_or(0), target_mean.len());
+        let target_mean = take("target.mean")?;
+        let target_deviation = take("target.deviation")?;
+        let inputs = run.widths.get(7).copied().unwrap_or(0);
+        let outputs = target_mean.len();
         // Counts come from a file: they are added up without overflow.
         let counted = run
             .outputs

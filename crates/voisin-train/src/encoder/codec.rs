@@ -159,7 +159,8 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
     };
     let gain_of = |turns: u32| 10f32.powf(0.075 * turns as f32);
     // The least gain that fits; bits fall with it, nearly always.
-    let (mut low, mut high) = (0, GAINS);
+    let mut low = 0;
+    let mut high = GAINS;
     while low < high {
         let middle = low.midpoint(high);
         if bits(gain_of(middle)) <= budget {

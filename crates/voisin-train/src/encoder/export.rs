@@ -139,7 +139,8 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             )
         })?;
         for output in at + first.penultimate..at + first.outputs() {
-            let (scale, shift) = (state.target_deviation[output], state.target_mean[output]);
+            let scale = state.target_deviation[output];
+            let shift = state.target_mean[output];
             let row = weight[output * dimension..][..dimension]
                 .iter()
                 .map(|x| scale * x);
@@ -413,7 +414,8 @@ mod tests {
     #[test]
     fn folded_rows_keep_distances() {
         let mut random = Random::stream(3, 3);
-        let (dimension, count) = (12, 31);
+        let dimension = 12;
+        let count = 31;
         let rows: Vec<Vec<f64>> = (0..count)
             .map(|_| (0..=dimension).map(|_| random.normal()).collect())
             .collect();
@@ -444,10 +446,8 @@ mod tests {
                 .sqrt()
         };
         for pair in points.windows(2) {
-            let (before, after) = (
-                distance(&rows, &pair[0], &pair[1]),
-                distance(&folded, &pair[0], &pair[1]),
-            );
+            let before = distance(&rows, &pair[0], &pair[1]);
+            let after = distance(&folded, &pair[0], &pair[1]);
             assert!((before / after - 1.0).abs() < 1e-5, "{before}, {after}");
         }
         // Few rows stay as they are.

@@ -109,11 +109,9 @@ pub(super) fn evaluate(
     predictions: &[f32],
     gradient: &mut [f32],
 ) -> LossParts {
-    let (n, outputs, width) = (
-        batch.tracks.len(),
-        batch.layout.outputs(),
-        batch.layout.targets(),
-    );
+    let n = batch.tracks.len();
+    let outputs = batch.layout.outputs();
+    let width = batch.layout.targets();
     debug_assert!(predictions.len() == n * outputs && gradient.len() == n * outputs);
     gradient.fill(0.0);
     let mut sums = [0.0f64; 6];
@@ -130,7 +128,8 @@ pub(super) fn evaluate(
             let (d_pen, d_tags) =
                 gradient[i * outputs..][at..end].split_at_mut(teacher.penultimate);
             let tags = at + teacher.penultimate..end;
-            let (scale, shift) = (&batch.scale[tags.clone()], &batch.shift[tags]);
+            let scale = &batch.scale[tags.clone()];
+            let shift = &batch.shift[tags];
             let parts = [
                 squares(p_pen, t_pen, d_pen, weights.penultimate_mse * each),
                 cosine(p_pen, t_pen, d_pen, weights.penultimate_cosine * each),
@@ -188,7 +187,8 @@ fn squares(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
 
 /// 1 − cosine.
 fn cosine(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
-    let (pp, tt) = (dot(p, p).max(1e-12).sqrt(), dot(t, t).max(1e-12).sqrt());
+    let pp = dot(p, p).max(1e-12).sqrt();
+    let tt = dot(t, t).max(1e-12).sqrt();
     let c = dot(p, t) / (pp * tt);
     if weight > 0.0 {
         for ((p, t), d) in p.iter().zip(t).zip(d) {
@@ -203,10 +203,8 @@ fn entropy(p: &[f32], t: &[f32], scale: &[f32], shift: &[f32], d: &mut [f32], we
     let n = p.len() as f32;
     let mut sum = 0.0;
     for i in 0..p.len() {
-        let (x, label) = (
-            p[i] * scale[i] + shift[i],
-            sigmoid(t[i] * scale[i] + shift[i]),
-        );
+        let x = p[i] * scale[i] + shift[i];
+        let label = sigmoid(t[i] * scale[i] + shift[i]);
         // −y ln σ(x) − (1 − y) ln(1 − σ(x)), without overflow.
         sum += f64::from(x.max(0.0) - x * label + (-x.abs()).exp().ln_1p());
         d[i] += weight * (sigmoid(x) - label) * scale[i] / n;
@@ -220,7 +218,8 @@ fn sigmoid(x: f32) -> f32 {
 
 /// Softmax cross-entropy of the styles, mean over the grooves in the batch.
 fn style(weight: f32, batch: &Batch<'_>, predictions: &[f32], gradient: &mut [f32]) -> f64 {
-    let (outputs, at) = (batch.layout.outputs(), batch.layout.targets());
+    let outputs = batch.layout.outputs();
+    let at = batch.layout.targets();
     let count = batch.styles.iter().flatten().count();
     if count == 0 {
         return 0.0;
@@ -334,11 +333,14 @@ mod tests {
 
     fn check(weights: LossWeights, teachers: usize) {
         let layout = layout(teachers, 7);
-        let (n, outputs) = (4, layout.outputs());
+        let n = 4;
+        let outputs = layout.outputs();
         let mut random = Random::stream(4, 0);
         let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
-        let (targets, mut predictions) = (draw(n * layout.targets()), draw(n * outputs));
-        let (scale, shift) = (vec![1.5; outputs], draw(outputs));
+        let targets = draw(n * layout.targets());
+        let mut predictions = draw(n * outputs);
+        let scale = vec![1.5; outputs];
+        let shift = draw(outputs);
         let tracks = [0, 1, 0, 2];
         let styles = [None, Some(6), Some(0), None];
         let batch = Batch {
@@ -439,7 +441,8 @@ mod tests {
         let layout = layout(1, 0);
         let width = layout.outputs();
         let targets: Vec<f32> = (0..2 * width).map(|i| (i as f32 * 0.7).sin()).collect();
-        let (scale, shift) = (vec![1.0; width], vec![0.0; width]);
+        let scale = vec![1.0; width];
+        let shift = vec![0.0; width];
         let batch = Batch {
             layout: &layout,
             teachers: &[3.0],
@@ -463,8 +466,10 @@ mod tests {
     fn a_teacher_without_weight_pulls_nothing() {
         let layout = layout(2, 0);
         let width = layout.outputs();
-        let (targets, predictions) = (vec![0.0; width], vec![1.0; width]);
-        let (scale, shift) = (vec![1.0; width], vec![0.0; width]);
+        let targets = vec![0.0; width];
+        let predictions = vec![1.0; width];
+        let scale = vec![1.0; width];
+        let shift = vec![0.0; width];
         let mut gradient = vec![0.0; width];
         let mut parts = |teachers: &[f32]| {
             let batch = Batch {

@@ -77,7 +77,8 @@ fn rms(samples: &[f32]) -> f64 {
 
 /// Adds `other` at a level in dB relative to what is there; silence on either side stays as it is.
 fn add(other: &[f32], level: f64, out: &mut [f32]) {
-    let (there, new) = (rms(out), rms(other));
+    let there = rms(out);
+    let new = rms(other);
     if there < 1e-6 || new < 1e-6 {
         return;
     }
@@ -90,16 +91,17 @@ fn add(other: &[f32], level: f64, out: &mut [f32]) {
 /// A peaking filter (Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients").
 fn peak(samples: &mut [f32], rate: u32, frequency: f64, q: f64, gain: f64) {
     let omega = TAU * frequency / f64::from(rate);
-    let (alpha, a) = (omega.sin() / (2.0 * q), 10f64.powf(gain / 40.0));
+    let alpha = omega.sin() / (2.0 * q);
+    let a = 10f64.powf(gain / 40.0);
     let scale = 1.0 / (1.0 + alpha / a);
-    let (b0, b1, b2) = (
-        (1.0 + alpha * a) * scale,
-        -2.0 * omega.cos() * scale,
-        (1.0 - alpha * a) * scale,
-    );
-    let (a1, a2) = (b1, (1.0 - alpha / a) * scale);
+    let b0 = (1.0 + alpha * a) * scale;
+    let b1 = -2.0 * omega.cos() * scale;
+    let b2 = (1.0 - alpha * a) * scale;
+    let a1 = b1;
+    let a2 = (1.0 - alpha / a) * scale;
     // Transposed direct form II.
-    let (mut s1, mut s2) = (0.0, 0.0);
+    let mut s1 = 0.0;
+    let mut s2 = 0.0;
     for sample in samples {
         let x = f64::from(*sample);
         let y = b0 * x + s1;
@@ -184,7 +186,8 @@ mod tests {
     #[test]
     fn mixtures_are_finite_reproducible_and_different() {
         let length = 9000;
-        let (own, other) = (tone(220.0, reach(length)), tone(3000.0, reach(length)));
+        let own = tone(220.0, reach(length));
+        let other = tone(3000.0, reach(length));
         let make = |seed, partner, overlay| {
             let mut out = vec![0.0; length];
             invent(

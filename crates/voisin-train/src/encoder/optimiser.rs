@@ -70,8 +70,10 @@ impl AdamW {
             epsilon,
         } = self.options;
         let power = self.steps.min(1 << 24) as i32;
-        let (bias1, bias2) = (1.0 - beta1.powi(power), (1.0 - beta2.powi(power)).sqrt());
-        let (rate1, eps) = (rate * bias2 / bias1, epsilon * bias2);
+        let bias1 = 1.0 - beta1.powi(power);
+        let bias2 = (1.0 - beta2.powi(power)).sqrt();
+        let rate1 = rate * bias2 / bias1;
+        let eps = epsilon * bias2;
         let chunk = 1 << 14;
         parameters
             .par_chunks_mut(chunk)
@@ -140,7 +142,8 @@ mod tests {
 
     #[test]
     fn finds_a_minimum() {
-        let (mut adam, mut p) = (AdamW::new(2, AdamWOptions::default()), vec![5.0, -3.0]);
+        let mut adam = AdamW::new(2, AdamWOptions::default());
+        let mut p = vec![5.0, -3.0];
         for step in 0..2000 {
             let g = [2.0 * (p[0] - 1.0), 200.0 * (p[1] - 2.0)];
             adam.step(

@@ -247,7 +247,8 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
         let name = parts.join("/");
         if grooves {
             let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
-            let (group, name) = (format!("grooves {part}"), format!("grooves/{name}"));
+            let group = format!("grooves {part}");
+            let name = format!("grooves/{name}");
             tracks.push(MusicFile {
                 path: entry.path().to_owned(),
                 group,

@@ -25,7 +25,8 @@ pub(super) fn fit(
     deviation: &[f32],
 ) -> Result<TeacherHead, TrainError> {
     let crops = thin(crops, WINDOWS);
-    let (inputs, width) = (weights.widths()[7], layout.targets());
+    let inputs = weights.widths()[7];
+    let width = layout.targets();
     let x: Vec<f64> = embed(data, &crops, weights)?
         .iter()
         .map(|&x| f64::from(x))
@@ -50,8 +51,10 @@ pub(super) fn fit(
 fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> TeacherHead {
     let (n, inputs) = x.dim();
     let mean_of = |a: &Array2<f64>| a.sum_axis(Axis(0)) / n.max(1) as f64;
-    let (x_mean, y_mean) = (mean_of(x), mean_of(y));
-    let (x, y) = (x - &x_mean, y - &y_mean);
+    let x_mean = mean_of(x);
+    let y_mean = mean_of(y);
+    let x = x - &x_mean;
+    let y = y - &y_mean;
     let mut gram = x.t().dot(&x);
     let level = gram.diag().sum() / inputs as f64;
     gram.diag_mut()
@@ -86,10 +89,14 @@ mod tests {
     #[test]
     fn a_linear_map_is_found_again() {
         let mut random = Random::stream(5, 5);
-        let (n, inputs, targets) = (400, 12, 5);
+        let n = 400;
+        let inputs = 12;
+        let targets = 5;
         let mut draw =
             |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal());
-        let (x, map, shift) = (draw(n, inputs), draw(inputs, targets), draw(1, targets));
+        let x = draw(n, inputs);
+        let map = draw(inputs, targets);
+        let shift = draw(1, targets);
         let y = x.dot(&map) + &shift;
         let head = solve(&x, &y, targets + 2);
         for (i, row) in head.parameters[..targets * inputs]

@@ -55,7 +55,8 @@ pub(super) fn track_vectors(
     for crop in 0..data.len() {
         by_track[data.track(crop)].push(crop);
     }
-    let (mut vectors, mut groups) = (Vec::new(), Vec::new());
+    let mut vectors = Vec::new();
+    let mut groups = Vec::new();
     let mut mels = vec![0.0; CROPS * WINDOW];
     let mut out = vec![0.0; CROPS * inputs];
     for (track, crops) in by_track.iter().enumerate() {
@@ -89,10 +90,8 @@ pub(super) struct Refinement {
 
 impl Refinement {
     fn fit(vectors: &[&Vec<f32>], shrinkage: f64) -> Self {
-        let (n, d) = (
-            vectors.len() as f64,
-            vectors.first().map_or(0, |row| row.len()),
-        );
+        let n = vectors.len() as f64;
+        let d = vectors.first().map_or(0, |row| row.len());
         let mut mean = vec![0.0; d];
         for row in vectors {
             for (mean, &x) in mean.iter_mut().zip(*row) {
@@ -312,7 +311,8 @@ mod tests {
     /// Groups differ in four quiet dimensions; three loud ones say nothing.
     fn made_up(noise: f64) -> (Vec<Vec<f32>>, Vec<String>) {
         let mut random = Random::stream(6, 6);
-        let (mut vectors, mut groups) = (Vec::new(), Vec::new());
+        let mut vectors = Vec::new();
+        let mut groups = Vec::new();
         for group in 0..20 {
             let centre: Vec<f64> = (0..4).map(|_| random.normal()).collect();
             for _ in 0..8 {

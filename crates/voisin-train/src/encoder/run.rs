@@ -188,7 +188,8 @@ impl<'a> Trainer<'a> {
     /// Fills `mels` and `targets` for the next step; returns the windows' tracks and styles. What is drawn depends on
     /// seed and step alone.
     fn load(&mut self) -> (Vec<usize>, Vec<Option<usize>>) {
-        let (batch, outputs) = (self.options.batch, self.layout.targets());
+        let batch = self.options.batch;
+        let outputs = self.layout.targets();
         let pairs = self.options.losses.contrast > 0.0;
         let fresh = if pairs { batch / 2 } else { batch };
         let mut random = Random::stream(self.options.seed, 0x57e9 ^ (self.run.step << 16));
@@ -205,7 +206,8 @@ impl<'a> Trainer<'a> {
             .iter()
             .map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64()))
             .collect();
-        let (data, colour) = (self.data, self.options.colour);
+        let data = self.data;
+        let colour = self.options.colour;
         self.mels.par_chunks_exact_mut(WINDOW).zip(&items).for_each(
             |(mel, &(crop, variant, seed))| {
                 data.mel(crop, variant, mel);
@@ -231,7 +233,8 @@ impl<'a> Trainer<'a> {
     /// The crop at a position of the endless sequence of shuffled epochs.
     fn draw(&mut self, position: u64) -> usize {
         let n = self.crops.len() as u64;
-        let (epoch, at) = (position / n, (position % n) as usize);
+        let epoch = position / n;
+        let at = (position % n) as usize;
         if self.order.0 != epoch {
             let mut order = self.crops.clone();
             Random::stream(self.options.seed, 0xe9 ^ (epoch << 8)).shuffle(&mut order);
@@ -256,7 +259,8 @@ impl<'a> Trainer<'a> {
         } else {
             &self.held
         };
-        let (outputs, width) = (self.layout.outputs(), self.layout.targets());
+        let outputs = self.layout.outputs();
+        let width = self.layout.targets();
         let predictions: Vec<f32> = predict(held)?
             .chunks_exact(outputs)
             .flat_map(|row| &row[..width])

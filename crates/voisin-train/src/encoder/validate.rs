@@ -84,7 +84,8 @@ pub(super) fn split(
             }
         }
     }
-    let (mut held, mut rest) = (Vec::new(), Vec::new());
+    let mut held = Vec::new();
+    let mut rest = Vec::new();
     for crop in 0..data.len() {
         let group = tracks[data.track(crop)].0.as_str();
         match data.partner(crop) {
@@ -139,7 +140,8 @@ pub(super) fn style_accuracy(
     styles: &[Option<usize>],
     layout: &Layout,
 ) -> f32 {
-    let (mut right, mut all) = (0, 0);
+    let mut right = 0;
+    let mut all = 0;
     for (row, style) in predictions.chunks_exact(layout.outputs()).zip(styles) {
         let Some(style) = *style else { continue };
         let logits = &row[layout.targets()..];
@@ -156,7 +158,8 @@ pub(super) fn compare(
     tracks: &[usize],
     layout: &Layout,
 ) -> Validation {
-    let (kinds, outputs) = (layout.kinds(), layout.targets());
+    let kinds = layout.kinds();
+    let outputs = layout.targets();
     let is_penultimate = |i: usize| kinds[i] == OutputKind::Penultimate;
     let columns = |values: &[f32], i: usize| -> Vec<f64> {
         values
@@ -164,9 +167,12 @@ pub(super) fn compare(
             .map(|row| f64::from(row[i]))
             .collect()
     };
-    let (mut penultimate, mut tags, mut correlation) = (Vec::new(), Vec::new(), Vec::new());
+    let mut penultimate = Vec::new();
+    let mut tags = Vec::new();
+    let mut correlation = Vec::new();
     for i in 0..outputs {
-        let (p, t) = (columns(predictions, i), columns(targets, i));
+        let p = columns(predictions, i);
+        let t = columns(targets, i);
         let mean = t.iter().sum::<f64>() / t.len() as f64;
         let total: f64 = t.iter().map(|t| (t - mean).powi(2)).sum();
         let residual: f64 = p.iter().zip(&t).map(|(p, t)| (p - t).powi(2)).sum();
@@ -180,10 +186,8 @@ pub(super) fn compare(
             tags.push(1.0 - residual / total);
         }
     }
-    let (p, t) = (
-        pool(predictions, tracks, outputs),
-        pool(targets, tracks, outputs),
-    );
+    let p = pool(predictions, tracks, outputs);
+    let t = pool(targets, tracks, outputs);
     let by_track = (0..outputs).filter(|&i| is_penultimate(i));
     let by_track: Vec<f64> = by_track
         .map(|i| pearson(&columns(&p, i), &columns(&t, i)))
@@ -206,7 +210,8 @@ fn mean(values: &[f64]) -> f32 {
 
 fn pearson(a: &[f64], b: &[f64]) -> f64 {
     let n = a.len() as f64;
-    let (ma, mb) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let ma = a.iter().sum::<f64>() / n;
+    let mb = b.iter().sum::<f64>() / n;
     let mut sums = [0.0; 3];
     for (a, b) in a.iter().zip(b) {
         sums[0] += (a - ma) * (b - mb);
@@ -223,7 +228,8 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
 /// Means of the rows of each track, in the order of first appearance.
 fn pool(rows: &[f32], tracks: &[usize], outputs: usize) -> Vec<f32> {
     let mut order = std::collections::HashMap::new();
-    let (mut sums, mut counts) = (Vec::<f32>::new(), Vec::<f32>::new());
+    let mut sums = Vec::<f32>::new();
+    let mut counts = Vec::<f32>::new();
     for (row, &track) in rows.chunks_exact(outputs).zip(tracks) {
         let next = order.len();
         let at = *order.entry(track).or_insert(next);
@@ -260,7 +266,8 @@ fn agreement(a: &[f32], b: &[f32], kinds: &[OutputKind]) -> f32 {
             })
             .collect()
     };
-    let (a, b) = (unit(a), unit(b));
+    let a = unit(a);
+    let b = unit(b);
     let n = a.len();
     if n < 2 {
         return 1.0;

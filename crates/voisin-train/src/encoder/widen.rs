@@ -32,7 +32,8 @@ pub fn widen(
         for (o, filters) in weight.chunks_exact_mut(cin * 9).enumerate() {
             let from = &conv.weight[o % conv.cout * conv.cin * 9..][..conv.cin * 9];
             for (i, share) in shares(conv.cin, cin, &mut random).into_iter().enumerate() {
-                let (to, from) = (&mut filters[i * 9..][..9], &from[i % conv.cin * 9..][..9]);
+                let to = &mut filters[i * 9..][..9];
+                let from = &from[i % conv.cin * 9..][..9];
                 for (to, from) in to.iter_mut().zip(from) {
                     *to = share * from;
                 }
@@ -131,7 +132,8 @@ mod tests {
             net.forward(&mels, 2, &mut out);
             head.forward(&out)
         };
-        let (before, after) = (predict(&weights, &head), predict(&wide, &wide_head));
+        let before = predict(&weights, &head);
+        let after = predict(&wide, &wide_head);
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let error = before
             .iter()
@@ -142,7 +144,8 @@ mod tests {
         let train = |weights: &OpenL3Weights, head: &TeacherHead| {
             head.forward(&train(weights).forward(&mels, 2))
         };
-        let (before, after) = (train(&weights, &head), train(&wide, &wide_head));
+        let before = train(&weights, &head);
+        let after = train(&wide, &wide_head);
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let error = before
             .iter()

@@ -147,7 +147,9 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
         .enumerate()
         .map(|(i, (name, _))| (name.as_str(), i))
         .collect();
-    let (mut rows, mut labels, mut artists) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows = Vec::new();
+    let mut labels = Vec::new();
+    let mut artists = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for (row, facts) in tracks.facts.iter().enumerate() {
         let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else {

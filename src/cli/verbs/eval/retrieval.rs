@@ -157,7 +157,8 @@ fn robustness(
 ) -> anyhow::Result<Vec<DegradationFigures>> {
     let vectors = engine.library().vectors()?;
     let space = LibrarySpace::of(engine.library(), &vectors)?;
-    let (ids, vectors) = (vectors.ids, space.centre_rows(vectors.values));
+    let ids = vectors.ids;
+    let vectors = space.centre_rows(vectors.values);
     let mut there: Vec<(usize, PathBuf)> = Vec::new();
     for (row, id) in ids.iter().enumerate() {
         let track = engine.library().track(*id)?;
@@ -200,7 +201,8 @@ fn robustness(
         }
         let copies = count_with(chosen.len() as u64, "copy", "copies");
         context.console.note(&format!("{name}: {copies}"));
-        let (mut rows, mut own) = (Vec::new(), Vec::new());
+        let mut rows = Vec::new();
+        let mut own = Vec::new();
         for (row, path) in &chosen {
             if stop.load(Ordering::Relaxed) {
                 *interrupted = true;

@@ -51,7 +51,8 @@ pub(super) fn run(
     if target.manifest()?.fingerprint() == before.fingerprint {
         engine.library_mut().forget_other_models()?;
         if format == ReportFormat::Json {
-            let (model, fingerprint) = (before.name, before.fingerprint);
+            let model = before.name;
+            let fingerprint = before.fingerprint;
             let json = UpgradeSummaryJson {
                 model,
                 fingerprint,
@@ -121,7 +122,8 @@ pub(super) fn run(
     say(context.console, &reasons, missing, switched);
     let now = engine.model()?;
     if format == ReportFormat::Json {
-        let (model, fingerprint) = (now.name, now.fingerprint);
+        let model = now.name;
+        let fingerprint = now.fingerprint;
         render::print_json(&UpgradeSummaryJson {
             model,
             fingerprint,

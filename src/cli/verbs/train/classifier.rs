@@ -220,7 +220,8 @@ impl TrainingJob<'_> {
                     );
                 }
                 let method = self.trial(&folder.join(name), &config)?;
-                let (Interval { value, low, high }, seconds) = (method.accuracy, method.seconds);
+                let Interval { value, low, high } = method.accuracy;
+                let seconds = method.seconds;
                 let number = at + 1;
                 table += &format!(
                     "{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n"

@@ -160,10 +160,8 @@ fn report(
     let with_head = if is_headless {
         String::new()
     } else {
-        let (head, both) = (
-            percent(quality.head_accuracy),
-            percent(quality.fused_accuracy),
-        );
+        let head = percent(quality.head_accuracy);
+        let both = percent(quality.fused_accuracy);
         format!(", head alone {head}, both {both}")
     };
     lines.push(format!(

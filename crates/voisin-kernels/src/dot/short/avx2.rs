@@ -31,13 +31,15 @@ fn with_sums<const BYTES: usize>(
     out: &mut Vec<Scored>,
     sum: impl Fn(&[u8; BYTES], usize) -> __m256i,
 ) {
-    let (factor, limit) = (_mm256_set1_ps(query.factor), _mm256_set1_ps(limit));
+    let factor = _mm256_set1_ps(query.factor);
+    let limit = _mm256_set1_ps(limit);
     let mut scores = [0_f32; LANES];
     for block in blocks.as_chunks::<BYTES>().0 {
         let mut near = 0;
         for half in 0..2 {
             let at = |from_end: usize| &block[block.len() - from_end + 32 * half..][..32];
-            let (scales, offsets) = (at(SCALES), at(OFFSETS));
+            let scales = at(SCALES);
+            let offsets = at(OFFSETS);
             // SAFETY: the slices hold 32 bytes each, and any bits are a float.
             let (scale, offset) = unsafe {
                 (
@@ -66,7 +68,8 @@ pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Short
 #[target_feature(enable = "avx2")]
 fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
     let q = &query.groups()[..const { groups(BYTES) }];
-    let (bias, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
+    let bias = _mm256_set1_epi8(-128);
+    let ones = _mm256_set1_epi16(1);
     with_sums::<BYTES>(blocks, query, limit, out, |block, half| {
         let mut sum = _mm256_setzero_si256();
         for group in 0..const { groups(BYTES) } {
@@ -98,10 +101,8 @@ fn near_fields_one<const FIELDS: usize>(
     // Groups whose sums stay within 16 bits.
     let together = const { whole_sums(GROUPS, 2 * FIELDS, largest(FIELDS)) };
     let q = &query.groups()[..FIELDS * GROUPS];
-    let (low, ones) = (
-        _mm256_set1_epi8(largest(FIELDS) as i8),
-        _mm256_set1_epi16(1),
-    );
+    let low = _mm256_set1_epi8(largest(FIELDS) as i8);
+    let ones = _mm256_set1_epi16(1);
     let bias = _mm256_set1_epi32(-largest(FIELDS) * query.sum);
     with_sums::<BLOCK_BYTES>(blocks, query, limit, out, |block, half| {
         let mut sum = _mm256_setzero_si256();

@@ -98,7 +98,8 @@ fn collect<const BYTES: usize, const N: usize>(
     terms: &[(__m512, __m512); N],
     sums: [__m512i; N],
 ) {
-    let (scales, offsets) = (floats(block, SCALES), floats(block, OFFSETS));
+    let scales = floats(block, SCALES);
+    let offsets = floats(block, OFFSETS);
     let mut scores = [offsets; N];
     let mut near = [0; N];
     for at in 0..N {
@@ -140,16 +141,15 @@ fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
     /// `!(a ^ (b | c))`
     const DESCENDING: i32 = 0b1110_0001;
     let bits = _mm512_castps_si512(score);
-    let (negative, top) = (_mm512_srai_epi32::<31>(bits), _mm512_set1_epi32(i32::MIN));
+    let negative = _mm512_srai_epi32::<31>(bits);
+    let top = _mm512_set1_epi32(i32::MIN);
     let descending = _mm512_ternarylogic_epi32::<DESCENDING>(bits, negative, top);
     let key = |descending: __m256i, names: __m256i| {
         let high = _mm512_slli_epi64::<32>(_mm512_cvtepu32_epi64(descending));
         _mm512_or_si512(high, _mm512_cvtepu32_epi64(names))
     };
-    let (upper, upper_names) = (
-        _mm512_extracti64x4_epi64::<1>(descending),
-        _mm512_extracti64x4_epi64::<1>(names),
-    );
+    let upper = _mm512_extracti64x4_epi64::<1>(descending);
+    let upper_names = _mm512_extracti64x4_epi64::<1>(names);
     [
         key(
             _mm512_castsi512_si256(descending),

@@ -106,7 +106,8 @@ pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
 /// Puts a vector into one of the places of blocks of such codes.
 pub fn write(blocks: &mut [u8], place: usize, code: &[u8], scale: f32, offset: f32, name: u32) {
     let bytes = block_bytes(code.len());
-    let (block, lane) = (&mut blocks[place / LANES * bytes..][..bytes], place % LANES);
+    let block = &mut blocks[place / LANES * bytes..][..bytes];
+    let lane = place % LANES;
     for (group, bytes) in code.chunks_exact(4).enumerate() {
         block[GROUP * group + 4 * lane..][..4].copy_from_slice(bytes);
     }
@@ -337,7 +338,8 @@ mod tests {
                         }
                     })
                     .collect();
-                let (scale, offset) = (rng.random::<f32>() * 1e-3, rng.random::<f32>() - 0.5);
+                let scale = rng.random::<f32>() * 1e-3;
+                let offset = rng.random::<f32>() - 0.5;
                 write(&mut blocks, i, &code, scale, offset, 1000 + i as u32);
                 let block = &blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
                 assert_eq!(read(block, i % LANES), (scale, offset, 1000 + i as u32));
@@ -378,8 +380,8 @@ mod tests {
                         .collect()
                 });
                 for isa in Isa::available() {
-                    let (mut got, mut each) =
-                        ([const { Vec::new() }; 4], [const { Vec::new() }; 4]);
+                    let mut got = [const { Vec::new() }; 4];
+                    let mut each = [const { Vec::new() }; 4];
                     for (&limit, out) in limits.iter().zip(&mut got) {
                         isa.near(&blocks, query, limit, out);
                     }

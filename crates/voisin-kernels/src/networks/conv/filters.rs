@@ -61,7 +61,8 @@ impl WinogradFilters {
     /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
     /// the next, and from one input channel (or pair of them) to the next.
     fn place(&self, o: usize) -> (usize, usize, usize) {
-        let (depth, width) = (self.depth(), winograd::panel_width(self.isa));
+        let depth = self.depth();
+        let width = winograd::panel_width(self.isa);
         let (group, in_group) = (o / self.group, o % self.group);
         let channels = self.group.min(self.n - group * self.group);
         let panel = in_group / width;
@@ -73,7 +74,9 @@ impl WinogradFilters {
     /// Transforms `weight`, `[out][in][3][3]`, in f64.
     fn set(&mut self, weight: &[f32], cin: usize, cout: usize) {
         let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
-        let (k, half, u) = (self.k, self.half, self.u.share());
+        let k = self.k;
+        let half = self.half;
+        let u = self.u.share();
         places
             .into_par_iter()
             .enumerate()
@@ -90,8 +93,8 @@ impl WinogradFilters {
                         let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
                         *slot = if half {
                             let bits = u32::from(bf16::from_f32(value).to_bits());
-                            let (low, high) =
-                                (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
+                            let low = slot.to_bits() & 0xffff;
+                            let high = slot.to_bits() & 0xffff_0000;
                             f32::from_bits(if i % 2 == 0 {
                                 high | bits
                             } else {
@@ -113,7 +116,11 @@ impl WinogradFilters {
             9 * self.k * self.n,
             "nine weights for each pair of channels"
         );
-        let (k, cout, isa, half, depth) = (self.k, self.n, self.isa, self.half, self.depth());
+        let k = self.k;
+        let cout = self.n;
+        let isa = self.isa;
+        let half = self.half;
+        let depth = self.depth();
         let next_panel = depth * winograd::panel_width(isa);
         let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
         let u = self.u.share();
@@ -183,11 +190,16 @@ impl WinogradFilters {
 /// G g Gᵀ in f64, rounded once.
 fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
     fn rows(g: [f64; 3]) -> [f64; 6] {
-        let (a, b) = (f64::from(A), f64::from(B));
-        let (a2, b2) = (a * a, b * b);
-        let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
-        let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
-        let (q, s) = (a * g[1], b * g[1]);
+        let a = f64::from(A);
+        let b = f64::from(B);
+        let a2 = a * a;
+        let b2 = b * b;
+        let na = 2.0 * a2 * (a2 - b2);
+        let nb = 2.0 * b2 * (b2 - a2);
+        let p = g[0] + a2 * g[2];
+        let r = g[0] + b2 * g[2];
+        let q = a * g[1];
+        let s = b * g[1];
         [
             g[0] / (a2 * b2),
             (p + q) / na,

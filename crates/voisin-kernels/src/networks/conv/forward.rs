@@ -89,9 +89,11 @@ struct ChainWorkspace {
 
 impl Strips {
     fn new(plan: &Plan) -> Self {
-        let (wide, high) = (plan.from.tiles_wide(), plan.from.tiles_high());
+        let wide = plan.from.tiles_wide();
+        let high = plan.from.tiles_high();
         let per_row = wide.div_ceil(STRIP_TILES);
-        let (mut strips, mut tiles) = (Vec::new(), Vec::new());
+        let mut strips = Vec::new();
+        let mut tiles = Vec::new();
         for tile_row in 0..high {
             for i in 0..per_row {
                 let columns = layer::part(wide, per_row, i);
@@ -169,7 +171,8 @@ impl FastChain {
             let kind = if i == 0 {
                 FastKind::First
             } else {
-                let (from, BlockTensors { weight, bias, .. }) = (shapes.from, tensors);
+                let from = shapes.from;
+                let BlockTensors { weight, bias, .. } = tensors;
                 let filters = if is_final {
                     WinogradFilters::new(isa, precision, weight, bias, from.c, c)
                 } else {
@@ -241,7 +244,8 @@ impl FastChain {
     /// # Panics
     /// If a slice is shorter than stated.
     pub fn forward(&self, x: &[f32], n: usize, out: &mut [f32]) {
-        let (cells, dimension) = (self.plan.input[0] * self.plan.input[1], self.dimension());
+        let cells = self.plan.input[0] * self.plan.input[1];
+        let dimension = self.dimension();
         assert!(
             x.len() >= n * cells,
             "expected {n} examples of {cells} values, found {}",
@@ -439,12 +443,14 @@ impl FastChain {
         } = &self.blocks[0];
         let norm = pass.as_ref().expect("the first block alone has its pass");
         let relu = plan.norm != NormPlace::AfterRelu;
-        let (c, wide) = (y.c, y.w + 2);
+        let c = y.c;
+        let wide = y.w + 2;
         let per_task = (STRIP / (plan.pool[0] * y.w * c)).max(1);
         let tasks = made.h.div_ceil(per_task);
         let target = a.share();
         team.run(n * tasks, |task| {
-            let (window, top) = (task / tasks, task % tasks * per_task);
+            let window = task / tasks;
+            let top = task % tasks * per_task;
             let rows = per_task.min(made.h - top) * plan.pool[0];
             with_scratch(rows * y.w * c, |pixels| {
                 let convolution = First {
@@ -496,7 +502,8 @@ impl FastChain {
         let wide = w + 2;
         let per_window = strips.strips.len();
         team.run(n * per_window, |task| {
-            let (window, strip) = (task / per_window, &strips.strips[task % per_window]);
+            let window = task / per_window;
+            let strip = &strips.strips[task % per_window];
             let block = TileBlock {
                 filters,
                 plan,
@@ -506,7 +513,8 @@ impl FastChain {
             with_scratch(6 * cols * c + block.scratch(), |scratch| {
                 let (pixels, scratch) = scratch.split_at_mut(6 * cols * c);
                 // Real pixels of the first convolution's output that the strip sees.
-                let (top, left) = (4 * strip.tile_row, 4 * strip.columns.start);
+                let top = 4 * strip.tile_row;
+                let left = 4 * strip.columns.start;
                 let rows = usize::from(top == 0)..(h + 1 - top).min(6);
                 let columns = usize::from(left == 0)..(w + 1 - left).min(cols);
                 for (y, row) in pixels.chunks_exact_mut(cols * c).enumerate() {

@@ -14,7 +14,8 @@ const NB: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
 /// One-dimensional transform of an output gradient, A d.
 #[inline(always)]
 fn a4<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 6] {
-    let (a2, b2) = (simd.splat(A * A), simd.splat(B * B));
+    let a2 = simd.splat(A * A);
+    let b2 = simd.splat(B * B);
     let p = simd.fma(a2, d[2], d[0]);
     let q = simd.mul(simd.splat(A), simd.fma(a2, d[3], d[1]));
     let r = simd.fma(b2, d[2], d[0]);
@@ -309,7 +310,8 @@ unsafe fn weight_rows<S: Simd, const MR: usize>(simd: S, p: &WeightGemm<'_>) {
             let du = p.du.as_mut_ptr().add(position * p.k * p.n);
             let line = |base: *const f32, ch: usize| base.add(ch / 16 * p.tiles * 16 + ch % 16);
             for k in (0..p.k).step_by(MR) {
-                let (v, du) = (line(v, k), du.add(k * p.n));
+                let v = line(v, k);
+                let du = du.add(k * p.n);
                 let mut ch = 0;
                 while ch + 2 * S::LANES <= p.n {
                     let y = [line(y, ch), line(y, ch + S::LANES)];

@@ -182,7 +182,8 @@ pub(super) fn fused(
     let target = dst.share();
     let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
     team.run(n * blocks, |task| {
-        let (window, block) = (task / blocks, task % blocks);
+        let window = task / blocks;
+        let block = task % blocks;
         let tiles = &plan.tiles[part(plan.tiles.len(), blocks, block)];
         let block = TileBlock {
             filters,
@@ -254,7 +255,8 @@ pub(super) fn phased(
     let parts = phased_parts(plan);
     let slots = SharedSlice::new(v);
     team.run(n * parts, |task| {
-        let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
+        let window = task / parts;
+        let tiles = part(per_window, parts, task % parts);
         let input = Input {
             src: src.window(window, plan.from),
             row: plan.from.row(),
@@ -316,7 +318,8 @@ pub(super) fn phased(
             let dst = dst.share();
             let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
             team.run(n * parts, |task| {
-                let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
+                let window = task / parts;
+                let tiles = part(per_window, parts, task % parts);
                 let dst = dst.skip((at + window) * plan.to.len());
                 for b in 0..channel_groups {
                     let output = output(
@@ -353,7 +356,8 @@ pub(super) fn phased(
             );
             let out = SharedSlice::new(out);
             team.run(n * channel_groups, |task| {
-                let (window, b) = (task / channel_groups, task % channel_groups);
+                let window = task / channel_groups;
+                let b = task % channel_groups;
                 let dst = out.skip(window * channels + filters.channel_group(b).0);
                 // SAFETY: each task writes its own channels of its window.
                 unsafe {
@@ -419,7 +423,8 @@ mod tests {
                 for at in 0..h * w {
                     let mut sum = f64::from(*bias);
                     for (i, tap) in filter.iter().enumerate() {
-                        let (row, column) = (at / w + i % 9 / 3, at % w + i % 3);
+                        let row = at / w + i % 9 / 3;
+                        let column = at % w + i % 3;
                         if (1..=h).contains(&row) && (1..=w).contains(&column) {
                             let x = x[(i / 9 * h + row - 1) * w + column - 1];
                             sum += f64::from(*tap) * f64::from(x);
@@ -460,14 +465,17 @@ mod tests {
         ];
         for (case, (n, cin, cout, h, w)) in shapes.into_iter().enumerate() {
             let seed = case as u64 * 10 + 1;
-            let (x, bias) = (uniform(seed, n * cin * h * w), uniform(seed + 1, cout));
+            let x = uniform(seed, n * cin * h * w);
+            let bias = uniform(seed + 1, cout);
             let weight = uniform(seed + 2, cout * cin * 9);
             let linear = direct(&x, &weight, &bias, cin, h, w);
             let relu: Vec<f32> = linear.iter().map(|x| x.max(0.0)).collect();
             let shape = Shape { h, w, c: c16(cin) };
             let mut src = Buffer::zeroed(shape.len() * n);
             for (i, x) in x.iter().enumerate() {
-                let (window, channel, at) = (i / (cin * h * w), i / (h * w) % cin, i % (h * w));
+                let window = i / (cin * h * w);
+                let channel = i / (h * w) % cin;
+                let at = i % (h * w);
                 let to = window * shape.len() + shape.at(at / w, at % w) + channel;
                 src.as_mut_slice()[to] = *x;
             }
@@ -481,13 +489,11 @@ mod tests {
                 for isa in Isa::available() {
                     let filters =
                         WinogradFilters::new(isa, Precision::F32, &weight, &bias, cin, cout);
-                    let (team, source) = (
-                        Team::rayon(),
-                        PaddedInput {
-                            buf: &src,
-                            first: 0,
-                        },
-                    );
+                    let team = Team::rayon();
+                    let source = PaddedInput {
+                        buf: &src,
+                        first: 0,
+                    };
                     let mut found = [
                         Buffer::zeroed(plan.to.len() * n),
                         Buffer::zeroed(plan.to.len() * n),
@@ -508,8 +514,9 @@ mod tests {
                     assert_eq!(fused, phased, "{isa} {epilogue:?} case {case}");
                     for (i, expected) in expected.iter().enumerate() {
                         let pixels = plan.to.h * plan.to.w;
-                        let (window, channel, at) =
-                            (i / (cout * pixels), i / pixels % cout, i % pixels);
+                        let window = i / (cout * pixels);
+                        let channel = i / pixels % cout;
+                        let at = i % pixels;
                         let place = window * plan.to.len()
                             + plan.to.at(at / plan.to.w, at % plan.to.w)
                             + channel;

@@ -56,7 +56,8 @@ pub(super) unsafe fn tile_sums(
     out: &mut [f32],
 ) {
     let inside = |tile: &Tile| {
-        let (rows, cols) = (tile.rows as usize, tile.cols as usize);
+        let rows = tile.rows as usize;
+        let cols = tile.cols as usize;
         rows > 0 && tile.dst as usize + (rows - 1) * row + cols * c <= y.len()
     };
     assert!(
@@ -206,7 +207,8 @@ unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, a: *mut f32)
 #[inline(always)]
 unsafe fn norm_windows<S: Simd>(simd: S, p: &PixelRows<'_>, pool: [usize; 2], a: *mut f32) {
     let zero = simd.splat(0.0);
-    let (rows, cols) = (p.rows / pool[0], p.cols / pool[1]);
+    let rows = p.rows / pool[0];
+    let cols = p.cols / pool[1];
     for r in 0..rows {
         for x in 0..cols {
             for ch in (0..p.c).step_by(S::LANES) {
@@ -322,13 +324,12 @@ unsafe fn sum_run<S: Simd>(
 ) {
     // SAFETY: the extents above.
     unsafe {
-        let (scale, shift) = (
-            channels(simd, p.norm.scale, ch),
-            channels(simd, p.norm.shift, ch),
-        );
+        let scale = channels(simd, p.norm.scale, ch);
+        let shift = channels(simd, p.norm.shift, ch);
         let mean = channels(simd, p.norm.mean, ch);
         let zero = simd.splat(0.0);
-        let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
+        let mut s1 = [zero; 2];
+        let mut s2 = [zero; 2];
         if p.is_pooled() {
             for x in run {
                 let y = p.y.as_ptr().add(2 * x * p.c + ch);
@@ -349,7 +350,8 @@ unsafe fn sum_run<S: Simd>(
                 s2[x & 1] = simd.fma(dz, simd.sub(y, mean), s2[x & 1]);
             }
         }
-        let (first, second) = (sums.add(ch), sums.add(p.c + ch));
+        let first = sums.add(ch);
+        let second = sums.add(p.c + ch);
         simd.store(first, simd.add(simd.load(first), simd.add(s1[0], s1[1])));
         simd.store(second, simd.add(simd.load(second), simd.add(s2[0], s2[1])));
     }
@@ -387,12 +389,11 @@ unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const 
             // SAFETY: rows, columns and channels stay inside the windows.
             unsafe {
                 let norm = &p.norm;
-                let (scale, shift) = (
-                    channels(simd, norm.scale, ch),
-                    channels(simd, norm.shift, ch),
-                );
+                let scale = channels(simd, norm.scale, ch);
+                let shift = channels(simd, norm.shift, ch);
                 let mean = channels(simd, norm.mean, ch);
-                let (c0, c1) = (channels(simd, norm.c0, ch), channels(simd, norm.c1, ch));
+                let c0 = channels(simd, norm.c0, ch);
+                let c1 = channels(simd, norm.c1, ch);
                 let offset = x * p.c + ch;
                 if pooled {
                     let y = p.y.as_ptr().add(offset);
@@ -438,7 +439,8 @@ dispatch! {
 /// Nothing else reads or writes these rows of `dy` meanwhile.
 pub(super) unsafe fn norm_backward(isa: Isa, rows: PixelRows<'_>, da: &[f32], dy: SharedSlice<'_>) {
     for (part, y_at, at) in rows.parts() {
-        let (da, dy) = (&da[at..], dy.skip(y_at));
+        let da = &da[at..];
+        let dy = dy.skip(y_at);
         let norm = part.norm;
         part.check_gradient(
             da.len(),

@@ -66,9 +66,11 @@ impl<'a> NormPass<'a> {
         first: usize,
         count: usize,
     ) {
-        let (parts, a) = (self.parts(), a.share());
+        let parts = self.parts();
+        let a = a.share();
         team.run(count * parts, |task| {
-            let (window, part) = (task / parts, task % parts);
+            let window = task / parts;
+            let part = task % parts;
             // SAFETY: each task has its own rows.
             unsafe {
                 nk::norm_forward(
@@ -91,11 +93,13 @@ impl<'a> NormPass<'a> {
         n: usize,
         sums: &mut TaskSums,
     ) {
-        let (parts, c) = (self.parts(), self.shape.c);
+        let parts = self.parts();
+        let c = self.shape.c;
         sums.room(n * parts, c);
         let sums = sums.extend(count * parts, c);
         Team::rayon().run(count * parts, |task| {
-            let (window, part) = (first + task / parts, task % parts);
+            let window = first + task / parts;
+            let part = task % parts;
             // SAFETY: each task has its own sums.
             let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
             sums.fill(0.0);
@@ -118,9 +122,11 @@ impl<'a> NormPass<'a> {
         first: usize,
         count: usize,
     ) {
-        let (parts, dy) = (self.parts(), dy.share());
+        let parts = self.parts();
+        let dy = dy.share();
         Team::rayon().run(count * parts, |task| {
-            let (window, part) = (task / parts, task % parts);
+            let window = task / parts;
+            let part = task % parts;
             let dy = dy.skip(self.y_at(window, part));
             let da = &da[self.a_at(first + window, part)..];
             // SAFETY: each task writes its own rows of dy.
@@ -226,12 +232,14 @@ pub(super) fn first_convolution(
     sums: Option<&mut TaskSums>,
 ) {
     let shape = y.shape;
-    let (h, w) = (shape.h, shape.w);
+    let h = shape.h;
+    let w = shape.w;
     let parts = h.div_ceil(ROWS);
     let y = y.buf.share();
     let sums = sums.map(|sums| sums.extend(count * parts, shape.c));
     Team::rayon().run(count * parts, |task| {
-        let (window, top) = (first + task / parts, task % parts * ROWS);
+        let window = first + task / parts;
+        let top = task % parts * ROWS;
         let rows = ROWS.min(h - top);
         let y = y.skip(window * shape.len());
         let first = First {

@@ -53,10 +53,12 @@ impl OpenL3Train {
             mels >= 8 && frames >= 8,
             "three 2×2 pools need windows of 8 × 8 or more"
         );
-        let (mut layout, mut len) = (Vec::new(), 0);
+        let mut layout = Vec::new();
+        let mut len = 0;
         weights.for_each(|name, shape, values| {
             if !name.contains(".running_") {
-                let (range, shape) = (len..len + values.len(), shape.to_vec());
+                let range = len..len + values.len();
+                let shape = shape.to_vec();
                 len = range.end;
                 layout.push(Parameter {
                     name: name.to_owned(),

@@ -36,7 +36,8 @@ impl TaskSums {
 
     /// The two totals of every channel.
     pub(super) fn totals(&self) -> (Vec<f64>, Vec<f64>) {
-        let (mut first, mut second) = (vec![0.0; self.c], vec![0.0; self.c]);
+        let mut first = vec![0.0; self.c];
+        let mut second = vec![0.0; self.c];
         for task in self.values[..self.used].chunks_exact(2 * self.c) {
             let (a, b) = task.split_at(self.c);
             for i in 0..self.c {

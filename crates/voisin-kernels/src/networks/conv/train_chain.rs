@@ -171,7 +171,8 @@ impl TrainChain {
             len - values..len
         };
         let input = input_norm.then(|| [add(1), add(1)]);
-        let (mut blocks, mut dys) = (Vec::new(), Vec::<Act>::new());
+        let mut blocks = Vec::new();
+        let mut dys = Vec::<Act>::new();
         for (i, (block, shapes)) in plan.blocks.iter().zip(plan.shapes()).enumerate() {
             assert!(
                 block.norm != NormPlace::AfterRelu && matches!(block.pool, [1, 1] | [2, 2]),
@@ -387,7 +388,8 @@ impl TrainChain {
                     .set(self.sums.totals(), count, [gamma, beta], self.plan.epsilon);
             }
         }
-        let (isa, last) = (self.isa, self.blocks.len() - 1);
+        let isa = self.isa;
+        let last = self.blocks.len() - 1;
         if self.plan.tail == Tail::Maximum {
             return self.global_max();
         }
@@ -432,11 +434,9 @@ impl TrainChain {
             norm,
             self.plan.epsilon,
         );
-        let (mean, inv_std, [gamma, beta]) = (
-            stats.mean[0],
-            stats.inv_std[0],
-            norm.map(|values| values[0]),
-        );
+        let mean = stats.mean[0];
+        let inv_std = stats.inv_std[0];
+        let [gamma, beta] = norm.map(|values| values[0]);
         let hats = self.hat.as_mut_slice().par_chunks_exact_mut(padded);
         x.par_chunks_exact(h * w)
             .zip(hats.zip(images))
@@ -456,7 +456,9 @@ impl TrainChain {
     /// block before it has left to do goes along.
     fn convolve(&mut self, i: usize, mask_before: Option<&BlockMask>, mask: Option<&BlockMask>) {
         self.sums.clear();
-        let (isa, n, is_bare) = (self.isa, self.n, self.plan.is_bare(i));
+        let isa = self.isa;
+        let n = self.n;
+        let is_bare = self.plan.is_bare(i);
         let (before, after) = self.blocks.split_at_mut(i);
         let block = &mut after[0];
         let has_norm = block.has_norm();

@@ -51,7 +51,8 @@ impl WeightGrad {
             used: old,
             ..
         } = *self;
-        let (k, cout) = (plan.from.c, plan.to.c);
+        let k = plan.from.c;
+        let cout = plan.to.c;
         let size = POS * k * cout;
         let lanes = if k * cout <= SMALL { LANES } else { 1 };
         self.du.reserve(lanes * size);
@@ -70,11 +71,13 @@ impl WeightGrad {
             (0..used).into_par_iter().with_max_len(1).for_each(|lane| {
                 let blocks = part(n * parts, used, lane);
                 let longest = slots.div_ceil(parts);
-                let (vs, ys) = (POS * stride(longest * k), POS * stride(longest * cout));
+                let vs = POS * stride(longest * k);
+                let ys = POS * stride(longest * cout);
                 with_scratch(vs + ys, |scratch| {
                     let (v, y) = scratch.split_at_mut(vs);
                     for block in blocks.clone() {
-                        let (window, range) = (block / parts, part(slots, parts, block % parts));
+                        let window = block / parts;
+                        let range = part(slots, parts, block % parts);
                         let tiles = range.len();
                         // SAFETY: the scratch is this thread's.
                         unsafe {
@@ -108,19 +111,22 @@ impl WeightGrad {
             self.used = old.max(used);
         } else {
             let at_once = (BLOCK_TILES / slots).clamp(1, n);
-            let (vs, ys) = (stride(at_once * slots * k), stride(at_once * slots * cout));
+            let vs = stride(at_once * slots * k);
+            let ys = stride(at_once * slots * cout);
             self.work.reserve(POS * (vs + ys));
             let (v, y) = self.work.as_mut_slice().split_at_mut(POS * vs);
             for start in (0..n).step_by(at_once) {
                 let count = at_once.min(n - start);
                 let total = count * slots;
                 let parts = slots.div_ceil(8);
-                let (shared_v, shared_y) = (SharedSlice::new(v), SharedSlice::new(y));
+                let shared_v = SharedSlice::new(v);
+                let shared_y = SharedSlice::new(y);
                 (0..count * parts)
                     .into_par_iter()
                     .with_max_len(1)
                     .for_each(|task| {
-                        let (window, range) = (task / parts, part(slots, parts, task % parts));
+                        let window = task / parts;
+                        let range = part(slots, parts, task % parts);
                         let first = window * slots + range.start;
                         // SAFETY: each task writes the slots of its own tiles.
                         unsafe {
@@ -134,7 +140,8 @@ impl WeightGrad {
                             )
                         };
                     });
-                let (v, y) = (&*v, &*y);
+                let v = &*v;
+                let y = &*y;
                 (0..POS)
                     .into_par_iter()
                     .with_max_len(1)
@@ -162,8 +169,10 @@ impl WeightGrad {
 
     /// Writes the sum to `grads`, `[out][in][3][3]`, and forgets it.
     pub(super) fn finish(&mut self, plan: &Plan, grads: &mut [f32]) {
-        let (isa, used) = (self.isa, std::mem::take(&mut self.used));
-        let (k, cout) = (plan.from.c, plan.to.c);
+        let isa = self.isa;
+        let used = std::mem::take(&mut self.used);
+        let k = plan.from.c;
+        let cout = plan.to.c;
         let len = k * cout;
         assert!(
             used > 0 && self.du.as_slice().len() >= used * POS * len,
@@ -238,7 +247,9 @@ impl Windows<'_> {
         let per_slot = if half { 2 } else { 1 };
         let tiles =
             &plan.tiles[per_slot * range.start..(per_slot * range.end).min(plan.tiles.len())];
-        let (src, row, c) = (a.window(window, plan.from), plan.from.row(), plan.from.c);
+        let src = a.window(window, plan.from);
+        let row = plan.from.row();
+        let c = plan.from.c;
         let v_stride = stride(total * c);
         let out = Patches {
             src: dy.window(window, plan.to),

@@ -174,7 +174,8 @@ impl OpenL3Weights {
             })
         };
         let input_norm = norm(1, 1, &mut take)?;
-        let (mut convs, mut norms) = (Vec::with_capacity(8), Vec::with_capacity(7));
+        let mut convs = Vec::with_capacity(8);
+        let mut norms = Vec::with_capacity(7);
         let mut cin = 1;
         for i in 0..8 {
             let name = conv_name(i);

@@ -174,9 +174,10 @@ impl FastMusicnn {
         }
         {
             let _span = tracing::trace_span!("spectra").entered();
-            let (bands, frames) = (scratch.bands.as_slice(), scratch.frames.as_slice());
-            let (band_spectra, time_spectra) =
-                (scratch.band_spectra.share(), scratch.time_spectra.share());
+            let bands = scratch.bands.as_slice();
+            let frames = scratch.frames.as_slice();
+            let band_spectra = scratch.band_spectra.share();
+            let time_spectra = scratch.time_spectra.share();
             team.run(2, |task| {
                 let out = if task == 0 {
                     band_spectra
@@ -224,13 +225,12 @@ impl FastMusicnn {
         let lanes = self.isa.lanes();
         let width = self.packed.front_width;
         let out = scratch.front.share();
-        let (band_spectra, time_spectra) = (
-            scratch.band_spectra.as_slice(),
-            scratch.time_spectra.as_slice(),
-        );
+        let band_spectra = scratch.band_spectra.as_slice();
+        let time_spectra = scratch.time_spectra.as_slice();
         let vectors: usize = self.packed.banks.iter().map(|bank| bank.vectors).sum();
         team.run(vectors, |task| {
-            let (mut index, mut vector) = (self.packed.banks.len() - 1, task);
+            let mut index = self.packed.banks.len() - 1;
+            let mut vector = task;
             while vector >= self.packed.banks[index].vectors {
                 vector -= self.packed.banks[index].vectors;
                 index -= 1;
@@ -268,7 +268,8 @@ impl FastMusicnn {
         let stride = layer.inner / front::TAPS;
         let out = SharedSlice::new(out);
         team.run(FRAMES.div_ceil(CHUNK), |task| {
-            let (start, end) = (task * CHUNK, FRAMES.min((task + 1) * CHUNK));
+            let start = task * CHUNK;
+            let end = FRAMES.min((task + 1) * CHUNK);
             // A frame's row is 7 frames of the bordered input.
             let job = Rows {
                 stride,
@@ -301,7 +302,8 @@ impl FastMusicnn {
     /// Pools and dense layers.
     fn back(&self, team: &Team, scratch: &mut MusicnnScratch) {
         let half = self.packed.dense.inner / 2;
-        let (front, first) = (self.packed.front_width, self.packed.middle[0].outputs);
+        let front = self.packed.front_width;
+        let first = self.packed.middle[0].outputs;
         let layers = [
             (&scratch.front, BORDER, front, 0),
             (&scratch.first, BORDER, first, front),
@@ -322,8 +324,10 @@ impl FastMusicnn {
             };
             rows::pool(self.isa, rows, max, mean);
         });
-        let (dense, panel) = (&self.packed.dense, 2 * self.isa.lanes());
-        let (pooled, out) = (scratch.pooled.as_slice(), scratch.penultimate.share());
+        let dense = &self.packed.dense;
+        let panel = 2 * self.isa.lanes();
+        let pooled = scratch.pooled.as_slice();
+        let out = scratch.penultimate.share();
         team.run(dense.outputs / panel, |task| {
             let outputs = task * panel..(task + 1) * panel;
             let job = Rows {

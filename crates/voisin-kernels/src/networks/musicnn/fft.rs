@@ -49,7 +49,8 @@ fn sub_i<S: Simd>(simd: S, a: C<S::V>, b: C<S::V>) -> C<S::V> {
 /// a · (re + i·im), the same factor in all lanes.
 #[inline(always)]
 fn twiddle<S: Simd>(simd: S, a: C<S::V>, factor: [f32; 2]) -> C<S::V> {
-    let (re, im) = (simd.splat(factor[0]), simd.splat(factor[1]));
+    let re = simd.splat(factor[0]);
+    let im = simd.splat(factor[1]);
     C {
         re: simd.fnma(a.im, im, simd.mul(a.re, re)),
         im: simd.fma(a.re, im, simd.mul(a.im, re)),
@@ -91,8 +92,10 @@ pub(super) unsafe fn store<S: Simd>(simd: S, p: *mut f32, x: C<S::V>) {
 
 #[inline(always)]
 fn dft4<S: Simd>(simd: S, x: [C<S::V>; 4]) -> [C<S::V>; 4] {
-    let (a, b) = (add(simd, x[0], x[2]), sub(simd, x[0], x[2]));
-    let (c, d) = (add(simd, x[1], x[3]), sub(simd, x[1], x[3]));
+    let a = add(simd, x[0], x[2]);
+    let b = sub(simd, x[0], x[2]);
+    let c = add(simd, x[1], x[3]);
+    let d = sub(simd, x[1], x[3]);
     [
         add(simd, a, c),
         add_i(simd, b, d),
@@ -112,8 +115,10 @@ pub(super) fn dft8<S: Simd>(simd: S, x: [C<S::V>; 8]) -> [C<S::V>; 8] {
             add(simd, x[3], x[7]),
         ],
     );
-    let (d0, d1) = (sub(simd, x[0], x[4]), sub(simd, x[1], x[5]));
-    let (d2, d3) = (sub(simd, x[2], x[6]), sub(simd, x[3], x[7]));
+    let d0 = sub(simd, x[0], x[4]);
+    let d1 = sub(simd, x[1], x[5]);
+    let d2 = sub(simd, x[2], x[6]);
+    let d3 = sub(simd, x[3], x[7]);
     // d1 · (1 + i)/√2 and d3 · (−1 + i)/√2
     let half = simd.splat(std::f32::consts::FRAC_1_SQRT_2);
     let e1 = C {
@@ -126,8 +131,10 @@ pub(super) fn dft8<S: Simd>(simd: S, x: [C<S::V>; 8]) -> [C<S::V>; 8] {
         im: simd.mul(simd.sub(d3.re, d3.im), half),
     };
     // d2 · i enters as ± i·d2.
-    let (a, b) = (add_i(simd, d0, d2), sub_i(simd, d0, d2));
-    let (c, d) = (add(simd, e1, e3), sub(simd, e1, e3));
+    let a = add_i(simd, d0, d2);
+    let b = sub_i(simd, d0, d2);
+    let c = add(simd, e1, e3);
+    let d = sub(simd, e1, e3);
     let odd = [
         add(simd, a, c),
         add_i(simd, b, d),

@@ -220,11 +220,10 @@ impl Vector<'_> {
         // SAFETY: the epilogue has four vectors; the frame's row lies in the output.
         unsafe {
             let table = self.epilogue.as_ptr();
-            let (sign, bias) = (simd.load(table), simd.load(table.add(S::LANES)));
-            let (scale, shift) = (
-                simd.load(table.add(2 * S::LANES)),
-                simd.load(table.add(3 * S::LANES)),
-            );
+            let sign = simd.load(table);
+            let bias = simd.load(table.add(S::LANES));
+            let scale = simd.load(table.add(2 * S::LANES));
+            let shift = simd.load(table.add(3 * S::LANES));
             let x = simd.max(simd.fma(maximum, sign, bias), simd.splat(0.0));
             simd.store(
                 self.out.as_mut_ptr().add(t * self.width),
@@ -241,7 +240,8 @@ impl Vector<'_> {
 #[inline(always)]
 unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: *mut f32) {
     let Vector { roots, .. } = *a;
-    let (spectra, filters) = (a.spectra.as_ptr(), a.filters.as_ptr());
+    let spectra = a.spectra.as_ptr();
+    let filters = a.filters.as_ptr();
     let step = 2 * S::LANES;
     let part = 32 * step;
     for t0 in (0..FRAMES).step_by(TILE) {
@@ -255,7 +255,8 @@ unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: 
             for m in 0..16 {
                 let y = product(simd, spectra.add(t0), filters, 3 * m);
                 for pair in 0..2 {
-                    let (a, b) = (y[2 * pair], y[2 * pair + 1]);
+                    let a = y[2 * pair];
+                    let b = y[2 * pair + 1];
                     fft::store(simd, even(pair, m), fft::add_i(simd, a, b));
                     if m > 0 {
                         // conj(a) + i·conj(b)

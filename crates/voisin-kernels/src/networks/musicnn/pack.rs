@@ -26,8 +26,10 @@ impl<'w, E> NamedWeights<'_, 'w, E> {
     fn norm(&self, index: usize) -> Result<Vec<(f64, f64)>, E> {
         let (name, channels) = NORMS[index];
         let field = |field| self.values(name, field, &[channels]);
-        let (gamma, beta) = (field("weight")?, field("bias")?);
-        let (mean, variance) = (field("running_mean")?, field("running_var")?);
+        let gamma = field("weight")?;
+        let beta = field("bias")?;
+        let mean = field("running_mean")?;
+        let variance = field("running_var")?;
         Ok((0..channels)
             .map(|c| {
                 let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + EPSILON).sqrt();
@@ -281,7 +283,8 @@ fn pack_bank(
         let Some((layer, filter, constant)) = *filter else {
             continue;
         };
-        let (vector, lane) = (slot / lanes, slot % lanes);
+        let vector = slot / lanes;
+        let lane = slot % lanes;
         let layer = &layers[layer];
         let (scale, shift) = layer.norm[filter];
         let sign = if scale < 0.0 { -1.0 } else { 1.0 };
@@ -300,7 +303,8 @@ fn pack_bank(
         let before = if timbral { 0 } else { (length - 1) / 2 };
         for k in 0..bins {
             for tap in 0..taps {
-                let (mut re, mut im) = (0.0, 0.0);
+                let mut re = 0.0;
+                let mut im = 0.0;
                 for (j, &w) in kernel[tap * length..(tap + 1) * length].iter().enumerate() {
                     let (sin, cos) = roots[k * (j + size - before) % size];
                     re += f64::from(w) * cos;
@@ -335,7 +339,8 @@ impl PackedMatrix {
     }
 
     fn set(&mut self, row: usize, output: usize, value: f64, lanes: usize) {
-        let (panel, lane) = (output / (2 * lanes), output % (2 * lanes));
+        let panel = output / (2 * lanes);
+        let lane = output % (2 * lanes);
         self.values.as_mut_slice()[(panel * self.inner + row) * 2 * lanes + lane] = value as f32;
     }
 }
@@ -401,7 +406,8 @@ fn pack_dense<E>(
     let (name, outputs, inputs) = DENSE[0];
     let weight = source.values(name, "weight", &[outputs, inputs])?;
     let bias = source.values(name, "bias", &[outputs])?;
-    let (pools, after) = (source.norm(9)?, source.norm(10)?);
+    let pools = source.norm(9)?;
+    let after = source.norm(10)?;
     let mut matrix = PackedMatrix::new(2 * columns.len(), PENULTIMATE, 1, lanes);
     for o in 0..PENULTIMATE {
         // `2 · channel` is a channel's maximum, `2 · channel + 1` its mean.

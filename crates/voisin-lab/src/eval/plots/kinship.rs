@@ -9,7 +9,10 @@ const FEW: usize = 3;
 /// Says below a heat map of distances what its colours mean.
 fn ramp(scene: &mut Scene) {
     const STEPS: usize = 10;
-    let (left, step, high, y) = (64.0, 14.0, 14.0, scene.height);
+    let left = 64.0;
+    let step = 14.0;
+    let high = 14.0;
+    let y = scene.height;
     scene.height += 30.0;
     scene.width = scene.width.max(340.0);
     let middle = y + high / 2.0;
@@ -84,7 +87,9 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
         .map(|name| name.chars().count())
         .max()
         .unwrap_or(0) as f64;
-    let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
+    let row = 24.0;
+    let left = 24.0 + 7.5 * longest;
+    let plot = 520.0;
     let mut scene = Scene::new(left + plot + 40.0, 104.0 + row * n as f64);
     scene.text(
         12.0,
@@ -110,7 +115,8 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
         );
     }
     for (i, &(a, b, d)) in merges.iter().enumerate() {
-        let (pa, pb) = (at[a], at[b]);
+        let pa = at[a];
+        let pb = at[b];
         scene.line(
             vec![(x(pa.0), pa.1), (x(d), pa.1), (x(d), pb.1), (x(pb.0), pb.1)],
             SERIES[0],

@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn every_track_is_a_dot_inside_of_its_panel() {
         let names = ["a".to_owned(), "<b>".to_owned()];
-        let (first, second) = ([[1.0, -1.0], [0.0, 0.5]], [[-2.0, 2.0], [0.1, 0.1]]);
+        let first = [[1.0, -1.0], [0.0, 0.5]];
+        let second = [[-2.0, 2.0], [0.1, 0.1]];
         let panel = |title: &str, points| MapPanel {
             title: title.to_owned(),
             points,

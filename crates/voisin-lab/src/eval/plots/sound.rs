@@ -149,7 +149,8 @@ fn begin(scene: &mut Scene, title: &str, axis: &str, high: f64) -> f64 {
 }
 
 fn frame(scene: &mut Scene, top: f64, high: f64) {
-    let (right, bottom) = (LEFT + WIDE, top + high);
+    let right = LEFT + WIDE;
+    let bottom = top + high;
     let corners = vec![
         (LEFT, top),
         (LEFT, bottom),
@@ -170,7 +171,8 @@ fn time(scene: &mut Scene, top: f64, high: f64, seconds: &Range<f64>, is_named: 
         let x = LEFT + (at - seconds.start) / length * WIDE;
         scene.line(vec![(x, top + high), (x, top + high + 4.0)], INK, 1.0);
         if is_named {
-            let (minutes, rest) = ((at / 60.0) as u64, at % 60.0);
+            let minutes = (at / 60.0) as u64;
+            let rest = at % 60.0;
             let name = if unit > 1.0 {
                 format!("{minutes}:{rest:02.0}")
             } else {
@@ -192,10 +194,8 @@ fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
     } else {
         1.0
     };
-    let (columns, rows) = (
-        ((WIDE * FINENESS) as usize).min(wave.len()).max(1),
-        (WAVE * FINENESS) as usize,
-    );
+    let columns = ((WIDE * FINENESS) as usize).min(wave.len()).max(1);
+    let rows = (WAVE * FINENESS) as usize;
     let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
     let spans: Vec<(usize, usize)> = (0..columns)
         .map(|at| {
@@ -273,7 +273,8 @@ fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
 /// What the colours mean.
 fn key(scene: &mut Scene, top: f64, panel: &Panel) {
     const STEPS: usize = 50;
-    let (x, step) = (LEFT + WIDE + 14.0, HIGH / STEPS as f64);
+    let x = LEFT + WIDE + 14.0;
+    let step = HIGH / STEPS as f64;
     let colours = (0..STEPS)
         .rev()
         .map(|i| panel.ramp.colour((i as f64 + 0.5) / STEPS as f64));
@@ -377,10 +378,8 @@ mod tests {
         };
         // the last matrix is dark at its lower left and light at its upper right
         let bottom = scene.height - NAME - NUMBERS - 4.0;
-        let (low, high) = (
-            lightest(LEFT + 10.0, bottom - 5.0),
-            lightest(LEFT + WIDE - 10.0, bottom - HIGH + 5.0),
-        );
+        let low = lightest(LEFT + 10.0, bottom - 5.0);
+        let high = lightest(LEFT + WIDE - 10.0, bottom - HIGH + 5.0);
         assert!(low < 20 && high > 600, "{low} {high}");
     }
 }

@@ -210,7 +210,8 @@ fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops()
         options.training.within_error = true;
         trained(folders[at].path(), &options, stop_at).1
     };
-    let (whole, cut) = (of(0, usize::MAX), of(1, 5));
+    let whole = of(0, usize::MAX);
+    let cut = of(1, 5);
     assert_eq!(whole.best, cut.best);
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     assert!(bytes(0) == bytes(1));

@@ -92,12 +92,14 @@ impl TrainChain {
 
     /// The last block's maximum: its gradient is one pixel per example and channel.
     fn maximum_backward(&mut self, d: &[f32]) {
-        let (n, isa) = (self.n, self.isa);
+        let n = self.n;
+        let isa = self.isa;
         let [.., before, last] = &self.blocks[..] else {
             unreachable!("a maximum stands behind a block")
         };
         let (shape, y) = (before.a.shape, last.y.shape);
-        let (cin, cout) = (shape.c, y.c);
+        let cin = shape.c;
+        let cout = y.c;
         for (o, bias) in self.grads[last.ranges.bias.clone()].iter_mut().enumerate() {
             *bias = (0..n).map(|window| d[window * cout + o]).sum();
         }
@@ -205,7 +207,8 @@ impl TrainChain {
             return;
         };
         for ch in 0..y.shape.c {
-            let (scale, inv_std) = (f64::from(stats.scale[ch]), f64::from(stats.inv_std[ch]));
+            let scale = f64::from(stats.scale[ch]);
+            let inv_std = f64::from(stats.inv_std[ch]);
             let xhat = s2[ch] * inv_std;
             self.grads[gamma.start + ch] = xhat as f32;
             self.grads[beta.start + ch] = s1[ch] as f32;
@@ -219,9 +222,11 @@ impl TrainChain {
     /// Adds the parts of the first convolution's gradient, `[9][out]` of each strip of rows; for an image with a batch norm,
     /// of each example as it is normalised and of ones in its place.
     fn first_backward(&self, first: usize, count: usize, parts: &mut Vec<f32>) {
-        let (isa, [h, w]) = (self.isa, self.plan.input);
+        let isa = self.isa;
+        let [h, w] = self.plan.input;
         let block = &self.blocks[0];
-        let (shape, dy) = (block.y.shape, self.dys[block.dy].buf.as_slice());
+        let shape = block.y.shape;
+        let dy = self.dys[block.dy].buf.as_slice();
         let padded = (h + 2) * (w + 2);
         let mut ones = vec![0.0f32; padded];
         for row in ones[w + 2..padded - w - 2].chunks_exact_mut(w + 2) {
@@ -232,7 +237,8 @@ impl TrainChain {
         } else {
             (STRIP, 1, &self.image)
         };
-        let (strips, len) = (h.div_ceil(rows), 9 * shape.c);
+        let strips = h.div_ceil(rows);
+        let len = 9 * shape.c;
         let start = parts.len();
         parts.resize(start + count * strips * kinds * len, 0.0);
         parts[start..]
@@ -240,7 +246,8 @@ impl TrainChain {
             .with_max_len(1)
             .enumerate()
             .for_each(|(task, part)| {
-                let (window, top) = (task / kinds / strips, task / kinds % strips * rows);
+                let window = task / kinds / strips;
+                let top = task / kinds % strips * rows;
                 let image = &images.as_slice()[(first + window) * padded..];
                 let image = if task % kinds == 1 { &ones } else { image };
                 for y in top..h.min(top + rows) {
@@ -264,7 +271,8 @@ impl TrainChain {
             .input
             .as_ref()
             .map(|norm| norm.each_ref().map(|range| range.start));
-        let (mut dg, mut db) = (0.0, 0.0);
+        let mut dg = 0.0;
+        let mut db = 0.0;
         for at in 0..9 * c {
             let turned = at % 9 * c + at / 9;
             let p = totals[turned];

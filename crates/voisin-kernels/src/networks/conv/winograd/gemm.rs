@@ -126,7 +126,8 @@ unsafe fn micro_any<S: Simd, const NV: usize>(
 #[inline(always)]
 unsafe fn gemm_generic<S: Simd>(simd: S, a: &Gemm<'_>) {
     let width = S::NV * S::LANES;
-    let (panels, half) = (a.n / width, !a.n.is_multiple_of(width));
+    let panels = a.n / width;
+    let half = !a.n.is_multiple_of(width);
     for position in a.positions.clone() {
         // SAFETY: positions, panels and groups stay inside V, U and M as laid out above.
         unsafe {

@@ -9,9 +9,12 @@ use super::{A, B, Groups, POS, Tile};
 /// One-dimensional input transform, Bᵀ d.
 #[inline(always)]
 pub(in crate::networks::conv) fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
-    let (a, b) = (simd.splat(A), simd.splat(B));
-    let (a2, b2) = (simd.splat(A * A), simd.splat(B * B));
-    let (sum, product) = (simd.splat(A * A + B * B), simd.splat(A * A * B * B));
+    let a = simd.splat(A);
+    let b = simd.splat(B);
+    let a2 = simd.splat(A * A);
+    let b2 = simd.splat(B * B);
+    let sum = simd.splat(A * A + B * B);
+    let product = simd.splat(A * A * B * B);
     let p = simd.fnma(b2, d[2], d[4]);
     let q = simd.fnma(b2, d[1], d[3]);
     let r = simd.fnma(a2, d[2], d[4]);

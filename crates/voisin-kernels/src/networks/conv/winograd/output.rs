@@ -69,7 +69,8 @@ impl Output<'_> {
     /// Whether the existing outputs of all tiles lie in `dst`.
     fn dst_fits(&self) -> bool {
         self.tiles.iter().all(|tile| {
-            let (rows, cols) = (tile.rows as usize, tile.cols as usize);
+            let rows = tile.rows as usize;
+            let cols = tile.cols as usize;
             rows > 0
                 && cols > 0
                 && tile.dst as usize + (rows - 1) * self.row + (cols - 1) * self.c + self.n
@@ -144,7 +145,8 @@ unsafe fn store_tile<S: Simd>(
 unsafe fn output_tiles<S: Simd, const RELU: bool, const POOL: bool>(simd: S, a: &Output<'_>) {
     let zero = simd.splat(0.0);
     for (i, tile) in a.tiles.iter().enumerate() {
-        let (rows, cols) = (tile.rows as usize, tile.cols as usize);
+        let rows = tile.rows as usize;
+        let cols = tile.cols as usize;
         let mut channel = 0;
         while channel < a.n {
             // SAFETY: the tile's 36 registers lie in M, its existing rows and columns inside the padded output.
