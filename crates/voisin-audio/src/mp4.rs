@@ -189,12 +189,8 @@ fn parse_smpb(text: &str) -> Option<(u64, u64)> {
     let mut fields = text
         .split_whitespace()
         .map(|field| u64::from_str_radix(field, 16));
-    let (_, delay, _, length) = (
-        fields.next()?,
-        fields.next()?.ok()?,
-        fields.next()?,
-        fields.next()?.ok()?,
-    );
+    let delay = fields.nth(1)?.ok()?;
+    let length = fields.nth(1)?.ok()?;
     // Delays beyond a second are not priming.
     (delay < 1 << 16).then_some((delay, length))
 }

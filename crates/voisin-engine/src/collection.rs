@@ -224,10 +224,8 @@ impl Engine {
                     .ok_or(dimensions)?,
             );
         }
-        let (vectors, of) = (
-            space.centre_rows(vectors),
-            self.library.status()?.vectors as usize,
-        );
+        let vectors = space.centre_rows(vectors);
+        let of = self.library.status()?.vectors as usize;
         Ok((
             Collection {
                 ids,

@@ -150,11 +150,9 @@ impl KnnGraph {
         for (new, &old) in rows.iter().enumerate() {
             new_row[old] = new as u32;
         }
-        let (k, mut neighbours, mut similarities) = (
-            self.k,
-            Array2::from_elem((rows.len(), self.k), NONE),
-            Array2::from_elem((rows.len(), self.k), -1.0_f32),
-        );
+        let k = self.k;
+        let mut neighbours = Array2::from_elem((rows.len(), k), NONE);
+        let mut similarities = Array2::from_elem((rows.len(), k), -1.0_f32);
         let ids = neighbours
             .as_slice_mut()
             .expect("made here in standard layout");

@@ -180,10 +180,8 @@ pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(
     let first = half.saturating_sub(middle).min(frame.len());
     let inside = samples.get(middle + first - half..).unwrap_or_default();
     let (before, frame) = frame.split_at_mut(first);
-    let (inside, after) = (
-        &inside[..inside.len().min(frame.len())],
-        inside.len().min(frame.len()),
-    );
+    let after = inside.len().min(frame.len());
+    let inside = &inside[..after];
     before.fill(U::default());
     frame
         .iter_mut()

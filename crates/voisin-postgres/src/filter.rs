@@ -40,7 +40,8 @@ pub(super) fn conditions(
             .map(|genre| genre.key().to_owned())
             .collect()
     };
-    let (genres, exclude_genres) = (genres(&filter.genres), genres(&filter.exclude_genres));
+    let exclude_genres = genres(&filter.exclude_genres);
+    let genres = genres(&filter.genres);
     let mut fitting = if filter.licences.is_empty() {
         Vec::new()
     } else {

@@ -380,7 +380,7 @@ async fn alchemy(
     let answer = linked.state.ask(move |state, context| {
         state.index(context)?;
         let engine = &context.engine;
-        let seeds = |op: &str| -> Result<Vec<Seed>, Problem> {
+        let seeds_of = |op: &str| -> Result<Vec<Seed>, Problem> {
             let mut all: Vec<TrackId> = Vec::new();
             for item in items.iter().filter(|item| is(item, op)) {
                 all.extend(meant(engine.library(), &server, item)?);
@@ -390,7 +390,8 @@ async fn alchemy(
                 .map(|track| engine.seed_of(track))
                 .collect::<Result<_, EngineError>>()?)
         };
-        let (seeds, unlike) = (seeds("ADD")?, seeds("SUBTRACT")?);
+        let seeds = seeds_of("ADD")?;
+        let unlike = seeds_of("SUBTRACT")?;
         let options = SimilarOptions {
             limit: n,
             among: Some(engine.library().linked_tracks(server.as_str())?),

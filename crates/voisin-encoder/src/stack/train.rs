@@ -424,7 +424,8 @@ impl FinishedStack {
                 StackPart::Block(block) => block.forward(x, &tensor, pass).0,
                 StackPart::Lstm(memory) => memory.forward(&x, &tensor).0,
                 StackPart::Candle(range) => {
-                    let (range, axes) = (range.clone(), self.stack.axes(range.start));
+                    let axes = self.stack.axes(range.start);
+                    let range = range.clone();
                     let input = forward::batch(&x, n, &axes, self.device.candle())?;
                     let mut seen = Vec::new();
                     numbers(&forward::forward(

@@ -107,7 +107,9 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
     };
     let mut rows = rows(table)?;
     let mut header = || rows.next().transpose().map(Option::unwrap_or_default);
-    let (levels, names, _) = (header()?, header()?, header()?);
+    let levels = header()?;
+    let names = header()?;
+    header()?;
     let place = |level: &str, name: &str| {
         (0..levels.len().min(names.len())).find(|&i| levels[i] == level && names[i] == name)
     };

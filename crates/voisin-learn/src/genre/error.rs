@@ -213,7 +213,8 @@ impl GenreError {
             "there are"
         };
         let known_names = format!("{verb} {}", names.join(", "));
-        let (asked, suggestions) = (asked.to_string(), alike(asked, known));
+        let suggestions = alike(asked, known);
+        let asked = asked.to_string();
         Self::UnknownGenre {
             asked,
             suggestions,

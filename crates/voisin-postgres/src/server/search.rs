@@ -244,7 +244,8 @@ impl Postgres {
                 "",
             )?;
             let ranked = self.ranked(query, &found, limit)?;
-            let (last, worst) = (found.last(), ranked.last());
+            let last = found.last();
+            let worst = ranked.last();
             // What was left out may be nearer only if the query's 16 bits could have hidden it.
             let is_sure = found.len() < asked
                 || last

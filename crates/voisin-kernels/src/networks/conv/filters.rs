@@ -63,7 +63,8 @@ impl WinogradFilters {
     fn place(&self, o: usize) -> (usize, usize, usize) {
         let depth = self.depth();
         let width = winograd::panel_width(self.isa);
-        let (group, in_group) = (o / self.group, o % self.group);
+        let group = o / self.group;
+        let in_group = o % self.group;
         let channels = self.group.min(self.n - group * self.group);
         let panel = in_group / width;
         let panel_width = width.min(channels - panel * width);

@@ -99,10 +99,9 @@ impl Strips {
                 let columns = layer::part(wide, per_row, i);
                 let first = tiles.len();
                 for tile in &plan.tiles {
-                    let (row, column) = (
-                        tile.src as usize / (4 * plan.from.row()),
-                        tile.src as usize % (4 * plan.from.row()) / (4 * plan.from.c),
-                    );
+                    let row_bytes = 4 * plan.from.row();
+                    let row = tile.src as usize / row_bytes;
+                    let column = tile.src as usize % row_bytes / (4 * plan.from.c);
                     if row == tile_row && columns.contains(&column) {
                         tiles.push(Tile {
                             src: (4 * (column - columns.start) * plan.from.c) as u32,

@@ -178,7 +178,8 @@ impl TrainChain {
                 block.norm != NormPlace::AfterRelu && matches!(block.pool, [1, 1] | [2, 2]),
                 "gradients know batch norms before ReLU and pools of 2 × 2"
             );
-            let (c, cin) = (block.out, if i == 0 { 1 } else { shapes.from.c });
+            let c = block.out;
+            let cin = if i == 0 { 1 } else { shapes.from.c };
             let winograd = |from: Shape, c: usize, precision: Precision| {
                 let filters = WinogradFilters::empty(isa, precision, from.c, c);
                 (Plan::new(from, c, Epilogue::Linear), filters)
@@ -505,7 +506,8 @@ impl TrainChain {
 
     fn global_max(&mut self) -> Vec<f32> {
         let y = &self.blocks[self.blocks.len() - 1].y;
-        let (shape, c) = (y.shape, y.shape.c);
+        let shape = y.shape;
+        let c = shape.c;
         let mut out = vec![f32::NEG_INFINITY; self.n * c];
         let windows = y.buf.as_slice().par_chunks_exact(shape.len());
         let found = out
@@ -530,7 +532,8 @@ impl TrainChain {
     /// `[n][channel][row][column]`.
     fn result(&self) -> Vec<f32> {
         let last = &self.blocks[self.blocks.len() - 1].a;
-        let (shape, Shape { h, w, c }) = (last.shape, last.shape);
+        let shape = last.shape;
+        let Shape { h, w, c } = shape;
         let mut out = vec![0.0; self.n * c * h * w];
         let windows = last.buf.as_slice().par_chunks_exact(shape.len());
         out.par_chunks_exact_mut(c * h * w)

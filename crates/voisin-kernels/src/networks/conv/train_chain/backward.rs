@@ -97,7 +97,8 @@ impl TrainChain {
         let [.., before, last] = &self.blocks[..] else {
             unreachable!("a maximum stands behind a block")
         };
-        let (shape, y) = (before.a.shape, last.y.shape);
+        let shape = before.a.shape;
+        let y = last.y.shape;
         let cin = shape.c;
         let cout = y.c;
         for (o, bias) in self.grads[last.ranges.bias.clone()].iter_mut().enumerate() {
@@ -105,7 +106,8 @@ impl TrainChain {
         }
         // A pixel's offset in the padded output → the corner of its 3×3 patch in the padded input.
         let corner = |offset: u32| {
-            let (row, col) = (offset as usize / y.row(), offset as usize % y.row() / cout);
+            let row = offset as usize / y.row();
+            let col = offset as usize % y.row() / cout;
             (row - 1) * shape.row() + (col - 1) * cin
         };
         let a = before.a.buf.as_slice();
