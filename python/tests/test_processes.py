@@ -178,7 +178,7 @@ def test_what_happens_to_a_file_changes_no_index(index, tmp_path):
     expected = index.search(VECTORS[:100], k=5)
     for harm in [lambda: os.truncate(path, 5000), lambda: path.write_bytes(b"another kind of file " * 100_000),
                  lambda: path.write_bytes(bytes(path.stat().st_size)), lambda: path.unlink()]:
-        index.save(path)
+        index.save(path, force=True)
         loaded = voisin.VectorIndex.load(path)
         inode = path.stat().st_ino
         harm()
