@@ -3,13 +3,13 @@
 
     scripts/attack_serve.py VOISIN [guesses] [codes] [sidecar] [uploads] [--seconds 20]
 
-`guesses`: thousands of passwords from one address, the right one last. Five are compared, the right one is refused, and
-another address signs in meanwhile.
-`codes`: wrong codes, 20 a second, while the owner lets devices in by theirs. Each of the owner's is good.
-`sidecar`: paths that other servers resolve otherwise, and headers by which proxies say who somebody is, before a server
-that keeps what it was sent. Nothing of them arrives.
-`uploads`: 512 slow uploads of one guest, begun again when they are closed, at 1024 file descriptors. The owner's questions
-are answered, 99 % of them within 200 ms.
+`guesses`: thousands of passwords from one address, the right one last. Five are compared, the right
+one is refused, and another address signs in meanwhile. `codes`: wrong codes, 20 a second, while the
+owner lets devices in by theirs. Each of the owner's is good. `sidecar`: paths that other servers
+resolve otherwise, and headers by which proxies say who somebody is, before a server that keeps what
+it was sent. Nothing of them arrives. `uploads`: 512 slow uploads of one guest, begun again when
+they are closed, at 1024 file descriptors. The owner's questions are answered, 99 % of them within
+200 ms.
 
 Ends with 1 if anything is wrong. Needs nothing but Python; `uploads` counts descriptors on Linux.
 """
@@ -36,7 +36,9 @@ PASSWORD = "summerhouse7"
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("voisin")
 parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-parser.add_argument("--seconds", type=float, default=20, help="how long uploads last, and what comes with them")
+parser.add_argument(
+    "--seconds", type=float, default=20, help="how long uploads last, and what comes with them"
+)
 args = parser.parse_args()
 if not set(args.parts) <= set(PARTS):
     parser.error(f"expected some of {', '.join(PARTS)}, found {' '.join(args.parts)}")
@@ -54,13 +56,35 @@ class Server:
 
     def __init__(self, folder, *options, descriptors=None):
         folder = pathlib.Path(folder)
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "VOISIN_LIBRARY": str(folder / "library"),
-                       "TMPDIR": str(folder)}
-        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))) if descriptors else None
-        command = [args.voisin, "serve", "--listen", "127.0.0.1:0", "--trusted-proxy", "127.0.0.1", *options]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "VOISIN_LIBRARY": str(folder / "library"),
+            "TMPDIR": str(folder),
+        }
+        limit = (
+            (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)))
+            if descriptors
+            else None
+        )
+        command = [
+            args.voisin,
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--trusted-proxy",
+            "127.0.0.1",
+            *options,
+        ]
         self.log = open(folder / "log", "w+")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=environment, text=True,
-                                        preexec_fn=limit)
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=environment,
+            text=True,
+            preexec_fn=limit,
+        )
         line = self.process.stdout.readline()
         self.port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", line)[1])
         self.token = (folder / "library" / "serve.token").read_text().strip()
@@ -76,7 +100,9 @@ class Server:
         own = connection is None
         connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, {"Content-Type": "application/json", **dict(headers)})
+        connection.request(
+            method, path, text, {"Content-Type": "application/json", **dict(headers)}
+        )
         answer = connection.getresponse()
         content = answer.read()
         if own:
@@ -96,7 +122,9 @@ class Server:
 
 def attack_guesses(folder):
     command = [args.voisin, "serve", "--hash-password"]
-    line = subprocess.run(command, input=PASSWORD, capture_output=True, text=True, check=True).stdout
+    line = subprocess.run(
+        command, input=PASSWORD, capture_output=True, text=True, check=True
+    ).stdout
     file = pathlib.Path(folder) / "passwords"
     file.write_text(line)
     file.chmod(0o600)
@@ -120,7 +148,9 @@ def attack_guesses(folder):
         server.log.seek(0)
         logged = sum("sign-in refused for 192.0.2.66: " in line for line in server.log)
         check(logged >= 5, f"{logged} refused sign-ins are logged")
-        print(f"guesses: {count} at {rate:.0f} a second: {answers[401]} compared, {answers[429]} refused before")
+        print(
+            f"guesses: {count} at {rate:.0f} a second: {answers[401]} compared, {answers[429]} refused before"
+        )
 
 
 def attack_codes(folder):
@@ -144,7 +174,9 @@ def attack_codes(folder):
         attacker.join()
         check(good == [204] * 4, f"codes of the owner: {good}")
         check(answers[204] == 0 and answers[401] <= 10, f"guesses are compared: {dict(answers)}")
-        print(f"codes: {answers[401]} of {sum(answers.values())} guesses compared, {good.count(204)} of 4 devices let in")
+        print(
+            f"codes: {answers[401]} of {sum(answers.values())} guesses compared, {good.count(204)} of 4 devices let in"
+        )
 
 
 class Behind(http.server.BaseHTTPRequestHandler):
@@ -159,9 +191,17 @@ class Behind(http.server.BaseHTTPRequestHandler):
     def answer(self):
         self.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         self.send_response(302 if "redirect" in self.path else 200)
-        for name, value in [("Location", "http://127.0.0.1:22/"), ("Set-Cookie", "voisin=evil"), ("Content-Type", "text/html"),
-                            ("Access-Control-Allow-Origin", "*"), ("Clear-Site-Data", '"*"'), ("Refresh", "0;url=//evil"),
-                            ("Service-Worker-Allowed", "/"), ("Link", "<//evil>; rel=preload"), ("Content-Length", "5")]:
+        for name, value in [
+            ("Location", "http://127.0.0.1:22/"),
+            ("Set-Cookie", "voisin=evil"),
+            ("Content-Type", "text/html"),
+            ("Access-Control-Allow-Origin", "*"),
+            ("Clear-Site-Data", '"*"'),
+            ("Refresh", "0;url=//evil"),
+            ("Service-Worker-Allowed", "/"),
+            ("Link", "<//evil>; rel=preload"),
+            ("Content-Length", "5"),
+        ]:
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(b"hello")
@@ -176,28 +216,62 @@ def attack_sidecar(folder):
         known = {"host", "accept-encoding", "content-type", "x-forwarded-for"}
         back = {"content-type", "content-length", "date"}
         own = {name.lower() for name in server.ask("GET", "/api/v1/health")[1]}
-        hostile = dict.fromkeys(["Remote-User", "X-Forwarded-User", "X-Authentik-Username", "X-Real-IP", "Forwarded", "Via",
-                                 "X-Forwarded-Host", "True-Client-IP", "X-ND-Authorization", "Cookie", "X-Anything"], "admin")
-        hostile |= {"Authorization": f"Bearer {server.token}", "X-Forwarded-For": "6.6.6.6, 203.0.113.9"}
+        hostile = dict.fromkeys(
+            [
+                "Remote-User",
+                "X-Forwarded-User",
+                "X-Authentik-Username",
+                "X-Real-IP",
+                "Forwarded",
+                "Via",
+                "X-Forwarded-Host",
+                "True-Client-IP",
+                "X-ND-Authorization",
+                "Cookie",
+                "X-Anything",
+            ],
+            "admin",
+        )
+        hostile |= {
+            "Authorization": f"Bearer {server.token}",
+            "X-Forwarded-For": "6.6.6.6, 203.0.113.9",
+        }
         for path in ["/rest/ping?u=a", "/rest/redirect"]:
             _, headers, _ = server.ask("GET", path, None, hostile)
             extra = {name.lower() for name in headers} - own - back
             check(not extra, f"an answer keeps {extra}")
-        for path, headers in Behind.seen:
+        for _path, headers in Behind.seen:
             check(set(headers) <= known, f"handed on: {set(headers) - known}")
             check(headers.get("x-forwarded-for") == "203.0.113.9", f"whose request: {headers}")
         passed = len(Behind.seen)
         check(passed == 2, f"{passed} of 2 were handed on")
-        paths = ["/rest/../admin", "/rest/..;/admin", "/rest/..;x=1/settings", "/rest//admin", "/rest/./admin",
-                 "/rest/a/../../x", "/rest/%2e%2e/x", "/rest/..\\admin", "/rest/...", "/rest/;/..;/index.html", "/rest/sw.js",
-                 "/rest/ping.view/../../../x", "/rest", "/rest/", "/rest/..;", "/rest/ping;x=1"]
+        paths = [
+            "/rest/../admin",
+            "/rest/..;/admin",
+            "/rest/..;x=1/settings",
+            "/rest//admin",
+            "/rest/./admin",
+            "/rest/a/../../x",
+            "/rest/%2e%2e/x",
+            "/rest/..\\admin",
+            "/rest/...",
+            "/rest/;/..;/index.html",
+            "/rest/sw.js",
+            "/rest/ping.view/../../../x",
+            "/rest",
+            "/rest/",
+            "/rest/..;",
+            "/rest/ping;x=1",
+        ]
         for path in paths:
             server.ask("GET", path)
         for method in ["PUT", "DELETE", "PATCH"]:
             server.ask(method, "/rest/ping")
         arrived = [path for path, _ in Behind.seen[passed:]]
         check(not arrived, f"handed on: {arrived}")
-        print(f"sidecar: {len(hostile)} headers, {len(paths)} paths, 3 methods: {len(arrived)} handed on")
+        print(
+            f"sidecar: {len(hostile)} headers, {len(paths)} paths, 3 methods: {len(arrived)} handed on"
+        )
     behind.shutdown()
 
 
@@ -205,12 +279,16 @@ def attack_uploads(folder):
     with Server(folder, descriptors=1024) as server:
         _, headers, _ = server.sign_in("192.0.2.66", {"code": server.code("listen")})
         cookie = headers["Set-Cookie"].split(";")[0]
-        head = (f"POST /api/v1/files/similar HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nCookie: {cookie}\r\n"
-                "X-Forwarded-For: 192.0.2.66\r\nContent-Type: audio/mpeg\r\nContent-Length: 190000000\r\n\r\n").encode()
+        head = (
+            f"POST /api/v1/files/similar HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nCookie: {cookie}\r\n"
+            "X-Forwarded-For: 192.0.2.66\r\nContent-Type: audio/mpeg\r\nContent-Length: 190000000\r\n\r\n"
+        ).encode()
         stop, begun = threading.Event(), [0]
 
         def upload():
-            """512 connections that send a little now and then, and are begun again when they are closed."""
+            """512 connections that send a little now and then, and are begun again when they are
+            closed.
+            """
             slow = []
             while not stop.is_set():
                 for connection in slow[:]:
@@ -234,7 +312,9 @@ def attack_uploads(folder):
             for connection in slow:
                 connection.close()
 
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2
+        )
         attacker = threading.Thread(target=upload)
         attacker.start()
         times, refused, open_files, copies = [], collections.Counter(), 0, 0
@@ -260,12 +340,19 @@ def attack_uploads(folder):
         check(not refused, f"the owner is refused: {dict(refused)}")
         check(late < 200, f"the owner waits {late:.0f} ms")
         check(copies <= 2, f"{copies} temporary files of one guest")
-        print(f"uploads: {begun[0]} begun by a guest; the owner's {len(times)} questions: {sum(refused.values())} refused, "
-              f"median {median:.1f} ms, p99 {late:.1f} ms; {copies} temporary files, {open_files} descriptors")
+        print(
+            f"uploads: {begun[0]} begun by a guest; the owner's {len(times)} questions: {sum(refused.values())} refused, "
+            f"median {median:.1f} ms, p99 {late:.1f} ms; {copies} temporary files, {open_files} descriptors"
+        )
 
 
 for part in args.parts or PARTS:
     with tempfile.TemporaryDirectory() as folder:
-        {"guesses": attack_guesses, "codes": attack_codes, "sidecar": attack_sidecar, "uploads": attack_uploads}[part](folder)
+        {
+            "guesses": attack_guesses,
+            "codes": attack_codes,
+            "sidecar": attack_sidecar,
+            "uploads": attack_uploads,
+        }[part](folder)
 print("nothing wrong" if not wrong else f"{len(wrong)} things wrong")
 sys.exit(bool(wrong))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks what `voisin demo` printed and the library it made: scripts/check_demo.py DIR
 
-DIR holds demo.txt (the demo's standard output) and library (its --library). Fails with a message when a neighbour list,
-a genre, its evidence or the kinship of genres is missing or wrong.
+DIR holds demo.txt (the demo's standard output) and library (its --library). Fails with a message
+when a neighbour list, a genre, its evidence or the kinship of genres is missing or wrong.
 """
 
 import json

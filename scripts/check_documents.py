@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Checks that the documents say what is there: scripts/check_documents.py [--voisin PROGRAM]
 
-- every relative link leads to a file, and every `scripts/NAME` or `research/NAME` that is named exists;
+- every relative link leads to a file, and every `scripts/NAME` or `research/NAME` that is named
+  exists;
 - no line is longer than 100 columns;
 - the README's chart is that of BENCHMARKS.md (scripts/chart.py);
-- docs/json.md: each command that stands before an example is run, on a library made of the demo's music, a file that is no
-  audio, an exact copy and a cut one; names and types of the answer must be those of the example.
+- docs/json.md: each command that stands before an example is run, on a library made of the demo's
+  music, a file that is no audio, an exact copy and a cut one; names and types of the answer must be
+  those of the example.
 """
 
 import argparse
@@ -21,13 +23,26 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = [
-    *("README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "STYLE.md", "ARCHITECTURE.md", "models/README.md"),
-    *sorted(str(path.relative_to(ROOT)) for part in ("docs/*.md", "research/*.md", "crates/*/*.md") for path in ROOT.glob(part)),
+    *(
+        "README.md",
+        "BENCHMARKS.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "STYLE.md",
+        "ARCHITECTURE.md",
+        "models/README.md",
+    ),
+    *sorted(
+        str(path.relative_to(ROOT))
+        for part in ("docs/*.md", "research/*.md", "crates/*/*.md")
+        for path in ROOT.glob(part)
+    ),
 ]
 WIDTH = 100
 # as wide as the program's help
 GENERATED = {"docs/cli.md"}
-# Tables that cannot be narrower: one is read by tests/architecture, one says what is here for each call of hnswlib.
+# Tables that cannot be narrower: one is read by tests/architecture, one says what is here for each
+# call of hnswlib.
 WIDE_TABLES = {"ARCHITECTURE.md", "crates/voisin-index/README.md"}
 # objects whose keys are genres, or another thing that depends on the music
 BY_GENRE = {"probabilities", "basis", "head", "votes", "formats", "licences"}
@@ -42,7 +57,11 @@ def without_code(text):
 def check_text(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > WIDTH and name not in GENERATED and not (name in WIDE_TABLES and line.startswith("|")):
+        if (
+            len(line) > WIDTH
+            and name not in GENERATED
+            and not (name in WIDE_TABLES and line.startswith("|"))
+        ):
             faults.append(f"{name}:{number}: {len(line)} columns, expected at most {WIDTH}")
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
         path = target.partition("#")[0]
@@ -54,9 +73,13 @@ def check_text(name):
 
 
 def shape(value, key=None):
-    """What of a value must agree: names and types. Elements of a list are joined, null agrees with everything."""
+    """What of a value must agree: names and types. Elements of a list are joined, null agrees with
+    everything.
+    """
     if isinstance(value, dict):
-        if key in BY_GENRE and all(isinstance(inner, (int, float, str)) for inner in value.values()):
+        if key in BY_GENRE and all(
+            isinstance(inner, (int, float, str)) for inner in value.values()
+        ):
             return {"*": joined([shape(inner) for inner in value.values()])}
         return {name: shape(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
@@ -83,21 +106,29 @@ def compare(command, expected, actual, place=""):
         return
     if isinstance(expected, dict) and isinstance(actual, dict):
         for name in sorted(set(expected) ^ set(actual)):
-            where = "is printed and not documented" if name in actual else "is documented and not printed"
+            where = (
+                "is printed and not documented"
+                if name in actual
+                else "is documented and not printed"
+            )
             faults.append(f"docs/json.md: {command}: {place}{name} {where}")
         for name in set(expected) & set(actual):
             compare(command, expected[name], actual[name], f"{place}{name}.")
     elif isinstance(expected, list) and isinstance(actual, list):
         compare(command, expected[0], actual[0], place)
     elif expected != actual:
-        faults.append(f"docs/json.md: {command}: {place.rstrip('.')} is {actual}, documented as {expected}")
+        faults.append(
+            f"docs/json.md: {command}: {place.rstrip('.')} is {actual}, documented as {expected}"
+        )
 
 
 def check_json(program):
     text = (ROOT / "docs/json.md").read_text(encoding="utf-8")
     examples = re.findall(r"^    (voisin [^\n]*)\n\n```json\n(.*?)^```$", text, flags=re.M | re.S)
     if not examples or len(examples) != text.count("```json"):
-        faults.append(f"docs/json.md: {text.count('```json')} examples, {len(examples)} with a command before them")
+        faults.append(
+            f"docs/json.md: {text.count('```json')} examples, {len(examples)} with a command before them"
+        )
     work = pathlib.Path(tempfile.mkdtemp())
     try:
         music = work / "music"
@@ -110,14 +141,20 @@ def check_json(program):
         environment = {**os.environ, "VOISIN_LIBRARY": str(work / "library")}
         for command, example in examples:
             words = [program, "--quiet", *shlex.split(command)[1:]]
-            done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=work, env=environment)
+            done = subprocess.run(
+                words, capture_output=True, text=True, check=False, cwd=work, env=environment
+            )
             try:
                 answer = json.loads(done.stdout)
             except ValueError:
-                faults.append(f"docs/json.md: {command} ended with {done.returncode} and no JSON: {done.stderr.strip()}")
+                faults.append(
+                    f"docs/json.md: {command} ended with {done.returncode} and no JSON: {done.stderr.strip()}"
+                )
                 continue
             if answer.get("items") == []:
-                faults.append(f"docs/json.md: {command} printed an empty list, which checks nothing")
+                faults.append(
+                    f"docs/json.md: {command} printed an empty list, which checks nothing"
+                )
             compare(command, shape(json.loads(example)), shape(answer))
     finally:
         shutil.rmtree(work)
@@ -125,12 +162,19 @@ def check_json(program):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--voisin", default=ROOT / "target/release/voisin", type=pathlib.Path)
     options = parser.parse_args()
     for name in DOCUMENTS:
         check_text(name)
-    chart = subprocess.run([sys.executable, ROOT / "scripts/chart.py", "--check"], capture_output=True, text=True, check=False)
+    chart = subprocess.run(
+        [sys.executable, ROOT / "scripts/chart.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if chart.returncode:
         faults.append(chart.stderr.strip())
     examples = check_json(options.voisin.resolve())

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Makes small data sets in the layouts that the laboratory reads: scripts/make_lab_data.py OUT [--grooves FOLDER]
+"""Makes small data sets in the layouts that the laboratory reads: scripts/make_lab_data.py OUT
+[--grooves FOLDER]
 
 Written are, below OUT:
 
     fma/                 the Free Music Archive's exact layout: fma_metadata/tracks.csv with its three header rows, a
-                         biography with commas, quotes and line breaks, nested subsets, a split by artist; fma_small/NNN/
-                         NNNNNN.mp3 with a missing, an empty, a truncated, a short and a silent file, and a mislabelled one
+                         biography with commas, quotes and line breaks, nested subsets, a split by
+                         artist; fma_small/NNN/ NNNNNN.mp3 with a missing, an empty, a truncated, a
+                         short and a silent file, and a mislabelled one
     genres_original/     a folder for each genre, as GTZAN has it, with a file that does not decode
     genre_lists/         its split: train, valid and test, a path on each line
     challenge/           train.csv (titre,id_genre) and train/, test.csv and test/, sample_submission.csv, truth.csv
 
-Styles are eight. With --grooves they are folders of clips that research/music/make_grooves.py rendered (the first eight that have
-enough); without, they are synthesised here: plain tones, chords and noises, for tests alone. Clips become MP3 where lame or
-ffmpeg is there; else they are WAV under the same names, and it is said. The same seed gives the same data.
+Styles are eight. With --grooves they are folders of clips that research/music/make_grooves.py
+rendered (the first eight that have enough); without, they are synthesised here: plain tones, chords
+and noises, for tests alone. Clips become MP3 where lame or ffmpeg is there; else they are WAV under
+the same names, and it is said. The same seed gives the same data.
 """
 
 import argparse
@@ -26,7 +29,16 @@ import subprocess
 import wave
 
 RATE = 16000
-STYLES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
+STYLES = [
+    "Electronic",
+    "Experimental",
+    "Folk",
+    "Hip-Hop",
+    "Instrumental",
+    "International",
+    "Pop",
+    "Rock",
+]
 LICENCES = ["Attribution", "Attribution-ShareAlike", "FMA-Limited: Download Only"]
 
 
@@ -45,7 +57,9 @@ def synthesised(style, artist, seed, seconds):
             if style in (0, 6):
                 tone = math.copysign(0.5, tone)
             if style in (2, 4):
-                tone += 0.5 * math.sin(4 * math.pi * pitch * t) + 0.3 * math.sin(6 * math.pi * pitch * t)
+                tone += 0.5 * math.sin(4 * math.pi * pitch * t) + 0.3 * math.sin(
+                    6 * math.pi * pitch * t
+                )
             noise = rng.uniform(-1, 1) if style in (1, 3, 7) and (beat % 2 or style == 1) else 0.0
             out[at + i] += 0.3 * fall * ((1 - 0.2 * style / 8) * tone + (0.3 + 0.1 * style) * noise)
         at, beat = at + step, beat + 1
@@ -57,7 +71,9 @@ def write_wav(path, samples):
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(array.array("h", [int(32767 * max(-1, min(1, v))) for v in samples]).tobytes())
+        file.writeframes(
+            array.array("h", [int(32767 * max(-1, min(1, v))) for v in samples]).tobytes()
+        )
 
 
 class Clips:
@@ -65,13 +81,17 @@ class Clips:
 
     def __init__(self, grooves, seconds, mp3=True):
         self.seconds, self.count = seconds, 0
-        self.encoder = next((name for name in ("lame", "ffmpeg") if mp3 and shutil.which(name)), None)
+        self.encoder = next(
+            (name for name in ("lame", "ffmpeg") if mp3 and shutil.which(name)), None
+        )
         if grooves:
             folders = sorted(folder for folder in grooves.iterdir() if folder.is_dir())
             files = {folder.name: sorted(folder.glob("*.ogg")) for folder in folders}
             self.styles = [name for name, own in files.items() if len(own) >= 12][: len(STYLES)]
             if len(self.styles) < len(STYLES):
-                raise SystemExit(f"{grooves}: expected {len(STYLES)} styles of 12 clips, found {len(self.styles)}")
+                raise SystemExit(
+                    f"{grooves}: expected {len(STYLES)} styles of 12 clips, found {len(self.styles)}"
+                )
             self.files = files
         else:
             self.styles, self.files = STYLES, None
@@ -82,15 +102,31 @@ class Clips:
         if self.files:
             own = self.files[self.styles[style]]
             source = ["-i", str(own[(artist * 5 + number) % len(own)]), "-t", str(seconds)]
-            subprocess.run(["ffmpeg", "-loglevel", "error", "-y", *source, "-f", "mp3", str(path)], check=True)
+            subprocess.run(
+                ["ffmpeg", "-loglevel", "error", "-y", *source, "-f", "mp3", str(path)], check=True
+            )
             return
         wav = path.with_suffix(".part")
         write_wav(wav, synthesised(style, artist, number, seconds))
         if self.encoder == "lame":
             subprocess.run(["lame", "--quiet", "-b", "64", str(wav), str(path)], check=True)
         elif self.encoder:
-            subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-i", str(wav), "-b:a", "64k", "-f", "mp3", str(path)],
-                           check=True)
+            subprocess.run(
+                [
+                    "ffmpeg",
+                    "-loglevel",
+                    "error",
+                    "-y",
+                    "-i",
+                    str(wav),
+                    "-b:a",
+                    "64k",
+                    "-f",
+                    "mp3",
+                    str(path),
+                ],
+                check=True,
+            )
         else:
             shutil.copyfile(wav, path)
         wav.unlink()
@@ -99,26 +135,61 @@ class Clips:
 def fma(out, clips, artists, per_artist):
     audio, metadata = out / "fma_small", out / "fma_metadata"
     metadata.mkdir(parents=True, exist_ok=True)
-    columns = [("album", "id"), ("album", "title"), ("artist", "bio"), ("artist", "id"), ("artist", "name"),
-               ("set", "split"), ("set", "subset"), ("track", "duration"), ("track", "genre_top"), ("track", "genres"),
-               ("track", "genres_all"), ("track", "license"), ("track", "title")]
+    columns = [
+        ("album", "id"),
+        ("album", "title"),
+        ("artist", "bio"),
+        ("artist", "id"),
+        ("artist", "name"),
+        ("set", "split"),
+        ("set", "subset"),
+        ("track", "duration"),
+        ("track", "genre_top"),
+        ("track", "genres"),
+        ("track", "genres_all"),
+        ("track", "license"),
+        ("track", "title"),
+    ]
     bio = '<p>Born by the sea,\nshe said: "no, never".</p>'
     rows, number = [], 0
     faults = {3: "missing", 7: "empty", 12: "truncated", 18: "short", 23: "silent"}
     for style in range(len(STYLES)):
         for artist in range(artists):
-            split = "test" if artist == artists - 1 else "validation" if artist == artists - 2 else "training"
+            split = (
+                "test"
+                if artist == artists - 1
+                else "validation"
+                if artist == artists - 2
+                else "training"
+            )
             for own in range(per_artist):
                 number += 1
                 # ids of one to six digits, as the real ones
-                track = number if number < 10 else number * 13 if number < 70 else 100000 + number * 7
+                track = (
+                    number if number < 10 else number * 13 if number < 70 else 100000 + number * 7
+                )
                 subset = "medium" if number % 29 == 0 else "large" if number % 31 == 0 else "small"
                 genre = clips.styles[style] if number != 40 else clips.styles[(style + 1) % 8]
                 top = "" if number == 50 else genre
                 who = style * 100 + artist
-                rows.append([track, who * 10 + own % 2, f"Album {own % 2}", bio if own == 0 else "", who,
-                             f"Artist, {who}", split, subset, 30, top, f"[{style}]", f"[{style}]",
-                             LICENCES[who % 3], f"Track \"{own}\""])
+                rows.append(
+                    [
+                        track,
+                        who * 10 + own % 2,
+                        f"Album {own % 2}",
+                        bio if own == 0 else "",
+                        who,
+                        f"Artist, {who}",
+                        split,
+                        subset,
+                        30,
+                        top,
+                        f"[{style}]",
+                        f"[{style}]",
+                        LICENCES[who % 3],
+                        f'Track "{own}"',
+                    ]
+                )
                 path = audio / f"{track:06}"[:3] / f"{track:06}.mp3"
                 fault = faults.get(number)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,18 +249,28 @@ def challenge(out, clips, artists, per_artist):
 
     write("train.csv", ["titre", "id_genre"], tables["train"])
     write("test.csv", ["titre"], [(title,) for title, _ in tables["test"]])
-    write("sample_submission.csv", ["titre", "id_genre"], [(title, 1) for title, _ in sorted(tables["test"])])
+    write(
+        "sample_submission.csv",
+        ["titre", "id_genre"],
+        [(title, 1) for title, _ in sorted(tables["test"])],
+    )
     write("truth.csv", ["titre", "id_genre"], tables["test"])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--grooves", type=pathlib.Path, help="what research/music/make_grooves.py wrote")
+    parser.add_argument(
+        "--grooves", type=pathlib.Path, help="what research/music/make_grooves.py wrote"
+    )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
     parser.add_argument("--artists", type=int, default=5, help="artists of a style")
     parser.add_argument("--tracks", type=int, default=3, help="tracks of an artist")
-    parser.add_argument("--wav", action="store_true", help="no MP3 encoder: WAV under the same names")
+    parser.add_argument(
+        "--wav", action="store_true", help="no MP3 encoder: WAV under the same names"
+    )
     args = parser.parse_args()
     clips = Clips(args.grooves, args.seconds, mp3=not args.wav)
     if not clips.files and not clips.encoder:

@@ -4,30 +4,71 @@
     find /mnt/music -name '*.flac' | python scripts/ray_embed.py --output /mnt/vectors [--address auto]
     python scripts/ray_embed.py --output /mnt/vectors --gpus 1 /mnt/music
 
-Each task gives a batch of paths to the program `voisin` (built with the feature `parquet`), which must be on every node, as
-must the music and the output folder under the same paths. A batch ends in tracks-*.parquet and failures-*.parquet, each
-there whole or not at all, under names that follow from its paths: a task that is run again, as when its node was lost,
-replaces its own files, so no track is there twice. Files that the folder has, of the same size and time, are left out.
-A batch whose program dies, or does not account for each of its files, is tried three times; then it is told, and the others
-go on. --embed takes its value behind an equals sign: --embed='--no-windows'.
+Each task gives a batch of paths to the program `voisin` (built with the feature `parquet`), which
+must be on every node, as must the music and the output folder under the same paths. A batch ends in
+tracks-*.parquet and failures-*.parquet, each there whole or not at all, under names that follow
+from its paths: a task that is run again, as when its node was lost, replaces its own files, so no
+track is there twice. Files that the folder has, of the same size and time, are left out. A batch
+whose program dies, or does not account for each of its files, is tried three times; then it is
+told, and the others go on. --embed takes its value behind an equals sign: --embed='--no-windows'.
 Exit code: 0 all is well, 1 some files failed, 2 some batches did. Needs ray and pyarrow.
 """
-import argparse, glob, hashlib, os, pathlib, shutil, subprocess, sys, tempfile, uuid
 
-AUDIO = {".mp3", ".m4a", ".mp4", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", ".caf", ".mkv", ".mka", ".webm"}
+import argparse
+import glob
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+
+AUDIO = {
+    ".mp3",
+    ".m4a",
+    ".mp4",
+    ".aac",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".wav",
+    ".aif",
+    ".aiff",
+    ".caf",
+    ".mkv",
+    ".mka",
+    ".webm",
+}
 ATTEMPTS = 3
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("paths", nargs="*", help="files and folders; none: a list on standard input, one path a line")
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument(
+        "paths",
+        nargs="*",
+        help="files and folders; none: a list on standard input, one path a line",
+    )
     p.add_argument("--output", required=True, type=pathlib.Path)
     p.add_argument("--address", help="of the cluster; none: a cluster on this machine")
-    p.add_argument("--batch", type=int, default=200, help="audio files of a task and of a Parquet file")
+    p.add_argument(
+        "--batch", type=int, default=200, help="audio files of a task and of a Parquet file"
+    )
     p.add_argument("--cpus", type=float, default=1, help="cores of a task")
-    p.add_argument("--gpus", type=float, default=0, help="GPUs of a task; with any, the network runs there")
+    p.add_argument(
+        "--gpus", type=float, default=0, help="GPUs of a task; with any, the network runs there"
+    )
     p.add_argument("--binary", default="voisin")
-    p.add_argument("--embed", default="", help="more options of voisin embed, such as '--no-windows --model voisin-2'")
+    p.add_argument(
+        "--embed",
+        default="",
+        help="more options of voisin embed, such as '--no-windows --model voisin-2'",
+    )
     return p.parse_args()
 
 
@@ -35,15 +76,21 @@ def files_below(paths):
     for path in paths:
         if os.path.isdir(path):
             for folder, _, names in sorted(os.walk(path)):
-                yield from (os.path.join(folder, name) for name in sorted(names)
-                            if pathlib.Path(name).suffix.lower() in AUDIO)
+                yield from (
+                    os.path.join(folder, name)
+                    for name in sorted(names)
+                    if pathlib.Path(name).suffix.lower() in AUDIO
+                )
         else:
             yield path
 
 
 def known_files(output):
-    """Size and time of each file that some Parquet file has, but for those that are to be tried again."""
+    """Size and time of each file that some Parquet file has, but for those that are to be tried
+    again.
+    """
     import pyarrow.parquet as pq
+
     known = {}
     for file in glob.glob(f"{glob.escape(str(output))}/*.parquet"):
         columns = ["path", "path_bytes", "size", "mtime_ns", "transient"]
@@ -54,7 +101,9 @@ def known_files(output):
 
 
 def listen(batch, output, run, binary, options, threads):
-    """Has a batch of paths listened to; how many tracks and failures there are, or why that went wrong each time."""
+    """Has a batch of paths listened to; how many tracks and failures there are, or why that went
+    wrong each time.
+    """
     for _ in range(ATTEMPTS):
         try:
             return listen_once(batch, output, run, binary, options, threads), None
@@ -64,20 +113,43 @@ def listen(batch, output, run, binary, options, threads):
 
 
 def listen_once(batch, output, run, binary, options, threads):
-    """Runs the program on a batch of paths, and gives its files their names; how many tracks and failures there are."""
+    """Runs the program on a batch of paths, and gives its files their names; how many tracks and
+    failures there are.
+    """
     import pyarrow.parquet as pq
+
     name = hashlib.sha256(b"\0".join(batch)).hexdigest()[:16]
     with tempfile.TemporaryDirectory(prefix=f".voisin-ray-{run}-", dir=output) as scratch:
-        command = [binary, "embed", "-", "--format", "parquet", "--per-file", str(len(batch)), "--quiet",
-                   "--threads", str(threads), "--output", scratch, *options]
+        command = [
+            binary,
+            "embed",
+            "-",
+            "--format",
+            "parquet",
+            "--per-file",
+            str(len(batch)),
+            "--quiet",
+            "--threads",
+            str(threads),
+            "--output",
+            scratch,
+            *options,
+        ]
         done = subprocess.run(command, input=b"\0".join(batch) + b"\0", capture_output=True)
         if done.returncode not in (0, 1):
-            raise RuntimeError(f"{binary} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}")
-        made = {kind: glob.glob(f"{glob.escape(scratch)}/{kind}-*.parquet") for kind in ("tracks", "failures")}
+            raise RuntimeError(
+                f"{binary} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}"
+            )
+        made = {
+            kind: glob.glob(f"{glob.escape(scratch)}/{kind}-*.parquet")
+            for kind in ("tracks", "failures")
+        }
         counts = [sum(pq.read_metadata(file).num_rows for file in files) for files in made.values()]
         # A file with a cue sheet has a row for each part.
         if sum(counts) < len(batch) or any(len(files) > 1 for files in made.values()):
-            raise RuntimeError(f"{binary}: expected a track or a failure for each of {len(batch)} files, found {sum(counts)}")
+            raise RuntimeError(
+                f"{binary}: expected a track or a failure for each of {len(batch)} files, found {sum(counts)}"
+            )
         for kind, files in made.items():
             target = output / f"{kind}-{name}.parquet"
             if files:
@@ -90,6 +162,7 @@ def listen_once(batch, output, run, binary, options, threads):
 def main():
     a = arguments()
     import ray
+
     a.output.mkdir(parents=True, exist_ok=True)
     listed = a.paths if a.paths else (line.rstrip(b"\n") for line in sys.stdin.buffer)
     known, todo = known_files(a.output), []
@@ -103,11 +176,15 @@ def main():
     options = a.embed.split() + (["--device", "cuda"] if a.gpus else [])
     ray.init(address=a.address, log_to_driver=False)
     # A node that is lost gives its batches back; they are tried elsewhere for as long as it takes.
-    task = ray.remote(listen).options(num_cpus=a.cpus, num_gpus=a.gpus, max_retries=-1, retry_exceptions=False)
+    task = ray.remote(listen).options(
+        num_cpus=a.cpus, num_gpus=a.gpus, max_retries=-1, retry_exceptions=False
+    )
     threads = max(1, int(a.cpus))
     run = uuid.uuid4().hex[:8]
-    waiting = [task.remote(todo[at:at + a.batch], a.output.absolute(), run, a.binary, options, threads)
-               for at in range(0, len(todo), a.batch)]
+    waiting = [
+        task.remote(todo[at : at + a.batch], a.output.absolute(), run, a.binary, options, threads)
+        for at in range(0, len(todo), a.batch)
+    ]
     tracks = failures = done = lost = 0
     while waiting:
         ready, waiting = ray.wait(waiting)
@@ -116,11 +193,17 @@ def main():
             if problem:
                 lost += 1
                 print(f"a batch failed {ATTEMPTS} times: {problem}", file=sys.stderr, flush=True)
-        print(f"{done} batches, {len(waiting)} to go: {tracks} files, {failures} failures", file=sys.stderr, flush=True)
+        print(
+            f"{done} batches, {len(waiting)} to go: {tracks} files, {failures} failures",
+            file=sys.stderr,
+            flush=True,
+        )
     for left in glob.glob(f"{glob.escape(str(a.output))}/.voisin-ray-{run}-*"):
         shutil.rmtree(left, ignore_errors=True)
     unheard = f"; {lost} batches failed: run this again" if lost else ""
-    print(f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already{unheard}")
+    print(
+        f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already{unheard}"
+    )
     return 2 if lost else 1 if failures else 0
 
 

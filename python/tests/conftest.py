@@ -8,14 +8,18 @@ import threading
 import time
 
 import pytest
-
 import voisin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("VOISIN", str(ROOT / "target" / "release" / "voisin"))
 DEMO = ROOT / "data" / "demo" / "library"
-FILES = ["metal/muldjord-chaos-god.mp3", "metal/muldjord-armygeddon.m4a", "ambient/maxstack-nebula.ogg",
-         "ambient/askyel-ambient-4.wav", "folk/omri-lahav-celtica.mp3"]
+FILES = [
+    "metal/muldjord-chaos-god.mp3",
+    "metal/muldjord-armygeddon.m4a",
+    "ambient/maxstack-nebula.ogg",
+    "ambient/askyel-ambient-4.wav",
+    "folk/omri-lahav-celtica.mp3",
+]
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +32,19 @@ def folder(tmp_path_factory):
     if not pathlib.Path(PROGRAM).exists():
         pytest.skip(f"no program at {PROGRAM}: VOISIN names it")
     folder = tmp_path_factory.mktemp("library")
-    subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", "add", *(DEMO / name for name in FILES)],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [
+            PROGRAM,
+            "--library",
+            folder,
+            "--model",
+            "musicnn-msd",
+            "add",
+            *(DEMO / name for name in FILES),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
@@ -50,7 +65,9 @@ def in_child(work, seconds=120):
 
 
 def beats_during(call):
-    """How often another thread got to run while `call` did: hardly ever where the interpreter's lock is held."""
+    """How often another thread got to run while `call` did: hardly ever where the interpreter's
+    lock is held.
+    """
     beats, done = [], threading.Event()
 
     def beat():

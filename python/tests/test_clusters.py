@@ -1,4 +1,6 @@
-"""What docs/parquet.md says of Spark and Dask, as it stands there: rows with vectors and failures are all files."""
+"""What docs/parquet.md says of Spark and Dask, as it stands there: rows with vectors and failures
+are all files.
+"""
 
 import os
 import pathlib
@@ -28,8 +30,15 @@ def test_a_cluster_listens_to_each_file(engine, package, tmp_path):
             file.setframerate(22_050)
             file.writeframes(noise.tobytes())
     pathlib.Path(paths[-1]).write_bytes(b"no audio at all")
-    recipe = PAGE.read_text().split(f"### {engine}\n", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
-    script = f"paths = {paths!r}\n{recipe}\n{CHECKS[engine]}\n" + """
+    recipe = (
+        PAGE.read_text()
+        .split(f"### {engine}\n", 1)[1]
+        .split("```python\n", 1)[1]
+        .split("```", 1)[0]
+    )
+    script = (
+        f"paths = {paths!r}\n{recipe}\n{CHECKS[engine]}\n"
+        + """
 import voisin
 import numpy as np
 rows = {row["path"]: row for row in rows}
@@ -40,10 +49,18 @@ for path in paths[:-1]:
     assert np.array_equal(np.float32(rows[path]["vector"]), alone), path
 assert "not an audio file" in rows[paths[-1]]["failure"] and rows[paths[-1]].get("vector") is None
 """
+    )
     # Processes that Dask starts read the script again.
     body = "\n".join("    " + line for line in script.splitlines())
     program = tmp_path / "program.py"
     program.write_text(f"if __name__ == '__main__':\n{body}\n")
     env = {"PYSPARK_PYTHON": sys.executable, **os.environ}
-    ran = subprocess.run([sys.executable, program], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(
+        [sys.executable, program],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]

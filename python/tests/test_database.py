@@ -1,4 +1,6 @@
-"""A library in PostgreSQL, asked as the one in a folder that was sent there; run where there is a server, as .ci/run has it."""
+"""A library in PostgreSQL, asked as the one in a folder that was sent there; run where there is a
+server, as .ci/run has it.
+"""
 
 import dataclasses
 import logging
@@ -9,7 +11,6 @@ import threading
 
 import numpy as np
 import pytest
-
 import voisin
 from conftest import DEMO, PROGRAM, beats_during, in_child
 from database import Server, demo_library, push
@@ -38,25 +39,36 @@ def there(here, server):
 
 
 def told(answer, within=None):
-    """An answer without ids, which are each library's own, and without what a similarity comes to, which a database does not
-    know; with numbers that others may be near to."""
+    """An answer without ids, which are each library's own, and without what a similarity comes to,
+    which a database does not know; with numbers that others may be near to."""
     if dataclasses.is_dataclass(answer):
         return told(dataclasses.asdict(answer), within)
     if isinstance(answer, dict):
         without = {"id", "track", "percentile", "nearness", "far", "note", "summary"}
-        kept = {name: one for name, one in answer.items() if name not in without or isinstance(one, dict)}
+        kept = {
+            name: one
+            for name, one in answer.items()
+            if name not in without or isinstance(one, dict)
+        }
         if "evidence" in kept:
-            kept["evidence"] = sorted(kept["evidence"], key=lambda one: one["path"])  # near ties change places
+            kept["evidence"] = sorted(
+                kept["evidence"], key=lambda one: one["path"]
+            )  # near ties change places
         # Lowered by a share of the labelled tracks, which a last digit may move by some of them.
         rough = {"probability", "probabilities", "votes", "novelty"}
-        return {name: told(one, within and (2e-2 if name in rough else within)) for name, one in kept.items()}
+        return {
+            name: told(one, within and (2e-2 if name in rough else within))
+            for name, one in kept.items()
+        }
     if isinstance(answer, (list, tuple)):
         return [told(one, within) for one in answer]
     return pytest.approx(answer, abs=within) if within and isinstance(answer, float) else answer
 
 
 def are_same(theirs, ours):
-    """As far as the 16 bits agree that both compare: what is equally near may come in another order."""
+    """As far as the 16 bits agree that both compare: what is equally near may come in another
+    order.
+    """
     if ours and isinstance(ours[0] if isinstance(ours, list) else None, voisin.Neighbor):
         ranks = {one.track.path: rank for rank, one in enumerate(ours)}
         similarities = [one.similarity for one in theirs]
@@ -79,8 +91,11 @@ def test_a_database_is_a_library(here, there, server):
     _, ours = here.vectors()
     assert (np.diff(ids) > 0).all() and ids.dtype == np.int64
     alike = vectors @ ours.T  # ids are each one's own
-    assert sorted(alike.argmax(axis=1)) == list(range(len(ours))) and alike.max(axis=1).min() > 1 - 1e-5
-    for one, other in zip(there.windows(theirs[0].id), here.windows(tracks[0].id)):
+    assert (
+        sorted(alike.argmax(axis=1)) == list(range(len(ours)))
+        and alike.max(axis=1).min() > 1 - 1e-5
+    )
+    for one, other in zip(there.windows(theirs[0].id), here.windows(tracks[0].id), strict=False):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(there.centred(ours), here.centred(ours), atol=1e-6)
 
@@ -123,7 +138,11 @@ QUESTIONS = {
         ((5,), {"sort": "bpm", "reverse": True}),
         ((), {"query": "muldjord", "sort": "loudness"}),
     ],
-    "classify": [("chaos god", {}), (["chaos god", "armygeddon"], {"neighbours": 3}), ("chaos god", {"other_artists": True})],
+    "classify": [
+        ("chaos god", {}),
+        (["chaos god", "armygeddon"], {"neighbours": 3}),
+        ("chaos god", {"other_artists": True}),
+    ],
     "playlist": [
         ("chaos god", {"limit": 8}),
         (["chaos god", "armygeddon"], {"length": 120, "max_per_artist": 0}),
@@ -132,7 +151,10 @@ QUESTIONS = {
         ("chaos god", {"shuffle": 3}),
     ],
     "mix": [("chaos god", {"mixing": {"variety": 0, "drift": 0, "shortest": 0}, "limit": 5})],
-    "path_between": [(("chaos god", "nebula"), {}), (("chaos god", "nebula"), {"via": "celtica", "steps": 6})],
+    "path_between": [
+        (("chaos god", "nebula"), {}),
+        (("chaos god", "nebula"), {"via": "celtica", "steps": 6}),
+    ],
 }
 
 
@@ -146,18 +168,24 @@ def test_it_answers_as_the_folder_does(method, here, there):
 
 def test_filters_alone_are_seeds(here, there):
     # In the order of ids they begin elsewhere.
-    ours, theirs = (library.playlist(None, None, genre="Metal", max_per_artist=0)["items"]
-                    for library in (here, there))
+    ours, theirs = (
+        library.playlist(None, None, genre="Metal", max_per_artist=0)["items"]
+        for library in (here, there)
+    )
     assert len(ours) > 3 and {one["path"] for one in theirs} == {one["path"] for one in ours}
 
 
 def test_vectors_and_files_are_seeds(here, there, embedder):
     vector = here.vectors()[1][0]
-    assert are_same(there.similar(vector, include_seed=True), here.similar(vector, include_seed=True))
+    assert are_same(
+        there.similar(vector, include_seed=True), here.similar(vector, include_seed=True)
+    )
     with pytest.raises(ValueError, match="embedder="):
         there.similar(HELD_OUT)
     for method in ("similar", "classify", "playlist"):
-        ours, theirs = (getattr(library, method)(HELD_OUT, embedder=embedder) for library in (here, there))
+        ours, theirs = (
+            getattr(library, method)(HELD_OUT, embedder=embedder) for library in (here, there)
+        )
         assert are_same(theirs, ours), method
     for library in (here, there):
         with pytest.raises(TypeError, match="found a vector"):
@@ -172,8 +200,10 @@ def test_a_sample_is_told(there, server, caplog):
         assert few.classify("chaos god")
         assert there.classify("chaos god")
     said = [record.message for record in caplog.records if "stand for all" in record.message]
-    assert said == [f"a vote works on the 400 nearest tracks of each and 5 of {len(there)}, which stand for all: "
-                    "Library(sample=N) takes more"]
+    assert said == [
+        f"a vote works on the 400 nearest tracks of each and 5 of {len(there)}, which stand for all: "
+        "Library(sample=N) takes more"
+    ]
 
 
 def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path):
@@ -188,7 +218,10 @@ def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path)
         lambda: there.similar("chaos god", composer="nobody"),
         lambda: there.tracks(regex="chaos"),
     ):
-        with pytest.raises(voisin.DatabaseError, match='which a database cannot: .*bring the library to this disk first'):
+        with pytest.raises(
+            voisin.DatabaseError,
+            match="which a database cannot: .*bring the library to this disk first",
+        ):
             ask()
     with pytest.raises(voisin.DatabaseError, match="voisin push"):
         there.add(DEMO)
@@ -244,15 +277,25 @@ def test_it_sees_what_is_pushed(tmp_path, here, server, embedder):
     push(folder, server)
     (new,) = there.tracks(query="sectoid")
     assert len(there) == before + 1 and there.similar(new.id, include_seed=True)[0].track == new
-    subprocess.run([PROGRAM, "remove", "--backend", server.url(), f"id:{new.id}"], check=True, capture_output=True)
-    assert len(there) == before and not there.tracks(query="sectoid") and there.similar("chaos god", 1) == nearest
+    subprocess.run(
+        [PROGRAM, "remove", "--backend", server.url(), f"id:{new.id}"],
+        check=True,
+        capture_output=True,
+    )
+    assert (
+        len(there) == before
+        and not there.tracks(query="sectoid")
+        and there.similar("chaos god", 1) == nearest
+    )
     with pytest.raises(voisin.NoSuchTrack):
         there.track(new.id)
 
 
 def test_it_is_pickled_by_its_address(there, server):
     again = pickle.loads(pickle.dumps(there))
-    assert again.address == server.url() and again.similar("chaos god") == there.similar("chaos god")
+    assert again.address == server.url() and again.similar("chaos god") == there.similar(
+        "chaos god"
+    )
     few = pickle.loads(pickle.dumps(voisin.Library(server.url(), sample=5)))
     assert len(few.playlist("chaos god", 3)["items"]) == 3
 
@@ -282,7 +325,10 @@ def test_data_frames_take_it_over(here, there):
         else:
             assert theirs == expected, name
     some = pa.table(there.table(3, sort="path", vectors=False))
-    assert some["path"].to_pylist() == ours["path"].to_pylist()[:3] and "vector" not in some.column_names
+    assert (
+        some["path"].to_pylist() == ours["path"].to_pylist()[:3]
+        and "vector" not in some.column_names
+    )
 
 
 def test_a_folder_has_lists_ways_and_mixes(folder):
@@ -291,7 +337,9 @@ def test_a_folder_has_lists_ways_and_mixes(folder):
     assert len(listed["items"]) == 3 and listed["items"][0]["title"] == "Chaos God"
     assert len(library.playlist(genre="Metal")["items"]) == 2
     way = library.path_between("chaos god", "celtica")
-    assert [way["tracks"][end]["title"] for end in (0, -1)] == ["Chaos God", "Celtica"] and way["largest_step"] > 0
+    assert [way["tracks"][end]["title"] for end in (0, -1)] == ["Chaos God", "Celtica"] and way[
+        "largest_step"
+    ] > 0
     plain = {"variety": 0, "drift": 0, "shortest": 0}
     mixed = library.mix("chaos god", 3, mixing=plain)
     assert 0 < len(mixed) <= 3 and mixed == library.mix("chaos god", 3, mixing=plain)

@@ -24,7 +24,10 @@ THREES = [
 def write(folder):
     folder.mkdir()
     angles = numpy.radians(list(ANGLES.values()))
-    numpy.save(folder / "vectors.npy", numpy.stack([numpy.cos(angles), numpy.sin(angles)], 1).astype(numpy.float32))
+    numpy.save(
+        folder / "vectors.npy",
+        numpy.stack([numpy.cos(angles), numpy.sin(angles)], 1).astype(numpy.float32),
+    )
     with open(folder / "tracks.csv", "w", newline="", encoding="utf-8") as handle:
         rows = csv.writer(handle)
         rows.writerows([["path"], *[[f"/music/{path}"] for path in ANGLES]])
@@ -34,7 +37,9 @@ def write(folder):
         columns = [f"clip{i}_{what}" for what in ("id", "numvotes", "mp3_path") for i in (1, 2, 3)]
         rows.writerow(columns)
         for clips, votes in THREES:
-            rows.writerow([*map(ord, clips), *votes, *[names.get(clip, f"9/{clip}.mp3") for clip in clips]])
+            rows.writerow(
+                [*map(ord, clips), *votes, *[names.get(clip, f"9/{clip}.mp3") for clip in clips]]
+            )
 
 
 def test_people_and_vectors_agree_where_they_should(tmp_path):

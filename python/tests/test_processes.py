@@ -8,9 +8,8 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import DEMO, FILES, ROOT, in_child
-
 import voisin
+from conftest import DEMO, FILES, ROOT, in_child
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -60,7 +59,9 @@ def test_a_forked_child_builds_changes_and_saves(index, tmp_path):
     assert in_child(change) == (11_900, 11_900)
     # The parent's is as it was; the file is there.
     assert len(index) == 9000 and len(voisin.VectorIndex.load(tmp_path / "child.index")) == 11_900
-    small = in_child(lambda: voisin.VectorIndex(VECTORS[:50]).search(VECTORS[:5], k=1)[0].ravel().tolist())
+    small = in_child(
+        lambda: voisin.VectorIndex(VECTORS[:50]).search(VECTORS[:5], k=1)[0].ravel().tolist()
+    )
     assert small == [0, 1, 2, 3, 4]
 
 
@@ -79,7 +80,11 @@ def test_pools_and_joblib_search_what_they_inherit(index):
         jobs = [joblib.delayed(nearest)(rows) for rows in range(0, 200, 10)]
         assert joblib.Parallel(n_jobs=3, backend=backend, timeout=120)(jobs) == expected
     # Other programs, which the index is pickled for.
-    jobs = [joblib.delayed(lambda index, rows: index.search(rows, k=1)[0].ravel().tolist())(index, VECTORS[:3])]
+    jobs = [
+        joblib.delayed(lambda index, rows: index.search(rows, k=1)[0].ravel().tolist())(
+            index, VECTORS[:3]
+        )
+    ]
     assert joblib.Parallel(n_jobs=2, backend="loky", timeout=120)(jobs) == [[0, 1, 2]]
 
 
@@ -110,7 +115,9 @@ def test_a_forked_child_listens(embedder):
     assert np.array_equal(in_child(lambda: embedder.embed(file, windows=3).vector), expected)
     together = in_child(lambda: [one.vector for one in embedder.embed([file, file], windows=3)])
     assert np.array_equal(together[1], expected)
-    assert np.array_equal(in_child(lambda: voisin.Embedder("musicnn-msd").embed(file, windows=3).vector), expected)
+    assert np.array_equal(
+        in_child(lambda: voisin.Embedder("musicnn-msd").embed(file, windows=3).vector), expected
+    )
 
 
 def test_a_forked_child_asks_a_library_of_its_own(folder, embedder, tmp_path):
@@ -176,12 +183,19 @@ def test_pickling_needs_no_folder_for_temporary_files(index, monkeypatch):
 def test_what_happens_to_a_file_changes_no_index(index, tmp_path):
     path = tmp_path / "v.index"
     expected = index.search(VECTORS[:100], k=5)
-    for harm in [lambda: os.truncate(path, 5000), lambda: path.write_bytes(b"another kind of file " * 100_000),
-                 lambda: path.write_bytes(bytes(path.stat().st_size)), lambda: path.unlink()]:
+    for harm in [
+        lambda: os.truncate(path, 5000),
+        lambda: path.write_bytes(b"another kind of file " * 100_000),
+        lambda: path.write_bytes(bytes(path.stat().st_size)),
+        lambda: path.unlink(),
+    ]:
         index.save(path, force=True)
         loaded = voisin.VectorIndex.load(path)
         inode = path.stat().st_ino
         harm()
         assert not path.exists() or path.stat().st_ino == inode
         assert same(loaded.search(VECTORS[:100], k=5), expected)
-        assert same(loaded.search(VECTORS[:100], k=5, exact=True), index.search(VECTORS[:100], k=5, exact=True))
+        assert same(
+            loaded.search(VECTORS[:100], k=5, exact=True),
+            index.search(VECTORS[:100], k=5, exact=True),
+        )

@@ -1,4 +1,6 @@
-"""The package as researchers use it: run by .ci/run with the wheel installed and the program at VOISIN."""
+"""The package as researchers use it: run by .ci/run with the wheel installed and the program at
+VOISIN.
+"""
 
 import dataclasses
 import io
@@ -15,9 +17,9 @@ import wave
 
 import numpy as np
 import pytest
-
 import voisin
 from conftest import DEMO, FILES, PROGRAM, beats_during
+
 
 def cosine(a, b):
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -25,7 +27,9 @@ def cosine(a, b):
 
 def samples_of(path):
     with wave.open(str(path)) as file:
-        data = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+        data = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(
+            -1, file.getnchannels()
+        )
         return data.T.astype(np.float32) / 32768, file.getframerate()
 
 
@@ -39,7 +43,11 @@ def test_a_file_and_its_samples_are_the_same_music(embedder):
     mean = heard.windows.astype("f8").mean(axis=0)
     assert cosine(mean, heard.vector) > 0.99999
     samples, sr = samples_of(path)
-    for audio in (samples, samples.mean(axis=0).astype(np.float64), list(samples.mean(axis=0)[: 10 * sr])):
+    for audio in (
+        samples,
+        samples.mean(axis=0).astype(np.float64),
+        list(samples.mean(axis=0)[: 10 * sr]),
+    ):
         again = embedder.embed(audio, sr)
         if len(np.shape(audio)) == 2 or len(audio) > 10 * sr:
             assert cosine(again.vector, heard.vector) > 0.99999
@@ -118,28 +126,43 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
     library = voisin.Library(folder)
     assert len(library) == len(FILES) and library.model == "musicnn-msd" and library.path == folder
     found = library.similar("chaos god", limit=3)
-    said = subprocess.run([PROGRAM, "--library", folder, "similar", "chaos god", "--limit", "3", "--format", "paths"],
-                          check=True, capture_output=True, text=True).stdout.split("\n")
+    said = subprocess.run(
+        [PROGRAM, "--library", folder, "similar", "chaos god", "--limit", "3", "--format", "paths"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\n")
     assert [str(one.track.path) for one in found] == [line for line in said if line]
-    assert all(a.similarity >= b.similarity for a, b in zip(found, found[1:]))
+    assert all(a.similarity >= b.similarity for a, b in zip(found, found[1:], strict=False))
     seed = next(track for track in library.tracks() if track.path.name == "muldjord-chaos-god.mp3")
     assert seed.title and seed.artist and seed.seconds > 10 and len(seed.content) == 64
-    assert [one.track.id for one in library.similar(seed.id, limit=3)] == [one.track.id for one in found]
-    assert [one.track.id for one in library.similar([seed.id], 3, search="exact")] == [one.track.id for one in found]
+    assert [one.track.id for one in library.similar(seed.id, limit=3)] == [
+        one.track.id for one in found
+    ]
+    assert [one.track.id for one in library.similar([seed.id], 3, search="exact")] == [
+        one.track.id for one in found
+    ]
     only = library.similar(seed.id, genre=seed.genres)
     assert all(set(one.track.genres) & set(seed.genres) for one in only)
     ids, vectors = library.vectors()
     assert ids.dtype == np.int64 and vectors.shape == (len(FILES), library.dimension)
-    assert vectors.flags.owndata is False and vectors.flags.c_contiguous, "Rust's memory, taken over"
+    assert vectors.flags.owndata is False and vectors.flags.c_contiguous, (
+        "Rust's memory, taken over"
+    )
     row = vectors[list(ids).index(seed.id)]
     near = library.similar(row, limit=4, include_seed=True)
     assert near[0].track.id == seed.id and near[0].similarity > 0.9999
     centred = library.centred(vectors)
     beyond = vectors - library.mean()
-    assert np.abs(np.linalg.norm(centred, axis=1) - 1).max() < 1e-5 and np.abs(beyond - vectors).max() > 0
-    products = dict(zip(ids, centred @ centred[list(ids).index(seed.id)]))
+    assert (
+        np.abs(np.linalg.norm(centred, axis=1) - 1).max() < 1e-5
+        and np.abs(beyond - vectors).max() > 0
+    )
+    products = dict(zip(ids, centred @ centred[list(ids).index(seed.id)], strict=False))
     assert all(abs(products[one.track.id] - one.similarity) < 1e-3 for one in found)
-    with pytest.raises(ValueError, match=f"expected vectors of {library.dimension} numbers, found 3"):
+    with pytest.raises(
+        ValueError, match=f"expected vectors of {library.dimension} numbers, found 3"
+    ):
         library.centred(np.zeros((1, 3), np.float32))
     starts, windows = library.windows(seed.id)
     assert windows.shape == (len(starts), library.dimension)
@@ -154,8 +177,12 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
         library.similar("no such song at all")
     with pytest.raises(voisin.NoSuchTrack) as several:
         library.similar("muldjord")
-    assert "fits 2 tracks" in str(several.value) and "\n  id:" in str(several.value), "in lines, without quotes"
-    with pytest.raises(ValueError, match=f"dimension 10, the library's model has {library.dimension}"):
+    assert "fits 2 tracks" in str(several.value) and "\n  id:" in str(several.value), (
+        "in lines, without quotes"
+    )
+    with pytest.raises(
+        ValueError, match=f"dimension 10, the library's model has {library.dimension}"
+    ):
         library.similar(np.ones(10))
 
 
@@ -166,10 +193,25 @@ def test_answers_are_plain_data(folder, embedder):
     assert library.track(track.id) == track and library.track(track.id) is not track
     assert len({track, *library.tracks()}) == len(FILES), "hashed by what they hold"
     told = dataclasses.asdict(track)
-    assert told["title"] == track.title and told["path"] == track.path and set(told) == set(track.__slots__)
-    assert 40 < track.tempo < 250 and -40 < track.loudness < 0 and track.key and track.camelot[-1] in "AB"
-    said = json.loads(subprocess.run([PROGRAM, "--library", folder, "list", "--format", "json"], check=True,
-                                     capture_output=True, text=True).stdout)["tracks"]
+    assert (
+        told["title"] == track.title
+        and told["path"] == track.path
+        and set(told) == set(track.__slots__)
+    )
+    assert (
+        40 < track.tempo < 250
+        and -40 < track.loudness < 0
+        and track.key
+        and track.camelot[-1] in "AB"
+    )
+    said = json.loads(
+        subprocess.run(
+            [PROGRAM, "--library", folder, "list", "--format", "json"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )["tracks"]
     for one in said:
         ours = dataclasses.asdict(library.track(one["id"]))
         for name in set(one) & set(ours) - {"path", "genres"}:
@@ -181,7 +223,10 @@ def test_answers_are_plain_data(folder, embedder):
     assert (model.model, model.fingerprint) == (embedder.model, embedder.fingerprint)
     heard = model.embed(DEMO / FILES[0], windows=2)
     same = pickle.loads(pickle.dumps(heard))
-    assert all((getattr(heard, name) == getattr(same, name)).all() for name in ("vector", "windows", "starts"))
+    assert all(
+        (getattr(heard, name) == getattr(same, name)).all()
+        for name in ("vector", "windows", "starts")
+    )
     assert (heard.vector == embedder.embed(DEMO / FILES[0], windows=2).vector).all()
     with pytest.raises(AttributeError):
         track.title = "another"
@@ -198,7 +243,7 @@ def test_an_index_of_ones_own_vectors(tmp_path):
     truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
     found, similarities = index.search(queries, 10)
     assert found.shape == similarities.shape == (30, 10)
-    assert np.mean([len(set(a) & set(ids[b])) for a, b in zip(found, truth)]) > 9.9
+    assert np.mean([len(set(a) & set(ids[b])) for a, b in zip(found, truth, strict=False)]) > 9.9
     exact, values = index.search(queries, 10, exact=True)
     assert (exact[:, 0] == ids[::100]).all()
     np.testing.assert_allclose(values, np.take_along_axis(queries @ vectors.T, truth, 1), atol=2e-3)
@@ -240,19 +285,25 @@ def test_an_index_has_the_metric_that_it_is_told(metric):
     index.add(np.arange(1500, 2000), vectors[1500:])
     found, values = index.search(vectors[::50] + 0.1, 10)
     truth = [nearest(metric, vectors, query, 10) for query in vectors[::50] + 0.1]
-    assert np.mean([len(set(a) & set(b)) for a, (b, _) in zip(found, truth)]) > 9.9
+    assert np.mean([len(set(a) & set(b)) for a, (b, _) in zip(found, truth, strict=False)]) > 9.9
     np.testing.assert_allclose(values[:, 0], [value[0] for _, value in truth], rtol=1e-3, atol=1e-3)
     length = np.linalg.norm(vectors[1700]) if metric == "cosine" else 1
     np.testing.assert_allclose(index.vector(1700) * length, vectors[1700], atol=0.01)
     with pytest.raises(KeyError):
         index.vector(2000)
     assert index.options == {
-        "metric": metric, "graph": False, "m": 16, "ef_construction": 200, "target_recall": 0.99,
+        "metric": metric,
+        "graph": False,
+        "m": 16,
+        "ef_construction": 200,
+        "target_recall": 0.99,
     }
     distances, ids = index.kneighbors(vectors[:5], 3)
     by_search, values = index.search(vectors[:5], 3)
     assert (ids == by_search).all()
-    np.testing.assert_allclose(distances, {"cosine": 1 - values, "ip": -values, "l2": values}[metric])
+    np.testing.assert_allclose(
+        distances, {"cosine": 1 - values, "ip": -values, "l2": values}[metric]
+    )
 
 
 def test_an_index_filters_by_ids_and_by_functions():
@@ -261,10 +312,15 @@ def test_an_index_filters_by_ids_and_by_functions():
     index = voisin.VectorIndex(vectors, np.arange(3000) * 2)
     some = np.arange(0, 6000, 14)
     found, _ = index.search(vectors[:40], 10, filter=some)
-    truth = [2 * (some // 2)[nearest("cosine", vectors[some // 2], query, 10)[0]] for query in vectors[:40]]
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth)]) > 9.9
+    truth = [
+        2 * (some // 2)[nearest("cosine", vectors[some // 2], query, 10)[0]]
+        for query in vectors[:40]
+    ]
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth, strict=False)]) > 9.9
     asked = []
-    by_function, _ = index.search(vectors[:40], 10, filter=lambda id: asked.append(id) or id % 14 == 0)
+    by_function, _ = index.search(
+        vectors[:40], 10, filter=lambda id: asked.append(id) or id % 14 == 0
+    )
     assert (by_function == found).all() and asked == list(range(0, 6000, 2))
     assert index.search(vectors[0], 10, filter=[4, 6, 7, -1])[0].tolist() in ([4, 6], [6, 4])
     assert index.search(vectors[:3], 10, filter=[])[0].shape == (3, 0)
@@ -279,8 +335,12 @@ def test_an_index_is_pickled_and_fitted():
     index.remove(7)
     index.add(-3, vectors[0])
     again = pickle.loads(pickle.dumps(index))
-    assert again.options == index.options and again.options["graph"] and (again.ids == index.ids).all()
-    for one, other in zip(again.search(vectors[:50], 10), index.search(vectors[:50], 10)):
+    assert (
+        again.options == index.options and again.options["graph"] and (again.ids == index.ids).all()
+    )
+    for one, other in zip(
+        again.search(vectors[:50], 10), index.search(vectors[:50], 10), strict=False
+    ):
         assert (one == other).all()
     assert again.search(vectors[0], 1)[0][0] == -3
     empty = voisin.VectorIndex(metric="l2")
@@ -289,7 +349,7 @@ def test_an_index_is_pickled_and_fitted():
     distances, ids = empty.kneighbors(n_neighbors=4)
     assert ids.shape == distances.shape == (500, 4) and (ids != np.arange(500)[:, None]).all()
     truth = [nearest("l2", vectors[:500], vector, 5)[0][1:] for vector in vectors[:500]]
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth)]) > 3.95
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth, strict=False)]) > 3.95
     assert (empty.kneighbors(n_neighbors=4, return_distance=False) == ids).all()
     grown = voisin.VectorIndex()
     grown.add(np.arange(5), vectors[:5])
@@ -323,8 +383,12 @@ def test_everything_is_documented():
 
 
 def said_by(folder, *words):
-    done = subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", *words, "--format", "json"],
-                          check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [PROGRAM, "--library", folder, "--model", "musicnn-msd", *words, "--format", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return json.loads(done.stdout)
 
 
@@ -335,16 +399,24 @@ def test_options_are_those_of_the_questions(folder):
     metal = library.similar("chaos god", genre="Metal")
     assert metal == library.similar("chaos god", genre=["Metal"]) and 0 < len(metal) < len(every)
     assert all("Metal" in one.track.genres for one in metal)
-    said = said_by(folder, "similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm")["neighbours"]
+    said = said_by(folder, "similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm")[
+        "neighbours"
+    ]
     ours = library.similar("chaos god", exclude_genre="Metal", sort="bpm")
-    assert [(one.track.id, one.percentile) for one in ours] == [(one["id"], one["percentile"]) for one in said]
-    assert [one.similarity for one in ours] == pytest.approx([one["similarity"] for one in said], abs=1e-6)
+    assert [(one.track.id, one.percentile) for one in ours] == [
+        (one["id"], one["percentile"]) for one in said
+    ]
+    assert [one.similarity for one in ours] == pytest.approx(
+        [one["similarity"] for one in said], abs=1e-6
+    )
     below = library.similar("chaos god", folder=DEMO / "folk")
     assert [one.track.path.parent.name for one in below] == ["folk"]
     assert library.tracks(year=1066) == [] == library.tracks(year="1066-1067")
     tempo = int(library.tracks()[0].tempo)
     assert library.tracks()[0] in library.tracks(bpm=f"{tempo}-{tempo + 1}", bpm_exact=True)
-    assert library.tracks(query="chaos god") == [library.track(one.id) for one in library.tracks() if one.title == "Chaos God"]
+    assert library.tracks(query="chaos god") == [
+        library.track(one.id) for one in library.tracks() if one.title == "Chaos God"
+    ]
     by_tempo = [track.tempo for track in library.tracks(sort="bpm", reverse=True)]
     assert by_tempo == sorted(by_tempo, reverse=True)
     away = library.similar("chaos god", unlike="armygeddon", unlike_weight=1.0)
@@ -375,7 +447,9 @@ def test_options_are_those_of_the_questions(folder):
 def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog):
     library = voisin.Library(folder)
     found = library.find("guitar no singing", limit=3, max_per_artist=1)
-    said = said_by(folder, "find", "guitar no singing", "--limit", "3", "--max-per-artist", "1")["tracks"]
+    said = said_by(folder, "find", "guitar no singing", "--limit", "3", "--max-per-artist", "1")[
+        "tracks"
+    ]
     assert [one.track.id for one in found] == [one["id"] for one in said]
     assert [one.fit for one in found] == pytest.approx([one["fit"] for one in said], abs=1e-5)
     assert found[0].terms == pytest.approx(said[0]["terms"], abs=1e-5)
@@ -388,10 +462,15 @@ def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog
     assert json.loads(json.dumps(genres)) == genres
     for ours, theirs in zip(genres, said_by(folder, "classify", *names)["items"], strict=True):
         assert {**ours, "probabilities": 0} == {**theirs, "probabilities": 0}
-    assert {one["best"] for one in library.classify(names, embedder=embedder, among=["Metal", "Ambient"])} <= {
-        "Metal", "Ambient"}
+    assert {
+        one["best"]
+        for one in library.classify(names, embedder=embedder, among=["Metal", "Ambient"])
+    } <= {"Metal", "Ambient"}
     ids, names_of_tags, shares = library.tags()
-    assert list(ids) == [track.id for track in library.tracks()] and shares.shape == (len(ids), len(names_of_tags))
+    assert list(ids) == [track.id for track in library.tracks()] and shares.shape == (
+        len(ids),
+        len(names_of_tags),
+    )
     loudest = library.track(int(ids[shares[:, names_of_tags.index("metal")].argmax()]))
     assert loudest.path.parent.name == "metal"
     clusters = library.clusters(clusters=2)
@@ -411,8 +490,13 @@ def test_music_is_added(tmp_path, embedder):
         voisin.Library(folder)
     library = voisin.Library(folder, create=True)
     told = []
-    done = library.add(music, embedder=embedder, windows=6, threads=2,
-                       progress=lambda done, of: told.append((done, of, len(library))))
+    done = library.add(
+        music,
+        embedder=embedder,
+        windows=6,
+        threads=2,
+        progress=lambda done, of: told.append((done, of, len(library))),
+    )
     assert (done["added"], done["failed"], done["model"]) == (3, 1, "musicnn-msd")
     assert [one["path"] for one in done["failures"]] == [str(music / "broken.mp3")]
     assert "not an audio file" in done["failures"][0]["reason"]
@@ -421,19 +505,31 @@ def test_music_is_added(tmp_path, embedder):
     heard = library.windows(library.tracks()[0].id)[0]
     assert len(heard) <= 6
     again = library.add([music, DEMO / FILES[3]])
-    assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (1, 3, 1, [])
+    assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (
+        1,
+        3,
+        1,
+        [],
+    )
     assert library.add(DEMO / FILES[3], force=True)["updated"] == 1
     assert len(library.duplicates(rough=True)) == 0
     copy = music / "copy.mp3"
     copy.write_bytes((DEMO / FILES[0]).read_bytes())
     library.add(copy)
     (group,) = library.duplicates(rough=True)
-    assert {group["keep"]["path"], group["others"][0]["path"]} == {str(copy), str(music / "muldjord-chaos-god.mp3")}
+    assert {group["keep"]["path"], group["others"][0]["path"]} == {
+        str(copy),
+        str(music / "muldjord-chaos-god.mp3"),
+    }
     with pytest.raises(ZeroDivisionError):
         library.add(DEMO / FILES[4], progress=lambda *_: 1 / 0)
     with pytest.raises(ValueError, match="this library's vectors are from model musicnn-msd"):
-        library.add(DEMO / FILES[4], embedder=voisin.Embedder("openl3-music-mel128-512") if
-                    "openl3-music-mel128-512" in voisin.models() else voisin.Embedder())
+        library.add(
+            DEMO / FILES[4],
+            embedder=voisin.Embedder("openl3-music-mel128-512")
+            if "openl3-music-mel128-512" in voisin.models()
+            else voisin.Embedder(),
+        )
     missing = library.add(tmp_path / "nowhere")
     assert missing["added"] == 0 and missing["failures"][0]["path"].endswith("nowhere")
 
@@ -442,17 +538,30 @@ def test_many_audios_are_heard_at_once(embedder, tmp_path):
     paths = [DEMO / name for name in FILES]
     one_by_one = [embedder.embed(path, windows=4) for path in paths]
     told = []
-    together = embedder.embed(paths, windows=4, threads=3, progress=lambda *told_of: told.append(told_of))
+    together = embedder.embed(
+        paths, windows=4, threads=3, progress=lambda *told_of: told.append(told_of)
+    )
     assert told == [(n, len(FILES)) for n in range(1, len(FILES) + 1)]
     for one, other in zip(one_by_one, together, strict=True):
         assert (one.vector == other.vector).all() and (one.starts == other.starts).all()
     # Of whatever kind they are, and however they come.
     samples, sr = samples_of(paths[3])
     counts = []
-    mixed = embedder.embed((one for one in [
-        str(paths[0]), paths[1].read_bytes(), io.BytesIO(paths[2].read_bytes()), (samples, sr),
-        memoryview(paths[4].read_bytes()), open(paths[0], "rb"),
-    ]), windows=4, progress=lambda done, of: counts.append(of))
+    mixed = embedder.embed(
+        (
+            one
+            for one in [
+                str(paths[0]),
+                paths[1].read_bytes(),
+                io.BytesIO(paths[2].read_bytes()),
+                (samples, sr),
+                memoryview(paths[4].read_bytes()),
+                open(paths[0], "rb"),
+            ]
+        ),
+        windows=4,
+        progress=lambda done, of: counts.append(of),
+    )
     assert counts == [None] * 6
     for one, other in zip(one_by_one + one_by_one[:1], mixed, strict=True):
         assert cosine(one.vector, other.vector) > 0.99999
@@ -462,7 +571,9 @@ def test_many_audios_are_heard_at_once(embedder, tmp_path):
     broken.write_bytes(b"no audio at all")
     with pytest.raises(ValueError, match="broken.mp3"):
         embedder.embed([paths[0], broken, paths[1]], windows=2)
-    some = embedder.embed([paths[0], broken, b"noise", "nope.wav"], windows=4, return_exceptions=True)
+    some = embedder.embed(
+        [paths[0], broken, b"noise", "nope.wav"], windows=4, return_exceptions=True
+    )
     assert (some[0].vector == one_by_one[0].vector).all()
     assert [type(one) for one in some[1:]] == [ValueError, ValueError, FileNotFoundError]
     assert "the bytes: not an audio file" in str(some[2]) and str(broken) in str(some[1])
@@ -481,11 +592,13 @@ def test_many_audios_are_heard_at_once(embedder, tmp_path):
             embedder.embed(paths, windows=1, progress=wrong)
     taken = []
     with pytest.raises(OSError, match="no more"):
+
         def paths_that_end():
             for path in paths:
                 taken.append(path)
                 yield path
             raise OSError("no more")
+
         embedder.embed(paths_that_end(), windows=1)
     assert taken == paths
 
@@ -496,7 +609,9 @@ import sys, voisin
 print("ready", flush=True)
 voisin.Embedder("musicnn-msd").embed([{str(DEMO / FILES[0])!r}] * 10**6, progress=lambda *_: print("heard", flush=True))
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     while process.stdout.readline() != "heard\n":
         pass
     process.send_signal(signal.SIGINT)

@@ -1,14 +1,13 @@
-"""What a checker of types allows, and what it refuses: each line with "ignore" is an error, or mypy --strict says that the
-comment is not needed. Nothing of this is run."""
+"""What a checker of types allows, and what it refuses: each line with "ignore" is an error, or mypy
+--strict says that the comment is not needed. Nothing of this is run."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_type
 
 import numpy as np
-from numpy.typing import NDArray
-
 import voisin
+from numpy.typing import NDArray
 
 
 def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.VectorIndex) -> None:
@@ -18,18 +17,34 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     assert_type(embedder.embed(b"bytes"), voisin.Embedding)
     assert_type(embedder.embed(samples, 48000, threads=2), voisin.Embedding)
     assert_type(embedder.embed((samples, 48000)), voisin.Embedding)
-    assert_type(embedder.embed([b"bytes", Path("song.flac"), (samples, 48000)]), list[voisin.Embedding])
+    assert_type(
+        embedder.embed([b"bytes", Path("song.flac"), (samples, 48000)]), list[voisin.Embedding]
+    )
     assert_type(embedder.embed(audio()), list[voisin.Embedding])
-    assert_type(embedder.embed([open("a.flac", "rb")], return_exceptions=True), list[voisin.Embedding | Exception])
-    for found in library.similar(["nina simone", 7, Path("a.flac"), samples[0]], None, genre="Jazz", year=1965):
+    assert_type(
+        embedder.embed([open("a.flac", "rb")], return_exceptions=True),
+        list[voisin.Embedding | Exception],
+    )
+    for found in library.similar(
+        ["nina simone", 7, Path("a.flac"), samples[0]], None, genre="Jazz", year=1965
+    ):
         assert_type(found.track.tempo, float | None)
-    library.similar("a", artist=["b", "c"], folder=Path("d"), steer={"more": "calm", "keep": 0.5}, search="exact")
+    library.similar(
+        "a",
+        artist=["b", "c"],
+        folder=Path("d"),
+        steer={"more": "calm", "keep": 0.5},
+        search="exact",
+    )
     options: voisin.SimilarOptions = {"genre": ["Jazz"], "bpm": "120-128", "include_seed": True}
     library.similar(7, 20, unlike=8, embedder=embedder, **options)
     assert_type(library.find("calm", bpm=90, length=3600)[0].terms, dict[str, float])
     assert_type(library.tracks(sort="bpm", reverse=True), list[voisin.Track])
     library.classify(["a.flac", 7], other_artists=True, among="Jazz")
-    assert_type(library.mix("a", played=[7], mixing={"variety": 0, "max_per_artist": 1}), list[voisin.Neighbor])
+    assert_type(
+        library.mix("a", played=[7], mixing={"variety": 0, "max_per_artist": 1}),
+        list[voisin.Neighbor],
+    )
     library.playlist(["a", 7], length=3600, harmonic=True)
     library.playlist(limit=None, genre="Jazz")
     library.path_between("a", 7, via=["b", Path("c")], steps=9)

@@ -1,4 +1,6 @@
-"""What the package gives: plain data, which can be compared, copied and pickled, and the error for what is not there."""
+"""What the package gives: plain data, which can be compared, copied and pickled, and the error for
+what is not there.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +17,17 @@ class NoSuchTrack(KeyError):
 
 
 class DatabaseError(RuntimeError):
-    """A library in a database gives no answer: the server is not there or refuses, it holds no library, or what was asked is
-    about all tracks and takes a library in a folder; the text says which, and the next step."""
+    """A library in a database gives no answer: the server is not there or refuses, it holds no
+    library, or what was asked is about all tracks and takes a library in a folder; the text says
+    which, and the next step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embedding:
     """What listening gave.
 
-    vector: the track's, float32 [dimension], of length 1: the mean of its windows. Cosines are inner products.
-    windows: the windows' as the network gave them, float32 [windows, dimension].
+    vector: the track's, float32 [dimension], of length 1: the mean of its windows. Cosines are
+    inner products. windows: the windows' as the network gave them, float32 [windows, dimension].
     starts: where each window begins, float32 [windows], in seconds.
     """
 
@@ -41,11 +44,12 @@ class Embedding:
 class Track:
     """A track of a library.
 
-    id: its number in this library. path: its file, of several the first. title, artist, album, album_artist, composer,
-    year, licence, mbid, isrc, replay_gain: as its tags say, None where they are silent. genres: as the library's label source has them.
-    seconds: its length. content: its content id, 64 hexadecimal digits, the same for the same audio in every library of this
-    kind. codec: how it is compressed. tempo (beats a minute), key (such as "Am"), camelot, loudness (LUFS): as measured, None where they were not.
-    added: when, in seconds since 1970 UTC.
+    id: its number in this library. path: its file, of several the first. title, artist, album,
+    album_artist, composer, year, licence, mbid, isrc, replay_gain: as its tags say, None where they
+    are silent. genres: as the library's label source has them. seconds: its length. content: its
+    content id, 64 hexadecimal digits, the same for the same audio in every library of this kind.
+    codec: how it is compressed. tempo (beats a minute), key (such as "Am"), camelot, loudness
+    (LUFS): as measured, None where they were not. added: when, in seconds since 1970 UTC.
     """
 
     id: int
@@ -75,8 +79,9 @@ class Track:
 class Neighbor:
     """A track that was found.
 
-    track: which. similarity: cosine to the seeds' mean, relative to the library's, -1 to 1. percentile: share of the library's
-    tracks whose nearest by another artist is no nearer than this, 0 to 1; None in a library that is too small to tell.
+    track: which. similarity: cosine to the seeds' mean, relative to the library's, -1 to 1.
+    percentile: share of the library's tracks whose nearest by another artist is no nearer than
+    this, 0 to 1; None in a library that is too small to tell.
     """
 
     track: Track
@@ -88,8 +93,8 @@ class Neighbor:
 class Found:
     """A track that fits words.
 
-    track: which. fit: how well, 0 to 1: the geometric mean of the terms. terms: the strength of each, 0 to 1: the share of the
-    library that is less so.
+    track: which. fit: how well, 0 to 1: the geometric mean of the terms. terms: the strength of
+    each, 0 to 1: the share of the library that is less so.
     """
 
     track: Track

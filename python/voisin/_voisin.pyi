@@ -7,8 +7,7 @@ from typing import Any, Literal, TypeAlias, final, overload
 
 import numpy as np
 from _typeshed import SupportsRead
-from numpy.typing import ArrayLike, NDArray
-
+from numpy.typing import NDArray
 from typing_extensions import CapsuleType, Unpack
 
 from ._answers import Embedding, Found, Neighbor, Track
@@ -31,14 +30,19 @@ __version__: str
 _Named: TypeAlias = int | str | PathLike[str]
 _Seed: TypeAlias = _Named | NDArray[np.floating]
 _Seeds: TypeAlias = _Seed | Sequence[_Seed]
-_Numbers: TypeAlias = NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
+_Numbers: TypeAlias = (
+    NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
+)
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
 _Ids: TypeAlias = NDArray[np.integer] | Sequence[int]
 
 def models() -> list[str]: ...
+
 @final
 class Embedder:
-    def __new__(cls, model: str | PathLike[str] | None = None, *, device: str = "auto") -> Embedder: ...
+    def __new__(
+        cls, model: str | PathLike[str] | None = None, *, device: str = "auto"
+    ) -> Embedder: ...
     @property
     def model(self) -> str: ...
     @property
@@ -98,7 +102,11 @@ class Embedder:
 @final
 class Library:
     def __new__(
-        cls, path: str | PathLike[str] | None = None, *, create: bool = False, sample: int | None = None
+        cls,
+        path: str | PathLike[str] | None = None,
+        *,
+        create: bool = False,
+        sample: int | None = None,
     ) -> Library: ...
     @property
     def path(self) -> Path | None: ...
@@ -155,7 +163,9 @@ class Library:
         embedder: Embedder | None = None,
         **options: Unpack[PathOptions],
     ) -> dict[str, Any]: ...
-    def find(self, words: str, limit: int | None = 20, **options: Unpack[FindOptions]) -> list[Found]: ...
+    def find(
+        self, words: str, limit: int | None = 20, **options: Unpack[FindOptions]
+    ) -> list[Found]: ...
     def classify(
         self,
         tracks: _Seeds,

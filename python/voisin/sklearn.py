@@ -6,7 +6,8 @@
     from voisin.sklearn import EmbeddingTransformer, NeighborsTransformer
 
     make_pipeline(EmbeddingTransformer(), LogisticRegression()).fit(paths, genres)
-    make_pipeline(NeighborsTransformer(metric="cosine"), KNeighborsClassifier(metric="precomputed")).fit(vectors, genres)
+    make_pipeline(NeighborsTransformer(metric="cosine"),
+    KNeighborsClassifier(metric="precomputed")).fit(vectors, genres)
 
 Needs scikit-learn 1.6 or newer: pip install voisin[sklearn].
 """
@@ -32,8 +33,9 @@ __all__ = ["EmbeddingTransformer", "NeighborsTransformer"]
 class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Audio to vectors, float32 [n, dimension], of length 1.
 
-    model, device: as `Embedder` takes them. windows, threads, progress: as `Embedder.embed` does. What is transformed are paths,
-    the bytes of files, file objects, or pairs (samples, sr). Nothing is learnt from them. Raises what `Embedder.embed` raises.
+    model, device: as `Embedder` takes them. windows, threads, progress: as `Embedder.embed` does.
+    What is transformed are paths, the bytes of files, file objects, or pairs (samples, sr). Nothing
+    is learnt from them. Raises what `Embedder.embed` raises.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def transform(self, X: Iterable[Any]) -> NDArray[np.float32]:
         """The vectors of the audio, in its order."""
         check_is_fitted(self)
-        heard = self.embedder_.embed(iter(X), windows=self.windows, threads=self.threads, progress=self.progress)
+        heard = self.embedder_.embed(
+            iter(X), windows=self.windows, threads=self.threads, progress=self.progress
+        )
         vectors = [one.vector for one in heard]
         return np.stack(vectors) if vectors else np.zeros((0, self._n_features_out), np.float32)
 
@@ -74,11 +78,13 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
 
 class NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Vectors to the sparse graph of their neighbours among those of `fit`, found by a `VectorIndex`.
+    """Vectors to the sparse graph of their neighbours among those of `fit`, found by a
+    `VectorIndex`.
 
-    As scikit-learn's KNeighborsTransformer, whose place it takes before whatever knows metric="precomputed" (KNeighborsClassifier,
-    TSNE, DBSCAN, Isomap): distances, float32 [queries, fitted], n_neighbors + 1 a row, since each vector of `fit` is its own
-    nearest. metric: "l2", "cosine" (1 - cosine) or "ip" (its negative). target_recall: as `VectorIndex` takes it.
+    As scikit-learn's KNeighborsTransformer, whose place it takes before whatever knows
+    metric="precomputed" (KNeighborsClassifier, TSNE, DBSCAN, Isomap): distances, float32 [queries,
+    fitted], n_neighbors + 1 a row, since each vector of `fit` is its own nearest. metric: "l2",
+    "cosine" (1 - cosine) or "ip" (its negative). target_recall: as `VectorIndex` takes it.
     """
 
     def __init__(
@@ -106,10 +112,14 @@ class NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         k = self.n_neighbors + 1
         if not 1 < k <= self.n_samples_fit_:
             most = self.n_samples_fit_ - 1
-            raise ValueError(f"n_neighbors: expected 1 to {most}, one less than samples fitted, found {self.n_neighbors}")
+            raise ValueError(
+                f"n_neighbors: expected 1 to {most}, one less than samples fitted, found {self.n_neighbors}"
+            )
         distances, ids = self.index_.kneighbors(vectors, k)
         rows = np.arange(0, k * len(vectors) + 1, k)
-        return csr_matrix((distances.ravel(), ids.ravel(), rows), shape=(len(vectors), self.n_samples_fit_))
+        return csr_matrix(
+            (distances.ravel(), ids.ravel(), rows), shape=(len(vectors), self.n_samples_fit_)
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

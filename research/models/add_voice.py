@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Gives a model an output for voices: research/models/add_voice.py MODEL.json FIT OUT NAME
 
-FIT is a folder that `voisin export` wrote of that model (with windows) of sung and plain music, as for
-research/quality/voice_figures.py. Logistic regression on the means of a track's windows, its penalty chosen by groups, becomes one
-more row of the layer `told`, which reads logits off stored vectors, and the output "voice" with the label "sung". Written are
-OUT/NAME.json and OUT/NAME.safetensors; the vectors stay as they are, the fingerprint does not. Of a model of several
+FIT is a folder that `voisin export` wrote of that model (with windows) of sung and plain music, as
+for research/quality/voice_figures.py. Logistic regression on the means of a track's windows, its
+penalty chosen by groups, becomes one more row of the layer `told`, which reads logits off stored
+vectors, and the output "voice" with the label "sung". Written are OUT/NAME.json and
+OUT/NAME.safetensors; the vectors stay as they are, the fingerprint does not. Of a model of several
 networks, do this to each one before they are joined. Needs numpy and scikit-learn.
 """
 
@@ -24,9 +25,12 @@ from voice_figures import fitted, read  # noqa: E402
 def with_row(data, weight, bias):
     """The bytes of a safetensors file with one more row of `told`."""
     length = struct.unpack("<Q", data[:8])[0]
-    head = json.loads(data[8:8 + length])
+    head = json.loads(data[8 : 8 + length])
     about = head.pop("__metadata__", None)
-    tensors = {name: (e["dtype"], e["shape"], data[8 + length:][slice(*e["data_offsets"])]) for name, e in head.items()}
+    tensors = {
+        name: (e["dtype"], e["shape"], data[8 + length :][slice(*e["data_offsets"])])
+        for name, e in head.items()
+    }
     for name, new, kind in (("told.weight", weight, "F32"), ("told.bias", bias, "F32")):
         dtype, shape, old = tensors.get(name, (kind, [0, *new.shape[1:]], b""))
         kinds = {"F32": "<f4", "F16": "<f2"}
@@ -36,7 +40,11 @@ def with_row(data, weight, bias):
     head, body = {} if about is None else {"__metadata__": about}, b""
     for name in sorted(tensors, key=lambda name: (-len(tensors[name][2]) % 4, name)):
         dtype, shape, raw = tensors[name]
-        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(raw)]}
+        head[name] = {
+            "dtype": dtype,
+            "shape": shape,
+            "data_offsets": [len(body), len(body) + len(raw)],
+        }
         body += raw
     text = json.dumps(head).encode()
     text += b" " * (-len(text) % 8)
@@ -46,24 +54,40 @@ def with_row(data, weight, bias):
 def main():
     if len(sys.argv) != 5:
         sys.exit(__doc__)
-    manifest, folder, out, name = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
+    manifest, folder, out, name = (
+        pathlib.Path(sys.argv[1]),
+        pathlib.Path(sys.argv[2]),
+        pathlib.Path(sys.argv[3]),
+        sys.argv[4],
+    )
     warnings.simplefilter("ignore", FutureWarning)  # of defaults that scikit-learn is to change
     card = json.loads(manifest.read_text(encoding="utf-8"))
     if card.get("networks"):
-        sys.exit(f"{manifest}: joins several networks; add the output to one of them, then join them (research/models/join_models.py)")
+        sys.exit(
+            f"{manifest}: joins several networks; add the output to one of them, then join them (research/models/join_models.py)"
+        )
     x, y, groups = read(folder)
     scaler, head = (step for _, step in fitted(x, y, groups).steps)
     weight = head.coef_ / scaler.scale_
     bias = head.intercept_ - weight @ scaler.mean_
     data = with_row(manifest.with_name(card["weights"]).read_bytes(), weight, bias)
-    card.update(format=2, name=name, weights=f"{name}.safetensors", weights_sha256=hashlib.sha256(data).hexdigest())
+    card.update(
+        format=2,
+        name=name,
+        weights=f"{name}.safetensors",
+        weights_sha256=hashlib.sha256(data).hexdigest(),
+    )
     card["outputs"] = card.get("outputs", []) + [{"name": "voice", "labels": ["sung"]}]
     card["provenance"] += "; its output for voices fitted by research/models/add_voice.py"
     out.mkdir(parents=True, exist_ok=True)
     (out / card["weights"]).write_bytes(data)
-    (out / f"{name}.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / f"{name}.json").write_text(
+        json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     right = ((x @ weight[0] + bias[0] > 0) == y).mean()
-    print(f"{out / name}.json: fitted on {len(y)} excerpts of {len(set(groups))} groups, {right:.3f} of these right")
+    print(
+        f"{out / name}.json: fitted on {len(y)} excerpts of {len(set(groups))} groups, {right:.3f} of these right"
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Which teachers' frames should the search vector have? Asked of free music only: choose_frame.py CACHE
+"""Which teachers' frames should the search vector have? Asked of free music only: choose_frame.py
+CACHE
 
-CACHE is what `voisin train encoder prepare` wrote. For each mixture of the teachers' z-scored penultimate layers and tag
-logits (`voisin train encoder export --frame NAME:WEIGHT --tags-share SHARE`), on the means of each track's crops:
+CACHE is what `voisin train encoder prepare` wrote. For each mixture of the teachers' z-scored
+penultimate layers and tag logits (`voisin train encoder export --frame NAME:WEIGHT --tags-share
+SHARE`), on the means of each track's crops:
 
-- packages: share of a track's ten nearest, of other packages only, whose package has the same of four rough styles
-  (electronic, orchestral, rock, light; at most 40 tracks a package, mean over styles);
+- packages: share of a track's ten nearest, of other packages only, whose package has the same of
+  four rough styles (electronic, orchestral, rock, light; at most 40 tracks a package, mean over
+  styles);
 - grooves: share of a rendered groove's five nearest that have its style, of some hundred.
 
-Both are rough, and neither is a claim: they choose, so that nothing has to be chosen on labelled music of users.
-Needs numpy.
+Both are rough, and neither is a claim: they choose, so that nothing has to be chosen on labelled
+music of users. Needs numpy.
 """
+
 import argparse
 import collections
 import glob
@@ -38,7 +42,9 @@ def read(cache):
             size = struct.unpack("<Q", file.read(8))[0]
             head = json.loads(file.read(size))
             about = head["__metadata__"]
-            if "mixed" in about or not (about["group"] in STYLE or about["track"].startswith("grooves/")):
+            if "mixed" in about or not (
+                about["group"] in STYLE or about["track"].startswith("grooves/")
+            ):
                 continue
             group[about["track"]] = about["group"]
             for name, tensor in head.items():
@@ -47,28 +53,39 @@ def read(cache):
                     file.seek(8 + size + begin)
                     rows = np.frombuffer(file.read(end - begin), "<f4").reshape(tensor["shape"])
                     outputs[name.split(".", 1)[1]][about["track"]].append(rows)
-    return {teacher: {track: np.concatenate(rows).mean(0) for track, rows in tracks.items()} for teacher, tracks in outputs.items()}, group
+    return {
+        teacher: {track: np.concatenate(rows).mean(0) for track, rows in tracks.items()}
+        for teacher, tracks in outputs.items()
+    }, group
 
 
 def precision(vectors, labels, groups, k):
-    """Mean over labels of the share of the `k` nearest of other groups that have the query's label; standard error."""
+    """Mean over labels of the share of the `k` nearest of other groups that have the query's label;
+    standard error.
+    """
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     labels, groups = np.array(labels), np.array(groups)
     similarity = vectors @ vectors.T
     similarity[groups[:, None] == groups[None, :]] = -2
     nearest = np.argsort(-similarity, axis=1)[:, :k]
     share = (labels[nearest] == labels[:, None]).mean(1)
-    return np.mean([share[labels == label].mean() for label in np.unique(labels)]), share.std() / len(share) ** 0.5
+    return np.mean(
+        [share[labels == label].mean() for label in np.unique(labels)]
+    ), share.std() / len(share) ** 0.5
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cache")
     teachers, group = read(parser.parse_args().cache)
     tags = 50  # of every teacher that there is
     names, taken = sorted(teachers), collections.Counter()
     music, grooves = [], sorted(track for track in group if track.startswith("grooves/"))
-    for track in sorted((t for t in group if group[t] in STYLE), key=lambda t: zlib.crc32(t.encode())):
+    for track in sorted(
+        (t for t in group if group[t] in STYLE), key=lambda t: zlib.crc32(t.encode())
+    ):
         taken[group[track]] += 1
         if taken[group[track]] <= MOST:
             music.append(track)
@@ -85,7 +102,9 @@ def main():
                     rows = np.stack([teachers[teacher][track] for track in tracks])
                     rows = scale * (rows - rows.mean(0)) / (rows.std(0) + 1e-6)
                     parts += [rows[:, :-tags], share * rows[:, -tags:]]
-                mean, error = precision(np.hstack(parts), [label(t) for t in tracks], [apart(t) for t in tracks], k)
+                mean, error = precision(
+                    np.hstack(parts), [label(t) for t in tracks], [apart(t) for t in tracks], k
+                )
                 line += f"  {what} {mean:.3f} ± {error:.3f}"
             print(line)
 

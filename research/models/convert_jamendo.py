@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
-"""Makes a teacher of the Musicnn trained on MTG-Jamendo: research/models/convert_jamendo.py WEIGHTS TAGS OUT [--float16] [--golden FILE]
+"""Makes a teacher of the Musicnn trained on MTG-Jamendo: research/models/convert_jamendo.py WEIGHTS
+TAGS OUT [--float16] [--golden FILE]
 
-WEIGHTS is the PyTorch state dictionary of `musicnn` in sota-music-tagging-models (Won, Ferraro, Bogdanov, Serra,
-"Evaluation of CNN-based automatic music tagging models", SMC 2020; MIT), TAGS its 50 tags, one a line. Written are
-OUT/musicnn-jamendo.safetensors and its manifest, for `voisin train encoder prepare --teacher`; they do not ship.
+WEIGHTS is the PyTorch state dictionary of `musicnn` in sota-music-tagging-models (Won, Ferraro,
+Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020; MIT), TAGS its
+50 tags, one a line. Written are OUT/musicnn-jamendo.safetensors and its manifest, for `voisin train
+encoder prepare --teacher`; they do not ship.
 
-The network is MusiCNN but for three things. Its batch norms come before ReLU: they are folded into the layers before
-them. Its five front convolutions have 67, 38, then 129, 65 and 33 taps, and the last three hear the mean of the bands:
-voisin tells that by the shape of their kernels. Its spectrogram is in decibels: voisin's log10(1e9 x + 1) is that to
-0.01 dB above -70 dB, and its factor and offset are folded into the batch norm of the input. Two things are not the same:
-a window has 187 frames and no reflection at its ends, instead of 188 centred ones.
+The network is MusiCNN but for three things. Its batch norms come before ReLU: they are folded into
+the layers before them. Its five front convolutions have 67, 38, then 129, 65 and 33 taps, and the
+last three hear the mean of the bands: voisin tells that by the shape of their kernels. Its
+spectrogram is in decibels: voisin's log10(1e9 x + 1) is that to 0.01 dB above -70 dB, and its
+factor and offset are folded into the batch norm of the input. Two things are not the same: a window
+has 187 frames and no reflection at its ends, instead of 188 centred ones.
 
-With --float16 the kernels are rounded to float16, as for a model that ships. The tags are named in words: "instrument piano",
-"mood relaxing", "style trip hop".
+With --float16 the kernels are rounded to float16, as for a model that ships. The tags are named in
+words: "instrument piano", "mood relaxing", "style trip hop".
 
-With --golden, an .npz with `audio_16k`, `jamendo_musicnn.pen` and `jamendo_musicnn.tags` (logits; means over windows of 3 s),
-the converted tensors are run in NumPy on the original's own spectrogram, and must agree. Needs numpy.
+With --golden, an .npz with `audio_16k`, `jamendo_musicnn.pen` and `jamendo_musicnn.tags` (logits;
+means over windows of 3 s), the converted tensors are run in NumPy on the original's own
+spectrogram, and must agree. Needs numpy.
 """
 
 import argparse
@@ -27,7 +31,6 @@ import pickle
 import struct
 
 import numpy as np
-
 from convert_musicnn import write_safetensors
 
 EPSILON = 1e-5
@@ -59,7 +62,10 @@ def read(path):
         for _ in range(3):  # magic number, version, sizes of the machine's types
             StateDictionary(handle).load()
         tensors = StateDictionary(handle).load()
-        types = {key: {"FloatStorage": "<f4", "LongStorage": "<i8"}[kind] for (kind, key), *_ in tensors.values()}
+        types = {
+            key: {"FloatStorage": "<f4", "LongStorage": "<i8"}[kind]
+            for (kind, key), *_ in tensors.values()
+        }
         storages = {}
         for key in StateDictionary(handle).load():
             (count,) = struct.unpack("<q", handle.read(8))
@@ -77,7 +83,8 @@ def folded(state, layer, norm):
     """Weight and bias of a layer with the batch norm after it, in f64."""
     weight, bias = (state[f"{layer}.{field}"].astype(np.float64) for field in ("weight", "bias"))
     gamma, beta, mean, variance = (
-        state[f"{norm}.{field}"].astype(np.float64) for field in ("weight", "bias", "running_mean", "running_var")
+        state[f"{norm}.{field}"].astype(np.float64)
+        for field in ("weight", "bias", "running_mean", "running_var")
     )
     scale = gamma / np.sqrt(variance + EPSILON)
     return weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), (bias - mean) * scale + beta
@@ -88,11 +95,18 @@ def convert(state):
 
     def norm(index, channels, scale=1.0, shift=0.0):
         name = "batch_normalization" + (f"_{index}" if index else "")
-        for field, value in (("weight", scale), ("bias", shift), ("running_mean", 0.0), ("running_var", VARIANCE)):
+        for field, value in (
+            ("weight", scale),
+            ("bias", shift),
+            ("running_mean", 0.0),
+            ("running_var", VARIANCE),
+        ):
             tensors[f"{name}.{field}"] = np.full(channels, value, np.float64)
 
     # Decibels are 10 log10(x): 10 · voisin's logarithm - 10 log10(SCALE).
-    gamma, beta, mean, variance = (float(state[f"spec_bn.{f}"][0]) for f in ("weight", "bias", "running_mean", "running_var"))
+    gamma, beta, mean, variance = (
+        float(state[f"spec_bn.{f}"][0]) for f in ("weight", "bias", "running_mean", "running_var")
+    )
     scale = gamma / np.sqrt(variance + EPSILON)
     norm(0, 1, 10 * scale, beta - scale * (mean + 10 * np.log10(SCALE)))
     layers = [(f"layers.{i}.conv", f"layers.{i}.bn") for i in (1, 0, 2, 3, 4)]
@@ -115,29 +129,43 @@ def convert(state):
     tensors["dense.bias"] = bias
     norm(9, 1506)
     norm(10, 200)
-    tensors["dense_1.weight"], tensors["dense_1.bias"] = state["dense2.weight"], state["dense2.bias"]
+    tensors["dense_1.weight"], tensors["dense_1.bias"] = (
+        state["dense2.weight"],
+        state["dense2.bias"],
+    )
     return {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
 
 
 def forward(tensors, mel):
-    """MusiCNN in NumPy on voisin's spectrogram [96, frames]: the penultimate layer and the tag logits."""
+    """MusiCNN in NumPy on voisin's spectrogram [96, frames]: the penultimate layer and the tag
+    logits.
+    """
 
     def norm(index, x):
         name = "batch_normalization" + (f"_{index}" if index else "")
-        gamma, beta, mean, variance = (tensors[f"{name}.{f}"] for f in ("weight", "bias", "running_mean", "running_var"))
+        gamma, beta, mean, variance = (
+            tensors[f"{name}.{f}"] for f in ("weight", "bias", "running_mean", "running_var")
+        )
         shape = (-1, *[1] * (x.ndim - 1))
         scale = gamma / np.sqrt(variance + 1e-3)
         return x * scale.reshape(shape) + (beta - mean * scale).reshape(shape)
 
     def convolution(index, x, width=1):
-        """Correlation over time (and `width` bands) of [channels, time, bands], ReLU, batch norm: [out, time, bands]"""
+        """Correlation over time (and `width` bands) of [channels, time, bands], ReLU, batch norm:
+        [out, time, bands]
+        """
         name = "conv2d" + (f"_{index}" if index else "")
         weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
         weight = weight.reshape(len(weight), x.shape[0], -1, width)
         taps = weight.shape[2]
         x = np.pad(x, ((0, 0), ((taps - 1) // 2, taps // 2), (0, 0)))
         views = np.lib.stride_tricks.sliding_window_view(x, (taps, width), (1, 2))
-        return norm(index + 1, np.maximum(np.einsum("ctbij,ocij->otb", views, weight, optimize=True) + bias[:, None, None], 0))
+        return norm(
+            index + 1,
+            np.maximum(
+                np.einsum("ctbij,ocij->otb", views, weight, optimize=True) + bias[:, None, None], 0
+            ),
+        )
 
     x = norm(0, mel[None]).transpose(0, 2, 1)  # [1, time, bands]
     front = [convolution(0, x, 38), convolution(1, x, 67)]
@@ -163,9 +191,13 @@ def check(tensors, state, golden):
         mel = (power @ state["spec.mel_scale.fb"]).T
         decibels = 10 * np.log10(np.maximum(mel, 1e-10))
         if start == 0:
-            print("spectrogram: largest difference", abs(decibels - golden["jamendo_musicnn.mel_db_first_window"]).max(), "dB")
+            print(
+                "spectrogram: largest difference",
+                abs(decibels - golden["jamendo_musicnn.mel_db_first_window"]).max(),
+                "dB",
+            )
         found.append(forward(tensors, decibels / 10 + np.log10(SCALE)))
-    for name, values in zip(("pen", "tags"), zip(*found)):
+    for name, values in zip(("pen", "tags"), zip(*found, strict=False), strict=False):
         expected = golden[f"jamendo_musicnn.{name}"]
         error = abs(np.mean(values, 0) - expected).max() / abs(expected).max()
         print(f"{name}: largest difference {error:.2e} of the largest value")
@@ -174,9 +206,16 @@ def check(tensors, state, golden):
 
 
 SPLIT = {
-    "acousticguitar": "acoustic guitar", "drummachine": "drum machine", "easylistening": "easy listening",
-    "electricguitar": "electric guitar", "electricpiano": "electric piano", "hiphop": "hip hop",
-    "instrumentalpop": "instrumental pop", "newage": "new age", "popfolk": "pop folk", "poprock": "pop rock",
+    "acousticguitar": "acoustic guitar",
+    "drummachine": "drum machine",
+    "easylistening": "easy listening",
+    "electricguitar": "electric guitar",
+    "electricpiano": "electric piano",
+    "hiphop": "hip hop",
+    "instrumentalpop": "instrumental pop",
+    "newage": "new age",
+    "popfolk": "pop folk",
+    "poprock": "pop rock",
     "triphop": "trip hop",
 }
 
@@ -188,7 +227,9 @@ def tag(name):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", type=pathlib.Path)
     parser.add_argument("tags", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
@@ -198,12 +239,19 @@ def main():
     state = read(options.weights)
     tensors = convert(state)
     if options.float16:
-        tensors = {name: value.astype(np.float16) if value.ndim > 1 else value for name, value in tensors.items()}
+        tensors = {
+            name: value.astype(np.float16) if value.ndim > 1 else value
+            for name, value in tensors.items()
+        }
     if options.golden:
         check(tensors, state, options.golden)
     options.out.mkdir(parents=True, exist_ok=True)
     weights = options.out / "musicnn-jamendo.safetensors"
-    write_safetensors(weights, tensors, {"source": "sota-music-tagging-models, musicnn, MTG-Jamendo", "licence": "MIT"})
+    write_safetensors(
+        weights,
+        tensors,
+        {"source": "sota-music-tagging-models, musicnn, MTG-Jamendo", "licence": "MIT"},
+    )
     manifest = {
         "format": 1,
         "name": "musicnn-jamendo",
@@ -234,7 +282,10 @@ def main():
         "weights": weights.name,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         # The network's outputs are in the order of a label binariser: that of the alphabet.
-        "tags": [tag(line) for line in sorted(filter(None, map(str.strip, options.tags.read_text().splitlines())))],
+        "tags": [
+            tag(line)
+            for line in sorted(filter(None, map(str.strip, options.tags.read_text().splitlines())))
+        ],
     }
     (options.out / "musicnn-jamendo.json").write_text(json.dumps(manifest, indent=2) + "\n")
     print(f"{weights}: {weights.stat().st_size} bytes")

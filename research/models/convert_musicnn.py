@@ -5,14 +5,15 @@
     python research/models/convert_musicnn.py musicnn-0.1.0-py3-none-any.whl models            # MSD_musicnn, as shipped
     python research/models/convert_musicnn.py musicnn-0.1.0-py3-none-any.whl DIR --model MTT_musicnn MSD_vgg --float32
 
-Needs Python 3.9 and NumPy only: the TensorFlow 1 checkpoints in the wheel are read here (an index in
-LevelDB's table format whose values are BundleEntryProto messages, and a file of raw tensors). The output
-depends on nothing but the wheel, so a second run gives the same bytes.
+Needs Python 3.9 and NumPy only: the TensorFlow 1 checkpoints in the wheel are read here (an index
+in LevelDB's table format whose values are BundleEntryProto messages, and a file of raw tensors).
+The output depends on nothing but the wheel, so a second run gives the same bytes.
 
-Layouts become PyTorch's (and Candle's): convolutions [out, in, time, frequency], those over all channels
-[out, in, time], dense layers [out, in]. Batch norm's gamma, beta, moving mean and variance are named weight,
-bias, running_mean and running_var. Kernels are rounded to float16 unless --float32; all one-dimensional
-tensors stay float32 (they are few, and variances span more than float16 holds).
+Layouts become PyTorch's (and Candle's): convolutions [out, in, time, frequency], those over all
+channels [out, in, time], dense layers [out, in]. Batch norm's gamma, beta, moving mean and variance
+are named weight, bias, running_mean and running_var. Kernels are rounded to float16 unless
+--float32; all one-dimensional tensors stay float32 (they are few, and variances span more than
+float16 holds).
 """
 
 import argparse
@@ -83,7 +84,9 @@ def fields(message):
 
 
 def block(table, handle):
-    """Yields (key, value) of a table's block; keys are stored as differences from their predecessors."""
+    """Yields (key, value) of a table's block; keys are stored as differences from their
+    predecessors.
+    """
     offset, size = handle
     if table[offset + size] != 0:
         raise ValueError("the checkpoint's index is compressed")
@@ -119,9 +122,15 @@ def read_checkpoint(index, data):
             if not key or entry.get(1) != DT_FLOAT:
                 continue
             # TensorShapeProto: repeated dim = 2 {size = 1}
-            shape = [dict(fields(dim)).get(1, 0) for number, dim in fields(entry.get(2, b"")) if number == 2]
+            shape = [
+                dict(fields(dim)).get(1, 0)
+                for number, dim in fields(entry.get(2, b""))
+                if number == 2
+            ]
             offset, size = entry.get(4, 0), entry[5]
-            variables[key.decode()] = np.frombuffer(data[offset : offset + size], "<f4").reshape(shape)
+            variables[key.decode()] = np.frombuffer(data[offset : offset + size], "<f4").reshape(
+                shape
+            )
     return variables
 
 
@@ -144,7 +153,11 @@ def convert(variables):
             continue
         if value.ndim == 4:  # [time, frequency, in, out]
             value = value.transpose(3, 2, 0, 1)
-            if layer in ("conv2d_5", "conv2d_6", "conv2d_7"):  # all "frequencies" are channels: [out, in, time]
+            if layer in (
+                "conv2d_5",
+                "conv2d_6",
+                "conv2d_7",
+            ):  # all "frequencies" are channels: [out, in, time]
                 value = value[:, 0].transpose(0, 2, 1)
         elif value.ndim == 2:
             value = value.T
@@ -158,7 +171,11 @@ def write_safetensors(path, tensors, metadata):
     for name, value in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
         blob = value.tobytes()
         kind = {"float16": "F16", "float32": "F32"}[str(value.dtype)]
-        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [offset, offset + len(blob)]}
+        header[name] = {
+            "dtype": kind,
+            "shape": list(value.shape),
+            "data_offsets": [offset, offset + len(blob)],
+        }
         blobs.append(blob)
         offset += len(blob)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -179,7 +196,9 @@ def main():
     parser.add_argument("wheel", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--model", nargs="+", choices=MODELS, default=["MSD_musicnn"])
-    parser.add_argument("--float32", action="store_true", help="do not round the kernels to float16")
+    parser.add_argument(
+        "--float32", action="store_true", help="do not round the kernels to float16"
+    )
     options = parser.parse_args()
 
     digest = hashlib.sha256(options.wheel.read_bytes()).hexdigest()
@@ -190,16 +209,24 @@ def main():
     configuration = wheel.read("musicnn/configuration.py").decode()
     for model in options.model:
         folder = f"musicnn/{model}/"
-        tensors = convert(read_checkpoint(wheel.read(folder + ".index"), wheel.read(folder + ".data-00000-of-00001")))
+        tensors = convert(
+            read_checkpoint(
+                wheel.read(folder + ".index"), wheel.read(folder + ".data-00000-of-00001")
+            )
+        )
         if not options.float32:
             tensors = {n: v.astype(np.float16) if v.ndim > 1 else v for n, v in tensors.items()}
         dataset, network = model.split("_")
         name = f"{network}-{dataset.lower()}"
         weights = options.output / f"{name}.safetensors"
-        write_safetensors(weights, tensors, {"source": f"PyPI musicnn 0.1.0, {model}", "licence": "ISC"})
+        write_safetensors(
+            weights, tensors, {"source": f"PyPI musicnn 0.1.0, {model}", "licence": "ISC"}
+        )
         sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         parameters = sum(v.size for v in tensors.values())
-        print(f"{weights}: {len(tensors)} tensors, {parameters} values, {weights.stat().st_size} bytes, {sha256}")
+        print(
+            f"{weights}: {len(tensors)} tensors, {parameters} values, {weights.stat().st_size} bytes, {sha256}"
+        )
         trained_on = {"MSD": "the Million Song Dataset", "MTT": "MagnaTagATune"}[dataset]
         title, dimension = {"musicnn": ("MusiCNN", 200), "vgg": ("VGG", 256)}[network]
         manifest = {
@@ -217,7 +244,9 @@ def main():
             "weights_sha256": sha256,
             "tags": labels(configuration, dataset),
         }
-        (options.output / f"{name}.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        (options.output / f"{name}.json").write_text(
+            json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@
     python research/models/corpus_licences.py MUSIC models/corpus.tsv
     python research/models/corpus_licences.py MORE --complete models/corpus_more.tsv
 
-With --complete the table is the one that research/models/fetch_more.py reads, MORE is what it fetched, and the columns `licence`,
-`authors` and `rule` of the table are filled in (the path that counts is the one in the package, `source`).
+With --complete the table is the one that research/models/fetch_more.py reads, MORE is what it
+fetched, and the columns `licence`, `authors` and `rule` of the table are filled in (the path that
+counts is the one in the package, `source`).
 
-MUSIC is what research/models/fetch_corpus.py unpacked: one folder per Debian package with the package's `copyright` file in it.
-That file says per path (or per pattern) who made a file and under which licence, in Debian's machine-readable format 1.0
-(DEP-5); packages whose file is free text are marked `see copyright`, with the licences whose names occur in it. The last
-paragraph that matches a path counts, as the format says. Python 3.9, nothing else.
+MUSIC is what research/models/fetch_corpus.py unpacked: one folder per Debian package with the
+package's `copyright` file in it. That file says per path (or per pattern) who made a file and under
+which licence, in Debian's machine-readable format 1.0 (DEP-5); packages whose file is free text are
+marked `see copyright`, with the licences whose names occur in it. The last paragraph that matches a
+path counts, as the format says. Python 3.9, nothing else.
 """
 
 import argparse
@@ -63,8 +65,10 @@ def pattern(glob):
 
 
 def applies(glob, inside):
-    """Whether a pattern means this file. Patterns are of the source package, where a file may lie in another folder: so
-    the last folders and the name (two parts or more, or a name without wildcards) may match the file's own last ones."""
+    """Whether a pattern means this file. Patterns are of the source package, where a file may lie
+    in another folder: so the last folders and the name (two parts or more, or a name without
+    wildcards) may match the file's own last ones.
+    """
     if pattern(glob).match(inside):
         return True
     parts, own = glob.split("/"), inside.split("/")
@@ -92,7 +96,9 @@ def people(text):
 
 
 def terms(package):
-    """What a package's copyright file says: the rules (pattern, licence, authors) and what counts where none applies."""
+    """What a package's copyright file says: the rules (pattern, licence, authors) and what counts
+    where none applies.
+    """
     notice = package / "copyright"
     text = notice.read_text(errors="replace") if notice.exists() else ""
     machine = text.lstrip().lower().startswith("format:")
@@ -102,11 +108,21 @@ def terms(package):
             licence = fields.get("license", "").splitlines()[0] if fields.get("license") else ""
             rules.append((glob, licence, people(fields.get("copyright", ""))))
     names = [name for name, expression in KNOWN if re.search(expression, text, re.IGNORECASE)]
-    names = names or [name for name, expression in OTHERS if re.search(expression, text, re.IGNORECASE)]
+    names = names or [
+        name for name, expression in OTHERS if re.search(expression, text, re.IGNORECASE)
+    ]
     # Lines of a free text that say who holds rights; the packager is not among them.
-    lines = [line for line in text.splitlines() if re.search(r"copyright \(c\)|©|\bauthors?\b.*[<@]", line, re.IGNORECASE)]
+    lines = [
+        line
+        for line in text.splitlines()
+        if re.search(r"copyright \(c\)|©|\bauthors?\b.*[<@]", line, re.IGNORECASE)
+    ]
     named = people("\n".join(line for line in lines if "debian" not in line.lower()))[:300]
-    rest = ("see copyright (" + (", ".join(names) or "free, not named") + ")", named, "" if machine else "free text")
+    rest = (
+        "see copyright (" + (", ".join(names) or "free, not named") + ")",
+        named,
+        "" if machine else "free text",
+    )
     return rules, rest
 
 
@@ -120,7 +136,9 @@ def stated(rules, rest, inside):
 
 
 def complete(music, table):
-    """Fills in the licences of a table that names its tracks; returns its rows and those that are not free."""
+    """Fills in the licences of a table that names its tracks; returns its rows and those that are
+    not free.
+    """
     with table.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file, delimiter="\t")
         head, rows = list(reader.fieldnames), list(reader)
@@ -157,9 +175,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("music", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--complete", action="store_true", help="OUTPUT is a table of research/models/fetch_more.py: fill in its licences")
+    parser.add_argument(
+        "--complete",
+        action="store_true",
+        help="OUTPUT is a table of research/models/fetch_more.py: fill in its licences",
+    )
     options = parser.parse_args()
-    head, rows, refused = complete(options.music, options.output) if options.complete else every(options.music)
+    head, rows, refused = (
+        complete(options.music, options.output) if options.complete else every(options.music)
+    )
     with options.output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(head)

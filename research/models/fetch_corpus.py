@@ -3,11 +3,11 @@
 
     research/models/fetch_corpus.py TABLE OUT [--package NAME ...]
 
-TABLE is a tab-separated list with the columns `package` and `path` (the file's path below the unpacked
-package's games or share folder, as printed in the table). Each package is downloaded with
-`apt-get download`, only the listed files and the package's `copyright` file are kept, and the package is
-deleted again. Files inside .zip and .pk3 archives are reached through the archive. Packages that are there
-already are skipped, so a run that was cut off goes on where it stopped.
+TABLE is a tab-separated list with the columns `package` and `path` (the file's path below the
+unpacked package's games or share folder, as printed in the table). Each package is downloaded with
+`apt-get download`, only the listed files and the package's `copyright` file are kept, and the
+package is deleted again. Files inside .zip and .pk3 archives are reached through the archive.
+Packages that are there already are skipped, so a run that was cut off goes on where it stopped.
 
 Needs a Debian or Ubuntu system with `apt-get` and `dpkg-deb`; nothing is installed.
 """
@@ -40,7 +40,7 @@ def matches(name, paths):
         tail = pathlib.PurePosixPath(path).parts
         # The table counts from the unpacked package; archives count from their own root.
         for skip in range(1, len(tail)):
-            if len(tail) - skip >= 2 and parts[-(len(tail) - skip):] == tail[skip:]:
+            if len(tail) - skip >= 2 and parts[-(len(tail) - skip) :] == tail[skip:]:
                 return path
         if len(tail) <= 2 and parts[-1] == tail[-1]:
             return path
@@ -48,7 +48,9 @@ def matches(name, paths):
 
 
 def save(out, package, path, data):
-    """Below a folder of the package's own, which is a track's group in training, whether the table names it or not."""
+    """Below a folder of the package's own, which is a track's group in training, whether the table
+    names it or not.
+    """
     target = out / (path if path.startswith(f"{package}/") else f"{package}/{path}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
@@ -83,10 +85,14 @@ def unpack(package, deb, paths, out):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--package", action="append", help="only this package; may be given several times")
+    parser.add_argument(
+        "--package", action="append", help="only this package; may be given several times"
+    )
     arguments = parser.parse_args()
     packages = wanted_files(arguments.table)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -97,7 +103,12 @@ def main():
         done = arguments.out / package / ".complete"
         if done.exists():
             continue
-        download = subprocess.run(["apt-get", "download", "-q", package], cwd=arguments.out, capture_output=True, text=True)
+        download = subprocess.run(
+            ["apt-get", "download", "-q", package],
+            cwd=arguments.out,
+            capture_output=True,
+            text=True,
+        )
         debs = sorted(arguments.out.glob(f"{package}_*.deb"))
         if download.returncode != 0 or not debs:
             failed.append(package)

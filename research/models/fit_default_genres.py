@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
-"""Fits data/default_genres.json: from the 50 tags of MusiCNN (Million Song Dataset) to a first guess of the genre.
+"""Fits data/default_genres.json: from the 50 tags of MusiCNN (Million Song Dataset) to a first
+guess of the genre.
 
     pip install numpy scikit-learn
     python research/models/fit_default_genres.py TAGGRAMS/train.npz data/default_genres.json --speech EXPORT --music EXPORT
         [--test TAGGRAMS/test.npz] [--judge EXPORT ...]
 
-TAGGRAMS are MusiCNN's tag activations on GTZAN (ten genres, fault-filtered split: 443 tracks to fit, 290 to test), from
-jordipons/sklearn-audio-transfer-learning (ISC). Only the first file is fitted to; --test prints the final figure.
+TAGGRAMS are MusiCNN's tag activations on GTZAN (ten genres, fault-filtered split: 443 tracks to
+fit, 290 to test), from jordipons/sklearn-audio-transfer-learning (ISC). Only the first file is
+fitted to; --test prints the final figure.
 
-Ten genres rest on labels: softmax regression on the mean logit of every tag over a track. Its penalty and temperature
-are chosen on folds of the training tracks: the strongest penalty within a standard error of the best. Other genres have no labels there and rest on tags: each competes by how far
-its strongest tag is above the strongest tag of any labelled genre. The bar is set where 1 % of the training tracks, none
-of which is of that genre, would be claimed.
+Ten genres rest on labels: softmax regression on the mean logit of every tag over a track. Its
+penalty and temperature are chosen on folds of the training tracks: the strongest penalty within a
+standard error of the best. Other genres have no labels there and rest on tags: each competes by how
+far its strongest tag is above the strongest tag of any labelled genre. The bar is set where 1 % of
+the training tracks, none of which is of that genre, would be claimed.
 
-Speech is told from everything else by logistic regression on the same logits, both counting the same: EXPORTs are folders
-that `voisin export` wrote of libraries with the model musicnn-msd, of research/music/make_speech.py's OUT/fit, and of music and
-unaccompanied singing; the training tracks above are no speech either. Its penalty is chosen as above, by folds that keep
-what lies in one folder together; its bar, too, is set where 1 % of the training tracks would be claimed. --judge prints how much of an EXPORT is taken for speech. Made with scikit-learn 1.9.1,
-NumPy 2.4.6.
+Speech is told from everything else by logistic regression on the same logits, both counting the
+same: EXPORTs are folders that `voisin export` wrote of libraries with the model musicnn-msd, of
+research/music/make_speech.py's OUT/fit, and of music and unaccompanied singing; the training tracks
+above are no speech either. Its penalty is chosen as above, by folds that keep what lies in one
+folder together; its bar, too, is set where 1 % of the training tracks would be claimed. --judge
+prints how much of an EXPORT is taken for speech. Made with scikit-learn 1.9.1, NumPy 2.4.6.
 """
 
 import argparse
@@ -34,11 +38,34 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "quality"))
 from voice_figures import tag_layers  # noqa: E402
 
-LABELLED = ["Blues", "Classical", "Country", "Disco", "Hip-Hop", "Jazz", "Metal", "Pop", "Reggae", "Rock"]
+LABELLED = [
+    "Blues",
+    "Classical",
+    "Country",
+    "Disco",
+    "Hip-Hop",
+    "Jazz",
+    "Metal",
+    "Pop",
+    "Reggae",
+    "Rock",
+]
 # Tags that name a labelled genre, or one that is part of it.
 NAMING = [
-    "rock", "pop", "alternative rock", "jazz", "metal", "classic rock", "indie rock", "blues", "hard rock", "Hip-Hop",
-    "country", "heavy metal", "Progressive rock", "indie pop",
+    "rock",
+    "pop",
+    "alternative rock",
+    "jazz",
+    "metal",
+    "classic rock",
+    "indie rock",
+    "blues",
+    "hard rock",
+    "Hip-Hop",
+    "country",
+    "heavy metal",
+    "Progressive rock",
+    "indie pop",
 ]
 TAGGED = {
     "Electronic": ["electronic", "electronica", "electro", "House"],
@@ -49,11 +76,56 @@ TAGGED = {
     "Funk": ["funk"],
 }
 TAGS = [
-    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s", "alternative rock", "jazz",
-    "beautiful", "metal", "chillout", "male vocalists", "classic rock", "soul", "indie rock", "Mellow", "electronica",
-    "80s", "folk", "90s", "chill", "instrumental", "punk", "oldies", "blues", "hard rock", "ambient", "acoustic",
-    "experimental", "female vocalist", "guitar", "Hip-Hop", "70s", "party", "country", "easy listening", "sexy", "catchy",
-    "funk", "electro", "heavy metal", "Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy",
+    "rock",
+    "pop",
+    "alternative",
+    "indie",
+    "electronic",
+    "female vocalists",
+    "dance",
+    "00s",
+    "alternative rock",
+    "jazz",
+    "beautiful",
+    "metal",
+    "chillout",
+    "male vocalists",
+    "classic rock",
+    "soul",
+    "indie rock",
+    "Mellow",
+    "electronica",
+    "80s",
+    "folk",
+    "90s",
+    "chill",
+    "instrumental",
+    "punk",
+    "oldies",
+    "blues",
+    "hard rock",
+    "ambient",
+    "acoustic",
+    "experimental",
+    "female vocalist",
+    "guitar",
+    "Hip-Hop",
+    "70s",
+    "party",
+    "country",
+    "easy listening",
+    "sexy",
+    "catchy",
+    "funk",
+    "electro",
+    "heavy metal",
+    "Progressive rock",
+    "60s",
+    "rnb",
+    "indie pop",
+    "sad",
+    "House",
+    "happy",
 ]
 MODEL = pathlib.Path(__file__).parents[2] / "models" / "musicnn-msd.json"
 FALSE_CLAIMS = 0.01
@@ -71,12 +143,16 @@ def tracks(path):
 
 
 def exported(folder):
-    """Mean logits [tracks, 50] of an export with the model musicnn-msd, and the folder of each track."""
+    """Mean logits [tracks, 50] of an export with the model musicnn-msd, and the folder of each
+    track.
+    """
     [(_, weight, bias)], names = tag_layers(MODEL)
     assert names == TAGS
     windows = np.load(folder / "windows.npy").astype(np.float64)
     if windows.shape[1] != weight.shape[1]:
-        raise SystemExit(f"{folder}: expected the {weight.shape[1]} dimensions of musicnn-msd, found {windows.shape[1]}")
+        raise SystemExit(
+            f"{folder}: expected the {weight.shape[1]} dimensions of musicnn-msd, found {windows.shape[1]}"
+        )
     with open(folder / "windows.csv", newline="", encoding="utf-8") as handle:
         track = np.array([int(row["track_row"]) for row in csv.DictReader(handle)])
     with open(folder / "tracks.csv", newline="", encoding="utf-8") as handle:
@@ -95,9 +171,13 @@ def fitted_speech(speech, music, genres):
     mean, scale = x.mean(0), 1 / x.std(0)
 
     def fit(c, rows):
-        return LogisticRegression(C=c, max_iter=20_000, tol=1e-8, class_weight="balanced").fit((x[rows] - mean) * scale, y[rows])
+        return LogisticRegression(C=c, max_iter=20_000, tol=1e-8, class_weight="balanced").fit(
+            (x[rows] - mean) * scale, y[rows]
+        )
 
-    share = np.where(y == 1, 0.5 / y.sum(), 0.5 / (1 - y).sum())  # of the loss: both halves count the same
+    share = np.where(
+        y == 1, 0.5 / y.sum(), 0.5 / (1 - y).sum()
+    )  # of the loss: both halves count the same
     held, losses = {}, {}
     for c in [0.01, 0.03, 0.1, 0.3, 1, 3]:
         z = np.zeros(len(x))
@@ -108,14 +188,16 @@ def fitted_speech(speech, music, genres):
     far = losses[least] - (share * losses[least]).sum()
     bound = (share * losses[least]).sum() + np.sqrt((share**2 * far**2).sum())
     c = min(c for c in losses if (share * losses[c]).sum() <= bound)
-    bar = max(0.0, float(np.quantile(held[c][-len(genres):], 1 - FALSE_CLAIMS)))
+    bar = max(0.0, float(np.quantile(held[c][-len(genres) :], 1 - FALSE_CLAIMS)))
     figures = {
         "speech": len(said),
         "no_speech": len(x) - len(said),
         "speech_penalty": c,
         "speech_bar": bar,
         "held_out_speech_told": float((held[c][y == 1] > bar).mean()),
-        "held_out_singing_and_music_taken_for_speech": float((held[c][len(said):-len(genres)] > bar).mean()),
+        "held_out_singing_and_music_taken_for_speech": float(
+            (held[c][len(said) : -len(genres)] > bar).mean()
+        ),
     }
     model = fit(c, np.arange(len(x)))
     weight = model.coef_[0] * scale
@@ -134,7 +216,11 @@ def log_loss(p, y):
 def calibration_error(p, y, bins=10):
     top, right = p.max(1), p.argmax(1) == y
     place = np.minimum((top * bins).astype(int), bins - 1)
-    return sum(abs(right[place == b].mean() - top[place == b].mean()) * (place == b).mean() for b in range(bins) if (place == b).any())
+    return sum(
+        abs(right[place == b].mean() - top[place == b].mean()) * (place == b).mean()
+        for b in range(bins)
+        if (place == b).any()
+    )
 
 
 def margins(x):
@@ -172,15 +258,19 @@ def main():
         z = np.zeros((len(x), len(LABELLED)))
         for train, held in folds:
             m, s = x[train].mean(0), 1 / x[train].std(0)
-            z[held] = model(c).fit((x[train] - m) * s, y[train]).decision_function((x[held] - m) * s)
+            z[held] = (
+                model(c).fit((x[train] - m) * s, y[train]).decision_function((x[held] - m) * s)
+            )
         return z
 
     candidates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
     held_out = {c: out_of_fold(c) for c in candidates}
     temperatures = np.linspace(0.3, 3, 55)
-    # The strongest penalty whose loss is within a standard error of the best: music outside GTZAN is further out than
-    # its folds show, and large weights are wrong there with confidence.
-    best = {c: min((log_loss(softmax(z / t), y), t) for t in temperatures) for c, z in held_out.items()}
+    # The strongest penalty whose loss is within a standard error of the best: music outside GTZAN
+    # is further out than its folds show, and large weights are wrong there with confidence.
+    best = {
+        c: min((log_loss(softmax(z / t), y), t) for t in temperatures) for c, z in held_out.items()
+    }
     loss, least = min((best[c][0], c) for c in candidates)
     each = -np.log(softmax(held_out[least] / best[least][1])[np.arange(len(y)), y])
     c = min(c for c in candidates if best[c][0] <= loss + each.std() / np.sqrt(len(y)))
@@ -207,7 +297,9 @@ def main():
         "held_out_answered": float((sure >= unknown).mean()),
         "held_out_accuracy_of_answers": float(right[sure >= unknown].mean()),
     }
-    speech_weight, speech_bias, speech_figures = fitted_speech(exported(options.speech), exported(options.music), x)
+    speech_weight, speech_bias, speech_figures = fitted_speech(
+        exported(options.speech), exported(options.music), x
+    )
     figures |= speech_figures
     print(json.dumps(figures, indent=1), "unknown below", unknown, "bars", bars.round(2))
     if options.test:
@@ -225,10 +317,15 @@ def main():
         judged, folders = exported(folder)
         taken = judged @ speech_weight + speech_bias > 0
         for place in sorted(set(folders)):
-            print(f"{folder}, {place}: {taken[folders == place].sum()} of {(folders == place).sum()} taken for speech")
+            print(
+                f"{folder}, {place}: {taken[folders == place].sum()} of {(folders == place).sum()} taken for speech"
+            )
     weight = final.coef_ * scale / temperature
     bias = (final.intercept_ - final.coef_ @ (mean * scale)) / temperature
-    digits = lambda values: [float(f"{v:.6g}") for v in values]
+
+    def digits(values):
+        return [float(f"{v:.6g}") for v in values]
+
     data = {
         "format": 1,
         "made_by": f"research/models/fit_default_genres.py, scikit-learn {sklearn.__version__}, NumPy {np.__version__}",
@@ -236,13 +333,19 @@ def main():
         "figures": figures,
         "tags": TAGS,
         "labelled": [
-            {"genre": name, "weight": digits(w), "bias": float(f"{b:.6g}")} for name, w, b in zip(LABELLED, weight, bias)
+            {"genre": name, "weight": digits(w), "bias": float(f"{b:.6g}")}
+            for name, w, b in zip(LABELLED, weight, bias, strict=False)
         ],
         "naming": NAMING,
         "tagged": [
-            {"genre": name, "tags": tags, "bar": float(f"{bar:.6g}")} for (name, tags), bar in zip(TAGGED.items(), bars)
+            {"genre": name, "tags": tags, "bar": float(f"{bar:.6g}")}
+            for (name, tags), bar in zip(TAGGED.items(), bars, strict=False)
         ],
-        "speech": {"genre": "Speech", "weight": digits(speech_weight), "bias": float(f"{speech_bias:.6g}")},
+        "speech": {
+            "genre": "Speech",
+            "weight": digits(speech_weight),
+            "bias": float(f"{speech_bias:.6g}"),
+        },
         "unknown_below": unknown,
     }
     options.output.write_text(json.dumps(data, indent=1) + "\n")

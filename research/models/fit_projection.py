@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Shortens the last network of a joined model: research/models/fit_projection.py MANIFEST EXPORT ... --out FOLDER --name NAME
+"""Shortens the last network of a joined model: research/models/fit_projection.py MANIFEST EXPORT
+... --out FOLDER --name NAME
     [--numbers 56] [--every 3] [--weight 0.7] [--keep-away TABLE]
 
     voisin --model MODEL add FREE_MUSIC; voisin export EXPORT
 
-MANIFEST joins networks (research/models/join_models.py), the last one's layers being `projection` and `told`; each EXPORT holds that
-model's vectors. The last network's part of them, at unit length, is brought from its numbers to --numbers by the leading
-right singular vectors of all tracks, not centred: what they keep of the squares is printed. Written are FOLDER/NAME.json,
-whose last network hears one window of --every and counts --weight, and the two layers, brought to those numbers, in a file of
-their own; how much of each logit of `told` is left is printed. --keep-away names packages (kind, name) that judge models:
-tracks below folders of these names are left out.
+MANIFEST joins networks (research/models/join_models.py), the last one's layers being `projection`
+and `told`; each EXPORT holds that model's vectors. The last network's part of them, at unit length,
+is brought from its numbers to --numbers by the leading right singular vectors of all tracks, not
+centred: what they keep of the squares is printed. Written are FOLDER/NAME.json, whose last network
+hears one window of --every and counts --weight, and the two layers, brought to those numbers, in a
+file of their own; how much of each logit of `told` is left is printed. --keep-away names packages
+(kind, name) that judge models: tracks below folders of these names are left out.
 
 Needs numpy and safetensors.
 """
@@ -34,7 +36,9 @@ def vectors(folder, away):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("manifest", type=pathlib.Path)
     parser.add_argument("exports", type=pathlib.Path, nargs="+")
     parser.add_argument("--out", type=pathlib.Path, required=True)
@@ -47,38 +51,67 @@ def main():
     away = set()
     if options.keep_away:
         with open(options.keep_away, newline="", encoding="utf-8") as handle:
-            away = {row["name"] for row in csv.DictReader(handle, delimiter="\t") if row["kind"] == "package"}
+            away = {
+                row["name"]
+                for row in csv.DictReader(handle, delimiter="\t")
+                if row["kind"] == "package"
+            }
 
     card = json.loads(options.manifest.read_text(encoding="utf-8"))
     network = card["networks"][-1]
     weights = safetensors.numpy.load_file(options.manifest.with_name(network["weights"]))
-    layer, bias = (weights[f"projection.{part}"].astype(numpy.float64) for part in ("weight", "bias"))
-    told, told_bias = (weights[f"told.{part}"].astype(numpy.float64)[network.get("untold", 0):] for part in ("weight", "bias"))
+    layer, bias = (
+        weights[f"projection.{part}"].astype(numpy.float64) for part in ("weight", "bias")
+    )
+    told, told_bias = (
+        weights[f"told.{part}"].astype(numpy.float64)[network.get("untold", 0) :]
+        for part in ("weight", "bias")
+    )
 
-    tracks = numpy.concatenate([vectors(folder, away) for folder in options.exports])[:, -len(bias):]
+    tracks = numpy.concatenate([vectors(folder, away) for folder in options.exports])[
+        :, -len(bias) :
+    ]
     tracks /= numpy.linalg.norm(tracks, axis=1, keepdims=True)
     _, values, directions = numpy.linalg.svd(tracks, full_matrices=False)
-    basis = directions[:options.numbers]
-    share = (values[:options.numbers] ** 2).sum() / (values ** 2).sum()
-    print(f"{len(tracks)} tracks: {options.numbers} of {len(bias)} numbers keep {share:.4f} of the squares")
+    basis = directions[: options.numbers]
+    share = (values[: options.numbers] ** 2).sum() / (values**2).sum()
+    print(
+        f"{len(tracks)} tracks: {options.numbers} of {len(bias)} numbers keep {share:.4f} of the squares"
+    )
     before, after = tracks @ told.T, tracks @ basis.T @ basis @ told.T
-    left = 1 - ((before - after) ** 2).sum(axis=0) / ((before - before.mean(axis=0)) ** 2).sum(axis=0)
-    print(f"variance of each logit that is left: least {left.min():.3f}, median {numpy.median(left):.3f}")
+    left = 1 - ((before - after) ** 2).sum(axis=0) / ((before - before.mean(axis=0)) ** 2).sum(
+        axis=0
+    )
+    print(
+        f"variance of each logit that is left: least {left.min():.3f}, median {numpy.median(left):.3f}"
+    )
 
     short = options.out / (pathlib.Path(network["weights"]).stem + "-short.safetensors")
-    safetensors.numpy.save_file({
-        "projection.weight": (basis @ layer).astype(numpy.float32),
-        "projection.bias": (basis @ bias).astype(numpy.float32),
-        "told.weight": (told @ basis.T).astype(numpy.float32),
-        "told.bias": told_bias.astype(numpy.float32),
-    }, short)
+    safetensors.numpy.save_file(
+        {
+            "projection.weight": (basis @ layer).astype(numpy.float32),
+            "projection.bias": (basis @ bias).astype(numpy.float32),
+            "told.weight": (told @ basis.T).astype(numpy.float32),
+            "told.bias": told_bias.astype(numpy.float32),
+        },
+        short,
+    )
     network.pop("untold", None)
     network.update(every=options.every, weight=options.weight)
-    network["projection"] = {"weights": short.name, "weights_sha256": hashlib.sha256(short.read_bytes()).hexdigest(),
-                             "dimension": options.numbers}
-    card.update(format=3, name=options.name, dimension=card["dimension"] - len(bias) + options.numbers)
-    card["provenance"] += f"; shortened on {len(tracks)} tracks of free music by research/models/fit_projection.py"
-    (options.out / f"{options.name}.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    network["projection"] = {
+        "weights": short.name,
+        "weights_sha256": hashlib.sha256(short.read_bytes()).hexdigest(),
+        "dimension": options.numbers,
+    }
+    card.update(
+        format=3, name=options.name, dimension=card["dimension"] - len(bias) + options.numbers
+    )
+    card["provenance"] += (
+        f"; shortened on {len(tracks)} tracks of free music by research/models/fit_projection.py"
+    )
+    (options.out / f"{options.name}.json").write_text(
+        json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     print(f"{options.out / options.name}.json: {card['dimension']} numbers")
 
 

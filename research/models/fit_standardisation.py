@@ -4,10 +4,11 @@
     voisin --library CORPUS add MUSIC && voisin --library CORPUS export DIR
     research/models/fit_standardisation.py DIR models/NAME.json
 
-DIR holds the window vectors (windows.npy) of the corpus as the model gives them without standardisation. Mean and
-deviation of each dimension over those windows go into the model's weights as `standardise.mean` and
-`standardise.scale`, and the new digest into its manifest. The corpus is the free music that
-research/models/fetch_corpus.py fetches; no evaluation set takes part. Needs numpy.
+DIR holds the window vectors (windows.npy) of the corpus as the model gives them without
+standardisation. Mean and deviation of each dimension over those windows go into the model's weights
+as `standardise.mean` and `standardise.scale`, and the new digest into its manifest. The corpus is
+the free music that research/models/fetch_corpus.py fetches; no evaluation set takes part. Needs
+numpy.
 """
 
 import hashlib
@@ -22,7 +23,10 @@ import numpy
 def main():
     folder, manifest_path = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     windows = numpy.load(folder / "windows.npy").astype(numpy.float64)
-    fitted = {"standardise.mean": windows.mean(axis=0), "standardise.scale": 1.0 / windows.std(axis=0)}
+    fitted = {
+        "standardise.mean": windows.mean(axis=0),
+        "standardise.scale": 1.0 / windows.std(axis=0),
+    }
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     weights = manifest_path.parent / manifest["weights"]
     data = weights.read_bytes()
@@ -45,7 +49,9 @@ def main():
     manifest["weights_sha256"] = hashlib.sha256(data).hexdigest()
     note = f"; outputs standardised over {len(windows)} windows of free music (research/models/fit_standardisation.py)"
     manifest["provenance"] = manifest["provenance"].split("; outputs standardised")[0] + note
-    manifest_path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    manifest_path.write_text(
+        json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     print(f"{weights}: {len(windows)} windows, sha256 {manifest['weights_sha256']}")
 
 

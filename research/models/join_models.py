@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Joins models into one of several networks: research/models/join_models.py OUT NAME FIRST.json OTHER.json[:WEIGHT] ...
+"""Joins models into one of several networks: research/models/join_models.py OUT NAME FIRST.json
+OTHER.json[:WEIGHT] ...
 
-Written is OUT/NAME.json, a manifest of format 2; the networks' weights are copied beside it unless they are there. The
-vectors stand one behind the other, FIRST's at length 1, each OTHER's at length WEIGHT (1). The tags of an OTHER become an
-output, named after the model; a tag that FIRST has too keeps its name with the model's before it. An OTHER that has the very
-tags of FIRST does not tell them. Its own outputs follow.
-OTHERs of OpenL3's shape must have the layer `told` (as `voisin train encoder export` writes it): their tags are left out
-otherwise, since a last linear layer hides them from stored vectors.
+Written is OUT/NAME.json, a manifest of format 2; the networks' weights are copied beside it unless
+they are there. The vectors stand one behind the other, FIRST's at length 1, each OTHER's at length
+WEIGHT (1). The tags of an OTHER become an output, named after the model; a tag that FIRST has too
+keeps its name with the model's before it. An OTHER that has the very tags of FIRST does not tell
+them. Its own outputs follow. OTHERs of OpenL3's shape must have the layer `told` (as `voisin train
+encoder export` writes it): their tags are left out otherwise, since a last linear layer hides them
+from stored vectors.
 """
 
 import json
@@ -33,15 +35,21 @@ def main():
     files = [first.with_name(card["weights"])]
     card.update(format=2, name=name, networks=[], outputs=card.get("outputs", []))
     parts, licences, provenance = [card["description"]], [card["licence"]], [card["provenance"]]
-    known = {tag.lower() for tag in card.get("tags", []) + [label for output in card["outputs"] for label in output["labels"]]}
+    known = {
+        tag.lower()
+        for tag in card.get("tags", [])
+        + [label for output in card["outputs"] for label in output["labels"]]
+    }
     for argument in others:
         path, _, weight = argument.partition(".json")
         path = pathlib.Path(path + ".json")
         other = json.loads(path.read_text(encoding="utf-8"))
         files.append(path.with_name(other["weights"]))
         weight = float(weight.lstrip(":") or 1)
-        card["networks"].append({key: other[key] for key in ("architecture", "front_end", "weights", "weights_sha256")}
-                                | {"weight": weight})
+        card["networks"].append(
+            {key: other[key] for key in ("architecture", "front_end", "weights", "weights_sha256")}
+            | {"weight": weight}
+        )
         card["dimension"] += other["dimension"]
         if is_told(other, files[-1]):
             own = other.get("tags", [])
@@ -49,7 +57,10 @@ def main():
                 card["networks"][-1]["untold"] = len(own)
                 own = []
             for output in [{"name": other["name"], "labels": own}] + other.get("outputs", []):
-                labels = [f"{other['name']} {tag}" if tag.lower() in known else tag for tag in output["labels"]]
+                labels = [
+                    f"{other['name']} {tag}" if tag.lower() in known else tag
+                    for tag in output["labels"]
+                ]
                 if labels:
                     card["outputs"].append({"name": output["name"], "labels": labels})
                     known.update(label.lower() for label in labels)
@@ -60,13 +71,19 @@ def main():
         del card["outputs"]
     card["description"] = "; beside it: ".join(parts)
     card["licence"] = " AND ".join(dict.fromkeys(licences))
-    card["provenance"] = "; beside it: ".join(provenance) + "; joined by research/models/join_models.py"
+    card["provenance"] = (
+        "; beside it: ".join(provenance) + "; joined by research/models/join_models.py"
+    )
     out.mkdir(parents=True, exist_ok=True)
     for file in files:
         if not (out / file.name).exists():
             shutil.copyfile(file, out / file.name)
-    (out / f"{name}.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{out / name}.json: {card['dimension']} dimensions, {sum((out / f.name).stat().st_size for f in set(files))} bytes")
+    (out / f"{name}.json").write_text(
+        json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    print(
+        f"{out / name}.json: {card['dimension']} dimensions, {sum((out / f.name).stat().st_size for f in set(files))} bytes"
+    )
 
 
 if __name__ == "__main__":

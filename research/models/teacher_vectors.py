@@ -3,12 +3,14 @@
 
     research/models/teacher_vectors.py fcn|mn04 WEIGHTS MUSIC OUT [--golden FILE]
 
-`fcn` is the FCN of sota-music-tagging-models trained on MTG-Jamendo (Won and others, SMC 2020; crops of 29.1 s, 64 numbers:
-what its last layer hears), `mn04` EfficientAT's MobileNetV3 of width 0.4 trained on AudioSet (Schmid, Koutini, Widmer, ICASSP
-2023; windows of 10 s, 527 tag logits). WEIGHTS is the state dictionary of PyTorch. Each track below MUSIC is heard in at most
-three crops (fcn) or six windows (mn04), spread over its length and each brought to -20 dB RMS; OUT/vectors.npy and
-OUT/tracks.csv hold the means, as research/quality/neighbour_quality.py reads them. With --golden, an .npz of the original programs'
-answers (`audio_16k`, `jamendo_fcn.pen`, `audio_32k`, `mn04.tags`), the port must agree with it first.
+`fcn` is the FCN of sota-music-tagging-models trained on MTG-Jamendo (Won and others, SMC 2020;
+crops of 29.1 s, 64 numbers: what its last layer hears), `mn04` EfficientAT's MobileNetV3 of width
+0.4 trained on AudioSet (Schmid, Koutini, Widmer, ICASSP 2023; windows of 10 s, 527 tag logits).
+WEIGHTS is the state dictionary of PyTorch. Each track below MUSIC is heard in at most three crops
+(fcn) or six windows (mn04), spread over its length and each brought to -20 dB RMS; OUT/vectors.npy
+and OUT/tracks.csv hold the means, as research/quality/neighbour_quality.py reads them. With
+--golden, an .npz of the original programs' answers (`audio_16k`, `jamendo_fcn.pen`, `audio_32k`,
+`mn04.tags`), the port must agree with it first.
 
 Needs numpy and ffmpeg.
 """
@@ -19,12 +21,10 @@ import io
 import pathlib
 import pickle
 import subprocess
-import sys
 import zipfile
 
-import numpy as np
-
 import convert_jamendo
+import numpy as np
 
 AUDIO = {".ogg", ".mp3", ".flac", ".wav", ".opus", ".oga", ".m4a"}
 
@@ -50,7 +50,10 @@ class Zipped(convert_jamendo.StateDictionary):
 
     def persistent_load(self, reference):
         _, kind, key, *_ = reference
-        return np.frombuffer(self.archive.read(f"{self.root}data/{key}"), {"FloatStorage": "<f4", "LongStorage": "<i8"}[kind])
+        return np.frombuffer(
+            self.archive.read(f"{self.root}data/{key}"),
+            {"FloatStorage": "<f4", "LongStorage": "<i8"}[kind],
+        )
 
 
 def read(path):
@@ -71,7 +74,7 @@ def spectrum(samples, window, n_fft, hop):
 
 
 def convolve(x, weight, stride=1, groups=1):
-    """"Same" convolution of [channels, height, width]; `groups` is 1 or the number of channels."""
+    """ "Same" convolution of [channels, height, width]; `groups` is 1 or the number of channels."""
     size = weight.shape[2]
     height, width = (-(-n // stride) for n in x.shape[1:])
     padded = np.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2))
@@ -93,16 +96,22 @@ class Fcn:
 
     def __init__(self, state):
         self.state = state
-        self.layers = [convert_jamendo.folded(state, f"layer{i}.conv", f"layer{i}.bn") for i in range(1, 6)]
+        self.layers = [
+            convert_jamendo.folded(state, f"layer{i}.conv", f"layer{i}.bn") for i in range(1, 6)
+        ]
 
     def __call__(self, samples):
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
         mel = self.state["spec.mel_scale.fb"].T @ spectrum(samples, window, 512, 256)
         x = 10 * np.log10(np.maximum(mel, 1e-10))
-        gamma, beta, mean, variance = (self.state[f"spec_bn.{f}"][0] for f in ("weight", "bias", "running_mean", "running_var"))
+        gamma, beta, mean, variance = (
+            self.state[f"spec_bn.{f}"][0] for f in ("weight", "bias", "running_mean", "running_var")
+        )
         x = ((x - mean) * gamma / np.sqrt(variance + 1e-5) + beta).astype(np.float32)[None]
-        for (weight, bias), (high, wide) in zip(self.layers, self.pools):
-            x = np.maximum(convolve(x, weight.astype(np.float32)) + bias.astype(np.float32)[:, None, None], 0)
+        for (weight, bias), (high, wide) in zip(self.layers, self.pools, strict=False):
+            x = np.maximum(
+                convolve(x, weight.astype(np.float32)) + bias.astype(np.float32)[:, None, None], 0
+            )
             h, w = x.shape[1] // high, x.shape[2] // wide
             x = x[:, : h * high, : w * wide].reshape(len(x), h, high, w, wide).max((2, 4))
         return x.reshape(-1)
@@ -118,16 +127,22 @@ class Mn04:
         edges = np.linspace(0, 1127 * np.log(1 + 15_000 / 700), 130)
         at = 1127 * np.log(1 + np.arange(513) * self.rate / 1024 / 700)
         low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-        self.banks = np.maximum(0, np.minimum((at - low) / (middle - low), (high - at) / (high - middle)))
+        self.banks = np.maximum(
+            0, np.minimum((at - low) / (middle - low), (high - at) / (high - middle))
+        )
         self.banks[:, 512] = 0
 
     def layer(self, x, name, act, **options):
         """Convolution, batch norm, activation."""
         weight, gamma, beta, mean, variance = (
-            self.state[f"{name}.{f}"] for f in ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var")
+            self.state[f"{name}.{f}"]
+            for f in ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var")
         )
         scale = gamma / np.sqrt(variance + 1e-3)
-        x = convolve(x, weight * scale[:, None, None, None], **options) + (beta - mean * scale)[:, None, None]
+        x = (
+            convolve(x, weight * scale[:, None, None, None], **options)
+            + (beta - mean * scale)[:, None, None]
+        )
         return act(x)
 
     def __call__(self, samples):
@@ -135,12 +150,20 @@ class Mn04:
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(800) / 799)
         mel = self.banks @ spectrum(emphasised, window, 1024, 320)
         x = ((np.log(mel + 1e-5) + 4.5) / 5).astype(np.float32)[None]
-        swish = lambda x: x * np.clip(x + 3, 0, 6) / 6
-        relu = lambda x: np.maximum(x, 0)
+
+        def swish(x):
+            return x * np.clip(x + 3, 0, 6) / 6
+
+        def relu(x):
+            return np.maximum(x, 0)
+
         x = self.layer(x, "features.0", swish, stride=2)
         for i in range(1, 16):
             act, before = relu if i in self.plain else swish, x
-            name = lambda j: f"features.{i}.block.{j}"
+
+            def name(j):
+                return f"features.{i}.block.{j}"
+
             j = 0
             if f"{name(2)}.0.weight" in self.state or f"{name(3)}.0.weight" in self.state:
                 x = self.layer(x, name(0), act)
@@ -149,7 +172,10 @@ class Mn04:
             j += 1
             squeeze = f"{name(j)}.conc_se_layers.0"
             if f"{squeeze}.fc1.weight" in self.state:
-                w1, b1, w2, b2 = (self.state[f"{squeeze}.{f}"] for f in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"))
+                w1, b1, w2, b2 = (
+                    self.state[f"{squeeze}.{f}"]
+                    for f in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
+                )
                 x = x / (1 + np.exp(-(w2 @ relu(w1 @ x.mean((1, 2)) + b1) + b2)))[:, None, None]
                 j += 1
             x = self.layer(x, name(j), lambda x: x)
@@ -161,8 +187,26 @@ class Mn04:
 
 
 def decode(path, rate):
-    done = subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-i", path, "-f", "f32le", "-ac", "1", "-ar", str(rate), "-"],
-                          capture_output=True)
+    done = subprocess.run(
+        [
+            "ffmpeg",
+            "-nostdin",
+            "-v",
+            "error",
+            "-threads",
+            "1",
+            "-i",
+            path,
+            "-f",
+            "f32le",
+            "-ac",
+            "1",
+            "-ar",
+            str(rate),
+            "-",
+        ],
+        capture_output=True,
+    )
     return np.frombuffer(done.stdout, "<f4").astype(np.float64)
 
 
@@ -181,7 +225,9 @@ def heard(network, samples):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("network", choices=["fcn", "mn04"])
     for name in ("weights", "music", "out"):
         parser.add_argument(name, type=pathlib.Path)
@@ -190,7 +236,10 @@ def main():
     network = {"fcn": Fcn, "mn04": Mn04}[options.network](read(options.weights))
     if options.golden:
         golden = np.load(options.golden)
-        audio, answer = {"fcn": ("audio_16k", "jamendo_fcn.pen"), "mn04": ("audio_32k", "mn04.tags")}[options.network]
+        audio, answer = {
+            "fcn": ("audio_16k", "jamendo_fcn.pen"),
+            "mn04": ("audio_32k", "mn04.tags"),
+        }[options.network]
         samples = golden[audio].astype(np.float64)[: network.samples] / 32768
         error = np.abs(network(samples) - golden[answer]).max() / np.abs(golden[answer]).max()
         print(f"largest difference from the original program {error:.2g} of the largest value")

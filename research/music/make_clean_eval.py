@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
-"""Evaluation music that no teacher and no student can have heard: research/music/make_clean_eval.py PACKAGES GROOVES VOICES OUT
+"""Evaluation music that no teacher and no student can have heard: research/music/make_clean_eval.py
+PACKAGES GROOVES VOICES OUT
 
-PACKAGES, GROOVES and VOICES are folders of music that is kept away from training (first folder: package, style; VOICES as
-research/music/make_voices.py writes them, with a seed of its own). Written are labels for research/quality/neighbour_quality.py:
+PACKAGES, GROOVES and VOICES are folders of music that is kept away from training (first folder:
+package, style; VOICES as research/music/make_voices.py writes them, with a seed of its own).
+Written are labels for research/quality/neighbour_quality.py:
 
 - OUT/packages.tsv: a track's package, of packages with at least five tracks, at most 20 each;
 - OUT/grooves.tsv: a groove's style;
-- OUT/sung/{sung,plain}/PACKAGE/NAME.ogg and OUT/sung.tsv: 20 s out of the middle of each of those tracks, as it is and with
-  a sung voice over it at -6 to +3 dB, packages being the artists: what says "sung" must not be what says which package.
+- OUT/sung/{sung,plain}/PACKAGE/NAME.ogg and OUT/sung.tsv: 20 s out of the middle of each of those
+  tracks, as it is and with a sung voice over it at -6 to +3 dB, packages being the artists: what
+  says "sung" must not be what says which package.
 
-Music that sings by itself spoils the last one a little, for all models alike. Needs ffmpeg, numpy and soundfile.
+Music that sings by itself spoils the last one a little, for all models alike. Needs ffmpeg, numpy
+and soundfile.
 """
 
 import csv
@@ -37,8 +41,27 @@ def groups(folder):
 
 
 def decode(path, *options):
-    done = subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *options, "-i", path, "-t", str(SECONDS), "-f", "f32le", "-ac", "1",
-                           "-ar", str(RATE), "-"], capture_output=True)
+    done = subprocess.run(
+        [
+            "ffmpeg",
+            "-nostdin",
+            "-v",
+            "error",
+            *options,
+            "-i",
+            path,
+            "-t",
+            str(SECONDS),
+            "-f",
+            "f32le",
+            "-ac",
+            "1",
+            "-ar",
+            str(RATE),
+            "-",
+        ],
+        capture_output=True,
+    )
     return numpy.frombuffer(done.stdout, "<f4").copy()
 
 
@@ -59,16 +82,47 @@ def main():
     packages, grooves, voices, out = map(pathlib.Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
     draw = random.Random(1)
-    chosen = {name: sorted(draw.sample(files, min(20, len(files)))) for name, files in groups(packages).items() if len(files) >= 5}
+    chosen = {
+        name: sorted(draw.sample(files, min(20, len(files))))
+        for name, files in groups(packages).items()
+        if len(files) >= 5
+    }
     tracks = [(name, path) for name, files in chosen.items() for path in files]
-    write(out / "packages.tsv", [(path.relative_to(packages).as_posix(), name, path.stem + name, name) for name, path in tracks])
-    write(out / "grooves.tsv", [(path.relative_to(grooves).as_posix(), name, path.stem, name) for name, files in
-                                groups(grooves).items() for path in files])
+    write(
+        out / "packages.tsv",
+        [
+            (path.relative_to(packages).as_posix(), name, path.stem + name, name)
+            for name, path in tracks
+        ],
+    )
+    write(
+        out / "grooves.tsv",
+        [
+            (path.relative_to(grooves).as_posix(), name, path.stem, name)
+            for name, files in groups(grooves).items()
+            for path in files
+        ],
+    )
     singers = [path for path in sorted(voices.rglob("*.ogg")) if "sung" in path.parts]
     rows = []
     for name, path in tracks:
-        seconds = float(subprocess.run(["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", path],
-                                       capture_output=True, text=True).stdout or 0)
+        seconds = float(
+            subprocess.run(
+                [
+                    "ffprobe",
+                    "-v",
+                    "error",
+                    "-show_entries",
+                    "format=duration",
+                    "-of",
+                    "csv=p=0",
+                    path,
+                ],
+                capture_output=True,
+                text=True,
+            ).stdout
+            or 0
+        )
         music = decode(path, "-ss", str(max(0.0, seconds / 2 - SECONDS / 2)))
         voice = decode(draw.choice(singers))
         gain = 10 ** (draw.uniform(-6, 3) / 20)
@@ -81,8 +135,30 @@ def main():
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(suffix=".wav") as wave:
                 # Equally loud: level is no hint.
-                soundfile.write(wave.name, samples * (0.1 / level(samples)) / max(1.0, abs(samples).max() * 0.1 / level(samples)), RATE)
-                subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", wave.name, "-c:a", "libvorbis", "-q:a", "5", target], check=True)
+                soundfile.write(
+                    wave.name,
+                    samples
+                    * (0.1 / level(samples))
+                    / max(1.0, abs(samples).max() * 0.1 / level(samples)),
+                    RATE,
+                )
+                subprocess.run(
+                    [
+                        "ffmpeg",
+                        "-nostdin",
+                        "-v",
+                        "error",
+                        "-y",
+                        "-i",
+                        wave.name,
+                        "-c:a",
+                        "libvorbis",
+                        "-q:a",
+                        "5",
+                        target,
+                    ],
+                    check=True,
+                )
             rows.append((target.relative_to(out).as_posix(), kind, name, name))
     write(out / "sung.tsv", rows)
     print(f"{len(tracks)} tracks of {len(chosen)} packages, {len(rows)} excerpts")

@@ -3,9 +3,9 @@
 
     research/music/make_demo.py CORPUS [--seconds 14]
 
-Reads research/music/demo_tracks.tsv, cuts one excerpt of each track, fades its ends, encodes it in the format of its row,
-writes its tags, and writes data/demo/ATTRIBUTION.md with licence, author and source of each. Needs ffmpeg (5.1 was
-used) with libmp3lame, libvorbis and libopus.
+Reads research/music/demo_tracks.tsv, cuts one excerpt of each track, fades its ends, encodes it in
+the format of its row, writes its tags, and writes data/demo/ATTRIBUTION.md with licence, author and
+source of each. Needs ffmpeg (5.1 was used) with libmp3lame, libvorbis and libopus.
 """
 
 import argparse
@@ -21,7 +21,18 @@ ENCODERS = {
     "ogg": ["-c:a", "libvorbis", "-q:a", "3"],
     "opus": ["-c:a", "libopus", "-b:a", "80k"],
     "m4a": ["-c:a", "aac", "-b:a", "112k", "-movflags", "+faststart"],
-    "flac": ["-c:a", "flac", "-compression_level", "8", "-ac", "1", "-ar", "32000", "-sample_fmt", "s16"],
+    "flac": [
+        "-c:a",
+        "flac",
+        "-compression_level",
+        "8",
+        "-ac",
+        "1",
+        "-ar",
+        "32000",
+        "-sample_fmt",
+        "s16",
+    ],
     "wav": ["-c:a", "pcm_s16le", "-ac", "1", "-ar", "22050"],
 }
 LICENCES = {
@@ -38,14 +49,18 @@ def slug(text):
 
 
 def source(corpus, package, file):
-    found = [path for path in sorted((corpus / package).rglob("*.ogg")) if str(path).endswith("/" + file)]
+    found = [
+        path for path in sorted((corpus / package).rglob("*.ogg")) if str(path).endswith("/" + file)
+    ]
     if len(found) != 1:
         raise SystemExit(f"{package}: expected one file ending in {file}, found {len(found)}")
     return found[0]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=14.0)
     arguments = parser.parse_args()
@@ -68,20 +83,57 @@ def main():
         metadata = [part for key, value in tags.items() for part in ("-metadata", f"{key}={value}")]
         seconds = arguments.seconds
         fade = f"afade=t=in:d=0.2,afade=t=out:st={seconds - 0.3}:d=0.3"
-        command = ["ffmpeg", "-v", "error", "-y", "-ss", row["start"], "-t", str(seconds), "-i", str(origin)]
-        command += ["-map", "0:a", "-map_metadata", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact", "-af", fade]
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-ss",
+            row["start"],
+            "-t",
+            str(seconds),
+            "-i",
+            str(origin),
+        ]
+        command += [
+            "-map",
+            "0:a",
+            "-map_metadata",
+            "-1",
+            "-fflags",
+            "+bitexact",
+            "-flags:a",
+            "+bitexact",
+            "-af",
+            fade,
+        ]
         command += metadata + ENCODERS[row["format"]] + [str(target)]
         subprocess.run(command, check=True)
         inner = str(origin.relative_to(arguments.corpus / row["package"]))
         lines.append((str(target.relative_to(demo)), row, inner))
     text = ["# The demo's music", ""]
-    text.append("Excerpts of free music, cut, faded and encoded anew by `research/music/make_demo.py` for voisin's demo and tests.")
-    text.append("Each keeps the licence of its original; the sources are files of packages of Debian 12 (main), whose")
-    text.append("`copyright` files state author and licence. None of this music is part of the program.")
-    text += ["", "Licences: " + ", ".join(f"[{name}]({url})" for name, url in LICENCES.items()) + ".", ""]
-    text += ["| file | title | author | licence | source: Debian package and file |", "|---|---|---|---|---|"]
+    text.append(
+        "Excerpts of free music, cut, faded and encoded anew by `research/music/make_demo.py` for voisin's demo and tests."
+    )
+    text.append(
+        "Each keeps the licence of its original; the sources are files of packages of Debian 12 (main), whose"
+    )
+    text.append(
+        "`copyright` files state author and licence. None of this music is part of the program."
+    )
+    text += [
+        "",
+        "Licences: " + ", ".join(f"[{name}]({url})" for name, url in LICENCES.items()) + ".",
+        "",
+    ]
+    text += [
+        "| file | title | author | licence | source: Debian package and file |",
+        "|---|---|---|---|---|",
+    ]
     for name, row, inner in sorted(lines, key=lambda line: line[0]):
-        text.append(f"| {name} | {row['title']} | {row['artist']} | {row['licence']} | {row['package']}: `{inner}` |")
+        text.append(
+            f"| {name} | {row['title']} | {row['artist']} | {row['licence']} | {row['package']}: `{inner}` |"
+        )
     (demo / "ATTRIBUTION.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     total = sum(path.stat().st_size for path in demo.rglob("*") if path.is_file())
     print(f"{len(lines)} excerpts, {total / 1e6:.1f} MB")

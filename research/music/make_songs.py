@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Sings to rendered accompaniments: research/music/make_songs.py GROOVES OUT --prompts FOLDER [--songs N] [--seed S]
+"""Sings to rendered accompaniments: research/music/make_songs.py GROOVES OUT --prompts FOLDER
+[--songs N] [--seed S]
 
-GROOVES is what research/music/make_grooves.py wrote with the same --seed: each clip's chords, tempo and bars follow from it. A song
-is one of them with a voice in its key and tempo: phrases of chord notes and steps between them, a rhythm that comes back
-every fourth bar, sung by research/music/make_voices.py's vocoder with the syllables of a real speaker. The voice goes through what
-a studio does to one (high-pass, compressor, doubling, a room) and lies at -2 to +7 dB beside the band; the sum goes through a
-limiter, a heavy one in half of the songs, as on the radio. Written is OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so
-that `voisin train encoder prepare --grooves` takes OUT beside GROOVES. For training only; songs that are there are kept.
+GROOVES is what research/music/make_grooves.py wrote with the same --seed: each clip's chords, tempo
+and bars follow from it. A song is one of them with a voice in its key and tempo: phrases of chord
+notes and steps between them, a rhythm that comes back every fourth bar, sung by
+research/music/make_voices.py's vocoder with the syllables of a real speaker. The voice goes through
+what a studio does to one (high-pass, compressor, doubling, a room) and lies at -2 to +7 dB beside
+the band; the sum goes through a limiter, a heavy one in half of the songs, as on the radio. Written
+is OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so that `voisin train encoder prepare --grooves` takes OUT
+beside GROOVES. For training only; songs that are there are kept.
 
-Needs what make_voices.py needs, and MMA's library (for the beats of a bar). What the songs' voices are made of is under CC
-BY-SA 3.0 or CC BY 3.0 (make_voices.py names the speakers).
+Needs what make_voices.py needs, and MMA's library (for the beats of a bar). What the songs' voices
+are made of is under CC BY-SA 3.0 or CC BY 3.0 (make_voices.py names the speakers).
 """
 
 import argparse
@@ -20,14 +23,13 @@ import re
 import sys
 import tempfile
 
+import make_grooves
+import make_voices
 import numpy
 import pyworld
 import scipy.ndimage
 import scipy.signal
 import soundfile
-
-import make_grooves
-import make_voices
 
 RATE = 44100
 QUALITY = {True: ([0, 3, 7], [0, 3, 5, 7, 10]), False: ([0, 4, 7], [0, 2, 4, 7, 9])}
@@ -38,8 +40,13 @@ def chords(text):
     bars = []
     for name in re.findall(r"^\d+ (\S+)$", text, re.M):
         root = name[:2] if name[1:2] in ("b", "#") else name[:1]
-        quality = name[len(root):]
-        bars.append((make_grooves.NOTES.index(root), quality.startswith("m") and not quality.startswith("maj")))
+        quality = name[len(root) :]
+        bars.append(
+            (
+                make_grooves.NOTES.index(root),
+                quality.startswith("m") and not quality.startswith("maj"),
+            )
+        )
     return int(re.search(r"^Tempo (\d+)$", text, re.M)[1]), bars
 
 
@@ -73,7 +80,9 @@ def melody(tempo, bars, per_bar, low, high, rng):
             continue
         for j, length in enumerate(patterns[i // 2 % 2]):
             wanted = triad if j == 0 or rng.random() < 0.6 else scale
-            pitches = [440 * 2 ** ((k - 69) / 12) for k in range(24, 96) if (k - root) % 12 in wanted]
+            pitches = [
+                440 * 2 ** ((k - 69) / 12) for k in range(24, 96) if (k - root) % 12 in wanted
+            ]
             pitches = [p for p in pitches if low <= p <= high]
             near = sorted(pitches, key=lambda p: abs(numpy.log2(p / last)))[:3]
             last = rng.choice(near)
@@ -85,9 +94,9 @@ def melody(tempo, bars, per_bar, low, high, rng):
 def compressed(samples, rate, ratio, seconds=0.02):
     """Levels above the usual one are brought nearer to it."""
     window = max(int(seconds * rate), 1)
-    power = scipy.signal.lfilter([1 / window], [1, -(1 - 1 / window)], samples ** 2)
+    power = scipy.signal.lfilter([1 / window], [1, -(1 - 1 / window)], samples**2)
     level = numpy.sqrt(power + 1e-10)
-    usual = numpy.sqrt((samples ** 2).mean() + 1e-10)
+    usual = numpy.sqrt((samples**2).mean() + 1e-10)
     return samples * numpy.minimum(1, (level / usual) ** (1 / ratio - 1))
 
 
@@ -119,22 +128,41 @@ def song(path, out, groove, seed, speakers, library):
         centre = numpy.median(f0[f0 > 0]) * rng.choice([1.0, 1.2, 1.5, 1.9])
         notes = melody(tempo, bars, beats(style, groove, library), centre / 1.5, centre * 1.5, rng)
         sung = make_voices.resing(voice, notes, rng, draw)
-        sung = scipy.signal.sosfilt(scipy.signal.butter(2, 110, "high", fs=make_voices.RATE, output="sos"), sung)
+        sung = scipy.signal.sosfilt(
+            scipy.signal.butter(2, 110, "high", fs=make_voices.RATE, output="sos"), sung
+        )
         sung = compressed(sung, make_voices.RATE, rng.uniform(2, 5))
         if rng.random() < 0.4:  # doubled: the same take, a little later and out of tune
-            t = numpy.arange(len(sung)) * (1 + rng.uniform(-0.002, 0.002)) - rng.uniform(0.015, 0.035) * make_voices.RATE
+            t = (
+                numpy.arange(len(sung)) * (1 + rng.uniform(-0.002, 0.002))
+                - rng.uniform(0.015, 0.035) * make_voices.RATE
+            )
             sung = sung + rng.uniform(0.4, 0.8) * numpy.interp(t, numpy.arange(len(sung)), sung)
         sung = make_voices.room(sung, rng, draw, len(band) / RATE)
         sung = scipy.signal.resample_poly(sung, 441, 160)
         sung = numpy.pad(sung, (0, max(0, len(band) - len(sung))))[: len(band)]
-        usual = numpy.sqrt((band ** 2).mean()) / max(numpy.sqrt((sung ** 2).mean()), 1e-9)
+        usual = numpy.sqrt((band**2).mean()) / max(numpy.sqrt((sung**2).mean()), 1e-9)
         mixed = band + sung * usual * 10 ** (rng.uniform(-2, 7) / 20)
         mixed = limited(mixed, rng.uniform(6, 14) if rng.random() < 0.5 else rng.uniform(0, 3))
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(suffix=".wav") as wave:
             soundfile.write(wave.name, 0.95 * mixed, RATE)
             part = target.with_suffix(".part")
-            make_voices.run("ffmpeg", "-v", "error", "-y", "-i", wave.name, "-c:a", "libvorbis", "-q:a", 5, "-f", "ogg", part)
+            make_voices.run(
+                "ffmpeg",
+                "-v",
+                "error",
+                "-y",
+                "-i",
+                wave.name,
+                "-c:a",
+                "libvorbis",
+                "-q:a",
+                5,
+                "-f",
+                "ogg",
+                part,
+            )
             part.rename(target)
     except (RuntimeError, OSError, ValueError) as error:
         return f"{target.name}: {error}"
@@ -142,17 +170,32 @@ def song(path, out, groove, seed, speakers, library):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("grooves", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--prompts", type=pathlib.Path, required=True, help="folder with the asterisk-core-sounds packages (.deb)")
+    parser.add_argument(
+        "--prompts",
+        type=pathlib.Path,
+        required=True,
+        help="folder with the asterisk-core-sounds packages (.deb)",
+    )
     parser.add_argument("--songs", type=int, help="in all (one for each clip)")
     parser.add_argument("--seed", type=int, default=1, help="that of the grooves (1)")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib"))
+    parser.add_argument(
+        "--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib")
+    )
     options = parser.parse_args()
     styles = make_grooves.grooves(options.library)
-    clips = [path for path in sorted(options.grooves.glob("*/*.ogg"), key=lambda p: p.stem.rsplit("-", 1)[::-1]) if path.parent.name in styles]
+    clips = [
+        path
+        for path in sorted(
+            options.grooves.glob("*/*.ogg"), key=lambda p: p.stem.rsplit("-", 1)[::-1]
+        )
+        if path.parent.name in styles
+    ]
     with tempfile.TemporaryDirectory() as work:
         speakers = make_voices.prompts(options.prompts, pathlib.Path(work))
         if not clips or not speakers:
@@ -161,7 +204,14 @@ def main():
         def one(path):
             names = styles[path.parent.name]
             number = int(path.stem.rsplit("-", 1)[1])
-            return song(path, options.out, names[number % len(names)], options.seed, speakers, options.library)
+            return song(
+                path,
+                options.out,
+                names[number % len(names)],
+                options.seed,
+                speakers,
+                options.library,
+            )
 
         clips = clips[: options.songs]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

@@ -1,26 +1,31 @@
 #!/usr/bin/env python3
-"""Makes human voices to lay over training music: research/music/make_voices.py OUT [--clips N] [--seed S].
+"""Makes human voices to lay over training music: research/music/make_voices.py OUT [--clips N]
+[--seed S].
 
-Written are mono clips of about 20 s: OUT/spoken/KIND-NUMBER.ogg (telephone prompts of real speakers, strung together)
-and OUT/sung/KIND-NUMBER.ogg (random words on a random melody), and for each sung clip OUT/notes/KIND-NUMBER.tsv (start
-and length in seconds, frequency in hertz; 0 is a rest). The clips serve training only: no accuracy is ever claimed on
-them. Sung clips are of three kinds:
+Written are mono clips of about 20 s: OUT/spoken/KIND-NUMBER.ogg (telephone prompts of real
+speakers, strung together) and OUT/sung/KIND-NUMBER.ogg (random words on a random melody), and for
+each sung clip OUT/notes/KIND-NUMBER.tsv (start and length in seconds, frequency in hertz; 0 is a
+rest). The clips serve training only: no accuracy is ever claimed on them. Sung clips are of three
+kinds:
 
-- resung: the same prompts, taken apart into syllables, each held for the length of a note and brought to its pitch
-  with the WORLD vocoder (Morise et al., 2016), so that the timbre stays that of a person;
+- resung: the same prompts, taken apart into syllables, each held for the length of a note and
+  brought to its pitch with the WORLD vocoder (Morise et al., 2016), so that the timbre stays that
+  of a person;
 - festival: Festival's singing mode (Mazzoni, 2001) with its diphone voices;
 - robot: espeak-ng or Festival's HTS voice, spoken, and then resung in the same way.
 
-Melodies walk in a random scale and come back in part; there are glides, vibrato, other registers and vocal tracts,
-second voices, rooms. Needs dpkg-deb, ffmpeg, festival, espeak-ng, and in Python numpy, scipy, soundfile and pyworld;
---prompts names a folder with Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722 packages (.deb), Festival's voices
-are those of festvox-kallpc16k, festvox-us-slt-hts, festvox-italp16k and festvox-itapc16k. What a clip holds follows
-from the seed, its kind and its number. Clips that are there already are kept.
+Melodies walk in a random scale and come back in part; there are glides, vibrato, other registers
+and vocal tracts, second voices, rooms. Needs dpkg-deb, ffmpeg, festival, espeak-ng, and in Python
+numpy, scipy, soundfile and pyworld; --prompts names a folder with Debian's
+asterisk-core-sounds-{en,es,fr,it,ru}-g722 packages (.deb), Festival's voices are those of
+festvox-kallpc16k, festvox-us-slt-hts, festvox-italp16k and festvox-itapc16k. What a clip holds
+follows from the seed, its kind and its number. Clips that are there already are kept.
 
-Licences, as the packages' copyright files say: the prompts are CC BY-SA 3.0, those in Italian and Russian CC BY 3.0;
-recorded by Allison Smith (en; named for es too), June Wallack (fr), Carlo Flora (it) and Maxim Topal (ru). A clip made
-of them that is handed on is under the same licence and must name them. kal and slt: free, with notice (Alan W Black
-and Kevin Lenzo; Carnegie Mellon University); the Italian voices and espeak-ng are GPL, which does not cover what they say.
+Licences, as the packages' copyright files say: the prompts are CC BY-SA 3.0, those in Italian and
+Russian CC BY 3.0; recorded by Allison Smith (en; named for es too), June Wallack (fr), Carlo Flora
+(it) and Maxim Topal (ru). A clip made of them that is handed on is under the same licence and must
+name them. kal and slt: free, with notice (Alan W Black and Kevin Lenzo; Carnegie Mellon
+University); the Italian voices and espeak-ng are GPL, which does not cover what they say.
 """
 
 import argparse
@@ -40,21 +45,49 @@ import soundfile
 RATE = 16000
 FRAME = 0.005
 SECONDS = 20.0
-SCALES = [[0, 2, 4, 5, 7, 9, 11], [0, 2, 3, 5, 7, 8, 10], [0, 2, 4, 7, 9], [0, 3, 5, 7, 10], [0, 2, 3, 5, 7, 9, 10],
-          [0, 2, 4, 5, 7, 9, 10], [0, 2, 3, 5, 7, 8, 11], [0, 3, 5, 6, 7, 10]]
-ENGLISH = ("love moon night day sun rain road home heart soul dream fire star sea wind blue gold time mind eyes you me we "
-           "stay go run fall rise burn shine hold know show low high sky cry die fly oh ah la na hey yeah one more light "
-           "cold old young free gone long song strong deep sleep keep").split()
+SCALES = [
+    [0, 2, 4, 5, 7, 9, 11],
+    [0, 2, 3, 5, 7, 8, 10],
+    [0, 2, 4, 7, 9],
+    [0, 3, 5, 7, 10],
+    [0, 2, 3, 5, 7, 9, 10],
+    [0, 2, 4, 5, 7, 9, 10],
+    [0, 2, 3, 5, 7, 8, 11],
+    [0, 3, 5, 6, 7, 10],
+]
+ENGLISH = (
+    "love moon night day sun rain road home heart soul dream fire star sea wind blue gold time mind eyes you me we "
+    "stay go run fall rise burn shine hold know show low high sky cry die fly oh ah la na hey yeah one more light "
+    "cold old young free gone long song strong deep sleep keep"
+).split()
 ITALIAN = "la mi sol re fa si do no tu blu mar cuor ciel fior amor sol vien qui giu lo va sta per con".split()
-FESTIVAL = {"kal_diphone": (ENGLISH, 110, 240), "lp_diphone": (ITALIAN, 180, 400), "pc_diphone": (ITALIAN, 100, 220)}
-ESPEAK = ["en-us", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "fr-fr+f3", "es+m1", "it+f5", "de+m4", "pt-br+f1", "sv+m2"]
+FESTIVAL = {
+    "kal_diphone": (ENGLISH, 110, 240),
+    "lp_diphone": (ITALIAN, 180, 400),
+    "pc_diphone": (ITALIAN, 100, 220),
+}
+ESPEAK = [
+    "en-us",
+    "en-us+f2",
+    "en-us+f4",
+    "en-us+m3",
+    "en-us+m7",
+    "fr-fr+f3",
+    "es+m1",
+    "it+f5",
+    "de+m4",
+    "pt-br+f1",
+    "sv+m2",
+]
 
 
 def run(*command, data=None):
     """Runs a program; its message is the error's when it fails."""
     done = subprocess.run(list(map(str, command)), input=data, capture_output=True)
     if done.returncode:
-        raise RuntimeError(f"{command[0]}: {done.stderr.decode(errors='replace').strip().splitlines()[-1:]}")
+        raise RuntimeError(
+            f"{command[0]}: {done.stderr.decode(errors='replace').strip().splitlines()[-1:]}"
+        )
     return done.stdout
 
 
@@ -66,26 +99,35 @@ def prompts(folder, work):
         target = work / language
         run("dpkg-deb", "-x", package, target)
         paths = sorted(target.rglob("*.g722"))
-        found[language] = [p for p in paths if p.stat().st_size > 4000 and "silence" not in p.parts
-                           and not any(w in p.name for w in ("beep", "tone", "beeperr", "ascending", "descending"))]
+        found[language] = [
+            p
+            for p in paths
+            if p.stat().st_size > 4000
+            and "silence" not in p.parts
+            and not any(w in p.name for w in ("beep", "tone", "beeperr", "ascending", "descending"))
+        ]
     return found
 
 
 def decode(*paths):
-    """Audio files as mono samples at RATE: one program for all, which is most of the time otherwise."""
+    """Audio files as mono samples at RATE: one program for all, which is most of the time
+    otherwise.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = [], []
         for i, path in enumerate(paths):
             inputs += ["-i", path]
             outputs += ["-map", f"{i}:a:0", "-f", "f32le", "-ac", 1, "-ar", RATE, f"{folder}/{i}"]
         run("ffmpeg", "-v", "error", "-threads", 1, *inputs, *outputs)
-        return [numpy.fromfile(f"{folder}/{i}", numpy.float32).astype(float) for i in range(len(paths))]
+        return [
+            numpy.fromfile(f"{folder}/{i}", numpy.float32).astype(float) for i in range(len(paths))
+        ]
 
 
 def trim(samples, floor=0.02):
     """Without quiet beginning and end."""
     loud = numpy.flatnonzero(abs(samples) > floor * max(abs(samples).max(initial=0), 1e-9))
-    return samples[loud[0]:loud[-1] + 1] if len(loud) else samples[:0]
+    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
 
 
 def speech(paths, rng, seconds, gaps=(0.0, 0.0, 0.05, 0.1, 0.25, 0.6)):
@@ -95,16 +137,22 @@ def speech(paths, rng, seconds, gaps=(0.0, 0.0, 0.05, 0.1, 0.25, 0.6)):
         ready = ready or [trim(samples) for samples in decode(*rng.choices(paths, k=12))]
         part = ready.pop()
         if len(part) > 0.2 * RATE:
-            part = part / max(numpy.sqrt((part ** 2).mean()), 1e-6) * 0.1
+            part = part / max(numpy.sqrt((part**2).mean()), 1e-6) * 0.1
             parts += [part, numpy.zeros(int(rng.choice(gaps) * RATE))]
             length += len(parts[-2]) + len(parts[-1])
     return numpy.concatenate(parts)
 
 
 def melody(rng, low, high, seconds):
-    """Notes as (start, length, hertz; 0 for a rest): phrases that walk in a scale and sometimes come back."""
+    """Notes as (start, length, hertz; 0 for a rest): phrases that walk in a scale and sometimes
+    come back.
+    """
     scale, key, beat = rng.choice(SCALES), rng.randrange(12), 60 / rng.uniform(62, 140)
-    pitches = [k for k in range(24, 96) if (k - key) % 12 in scale and low <= 440 * 2 ** ((k - 69) / 12) <= high]
+    pitches = [
+        k
+        for k in range(24, 96)
+        if (k - key) % 12 in scale and low <= 440 * 2 ** ((k - 69) / 12) <= high
+    ]
     notes, at, phrases = [], 0.0, []
     while at < seconds:
         if phrases and rng.random() < 0.4:
@@ -127,9 +175,11 @@ def melody(rng, low, high, seconds):
 
 
 def syllables(voice, f0):
-    """Where each syllable begins, sounds most and ends, in frames: peaks of the loudness where there is a pitch."""
+    """Where each syllable begins, sounds most and ends, in frames: peaks of the loudness where
+    there is a pitch.
+    """
     step = int(RATE * FRAME)
-    power = numpy.concatenate([[0.0], numpy.cumsum(voice ** 2)])
+    power = numpy.concatenate([[0.0], numpy.cumsum(voice**2)])
     edges = numpy.minimum(numpy.arange(len(f0)) * step, len(voice))
     ends = numpy.minimum(edges + 4 * step, len(voice))
     loud = numpy.sqrt((power[ends] - power[edges]) / (4 * step) + 1e-12)
@@ -139,8 +189,8 @@ def syllables(voice, f0):
     for i, peak in enumerate(peaks):
         before = peaks[i - 1] if i else max(peak - 60, 0)
         after = peaks[i + 1] if i + 1 < len(peaks) else min(peak + 60, len(f0) - 1)
-        begin = before + int(numpy.argmin(loud[before:peak + 1]))
-        end = peak + int(numpy.argmin(loud[peak:after + 1]))
+        begin = before + int(numpy.argmin(loud[before : peak + 1]))
+        end = peak + int(numpy.argmin(loud[peak : after + 1]))
         if f0[peak] > 0 and end - begin > 12:
             found.append((max(begin, peak - 50), int(peak), min(end, peak + 50)))
     return found
@@ -157,13 +207,22 @@ def positions(syllable, frames):
         onset, coda = head, tail
     held = frames - onset - coda
     # The vowel's middle, to and fro: a frozen frame buzzes.
-    sway = peak - 4 + 4 * (1 - numpy.cos(numpy.linspace(0, numpy.pi * max(1, round(held / 40)), held)))
-    return numpy.concatenate([numpy.linspace(begin, peak - 4, onset, endpoint=False), sway,
-                              numpy.linspace(peak + 4, end, coda)])[:frames]
+    sway = (
+        peak - 4 + 4 * (1 - numpy.cos(numpy.linspace(0, numpy.pi * max(1, round(held / 40)), held)))
+    )
+    return numpy.concatenate(
+        [
+            numpy.linspace(begin, peak - 4, onset, endpoint=False),
+            sway,
+            numpy.linspace(peak + 4, end, coda),
+        ]
+    )[:frames]
 
 
 def contour(notes, count, draw, depth, scoop):
-    """Hertz for each frame: the notes, joined by glides, with vibrato on long ones and a little unsteadiness."""
+    """Hertz for each frame: the notes, joined by glides, with vibrato on long ones and a little
+    unsteadiness.
+    """
     cents = numpy.zeros(count)
     last = next((h for _, _, h in notes if h), 220.0)
     for start, length, hertz in notes:
@@ -176,7 +235,9 @@ def contour(notes, count, draw, depth, scoop):
             cents[a:b] += depth * swell * numpy.sin(2 * numpy.pi * draw.uniform(4.8, 6.4) * t)
             cents[a:b] -= scoop * numpy.exp(-t / 0.05)
     unsteady = scipy.ndimage.gaussian_filter1d(draw.normal(size=count), 12)
-    cents = scipy.ndimage.gaussian_filter1d(cents, 6) + unsteady / max(unsteady.std(), 1e-9) * draw.uniform(4, 10)
+    cents = scipy.ndimage.gaussian_filter1d(cents, 6) + unsteady / max(
+        unsteady.std(), 1e-9
+    ) * draw.uniform(4, 10)
     return 440 * 2 ** (cents / 1200)
 
 
@@ -207,12 +268,15 @@ def resing(voice, notes, rng, draw):
                 turn = (turn + 1) % len(parts)
             place[a:b] = positions(parts[turn], b - a)
             sounding[a:b] = 1
-            sounding[b - 6:b] = numpy.linspace(1, 0.2, 6)
+            sounding[b - 6 : b] = numpy.linspace(1, 0.2, 6)
     log = between(numpy.log(envelope), place)
     tract = rng.uniform(0.88, 1.16)
     bins = numpy.arange(log.shape[1])
-    log = scipy.ndimage.map_coordinates(log, numpy.meshgrid(numpy.arange(count), numpy.minimum(bins * tract, bins[-1]),
-                                                            indexing="ij"), order=1)
+    log = scipy.ndimage.map_coordinates(
+        log,
+        numpy.meshgrid(numpy.arange(count), numpy.minimum(bins * tract, bins[-1]), indexing="ij"),
+        order=1,
+    )
     # Loud and quiet syllables are brought nearer to each other, as singers do.
     level = numpy.log(numpy.exp(log).mean(1) + 1e-16)
     log -= 0.6 * (level - numpy.median(level[sounding > 0]))[:, None]
@@ -222,28 +286,52 @@ def resing(voice, notes, rng, draw):
     depth, scoop = rng.uniform(10, 70), rng.choice([0, 30, 120])
     voices = [(1.0, 1.0)]
     if rng.random() < 0.3:
-        voices.append((rng.choice([0.5, 2 ** (-5 / 12), 2 ** (4 / 12), 2 ** (7 / 12), 1.0]), rng.uniform(0.3, 0.8)))
+        voices.append(
+            (
+                rng.choice([0.5, 2 ** (-5 / 12), 2 ** (4 / 12), 2 ** (7 / 12), 1.0]),
+                rng.uniform(0.3, 0.8),
+            )
+        )
     total = numpy.zeros(int(count * FRAME * RATE) + RATE)
     for ratio, gain in voices:
         pitch = contour(notes, count, draw, depth, scoop) * ratio
-        sung = pyworld.synthesize(numpy.where(voiced, pitch, 0.0), numpy.ascontiguousarray(numpy.exp(log)),
-                                  numpy.ascontiguousarray(aperiodic), RATE, 1000 * FRAME)
+        sung = pyworld.synthesize(
+            numpy.where(voiced, pitch, 0.0),
+            numpy.ascontiguousarray(numpy.exp(log)),
+            numpy.ascontiguousarray(aperiodic),
+            RATE,
+            1000 * FRAME,
+        )
         late = 0 if ratio == gain == 1 else int(draw.uniform(0, 0.03) * RATE)
-        total[late:late + len(sung)] += gain * sung[:len(total) - late]
+        total[late : late + len(sung)] += gain * sung[: len(total) - late]
     return total
 
 
 def festival(notes, name, words, rng, folder):
     """Festival's singing mode on the notes."""
-    lines = ['<?xml version="1.0"?>', '<!DOCTYPE SINGING PUBLIC "-//SINGING//DTD SINGING mark up//EN" "Singing.v0_1.dtd" []>',
-             '<SINGING BPM="60">']
+    lines = [
+        '<?xml version="1.0"?>',
+        '<!DOCTYPE SINGING PUBLIC "-//SINGING//DTD SINGING mark up//EN" "Singing.v0_1.dtd" []>',
+        '<SINGING BPM="60">',
+    ]
     for _, length, hertz in notes:
         if hertz:
-            lines.append(f'<PITCH FREQ="{hertz:.2f}"><DURATION SECONDS="{length:.3f}">{rng.choice(words)}</DURATION></PITCH>')
+            lines.append(
+                f'<PITCH FREQ="{hertz:.2f}"><DURATION SECONDS="{length:.3f}">{rng.choice(words)}</DURATION></PITCH>'
+            )
         else:
             lines.append(f'<REST SECONDS="{length:.3f}"></REST>')
     (folder / "song.xml").write_text("\n".join(lines) + "\n</SINGING>\n")
-    run("text2wave", "-mode", "singing", "-eval", f"(voice_{name})", folder / "song.xml", "-o", folder / "song.wav")
+    run(
+        "text2wave",
+        "-mode",
+        "singing",
+        "-eval",
+        f"(voice_{name})",
+        folder / "song.xml",
+        "-o",
+        folder / "song.wav",
+    )
     return decode(folder / "song.wav")[0]
 
 
@@ -251,11 +339,28 @@ def robot(rng, folder):
     """Synthetic speech to be resung."""
     if rng.random() < 0.3:
         (folder / "text").write_text(" ".join(rng.choice(ENGLISH) for _ in range(60)) + "\n")
-        run("text2wave", "-eval", "(voice_cmu_us_slt_arctic_hts)", folder / "text", "-o", folder / "said.wav")
+        run(
+            "text2wave",
+            "-eval",
+            "(voice_cmu_us_slt_arctic_hts)",
+            folder / "text",
+            "-o",
+            folder / "said.wav",
+        )
     else:
         text = " ".join(rng.choice(ENGLISH + ITALIAN) for _ in range(60))
-        run("espeak-ng", "-v", rng.choice(ESPEAK), "-s", rng.randint(110, 160), "-p", rng.randint(25, 75), "-w",
-            folder / "said.wav", text)
+        run(
+            "espeak-ng",
+            "-v",
+            rng.choice(ESPEAK),
+            "-s",
+            rng.randint(110, 160),
+            "-p",
+            rng.randint(25, 75),
+            "-w",
+            folder / "said.wav",
+            text,
+        )
     return decode(folder / "said.wav")[0]
 
 
@@ -267,18 +372,24 @@ def room(samples, rng, draw, seconds=SECONDS):
         t = numpy.arange(int(decay * RATE)) / RATE
         tail = draw.normal(size=len(t)) * 10 ** (-3 * t / decay)
         tail = scipy.signal.lfilter([1 - 0.4], [1, -0.4], tail)
-        reverb = scipy.signal.fftconvolve(samples, tail / numpy.sqrt((tail ** 2).sum()))[:len(samples)]
+        reverb = scipy.signal.fftconvolve(samples, tail / numpy.sqrt((tail**2).sum()))[
+            : len(samples)
+        ]
         samples = samples + wet * reverb * 1.5
     if rng.random() < 0.3:
         t = numpy.arange(len(samples))
         for _ in range(2):
-            delay = (0.018 + 0.004 * numpy.sin(2 * numpy.pi * rng.uniform(0.2, 0.7) * t / RATE + rng.uniform(0, 6))) * RATE
+            delay = (
+                0.018
+                + 0.004
+                * numpy.sin(2 * numpy.pi * rng.uniform(0.2, 0.7) * t / RATE + rng.uniform(0, 6))
+            ) * RATE
             samples = samples + 0.4 * numpy.interp(t - delay, t, samples)
     fade = int(0.05 * RATE)
-    samples = samples[:int(seconds * RATE)].copy()
+    samples = samples[: int(seconds * RATE)].copy()
     samples[:fade] *= numpy.linspace(0, 1, fade)
     samples[-fade:] *= numpy.linspace(1, 0, fade)
-    samples *= 0.1 / max(numpy.sqrt((samples ** 2).mean()), 1e-9)
+    samples *= 0.1 / max(numpy.sqrt((samples**2).mean()), 1e-9)
     return samples / max(1.0, abs(samples).max() / 0.95)
 
 
@@ -302,7 +413,11 @@ def make(out, kind, number, seed, voices):
                 notes = melody(rng, low, high, SECONDS)
                 samples = festival(notes, name, words, rng, folder)
             else:
-                voice = robot(rng, folder) if kind == "robot" else speech(voices[kind.split("-")[1]], rng, 15, gaps=(0.05,))
+                voice = (
+                    robot(rng, folder)
+                    if kind == "robot"
+                    else speech(voices[kind.split("-")[1]], rng, 15, gaps=(0.05,))
+                )
                 f0, _ = pyworld.dio(voice, RATE, frame_period=20.0)
                 centre = numpy.median(f0[f0 > 0]) * rng.choice([0.9, 1.1, 1.3, 1.5, 1.9])
                 notes = melody(rng, centre / 1.45, centre * 1.45, SECONDS)
@@ -311,8 +426,23 @@ def make(out, kind, number, seed, voices):
             soundfile.write(folder / "clip.wav", samples, RATE)
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_suffix(".part")
-            run("ffmpeg", "-v", "error", "-y", "-i", folder / "clip.wav", "-ar", 44100, "-c:a", "libvorbis", "-q:a", 4,
-                "-f", "ogg", part)
+            run(
+                "ffmpeg",
+                "-v",
+                "error",
+                "-y",
+                "-i",
+                folder / "clip.wav",
+                "-ar",
+                44100,
+                "-c:a",
+                "libvorbis",
+                "-q:a",
+                4,
+                "-f",
+                "ogg",
+                part,
+            )
             if notes:
                 (out / "notes").mkdir(exist_ok=True)
                 text = "".join(f"{a:.3f}\t{n:.3f}\t{h:.2f}\n" for a, n, h in notes)
@@ -324,18 +454,29 @@ def make(out, kind, number, seed, voices):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--clips", type=int, default=400, help="in all; three in eight are spoken (400)")
+    parser.add_argument(
+        "--clips", type=int, default=400, help="in all; three in eight are spoken (400)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--prompts", type=pathlib.Path, default=pathlib.Path("."), help="folder with the .deb files (.)")
+    parser.add_argument(
+        "--prompts",
+        type=pathlib.Path,
+        default=pathlib.Path("."),
+        help="folder with the .deb files (.)",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         voices = prompts(options.prompts, pathlib.Path(work))
         if not voices:
-            sys.exit(f"no asterisk-core-sounds-*-g722 packages in {options.prompts}: fetch them (apt-get download), or name "
-                     "their folder with --prompts")
+            sys.exit(
+                f"no asterisk-core-sounds-*-g722 packages in {options.prompts}: fetch them (apt-get download), or name "
+                "their folder with --prompts"
+            )
         languages = sorted(voices)
         spoken, counts, jobs = options.clips * 3 // 8, {}, []
         for i in range(options.clips):

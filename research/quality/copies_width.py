@@ -3,10 +3,12 @@
 
     cargo build --release --example bench_index
 
-DIR holds base.npy (float32 unit vectors). 2 000 of them, turned away in a random direction until their cosine with what
-they were is 0.9 to 0.5, are searched for; printed is the share whose original is among the nine nearest, by the number
-of lists that are looked at, the fitted number first. Needs numpy.
+DIR holds base.npy (float32 unit vectors). 2 000 of them, turned away in a random direction until
+their cosine with what they were is 0.9 to 0.5, are searched for; printed is the share whose
+original is among the nine nearest, by the number of lists that are looked at, the fitted number
+first. Needs numpy.
 """
+
 import argparse
 import json
 import os
@@ -16,7 +18,9 @@ import tempfile
 
 import numpy as np
 
-p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+p = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 p.add_argument("dir")
 p.add_argument("--binary", default="target/release/examples/bench_index")
 a = p.parse_args()
@@ -44,7 +48,9 @@ with tempfile.TemporaryDirectory() as work:
         away = draw.normal(size=own.shape).astype(np.float32)
         away -= (away * own).sum(1, keepdims=True) * own
         away /= np.linalg.norm(away, axis=1, keepdims=True)
-        np.save(f"{work}/queries.npy", (cosine * own + np.sqrt(1 - cosine**2) * away).astype(np.float32))
+        np.save(
+            f"{work}/queries.npy", (cosine * own + np.sqrt(1 - cosine**2) * away).astype(np.float32)
+        )
         ask("queries", work)
         shares = []
         for width in widths:

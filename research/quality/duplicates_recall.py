@@ -1,11 +1,20 @@
 #!/usr/bin/env python3
-"""Recall and false pairs of `voisin duplicates` on other versions of real tracks: duplicates_recall.py SOURCE WORK [options]
+"""Recall and false pairs of `voisin duplicates` on other versions of real tracks:
+duplicates_recall.py SOURCE WORK [options]
 
-Of each audio file below SOURCE it makes (with ffmpeg, in WORK/files): the original, 64 kbit/s MP3, Opus 48, FLAC, 6 dB softer, and 2 s cut
-off the start. Then it adds all to a new library (WORK/library), asks `voisin duplicates`, and prints recall by kind and every group that
-holds two different tracks. A second library of the originals alone says how many pairs are found among them.
+Of each audio file below SOURCE it makes (with ffmpeg, in WORK/files): the original, 64 kbit/s MP3,
+Opus 48, FLAC, 6 dB softer, and 2 s cut off the start. Then it adds all to a new library
+(WORK/library), asks `voisin duplicates`, and prints recall by kind and every group that holds two
+different tracks. A second library of the originals alone says how many pairs are found among them.
 """
-import argparse, csv, io, os, shutil, subprocess, sys
+
+import argparse
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,24 +36,51 @@ def make(job):
     original = out / "original" / f"{number}{source.suffix.lower()}"
     if seconds:
         original = original.with_suffix(".mp3")
-        subprocess.run([*ffmpeg, "-ss", str(start), "-t", str(seconds), "-i", source, "-map", "0:a:0", "-b:a", "128k", original], check=True)
+        subprocess.run(
+            [
+                *ffmpeg,
+                "-ss",
+                str(start),
+                "-t",
+                str(seconds),
+                "-i",
+                source,
+                "-map",
+                "0:a:0",
+                "-b:a",
+                "128k",
+                original,
+            ],
+            check=True,
+        )
     else:
         shutil.copy(source, original)
     made = []
     for kind, (ending, options) in KINDS.items():
-        made += ["-map", "0:a:0", "-map_metadata", "0", *options, str(out / kind / f"{number}{ending}")]
+        made += [
+            "-map",
+            "0:a:0",
+            "-map_metadata",
+            "0",
+            *options,
+            str(out / kind / f"{number}{ending}"),
+        ]
     subprocess.run([*ffmpeg, "-i", original, *made], check=True)
 
 
 def voisin(program, library, *arguments):
-    done = subprocess.run([program, "--library", library, *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "--library", library, *arguments], capture_output=True, text=True
+    )
     if done.returncode not in (0, 1):
         sys.exit(f"voisin {' '.join(map(str, arguments))}: {done.stderr}")
     return done
 
 
 def groups(program, library):
-    rows = csv.DictReader(io.StringIO(voisin(program, library, "duplicates", "--format", "csv").stdout))
+    rows = csv.DictReader(
+        io.StringIO(voisin(program, library, "duplicates", "--format", "csv").stdout)
+    )
     found = {}
     for row in rows:
         found.setdefault(row["group"], []).append(Path(row["path"]))
@@ -53,10 +89,13 @@ def groups(program, library):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("source", type=Path); p.add_argument("work", type=Path)
+    p.add_argument("source", type=Path)
+    p.add_argument("work", type=Path)
     p.add_argument("--voisin", default="target/release/voisin")
     p.add_argument("--every", type=int, default=1, help="take every Nth file")
-    p.add_argument("--excerpt", type=float, default=0, help="cut originals to so many seconds first")
+    p.add_argument(
+        "--excerpt", type=float, default=0, help="cut originals to so many seconds first"
+    )
     p.add_argument("--start", type=float, default=20, help="where an excerpt begins")
     p.add_argument("--only-make", action="store_true")
     a = p.parse_args()
@@ -66,11 +105,13 @@ def main():
         (out / kind).mkdir(parents=True, exist_ok=True)
     jobs = [(f"{i:04}", source, out, a.start, a.excerpt) for i, source in enumerate(sources)]
     failed = []
+
     def one(job):
         try:
             make(job)
         except subprocess.CalledProcessError:
             failed.append(job[1])
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(one, jobs))
     print(f"{len(sources)} tracks, {len(failed)} of them not readable by ffmpeg")
@@ -94,13 +135,19 @@ def main():
                 missed.append(f"{kind}/{file.name}")
         print(f"{kind}: {hits} of {len(files)}")
     total = sum(len(list((out / kind).iterdir())) for kind in KINDS)
-    print(f"recall {1 - len(missed) / total:.4f} ({total - len(missed)} of {total}); missed: {' '.join(missed)}")
+    print(
+        f"recall {1 - len(missed) / total:.4f} ({total - len(missed)} of {total}); missed: {' '.join(missed)}"
+    )
     mixed = [group for group in found if len({path.stem for path in group}) > 1]
-    print(f"{len(mixed)} groups hold different tracks: {[sorted({p.stem for p in g}) for g in mixed]}")
+    print(
+        f"{len(mixed)} groups hold different tracks: {[sorted({p.stem for p in g}) for g in mixed]}"
+    )
     alone = a.work / "library-originals"
     voisin(a.voisin, alone, "add", "--quiet", out / "original")
     pairs = groups(a.voisin, alone)
-    print(f"{len(pairs)} groups among the {len(originals)} originals alone: {[[p.stem for p in g] for g in pairs]}")
+    print(
+        f"{len(pairs)} groups among the {len(originals)} originals alone: {[[p.stem for p in g] for g in pairs]}"
+    )
 
 
 if __name__ == "__main__":

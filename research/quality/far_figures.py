@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""How often `similar` says that nothing is near: research/quality/far_figures.py VOISIN MUSIC [--library DIR]
+"""How often `similar` says that nothing is near: research/quality/far_figures.py VOISIN MUSIC
+[--library DIR]
 
-VOISIN is the program, MUSIC a folder with one folder of files for each genre (emotify-dev). Printed: the share of MUSIC's own
-tracks that are called far from all others (each asked about the rest), of genres that the library lacks (each of PARTS is
-taken out of a copy of the library and its files are asked about), and what noise, tones and clicks are answered.
---library keeps (or finds) the library that MUSIC was added to.
+VOISIN is the program, MUSIC a folder with one folder of files for each genre (emotify-dev).
+Printed: the share of MUSIC's own tracks that are called far from all others (each asked about the
+rest), of genres that the library lacks (each of PARTS is taken out of a copy of the library and its
+files are asked about), and what noise, tones and clicks are answered. --library keeps (or finds)
+the library that MUSIC was added to.
 """
 
 import concurrent.futures
@@ -24,7 +26,9 @@ SECONDS = 30
 
 
 def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     if done.returncode not in (0, 1):
         sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
     return done.stdout
@@ -34,7 +38,11 @@ def pink(white):
     """Paul Kellet's filter."""
     b = [0.0] * 3
     for x in white:
-        b = [0.99765 * b[0] + 0.0990460 * x, 0.96300 * b[1] + 0.2965164 * x, 0.57000 * b[2] + 1.0526913 * x]
+        b = [
+            0.99765 * b[0] + 0.0990460 * x,
+            0.96300 * b[1] + 0.2965164 * x,
+            0.57000 * b[2] + 1.0526913 * x,
+        ]
         yield (sum(b) + 0.1848 * x) / 8
 
 
@@ -55,9 +63,18 @@ def sounds():
     for hertz in (60, 440, 1000):
         yield f"sine, {hertz} Hz", (0.5 * math.sin(math.tau * hertz * i / RATE) for i in range(n))
     yield "sine, 440 Hz, at -60 dB", (0.001 * math.sin(math.tau * 440 * i / RATE) for i in range(n))
-    yield "hum", (0.3 * sum(math.sin(math.tau * 50 * h * i / RATE) / h for h in range(1, 9)) for i in range(n))
+    yield (
+        "hum",
+        (
+            0.3 * sum(math.sin(math.tau * 50 * h * i / RATE) / h for h in range(1, 9))
+            for i in range(n)
+        ),
+    )
     for a_second in (1, 2, 8):
-        yield f"clicks, {a_second} a second", (0.5 * (i % (RATE // a_second) == 0) for i in range(n))
+        yield (
+            f"clicks, {a_second} a second",
+            (0.5 * (i % (RATE // a_second) == 0) for i in range(n)),
+        )
     at = {draw.randrange(n) for _ in range(60)}
     yield "clicks, irregular", (0.5 * (i in at) for i in range(n))
 
@@ -71,8 +88,12 @@ def write(path, samples):
 
 def far(program, library, asked):
     """How many are far, of seeds; and the answers."""
+
     def one(seed):
-        return json.loads(run(program, "--library", library, "similar", seed, "--limit", "1", "--format", "json"))
+        return json.loads(
+            run(program, "--library", library, "similar", seed, "--limit", "1", "--format", "json")
+        )
+
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(one, asked))
     return sum(answer["far"] for answer in answers) / len(answers), answers
@@ -81,7 +102,9 @@ def far(program, library, asked):
 def figures(program, music, library, folder):
     if not any(library.glob("*")):
         run(program, "--library", library, "add", music)
-    tracks = json.loads(run(program, "--library", library, "list", "--limit", "all", "--format", "json"))["tracks"]
+    tracks = json.loads(
+        run(program, "--library", library, "list", "--limit", "all", "--format", "json")
+    )["tracks"]
     share, _ = far(program, library, [f"id:{track['id']}" for track in tracks])
     print(f"own tracks, each of {len(tracks)} asked about the others: {100 * share:.1f} % far")
     for part in PARTS:
@@ -96,8 +119,10 @@ def figures(program, music, library, folder):
         write(path, samples)
         share, (answer,) = far(program, library, [path])
         nearest = answer["neighbours"][0]
-        print(f"{name}: {'far' if share else 'not far'}; nearest {nearest['similarity']:.2f}, percentile"
-              f" {nearest['percentile']:.2f}")
+        print(
+            f"{name}: {'far' if share else 'not far'}; nearest {nearest['similarity']:.2f}, percentile"
+            f" {nearest['percentile']:.2f}"
+        )
 
 
 def main():

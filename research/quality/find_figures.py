@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""How well `voisin find` finds music by word: research/quality/find_figures.py MUSIC… [--table TSV] [--tagger MODEL] [--join pop,rock]
+"""How well `voisin find` finds music by word: research/quality/find_figures.py MUSIC… [--table TSV]
+[--tagger MODEL] [--join pop,rock]
 
-Adds MUSIC to a library of its own (a temporary folder) and asks for each genre by its word. Relevant are the tracks of
-that genre: of the column `genre` of --table (columns file and genre, files relative to the first MUSIC), or else of the
-files' own tags, each value split at commas, semicolons and slashes. With --tagger, another model with tags listens too, and
-a tag is carried by that --share of the tracks that it gives it most strongly; of "instrument piano" the word is "piano". Genres of fewer than --least tracks are not asked for, nor
-those whose word is not understood, which are named. --join A,B: tracks of A count for B and the other way round.
-Precision@20 is the share of relevant tracks among the first twenty answers; chance is their share of all tracks.
+Adds MUSIC to a library of its own (a temporary folder) and asks for each genre by its word.
+Relevant are the tracks of that genre: of the column `genre` of --table (columns file and genre,
+files relative to the first MUSIC), or else of the files' own tags, each value split at commas,
+semicolons and slashes. With --tagger, another model with tags listens too, and a tag is carried by
+that --share of the tracks that it gives it most strongly; of "instrument piano" the word is
+"piano". Genres of fewer than --least tracks are not asked for, nor those whose word is not
+understood, which are named. --join A,B: tracks of A count for B and the other way round.
+Precision@20 is the share of relevant tracks among the first twenty answers; chance is their share
+of all tracks.
 """
 
 import argparse
@@ -33,23 +37,34 @@ def tagged(voisin, music, model, share):
         if added.returncode not in (0, 1):
             sys.exit(added.stderr)
         database = sqlite3.connect(f"file:{library}/voisin.db?mode=ro", uri=True)
-        rows = database.execute("SELECT f.path, l.logits FROM files f JOIN logits l ON l.track = f.track").fetchall()
+        rows = database.execute(
+            "SELECT f.path, l.logits FROM files f JOIN logits l ON l.track = f.track"
+        ).fetchall()
         database.close()
-    logits = {path.decode(errors="surrogateescape"): struct.unpack(f"<{len(blob) // 4}f", blob) for path, blob in rows}
+    logits = {
+        path.decode(errors="surrogateescape"): struct.unpack(f"<{len(blob) // 4}f", blob)
+        for path, blob in rows
+    }
     found = {path: set() for path in logits}
     for i, name in enumerate(names):
         order = sorted(logits, key=lambda path: -logits[path][i])
-        for path in order[:round(share * len(order))]:
+        for path in order[: round(share * len(order))]:
             found[path].add(name)
     return found
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("music", type=pathlib.Path, nargs="+")
     parser.add_argument("--table", type=pathlib.Path)
-    parser.add_argument("--tagger", help="another model with tags, by its name (VOISIN_MODELS says in which folder)")
-    parser.add_argument("--share", default=0.2, type=float, help="share of the tracks that carry a tag (0.2)")
+    parser.add_argument(
+        "--tagger", help="another model with tags, by its name (VOISIN_MODELS says in which folder)"
+    )
+    parser.add_argument(
+        "--share", default=0.2, type=float, help="share of the tracks that carry a tag (0.2)"
+    )
     parser.add_argument("--join", default="")
     parser.add_argument("--least", default=20, type=int)
     parser.add_argument("--voisin", default="target/release/voisin")
@@ -58,18 +73,38 @@ def main():
     joined = {name.strip() for name in options.join.split(",") if name.strip()}
 
     with tempfile.TemporaryDirectory() as own:
+
         def voisin(*words, library=own):
-            return subprocess.run([options.voisin, "--quiet", "--library", library, *words], capture_output=True, text=True, check=False)
+            return subprocess.run(
+                [options.voisin, "--quiet", "--library", library, *words],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
 
         added = voisin("add", "--descriptors", "none", *music)
         if added.returncode not in (0, 1):
             sys.exit(added.stderr)
         tracks = json.loads(voisin("list", "--format", "json").stdout)["tracks"]
-        genres = {track["id"]: {part.strip().lower() for value in track["genres"] for part in re.split("[,;/]", value)} for track in tracks}
+        genres = {
+            track["id"]: {
+                part.strip().lower()
+                for value in track["genres"]
+                for part in re.split("[,;/]", value)
+            }
+            for track in tracks
+        }
         if options.table:
             with open(options.table, encoding="utf-8", newline="") as file:
-                of_file = {(options.music[0] / row["file"]).resolve(): row["genre"] for row in csv.DictReader(file, delimiter="\t")}
-            genres = {track["id"]: {of_file[pathlib.Path(track["path"])]} for track in tracks if pathlib.Path(track["path"]) in of_file}
+                of_file = {
+                    (options.music[0] / row["file"]).resolve(): row["genre"]
+                    for row in csv.DictReader(file, delimiter="\t")
+                }
+            genres = {
+                track["id"]: {of_file[pathlib.Path(track["path"])]}
+                for track in tracks
+                if pathlib.Path(track["path"]) in of_file
+            }
         if options.tagger:
             carried = tagged(voisin, music, options.tagger, options.share)
             genres = {track["id"]: set(carried.get(track["path"], ())) for track in tracks}
@@ -78,7 +113,9 @@ def main():
                 names |= joined
         counts = collections.Counter(name for names in genres.values() for name in names)
         figures = []
-        print(f"{len(tracks)} tracks\n\n| word | tracks | precision@{FIRST} | chance |\n|---|---|---|---|")
+        print(
+            f"{len(tracks)} tracks\n\n| word | tracks | precision@{FIRST} | chance |\n|---|---|---|---|"
+        )
         for name, count in sorted(counts.items()):
             if count < options.least or not name:
                 continue

@@ -4,15 +4,17 @@
     voisin add MAGNATAGATUNE; voisin export DIR
     research/quality/human_triplets.py comparisons_final.csv DIR [DIR ...] [--centre LENGTHS]
 
-comparisons_final.csv is MagnaTagATune's (Law, West, Mandel, Bay, Downie, ISMIR 2009): tab-separated, of each three clips how
-many players of a game chose each as the one that does not belong. A model agrees where the two others are its nearest pair
-(cosine). Chance is 33.3 %. Printed for two published rules, both without ties: the clip that was chosen most often has at
-least 3 votes (of the file's 533 threes 307 remain), or at least 2 (378). Each share stands with its 95 % interval by a
-bootstrap over threes, and behind the first DIR with the paired difference from it. Threes with a clip that is not in
-DIR/tracks.csv (by the end of its path) are left out, and counted. --centre LENGTHS as in research/quality/neighbour_quality.py.
+comparisons_final.csv is MagnaTagATune's (Law, West, Mandel, Bay, Downie, ISMIR 2009):
+tab-separated, of each three clips how many players of a game chose each as the one that does not
+belong. A model agrees where the two others are its nearest pair (cosine). Chance is 33.3 %. Printed
+for two published rules, both without ties: the clip that was chosen most often has at least 3 votes
+(of the file's 533 threes 307 remain), or at least 2 (378). Each share stands with its 95 % interval
+by a bootstrap over threes, and behind the first DIR with the paired difference from it. Threes with
+a clip that is not in DIR/tracks.csv (by the end of its path) are left out, and counted. --centre
+LENGTHS as in research/quality/neighbour_quality.py.
 
-For comparison, as published: LAION-CLAP 66.4 % (3 votes); CNN14 64.0, MERT-95M 63.8, VGGish 62.7 % (2 votes, z-scored).
-Needs numpy.
+For comparison, as published: LAION-CLAP 66.4 % (3 votes); CNN14 64.0, MERT-95M 63.8, VGGish 62.7 %
+(2 votes, z-scored). Needs numpy.
 """
 
 import argparse
@@ -27,7 +29,10 @@ def threes(path):
     """[(paths of the three clips, votes for each)]"""
     with open(path, newline="", encoding="utf-8") as handle:
         return [
-            (tuple(row[f"clip{i}_mp3_path"] for i in (1, 2, 3)), [int(row[f"clip{i}_numvotes"]) for i in (1, 2, 3)])
+            (
+                tuple(row[f"clip{i}_mp3_path"] for i in (1, 2, 3)),
+                [int(row[f"clip{i}_numvotes"]) for i in (1, 2, 3)],
+            )
             for row in csv.DictReader(handle, delimiter="\t")
         ]
 
@@ -45,10 +50,14 @@ def odd_one_out(vectors):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("comparisons", type=pathlib.Path)
     parser.add_argument("export", type=pathlib.Path, nargs="+")
-    parser.add_argument("--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS")
+    parser.add_argument(
+        "--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS"
+    )
     options = parser.parse_args()
     judged = threes(options.comparisons)
     clips = {clip for paths, _ in judged for clip in paths}
@@ -58,19 +67,26 @@ def main():
         models[folder.name] = table
         if options.centre:
             mean = numpy.load(folder / "mean.npy")
-            vectors = neighbour_quality.centred(numpy.stack(list(table.values())), mean, options.centre)
-            models[f"{folder.name} centred"] = dict(zip(table, vectors))
+            vectors = neighbour_quality.centred(
+                numpy.stack(list(table.values())), mean, options.centre
+            )
+            models[f"{folder.name} centred"] = dict(zip(table, vectors, strict=False))
     known = set.intersection(*map(set, models.values()))
     for least in (3, 2):
         chosen = [(paths, decided(votes, least)) for paths, votes in judged]
         chosen = [(paths, odd) for paths, odd in chosen if odd is not None]
         present = [(paths, odd) for paths, odd in chosen if known.issuperset(paths)]
-        print(f"at least {least} votes: {len(chosen)} of {len(judged)} threes, {len(present)} of them with all clips")
+        print(
+            f"at least {least} votes: {len(chosen)} of {len(judged)} threes, {len(present)} of them with all clips"
+        )
         if not present:
             continue
         reference = None
         for name, table in models.items():
-            agrees = numpy.array([odd_one_out([table[clip] for clip in paths]) == odd for paths, odd in present], float)
+            agrees = numpy.array(
+                [odd_one_out([table[clip] for clip in paths]) == odd for paths, odd in present],
+                float,
+            )
             each = numpy.arange(len(agrees))
             low, high = neighbour_quality.interval(agrees, each)
             line = f"  {name}: {agrees.mean():.1%} ({low:.1%} to {high:.1%})"

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""What mixes of a library are like over some evenings: artists, the most of one, songs that come twice, and how much of an
-evening was there the evening before. Beside them the plain nearest neighbours, which are what players got before there were
-mixes.
+"""What mixes of a library are like over some evenings: artists, the most of one, songs that come
+twice, and how much of an evening was there the evening before. Beside them the plain nearest
+neighbours, which are what players got before there were mixes.
 
-    research/quality/mix_figures.py --library DIR [--voisin PROGRAM] [--seeds 20] [--evenings 5] [--limit 25] [--show ID] \
+    research/quality/mix_figures.py --library DIR [--voisin PROGRAM] [--seeds 20] [--evenings 5]
+    [--limit 25] [--show ID] \
         [-- OPTIONS OF voisin mix]
 
---show ID takes that track alone, and prints the songs of each evening; new ones, which no evening before had, in bold.
+--show ID takes that track alone, and prints the songs of each evening; new ones, which no evening
+before had, in bold.
 """
 
 import argparse
@@ -38,18 +40,18 @@ def figures(lists):
     """Of the lists of several evenings from one seed."""
     artists = [[artist(track) for track in one if artist(track)] for one in lists]
     ids = [{track["id"] for track in one} for one in lists]
-    pairs = [len(a & b) / max(1, len(b)) for a, b in zip(ids, ids[1:])]
+    pairs = [len(a & b) / max(1, len(b)) for a, b in zip(ids, ids[1:], strict=False)]
     return {
         "songs": statistics.mean(len(one) for one in lists),
         "artists": statistics.mean(len(set(one)) for one in artists),
         "most of one artist": max((max(map(one.count, one)) for one in artists if one), default=0),
-        "in a row": max(
-            (sum(1 for _ in run) for one in artists for run in runs(one)), default=0
-        ),
+        "in a row": max((sum(1 for _ in run) for one in artists for run in runs(one)), default=0),
         "songs twice": max(len(one) - len({song(track) for track in one}) for one in lists),
         "as the evening before, %": 100 * statistics.mean(pairs) if pairs else 0,
         "different songs in all": len(set().union(*ids)),
-        "similarity": statistics.mean([track["similarity"] for one in lists for track in one] or [0]),
+        "similarity": statistics.mean(
+            [track["similarity"] for one in lists for track in one] or [0]
+        ),
     }
 
 
@@ -62,10 +64,17 @@ def runs(names):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--library", required=True)
     parser.add_argument("--voisin", default="voisin")
-    parser.add_argument("--seeds", type=int, default=20, help="tracks that evenings begin with, spread over the library")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=20,
+        help="tracks that evenings begin with, spread over the library",
+    )
     parser.add_argument("--evenings", type=int, default=5)
     parser.add_argument("--limit", type=int, default=25)
     parser.add_argument("--show", type=int, help="the id of a track: its evenings, song by song")
@@ -81,20 +90,29 @@ def main():
         found = {}
         for track in tracks:
             evenings = range(1, given.evenings + 1)
-            question = [[verb, f"id:{track['id']}", "--limit", str(given.limit), *more(evening)] for evening in evenings]
-            found[track["id"]] = [asked(given.voisin, given.library, one)["neighbours"] for one in question]
+            question = [
+                [verb, f"id:{track['id']}", "--limit", str(given.limit), *more(evening)]
+                for evening in evenings
+            ]
+            found[track["id"]] = [
+                asked(given.voisin, given.library, one)["neighbours"] for one in question
+            ]
         return found
 
     before = answers("similar", lambda _: [])
     after = answers("mix", lambda evening: ["--random-seed", str(evening), *given.options])
     names = list(figures(next(iter(before.values()))))
-    print(f"{len(tracks)} seeds, {given.evenings} evenings of {given.limit}: mean over the seeds, and the worst of them\n")
-    print(f"| | `similar` | worst | `mix` | worst |\n|---|---|---|---|---|")
+    print(
+        f"{len(tracks)} seeds, {given.evenings} evenings of {given.limit}: mean over the seeds, and the worst of them\n"
+    )
+    print("| | `similar` | worst | `mix` | worst |\n|---|---|---|---|---|")
     for name in names:
         columns = []
         for found in (before, after):
             values = [figures(lists)[name] for lists in found.values()]
-            worst = min if name in ("songs", "artists", "different songs in all", "similarity") else max
+            worst = (
+                min if name in ("songs", "artists", "different songs in all", "similarity") else max
+            )
             digits = 2 if name == "similarity" else 1
             columns += [f"{statistics.mean(values):.{digits}f}", f"{worst(values):.{digits}f}"]
         print(f"| {name} | {' | '.join(columns)} |")
@@ -106,7 +124,9 @@ def show(seed, before, evenings):
     known = set()
     columns = [[called(track) for track in before]]
     for evening in evenings:
-        columns.append([called(track) if track["id"] in known else f"**{called(track)}**" for track in evening])
+        columns.append(
+            [called(track) if track["id"] in known else f"**{called(track)}**" for track in evening]
+        )
         known |= {track["id"] for track in evening}
     names = ["before", *(f"evening {number}" for number in range(1, len(evenings) + 1))]
     print(f"\nFrom {called(seed)}:\n\n| | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")

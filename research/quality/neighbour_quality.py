@@ -1,24 +1,29 @@
 #!/usr/bin/env python3
-"""Compares models by what their track vectors say of labels: neighbours, and a support vector machine.
+"""Compares models by what their track vectors say of labels: neighbours, and a support vector
+machine.
 
     voisin --model A add MUSIC; voisin export DIR
     research/quality/neighbour_quality.py LABELS.tsv DIR [DIR ...] [-k 10] [--join pop=rock] [--svm] [--pair WEIGHT]
         [--centre LENGTHS]
 
-LABELS.tsv has the columns file, genre and artist; `file` is the end of a path in DIR/tracks.csv. With `cluster`, a fourth
-one, it says what the bootstrap redraws (else artists). Each DIR holds one model's vectors of the same tracks; the first is
-the one that the others are compared with. Printed for each:
+LABELS.tsv has the columns file, genre and artist; `file` is the end of a path in DIR/tracks.csv.
+With `cluster`, a fourth one, it says what the bootstrap redraws (else artists). Each DIR holds one
+model's vectors of the same tracks; the first is the one that the others are compared with. Printed
+for each:
 
-- precision@k: the share of a track's k nearest (cosine), by other artists, that have its genre; mean over tracks, and the
-  difference from the first model with its 95 % interval by a paired bootstrap over clusters (1 000 redraws);
-- with --svm: accuracy of an RBF support vector machine (C = 3) on z-scored vectors, artists kept together in five folds,
-  three dealings (mean and standard deviation), and the paired difference over the same folds.
+- precision@k: the share of a track's k nearest (cosine), by other artists, that have its genre;
+  mean over tracks, and the difference from the first model with its 95 % interval by a paired
+  bootstrap over clusters (1 000 redraws);
+- with --svm: accuracy of an RBF support vector machine (C = 3) on z-scored vectors, artists kept
+  together in five folds, three dealings (mean and standard deviation), and the paired difference
+  over the same folds.
 
-Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0 and variance 1 over the
-tracks. With --centre, each DIR is judged a second time as voisin compares: DIR/mean.npy is taken off, and each part brought
-back to the length it had (LENGTHS: numbers of each network, 200,56 for the default model). With --pair, each later DIR is also judged in one vector with the first: both brought to unit length, the first
-multiplied by WEIGHT (may be repeated; the machine, which standardises, is the same for all). Needs numpy; --svm needs
-scikit-learn.
+Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0
+and variance 1 over the tracks. With --centre, each DIR is judged a second time as voisin compares:
+DIR/mean.npy is taken off, and each part brought back to the length it had (LENGTHS: numbers of each
+network, 200,56 for the default model). With --pair, each later DIR is also judged in one vector
+with the first: both brought to unit length, the first multiplied by WEIGHT (may be repeated; the
+machine, which standardises, is the same for all). Needs numpy; --svm needs scikit-learn.
 """
 
 import argparse
@@ -31,8 +36,10 @@ import numpy
 def labels(path):
     """{file: (genre, artist, cluster)}"""
     with open(path, newline="", encoding="utf-8") as handle:
-        return {row["file"]: (row["genre"], row["artist"], row.get("cluster") or row["artist"])
-                for row in csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)}
+        return {
+            row["file"]: (row["genre"], row["artist"], row.get("cluster") or row["artist"])
+            for row in csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+        }
 
 
 def read(folder, known):
@@ -40,7 +47,7 @@ def read(folder, known):
     vectors = numpy.load(folder / "vectors.npy").astype(numpy.float64)
     found = {}
     with open(folder / "tracks.csv", newline="", encoding="utf-8") as handle:
-        for vector, row in zip(vectors, csv.DictReader(handle)):
+        for vector, row in zip(vectors, csv.DictReader(handle), strict=False):
             parts = pathlib.PurePath(row["path"]).parts
             for depth in range(1, len(parts)):
                 name = "/".join(parts[-depth:])
@@ -61,12 +68,23 @@ def standardised(vectors):
 
 
 def centred(vectors, mean, lengths):
-    """What parts of vectors have beyond the mean, each part as long as before, the whole of length 1."""
+    """What parts of vectors have beyond the mean, each part as long as before, the whole of length
+    1.
+    """
     ends = numpy.cumsum(lengths)
     if ends[-1] != vectors.shape[1]:
-        raise SystemExit(f"--centre: {ends[-1]} numbers in all, the vectors have {vectors.shape[1]}")
+        raise SystemExit(
+            f"--centre: {ends[-1]} numbers in all, the vectors have {vectors.shape[1]}"
+        )
     parts = numpy.split(vectors, ends[:-1], axis=1), numpy.split(vectors - mean, ends[:-1], axis=1)
-    return unit(numpy.hstack([unit(new) * numpy.linalg.norm(old, axis=1, keepdims=True) for old, new in zip(*parts)]))
+    return unit(
+        numpy.hstack(
+            [
+                unit(new) * numpy.linalg.norm(old, axis=1, keepdims=True)
+                for old, new in zip(*parts, strict=False)
+            ]
+        )
+    )
 
 
 def precision(vectors, genres, artists, k):
@@ -86,7 +104,9 @@ def svm(vectors, genres, artists, seeds=3, folds=5):
 
     right = numpy.zeros((seeds, len(genres)))
     for seed in range(seeds):
-        for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(vectors, genres, artists):
+        for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(
+            vectors, genres, artists
+        ):
             model = make_pipeline(StandardScaler(), SVC(C=3.0)).fit(vectors[train], genres[train])
             right[seed, test] = model.predict(vectors[test]) == genres[test]
     return right
@@ -101,13 +121,17 @@ def interval(difference, clusters, draws=1000):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("labels", type=pathlib.Path)
     parser.add_argument("export", type=pathlib.Path, nargs="+")
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--join", help="genres that count as one, joined by =, in a second round")
     parser.add_argument("--standardise", action="store_true")
-    parser.add_argument("--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS")
+    parser.add_argument(
+        "--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS"
+    )
     parser.add_argument("--svm", action="store_true")
     parser.add_argument("--pair", type=float, action="append", default=[], metavar="WEIGHT")
     options = parser.parse_args()
@@ -115,7 +139,10 @@ def main():
     tables = [read(folder, known) for folder in options.export]
     files = sorted(set.intersection(*map(set, tables)))
     genres, artists, clusters = (numpy.array([known[file][i] for file in files]) for i in range(3))
-    models = {folder.name: numpy.stack([table[file] for file in files]) for folder, table in zip(options.export, tables)}
+    models = {
+        folder.name: numpy.stack([table[file] for file in files])
+        for folder, table in zip(options.export, tables, strict=False)
+    }
     if options.standardise:
         models = {name: standardised(vectors) for name, vectors in models.items()}
     if options.centre:
@@ -125,13 +152,22 @@ def main():
     (first, base), *others = models.items()
     for name, vectors in others:
         for weight in options.pair:
-            models[f"{weight:g} {first} + {name}"] = numpy.hstack([weight * unit(base), unit(vectors)])
+            models[f"{weight:g} {first} + {name}"] = numpy.hstack(
+                [weight * unit(base), unit(vectors)]
+            )
     rounds = [(f"{len(set(genres))} genres", genres)]
     if options.join:
         joined = options.join.split("=")
-        rounds.append((f"{options.join} as one", numpy.where(numpy.isin(genres, joined), options.join, genres)))
+        rounds.append(
+            (
+                f"{options.join} as one",
+                numpy.where(numpy.isin(genres, joined), options.join, genres),
+            )
+        )
     for what, labelled in rounds:
-        print(f"{what}: {len(files)} tracks of {len(options.export)} models, {len(set(clusters))} clusters")
+        print(
+            f"{what}: {len(files)} tracks of {len(options.export)} models, {len(set(clusters))} clusters"
+        )
         reference = {}
         for name, vectors in models.items():
             figures = {f"precision@{options.k}": precision(vectors, labelled, artists, options.k)}

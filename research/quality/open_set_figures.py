@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
-"""How genres that a library lacks are answered: research/quality/open_set_figures.py VOISIN MUSIC [--library DIR] [--lot LOT]
+"""How genres that a library lacks are answered: research/quality/open_set_figures.py VOISIN MUSIC
+[--library DIR] [--lot LOT]
 
-VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside them (emotify-dev).
-Each part of PARTS (with --lot, each kin of that lot in research/quality/kin_styles.tsv, whose folders MUSIC holds) is left out of the labels in its turn, with its kin, and all tracks are asked of neighbours and of a
-trained head. Printed per part: the share of what was left out that is called unknown, the share that is named at 85 % and
-more (of neighbours: of the votes), and the share of labelled tracks that is called unknown; then their means over what was left out with its kin. --library keeps (or finds) the
-library that MUSIC was added to.
+VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside
+them (emotify-dev). Each part of PARTS (with --lot, each kin of that lot in
+research/quality/kin_styles.tsv, whose folders MUSIC holds) is left out of the labels in its turn,
+with its kin, and all tracks are asked of neighbours and of a trained head. Printed per part: the
+share of what was left out that is called unknown, the share that is named at 85 % and more (of
+neighbours: of the votes), and the share of labelled tracks that is called unknown; then their means
+over what was left out with its kin. --library keeps (or finds) the library that MUSIC was added to.
 
     research/quality/open_set_figures.py --fit VOISIN LOT=MUSIC …
 
-refits two constants of crates/voisin-learn/src/genre/familiarity.rs on lots: FOREIGN_BELOW, the greatest hundredth at which at
-most LOST of the known tracks are unknown; and DOUBT_BELOW, the least twentieth at which at most SURE of the strangers are
-named at 85 % and more by a head, where a kin is left out and where two genres with twelve tracks each are all that is
-labelled. Means over the lots. Run it whenever vectors, the first guess or data/genre-kin.tsv change, and put its
-results there. STEADY_BELOW is half of the least spread of the demo's music.
+refits two constants of crates/voisin-learn/src/genre/familiarity.rs on lots: FOREIGN_BELOW, the
+greatest hundredth at which at most LOST of the known tracks are unknown; and DOUBT_BELOW, the least
+twentieth at which at most SURE of the strangers are named at 85 % and more by a head, where a kin
+is left out and where two genres with twelve tracks each are all that is labelled. Means over the
+lots. Run it whenever vectors, the first guess or data/genre-kin.tsv change, and put its results
+there. STEADY_BELOW is half of the least spread of the demo's music.
 """
 
 import collections
@@ -29,8 +33,8 @@ import tempfile
 # What goes together; a genre left out alone is reported apart, since its kin stays.
 PARTS = [["classical"], ["electronic"], ["pop", "rock"], ["pop"], ["rock"]]
 SURE = 0.85
-# A tenth, less the hundredth that a head's own measure of novelty takes (`PredictOptions::novelty`) and the two that first
-# guesses take of real music, and of rendered lots do not.
+# A tenth, less the hundredth that a head's own measure of novelty takes (`PredictOptions::novelty`)
+# and the two that first guesses take of real music, and of rendered lots do not.
 LOST = 0.07
 # As asked for, of whole lots and small libraries alike.
 NAMED = 0.05
@@ -39,7 +43,9 @@ SMALL, TRACKS, DRAWS = 2, 12, 6
 
 
 def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     if done.returncode not in (0, 1):
         sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
     return done.stdout
@@ -54,8 +60,15 @@ def of_lot(music, lot):
     """Genres of a lot's files, and its parts: the genres of each kin."""
     with open(pathlib.Path(__file__).parent / "kin_styles.tsv", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["lot"] == lot]
-    files = [(path.relative_to(music).as_posix(), row["genre"]) for row in rows for path in (music / row["folder"]).iterdir()]
-    return dict(files), [sorted({row["genre"] for row in rows if row["kin"] == kin}) for kin in sorted({row["kin"] for row in rows})]
+    files = [
+        (path.relative_to(music).as_posix(), row["genre"])
+        for row in rows
+        for path in (music / row["folder"]).iterdir()
+    ]
+    return dict(files), [
+        sorted({row["genre"] for row in rows if row["kin"] == kin})
+        for kin in sorted({row["kin"] for row in rows})
+    ]
 
 
 def figures(program, music, library, lot):
@@ -72,32 +85,56 @@ def figures(program, music, library, lot):
     for left in parts:
         table = library.parent / "labels.csv"
         known = {name: genre for name, genre in genres.items() if genre not in left}
-        table.write_text("path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in known.items()), encoding="utf-8")
+        table.write_text(
+            "path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in known.items()),
+            encoding="utf-8",
+        )
         run(program, "--library", library, "train", "genre", "--label-from", table)
         for who, more in [("neighbours", ["-k", "15"]), ("head", [])]:
-            said = json.loads(run(program, "--library", library, "classify", "--all", "--format", "json", *more))["items"]
+            said = json.loads(
+                run(program, "--library", library, "classify", "--all", "--format", "json", *more)
+            )["items"]
             of = [(genres.get("/".join(pathlib.Path(a["path"]).parts[-2:])), a) for a in said]
             of = [(genre, a) for genre, a in of if genre]
             foreign = [a for genre, a in of if genre in left]
             own = [a for genre, a in of if genre not in left]
             sure = share(a["genre"] is not None and a["probability"] >= SURE for a in foreign)
-            line = share(a["genre"] is None for a in foreign), sure, share(a["genre"] is None for a in own)
+            line = (
+                share(a["genre"] is None for a in foreign),
+                sure,
+                share(a["genre"] is None for a in own),
+            )
             if not any(set(left) < set(other) for other in parts):
                 means[who].append(line)
-            print(f"{'+'.join(left):16} {who:10} {line[0]:8.3f} {line[1]:14.3f} {line[2]:11.3f}", flush=True)
+            print(
+                f"{'+'.join(left):16} {who:10} {line[0]:8.3f} {line[1]:14.3f} {line[2]:11.3f}",
+                flush=True,
+            )
     for who, lines in means.items():
-        line = [sum(column) / len(column) for column in zip(*lines)]
+        line = [sum(column) / len(column) for column in zip(*lines, strict=False)]
         print(f"{'mean, with kin':16} {who:10} {line[0]:8.3f} {line[1]:14.3f} {line[2]:11.3f}")
 
 
 def judged(program, library, folder, labels, doubt):
-    """(file, familiar share, probability before it was lowered, whether it sounds like what the labels lack) of all tracks."""
+    """(file, familiar share, probability before it was lowered, whether it sounds like what the
+    labels lack) of all tracks.
+    """
     table = folder / "labels.csv"
-    table.write_text("path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in labels.items()), encoding="utf-8")
+    table.write_text(
+        "path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in labels.items()),
+        encoding="utf-8",
+    )
     run(program, "--library", library, "train", "genre", "--label-from", table)
-    for a in json.loads(run(program, "--library", library, "classify", "--all", "--format", "json"))["items"]:
+    for a in json.loads(
+        run(program, "--library", library, "classify", "--all", "--format", "json")
+    )["items"]:
         share = 1 - a["novelty"]
-        yield "/".join(pathlib.Path(a["path"]).parts[-2:]), share, a["probability"] / min(1, share / doubt), a["sounds_like"] is not None
+        yield (
+            "/".join(pathlib.Path(a["path"]).parts[-2:]),
+            share,
+            a["probability"] / min(1, share / doubt),
+            a["sounds_like"] is not None,
+        )
 
 
 def fit(program, lots):
@@ -114,7 +151,14 @@ def fit(program, lots):
             genres, parts = of_lot(pathlib.Path(music), lot)
             for left in parts:
                 known = {name: genre for name, genre in genres.items() if genre not in left}
-                trials.append(((lot, "whole"), known, set(genres) - set(known), [*judged(program, library, folder, known, now)]))
+                trials.append(
+                    (
+                        (lot, "whole"),
+                        known,
+                        set(genres) - set(known),
+                        [*judged(program, library, folder, known, now)],
+                    )
+                )
             for _ in range(DRAWS):
                 two = draw.sample([genre for part in parts for genre in part], SMALL)
                 near = {genre for part in parts if set(part) & set(two) for genre in part}
@@ -123,7 +167,14 @@ def fit(program, lots):
                     files = sorted(name for name, own in genres.items() if own == genre)
                     known |= dict.fromkeys(draw.sample(files, min(TRACKS, len(files))), genre)
                 strangers = {name for name, genre in genres.items() if genre not in near}
-                trials.append(((lot, "small"), known, strangers, [*judged(program, library, folder, known, now)]))
+                trials.append(
+                    (
+                        (lot, "small"),
+                        known,
+                        strangers,
+                        [*judged(program, library, folder, known, now)],
+                    )
+                )
 
     def mean(rule, size, of_known):
         """Share of tracks of a kind that a rule holds for, as the mean of the lots' means."""
@@ -139,14 +190,23 @@ def fit(program, lots):
 
     lost = {step / 100: mean(unknown(step / 100), "whole", True) for step in range(1, 16)}
     foreign = max(below for below, part in lost.items() if part <= LOST)
-    print(f"FOREIGN_BELOW {foreign:.2f}: known tracks lost {lost[foreign]:.3f}, strangers unknown"
-          f" {mean(unknown(foreign), 'whole', False):.3f}, in small libraries {mean(unknown(foreign), 'small', False):.3f}")
+    print(
+        f"FOREIGN_BELOW {foreign:.2f}: known tracks lost {lost[foreign]:.3f}, strangers unknown"
+        f" {mean(unknown(foreign), 'whole', False):.3f}, in small libraries {mean(unknown(foreign), 'small', False):.3f}"
+    )
     for doubt in [step / 20 for step in range(2, 21)]:
+
         def sure(familiar, probability, lacks, doubt=doubt):
-            return not unknown(foreign)(familiar, probability, lacks) and probability * min(1, familiar / doubt) >= SURE
+            return (
+                not unknown(foreign)(familiar, probability, lacks)
+                and probability * min(1, familiar / doubt) >= SURE
+            )
+
         named = [mean(sure, size, False) for size in ["whole", "small"]]
-        print(f"DOUBT_BELOW {doubt:.2f}: named at 85 % and more {named[0]:.3f}, in small libraries {named[1]:.3f};"
-              f" known ones {mean(sure, 'whole', True):.3f}")
+        print(
+            f"DOUBT_BELOW {doubt:.2f}: named at 85 % and more {named[0]:.3f}, in small libraries {named[1]:.3f};"
+            f" known ones {mean(sure, 'whole', True):.3f}"
+        )
         if sum(named) / 2 <= NAMED:
             return
 
@@ -155,7 +215,7 @@ def main():
     arguments = sys.argv[1:]
     if len(arguments) > 2 and arguments[0] == "--fit":
         return fit(arguments[1], [argument.split("=", 1) for argument in arguments[2:]])
-    options = dict(zip(arguments[2::2], arguments[3::2]))
+    options = dict(zip(arguments[2::2], arguments[3::2], strict=False))
     if len(arguments) < 2 or len(arguments) % 2 or not set(options) <= {"--library", "--lot"}:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:

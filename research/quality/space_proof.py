@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
-"""Does a genre that was never heard lie near its kin? research/quality/space_proof.py OUT [--voisin PROGRAM] [--data DIR] [--seeds N]
+"""Does a genre that was never heard lie near its kin? research/quality/space_proof.py OUT [--voisin
+PROGRAM] [--data DIR] [--seeds N]
 
 Two data sets of real music in DIR (default: VOISIN_DEV_DATA, else ../shared/data):
 
     emotify-dev      200 tracks in four genres. Rock is left out, then pop: in five folds by artist `voisin train classifier
-                     --recipe space` learns to tell the others apart. Its inner layer hears all tracks.
+                     --recipe space` learns to tell the others apart. Its inner layer hears all
+                     tracks.
     gtzan-taggrams   50 tag numbers of 733 tracks in ten genres. Metal is left out: a linear layer that begins as the identity
-                     learns to tell the others apart, with the loss, the anchor and the label smoothing of `space`.
+                     learns to tell the others apart, with the loss, the anchor and the label
+                     smoothing of `space`.
 
-Reported: the share of the tracks left out whose nearest genre is the kin (pop for rock, rock for pop and for metal), and the
-share of held-out tracks of the genres that were heard whose own genre is nearest. Genres are the means of their training
-tracks' unit vectors relative to the mean of all training tracks; nearness is the cosine. Beside it the untouched vectors and
-the same training from random weights. Means over folds and seeds; beside them the answers about genres that were heard which
-training won and lost against the untouched vectors, and what that is in points of all of them, with 95 % of draws of whole
-artists (of the tags, whose artists are not known, of tracks). What was tried otherwise is named by --set (of `space`, may
-be repeated) or --loss, --steps, --rate, --smoothing and --anchor (of the layer). Everything is kept in OUT: the same command goes on
-where it was cut off. Needs numpy.
+Reported: the share of the tracks left out whose nearest genre is the kin (pop for rock, rock for
+pop and for metal), and the share of held-out tracks of the genres that were heard whose own genre
+is nearest. Genres are the means of their training tracks' unit vectors relative to the mean of all
+training tracks; nearness is the cosine. Beside it the untouched vectors and the same training from
+random weights. Means over folds and seeds; beside them the answers about genres that were heard
+which training won and lost against the untouched vectors, and what that is in points of all of
+them, with 95 % of draws of whole artists (of the tags, whose artists are not known, of tracks).
+What was tried otherwise is named by --set (of `space`, may be repeated) or --loss, --steps, --rate,
+--smoothing and --anchor (of the layer). Everything is kept in OUT: the same command goes on where
+it was cut off. Needs numpy.
 """
 
 import argparse
@@ -38,7 +43,9 @@ def unit(x):
 
 
 def judged(x, genres, learnt, held, left_out, kin):
-    """Share of the genre left out that is nearest to its kin, and which of the held-out tracks are nearest to their own."""
+    """Share of the genre left out that is nearest to its kin, and which of the held-out tracks are
+    nearest to their own.
+    """
     x = unit(x - x[learnt].mean(0))
     names = sorted(set(genres[learnt]))
     means = unit(np.stack([x[learnt & (genres == name)].mean(0) for name in names]))
@@ -58,10 +65,15 @@ class Emotify:
         self.home = dict(os.environ, XDG_DATA_HOME=str(self.out / "home"))
 
     def deal(self):
-        """A fold for each track: artists from the largest down, each to the fold that has least of its genre."""
+        """A fold for each track: artists from the largest down, each to the fold that has least of
+        its genre.
+        """
         artists = sorted({track["artist"] for track in self.tracks})
         random.Random(1).shuffle(artists)
-        own = {artist: [at for at, track in enumerate(self.tracks) if track["artist"] == artist] for artist in artists}
+        own = {
+            artist: [at for at, track in enumerate(self.tracks) if track["artist"] == artist]
+            for artist in artists
+        }
         folds, counts = np.zeros(len(self.tracks), int), {}
         for artist in sorted(artists, key=lambda artist: -len(own[artist])):
             genre = self.genres[own[artist][0]]
@@ -73,14 +85,19 @@ class Emotify:
     def voisin(self, *words):
         with open(self.out / "log.txt", "a", encoding="utf-8") as log:
             command = [self.args.voisin, "--library", self.out / "library", *words]
-            subprocess.run([str(word) for word in command], env=self.home, stdout=log, stderr=log, check=True)
+            subprocess.run(
+                [str(word) for word in command], env=self.home, stdout=log, stderr=log, check=True
+            )
 
     def table(self, name, rows):
         path = self.out / f"{name}.csv"
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["path", "genre", "artist"])
-            writer.writerows((self.tracks[at]["file"], self.tracks[at]["genre"], self.tracks[at]["artist"]) for at in rows)
+            writer.writerows(
+                (self.tracks[at]["file"], self.tracks[at]["genre"], self.tracks[at]["artist"])
+                for at in rows
+            )
         return f"table:{path},audio={self.audio}"
 
     def vectors(self, model, path):
@@ -95,15 +112,29 @@ class Emotify:
         if not path.exists():
             rows = np.flatnonzero((self.genres != left_out) & (self.folds != fold))
             run, words = self.out / name, [word for one in settings for word in ("--set", one)]
-            self.voisin("train", "classifier", self.table(name, rows), run, "--recipe", "space", "--random-seed", seed,
-                        "--cache", self.out / "cache", *words)
+            self.voisin(
+                "train",
+                "classifier",
+                self.table(name, rows),
+                run,
+                "--recipe",
+                "space",
+                "--random-seed",
+                seed,
+                "--cache",
+                self.out / "cache",
+                *words,
+            )
             self.voisin("model", "import", run, "--name", name)
         return self.vectors(name, path)
 
     def report(self):
         untouched = self.vectors("voisin-3", self.out / "untouched.npy")
-        for what, settings in (("untouched voisin-3", None), ("space", self.args.set),
-                               ("random weights", [*self.args.set, "start="])):
+        for what, settings in (
+            ("untouched voisin-3", None),
+            ("space", self.args.set),
+            ("random weights", [*self.args.set, "start="]),
+        ):
             for left_out, kin in KIN.items():
                 found, before, artists = [], [], []
                 for fold in range(self.args.folds):
@@ -112,28 +143,47 @@ class Emotify:
                     most = self.args.random_seeds if what == "random weights" else self.args.seeds
                     seeds = [0] if settings is None else range(1, most + 1)
                     for seed in seeds:
-                        x = untouched if settings is None else self.trained(left_out, fold, seed, settings)
+                        x = (
+                            untouched
+                            if settings is None
+                            else self.trained(left_out, fold, seed, settings)
+                        )
                         found.append(judged(x, self.genres, learnt, held, left_out, kin))
-                        before.append(judged(untouched, self.genres, learnt, held, left_out, kin)[1])
+                        before.append(
+                            judged(untouched, self.genres, learnt, held, left_out, kin)[1]
+                        )
                         artists.append(self.artists[held])
                 if found:
-                    row(f"emotify, {left_out} to {kin}", what, found, None if settings is None else before, artists)
+                    row(
+                        f"emotify, {left_out} to {kin}",
+                        what,
+                        found,
+                        None if settings is None else before,
+                        artists,
+                    )
 
 
 def row(question, what, found, before, artists):
-    """Prints what a judgement each of fold and seed comes to; `before` and `artists`: of the same held-out tracks."""
+    """Prints what a judgement each of fold and seed comes to; `before` and `artists`: of the same
+    held-out tracks.
+    """
     shares = 100 * np.array([(kin, right.mean()) for kin, right in found])
     (kin, seen), (kin_spread, seen_spread) = shares.mean(0), shares.std(0)
     against = ""
     if before is not None:
-        change = np.concatenate([right.astype(int) - old for (_, right), old in zip(found, before)])
+        change = np.concatenate(
+            [right.astype(int) - old for (_, right), old in zip(found, before, strict=False)]
+        )
         names, at = np.unique(np.concatenate(artists), return_inverse=True)
         points, sizes = np.bincount(at, change), np.bincount(at)
         drawn = np.random.default_rng(1).integers(len(names), size=(2000, len(names)))
         low, high = np.percentile(100 * points[drawn].sum(1) / sizes[drawn].sum(1), [2.5, 97.5])
         won, lost = (change > 0).sum(), (change < 0).sum()
         against = f"+{won} -{lost} of {len(change)}: {100 * change.mean():+.2f} ({low:+.2f} to {high:+.2f})"
-    print(f"| {question} | {what} | {kin:.1f} ± {kin_spread:.1f} | {seen:.1f} ± {seen_spread:.1f} | {against} |", flush=True)
+    print(
+        f"| {question} | {what} | {kin:.1f} ± {kin_spread:.1f} | {seen:.1f} ± {seen_spread:.1f} | {against} |",
+        flush=True,
+    )
 
 
 def cross_entropy(logits, wanted):
@@ -156,7 +206,9 @@ def softmax(y, weights, wanted, truth):
 
 
 def cosine(y, weights, wanted, truth):
-    """Logits are cosines to a direction for each class, times 16 (Wang and others, "CosFace", CVPR 2018, without its margin)."""
+    """Logits are cosines to a direction for each class, times 16 (Wang and others, "CosFace", CVPR
+    2018, without its margin).
+    """
     (u, back), (v, back_v) = directions(y), directions(weights[0].T)
     d = 16 * cross_entropy(16 * u @ v.T, wanted)
     return back(d @ v), [back_v(d.T @ u).T, np.zeros_like(weights[1])]
@@ -196,7 +248,7 @@ def learnt_layer(x, truth, classes, seed, args, begin):
             np.fill_diagonal(apart, 0)
             pull = back(4 * args.anchor / (n * (n - 1)) * apart @ u)
             d_y = d_y + pull - pull.mean(0)
-        for w, g, (mean, square) in zip(weights, [x.T @ d_y, *d_head], moments):
+        for w, g, (mean, square) in zip(weights, [x.T @ d_y, *d_head], moments, strict=False):
             mean += 0.1 * (g - mean)
             square += 0.001 * (g * g - square)
             w -= args.rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
@@ -208,33 +260,57 @@ def tags(args):
     for part in ("train", "test"):
         file = np.load(args.data / f"gtzan-taggrams/{part}.npz", allow_pickle=True)
         names, at = np.unique(file["IDS"], return_inverse=True)
-        x = np.stack([file["X"][at == track].mean(0) for track in range(len(names))]).astype(np.float64)
+        x = np.stack([file["X"][at == track].mean(0) for track in range(len(names))]).astype(
+            np.float64
+        )
         y = np.array([GTZAN[int(file["Y"][at == track][0])] for track in range(len(names))])
         parts.append((x, y))
-    x, genres = (np.concatenate(both) for both in zip(*parts))
+    x, genres = (np.concatenate(both) for both in zip(*parts, strict=False))
     is_train = np.arange(len(x)) < len(parts[0][0])
     learnt, held = is_train & (genres != "metal"), ~is_train & (genres != "metal")
     # of one size, as networks' inputs are
     x = (x - x[learnt].mean(0)) / x[learnt].std()
     names = sorted(set(genres[learnt]))
     truth = np.array([names.index(name) for name in genres[learnt]])
-    for what, begin in (("untouched tags", None), ("layer from identity", True), ("random layer", False)):
+    for what, begin in (
+        ("untouched tags", None),
+        ("layer from identity", True),
+        ("random layer", False),
+    ):
         found = []
         for seed in [0] if begin is None else range(1, args.seeds + 1):
-            layer = np.eye(x.shape[1]) if begin is None else learnt_layer(x[learnt], truth, len(names), seed, args, begin)
+            layer = (
+                np.eye(x.shape[1])
+                if begin is None
+                else learnt_layer(x[learnt], truth, len(names), seed, args, begin)
+            )
             found.append(judged(x @ layer, genres, learnt, held, "metal", "rock"))
         before = [judged(x, genres, learnt, held, "metal", "rock")[1]] * len(found)
-        row("GTZAN tags, metal to rock", what, found, None if begin is None else before, [np.flatnonzero(held)] * len(found))
+        row(
+            "GTZAN tags, metal to rock",
+            what,
+            found,
+            None if begin is None else before,
+            [np.flatnonzero(held)] * len(found),
+        )
 
 
 def main():
     here = pathlib.Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--voisin", default="voisin", help="the program")
-    parser.add_argument("--data", type=pathlib.Path, default=os.environ.get("VOISIN_DEV_DATA", here.parent / "shared/data"))
+    parser.add_argument(
+        "--data",
+        type=pathlib.Path,
+        default=os.environ.get("VOISIN_DEV_DATA", here.parent / "shared/data"),
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--folds", type=int, default=FOLDS, help="of the five, how many are trained")
+    parser.add_argument(
+        "--folds", type=int, default=FOLDS, help="of the five, how many are trained"
+    )
     parser.add_argument("--set", action="append", default=[], help="a setting of --recipe space")
     parser.add_argument("--loss", choices=LOSSES, default="softmax")
     parser.add_argument("--steps", type=int, default=100)
@@ -247,7 +323,10 @@ def main():
     args.random_seeds = args.seeds if args.random_seeds is None else args.random_seeds
     args.data = pathlib.Path(args.data)
     args.out.mkdir(parents=True, exist_ok=True)
-    print("| left out | vectors | kin nearest, % | own genre nearest, % | against untouched, answers and points |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| left out | vectors | kin nearest, % | own genre nearest, % | against untouched, answers and points |\n|---|---|---|---|---|",
+        flush=True,
+    )
     if args.only != "emotify":
         tags(args)
     if args.only != "tags":

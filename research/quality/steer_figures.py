@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """How far `similar --more WORD` and `--less WORD` move an answer, and what similarity that costs.
 
-    research/quality/steer_figures.py LIBRARY [--seeds 40] [--keep 0.8] [--voisin target/release/voisin]
+    research/quality/steer_figures.py LIBRARY [--seeds 40] [--keep 0.8] [--voisin
+    target/release/voisin]
 
-Every n-th track of the library is asked for with each word, in both directions. The percentile of the word
-among the library's tracks is taken from `list --tag` bounds of the program's own answer, once of the ten
-nearest and once of the moved ten; the similarity from the neighbours themselves. The table says, for each
-word, the mean rise (fall, for less) in points over the questions that have room for 20 of them, and the share
-of the unmoved mean similarity that was left; no row counts a question twice.
+Every n-th track of the library is asked for with each word, in both directions. The percentile of
+the word among the library's tracks is taken from `list --tag` bounds of the program's own answer,
+once of the ten nearest and once of the moved ten; the similarity from the neighbours themselves.
+The table says, for each word, the mean rise (fall, for less) in points over the questions that have
+room for 20 of them, and the share of the unmoved mean similarity that was left; no row counts a
+question twice.
 """
 
 import argparse
@@ -17,40 +19,79 @@ import statistics
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-WORDS = ["guitar", "piano", "voice", "female voice", "calm", "energetic", "electronic", "acoustic", "sad",
-         "dance", "metal", "fast", "louder"]
+WORDS = [
+    "guitar",
+    "piano",
+    "voice",
+    "female voice",
+    "calm",
+    "energetic",
+    "electronic",
+    "acoustic",
+    "sad",
+    "dance",
+    "metal",
+    "fast",
+    "louder",
+]
 
 
 def answer(voisin, library, *arguments):
-    run = subprocess.run([voisin, *arguments, "--format", "json"], capture_output=True, check=True,
-                         env={**os.environ, "VOISIN_LIBRARY": library})
+    run = subprocess.run(
+        [voisin, *arguments, "--format", "json"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "VOISIN_LIBRARY": library},
+    )
     return json.loads(run.stdout)
 
 
 def asked(options, seed, word, direction):
     question = ["similar", f"id:{seed}", "--limit", "10"]
     nearest = answer(options.voisin, options.library, *question)["neighbours"]
-    moved = answer(options.voisin, options.library, *question, f"--{direction}", word, "--keep", str(options.keep))
+    moved = answer(
+        options.voisin,
+        options.library,
+        *question,
+        f"--{direction}",
+        word,
+        "--keep",
+        str(options.keep),
+    )
     said = moved["steered"]["words"][0]
-    before, after = (statistics.mean(one["similarity"] for one in tracks)
-                     for tracks in (nearest, moved["neighbours"]))
+    before, after = (
+        statistics.mean(one["similarity"] for one in tracks)
+        for tracks in (nearest, moved["neighbours"])
+    )
     sign = 1 if direction == "more" else -1
     room = 1 - said["unmoved_percentile"] if sign > 0 else said["unmoved_percentile"]
     farthest = min(one["similarity"] for one in moved["neighbours"])
-    return room, sign * 100 * (said["percentile"] - said["unmoved_percentile"]), after / before, farthest
+    return (
+        room,
+        sign * 100 * (said["percentile"] - said["unmoved_percentile"]),
+        after / before,
+        farthest,
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("library")
     parser.add_argument("--seeds", type=int, default=40)
     parser.add_argument("--keep", type=float, default=0.8)
     parser.add_argument("--voisin", default="target/release/voisin")
     options = parser.parse_args()
-    tracks = [track["id"] for track in answer(options.voisin, options.library, "list", "--limit", "all")["tracks"]]
+    tracks = [
+        track["id"]
+        for track in answer(options.voisin, options.library, "list", "--limit", "all")["tracks"]
+    ]
     seeds = tracks[:: max(1, len(tracks) // options.seeds)][: options.seeds]
     print(f"{len(tracks)} tracks, {len(seeds)} seeds, keep {options.keep}")
-    print("| word | more: rise, points | of questions | less: fall, points | of questions | similarity kept |")
+    print(
+        "| word | more: rise, points | of questions | less: fall, points | of questions | similarity kept |"
+    )
     print("|---|---|---|---|---|---|")
     all_rises, all_kept, farthest = [], [], []
     with ThreadPoolExecutor(2) as pool:
@@ -65,10 +106,12 @@ def main():
                 cells += [f"{statistics.mean(rises):.0f}" if rises else "", str(len(rises))]
             all_kept += kept
             print(f"| {word} | {' | '.join(cells)} | {statistics.mean(kept):.2f} |", flush=True)
-    print(f"all: {statistics.mean(all_rises):.1f} points over {len(all_rises)} questions, "
-          f"20 or more in {100 * sum(rise >= 20 for rise in all_rises) / len(all_rises):.0f} %; "
-          f"similarity kept {statistics.mean(all_kept):.3f}, at least {min(all_kept):.3f}; "
-          f"farthest track of an answer: median {statistics.median(farthest):.2f}, least {min(farthest):.2f}")
+    print(
+        f"all: {statistics.mean(all_rises):.1f} points over {len(all_rises)} questions, "
+        f"20 or more in {100 * sum(rise >= 20 for rise in all_rises) / len(all_rises):.0f} %; "
+        f"similarity kept {statistics.mean(all_kept):.3f}, at least {min(all_kept):.3f}; "
+        f"farthest track of an answer: median {statistics.median(farthest):.2f}, least {min(farthest):.2f}"
+    )
 
 
 if __name__ == "__main__":

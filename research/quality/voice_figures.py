@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""How well a model tells sung music from music without a voice: research/quality/voice_figures.py MANIFEST FIT [JUDGE ...]
+"""How well a model tells sung music from music without a voice: research/quality/voice_figures.py
+MANIFEST FIT [JUDGE ...]
 
-FIT and JUDGEs are folders that `voisin export` wrote of one and the same model (with windows) of music whose path
-says which it is: .../sung/... or .../plain/..., the folder below that being its group (as research/music/make_clean_eval.py makes
-it). Printed is the area under the ROC curve, the chance that a sung excerpt scores above a plain one, and the share of
-excerpts told rightly, of:
+FIT and JUDGEs are folders that `voisin export` wrote of one and the same model (with windows) of
+music whose path says which it is: .../sung/... or .../plain/..., the folder below that being its
+group (as research/music/make_clean_eval.py makes it). Printed is the area under the ROC curve, the
+chance that a sung excerpt scores above a plain one, and the share of excerpts told rightly, of:
 
 - the model's tags for voices against "instrumental" (where it has that one), nothing fitted;
 - logistic regression on the tag logits, and on the window means themselves, fitted on FIT.
 
-An OpenL3-style network's tags cannot be read off its stored vectors: alone, it has the last row only.
+An OpenL3-style network's tags cannot be read off its stored vectors: alone, it has the last row
+only.
 
-FIT is judged too, each of its groups by what was fitted on the others. The penalty is chosen by groups of what is fitted on. MANIFEST is the model's, its weights beside it. Needs numpy and scikit-learn.
+FIT is judged too, each of its groups by what was fitted on the others. The penalty is chosen by
+groups of what is fitted on. MANIFEST is the model's, its weights beside it. Needs numpy and
+scikit-learn.
 """
 
 import csv
@@ -35,12 +39,19 @@ def tensors(path):
     data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     kinds = {"F32": "<f4", "F16": "<f2"}
-    return {name: numpy.frombuffer(data[8 + length:][slice(*e["data_offsets"])], kinds[e["dtype"]]).reshape(e["shape"]).astype(float)
-            for name, e in json.loads(data[8:8 + length]).items() if name != "__metadata__"}
+    return {
+        name: numpy.frombuffer(data[8 + length :][slice(*e["data_offsets"])], kinds[e["dtype"]])
+        .reshape(e["shape"])
+        .astype(float)
+        for name, e in json.loads(data[8 : 8 + length]).items()
+        if name != "__metadata__"
+    }
 
 
 def tag_layers(manifest):
-    """(first column, weight, bias) of each network with MusiCNN's tags, on embeddings as stored; the tags' names."""
+    """(first column, weight, bias) of each network with MusiCNN's tags, on embeddings as stored;
+    the tags' names.
+    """
     card = json.loads(manifest.read_text(encoding="utf-8"))
     layers, at, names = [], 0, list(card.get("tags", []))
     names += [label for output in card.get("outputs", []) for label in output["labels"]]
@@ -62,7 +73,7 @@ def read(folder):
     windows = numpy.load(folder / "windows.npy")
     sums, counts = {}, {}
     with open(folder / "windows.csv", newline="", encoding="utf-8") as handle:
-        for row, vector in zip(csv.DictReader(handle), windows):
+        for row, vector in zip(csv.DictReader(handle), windows, strict=False):
             sums[row["track_row"]] = sums.get(row["track_row"], 0) + vector.astype(float)
             counts[row["track_row"]] = counts.get(row["track_row"], 0) + 1
     x, y, groups = [], [], []
@@ -79,7 +90,9 @@ def read(folder):
 
 def fitted(x, y, groups):
     folds = list(GroupKFold(5).split(x, y, groups))
-    head = LogisticRegressionCV(Cs=numpy.logspace(-5, 1, 13), cv=folds, scoring="neg_log_loss", max_iter=5000)
+    head = LogisticRegressionCV(
+        Cs=numpy.logspace(-5, 1, 13), cv=folds, scoring="neg_log_loss", max_iter=5000
+    )
     return make_pipeline(StandardScaler(), head).fit(x, y)
 
 
@@ -90,7 +103,10 @@ def main():
     warnings.simplefilter("ignore", FutureWarning)  # of defaults that scikit-learn is to change
     layers, names = tag_layers(manifest)
     sets = [(folder.name, *read(folder)) for folder in folders]
-    logits = layers and [numpy.hstack([x[:, at:at + w.shape[1]] @ w.T + b for at, w, b in layers]) for _, x, _, _ in sets]
+    logits = layers and [
+        numpy.hstack([x[:, at : at + w.shape[1]] @ w.T + b for at, w, b in layers])
+        for _, x, _, _ in sets
+    ]
     tagged = (("tags alone", None), ("logistic regression on tags", logits)) if layers else ()
     voices = [i for i, name in enumerate(names) if name.lower() in VOICES]
     instrumental = [i for i, name in enumerate(names) if name.lower() == "instrumental"]
@@ -99,16 +115,22 @@ def main():
     for what, inputs in (*tagged, ("on window means", [x for _, x, _, _ in sets])):
         for i, (name, _, truth, _) in enumerate(sets):
             if inputs is None:
-                scores = logits[i][:, voices].max(1) - (logits[i][:, instrumental].max(1) if instrumental else 0)
+                scores = logits[i][:, voices].max(1) - (
+                    logits[i][:, instrumental].max(1) if instrumental else 0
+                )
             elif i:
                 scores = fitted(inputs[0], y, groups).decision_function(inputs[i])
             else:
                 scores = numpy.empty(len(y))
                 for group in set(groups):
                     out = groups == group
-                    scores[out] = fitted(inputs[0][~out], y[~out], groups[~out]).decision_function(inputs[0][out])
+                    scores[out] = fitted(inputs[0][~out], y[~out], groups[~out]).decision_function(
+                        inputs[0][out]
+                    )
             right = "" if inputs is None else f", {((scores > 0) == truth).mean():.3f} right"
-            print(f"  {what}, {name}: AUC {roc_auc_score(truth, scores):.3f}{right} ({len(truth)} excerpts)")
+            print(
+                f"  {what}, {name}: AUC {roc_auc_score(truth, scores):.3f}{right} ({len(truth)} excerpts)"
+            )
 
 
 if __name__ == "__main__":

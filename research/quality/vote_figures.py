@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""How often the vote of neighbours is right, by the share it gives: research/quality/vote_figures.py VOISIN MUSIC [--library DIR]
+"""How often the vote of neighbours is right, by the share it gives:
+research/quality/vote_figures.py VOISIN MUSIC [--library DIR]
 
-VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside them (emotify-dev).
-Small libraries are drawn from it: of three genres at random so many tracks are labelled as SIZES says, and all tracks of
-those genres by other artists are asked about; each genre counts alike. The last line labels all, and lets only other artists
-vote. Printed per size, and apart for the first genre where it is rarer: how many answers lie between two shares, the mean
-share they give, and how many of them are right. --library keeps (or finds) the library that MUSIC was added to.
+VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside
+them (emotify-dev). Small libraries are drawn from it: of three genres at random so many tracks are
+labelled as SIZES says, and all tracks of those genres by other artists are asked about; each genre
+counts alike. The last line labels all, and lets only other artists vote. Printed per size, and
+apart for the first genre where it is rarer: how many answers lie between two shares, the mean share
+they give, and how many of them are right. --library keeps (or finds) the library that MUSIC was
+added to.
 """
 
 import argparse
@@ -25,8 +28,24 @@ TRIALS = 30
 
 def asked(program, library, labels, *more):
     table = library.parent / "labels.csv"
-    table.write_text("path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in labels.items()), encoding="utf-8")
-    said = run(program, "--library", library, "classify", "--all", "-k", 15, "--label-from", table, *more, "--format", "json")
+    table.write_text(
+        "path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in labels.items()),
+        encoding="utf-8",
+    )
+    said = run(
+        program,
+        "--library",
+        library,
+        "classify",
+        "--all",
+        "-k",
+        15,
+        "--label-from",
+        table,
+        *more,
+        "--format",
+        "json",
+    )
     for answer in json.loads(said)["items"]:
         if answer["votes"]:
             genre, share = max(answer["votes"].items(), key=lambda vote: vote[1])
@@ -37,7 +56,7 @@ def show(name, answers):
     """answers: (share, is right, weight)"""
     line = [f"{name:24}"]
     whole = sum(weight for *_, weight in answers)
-    for low, high in zip(EDGES, EDGES[1:]):
+    for low, high in zip(EDGES, EDGES[1:], strict=False):
         some = [answer for answer in answers if low <= answer[0] < high]
         weight = sum(w for *_, w in some)
         if len(some) < 10:
@@ -50,7 +69,9 @@ def show(name, answers):
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("program", type=pathlib.Path)
     options.add_argument("music", type=pathlib.Path)
     options.add_argument("--library", type=pathlib.Path)
@@ -64,18 +85,26 @@ def main():
         genre = {row["file"]: row["genre"] for row in rows}
         artist = {row["file"]: row["artist"] for row in rows}
         draw = random.Random(1)
-        print(f"{'':24}  " + "  ".join(f"share {low:.2f}-{min(high, 1):.2f}  " for low, high in zip(EDGES, EDGES[1:])))
+        print(
+            f"{'':24}  "
+            + "  ".join(
+                f"share {low:.2f}-{min(high, 1):.2f}  "
+                for low, high in zip(EDGES, EDGES[1:], strict=False)
+            )
+        )
         print(f"{'labelled':24}  " + "  ".join(["part  says right"] * (len(EDGES) - 1)))
         for size in SIZES:
             rare, rest = [], []
             for _ in range(TRIALS):
                 drawn = draw.sample(sorted(set(genre.values())), 3)
                 labels = {}
-                for one, number in zip(drawn, size):
+                for one, number in zip(drawn, size, strict=False):
                     own = sorted(name for name in genre if genre[name] == one)
                     labels |= {name: one for name in draw.sample(own, number)}
                 known = {artist[name] for name in labels}
-                others = [name for name in genre if genre[name] in drawn and artist[name] not in known]
+                others = [
+                    name for name in genre if genre[name] in drawn and artist[name] not in known
+                ]
                 count = collections.Counter(genre[name] for name in others)
                 for name, said, share in asked(given.program, library, labels):
                     if name in others:
@@ -85,7 +114,10 @@ def main():
                 show(f"{size}, the rarest", rare)
             show(f"{size}", rest)
         everything = asked(given.program, library, genre, "--other-artists")
-        show("all, other artists", [(share, said == genre[name], 1) for name, said, share in everything])
+        show(
+            "all, other artists",
+            [(share, said == genre[name], 1) for name, said, share in everything],
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""A training step by voisin beside PyTorch: research/speed/bench_classifier.py [--recipe R] [--batch 8] [--steps 30] [--rounds 5]
+"""A training step by voisin beside PyTorch: research/speed/bench_classifier.py [--recipe R]
+[--batch 8] [--steps 30] [--rounds 5]
 
-Recipes: baseline-cnn, cnn-lstm-mfcc, cnn-lstm-time, or an LSTM alone: "frames, lstm 128 last, linear classes". Both take the same shape, dropout as the recipe has it, cross-entropy and Adam, on as many threads.
-Counted is processor time (user and system), which other work on the machine disturbs least: of voisin by runs of few and of
-more steps, whose difference leaves out the start. Rounds alternate; told are all, and the median of the ratios. Needs cargo
-and PyTorch.
+Recipes: baseline-cnn, cnn-lstm-mfcc, cnn-lstm-time, or an LSTM alone: "frames, lstm 128 last,
+linear classes". Both take the same shape, dropout as the recipe has it, cross-entropy and Adam, on
+as many threads. Counted is processor time (user and system), which other work on the machine
+disturbs least: of voisin by runs of few and of more steps, whose difference leaves out the start.
+Rounds alternate; told are all, and the median of the ratios. Needs cargo and PyTorch.
 """
 
 import argparse
@@ -19,10 +21,14 @@ from torch import nn
 
 def voisin(recipe, batch, steps):
     """Processor seconds of a step."""
+
     def spent(count):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(["target/release/examples/classifier_speed", recipe, str(batch), str(count)], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["target/release/examples/classifier_speed", recipe, str(batch), str(count)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -43,19 +49,37 @@ class Recurrent(nn.Module):
 def baseline_cnn():
     layers, channels = [], 1
     for out in (16, 32, 64, 128):
-        layers += [nn.Conv2d(channels, out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1)]
+        layers += [
+            nn.Conv2d(channels, out, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.1),
+        ]
         channels = out
     return [*layers, nn.Flatten(), nn.Linear(128 * 8 * 80, 8)], (1, 128, 1288)
 
 
 def cnn_lstm_mfcc():
-    return [nn.Conv1d(1, 16, 2), nn.ReLU(), nn.MaxPool1d(2), nn.Dropout(0.2), Recurrent(16, 64), nn.Linear(64, 8)], (1, 40)
+    return [
+        nn.Conv1d(1, 16, 2),
+        nn.ReLU(),
+        nn.MaxPool1d(2),
+        nn.Dropout(0.2),
+        Recurrent(16, 64),
+        nn.Linear(64, 8),
+    ], (1, 40)
 
 
 def cnn_lstm_time():
     layers, channels = [], 128
     for out in (64, 128):
-        layers += [nn.Conv1d(channels, out, 5, padding=2), nn.BatchNorm1d(out), nn.ReLU(), nn.MaxPool1d(4), nn.Dropout(0.2)]
+        layers += [
+            nn.Conv1d(channels, out, 5, padding=2),
+            nn.BatchNorm1d(out),
+            nn.ReLU(),
+            nn.MaxPool1d(4),
+            nn.Dropout(0.2),
+        ]
         channels = out
     return [*layers, Recurrent(128, 128), nn.Dropout(0.3), nn.Linear(128, 8)], (128, 1288)
 
@@ -65,7 +89,12 @@ def lstm():
 
 
 LSTM = "frames, lstm 128 last, linear classes"
-RECIPES = {"baseline-cnn": baseline_cnn, LSTM: lstm, "cnn-lstm-mfcc": cnn_lstm_mfcc, "cnn-lstm-time": cnn_lstm_time}
+RECIPES = {
+    "baseline-cnn": baseline_cnn,
+    LSTM: lstm,
+    "cnn-lstm-mfcc": cnn_lstm_mfcc,
+    "cnn-lstm-time": cnn_lstm_time,
+}
 
 
 class Torch:
@@ -90,20 +119,28 @@ class Torch:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", choices=RECIPES, default="baseline-cnn")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    subprocess.run(["cargo", "build", "--quiet", "--release", "--example", "classifier_speed"], check=True)
+    subprocess.run(
+        ["cargo", "build", "--quiet", "--release", "--example", "classifier_speed"], check=True
+    )
     rival = Torch(args.recipe, args.batch)
-    print(f"{args.recipe}, PyTorch {torch.__version__}, {torch.get_num_threads()} threads, batches of {args.batch}")
+    print(
+        f"{args.recipe}, PyTorch {torch.__version__}, {torch.get_num_threads()} threads, batches of {args.batch}"
+    )
     ratios = []
     for _ in range(args.rounds):
         ours, theirs = voisin(args.recipe, args.batch, args.steps), rival.seconds(args.steps)
         ratios.append(theirs / ours)
-        print(f"processor seconds a track: voisin {ours / args.batch:.5f}, PyTorch {theirs / args.batch:.5f}, ratio {ratios[-1]:.2f}")
+        print(
+            f"processor seconds a track: voisin {ours / args.batch:.5f}, PyTorch {theirs / args.batch:.5f}, ratio {ratios[-1]:.2f}"
+        )
     print(f"voisin is {statistics.median(ratios):.2f} x as fast (median)")
 
 

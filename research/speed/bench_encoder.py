@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
-"""OpenL3 mel128/512 on a CPU: voisin against ONNX Runtime and PyTorch, same weights, one interleaved run.
+"""OpenL3 mel128/512 on a CPU: voisin against ONNX Runtime and PyTorch, same weights, one
+interleaved run.
 
     cargo build --release --bench encoder
     python research/speed/bench_encoder.py [--threads 2] [--rounds 5] [--batches 1,8,32] [--only onnx,int8]
 
-Needs torch, onnx, onnxruntime, numpy and safetensors. Every round times each engine once at each batch;
-figures are medians over rounds, ratios are medians of the rounds' own ratios (so that a slow minute of the
-machine hits both sides).
+Needs torch, onnx, onnxruntime, numpy and safetensors. Every round times each engine once at each
+batch; figures are medians over rounds, ratios are medians of the rounds' own ratios (so that a slow
+minute of the machine hits both sides).
 """
-import argparse, glob, os, statistics, subprocess, tempfile, time
+
+import argparse
+import glob
+import os
+import statistics
+import subprocess
+import tempfile
+import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--threads", type=int, default=2)
@@ -16,17 +24,23 @@ parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--batches", default="1,8,32")
 parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
 parser.add_argument("--only", default="onnx,int8,eager,channels_last,traced,compiled,bf16")
-parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
-                    help="cpu: CPU seconds of each process, for a machine that others use (take --threads 1)")
-parser.add_argument("--bench", help="the bench executable (default: the newest in target/release/deps)")
+parser.add_argument(
+    "--clock",
+    choices=["wall", "cpu"],
+    default="wall",
+    help="cpu: CPU seconds of each process, for a machine that others use (take --threads 1)",
+)
+parser.add_argument(
+    "--bench", help="the bench executable (default: the newest in target/release/deps)"
+)
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
 import numpy as np
 import onnxruntime
 import torch
-from torch import nn
 from safetensors.numpy import save_file
+from torch import nn
 
 torch.set_num_threads(args.threads)
 torch.manual_seed(1)
@@ -77,8 +91,15 @@ mels = (torch.rand(max(32, *map(int, args.batches.split(","))), 1, 128, 199) - 1
 engines = {}
 if "onnx" in args.only:
     path = os.path.join(folder, "net.onnx")
-    torch.onnx.export(net, (mels[:1],), path, input_names=["x"], output_names=["y"],
-                      dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, dynamo=False)
+    torch.onnx.export(
+        net,
+        (mels[:1],),
+        path,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
+        dynamo=False,
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = args.threads, 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -94,8 +115,14 @@ if "int8" in args.only:
 
     prepared, small = os.path.join(folder, "prepared.onnx"), os.path.join(folder, "int8.onnx")
     quantization.quant_pre_process(path, prepared)
-    quantization.quantize_static(prepared, small, Windows(), per_channel=True,
-                                 activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8)
+    quantization.quantize_static(
+        prepared,
+        small,
+        Windows(),
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+    )
     quantised = onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
     engines["int8"] = lambda x: quantised.run(None, {"x": x.numpy()})[0]
 if "eager" in args.only:
@@ -124,16 +151,27 @@ if "bf16" in args.only:
     half = OpenL3().eval()
     half.load_state_dict(net.state_dict())
     half = half.bfloat16().to(memory_format=torch.channels_last)
-    engines["bf16"] = lambda x: half(x.bfloat16().to(memory_format=torch.channels_last)).float().numpy()
+    engines["bf16"] = lambda x: (
+        half(x.bfloat16().to(memory_format=torch.channels_last)).float().numpy()
+    )
 
 bench = args.bench or max(
-    (p for p in glob.glob("target/release/deps/encoder-*") if os.access(p, os.X_OK) and "." not in os.path.basename(p)),
-    key=os.path.getmtime)
+    (
+        p
+        for p in glob.glob("target/release/deps/encoder-*")
+        if os.access(p, os.X_OK) and "." not in os.path.basename(p)
+    ),
+    key=os.path.getmtime,
+)
 voisins = {"voisin f32": ["--precision", "f32"], "voisin bf16": ["--precision", "bf16"]}
 serving = {}
 for name, extra in voisins.items():
-    process = subprocess.Popen([bench, "--serve", "--weights", weights, "--threads", str(args.threads), *extra],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [bench, "--serve", "--weights", weights, "--threads", str(args.threads), *extra],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     ready = process.stdout.readline().split()
     if ready[:1] == ["ready"]:
         serving[name] = (process, ready[1])
@@ -153,7 +191,9 @@ def cpu_seconds(pid="self"):
 
 
 def seconds_of(name, x, batch, repeats):
-    """Median wall seconds of a batch, or mean CPU seconds (one unmeasured batch comes first in both)."""
+    """Median wall seconds of a batch, or mean CPU seconds (one unmeasured batch comes first in
+    both).
+    """
     if name in serving:
         before = cpu_seconds(serving[name][0].pid)
         wall = float(ask(name, f"time {batch} {repeats}"))
@@ -169,21 +209,31 @@ def seconds_of(name, x, batch, repeats):
     return statistics.median(samples[1:]) if args.clock == "wall" else used / (repeats + 1)
 
 
-cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
-print(f"{cpu}, {args.threads} threads; onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, "
-      f"voisin {', '.join(f'{n} ({isa})' for n, (_, isa) in serving.items())}")
+cpu = next(
+    (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+    "?",
+)
+print(
+    f"{cpu}, {args.threads} threads; onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, "
+    f"voisin {', '.join(f'{n} ({isa})' for n, (_, isa) in serving.items())}"
+)
 with torch.no_grad():
     raw = os.path.join(folder, "mels.raw")
     mels[:8].numpy().astype("<f4").tofile(raw)
     reference = net.double()(mels[:8].double()).numpy()
     net.float()
     found = {name: run(mels[:8]) for name, run in engines.items()}
-    found |= {name: np.array(ask(name, f"embed {raw} 8").split(), np.float64).reshape(8, -1) for name in serving}
+    found |= {
+        name: np.array(ask(name, f"embed {raw} 8").split(), np.float64).reshape(8, -1)
+        for name in serving
+    }
     print("against PyTorch in f64: largest error / largest value; cosine of the mean vectors")
     for name, y in found.items():
         a, b = y.mean(0), reference.mean(0)
-        print(f"  {name:14} {np.abs(y - reference).max() / np.abs(reference).max():.1e}   "
-              f"{a @ b / np.linalg.norm(a) / np.linalg.norm(b):.7f}")
+        print(
+            f"  {name:14} {np.abs(y - reference).max() / np.abs(reference).max():.1e}   "
+            f"{a @ b / np.linalg.norm(a) / np.linalg.norm(b):.7f}"
+        )
     names = [*serving, *engines]
     for batch in map(int, args.batches.split(",")):
         x = mels[:batch]
@@ -200,7 +250,7 @@ with torch.no_grad():
         for name in names:
             ratio = ""
             if "onnx" in rates:
-                ratio = f"{statistics.median(a / b for a, b in zip(rates[name], rates['onnx'])):.2f} ×"
+                ratio = f"{statistics.median(a / b for a, b in zip(rates[name], rates['onnx'], strict=False)):.2f} ×"
             print(f"  {name:14} {statistics.median(rates[name]):8.1f}   {ratio}", flush=True)
 for process, _ in serving.values():
     process.stdin.close()

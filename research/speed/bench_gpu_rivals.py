@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Rivals of the brute force on a GPU: cuVS' CAGRA and brute force, and PyTorch's products in bf16.
 
-    scripts/cuda-build build -p voisin-encoder --example device_speed
-    python research/speed/bench_gpu_rivals.py [--n 100000] [--dimension 512] [--voisin target/release/examples/device_speed]
+    scripts/cuda-build build -p voisin-encoder --example device_speed python
+    research/speed/bench_gpu_rivals.py [--n 100000] [--dimension 512] [--voisin
+    target/release/examples/device_speed]
 
-Needs a GPU, torch, and for its rivals cupy and cuvs of the card's CUDA (`cuvs-cu13`). The vectors are made as those of the
-example: clusters around a thousand centres, noise as long as the centres. Questions of a batch: 10 000, of which 1 000 differ.
-voisin's come from memory and its answers go there; those of the others do so in the first column of speeds, and are on the
-card in the second.
+Needs a GPU, torch, and for its rivals cupy and cuvs of the card's CUDA (`cuvs-cu13`). The vectors
+are made as those of the example: clusters around a thousand centres, noise as long as the centres.
+Questions of a batch: 10 000, of which 1 000 differ. voisin's come from memory and its answers go
+there; those of the others do so in the first column of speeds, and are on the card in the second.
 """
+
 import argparse
 import subprocess
 import time
@@ -32,7 +34,9 @@ n, dimension = arguments.n, arguments.dimension
 
 random = np.random.default_rng(5)
 centres = random.standard_normal((1000, dimension), dtype="f4")
-vectors = centres[random.integers(1000, size=n + 1000)] + random.standard_normal((n + 1000, dimension), dtype="f4")
+vectors = centres[random.integers(1000, size=n + 1000)] + random.standard_normal(
+    (n + 1000, dimension), dtype="f4"
+)
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 base, questions = vectors[:n], vectors[n:]
 exact = torch.tensor(questions).cuda().double() @ torch.tensor(base).cuda().double().T
@@ -44,12 +48,22 @@ batch = np.tile(questions, (10, 1))
 def voisin():
     """In the same run."""
     if arguments.voisin:
-        lines = subprocess.run([arguments.voisin, "cuda", str(n)], capture_output=True, text=True, check=True).stdout
-        print("".join(f"voisin, {line}\n" for line in lines.splitlines() if f" {dimension}, k" in line), end="", flush=True)
+        lines = subprocess.run(
+            [arguments.voisin, "cuda", str(n)], capture_output=True, text=True, check=True
+        ).stdout
+        print(
+            "".join(
+                f"voisin, {line}\n" for line in lines.splitlines() if f" {dimension}, k" in line
+            ),
+            end="",
+            flush=True,
+        )
 
 
 def measure(name, k, search, there, back, sync):
-    """Prints recall, questions a second of the batch from memory to memory and on the card, microseconds of one alone."""
+    """Prints recall, questions a second of the batch from memory to memory and on the card,
+    microseconds of one alone.
+    """
     try:
         found = back(search(there(batch)))
         right = sum(len(set(found[i]) & set(truth[i, :k])) for i in range(1000))
@@ -92,18 +106,27 @@ def of_torch(k):
 
 def cuvs():
     """Brute force and CAGRA."""
-    sync = lambda: cupy.cuda.Device().synchronize()
+
+    def sync():
+        return cupy.cuda.Device().synchronize()
+
     for kind in ("float32", "float16"):
         rows = cupy.asarray(base.astype(kind))
         there, back = lambda q: cupy.asarray(q.astype(kind, copy=False)), lambda found: found.get()
         index = brute_force.build(rows, metric="sqeuclidean")
         for k in (10, 100):
-            search = lambda q: cupy.asarray(brute_force.search(index, q, k)[1])
+
+            def search(q):
+                return cupy.asarray(brute_force.search(index, q, k)[1])
+
             measure(f"cuVS brute force, {kind}", k, search, there, back, sync)
         for degree in (32, 64):
             start = time.perf_counter()
             options = cagra.IndexParams(
-                metric="sqeuclidean", graph_degree=degree, intermediate_graph_degree=2 * degree, build_algo="nn_descent"
+                metric="sqeuclidean",
+                graph_degree=degree,
+                intermediate_graph_degree=2 * degree,
+                build_algo="nn_descent",
             )
             graph = cagra.build(options, rows)
             sync()
@@ -111,8 +134,18 @@ def cuvs():
             for k, widths in ((10, (16, 32, 64, 128, 256)), (100, (128, 256, 512))):
                 for width in widths:
                     params = cagra.SearchParams(itopk_size=width)
-                    search = lambda q: cupy.asarray(cagra.search(params, graph, q, k)[1])
-                    measure(f"CAGRA, {kind}, degree {degree}, itopk {width}", k, search, there, back, sync)
+
+                    def search(q):
+                        return cupy.asarray(cagra.search(params, graph, q, k)[1])
+
+                    measure(
+                        f"CAGRA, {kind}, degree {degree}, itopk {width}",
+                        k,
+                        search,
+                        there,
+                        back,
+                        sync,
+                    )
 
 
 voisin()

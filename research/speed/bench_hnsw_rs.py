@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""Our search against hnsw_rs's own on graphs built with the same M and ef_construction: bench_hnsw_rs.py DIR
+"""Our search against hnsw_rs's own on graphs built with the same M and ef_construction:
+bench_hnsw_rs.py DIR
 
-DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Each side gets the smallest width that
-reaches recall@10 of 0.99; then both answer all queries seven times in turn, one thread. Prints queries a second of
-processor time (medians) and their ratio, and what both builds took. Needs numpy and `cargo build --release --example
-bench_index --config profile.release.package.hnsw_rs.opt-level=3` (the release profile does not optimise hnsw_rs). hnsw_rs's graph lives in memory only, and building it takes minutes: with --wait the script stops before
-the timing until a line comes on standard input, so that the timing can be given a quiet machine.
+DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Each side gets the
+smallest width that reaches recall@10 of 0.99; then both answer all queries seven times in turn, one
+thread. Prints queries a second of processor time (medians) and their ratio, and what both builds
+took. Needs numpy and `cargo build --release --example bench_index --config
+profile.release.package.hnsw_rs.opt-level=3` (the release profile does not optimise hnsw_rs).
+hnsw_rs's graph lives in memory only, and building it takes minutes: with --wait the script stops
+before the timing until a line comes on standard input, so that the timing can be given a quiet
+machine.
 """
+
 import argparse
 import json
 import os
@@ -14,16 +19,24 @@ import subprocess
 
 import numpy as np
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("dir")
 parser.add_argument("--binary", default="target/release/examples/bench_index")
-parser.add_argument("--wait", action="store_true", help="wait for a line on standard input before the timing")
+parser.add_argument(
+    "--wait", action="store_true", help="wait for a line on standard input before the timing"
+)
 arguments = parser.parse_args()
 WIDTHS = (16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
 K, RECALL, ROUNDS = 10, 0.99, 7
 
 program = subprocess.Popen(
-    [arguments.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS="2")
+    [arguments.binary],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+    env=dict(os.environ, RAYON_NUM_THREADS="2"),
 )
 
 
@@ -40,7 +53,12 @@ def width(*command):
     """The smallest width with the recall that is asked for, and that recall."""
     for w in WIDTHS:
         ask(*command, w, K, out)
-        recall = np.mean([len(set(a) & set(b)) for a, b in zip(np.load(out).tolist(), truth)]) / K
+        recall = (
+            np.mean(
+                [len(set(a) & set(b)) for a, b in zip(np.load(out).tolist(), truth, strict=False)]
+            )
+            / K
+        )
         if recall >= RECALL:
             return w, recall
     raise SystemExit(f"{command}: no width reaches a recall of {RECALL}")
@@ -58,7 +76,11 @@ if arguments.wait:
     print(f"built, widths {ours} and {theirs}; waiting for a line", flush=True)
     input()
 rates = [
-    (ask("search", "hnsw", ours, K, "-")["cpu_qps"], ask("hnsw_rs_search", theirs, K, "-")["cpu_qps"]) for _ in range(ROUNDS)
+    (
+        ask("search", "hnsw", ours, K, "-")["cpu_qps"],
+        ask("hnsw_rs_search", theirs, K, "-")["cpu_qps"],
+    )
+    for _ in range(ROUNDS)
 ]
 a, b = np.median(rates, axis=0)
 print(f"hnsw_rs built: {theirs_built}")

@@ -1,11 +1,12 @@
-"""voisin's mel front end against librosa's, taking turns, one thread each on the same core, in CPU time (Linux), so
-that other programs on the machine disturb it little.
+"""voisin's mel front end against librosa's, taking turns, one thread each on the same core, in CPU
+time (Linux), so that other programs on the machine disturb it little.
 
     cargo bench --bench mel --no-run            # prints the executable's name
     taskset -c 0 python research/speed/bench_mel.py target/release/deps/mel-…
 
-librosa is measured twice: its one call (feature.melspectrogram, which computes the filter bank each time), and the
-faster way of a careful user: the filter bank computed once, librosa.stft, one matrix product.
+librosa is measured twice: its one call (feature.melspectrogram, which computes the filter bank each
+time), and the faster way of a careful user: the filter bank computed once, librosa.stft, one matrix
+product.
 """
 
 import os
@@ -37,7 +38,14 @@ def openl3(window, basis):
     padded = np.pad(window, 982)
     if basis is None:
         power = librosa.feature.melspectrogram(
-            y=padded, sr=48000, n_fft=2048, hop_length=242, center=False, n_mels=128, htk=True, fmax=24000
+            y=padded,
+            sr=48000,
+            n_fft=2048,
+            hop_length=242,
+            center=False,
+            n_mels=128,
+            htk=True,
+            fmax=24000,
         )
     else:
         spectrum = librosa.stft(padded, n_fft=2048, hop_length=242, center=False)
@@ -64,13 +72,24 @@ def cpu_seconds(pid):
 
 def main():
     server = subprocess.Popen(
-        [sys.argv[1], "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        [sys.argv[1], "--serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
     )
-    print(f"librosa {librosa.__version__}, numpy {np.__version__}, Python {platform.python_version()}")
+    print(
+        f"librosa {librosa.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
+    )
     random = np.random.default_rng(1)
     for name, function, length, shape, basis in (
-        ("original", openl3, 48000, (128, 199),
-         librosa.filters.mel(sr=48000, n_fft=2048, n_mels=128, htk=True, fmax=24000)),
+        (
+            "original",
+            openl3,
+            48000,
+            (128, 199),
+            librosa.filters.mel(sr=48000, n_fft=2048, n_mels=128, htk=True, fmax=24000),
+        ),
         ("musicnn", musicnn, 48128, (96, 187), librosa.filters.mel(sr=16000, n_fft=512, n_mels=96)),
     ):
         window = random.standard_normal(length).astype(np.float32) * 0.1
@@ -87,7 +106,7 @@ def main():
             server.stdout.readline()
             results["voisin"].append(WINDOWS / (cpu_seconds(server.pid) - start))
         for label, rates in results.items():
-            ratio = statistics.median(v / r for v, r in zip(results["voisin"], rates))
+            ratio = statistics.median(v / r for v, r in zip(results["voisin"], rates, strict=False))
             faster = "" if label == "voisin" else f", voisin {ratio:.1f} times as fast"
             print(
                 f"{name:9} {label:10} {statistics.median(rates):7.0f} windows per CPU second"

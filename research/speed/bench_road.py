@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
-"""The whole road, folder to searchable library, with OpenL3 (seeded random weights: speed does not depend on them).
+"""The whole road, folder to searchable library, with OpenL3 (seeded random weights: speed does not
+depend on them).
 
     research/speed/bench_road.py FOLDER                       # tracks an hour, peak memory
     research/speed/bench_road.py FOLDER --model musicnn-msd   # the same with a model of voisin's
     research/speed/bench_road.py FOLDER --rival ./bliss-road  # in turns with bliss-audio on the same files and threads
     research/speed/bench_road.py FOLDER --stages              # where a track's processor time goes, sampled by Debian's linux-perf
-                                                       # (cargo rustc --release --bin voisin -- -C strip=none)
+                                                       # (cargo rustc --release --bin voisin -- -C
+                                                       strip=none)
     research/speed/bench_road.py FOLDER --scaling             # cost against tracks, windows and length (needs ffmpeg)
 
-The rival is any program that takes a folder and a number of threads and analyses all MP3 files below it. bliss-audio's is
-a crate of its own, outside this one, with bliss-audio 0.13 built without default features and with "symphonia-all". With
-a third argument it writes path and features of each file, tab-separated, for research/quality/rival_quality.py; the features
-are scaled so that their Euclidean distance is bliss-audio's own:
+The rival is any program that takes a folder and a number of threads and analyses all MP3 files
+below it. bliss-audio's is a crate of its own, outside this one, with bliss-audio 0.13 built without
+default features and with "symphonia-all". With a third argument it writes path and features of each
+file, tab-separated, for research/quality/rival_quality.py; the features are scaled so that their
+Euclidean distance is bliss-audio's own:
 
-    use bliss_audio::{AnalysisOptions, FeaturesVersion, decoder::{Decoder, symphonia::SymphoniaDecoder}};
-    use std::io::Write;
+    use bliss_audio::{AnalysisOptions, FeaturesVersion, decoder::{Decoder,
+    symphonia::SymphoniaDecoder}}; use std::io::Write;
 
     fn main() {
         let mut args = std::env::args().skip(1);
@@ -45,7 +48,8 @@ are scaled so that their Euclidean distance is bliss-audio's own:
         }
     }
 
-Ratios are given by the clock and, for a machine that is shared, by processor time. Needs numpy and safetensors.
+Ratios are given by the clock and, for a machine that is shared, by processor time. Needs numpy and
+safetensors.
 """
 
 import argparse
@@ -63,13 +67,17 @@ import time
 import numpy as np
 from safetensors.numpy import save_file
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("folder", type=pathlib.Path)
 parser.add_argument("--voisin", default="target/release/voisin")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--rival")
-parser.add_argument("--model", help="a model's name or file (default: OpenL3 with seeded random weights)")
+parser.add_argument(
+    "--model", help="a model's name or file (default: OpenL3 with seeded random weights)"
+)
 parser.add_argument("--stages", action="store_true")
 parser.add_argument("--scaling", action="store_true")
 parser.add_argument("options", nargs="*", help="more options of `voisin add`, after --")
@@ -82,15 +90,23 @@ def seeded_weights(path):
     random, before, tensors = np.random.default_rng(1), 1, {}
 
     def norm(index, channels, mean, variance):
-        for part, low, high in (("weight", 0.7, 1.3), ("bias", -0.2, 0.2),
-                                ("running_mean", mean - 0.2, mean + 0.2), ("running_var", 0.7 * variance, 1.3 * variance)):
-            tensors[f"batch_normalization_{index}.{part}"] = random.uniform(low, high, channels).astype(np.float32)
+        for part, low, high in (
+            ("weight", 0.7, 1.3),
+            ("bias", -0.2, 0.2),
+            ("running_mean", mean - 0.2, mean + 0.2),
+            ("running_var", 0.7 * variance, 1.3 * variance),
+        ):
+            tensors[f"batch_normalization_{index}.{part}"] = random.uniform(
+                low, high, channels
+            ).astype(np.float32)
 
     norm(1, 1, -40, 400)
     for i, channels in enumerate((64, 64, 128, 128, 256, 256, 512, 512), 1):
         name = "audio_embedding_layer" if i == 8 else f"conv2d_{i}"
         scale = (2 / (9 * before)) ** 0.5
-        tensors[f"{name}.weight"] = (scale * random.standard_normal((channels, before, 3, 3))).astype(np.float32)
+        tensors[f"{name}.weight"] = (
+            scale * random.standard_normal((channels, before, 3, 3))
+        ).astype(np.float32)
         tensors[f"{name}.bias"] = random.uniform(-0.1, 0.1, channels).astype(np.float32)
         if i < 8:
             norm(i + 1, channels, 0, 1)
@@ -101,7 +117,9 @@ def seeded_weights(path):
 def timed(command):
     """Seconds, processor seconds, peak resident memory in MB and standard output of a command."""
     start = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     out, err = process.stdout.read(), process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -111,24 +129,39 @@ def timed(command):
 
 
 def add(folder, *options, under=()):
-    """From the folder to the first answer, in a library of its own: seconds, processor seconds, MB, number of tracks."""
+    """From the folder to the first answer, in a library of its own: seconds, processor seconds, MB,
+    number of tracks.
+    """
     library = work / "library"
     shutil.rmtree(library, ignore_errors=True)
     shared = ["--library", library, "--model", model, "--threads", args.threads, "--device", "cpu"]
-    command = [*under, args.voisin, "add", folder, *shared, "--format", "json", *args.options, *options]
+    command = [
+        *under,
+        args.voisin,
+        "add",
+        folder,
+        *shared,
+        "--format",
+        "json",
+        *args.options,
+        *options,
+    ]
     seconds, processor, memory, out = timed(command)
     summary = json.loads(out)
     assert summary["failed"] == 0, summary
     if summary["added"] > 1:
         track = next(path for path in sorted(folder.iterdir()) if path.is_file())
-        more, more_processor, _, answer = timed([args.voisin, "similar", track, *shared, "--format", "json"])
+        more, more_processor, _, answer = timed(
+            [args.voisin, "similar", track, *shared, "--format", "json"]
+        )
         assert json.loads(answer)["neighbours"], answer
         seconds += more
         processor += more_processor
     return seconds, processor, memory, summary["added"]
 
 
-# What the functions of a stage are named. A sample counts for the innermost function that has such a name.
+# What the functions of a stage are named. A sample counts for the innermost function that has such
+# a name.
 STAGES = {
     "decoding": r"Decoder::decode",
     "resampling": r"Resampler::block",
@@ -151,15 +184,31 @@ def stages():
         _, seconds, _, tracks = add(args.folder)
         processor.append(seconds * 1000 / tracks)
     samples = work / "perf.data"
-    add(args.folder, under=("perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,8192", "-o", samples))
+    add(
+        args.folder,
+        under=("perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,8192", "-o", samples),
+    )
     script = ["perf", "script", "-i", samples, "--no-inline", "-F", "ip,sym"]
-    stacks = subprocess.run(script, check=True, capture_output=True, text=True).stdout.strip().split("\n\n")
+    stacks = (
+        subprocess.run(script, check=True, capture_output=True, text=True)
+        .stdout.strip()
+        .split("\n\n")
+    )
     found = collections.Counter()
     for stack in stacks:
-        names = (name for line in stack.splitlines() for name, pattern in STAGES.items() if re.search(pattern, line))
+        names = (
+            name
+            for line in stack.splitlines()
+            for name, pattern in STAGES.items()
+            if re.search(pattern, line)
+        )
         found[next(names, "other")] += 1
-    print(f"{tracks} tracks, {args.threads} threads; processor time a track, median of {args.rounds} runs, and its stages:")
-    print(f"  {'all':<20} {statistics.median(processor):7.1f} ms ({min(processor):.0f} to {max(processor):.0f})")
+    print(
+        f"{tracks} tracks, {args.threads} threads; processor time a track, median of {args.rounds} runs, and its stages:"
+    )
+    print(
+        f"  {'all':<20} {statistics.median(processor):7.1f} ms ({min(processor):.0f} to {max(processor):.0f})"
+    )
     for name, count in found.most_common():
         share = count / len(stacks)
         print(f"  {name:<20} {share * statistics.median(processor):7.1f} ms  {share:6.1%}")
@@ -189,7 +238,23 @@ def scaling():
         part.mkdir()
         listing = part.with_suffix(".txt")
         listing.write_text("".join(f"file '{path.resolve()}'\n" for path in files[: minutes // 4]))
-        subprocess.run(["ffmpeg", "-v", "error", "-f", "concat", "-safe", "0", "-i", listing, "-c", "copy", part / "a.mp3"], check=True)
+        subprocess.run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-f",
+                "concat",
+                "-safe",
+                "0",
+                "-i",
+                listing,
+                "-c",
+                "copy",
+                part / "a.mp3",
+            ],
+            check=True,
+        )
         seconds, _, memory, _ = add(part, "--windows", "all")
         print(f"  {minutes:5} {seconds:8.2f} {seconds / minutes:8.3f} {memory:7.0f}", flush=True)
 
@@ -211,13 +276,19 @@ else:
             rows["rival"].append((tracks / seconds * 3600, memory, processor))
     for name, results in rows.items():
         if results:
-            rates, memories, processor = zip(*results)
-            print(f"{name:7} {statistics.median(rates):8.0f} tracks/h ({min(rates):.0f} to {max(rates):.0f}), "
-                  f"{statistics.median(processor) / tracks:.3f} processor seconds a track, "
-                  f"peak {max(memories):.0f} MB, {args.threads} threads, {tracks} tracks")
+            rates, memories, processor = zip(*results, strict=False)
+            print(
+                f"{name:7} {statistics.median(rates):8.0f} tracks/h ({min(rates):.0f} to {max(rates):.0f}), "
+                f"{statistics.median(processor) / tracks:.3f} processor seconds a track, "
+                f"peak {max(memories):.0f} MB, {args.threads} threads, {tracks} tracks"
+            )
     if args.rival:
-        pairs = list(zip(rows["voisin"], rows["rival"]))
-        for name, ratios in (("by the clock", [a[0] / b[0] for a, b in pairs]),
-                             ("by processor time", [b[2] / a[2] for a, b in pairs])):
-            print(f"ratio {name} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        pairs = list(zip(rows["voisin"], rows["rival"], strict=False))
+        for name, ratios in (
+            ("by the clock", [a[0] / b[0] for a, b in pairs]),
+            ("by processor time", [b[2] / a[2] for a, b in pairs]),
+        ):
+            print(
+                f"ratio {name} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
 shutil.rmtree(work)

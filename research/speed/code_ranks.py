@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Where the ten nearest vectors stand in the order of short codes of several kinds: 64 bytes a vector, and other sizes.
+"""Where the ten nearest vectors stand in the order of short codes of several kinds: 64 bytes a
+vector, and other sizes.
 
     python research/speed/code_ranks.py DIR...
 
-DIR holds base.npy, queries.npy and truth.npy as for research/speed/bench_index_rivals.py. A code is the projection on the first
-principal directions, mixed by a random rotation where a component has less than 8 bits, at so many bits a component; the
-scale makes a vector's product with its own code right. Printed are the ranks, among all vectors, within which 95, 99 and
-99.9 % of the true ten of 300 queries are. Needs numpy and 4 GB of memory for 100 000 vectors of 512 numbers.
+DIR holds base.npy, queries.npy and truth.npy as for research/speed/bench_index_rivals.py. A code is
+the projection on the first principal directions, mixed by a random rotation where a component has
+less than 8 bits, at so many bits a component; the scale makes a vector's product with its own code
+right. Printed are the ranks, among all vectors, within which 95, 99 and 99.9 % of the true ten of
+300 queries are. Needs numpy and 4 GB of memory for 100 000 vectors of 512 numbers.
 """
+
 import pathlib
 import sys
 
@@ -36,7 +39,9 @@ def quantised(values, bits):
 
 
 for folder in map(pathlib.Path, sys.argv[1:]):
-    base, queries, truth = (np.load(folder / f"{name}.npy") for name in ("base", "queries", "truth"))
+    base, queries, truth = (
+        np.load(folder / f"{name}.npy") for name in ("base", "queries", "truth")
+    )
     queries, truth = queries[:300], truth[:300, :10]
     mean = base.mean(axis=0)
     centred, random = base - mean, np.random.default_rng(1)
@@ -44,18 +49,34 @@ for folder in map(pathlib.Path, sys.argv[1:]):
     values, directions = np.linalg.eigh(sample.T @ sample)
     directions = directions[:, ::-1]
     share = values[::-1][:64].sum() / values.sum()
-    print(f"{folder}: {base.shape[0]} x {base.shape[1]}, 64 directions hold {share:.0%} of the variance")
+    print(
+        f"{folder}: {base.shape[0]} x {base.shape[1]}, 64 directions hold {share:.0%} of the variance"
+    )
     for name, parts in KINDS.items():
         scores = np.repeat((base @ mean)[None], len(queries), axis=0)
         for first, end, bits in parts:
             part = directions[:, first : min(end, base.shape[1])]
             if bits < 8:
-                part = part @ np.linalg.qr(random.standard_normal((part.shape[1],) * 2))[0].astype(np.float32)
+                part = part @ np.linalg.qr(random.standard_normal((part.shape[1],) * 2))[0].astype(
+                    np.float32
+                )
             along = codes = centred @ part
             if bits < 8:
                 codes = quantised(along, bits)
                 codes *= ((along * along).sum(axis=1) / (along * codes).sum(axis=1))[:, None]
             scores += ((queries - mean) @ part) @ codes.T
         nearest = np.take_along_axis(scores, truth, axis=1)
-        ranks = np.sort([(row > score).sum() + 1 for row, scores in zip(scores, nearest) for score in scores])
-        print(f"  {name:24}", *(int(ranks[min(len(ranks) - 1, int(part * len(ranks)))]) for part in (0.95, 0.99, 0.999)))
+        ranks = np.sort(
+            [
+                (row > score).sum() + 1
+                for row, scores in zip(scores, nearest, strict=False)
+                for score in scores
+            ]
+        )
+        print(
+            f"  {name:24}",
+            *(
+                int(ranks[min(len(ranks) - 1, int(part * len(ranks)))])
+                for part in (0.95, 0.99, 0.999)
+            ),
+        )

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Counts the instructions that `voisin add` runs on aarch64, by stage: QEMU's user emulation and a plugin of 40 lines.
+"""Counts the instructions that `voisin add` runs on aarch64, by stage: QEMU's user emulation and a
+plugin of 40 lines.
 
-    rustup target add aarch64-unknown-linux-gnu
-    cargo-zigbuild rustc --release --bin voisin --target aarch64-unknown-linux-gnu.2.28 -- -C strip=none
-    research/speed/count_instructions.py PROGRAM FOLDER                  # with NEON and without
-    research/speed/count_instructions.py PROGRAM FOLDER --functions      # the functions, most instructions first
+    rustup target add aarch64-unknown-linux-gnu cargo-zigbuild rustc --release --bin voisin --target
+    aarch64-unknown-linux-gnu.2.28 -- -C strip=none research/speed/count_instructions.py PROGRAM
+    FOLDER                  # with NEON and without research/speed/count_instructions.py PROGRAM
+    FOLDER --functions      # the functions, most instructions first
 
-Counts are a track's: what the first file of FOLDER takes alone, the start of the program among it, is taken off what all
-take. A function is counted to the stage that its name stands for, with what the compiler put into it. Counts are of
-instructions, not of time: a division counts as much as a move, and memory costs nothing. Needs Debian's gcc, binutils,
-qemu-user (7.2 or newer) and libc6-arm64-cross.
+Counts are a track's: what the first file of FOLDER takes alone, the start of the program among it,
+is taken off what all take. A function is counted to the stage that its name stands for, with what
+the compiler put into it. Counts are of instructions, not of time: a division counts as much as a
+move, and memory costs nothing. Needs Debian's gcc, binutils, qemu-user (7.2 or newer) and
+libc6-arm64-cross.
 """
 
 import argparse
@@ -21,8 +23,9 @@ import shutil
 import subprocess
 import tempfile
 
-# QEMU's plugin interface, version 1. Each block of code that is translated adds its length to its function's counter whenever
-# it runs; counters of several threads are not added up atomically, so one thread does the work.
+# QEMU's plugin interface, version 1. Each block of code that is translated adds its length to its
+# function's counter whenever it runs; counters of several threads are not added up atomically, so
+# one thread does the work.
 PLUGIN = r"""
 #include <inttypes.h>
 #include <stdio.h>
@@ -97,18 +100,44 @@ def count(isa, folder):
     """Instructions of each function of one `voisin add` into a new library."""
     counts, library = work / "counts.tsv", work / "library"
     shutil.rmtree(library, ignore_errors=True)
-    command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-plugin", f"{work / 'count.so'},out={counts}", args.program,
-               "--library", library, "--model", args.model, "--threads", "1", "--device", "cpu", "add", folder]
-    subprocess.run(command, check=True, env=os.environ | {"VOISIN_ISA": isa}, stdout=subprocess.DEVNULL)
+    command = [
+        "qemu-aarch64",
+        "-L",
+        "/usr/aarch64-linux-gnu",
+        "-plugin",
+        f"{work / 'count.so'},out={counts}",
+        args.program,
+        "--library",
+        library,
+        "--model",
+        args.model,
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "add",
+        folder,
+    ]
+    subprocess.run(
+        command, check=True, env=os.environ | {"VOISIN_ISA": isa}, stdout=subprocess.DEVNULL
+    )
     rows = [line.split("\t") for line in counts.read_text().splitlines()]
-    names = subprocess.run(["c++filt"], input="\n".join(name for _, name in rows), capture_output=True, text=True, check=True)
+    names = subprocess.run(
+        ["c++filt"],
+        input="\n".join(name for _, name in rows),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     functions = collections.Counter()
     for (number, _), name in zip(rows, names.stdout.split("\n"), strict=True):
         functions[re.sub(r"::h[0-9a-f]{16}$", "", name)] += int(number)
     return functions
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("program", type=pathlib.Path)
 parser.add_argument("folder", type=pathlib.Path)
 parser.add_argument("--model", default="voisin-256")
@@ -118,7 +147,10 @@ args = parser.parse_args()
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     (work / "count.c").write_text(PLUGIN)
-    subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", work / "count.so", work / "count.c"], check=True)
+    subprocess.run(
+        ["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", work / "count.so", work / "count.c"],
+        check=True,
+    )
     files = sorted(path.resolve() for path in args.folder.iterdir() if path.is_file())
     if len(files) < 2:
         parser.error(f"two files or more are expected in {args.folder}; found {len(files)}")
@@ -132,7 +164,13 @@ with tempfile.TemporaryDirectory() as folder:
         if not args.functions:
             stages = collections.Counter()
             for name, number in functions.items():
-                stages[next(stage for stage, begins in STAGES.items() if re.match(f"[<&]*({begins})", name))] += number
+                stages[
+                    next(
+                        stage
+                        for stage, begins in STAGES.items()
+                        if re.match(f"[<&]*({begins})", name)
+                    )
+                ] += number
         tracks, total = len(files) - 1, sum(functions.values())
         print(f"{isa}: {total / tracks / 1e6:.0f} million instructions a track")
         for name, number in stages.most_common(60):

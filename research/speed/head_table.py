@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""The table at the head of BENCHMARKS.md, all of it from one run: research/speed/head_table.py EMOTIFY SONGS VECTORS RIVAL [--only ROW,...]
+"""The table at the head of BENCHMARKS.md, all of it from one run: research/speed/head_table.py
+EMOTIFY SONGS VECTORS RIVAL [--only ROW,...]
 
     cargo build --release --examples --benches
     research/speed/head_table.py EMOTIFY SONGS VECTORS RIVAL    # ten minutes; the table is written into BENCHMARKS.md
     research/speed/head_table.py --check                        # whether a crate that it measures has changed since
 
-EMOTIFY is the labelled set of BENCHMARKS.md with its tracks.tsv, SONGS a folder of MP3s of four minutes (20 or so), VECTORS
-the hard set of research/speed/bench_index_rivals.py, RIVAL the program around bliss-audio that research/speed/bench_road.py describes.
-Needs the packages of the scripts that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors);
-the rivals in search install themselves into --venv. Every row is voisin against a rival, both interleaved in its script, by
-processor time where speed is meant. With --only (names of ROWS below), rows are measured and printed, and nothing is
-written: the table is of one run or none.
+EMOTIFY is the labelled set of BENCHMARKS.md with its tracks.tsv, SONGS a folder of MP3s of four
+minutes (20 or so), VECTORS the hard set of research/speed/bench_index_rivals.py, RIVAL the program
+around bliss-audio that research/speed/bench_road.py describes. Needs the packages of the scripts
+that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors); the rivals in search install
+themselves into --venv. Every row is voisin against a rival, both interleaved in its script, by
+processor time where speed is meant. With --only (names of ROWS below), rows are measured and
+printed, and nothing is written: the table is of one run or none.
 """
 
 import argparse
@@ -25,14 +27,26 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "BENCHMARKS.md"
-BEGIN, END = "<!-- research/speed/head_table.py: begin -->\n", "<!-- research/speed/head_table.py: end -->\n"
+BEGIN, END = (
+    "<!-- research/speed/head_table.py: begin -->\n",
+    "<!-- research/speed/head_table.py: end -->\n",
+)
 RELEASE = ROOT / "target/release"
 ROAD = ["audio", "features", "kernels", "encoder", "engine", "library"]
 
 
 def run(*command, **options):
-    print("$", *(str(word).removeprefix(f"{ROOT}/") for word in command), file=sys.stderr, flush=True)
-    done = subprocess.run([str(word) for word in command], check=True, text=True, cwd=ROOT, stdout=subprocess.PIPE, **options)
+    print(
+        "$", *(str(word).removeprefix(f"{ROOT}/") for word in command), file=sys.stderr, flush=True
+    )
+    done = subprocess.run(
+        [str(word) for word in command],
+        check=True,
+        text=True,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        **options,
+    )
     print(done.stdout, file=sys.stderr, flush=True)
     return done.stdout
 
@@ -65,33 +79,91 @@ def neighbours(options):
         run(RELEASE / "voisin", "add", "--quiet", options.emotify, env=environment)
         run(RELEASE / "voisin", "export", work / "vectors", env=environment)
         tracks = options.emotify / "tracks.tsv"
-        ours = script("neighbour_quality.py", tracks, work / "vectors", "--join", "pop=rock", "--centre", "200,56")
+        ours = script(
+            "neighbour_quality.py",
+            tracks,
+            work / "vectors",
+            "--join",
+            "pop=rock",
+            "--centre",
+            "200,56",
+        )
         run(options.rival, options.emotify, 2, work / "features.tsv")
         theirs = script("rival_quality.py", work / "features.tsv", tracks, "--join", "pop=rock")
-        genres = run(RELEASE / "voisin", "eval", "genre", "--label-from", "folder", "--repeats", 5, env=environment)
+        genres = run(
+            RELEASE / "voisin",
+            "eval",
+            "genre",
+            "--label-from",
+            "folder",
+            "--repeats",
+            5,
+            env=environment,
+        )
     ours = [float(share) for share in re.findall(r"centred: +precision@10 ([\d.]+)", ours)]
     theirs = [float(share) for share in re.findall(r"precision@10 ([\d.]+)", theirs)]
     for genres_there, our, their in zip((4, 3), ours, theirs, strict=True):
-        yield (f"nearest ten of the same genre, of {genres_there}", f"{100 * our:.1f} %", f"bliss-audio {100 * their:.1f} %", times(our / their))
+        yield (
+            f"nearest ten of the same genre, of {genres_there}",
+            f"{100 * our:.1f} %",
+            f"bliss-audio {100 * their:.1f} %",
+            times(our / their),
+        )
     (voisin,) = found(r"fused +([\d.]+)", genres)
     (centroid,) = found(r"nearest centroid +([\d.]+)", genres)
-    yield ("genre of 4, artist never heard", f"{voisin} %", f"nearest centroid {centroid} %", f"{voisin - centroid:+.1f}")
+    yield (
+        "genre of 4, artist never heard",
+        f"{voisin} %",
+        f"nearest centroid {centroid} %",
+        f"{voisin - centroid:+.1f}",
+    )
 
 
 def road(options):
     for model, what in (("voisin-256", "default model"), ("musicnn-msd", "musicnn-msd")):
-        text = script("bench_road.py", options.songs, "--model", model, "--rival", options.rival, "--rounds", 3)
+        text = script(
+            "bench_road.py",
+            options.songs,
+            "--model",
+            model,
+            "--rival",
+            options.rival,
+            "--rounds",
+            3,
+        )
         (ours,) = found(r"voisin .* ([\d.]+) processor seconds", text)
         (theirs,) = found(r"rival .* ([\d.]+) processor seconds", text)
         (ratio,) = found(r"ratio by processor time ([\d.]+)", text)
-        yield (f"adding music, {what}, tracks/h and core", spaced(3600 / ours), f"bliss-audio {spaced(3600 / theirs)}", times(ratio))
+        yield (
+            f"adding music, {what}, tracks/h and core",
+            spaced(3600 / ours),
+            f"bliss-audio {spaced(3600 / theirs)}",
+            times(ratio),
+        )
 
 
 def openl3(_options):
-    text = script("bench_encoder.py", "--only", "onnx", "--batches", "32", "--threads", "1", "--clock", "cpu", "--rounds", "3")
+    text = script(
+        "bench_encoder.py",
+        "--only",
+        "onnx",
+        "--batches",
+        "32",
+        "--threads",
+        "1",
+        "--clock",
+        "cpu",
+        "--rounds",
+        "3",
+    )
     (theirs,) = found(r"onnx +([\d.]+) +1\.00", text)
     ours, ratio = found(r"voisin f32 +([\d.]+) +([\d.]+)", text)
-    yield ("full OpenL3, windows/s and core, batches of 32", f"{ours:.1f}", f"ONNX Runtime {theirs:.1f}", times(ratio))
+    yield (
+        "full OpenL3, windows/s and core, batches of 32",
+        f"{ours:.1f}",
+        f"ONNX Runtime {theirs:.1f}",
+        times(ratio),
+    )
 
 
 def mel(_options):
@@ -100,20 +172,44 @@ def mel(_options):
     for name, what in (("original", "OpenL3's"), ("musicnn", "MusiCNN's")):
         (ours,) = found(rf"{name} +voisin +(\d+)", text)
         theirs, ratio = found(rf"{name} +basis kept +(\d+) .* voisin ([\d.]+) times", text)
-        yield (f"{what} mel spectrograms, windows/s", spaced(ours), f"librosa {spaced(theirs)}", times(ratio))
+        yield (
+            f"{what} mel spectrograms, windows/s",
+            spaced(ours),
+            f"librosa {spaced(theirs)}",
+            times(ratio),
+        )
 
 
 def search(options):
-    text = script("bench_index_rivals.py", options.vectors, "--quick", "--rounds", 3, "--only", "rabitqlib,lorann,scann,faiss",
-                  "--venv", options.venv)
+    text = script(
+        "bench_index_rivals.py",
+        options.vectors,
+        "--quick",
+        "--rounds",
+        3,
+        "--only",
+        "rabitqlib,lorann,scann,faiss",
+        "--venv",
+        options.venv,
+    )
     rows = re.findall(r"^(\S.*?) +0\.\d{4} +(\d+) \( *\d+\) +(\d+) \( *\d+\)", text, flags=re.M)
-    rows = [(name, float(alone), float(batch)) for name, alone, batch in rows if "fitted" not in name and "scan" not in name]
+    rows = [
+        (name, float(alone), float(batch))
+        for name, alone, batch in rows
+        if "fitted" not in name and "scan" not in name
+    ]
     ratios = found(r"processor time: alone ([\d.]+) x, in batches ([\d.]+) x", text)
     for place, how, ratio in ((1, "one by one", ratios[0]), (2, "in batches", ratios[1])):
         ours = max((row for row in rows if row[0].startswith("voisin")), key=lambda row: row[place])
-        theirs = max((row for row in rows if not row[0].startswith("voisin")), key=lambda row: row[place])
-        yield (f"search at recall 0.99, {how}, queries/s", spaced(ours[place]),
-               f"{theirs[0].split(',')[0]} {spaced(theirs[place])}", times(ratio))
+        theirs = max(
+            (row for row in rows if not row[0].startswith("voisin")), key=lambda row: row[place]
+        )
+        yield (
+            f"search at recall 0.99, {how}, queries/s",
+            spaced(ours[place]),
+            f"{theirs[0].split(',')[0]} {spaced(theirs[place])}",
+            times(ratio),
+        )
 
 
 # What measures rows, and the crates that it measures.
@@ -139,22 +235,32 @@ def check():
     then = dict(re.findall(r"voisin-(\w+) ([0-9a-f]{12})", table))
     crates = {crate for _, crates in ROWS.values() for crate in crates}
     if set(then) != crates:
-        sys.exit(f"BENCHMARKS.md: expected a table of {sorted(crates)}, found one of {sorted(then)}: run research/speed/head_table.py")
+        sys.exit(
+            f"BENCHMARKS.md: expected a table of {sorted(crates)}, found one of {sorted(then)}: run research/speed/head_table.py"
+        )
     changed = sorted(crate for crate in crates if digest(crate) != then[crate])
     if changed:
         stale = [name for name, (_, crates) in ROWS.items() if set(crates) & set(changed)]
-        sys.exit(f"BENCHMARKS.md: voisin-{', voisin-'.join(changed)} changed since the table at its head was measured "
-                 f"({', '.join(stale)}): run research/speed/head_table.py")
+        sys.exit(
+            f"BENCHMARKS.md: voisin-{', voisin-'.join(changed)} changed since the table at its head was measured "
+            f"({', '.join(stale)}): run research/speed/head_table.py"
+        )
     print("the table at the head of BENCHMARKS.md was measured of the code that is here")
 
 
 def processor():
-    model = [line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")]
+    model = [
+        line.split(":")[1].strip()
+        for line in open("/proc/cpuinfo", encoding="utf-8")
+        if line.startswith("model name")
+    ]
     return f"{len(model)} cores of an {model[0]}"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("emotify", "songs", "vectors", "rival"):
         parser.add_argument(name, type=lambda text: pathlib.Path(text).resolve(), nargs="?")
     parser.add_argument("--venv", default=".venv-rivals")
@@ -183,7 +289,9 @@ def main():
     stamp = "<!-- sources:\n" + "".join(f"{source}\n" for source in sources) + "-->\n"
     head, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
     rest = rest.split(END)[1]
-    DOCUMENT.write_text(head + BEGIN + "".join(lines) + "\n" + note + "\n" + stamp + END + rest, encoding="utf-8")
+    DOCUMENT.write_text(
+        head + BEGIN + "".join(lines) + "\n" + note + "\n" + stamp + END + rest, encoding="utf-8"
+    )
     return None
 
 

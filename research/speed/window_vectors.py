@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Real window embeddings for the index benchmarks: window_vectors.py SOURCE OUT [--queries 1000] [--tracks 42] [--seed 1]
+"""Real window embeddings for the index benchmarks: window_vectors.py SOURCE OUT [--queries 1000]
+[--tracks 42] [--seed 1]
 
-SOURCE is what `voisin export` writes (windows.npy and windows.csv; mean.npy is taken off them, as voisin does before it
-compares), or a cache of `voisin train encoder prepare`, of which the first teacher's penultimate layer is taken. Windows are
-brought to unit norm. So many tracks, drawn at random, are left out of the base, and the queries are drawn among their windows,
-so that no query has another window of its own track in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and OUT/truth.npy (int32, the 100 exact neighbours by dot product),
-as research/speed/bench_index.py, bench_index_sizes.py and bench_hnsw_rs.py read them. Needs numpy.
+SOURCE is what `voisin export` writes (windows.npy and windows.csv; mean.npy is taken off them, as
+voisin does before it compares), or a cache of `voisin train encoder prepare`, of which the first
+teacher's penultimate layer is taken. Windows are brought to unit norm. So many tracks, drawn at
+random, are left out of the base, and the queries are drawn among their windows, so that no query
+has another window of its own track in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and
+OUT/truth.npy (int32, the 100 exact neighbours by dot product), as research/speed/bench_index.py,
+bench_index_sizes.py and bench_hnsw_rs.py read them. Needs numpy.
 """
+
 import argparse
 import csv
 import glob
@@ -16,11 +20,18 @@ import struct
 
 import numpy as np
 
-p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+p = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 p.add_argument("source")
 p.add_argument("out")
 p.add_argument("--queries", type=int, default=1000)
-p.add_argument("--tracks", type=int, default=42, help="tracks that give the queries, or as many more as it takes")
+p.add_argument(
+    "--tracks",
+    type=int,
+    default=42,
+    help="tracks that give the queries, or as many more as it takes",
+)
 p.add_argument("--seed", type=int, default=1)
 a = p.parse_args()
 
@@ -28,7 +39,9 @@ a = p.parse_args()
 def exported():
     with open(f"{a.source}/windows.csv", newline="") as file:
         tracks = [row["track_id"] for row in csv.DictReader(file)]
-    return np.load(f"{a.source}/windows.npy").astype(np.float32) - np.load(f"{a.source}/mean.npy"), np.array(tracks)
+    return np.load(f"{a.source}/windows.npy").astype(np.float32) - np.load(
+        f"{a.source}/mean.npy"
+    ), np.array(tracks)
 
 
 def cached():
@@ -53,7 +66,7 @@ norms = np.linalg.norm(windows, axis=1)
 windows, tracks = windows[norms > 0] / norms[norms > 0, None], tracks[norms > 0]
 generator = np.random.default_rng(a.seed)
 order = generator.permutation(np.unique(tracks))
-counts = dict(zip(*np.unique(tracks, return_counts=True)))
+counts = dict(zip(*np.unique(tracks, return_counts=True), strict=False))
 held, n = set(), 0
 for track in order:
     if n >= a.queries and len(held) >= a.tracks:
@@ -66,9 +79,13 @@ truth = np.empty((len(queries), 100), np.int32)
 for i in range(0, len(queries), 50):
     s = queries[i : i + 50] @ base.T
     best = np.argpartition(-s, 100, axis=1)[:, :100]
-    truth[i : i + 50] = np.take_along_axis(best, np.argsort(-np.take_along_axis(s, best, 1), 1, kind="stable"), 1)
+    truth[i : i + 50] = np.take_along_axis(
+        best, np.argsort(-np.take_along_axis(s, best, 1), 1, kind="stable"), 1
+    )
 os.makedirs(a.out, exist_ok=True)
 for name, values in (("base", base), ("queries", queries), ("truth", truth)):
     np.save(f"{a.out}/{name}.npy", values)
-print(f"{len(base)} windows of {len(order) - len(held)} tracks, {len(queries)} queries of {len(held)} others, "
-      f"nearest cosine (median) {np.median((queries * base[truth[:, 0]]).sum(1)):.3f}")
+print(
+    f"{len(base)} windows of {len(order) - len(held)} tracks, {len(queries)} queries of {len(held)} others, "
+    f"nearest cosine (median) {np.median((queries * base[truth[:, 0]]).sum(1)):.3f}"
+)

@@ -1,12 +1,25 @@
 #!/usr/bin/env python3
-"""Takes the server away from the page that plays, and gives it back: check_drops.py VOISIN [MOMENT ...]
+"""Takes the server away from the page that plays, and gives it back: check_drops.py VOISIN [MOMENT
+...]
 
-At more than twenty moments: before a track plays and in its middle, while it is sought in, between two tracks, paused, by a kill,
-without a network, behind a proxy that has no server or swallows all. Each time the page has to go on by itself, where it was,
-within two seconds. VOISIN is the program; the server, the browser and the music are real. Prints one line per check, and exits
-with 1 if one fails. check_page.py does one of them.
+At more than twenty moments: before a track plays and in its middle, while it is sought in, between
+two tracks, paused, by a kill, without a network, behind a proxy that has no server or swallows all.
+Each time the page has to go on by itself, where it was, within two seconds. VOISIN is the program;
+the server, the browser and the music are real. Prints one line per check, and exits with 1 if one
+fails. check_page.py does one of them.
 """
-import array, math, os, shutil, socket, subprocess, sys, tempfile, threading, time, wave
+
+import array
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import wave
 from pathlib import Path
 
 import check_map
@@ -19,7 +32,10 @@ AUDIO = "document.getElementById('audio')"
 
 
 class Proxy:
-    """Stands before a server: passes all on, answers 502 in its place, or swallows whatever comes, as a dead network does."""
+    """Stands before a server: passes all on, answers 502 in its place, or swallows whatever comes,
+    as a dead network does.
+    """
+
     def __init__(self, port):
         self.behind, self.mode, self.open = port, "pass", []
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -27,7 +43,9 @@ class Proxy:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def become(self, mode):
-        """Connections that a network has swallowed stay dead; those of a proxy that has lost its server are closed."""
+        """Connections that a network has swallowed stay dead; those of a proxy that has lost its
+        server are closed.
+        """
         self.mode = mode
         if mode == "502":
             for one in self.open:
@@ -49,7 +67,9 @@ class Proxy:
     def serve(self, client):
         if self.mode == "502":
             client.recv(1 << 16)
-            client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 3\r\nConnection: close\r\n\r\n502")
+            client.sendall(
+                b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 3\r\nConnection: close\r\n\r\n502"
+            )
             client.close()
             return
         one = {"ends": [client], "dead": self.mode == "swallow"}
@@ -78,6 +98,7 @@ class Proxy:
 
 class Trial:
     """A page that plays, and a server that comes and goes."""
+
     def __init__(self, page, program, library, port=0, late=LATE):
         self.page, self.program, self.library, self.late = page, program, library, late
         self.server = Server(program, library, "--no-watch", port=port)
@@ -95,20 +116,29 @@ class Trial:
     def open(self, port=None):
         self.page.expected = [""]
         self.page.open(f"http://127.0.0.1:{port or self.port}/#token={self.server.token}")
-        self.page.until("document.querySelectorAll('.index .track').length > 2", "the tracks are listed")
+        self.page.until(
+            "document.querySelectorAll('.index .track').length > 2", "the tracks are listed"
+        )
         self.page.run(f"voisin.player.play([]); {AUDIO}.pause(); localStorage.clear()")
 
     def play(self, *which, at=0):
         """Plays the longest tracks, by their place; the first one from `at` on."""
-        wanted = ", ".join(f"{{ track: {{ id: {self.tracks[i]['id']}, title: 'T{i}', seconds: {self.tracks[i]['seconds']} }} }}" for i in which)
+        wanted = ", ".join(
+            f"{{ track: {{ id: {self.tracks[i]['id']}, title: 'T{i}', seconds: {self.tracks[i]['seconds']} }} }}"
+            for i in which
+        )
         self.page.run(f"voisin.player.play([{wanted}])")
         self.page.plays(0.2)
         if at:
             self.seek(at)
-            self.page.until(f"{AUDIO}.currentTime > {at} + 0.2 && !{AUDIO}.seeking", "the place that is sought")
+            self.page.until(
+                f"{AUDIO}.currentTime > {at} + 0.2 && !{AUDIO}.seeking", "the place that is sought"
+            )
 
     def seek(self, to):
-        self.page.run(f"(() => {{ const s = document.getElementById('seek'); s.value = {to}; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); }})()")
+        self.page.run(
+            f"(() => {{ const s = document.getElementById('seek'); s.value = {to}; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); }})()"
+        )
 
     def place(self):
         return self.page.run(f"{AUDIO}.currentTime")
@@ -121,29 +151,49 @@ class Trial:
         self.page.until(f"{AUDIO}.error || {AUDIO}.readyState < 3", "the music stops", seconds)
 
     def state(self):
-        return self.page.run(f"(() => {{ const a = {AUDIO}; return `${{a.currentTime.toFixed(1)}} s, ${{a.paused ? 'paused' : 'on'}}, ${{a.error?.message ?? 'no error'}}, ready ${{a.readyState}}, ${{document.getElementById('play').innerText}}`; }})()")
+        return self.page.run(
+            f"(() => {{ const a = {AUDIO}; return `${{a.currentTime.toFixed(1)}} s, ${{a.paused ? 'paused' : 'on'}}, ${{a.error?.message ?? 'no error'}}, ready ${{a.readyState}}, ${{document.getElementById('play').innerText}}`; }})()"
+        )
 
     def goes_on(self, what, title, least, most=None, since=None):
-        """The track sounds, from where it should, soon after the server is back, and Play is not dead."""
+        """The track sounds, from where it should, soon after the server is back, and Play is not
+        dead.
+        """
         since = since or time.time()
         try:
-            self.page.until(f"!{AUDIO}.paused && !{AUDIO}.error && {AUDIO}.readyState > 2 && {AUDIO}.currentTime > {least} + 0.05 && document.getElementById('now-title').innerText === '{title}'", what, 15)
+            self.page.until(
+                f"!{AUDIO}.paused && !{AUDIO}.error && {AUDIO}.readyState > 2 && {AUDIO}.currentTime > {least} + 0.05 && document.getElementById('now-title').innerText === '{title}'",
+                what,
+                15,
+            )
         except RuntimeError:
             check(what, False, f"{self.title()}: {self.state()}")
             return
         took, place = time.time() - since, self.place()
         most = most or least + took + 1.5
-        check(f"{what}: it goes on by itself", took <= self.late and place <= most, f"after {took:.1f} s, {title} at {place:.1f} s, expected {least:.1f} to {most:.1f} s")
+        check(
+            f"{what}: it goes on by itself",
+            took <= self.late and place <= most,
+            f"after {took:.1f} s, {title} at {place:.1f} s, expected {least:.1f} to {most:.1f} s",
+        )
         self.page.click("#play")
         paused = soon(lambda: self.page.run(f"{AUDIO}.paused"), 3)
         place = self.place()
         self.page.click("#play")
-        check(f"{what}: Play pauses and plays", paused and soon(lambda: self.place() > place, 5), self.state())
+        check(
+            f"{what}: Play pauses and plays",
+            paused and soon(lambda: self.place() > place, 5),
+            self.state(),
+        )
 
     def rests(self, what, place):
         """It stays paused where it was, and goes on when Play is pressed."""
         self.page.settle(3)
-        check(f"{what}: it stays paused", self.page.run(f"{AUDIO}.paused") and self.page.text("#play").strip() == "Play", self.state())
+        check(
+            f"{what}: it stays paused",
+            self.page.run(f"{AUDIO}.paused") and self.page.text("#play").strip() == "Play",
+            self.state(),
+        )
         since = time.time()
         self.page.click("#play")
         self.goes_on(f"{what}, Play", self.title(), place, since=since)
@@ -157,12 +207,16 @@ def before_play(t, what):
     t.start()
     t.goes_on(what, title, 0)
 
+
 def during_load(t, what):
-    t.page.run(f"voisin.player.play([{{ track: {{ id: {t.tracks[0]['id']}, title: 'T0', seconds: 90 }} }}])")
+    t.page.run(
+        f"voisin.player.play([{{ track: {{ id: {t.tracks[0]['id']}, title: 'T0', seconds: 90 }} }}])"
+    )
     t.kill()
     t.page.settle(2)
     t.start()
     t.goes_on(what, "T0", 0, 5)
+
 
 def first_second(t, what):
     t.play(0)
@@ -171,6 +225,7 @@ def first_second(t, what):
     place = t.place()
     t.start()
     t.goes_on(what, "T0", place)
+
 
 def middle_short(t, what):
     t.play(0, at=30)
@@ -181,8 +236,13 @@ def middle_short(t, what):
     t.page.settle(20)
     passed = time.time() - began
     # It had enough to play meanwhile, or nearly.
-    check(f"{what}: it plays through", t.place() - place > passed - 6, f"{t.place() - place:.1f} of {passed:.1f} s")
+    check(
+        f"{what}: it plays through",
+        t.place() - place > passed - 6,
+        f"{t.place() - place:.1f} of {passed:.1f} s",
+    )
     t.goes_on(what, "T0", t.place())
+
 
 def middle_long(t, what):
     t.play(0, at=30)
@@ -193,6 +253,7 @@ def middle_long(t, what):
     t.start()
     t.goes_on(what, "T0", max(place, 30))
 
+
 def sought_while_gone(t, what):
     t.play(0)
     t.kill()
@@ -201,6 +262,7 @@ def sought_while_gone(t, what):
     t.start()
     t.goes_on(what, "T0", 70)
 
+
 def sought_then_gone(t, what):
     t.play(0)
     t.seek(70)
@@ -208,6 +270,7 @@ def sought_then_gone(t, what):
     t.page.settle(4)
     t.start()
     t.goes_on(what, "T0", 70)
+
 
 def sought_twice(t, what):
     t.play(0)
@@ -219,6 +282,7 @@ def sought_twice(t, what):
     t.start()
     t.goes_on(what, "T0", 50)
 
+
 def end_of_track(t, what, at=3):
     t.play(2, 0)
     t.seek(t.tracks[2]["seconds"] - at)
@@ -229,9 +293,12 @@ def end_of_track(t, what, at=3):
     t.start()
     t.goes_on(what, "T0", 0)
 
+
 def in_the_gap(t, what):
     t.play(2, 0)
-    t.page.run(f"window.gap = new Promise(done => {AUDIO}.addEventListener('ended', done, {{ once: true }})); 0")
+    t.page.run(
+        f"window.gap = new Promise(done => {AUDIO}.addEventListener('ended', done, {{ once: true }})); 0"
+    )
     t.seek(t.tracks[2]["seconds"] - 1)
     t.page.run("gap.then(() => 0)")
     t.kill()
@@ -240,6 +307,7 @@ def in_the_gap(t, what):
     t.start()
     t.goes_on(what, "T0", place, place + 15)
 
+
 def next_pressed(t, what):
     t.play(0, 1)
     t.kill()
@@ -247,6 +315,7 @@ def next_pressed(t, what):
     t.page.settle(3)
     t.start()
     t.goes_on(what, "T1", 0)
+
 
 def other_chosen(t, what):
     t.play(0, 1, at=20)
@@ -258,6 +327,7 @@ def other_chosen(t, what):
     t.start()
     t.goes_on(what, "T1", 0)
 
+
 def paused(t, what):
     t.play(0, at=30)
     t.page.click("#play")
@@ -267,6 +337,7 @@ def paused(t, what):
     t.start()
     t.rests(what, place)
 
+
 def paused_and_asked(t, what):
     t.play(0, at=30)
     t.page.click("#play")
@@ -274,11 +345,20 @@ def paused_and_asked(t, what):
     t.seek(70)
     t.page.settle(2)
     t.page.click("#play")
-    check(f"{what}: Play is not silent", soon(lambda: "does not answer" in t.page.text("#toasts") + t.page.text("#notice")), t.state())
-    check(f"{what}: the button shows that it waits", soon(lambda: t.page.run("document.getElementById('play').ariaBusy") == "true"), t.state())
+    check(
+        f"{what}: Play is not silent",
+        soon(lambda: "does not answer" in t.page.text("#toasts") + t.page.text("#notice")),
+        t.state(),
+    )
+    check(
+        f"{what}: the button shows that it waits",
+        soon(lambda: t.page.run("document.getElementById('play').ariaBusy") == "true"),
+        t.state(),
+    )
     t.page.settle(4)
     t.start()
     t.goes_on(what, "T0", 70)
+
 
 def paused_while_gone(t, what):
     t.play(0)
@@ -289,6 +369,7 @@ def paused_while_gone(t, what):
     t.page.settle(2)
     t.start()
     t.rests(what, 70)
+
 
 def twice(t, what):
     t.play(0)
@@ -303,6 +384,7 @@ def twice(t, what):
     t.start()
     t.goes_on(what, "T0", place)
 
+
 def many_times(t, what):
     t.play(0)
     t.seek(60)
@@ -313,24 +395,45 @@ def many_times(t, what):
         t.page.settle(2.5)
     t.goes_on(what, "T0", max(60, t.place()), 90)
 
+
 def offline(t, what):
     t.play(0)
-    network = lambda off: t.page.browser.call("Network.emulateNetworkConditions", offline=off, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+
+    def network(off):
+        return t.page.browser.call(
+            "Network.emulateNetworkConditions",
+            offline=off,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
     network(True)
     t.seek(70)
     t.page.settle(6)
     network(False)
     t.goes_on(what, "T0", 70)
 
+
 def offline_and_paused(t, what):
     t.play(0, at=30)
     t.page.click("#play")
     place = t.place()
-    network = lambda off: t.page.browser.call("Network.emulateNetworkConditions", offline=off, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+
+    def network(off):
+        return t.page.browser.call(
+            "Network.emulateNetworkConditions",
+            offline=off,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
     network(True)
     t.page.settle(4)
     network(False)
     t.rests(what, place)
+
 
 def frozen(t, what):
     """The lid is closed: the page stands still while the server is started anew."""
@@ -342,6 +445,7 @@ def frozen(t, what):
     t.start()
     t.page.browser.call("Page.setWebLifecycleState", state="active")
     t.goes_on(what, "T0", 70, 80)
+
 
 def behind_a_proxy(mode, seek):
     def moment(t, what):
@@ -357,7 +461,9 @@ def behind_a_proxy(mode, seek):
         proxy.become("pass")
         t.goes_on(what, "T0" if seek else "T1", 70 if seek else 0)
         t.page.run(f"voisin.player.play([]); {AUDIO}.pause()")
+
     return moment
+
 
 def once_more(t, what):
     """One track again and again."""
@@ -372,6 +478,7 @@ def once_more(t, what):
     t.start()
     # The browser has its beginning, and may play that meanwhile.
     t.goes_on(what, "T2", 0, 15)
+
 
 def radio(t, what):
     """What follows is asked for while the server is gone."""
@@ -391,6 +498,7 @@ def radio(t, what):
     t.goes_on(what, t.title(), 0, since=since)
     t.page.run("voisin.player.play([]); document.getElementById('audio').pause()")
 
+
 def refused(t, what):
     """A browser that plays nothing unasked: the button says so, and is good for it."""
     page = Page(autoplay=False)
@@ -398,27 +506,60 @@ def refused(t, what):
         other = Trial.__new__(Trial)
         other.__dict__.update(t.__dict__, page=page)
         other.open()
-        page.run(f"voisin.player.play([{{ track: {{ id: {t.tracks[0]['id']}, title: 'T0', seconds: 90 }} }}])")
-        check(f"{what}: it is told", soon(lambda: "press of Play" in page.text("#toasts")), page.text("#toasts"))
+        page.run(
+            f"voisin.player.play([{{ track: {{ id: {t.tracks[0]['id']}, title: 'T0', seconds: 90 }} }}])"
+        )
+        check(
+            f"{what}: it is told",
+            soon(lambda: "press of Play" in page.text("#toasts")),
+            page.text("#toasts"),
+        )
         other.rests(what, 0)
     finally:
         page.browser.close()
 
 
 MOMENTS = {
-    "before a track plays": before_play, "while it is loaded": during_load, "in its first second": first_second, "in its middle, for a moment": middle_short,
-    "in its middle, for long": middle_long, "sought while gone": sought_while_gone, "gone while it is sought": sought_then_gone, "sought twice while gone": sought_twice,
-    "at its end": end_of_track, "between two tracks": in_the_gap, "next while gone": next_pressed, "another one chosen while gone": other_chosen, "paused": paused,
-    "Play while gone": paused_and_asked, "paused while gone": paused_while_gone, "twice in a row": twice, "four times": many_times, "no network": offline,
-    "no network, paused": offline_and_paused, "the lid closed": frozen, "a proxy says 502, sought": behind_a_proxy("502", True), "a proxy says 502, next": behind_a_proxy("502", False),
-    "a network swallows all, sought": behind_a_proxy("swallow", True), "a network swallows all, next": behind_a_proxy("swallow", False), "repeat one": once_more, "radio": radio, "autoplay refused": refused,
+    "before a track plays": before_play,
+    "while it is loaded": during_load,
+    "in its first second": first_second,
+    "in its middle, for a moment": middle_short,
+    "in its middle, for long": middle_long,
+    "sought while gone": sought_while_gone,
+    "gone while it is sought": sought_then_gone,
+    "sought twice while gone": sought_twice,
+    "at its end": end_of_track,
+    "between two tracks": in_the_gap,
+    "next while gone": next_pressed,
+    "another one chosen while gone": other_chosen,
+    "paused": paused,
+    "Play while gone": paused_and_asked,
+    "paused while gone": paused_while_gone,
+    "twice in a row": twice,
+    "four times": many_times,
+    "no network": offline,
+    "no network, paused": offline_and_paused,
+    "the lid closed": frozen,
+    "a proxy says 502, sought": behind_a_proxy("502", True),
+    "a proxy says 502, next": behind_a_proxy("502", False),
+    "a network swallows all, sought": behind_a_proxy("swallow", True),
+    "a network swallows all, next": behind_a_proxy("swallow", False),
+    "repeat one": once_more,
+    "radio": radio,
+    "autoplay refused": refused,
 }
 
 
 def tone(path, seconds, pitch):
     """So large a file that a browser does not load it at once."""
     rate = 192_000
-    wave_of = array.array("h", (int(9000 * math.sin(2 * math.pi * pitch * i / rate) * (1 + math.sin(i / 39000)) / 2) for i in range(rate)))
+    wave_of = array.array(
+        "h",
+        (
+            int(9000 * math.sin(2 * math.pi * pitch * i / rate) * (1 + math.sin(i / 39000)) / 2)
+            for i in range(rate)
+        ),
+    )
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
@@ -437,7 +578,10 @@ def main():
     tone(music / "b.wav", 91, 330)
     for path in sorted((DEMO / "library/folk").iterdir())[:4]:
         shutil.copy(path, music / path.name)
-    subprocess.run([os.path.abspath(program), "--library", str(library), "--quiet", "add", str(music)], check=True)
+    subprocess.run(
+        [os.path.abspath(program), "--library", str(library), "--quiet", "add", str(music)],
+        check=True,
+    )
     trial = Trial(None, os.path.abspath(program), library)
     try:
         for name, moment in MOMENTS.items():

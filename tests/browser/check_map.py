@@ -1,15 +1,33 @@
 #!/usr/bin/env python3
 """Drives the HTML map in a headless Chromium: check_map.py SMALL.html BIG.html [SCREENSHOT_FOLDER]
 
-Needs Python's standard library and Debian's chromium only: it speaks the DevTools protocol through a pipe.
-SMALL.html has 300 tracks or more, with hostile names; BIG.html has 100 000. Prints one line per check, and exits
-with 1 if one fails.
+Needs Python's standard library and Debian's chromium only: it speaks the DevTools protocol through
+a pipe. SMALL.html has 300 tracks or more, with hostile names; BIG.html has 100 000. Prints one line
+per check, and exits with 1 if one fails.
 """
-import base64, json, os, select, shutil, subprocess, sys, tempfile, time
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 from urllib.parse import unquote
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--remote-debugging-pipe"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
 
 
 class Browser:
@@ -17,23 +35,48 @@ class Browser:
         self.folder = tempfile.mkdtemp(prefix="voisin-browser-")
         to_read, self.to = os.pipe()
         self.back, to_write = os.pipe()
-        # The protocol's pipe is descriptors 3 and 4 of the child; high numbers first, so that neither is overwritten.
+        # The protocol's pipe is descriptors 3 and 4 of the child; high numbers first, so that
+        # neither is overwritten.
         source, sink = os.dup(to_read), os.dup(to_write)
         import fcntl
-        source, sink = (fcntl.fcntl(d, fcntl.F_DUPFD, 20) for d in (source, sink))  # not inherited beyond dup2's copies
+
+        source, sink = (
+            fcntl.fcntl(d, fcntl.F_DUPFD, 20) for d in (source, sink)
+        )  # not inherited beyond dup2's copies
+
         def descriptors():
-            os.dup2(source, 3); os.dup2(sink, 4)
-        command = ["chromium", *FLAGS, *extra, f"--user-data-dir={self.folder}/profile", "about:blank"]
-        self.process = subprocess.Popen(command, preexec_fn=descriptors, close_fds=False,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            os.dup2(source, 3)
+            os.dup2(sink, 4)
+
+        command = [
+            "chromium",
+            *FLAGS,
+            *extra,
+            f"--user-data-dir={self.folder}/profile",
+            "about:blank",
+        ]
+        self.process = subprocess.Popen(
+            command,
+            preexec_fn=descriptors,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for d in (to_read, to_write, source, sink):
             os.close(d)
         self.number, self.rest, self.events, self.session = 0, b"", [], None
         page = [t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page"][0]
-        self.session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
+        self.session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=self.folder, eventsEnabled=True)
+        self.call(
+            "Browser.setDownloadBehavior",
+            behavior="allow",
+            downloadPath=self.folder,
+            eventsEnabled=True,
+        )
 
     def receive(self, wait):
         while b"\0" not in self.rest:
@@ -65,7 +108,9 @@ class Browser:
         raise RuntimeError(f"{method}: no answer")
 
     def run(self, script):
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
@@ -85,7 +130,13 @@ class Browser:
         self.run(f"new Promise(done => setTimeout(done, {seconds * 1000}))")
 
     def mouse(self, kind, x, y, **more):
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **({"button": "left", "clickCount": 1} | more))
+        self.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y,
+            **({"button": "left", "clickCount": 1} | more),
+        )
 
     def key(self, key, text=""):
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
@@ -97,7 +148,9 @@ class Browser:
         for event in self.events:
             method, p = event.get("method"), event.get("params", {})
             if method == "Runtime.exceptionThrown":
-                out.append(p["exceptionDetails"].get("exception", {}).get("description", "exception"))
+                out.append(
+                    p["exceptionDetails"].get("exception", {}).get("description", "exception")
+                )
             elif method == "Runtime.consoleAPICalled" and p["type"] in ("error", "assert"):
                 out.append(str(p["args"]))
             elif method == "Log.entryAdded" and p["entry"]["level"] == "error":
@@ -114,7 +167,13 @@ class Browser:
             file.write(base64.b64decode(data))
 
     def size(self, width, height, ratio=1, mobile=False):
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=mobile)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=ratio,
+            mobile=mobile,
+        )
 
     def close(self):
         try:
@@ -134,16 +193,27 @@ failed = 0
 def check(what, holds, detail=""):
     global failed
     failed += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {detail}" if detail != "" else ""), flush=True)
+    print(
+        ("ok      " if holds else "FAILED  ") + what + (f": {detail}" if detail != "" else ""),
+        flush=True,
+    )
 
 
 def small_page(browser, page, shots):
     browser.size(1300, 850)
     browser.open(page)
     browser.settle()
-    check("loads without complaint or request", not browser.complaints(), browser.complaints() or "")
+    check(
+        "loads without complaint or request", not browser.complaints(), browser.complaints() or ""
+    )
     title = browser.run("document.title")
-    check("hostile names run nothing", browser.run("window.pwned === undefined && !document.querySelector('#panel img, #panel b')"), title)
+    check(
+        "hostile names run nothing",
+        browser.run(
+            "window.pwned === undefined && !document.querySelector('#panel img, #panel b')"
+        ),
+        title,
+    )
     if shots:
         browser.picture(f"{shots}/light.png")
 
@@ -151,9 +221,14 @@ def small_page(browser, page, shots):
     browser.run("document.getElementById('search').focus()")
     browser.call("Input.insertText", text="TITLE 177")
     browser.settle(0.6)
-    names = browser.run("[...document.querySelectorAll('#found-list .grow')].map(e => e.textContent)")
+    names = browser.run(
+        "[...document.querySelectorAll('#found-list .grow')].map(e => e.textContent)"
+    )
     check("search finds", len(names) == 1 and names[0].endswith("Title 177"), names)
-    check("search is told to screen readers", "found" in browser.run("document.getElementById('status').textContent"))
+    check(
+        "search is told to screen readers",
+        "found" in browser.run("document.getElementById('status').textContent"),
+    )
     browser.run("document.getElementById('search').value = ''; voisinMap.search('')")
 
     # A click chooses a track and draws its neighbours.
@@ -162,17 +237,28 @@ def small_page(browser, page, shots):
     before = browser.run("document.getElementById('overlay').toDataURL()")
     browser.mouse("mouseMoved", x, y, button="none")
     browser.settle(0.2)
-    check("hover shows the track", browser.run("!document.getElementById('tip').hidden && document.getElementById('tip').textContent.length > 3"))
+    check(
+        "hover shows the track",
+        browser.run(
+            "!document.getElementById('tip').hidden && document.getElementById('tip').textContent.length > 3"
+        ),
+    )
     tip = browser.run("[...document.querySelectorAll('#tip span')].map(e => e.textContent)")
     check("its cluster is not taken for its genre", tip[-1].startswith("cluster "), tip)
     for kind in ("mousePressed", "mouseReleased"):
         browser.mouse(kind, x, y)
     browser.settle()
     chosen = browser.run("voisinMap.state.selected")
-    near = browser.run(f"Math.hypot(voisinMap.X[{i}] - voisinMap.X[{chosen}], voisinMap.Y[{i}] - voisinMap.Y[{chosen}]) * voisinMap.view.scale")
+    near = browser.run(
+        f"Math.hypot(voisinMap.X[{i}] - voisinMap.X[{chosen}], voisinMap.Y[{i}] - voisinMap.Y[{chosen}]) * voisinMap.view.scale"
+    )
     check("a click chooses the track under it", chosen >= 0 and near < 3, f"{near:.1f} px away")
     listed = browser.run("document.querySelectorAll('#neighbours button').length")
-    check("its neighbours are listed and drawn", listed >= 5 and before != browser.run("document.getElementById('overlay').toDataURL()"), listed)
+    check(
+        "its neighbours are listed and drawn",
+        listed >= 5 and before != browser.run("document.getElementById('overlay').toDataURL()"),
+        listed,
+    )
     if shots:
         browser.picture(f"{shots}/chosen.png")
     browser.run("document.querySelector('#neighbours button').click()")
@@ -184,8 +270,13 @@ def small_page(browser, page, shots):
     # Legend.
     total = browser.run("voisinMap.state.hidden.size")
     browser.run("document.querySelector('#legend button').click()")
-    check("the legend hides a category", total == 0 and browser.run("voisinMap.state.hidden.size") == 1
-          and browser.run("document.querySelector('#legend button').getAttribute('aria-pressed')") == "false")
+    check(
+        "the legend hides a category",
+        total == 0
+        and browser.run("voisinMap.state.hidden.size") == 1
+        and browser.run("document.querySelector('#legend button').getAttribute('aria-pressed')")
+        == "false",
+    )
     browser.run("document.getElementById('show-all').click()")
 
     # A lasso drawn by the mouse, saved as M3U8.
@@ -193,25 +284,50 @@ def small_page(browser, page, shots):
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     browser.run("document.getElementById('lasso').click()")
     browser.mouse("mousePressed", *corners[0])
-    for a, b in zip(corners, corners[1:] + corners[:1]):
+    for a, b in zip(corners, corners[1:] + corners[:1], strict=False):
         for t in range(1, 9):
-            browser.mouse("mouseMoved", a[0] + (b[0] - a[0]) * t / 8, a[1] + (b[1] - a[1]) * t / 8, buttons=1)
+            browser.mouse(
+                "mouseMoved", a[0] + (b[0] - a[0]) * t / 8, a[1] + (b[1] - a[1]) * t / 8, buttons=1
+            )
     browser.mouse("mouseReleased", *corners[0])
     browser.settle()
-    inside = set(browser.run(f"Array.from({{length: voisinMap.N}}, (_, i) => i).filter(i => {{ const [x, y] = voisinMap.toScreen(voisinMap.X[i], voisinMap.Y[i]); return x > {left} && x < {right} && y > {top} && y < {bottom}; }})"))
+    inside = set(
+        browser.run(
+            f"Array.from({{length: voisinMap.N}}, (_, i) => i).filter(i => {{ const [x, y] = voisinMap.toScreen(voisinMap.X[i], voisinMap.Y[i]); return x > {left} && x < {right} && y > {top} && y < {bottom}; }})"
+        )
+    )
     taken = set(browser.run("[...voisinMap.state.chosen]"))
-    check("the lasso takes the tracks inside it", taken == inside and len(inside) > 10, f"{len(taken)} tracks")
+    check(
+        "the lasso takes the tracks inside it",
+        taken == inside and len(inside) > 10,
+        f"{len(taken)} tracks",
+    )
     if shots:
         browser.picture(f"{shots}/lasso.png")
     browser.run("document.getElementById('save').click()")
     end, saved = time.time() + 10, None
     while time.time() < end and not saved:
         browser.settle(0.2)
-        saved = next((os.path.join(browser.folder, name) for name in os.listdir(browser.folder) if name.endswith(".m3u8")), None)
+        saved = next(
+            (
+                os.path.join(browser.folder, name)
+                for name in os.listdir(browser.folder)
+                if name.endswith(".m3u8")
+            ),
+            None,
+        )
     with open(saved, encoding="utf-8") as file:
         lines = file.read().splitlines()
-    check("the playlist has two lines per track", lines[0] == "#EXTM3U" and len(lines) == 1 + 2 * len(taken)
-          and all(a.startswith("#EXTINF:") and not b.startswith("#") for a, b in zip(lines[1::2], lines[2::2])), f"{len(lines)} lines")
+    check(
+        "the playlist has two lines per track",
+        lines[0] == "#EXTM3U"
+        and len(lines) == 1 + 2 * len(taken)
+        and all(
+            a.startswith("#EXTINF:") and not b.startswith("#")
+            for a, b in zip(lines[1::2], lines[2::2], strict=False)
+        ),
+        f"{len(lines)} lines",
+    )
 
     # The link gives the same view again.
     browser.run("voisinMap.setMode('cluster'); voisinMap.select(33)")
@@ -221,8 +337,13 @@ def small_page(browser, page, shots):
     browser.open(page, fragment)
     browser.settle()
     again = browser.run("[voisinMap.view.x, voisinMap.view.y, voisinMap.view.scale]")
-    check("the link keeps the view", max(abs(a - b) for a, b in zip(view, again)) < 0.02 * max(map(abs, view))
-          and browser.run("voisinMap.state.selected") == 33 and browser.run("voisinMap.state.mode") == "cluster", fragment)
+    check(
+        "the link keeps the view",
+        max(abs(a - b) for a, b in zip(view, again, strict=False)) < 0.02 * max(map(abs, view))
+        and browser.run("voisinMap.state.selected") == 33
+        and browser.run("voisinMap.state.mode") == "cluster",
+        fragment,
+    )
 
     # Keys only.
     browser.run("document.getElementById('overlay').focus()")
@@ -230,31 +351,55 @@ def small_page(browser, page, shots):
     browser.key("+", "+")
     check("keys zoom", browser.run("voisinMap.view.scale") > scale)
     browser.key("n", "n")
-    check("keys walk through neighbours", browser.run("document.getElementById('status').textContent").startswith("Nearest 1"))
+    check(
+        "keys walk through neighbours",
+        browser.run("document.getElementById('status').textContent").startswith("Nearest 1"),
+    )
     browser.run("voisinMap.view.x += 1e6")
     browser.key("+", "+")
     browser.settle(0.6)
-    check("an empty view says how to leave it", "0 or ⤢" in browser.run("document.getElementById('status').textContent"))
+    check(
+        "an empty view says how to leave it",
+        "0 or ⤢" in browser.run("document.getElementById('status').textContent"),
+    )
     browser.key("0", "0")
     browser.settle(0.8)
-    check("and no other says so", browser.run("document.getElementById('status').textContent") == "")
+    check(
+        "and no other says so", browser.run("document.getElementById('status').textContent") == ""
+    )
     for mode in browser.run("[...document.getElementById('mode').options].map(o => o.value)"):
         browser.run(f"voisinMap.setMode('{mode}')")
     check("every way to colour works", not browser.complaints(), browser.complaints() or "")
-    ways = browser.run("[...document.getElementById('mode').options].map(o => o.value).sort().join()")
-    check("all ways to colour are offered", ways == "agreement,artist,cluster,folder,genre,predicted,year", ways)
+    ways = browser.run(
+        "[...document.getElementById('mode').options].map(o => o.value).sort().join()"
+    )
+    check(
+        "all ways to colour are offered",
+        ways == "agreement,artist,cluster,folder,genre,predicted,year",
+        ways,
+    )
     names = "[...document.querySelectorAll('#legend .grow')].map(e => e.textContent)"
     browser.run("voisinMap.setMode('folder')")
-    check("folders are named without what all share", sorted(browser.run(names)) == [f"folder {i}" for i in range(5)], browser.run(names))
+    check(
+        "folders are named without what all share",
+        sorted(browser.run(names)) == [f"folder {i}" for i in range(5)],
+        browser.run(names),
+    )
     browser.run("voisinMap.setMode('agreement')")
     check("agreement is told", browser.run(names) == ["agree", "differ"], browser.run(names))
 
     # A file that is not there is told, one that is there plays.
-    unlabelled = browser.run("[...document.querySelectorAll('button, input, select, canvas[tabindex]')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).length")
+    unlabelled = browser.run(
+        "[...document.querySelectorAll('button, input, select, canvas[tabindex]')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).length"
+    )
     check("every control has a name", unlabelled == 0, unlabelled)
     browser.run("voisinMap.setMode('genre'); voisinMap.select(40)")
     address = browser.run("addressOf(40)")
-    check("addresses are escaped", "#" not in address and "?" not in address and "#" in unquote(address), address)
+    check(
+        "addresses are escaped",
+        "#" not in address and "?" not in address and "#" in unquote(address),
+        address,
+    )
     browser.run("document.getElementById('play').click()")
     browser.settle(1)
     check("a missing file is told", browser.run("!document.getElementById('audio-note').hidden"))
@@ -270,7 +415,11 @@ def small_page(browser, page, shots):
     browser.settle()
     wide = browser.run("document.documentElement.scrollWidth")
     stage = browser.run("document.getElementById('stage').getBoundingClientRect().height")
-    check("a phone's width", wide <= 390 and 300 < stage < 700, f"{wide} px wide, map {stage:.0f} px high")
+    check(
+        "a phone's width",
+        wide <= 390 and 300 < stage < 700,
+        f"{wide} px wide, map {stage:.0f} px high",
+    )
     if shots:
         browser.picture(f"{shots}/phone.png")
 
@@ -284,7 +433,11 @@ def big_page(browser, page, shots, name):
     kind = browser.run("voisinMap.renderer()")
     tracks = browser.run("voisinMap.N")
     milliseconds = browser.run("voisinMap.measure(60)")
-    check(f"{tracks} tracks, {name}", tracks >= 100_000 and not browser.complaints(), f"drawn by {kind}, {milliseconds:.1f} ms a frame ({1000 / milliseconds:.0f} frames/s), open in {loaded:.1f} s")
+    check(
+        f"{tracks} tracks, {name}",
+        tracks >= 100_000 and not browser.complaints(),
+        f"drawn by {kind}, {milliseconds:.1f} ms a frame ({1000 / milliseconds:.0f} frames/s), open in {loaded:.1f} s",
+    )
     began = browser.run("performance.now()")
     browser.run("voisinMap.search('title 999')")
     print(f"        search {browser.run('performance.now()') - began:.0f} ms")
@@ -310,7 +463,11 @@ def main():
     try:
         kind, rate = big_page(browser, big, shots, "no WebGL")
         least = float(os.environ.get("VOISIN_MAP_LEAST_FRAMES", "0"))
-        check("the pixel renderer is fast enough", kind == "pixels" and rate >= least, f"at least {least:.0f} frames/s asked")
+        check(
+            "the pixel renderer is fast enough",
+            kind == "pixels" and rate >= least,
+            f"at least {least:.0f} frames/s asked",
+        )
     finally:
         browser.close()
     sys.exit(failed > 0)

@@ -1,10 +1,27 @@
 #!/usr/bin/env python3
-"""Drives the page of `voisin serve` in a headless Chromium: check_page.py VOISIN AXE [SCREENSHOT_FOLDER]
+"""Drives the page of `voisin serve` in a headless Chromium: check_page.py VOISIN AXE
+[SCREENSHOT_FOLDER]
 
-VOISIN is the program, AXE the file axe.min.js of npm's axe-core, or - to go without.
-The server, the library (of data/demo) and the browser are real. Prints one line per check, and exits with 1 if one fails.
+VOISIN is the program, AXE the file axe.min.js of npm's axe-core, or - to go without. The server,
+the library (of data/demo) and the browser are real. Prints one line per check, and exits with 1 if
+one fails.
 """
-import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, time, urllib.parse, urllib.request, wave, zlib
+
+import base64
+import csv
+import http.client
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+import wave
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,22 +31,45 @@ from check_map import Browser, check
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "data/demo"
 RED, BLUE = (120, 60, 40), (40, 60, 120)
-PLACES = ["#/", "#/map", "#/list", "#/genres", "#/clusters", "#/albums", "#/artists", "#/review", "#/library", "#/library/copies", "#/library/versions", "#/library/outliers", "#/library/failed"]
+PLACES = [
+    "#/",
+    "#/map",
+    "#/list",
+    "#/genres",
+    "#/clusters",
+    "#/albums",
+    "#/artists",
+    "#/review",
+    "#/library",
+    "#/library/copies",
+    "#/library/versions",
+    "#/library/outliers",
+    "#/library/failed",
+]
 
 
 def png(red, green, blue, side=96):
     """A small picture of one colour."""
+
     def part(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
     rows = b"".join(b"\0" + bytes((red, green, blue)) * side for _ in range(side))
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + part(b"IHDR", header)
+        + part(b"IDAT", zlib.compress(rows))
+        + part(b"IEND", b"")
+    )
 
 
 def with_frame(path, name, content):
     """Puts an ID3v2.3 tag with one frame before an MP3."""
     frame = name + struct.pack(">I", len(content)) + b"\0\0" + content
-    size = bytes(len(frame) >> shift & 0x7f for shift in (21, 14, 7, 0))
+    size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
     path.write_bytes(b"ID3\x03\0\0" + size + frame + path.read_bytes())
 
 
@@ -43,15 +83,32 @@ def with_flac_cover(path, picture):
     whole = path.read_bytes()
     end = 8 + int.from_bytes(whole[5:8], "big")
     assert whole[:4] == b"fLaC" and whole[4] == 0, "the first block is not the last"
-    content = struct.pack(">II", 3, 9) + b"image/png" + struct.pack(">IIIIII", 0, 96, 96, 24, 0, len(picture)) + picture
-    path.write_bytes(whole[:end] + b"\x06" + len(content).to_bytes(3, "big") + content + whole[end:])
+    content = (
+        struct.pack(">II", 3, 9)
+        + b"image/png"
+        + struct.pack(">IIIIII", 0, 96, 96, 24, 0, len(picture))
+        + picture
+    )
+    path.write_bytes(
+        whole[:end] + b"\x06" + len(content).to_bytes(3, "big") + content + whole[end:]
+    )
 
 
 class Server:
     def __init__(self, program, library, *options, port=0):
         self.library = library
-        command = [program, "--library", str(library), "serve", "--listen", f"127.0.0.1:{port}", *map(str, options)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        command = [
+            program,
+            "--library",
+            str(library),
+            "serve",
+            "--listen",
+            f"127.0.0.1:{port}",
+            *map(str, options),
+        ]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         line = self.process.stdout.readline()
         self.address = line.split()[-1]
         assert self.address.startswith("http://127.0.0.1:"), line
@@ -74,9 +131,16 @@ class Server:
 
 class Page:
     """A browser with the page in it, and the words that the checks are made of."""
+
     def __init__(self, extra=(), autoplay=True):
         policy = "no-user-gesture-required" if autoplay else "document-user-activation-required"
-        flags = [f"--autoplay-policy={policy}", "--enable-unsafe-swiftshader", "--disable-popup-blocking", "--window-size=1300,900", *extra]
+        flags = [
+            f"--autoplay-policy={policy}",
+            "--enable-unsafe-swiftshader",
+            "--disable-popup-blocking",
+            "--window-size=1300,900",
+            *extra,
+        ]
         self.browser = Browser(flags)
         self.run, self.key, self.settle = self.browser.run, self.browser.key, self.browser.settle
         self.expected = []
@@ -84,7 +148,9 @@ class Page:
     def open(self, address):
         self.browser.call("Page.navigate", url="about:blank")
         self.browser.call("Page.navigate", url=address)
-        self.until("document.readyState === 'complete' && typeof voisin === 'object'", "the page comes up")
+        self.until(
+            "document.readyState === 'complete' && typeof voisin === 'object'", "the page comes up"
+        )
 
     def go(self, fragment):
         self.run(f"location.hash = {json.dumps(fragment)}")
@@ -96,7 +162,9 @@ class Page:
             if self.run(f"Boolean({script})"):
                 return True
             time.sleep(0.1)
-        raise RuntimeError(f"{what or script} did not become true: {self.complaints()} {self.text('#main')[-300:]}")
+        raise RuntimeError(
+            f"{what or script} did not become true: {self.complaints()} {self.text('#main')[-300:]}"
+        )
 
     def text(self, selector):
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
@@ -106,7 +174,9 @@ class Page:
 
     def click(self, selector):
         """With the mouse, where the element is."""
-        box = self.run(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{ block: 'center' }}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()")
+        box = self.run(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{ block: 'center' }}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
+        )
         self.browser.mouse("mouseMoved", *box, button="none")
         for kind in ("mousePressed", "mouseReleased"):
             self.browser.mouse(kind, *box)
@@ -120,19 +190,28 @@ class Page:
     def drag(self, *points):
         self.browser.mouse("mouseMoved", *points[0], button="none")
         self.browser.mouse("mousePressed", *points[0])
-        for a, b in zip(points, points[1:]):
+        for a, b in zip(points, points[1:], strict=False):
             for t in range(1, 9):
-                self.browser.mouse("mouseMoved", a[0] + (b[0] - a[0]) * t / 8, a[1] + (b[1] - a[1]) * t / 8, buttons=1)
+                self.browser.mouse(
+                    "mouseMoved",
+                    a[0] + (b[0] - a[0]) * t / 8,
+                    a[1] + (b[1] - a[1]) * t / 8,
+                    buttons=1,
+                )
         self.browser.mouse("mouseReleased", *points[-1])
         self.settle(0.2)
 
     def complaints(self):
-        """Console errors, exceptions and policy violations, but for those that a check provokes on purpose."""
+        """Console errors, exceptions and policy violations, but for those that a check provokes on
+        purpose.
+        """
         out = []
         for event in self.browser.events:
             method, p = event.get("method"), event.get("params", {})
             if method == "Runtime.exceptionThrown":
-                out.append(p["exceptionDetails"].get("exception", {}).get("description", "exception"))
+                out.append(
+                    p["exceptionDetails"].get("exception", {}).get("description", "exception")
+                )
             elif method == "Runtime.consoleAPICalled" and p["type"] in ("error", "assert"):
                 out.append(str([a.get("description", a.get("value")) for a in p["args"]]))
             elif method == "Log.entryAdded" and p["entry"]["level"] == "error":
@@ -140,10 +219,18 @@ class Page:
         return [line for line in out if not any(known in line for known in self.expected)]
 
     def requests(self):
-        return [e["params"]["request"]["url"] for e in self.browser.events if e.get("method") == "Network.requestWillBeSent"]
+        return [
+            e["params"]["request"]["url"]
+            for e in self.browser.events
+            if e.get("method") == "Network.requestWillBeSent"
+        ]
 
     def plays(self, least=0.35, seconds=20):
-        self.until(f"document.getElementById('audio').currentTime > {least} && !document.getElementById('audio').paused", "playback", seconds)
+        self.until(
+            f"document.getElementById('audio').currentTime > {least} && !document.getElementById('audio').paused",
+            "playback",
+            seconds,
+        )
         return self.run("document.getElementById('audio').currentTime")
 
     def picture(self, path):
@@ -152,7 +239,9 @@ class Page:
 
 
 def soon(condition, seconds=15):
-    """Whether a condition comes to hold: what a key or a click sets going may be drawn a little later."""
+    """Whether a condition comes to hold: what a key or a click sets going may be drawn a little
+    later.
+    """
     end = time.time() + seconds
     while not (held := condition()) and time.time() < end:
         time.sleep(0.1)
@@ -175,7 +264,11 @@ def on_a_terminal(program, server):
     process.terminate()
     process.wait(10)
     os.close(own)
-    check("on a terminal the address has the token", line.strip().endswith(f"/#token={server.token}"), line.split("#")[0])
+    check(
+        "on a terminal the address has the token",
+        line.strip().endswith(f"/#token={server.token}"),
+        line.split("#")[0],
+    )
 
 
 def begin(page, server):
@@ -183,87 +276,197 @@ def begin(page, server):
     page.expected = ["401"]
     page.open(server.address)
     page.until("document.getElementById('ask').open", "the token is asked for")
-    check("without a token the page says what to do", "voisin serve --show-token" in page.text("#ask"))
+    check(
+        "without a token the page says what to do", "voisin serve --show-token" in page.text("#ask")
+    )
     page.run("document.querySelector('#ask input').focus()")
     page.type("wrong" * 8)
     page.key("Enter", "\r")
-    page.until("document.querySelector('#ask [role=status]').textContent.includes('not the server')", "a wrong token is told")
-    check("a wrong token is told in a sentence", page.text("#ask [role=status]").startswith("This is not"), page.text("#ask [role=status]"))
-    asked = urllib.request.Request(server.address + "api/v1/devices", b'{"rights": "listen"}', {"Authorization": "Bearer " + server.token, "Content-Type": "application/json"})
+    page.until(
+        "document.querySelector('#ask [role=status]').textContent.includes('not the server')",
+        "a wrong token is told",
+    )
+    check(
+        "a wrong token is told in a sentence",
+        page.text("#ask [role=status]").startswith("This is not"),
+        page.text("#ask [role=status]"),
+    )
+    asked = urllib.request.Request(
+        server.address + "api/v1/devices",
+        b'{"rights": "listen"}',
+        {"Authorization": "Bearer " + server.token, "Content-Type": "application/json"},
+    )
     page.run("document.querySelector('#ask input').select()")
     page.type(json.load(urllib.request.urlopen(asked))["code"])
     page.key("Enter", "\r")
     page.until("document.querySelectorAll('.index .track').length > 5", "a code lets a guest in")
     page.go("#/library")
     page.until("document.querySelector('.facts.tall')")
-    check("a guest is offered nothing that changes something", page.run("![...document.querySelectorAll('.for-change, [data-place=review]')].some(e => e.offsetParent)"))
+    check(
+        "a guest is offered nothing that changes something",
+        page.run(
+            "![...document.querySelectorAll('.for-change, [data-place=review]')].some(e => e.offsetParent)"
+        ),
+    )
     page.open(server.address + "#token=" + server.token)
     page.until("document.querySelectorAll('.index .track').length > 5", "the tracks are listed")
     page.go("#/library")
     page.until("document.querySelector('#let-in')")
     page.click("#let-in")
     page.until("document.querySelector('.code')", "a code for another device")
-    check("a device lets another one in", len(page.text(".code").replace(" ", "")) == 6, page.text(".code"))
+    check(
+        "a device lets another one in",
+        len(page.text(".code").replace(" ", "")) == 6,
+        page.text(".code"),
+    )
     page.go("#/")
     page.browser.events.clear()
     page.expected = []
-    check("the token leaves the address, and scripts cannot read the cookie", page.run("!location.href.includes('token') && document.cookie === ''"), page.run("location.href"))
-    elsewhere = [url for url in page.requests() if not url.startswith((server.address, "data:", "blob:", "about:"))]
+    check(
+        "the token leaves the address, and scripts cannot read the cookie",
+        page.run("!location.href.includes('token') && document.cookie === ''"),
+        page.run("location.href"),
+    )
+    elsewhere = [
+        url
+        for url in page.requests()
+        if not url.startswith((server.address, "data:", "blob:", "about:"))
+    ]
     check("nothing is asked of elsewhere", not elsewhere, elsewhere)
     headers = server.get("/")[1]
     policy = headers["Content-Security-Policy"]
     manifest = page.browser.call("Page.getAppManifest")
-    check("the page can be installed", manifest["url"].endswith("/page/manifest.json") and not manifest["errors"] and json.loads(manifest["data"])["name"] == "voisin", manifest.get("errors"))
-    check("the policy is strict", "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy)
+    check(
+        "the page can be installed",
+        manifest["url"].endswith("/page/manifest.json")
+        and not manifest["errors"]
+        and json.loads(manifest["data"])["name"] == "voisin",
+        manifest.get("errors"),
+    )
+    check(
+        "the policy is strict",
+        "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy,
+    )
 
 
 def searching(page, server, shots):
     check("all tracks are listed", page.text(".result") == "43 tracks", page.text(".result"))
     page.key("/", "/")
-    check("a key leads to the search", soon(lambda: page.run("document.activeElement.id === 'search'")))
+    check(
+        "a key leads to the search",
+        soon(lambda: page.run("document.activeElement.id === 'search'")),
+    )
     page.type("muld")
-    page.until("document.querySelector('.result').innerText.startsWith('4 tracks')", "search as one types")
-    check("search as one types", soon(lambda: page.count(".index .track") == 4), page.text(".result"))
-    page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+    page.until(
+        "document.querySelector('.result').innerText.startsWith('4 tracks')", "search as one types"
+    )
+    check(
+        "search as one types", soon(lambda: page.count(".index .track") == 4), page.text(".result")
+    )
+    page.run(
+        "document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))"
+    )
     page.until("document.querySelector('.result').innerText === '43 tracks'")
     if server.get("/api/v1/find?query=calm&limit=1")[0] == 200:
         page.click(".index-head [data-kind=sound]")
         page.run("document.getElementById('search').focus()")
         page.type("calm guitar")
         page.until("document.querySelectorAll('.index .share').length > 5", "search by sound")
-        check("search by words of sound", soon(lambda: page.text(".result") == "What sounds like “calm guitar”"), page.text(".result"))
-        page.run("document.getElementById('search').value = ''; document.getElementById('search').focus()")
+        check(
+            "search by words of sound",
+            soon(lambda: page.text(".result") == "What sounds like “calm guitar”"),
+            page.text(".result"),
+        )
+        page.run(
+            "document.getElementById('search').value = ''; document.getElementById('search').focus()"
+        )
         page.type("christmas")
         page.expected = ["404"]
-        page.until("document.querySelectorAll('.words-known li').length > 50", "the words that are known")
-        check("a sound that no word is for: the words there are", page.text(".result") == "" and "voisin" not in page.text(".index .empty-state"), page.text(".index .empty-state"))
+        page.until(
+            "document.querySelectorAll('.words-known li').length > 50", "the words that are known"
+        )
+        check(
+            "a sound that no word is for: the words there are",
+            page.text(".result") == "" and "voisin" not in page.text(".index .empty-state"),
+            page.text(".index .empty-state"),
+        )
         page.click(".words-known button")
         page.until("document.querySelectorAll('.index .share').length > 5", "a word is chosen")
         page.browser.events.clear()
         page.expected = []
         page.click(".index-head [data-kind=names]")
-        page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+        page.run(
+            "document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))"
+        )
         page.until("document.querySelector('.result').innerText === '43 tracks'")
     # Filters and orders are those of the command line.
     page.click(".filters summary")
-    page.until("document.querySelectorAll('#known-genres option').length === 6", "genres to choose from")
-    fill = lambda name, value: page.run(f"(() => {{ const f = document.querySelector('.filters [name={name}]'); f.value = '{value}'; f.dispatchEvent(new Event('change')); }})()")
+    page.until(
+        "document.querySelectorAll('#known-genres option').length === 6", "genres to choose from"
+    )
+
+    def fill(name, value):
+        return page.run(
+            f"(() => {{ const f = document.querySelector('.filters [name={name}]'); f.value = '{value}'; f.dispatchEvent(new Event('change')); }})()"
+        )
+
     fill("genre", "metal, folk")
     fill("min_duration", "0:10")
-    wanted = server.json("/api/v1/tracks?genre=metal&genre=folk&min_duration=10&limit=100")["tracks"]
-    check("filters", soon(lambda: page.text(".result") == f"{len(wanted)} tracks" and 3 < len(wanted) < 43), page.text(".result"))
+    wanted = server.json("/api/v1/tracks?genre=metal&genre=folk&min_duration=10&limit=100")[
+        "tracks"
+    ]
+    check(
+        "filters",
+        soon(lambda: page.text(".result") == f"{len(wanted)} tracks" and 3 < len(wanted) < 43),
+        page.text(".result"),
+    )
     check("how many filters there are is said", page.text(".filters summary") == "Filter · 2")
-    page.run("(() => { const s = document.querySelector('.filters select'); s.value = 'bpm'; s.dispatchEvent(new Event('change')); })(); document.querySelector('.filters [type=checkbox]').click()")
-    fastest = [t["title"] for t in server.json("/api/v1/tracks?genre=metal&genre=folk&min_duration=10&sort=bpm&reverse=true&limit=3")["tracks"]]
-    check("another order", soon(lambda: page.run("[...document.querySelectorAll('.index .track .title')].slice(0, 3).map(e => e.innerText)") == fastest), fastest)
+    page.run(
+        "(() => { const s = document.querySelector('.filters select'); s.value = 'bpm'; s.dispatchEvent(new Event('change')); })(); document.querySelector('.filters [type=checkbox]').click()"
+    )
+    fastest = [
+        t["title"]
+        for t in server.json(
+            "/api/v1/tracks?genre=metal&genre=folk&min_duration=10&sort=bpm&reverse=true&limit=3"
+        )["tracks"]
+    ]
+    check(
+        "another order",
+        soon(
+            lambda: (
+                page.run(
+                    "[...document.querySelectorAll('.index .track .title')].slice(0, 3).map(e => e.innerText)"
+                )
+                == fastest
+            )
+        ),
+        fastest,
+    )
     fill("year", "soon")
     page.expected = ["400"]
-    check("a filter that makes no sense is told", soon(lambda: "expected a year" in page.text(".index .empty-state") and "/api/" not in page.text(".index .empty-state")), page.text(".index .empty-state"))
+    check(
+        "a filter that makes no sense is told",
+        soon(
+            lambda: (
+                "expected a year" in page.text(".index .empty-state")
+                and "/api/" not in page.text(".index .empty-state")
+            )
+        ),
+        page.text(".index .empty-state"),
+    )
     page.browser.events.clear()
     page.expected = []
     page.picture(shots and shots / "filters.png")
     page.run("[...document.querySelectorAll('.filters button')].at(-1).click()")
-    check("and all tracks again", soon(lambda: page.text(".result") == "43 tracks" and page.text(".filters summary") == "Filter"), page.text(".result"))
+    check(
+        "and all tracks again",
+        soon(
+            lambda: (
+                page.text(".result") == "43 tracks" and page.text(".filters summary") == "Filter"
+            )
+        ),
+        page.text(".result"),
+    )
     page.key("Escape")
     quiet(page, "search")
 
@@ -272,43 +475,137 @@ def the_card(page, server, shots):
     track = server.json("/api/v1/tracks?query=chaos+god")["tracks"][0]
     words = server.json(f"/api/v1/tracks/{track['id']}?words=true").get("words", [])
     page.go(f"#/track/{track['id']}")
-    page.until("document.querySelector('.card .answer') && document.querySelectorAll('.card .part .share').length > 10", "the card is filled")
-    check("the card: title, artist, length", soon(lambda: all(name in page.text(".card") for name in ("Chaos God", "Muldjord"))))
-    check("the card: genre with its reason", soon(lambda: "Metal" in page.text(".answer") and "voted" in page.text(".reason details")), page.text(".answer"))
+    page.until(
+        "document.querySelector('.card .answer') && document.querySelectorAll('.card .part .share').length > 10",
+        "the card is filled",
+    )
+    check(
+        "the card: title, artist, length",
+        soon(lambda: all(name in page.text(".card") for name in ("Chaos God", "Muldjord"))),
+    )
+    check(
+        "the card: genre with its reason",
+        soon(lambda: "Metal" in page.text(".answer") and "voted" in page.text(".reason details")),
+        page.text(".answer"),
+    )
     page.click(".reason details summary")
     check("the card: who voted can be played", soon(lambda: page.count(".reason .play-cover") >= 3))
-    check("the card: tempo, key, loudness", soon(lambda: all(unit in page.text(".facts") for unit in ("bpm", "LUFS", "Key"))), page.text(".facts").replace("\n", " "))
-    check("the card: words of its sound", soon(lambda: page.count(".chips li") == len(words)), page.text(".chips"))
-    check("the card: neighbours, each to play", soon(lambda: page.run("(() => { const rows = [...document.querySelectorAll('.card .track')].filter(r => r.querySelector('.share')); return rows.length >= 10 && rows.every(r => r.querySelector('.play-cover')); })()")))
-    rows = "[...document.querySelectorAll('.card .knobs ~ div .title')].map(t => t.textContent).join()"
+    check(
+        "the card: tempo, key, loudness",
+        soon(lambda: all(unit in page.text(".facts") for unit in ("bpm", "LUFS", "Key"))),
+        page.text(".facts").replace("\n", " "),
+    )
+    check(
+        "the card: words of its sound",
+        soon(lambda: page.count(".chips li") == len(words)),
+        page.text(".chips"),
+    )
+    check(
+        "the card: neighbours, each to play",
+        soon(
+            lambda: page.run(
+                "(() => { const rows = [...document.querySelectorAll('.card .track')].filter(r => r.querySelector('.share')); return rows.length >= 10 && rows.every(r => r.querySelector('.play-cover')); })()"
+            )
+        ),
+    )
+    rows = (
+        "[...document.querySelectorAll('.card .knobs ~ div .title')].map(t => t.textContent).join()"
+    )
     nearest = page.run(rows)
-    page.run("[...document.querySelectorAll('.knobs button')].find(b => b.textContent === 'Calmer').click()")
-    check("the card: a switch moves what is near", soon(lambda: "More calm: " in page.text(".card .knobs ~ div") and page.run(rows) != nearest), page.text(".card .knobs ~ div")[:90])
-    page.run("[...document.querySelectorAll('.knobs button')].find(b => b.textContent === 'Livelier').click()")
-    check("the card: its opposite takes its place", soon(lambda: "More energetic: " in page.text(".card .knobs ~ div") and page.count(".knobs [aria-pressed=true]") == 1))
+    page.run(
+        "[...document.querySelectorAll('.knobs button')].find(b => b.textContent === 'Calmer').click()"
+    )
+    check(
+        "the card: a switch moves what is near",
+        soon(
+            lambda: "More calm: " in page.text(".card .knobs ~ div") and page.run(rows) != nearest
+        ),
+        page.text(".card .knobs ~ div")[:90],
+    )
+    page.run(
+        "[...document.querySelectorAll('.knobs button')].find(b => b.textContent === 'Livelier').click()"
+    )
+    check(
+        "the card: its opposite takes its place",
+        soon(
+            lambda: (
+                "More energetic: " in page.text(".card .knobs ~ div")
+                and page.count(".knobs [aria-pressed=true]") == 1
+            )
+        ),
+    )
     page.run("document.querySelector('.knobs').scrollIntoView({ block: 'center' })")
     page.picture(shots and shots / "knobs.png")
     page.run("document.querySelector('.knobs [aria-pressed=true]').click()")
     check("the card: without any switch it is as before", soon(lambda: page.run(rows) == nearest))
-    page.until("[...document.querySelectorAll('.card .cover img')].some(i => i.complete && i.naturalWidth === 96)", "the picture in the file")
-    liked = lambda: server.json(f"/api/v1/tracks/{track['id']}/liked")["liked"]
-    pressed = lambda: page.run("[...document.querySelectorAll('.card-head .switch')].map(b => b.getAttribute('aria-pressed')).join()")
+    page.until(
+        "[...document.querySelectorAll('.card .cover img')].some(i => i.complete && i.naturalWidth === 96)",
+        "the picture in the file",
+    )
+
+    def liked():
+        return server.json(f"/api/v1/tracks/{track['id']}/liked")["liked"]
+
+    def pressed():
+        return page.run(
+            "[...document.querySelectorAll('.card-head .switch')].map(b => b.getAttribute('aria-pressed')).join()"
+        )
+
     page.click(".card-head [aria-label^=Dislike]")
-    check("the card: disliked", soon(lambda: liked() is False and pressed() == "false,true"), pressed())
+    check(
+        "the card: disliked",
+        soon(lambda: liked() is False and pressed() == "false,true"),
+        pressed(),
+    )
     page.click(".card-head [aria-label^=Like]")
-    check("the card: liked instead", soon(lambda: liked() is True and pressed() == "true,false"), pressed())
+    check(
+        "the card: liked instead",
+        soon(lambda: liked() is True and pressed() == "true,false"),
+        pressed(),
+    )
     page.go("#/")
     page.go(f"#/track/{track['id']}")
-    check("the card: and still when it is opened again", soon(lambda: pressed() == "true,false"), pressed())
+    check(
+        "the card: and still when it is opened again",
+        soon(lambda: pressed() == "true,false"),
+        pressed(),
+    )
     page.click(".card-head [aria-label^=Like]")
-    check("the card: and no more", soon(lambda: liked() is None and pressed() == "false,false"), pressed())
-    page.until("document.querySelector('.card .answer') && document.querySelector('.card-head .cover.large img')?.complete", "the card is filled again")
-    check("the card: the picture in the file", soon(lambda: page.run("document.querySelector('.card-head .cover.large').classList.contains('has')")))
+    check(
+        "the card: and no more",
+        soon(lambda: liked() is None and pressed() == "false,false"),
+        pressed(),
+    )
+    page.until(
+        "document.querySelector('.card .answer') && document.querySelector('.card-head .cover.large img')?.complete",
+        "the card is filled again",
+    )
+    check(
+        "the card: the picture in the file",
+        soon(
+            lambda: page.run(
+                "document.querySelector('.card-head .cover.large').classList.contains('has')"
+            )
+        ),
+    )
     for words, colour in (("chaos+god", RED), ("old+warhorse", BLUE)):
         which = server.json(f"/api/v1/tracks?query={words}")["tracks"][0]
         status, headers, body = server.get(f"/api/v1/tracks/{which['id']}/cover")
-        check(f"the picture of a file: {which['codec']}", (status, headers["Content-Type"], body) == (200, "image/png", png(*colour)))
-    check("the card: its waveform", soon(lambda: page.run("(() => { const c = document.querySelector('.wave'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const tall = new Set(); for (let x = 0; x < c.width; x += 3) { let n = 0; for (let y = 0; y < c.height; y++) n += d[4 * (y * c.width + x) + 3] > 0; tall.add(n); } return tall.size; })()") > 5))
+        check(
+            f"the picture of a file: {which['codec']}",
+            (status, headers["Content-Type"], body) == (200, "image/png", png(*colour)),
+        )
+    check(
+        "the card: its waveform",
+        soon(
+            lambda: (
+                page.run(
+                    "(() => { const c = document.querySelector('.wave'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const tall = new Set(); for (let x = 0; x < c.width; x += 3) { let n = 0; for (let y = 0; y < c.height; y++) n += d[4 * (y * c.width + x) + 3] > 0; tall.add(n); } return tall.size; })()"
+                )
+                > 5
+            )
+        ),
+    )
     page.picture(shots and shots / "card.png")
     quiet(page, "card")
     return track
@@ -318,30 +615,59 @@ def playing(page, server, program):
     tracks = server.json("/api/v1/tracks?limit=100")["tracks"]
     for ending in ("mp3", "ogg", "opus", "flac", "wav", "m4a"):
         track = next(t for t in tracks if t["path"].endswith("." + ending))
-        if ending == "m4a" and not page.run("document.createElement('audio').canPlayType('audio/mp4; codecs=\"mp4a.40.2\"')"):
+        if ending == "m4a" and not page.run(
+            "document.createElement('audio').canPlayType('audio/mp4; codecs=\"mp4a.40.2\"')"
+        ):
             print("        m4a: this browser has no AAC")
             continue
         page.go(f"#/track/{track['id']}")
         page.until("document.querySelector('.card .primary')")
         page.click(".card .primary")
         at = page.plays()
-        check(f"plays {ending}", soon(lambda: page.text("#now-title") == (track["title"] or Path(track["path"]).name)), f"{at:.2f} s")
+        check(
+            f"plays {ending}",
+            soon(lambda: page.text("#now-title") == (track["title"] or Path(track["path"]).name)),
+            f"{at:.2f} s",
+        )
     # A place in the middle is fetched by its range, and the bar follows.
-    page.run("(() => { const s = document.getElementById('seek'); s.value = 12; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()")
+    page.run(
+        "(() => { const s = document.getElementById('seek'); s.value = 12; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()"
+    )
     page.until("document.getElementById('audio').currentTime > 12.2", "seeking")
-    parts = [e for e in page.browser.events if e.get("method") == "Network.responseReceived" and e["params"]["response"]["status"] == 206]
+    parts = [
+        e
+        for e in page.browser.events
+        if e.get("method") == "Network.responseReceived"
+        and e["params"]["response"]["status"] == 206
+    ]
     check("seeks, and the audio comes in ranges", len(parts) > 0, f"{len(parts)} answers 206")
     page.key("m", "m")
-    check("a key turns the sound off", soon(lambda: page.run("document.getElementById('audio').muted")))
+    check(
+        "a key turns the sound off",
+        soon(lambda: page.run("document.getElementById('audio').muted")),
+    )
     page.key("m", "m")
-    page.run("(() => { const v = document.getElementById('volume'); v.value = 0.3; v.dispatchEvent(new Event('input')); })()")
-    check("the volume", soon(lambda: abs(page.run("document.getElementById('audio').volume") - 0.3) < 0.01))
-    # A loud track is turned down to -18 LUFS, a soft one is left alone; the volume that is set stays what it is.
+    page.run(
+        "(() => { const v = document.getElementById('volume'); v.value = 0.3; v.dispatchEvent(new Event('input')); })()"
+    )
+    check(
+        "the volume",
+        soon(lambda: abs(page.run("document.getElementById('audio').volume") - 0.3) < 0.01),
+    )
+    # A loud track is turned down to -18 LUFS, a soft one is left alone; the volume that is set
+    # stays what it is.
     page.key("q", "q")
     page.click("#even")
-    loudness = server.json(f"/api/v1/tracks/{page.run('voisin.player.current().track.id')}")["loudness"]
+    loudness = server.json(f"/api/v1/tracks/{page.run('voisin.player.current().track.id')}")[
+        "loudness"
+    ]
     share = min(1, 10 ** ((-18 - loudness) / 20))
-    check("loud tracks are turned down", soon(lambda: abs(page.run("document.getElementById('audio').volume") - 0.3 * share) < 0.003) and page.run("document.getElementById('volume').value") == "0.3", f"{loudness} LUFS")
+    check(
+        "loud tracks are turned down",
+        soon(lambda: abs(page.run("document.getElementById('audio').volume") - 0.3 * share) < 0.003)
+        and page.run("document.getElementById('volume').value") == "0.3",
+        f"{loudness} LUFS",
+    )
     page.click("#even")
     page.key("Escape")
     page.run("document.activeElement.blur(); document.body.focus()")
@@ -349,59 +675,126 @@ def playing(page, server, program):
     check("space pauses", soon(lambda: page.run("document.getElementById('audio').paused")))
     page.key(" ", " ")
     page.plays(12)
+
     # Half of a track is heard, and the server is told; what is liked is shown beside what plays.
-    heard = lambda: next((one["plays"] for one in json.loads(subprocess.run([program, "--library", str(server.library), "heard", "--format", "json"], capture_output=True, text=True).stdout)["items"] if one["listener"] == "page"), 0)
+    def heard():
+        return next(
+            (
+                one["plays"]
+                for one in json.loads(
+                    subprocess.run(
+                        [program, "--library", str(server.library), "heard", "--format", "json"],
+                        capture_output=True,
+                        text=True,
+                    ).stdout
+                )["items"]
+                if one["listener"] == "page"
+            ),
+            0,
+        )
+
     before = heard()
     page.click("#now-liking [aria-label^=Like]")
-    check("the bar: liked", soon(lambda: server.json(f"/api/v1/tracks/{page.run('voisin.player.current().track.id')}/liked")["liked"] is True))
+    check(
+        "the bar: liked",
+        soon(
+            lambda: (
+                server.json(f"/api/v1/tracks/{page.run('voisin.player.current().track.id')}/liked")[
+                    "liked"
+                ]
+                is True
+            )
+        ),
+    )
     page.click("#now-liking [aria-label^=Like]")
-    page.run("document.getElementById('audio').currentTime = 0; document.getElementById('audio').playbackRate = 8")
+    page.run(
+        "document.getElementById('audio').currentTime = 0; document.getElementById('audio').playbackRate = 8"
+    )
     check("what was heard is told", soon(lambda: heard() == before + 1, 30), heard())
     page.run("document.getElementById('audio').playbackRate = 1")
     # What was queued plays on, in this order.
-    page.run("document.querySelectorAll('.card .part .track .after')[3].click(); document.querySelectorAll('.card .part .track .after')[4].click()")
+    page.run(
+        "document.querySelectorAll('.card .part .track .after')[3].click(); document.querySelectorAll('.card .part .track .after')[4].click()"
+    )
     page.key("q", "q")
     page.until("document.querySelectorAll('#queue-panel .queued').length > 2", "the queue")
-    wanted = page.run("[...document.querySelectorAll('#queue-panel .is-now ~ .queued .title')].map(e => e.innerText)")[:2]
+    wanted = page.run(
+        "[...document.querySelectorAll('#queue-panel .is-now ~ .queued .title')].map(e => e.innerText)"
+    )[:2]
     page.key("Escape")
     page.key("n", "n")
     check("the next one of the queue", soon(lambda: page.text("#now-title") == wanted[0]), wanted)
-    # A track of a list is followed by those behind it, and the last one by a radio, where one is wanted.
+    # A track of a list is followed by those behind it, and the last one by a radio, where one is
+    # wanted.
     page.run("voisin.player.play([])")
     page.go("#/")
     page.until("document.querySelectorAll('.index .track').length > 5")
     page.run("document.querySelectorAll('.index .play-cover')[1].click()")
     page.plays()
-    listed = page.run("[...document.querySelectorAll('.index .track .title')].slice(1, 4).map(e => e.innerText)")
+    listed = page.run(
+        "[...document.querySelectorAll('.index .track .title')].slice(1, 4).map(e => e.innerText)"
+    )
     follow = page.run("voisin.player.upcoming().slice(0, 3).map(t => t.title)")
     check("play from here: those behind it follow", follow == listed, follow)
     page.run("voisin.player.play([{ track: voisin.player.current().track }])")
-    check("nothing follows by itself until it is wanted", not soon(lambda: page.run("voisin.player.upcoming().length") > 1, 3))
+    check(
+        "nothing follows by itself until it is wanted",
+        not soon(lambda: page.run("voisin.player.upcoming().length") > 1, 3),
+    )
     page.key("q", "q")
     page.until("!document.getElementById('queue-panel').hidden")
-    check("how far it wanders is asked where it goes on", page.run("document.getElementById('drift') === null"))
+    check(
+        "how far it wanders is asked where it goes on",
+        page.run("document.getElementById('drift') === null"),
+    )
     page.click("#radio")
-    check("what sounds like it follows", soon(lambda: page.run("voisin.player.upcoming().length") == 4), page.run("voisin.player.upcoming().length"))
+    check(
+        "what sounds like it follows",
+        soon(lambda: page.run("voisin.player.upcoming().length") == 4),
+        page.run("voisin.player.upcoming().length"),
+    )
     check("and it may wander", page.run("document.getElementById('drift').value") == "0.3")
     page.click("#repeat")
     page.run("(() => { while (voisin.player.upcoming().length > 1) voisin.player.step(1); })()")
     last = page.text("#now-title")
     page.run("voisin.player.step(1)")
-    check("repeat begins again", soon(lambda: page.run("voisin.player.upcoming().length") == 4 and page.text("#now-title") != last), page.text("#now-title"))
+    check(
+        "repeat begins again",
+        soon(
+            lambda: (
+                page.run("voisin.player.upcoming().length") == 4 and page.text("#now-title") != last
+            )
+        ),
+        page.text("#now-title"),
+    )
     page.click("#repeat")
     page.click("#repeat")
     page.key("Escape")
     # The page is loaded again: what played waits where it was.
-    page.run("document.getElementById('audio').currentTime = 3; document.getElementById('audio').pause()")
+    page.run(
+        "document.getElementById('audio').currentTime = 3; document.getElementById('audio').pause()"
+    )
     before = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
     page.open(server.address)
     page.until("window.voisin?.player.current()", "the player is as it was")
     after = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
     page.key("q", "q")
-    check("and goes on as it was told to", soon(lambda: page.run("document.getElementById('radio')?.checked")))
+    check(
+        "and goes on as it was told to",
+        soon(lambda: page.run("document.getElementById('radio')?.checked")),
+    )
     page.key("Escape")
     page.run("document.activeElement.blur(); document.body.focus()")
-    check("loaded again, the player is as it was", after == before and soon(lambda: page.run("document.getElementById('audio').currentTime >= 3 && document.getElementById('audio').paused")), after)
+    check(
+        "loaded again, the player is as it was",
+        after == before
+        and soon(
+            lambda: page.run(
+                "document.getElementById('audio').currentTime >= 3 && document.getElementById('audio').paused"
+            )
+        ),
+        after,
+    )
     page.key(" ", " ")
     page.plays(3)
     page.run("document.getElementById('audio').pause()")
@@ -415,17 +808,48 @@ def two_tabs(page, server):
     first = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
     place = page.run("document.getElementById('audio').currentTime")
     page.run(f"window.tab = open({json.dumps(server.address)}, 'tab'); 0")
-    in_tab = lambda script: page.run(f"(() => {{ const w = window.tab; return {script}; }})()")
+
+    def in_tab(script):
+        return page.run(f"(() => {{ const w = window.tab; return {script}; }})()")
+
     page.until("window.tab.voisin?.player.current()", "a second tab")
-    check("a second tab has the queue and the place", soon(lambda: in_tab("[w.voisin.player.current().track.id, w.voisin.player.upcoming().length]") == first and abs(in_tab("w.document.getElementById('audio').currentTime") - place) < 1))
+    check(
+        "a second tab has the queue and the place",
+        soon(
+            lambda: (
+                in_tab("[w.voisin.player.current().track.id, w.voisin.player.upcoming().length]")
+                == first
+                and abs(in_tab("w.document.getElementById('audio').currentTime") - place) < 1
+            )
+        ),
+    )
     page.key(" ", " ")
     page.plays(place)
     page.settle(1)
     in_tab("w.document.getElementById('audio').play().catch(() => 0) && 0")
-    check("one tab plays at a time", soon(lambda: page.run("document.getElementById('audio').paused") and in_tab("!w.document.getElementById('audio').paused")))
+    check(
+        "one tab plays at a time",
+        soon(
+            lambda: (
+                page.run("document.getElementById('audio').paused")
+                and in_tab("!w.document.getElementById('audio').paused")
+            )
+        ),
+    )
     in_tab("w.voisin.player.step(1) ?? 0")
-    follows = lambda: page.run("voisin.player.current().track.id") == in_tab("w.voisin.player.current().track.id") != first[0]
-    check("the other one shows what it plays", soon(follows), page.run("voisin.player.current().track.id"))
+
+    def follows():
+        return (
+            page.run("voisin.player.current().track.id")
+            == in_tab("w.voisin.player.current().track.id")
+            != first[0]
+        )
+
+    check(
+        "the other one shows what it plays",
+        soon(follows),
+        page.run("voisin.player.current().track.id"),
+    )
     in_tab("w.document.getElementById('audio').pause() ?? 0")
     page.run("window.tab.close(); 0")
 
@@ -434,21 +858,45 @@ def passages(page, track):
     page.run("document.getElementById('audio').pause(); voisin.player.play([])")
     page.go(f"#/track/{track['id']}")
     page.until("document.querySelector('.wave-box')")
-    box = page.run("(() => { const e = document.querySelector('.wave'); e.scrollIntoView({ block: 'center' }); const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()")
+    box = page.run(
+        "(() => { const e = document.querySelector('.wave'); e.scrollIntoView({ block: 'center' }); const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()"
+    )
     page.drag((box[0] + box[2] * 0.2, box[1] + 20), (box[0] + box[2] * 0.6, box[1] + 20))
-    check("a passage is drawn with the pointer", soon(lambda: page.text(".told").startswith("0:0")), page.text(".told"))
+    check(
+        "a passage is drawn with the pointer",
+        soon(lambda: page.text(".told").startswith("0:0")),
+        page.text(".told"),
+    )
     page.run("[...document.querySelectorAll('.passage ~ .part-acts button')].at(-1).click()")
-    page.until("document.querySelectorAll('.passage ~ div .track').length > 3", "passages are found")
-    row = page.run("(() => { const row = document.querySelectorAll('.passage ~ div .track')[1], [a, b] = row.querySelector('.words b').innerText.match(/\\d+:\\d+/g); row.querySelector('.play-cover').click(); return [a, b]; })()")
+    page.until(
+        "document.querySelectorAll('.passage ~ div .track').length > 3", "passages are found"
+    )
+    row = page.run(
+        "(() => { const row = document.querySelectorAll('.passage ~ div .track')[1], [a, b] = row.querySelector('.words b').innerText.match(/\\d+:\\d+/g); row.querySelector('.play-cover').click(); return [a, b]; })()"
+    )
     seconds = [60 * int(t.split(":")[0]) + int(t.split(":")[1]) for t in row]
-    page.until(f"document.getElementById('audio').currentTime >= {seconds[0]} && !document.getElementById('audio').paused", "the passage plays")
+    page.until(
+        f"document.getElementById('audio').currentTime >= {seconds[0]} && !document.getElementById('audio').paused",
+        "the passage plays",
+    )
     began = page.run("document.getElementById('audio').currentTime")
-    page.until("document.getElementById('audio').paused || voisin.player.current().to === undefined || document.getElementById('audio').currentTime > voisin.player.current().to", "the passage ends", 40)
+    page.until(
+        "document.getElementById('audio').paused || voisin.player.current().to === undefined || document.getElementById('audio').currentTime > voisin.player.current().to",
+        "the passage ends",
+        40,
+    )
     ended = page.run("document.getElementById('audio').currentTime")
-    check("a passage that matched plays from–to", began < seconds[0] + 4 and abs(ended - seconds[1]) < 1.6, f"{row}: {began:.1f} to {ended:.1f} s")
+    check(
+        "a passage that matched plays from–to",
+        began < seconds[0] + 4 and abs(ended - seconds[1]) < 1.6,
+        f"{row}: {began:.1f} to {ended:.1f} s",
+    )
     page.run("document.getElementById('audio').pause()")
     page.expected = ["503"]
-    page.until("!document.querySelector('.passage ~ div [role=status]').innerText.startsWith('Listening')", "the exact places")
+    page.until(
+        "!document.querySelector('.passage ~ div [role=status]').innerText.startsWith('Listening')",
+        "the exact places",
+    )
     print("        " + page.text(".passage ~ div [role=status]"))
     quiet(page, "passages")
     page.expected = []
@@ -456,67 +904,135 @@ def passages(page, track):
 
 def the_map(page, server, shots):
     page.go("#/map")
-    page.until("document.querySelector('.points')?.width > 100 && document.querySelectorAll('.swatch').length > 3", "the map")
+    page.until(
+        "document.querySelector('.points')?.width > 100 && document.querySelectorAll('.swatch').length > 3",
+        "the map",
+    )
     page.settle(0.5)
     drawn = "(() => { const c = document.querySelector('.points'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
     check("the map is drawn", page.run(drawn) > 500)
     track = server.json("/api/v1/map")["tracks"][10]
     x, y = page.run(f"voisin.map.placeOf({track['id']})")
     page.browser.mouse("mouseMoved", x, y, button="none")
-    check("what lies under the pointer is said", soon(lambda: page.run("!document.querySelector('.tip').hidden")), page.text(".tip").replace("\n", ", "))
+    check(
+        "what lies under the pointer is said",
+        soon(lambda: page.run("!document.querySelector('.tip').hidden")),
+        page.text(".tip").replace("\n", ", "),
+    )
     page.click(".switch")
     page.browser.mouse("mouseMoved", x + 200, y + 140, button="none")
     page.browser.mouse("mouseMoved", x, y, button="none")
-    page.until("document.getElementById('preview').currentTime > 0.3 && !document.getElementById('preview').paused", "playback under the pointer")
+    page.until(
+        "document.getElementById('preview').currentTime > 0.3 && !document.getElementById('preview').paused",
+        "playback under the pointer",
+    )
     check("it plays under the pointer", True)
     page.click(".switch")
     page.until("document.getElementById('preview').paused")
     ways = page.run("[...document.querySelector('.map-head select').options].map(o => o.value)")
     for way in ways:
-        page.run(f"(() => {{ const s = document.querySelector('.map-head select'); s.value = '{way}'; s.dispatchEvent(new Event('change')); }})()")
+        page.run(
+            f"(() => {{ const s = document.querySelector('.map-head select'); s.value = '{way}'; s.dispatchEvent(new Event('change')); }})()"
+        )
         page.settle(0.15)
-        if not soon(lambda: page.count(".legend .swatch, .legend .ramp") > 0 and page.run(drawn) >= 500):
+        if not soon(
+            lambda: page.count(".legend .swatch, .legend .ramp") > 0 and page.run(drawn) >= 500
+        ):
             check(f"colours by {way}", False)
     check("colours", {"genre", "cluster", "tempo", "key", "loudness"} <= set(ways), ", ".join(ways))
-    page.run("(() => { const s = document.querySelector('.map-head select'); s.value = 'genre'; s.dispatchEvent(new Event('change')); })()")
+    page.run(
+        "(() => { const s = document.querySelector('.map-head select'); s.value = 'genre'; s.dispatchEvent(new Event('change')); })()"
+    )
     page.settle(1)
     before = page.run(drawn)
     page.click(".legend .swatch")
     page.until(f"{drawn} < {before}", "the legend hides a genre", 15)
-    check("the legend hides a genre", page.run("document.querySelector('.swatch').getAttribute('aria-pressed')") == "false")
+    check(
+        "the legend hides a genre",
+        page.run("document.querySelector('.swatch').getAttribute('aria-pressed')") == "false",
+    )
     page.click(".legend .swatch")
     # A search selects what it finds, and Enter brings it into sight.
     page.run("document.getElementById('search').focus()")
     page.type("MULDJ")
-    check("the search selects on the map", soon(lambda: page.text(".chosen h2") == "4 tracks selected" and page.run("location.hash") == "#/map"), page.text(".chosen h2"))
+    check(
+        "the search selects on the map",
+        soon(
+            lambda: (
+                page.text(".chosen h2") == "4 tracks selected"
+                and page.run("location.hash") == "#/map"
+            )
+        ),
+        page.text(".chosen h2"),
+    )
     page.key("Enter", "\r")
     page.settle(0.6)
     found = [t["id"] for t in server.json("/api/v1/map")["tracks"] if t["artist"] == "Muldjord"]
-    sight = page.run("(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()")
+    sight = page.run(
+        "(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()"
+    )
     seen = [page.run(f"voisin.map.placeOf({i})") for i in found]
-    check("and Enter shows all of it", len(found) == 4 and all(sight[0] < x < sight[2] and sight[1] < y < sight[3] for x, y in seen), seen)
-    page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input')); document.activeElement.blur(); document.querySelector('[aria-label=\"Show all\"]').click()")
+    check(
+        "and Enter shows all of it",
+        len(found) == 4
+        and all(sight[0] < x < sight[2] and sight[1] < y < sight[3] for x, y in seen),
+        seen,
+    )
+    page.run(
+        "document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input')); document.activeElement.blur(); document.querySelector('[aria-label=\"Show all\"]').click()"
+    )
     page.until("!document.querySelector('.chosen')", "nothing is selected")
     page.settle(0.6)
     # Where nothing is, the way back is said.
     said = "(() => { const c = document.querySelector('.over'), w = c.width >> 2, d = c.getContext('2d').getImageData(w, (c.height >> 1) - 20, 2 * w, 40).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
-    page.run("(() => { const o = document.querySelector('.over'), b = o.getBoundingClientRect(); for (let k = 0; k < 30; k++) o.dispatchEvent(new WheelEvent('wheel', { deltaY: -300, clientX: b.left + 4, clientY: b.top + 4, bubbles: true, cancelable: true })); })()")
-    check("an empty part of the map says how to leave it", soon(lambda: page.run(said) > 500 and page.run(drawn) == 0), page.run(said))
+    page.run(
+        "(() => { const o = document.querySelector('.over'), b = o.getBoundingClientRect(); for (let k = 0; k < 30; k++) o.dispatchEvent(new WheelEvent('wheel', { deltaY: -300, clientX: b.left + 4, clientY: b.top + 4, bubbles: true, cancelable: true })); })()"
+    )
+    check(
+        "an empty part of the map says how to leave it",
+        soon(lambda: page.run(said) > 500 and page.run(drawn) == 0),
+        page.run(said),
+    )
     page.run("document.querySelector('[aria-label=\"Show all\"]').click()")
     check("and it is left", soon(lambda: page.run(drawn) > 500), page.run(drawn))
     page.settle(0.6)
     # A lasso around everything on the left.
-    box = page.run("(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()")
+    box = page.run(
+        "(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()"
+    )
     middle = (box[0] + box[2]) / 2
-    inside = [t["id"] for t in server.json("/api/v1/map")["tracks"] if page.run(f"voisin.map.placeOf({t['id']})")[0] < middle]
+    inside = [
+        t["id"]
+        for t in server.json("/api/v1/map")["tracks"]
+        if page.run(f"voisin.map.placeOf({t['id']})")[0] < middle
+    ]
     page.click(".map-head .switch:nth-of-type(2)")
-    page.drag((box[0] + 4, box[1] + 4), (middle, box[1] + 4), (middle, box[3] - 4), (box[0] + 4, box[3] - 4), (box[0] + 4, box[1] + 4))
+    page.drag(
+        (box[0] + 4, box[1] + 4),
+        (middle, box[1] + 4),
+        (middle, box[3] - 4),
+        (box[0] + 4, box[3] - 4),
+        (box[0] + 4, box[1] + 4),
+    )
     page.until("document.querySelector('.chosen')", "the lasso selects")
-    check("a lasso takes what lies inside", soon(lambda: page.text(".chosen h2") == f"{len(inside)} tracks selected"), page.text(".chosen h2"))
+    check(
+        "a lasso takes what lies inside",
+        soon(lambda: page.text(".chosen h2") == f"{len(inside)} tracks selected"),
+        page.text(".chosen h2"),
+    )
     page.picture(shots and shots / "map.png")
     page.click("#lasso-list")
-    held = lambda: page.run("JSON.parse(localStorage['voisin-list'] ?? '{\"items\":[]}').items.map(item => item.track.id)")
-    check("lasso to list", soon(lambda: sorted(held()) == sorted(inside) and len(inside) > 3), f"{len(held())} tracks")
+
+    def held():
+        return page.run(
+            "JSON.parse(localStorage['voisin-list'] ?? '{\"items\":[]}').items.map(item => item.track.id)"
+        )
+
+    check(
+        "lasso to list",
+        soon(lambda: sorted(held()) == sorted(inside) and len(inside) > 3),
+        f"{len(held())} tracks",
+    )
     quiet(page, "map")
 
 
@@ -525,46 +1041,92 @@ def slots(page):
 
 
 def filled(page):
-    page.until("/^\\d+ tracks/.test(document.getElementById('fill-note')?.innerText ?? '')", "the list is filled")
+    page.until(
+        "/^\\d+ tracks/.test(document.getElementById('fill-note')?.innerText ?? '')",
+        "the list is filled",
+    )
 
 
 def the_list(page, server, shots):
     page.go("#/list")
     page.until("document.querySelectorAll('.slot').length > 3", "the list")
     # Six tracks are enough to see what moves.
-    page.run("while (document.querySelectorAll('.slot').length > 6) [...document.querySelectorAll('.slot')].at(-1).querySelector('.act:last-child').click()")
-    # Another tab of the page takes the last one off: this one shows the same list, and loses nothing of it when it is next changed.
-    page.run("(() => { const kept = JSON.parse(localStorage['voisin-list']); kept.items.pop(); localStorage['voisin-list'] = JSON.stringify(kept); dispatchEvent(new StorageEvent('storage', { key: 'voisin-list' })); })()")
-    check("another tab's list is this one's", soon(lambda: len(slots(page)) == 5 and page.text("#list-count") == "5"), len(slots(page)))
-    page.run("(() => { const kept = JSON.parse(localStorage['voisin-list']); voisin.list.add([{ ...kept.items[0].track, id: 43 }]); })()")
+    page.run(
+        "while (document.querySelectorAll('.slot').length > 6) [...document.querySelectorAll('.slot')].at(-1).querySelector('.act:last-child').click()"
+    )
+    # Another tab of the page takes the last one off: this one shows the same list, and loses
+    # nothing of it when it is next changed.
+    page.run(
+        "(() => { const kept = JSON.parse(localStorage['voisin-list']); kept.items.pop(); localStorage['voisin-list'] = JSON.stringify(kept); dispatchEvent(new StorageEvent('storage', { key: 'voisin-list' })); })()"
+    )
+    check(
+        "another tab's list is this one's",
+        soon(lambda: len(slots(page)) == 5 and page.text("#list-count") == "5"),
+        len(slots(page)),
+    )
+    page.run(
+        "(() => { const kept = JSON.parse(localStorage['voisin-list']); voisin.list.add([{ ...kept.items[0].track, id: 43 }]); })()"
+    )
     page.until("document.querySelectorAll('.slot').length === 6")
     before = slots(page)
     grip = "(() => {{ const b = document.querySelectorAll('.slot .grip')[{}].getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
     page.run("document.querySelector('.slot').scrollIntoView({ block: 'center' })")
     page.drag(tuple(page.run(grip.format(0))), tuple(page.run(grip.format(2))))
-    check("a track is dragged by its grip", soon(lambda: slots(page) == [before[1], before[2], before[0], *before[3:]]), slots(page))
+    check(
+        "a track is dragged by its grip",
+        soon(lambda: slots(page) == [before[1], before[2], before[0], *before[3:]]),
+        slots(page),
+    )
     page.run("document.querySelectorAll('.slot .grip')[2].focus()")
     page.key("ArrowUp")
-    check("and moved by keys", soon(lambda: slots(page)[1] == before[0] and page.run("document.activeElement.closest('.slot')?.dataset.id") == str(before[0])))
+    check(
+        "and moved by keys",
+        soon(
+            lambda: (
+                slots(page)[1] == before[0]
+                and page.run("document.activeElement.closest('.slot')?.dataset.id")
+                == str(before[0])
+            )
+        ),
+    )
     page.click(".slot:nth-child(2) .lock")
-    check("a track is locked", soon(lambda: page.run("document.querySelectorAll('.slot')[1].classList.contains('locked')")))
-    page.run("(() => { const s = document.querySelector('[data-focus=length]'); s.value = 12; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()")
+    check(
+        "a track is locked",
+        soon(
+            lambda: page.run("document.querySelectorAll('.slot')[1].classList.contains('locked')")
+        ),
+    )
+    page.run(
+        "(() => { const s = document.querySelector('[data-focus=length]'); s.value = 12; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()"
+    )
     page.click("#fill")
     filled(page)
     after = slots(page)
-    check("filling keeps what is locked in its place", len(after) == 12 and after[1] == before[0] and len(set(after)) == 12, after)
+    check(
+        "filling keeps what is locked in its place",
+        len(after) == 12 and after[1] == before[0] and len(set(after)) == 12,
+        after,
+    )
     unwanted = after[4]
     page.click(".slot:nth-child(5) .less-like")
     filled(page)
     page.until("document.querySelectorAll('.slot').length === 12")
-    check("less like this", unwanted not in slots(page) and page.count(".less .chip") == 1 and slots(page)[1] == before[0], slots(page))
+    check(
+        "less like this",
+        unwanted not in slots(page)
+        and page.count(".less .chip") == 1
+        and slots(page)[1] == before[0],
+        slots(page),
+    )
     wanted = slots(page)[3]
     page.click(".slot:nth-child(4) .more")
     filled(page)
     check("more like this", soon(lambda: wanted in slots(page) and slots(page)[1] == before[0]))
     page.picture(shots and shots / "list.png")
     now = slots(page)
-    page.run("(() => { const t = document.querySelector('.title-input'); t.value = 'Tee & Toast'; t.dispatchEvent(new Event('change')); })()")
+    page.run(
+        "(() => { const t = document.querySelector('.title-input'); t.value = 'Tee & Toast'; t.dispatchEvent(new Event('change')); })()"
+    )
     paths = {t["id"]: t["path"] for t in server.json("/api/v1/tracks?limit=100")["tracks"]}
     for ending in ("m3u8", "xspf"):
         page.click(f"[data-focus={ending}]")
@@ -575,18 +1137,33 @@ def the_list(page, server, shots):
         content = open(name, encoding="utf-8").read()
         if ending == "m3u8":
             lines = content.splitlines()
-            check("M3U8", lines[:2] == ["#EXTM3U", "#PLAYLIST:Tee & Toast"] and [line for line in lines if not line.startswith("#")] == [paths[i] for i in now])
+            check(
+                "M3U8",
+                lines[:2] == ["#EXTM3U", "#PLAYLIST:Tee & Toast"]
+                and [line for line in lines if not line.startswith("#")] == [paths[i] for i in now],
+            )
         else:
             space = "{http://xspf.org/ns/0/}"
             tree = ElementTree.fromstring(content)
             places = [e.text for e in tree.iter(space + "location")]
-            check("XSPF", tree.find(space + "title").text == "Tee & Toast" and [p.removeprefix("file://") for p in places] == [paths[i] for i in now])
+            check(
+                "XSPF",
+                tree.find(space + "title").text == "Tee & Toast"
+                and [p.removeprefix("file://") for p in places] == [paths[i] for i in now],
+            )
     # A path from the first to the last, through what is locked.
     page.click("[data-focus=path]")
     page.click("#fill")
     filled(page)
     walk = slots(page)
-    check("a path from first to last, through what is locked", walk[0] == now[0] and walk[-1] == now[-1] and before[0] in walk and page.count(".slot .step") >= len(walk) - 1, walk)
+    check(
+        "a path from first to last, through what is locked",
+        walk[0] == now[0]
+        and walk[-1] == now[-1]
+        and before[0] in walk
+        and page.count(".slot .step") >= len(walk) - 1,
+        walk,
+    )
     page.click("[data-focus=undo]")
     check("undo takes it back", soon(lambda: slots(page) == now))
     page.click(".page-head .primary")
@@ -596,33 +1173,56 @@ def the_list(page, server, shots):
 
 
 def saved_lists(page, server, shots):
-    """A list that is ready is kept, asked anew, played, opened, forgotten and taken back; the list of the page is kept as a mix."""
+    """A list that is ready is kept, asked anew, played, opened, forgotten and taken back; the list
+    of the page is kept as a mix.
+    """
     page.go("#/")
     page.run("localStorage.removeItem('voisin-list')")
     page.go("#/list")
     page.until("document.querySelector('[data-template=new]')", "lists that are ready")
     page.click("[data-template=new]")
     page.until("document.querySelector('[data-list=new]')", "the list is kept")
-    kept = lambda: {one["name"]: one["question"] for one in server.json("/api/v1/lists")["lists"]}
-    check("a list that is ready is kept", kept()["new"]["list"]["limit"] == 50 and page.count("[data-template=new]") == 0, kept())
+
+    def kept():
+        return {one["name"]: one["question"] for one in server.json("/api/v1/lists")["lists"]}
+
+    check(
+        "a list that is ready is kept",
+        kept()["new"]["list"]["limit"] == 50 and page.count("[data-template=new]") == 0,
+        kept(),
+    )
     page.click("[data-list=new] .act")
     page.plays(0.2)
-    check("it is played, all of it", soon(lambda: page.text("#saved-note").startswith("43 tracks, ")), page.text("#saved-note"))
+    check(
+        "it is played, all of it",
+        soon(lambda: page.text("#saved-note").startswith("43 tracks, ")),
+        page.text("#saved-note"),
+    )
     page.run("document.getElementById('audio').pause()")
     page.click("[data-list=new] .kept-acts button")
     page.until("document.querySelectorAll('.slot').length === 43", "the list is opened")
-    check("and opened, under its name", page.run("document.querySelector('.title-input').value") == "new")
+    check(
+        "and opened, under its name",
+        page.run("document.querySelector('.title-input').value") == "new",
+    )
     page.until("document.getElementById('keep-question')", "the list of the page can be kept")
     page.click("#keep-question")
     page.until("document.querySelector('[data-list=\"new mix\"]')", "it is kept")
     mix = kept()["new mix"]["mix"]
-    check("the list of the page is kept as a mix", len(mix["seeds"]) == 43 and mix["mixing"] == {"max_per_artist": 2, "variety": 0.3}, mix)
+    check(
+        "the list of the page is kept as a mix",
+        len(mix["seeds"]) == 43 and mix["mixing"] == {"max_per_artist": 2, "variety": 0.3},
+        mix,
+    )
     page.run("document.querySelector('.saved-lists').scrollIntoView({ block: 'end' })")
     page.picture(shots and shots / "saved-lists.png")
     page.click("[data-list=new] .kept-acts .act")
     page.until("!document.querySelector('[data-list=new]')", "it is forgotten")
     check("a list is forgotten", "new" not in kept())
-    page.until("document.querySelector('.toast:last-child')?.textContent.includes('is forgotten')", "it can be taken back")
+    page.until(
+        "document.querySelector('.toast:last-child')?.textContent.includes('is forgotten')",
+        "it can be taken back",
+    )
     page.click(".toast:last-child button")
     page.until("document.querySelector('[data-list=new]')", "it is taken back")
     check("and taken back", kept()["new"]["list"]["limit"] == 50)
@@ -637,19 +1237,38 @@ def the_genres(page, server, shots):
     distance = server.json("/api/v1/genres")["distance"]
     nearest = min(distance[i][j] for i in range(6) for j in range(i))
     ends = sorted(float(line.split("V")[0].split()[0]) for line in lines if "V" in line)
-    scale = lambda at: 8 + 304 * at
+
+    def scale(at):
+        return 8 + 304 * at
+
     top = float(page.text(".tree figcaption").rstrip(".").split(" to ")[-1])
-    check("its five joints, the nearest pair first", len(lines) == 15 and len(ends) == 5 and abs(ends[0] - scale(nearest / top)) < 4, ends)
+    check(
+        "its five joints, the nearest pair first",
+        len(lines) == 15 and len(ends) == 5 and abs(ends[0] - scale(nearest / top)) < 4,
+        ends,
+    )
     page.browser.size(360, 740, 1, True)
-    heights = lambda: page.run("['svg', 'ul'].map(name => document.querySelector('.tree ' + name).getBoundingClientRect().height)")
-    check("its lines meet the names on a telephone, too", soon(lambda: abs(heights()[0] - heights()[1]) < 2), heights())
+
+    def heights():
+        return page.run(
+            "['svg', 'ul'].map(name => document.querySelector('.tree ' + name).getBoundingClientRect().height)"
+        )
+
+    check(
+        "its lines meet the names on a telephone, too",
+        soon(lambda: abs(heights()[0] - heights()[1]) < 2),
+        heights(),
+    )
     page.browser.size(1300, 900)
     page.click("[data-view=table]")
     page.until("document.querySelectorAll('.matrix tbody tr').length === 6", "the table of genres")
     check("genres: six of them, with distances", soon(lambda: page.count(".matrix tbody td") == 36))
     page.click(".matrix th[data-genre=Metal] a")
     page.until("document.querySelector('.genre-detail h2')?.innerText === 'Metal'")
-    check("a genre: its kin, and what is typical, to play", soon(lambda: page.count(".kin li") == 5 and page.count(".genre-detail .play-cover") >= 3))
+    check(
+        "a genre: its kin, and what is typical, to play",
+        soon(lambda: page.count(".kin li") == 5 and page.count(".genre-detail .play-cover") >= 3),
+    )
     page.picture(shots and shots / "genres.png")
     page.click("[data-view=tree]")
     quiet(page, "genres")
@@ -661,11 +1280,27 @@ def the_clusters(page, server, shots):
     page.click('.page-head nav a[href="#/clusters"]')
     page.until("document.querySelector('.clusters-page .genre-detail h2')", "the clusters")
     known = server.json("/api/v1/clusters?limit=1000")
-    check("clusters: all of them, the first one open", page.count("[data-cluster]") == len(known["clusters"]) and page.text(".genre-detail h2") == known["clusters"][0]["name"])
-    check("the place is one of Genres", page.run("document.querySelector('#places [aria-current]').dataset.place") == "genres")
+    check(
+        "clusters: all of them, the first one open",
+        page.count("[data-cluster]") == len(known["clusters"])
+        and page.text(".genre-detail h2") == known["clusters"][0]["name"],
+    )
+    check(
+        "the place is one of Genres",
+        page.run("document.querySelector('#places [aria-current]').dataset.place") == "genres",
+    )
     last = known["clusters"][-1]
     page.click(f"[data-cluster='{last['id']}']")
-    check("a cluster: its members, to play", soon(lambda: page.text(".genre-detail h2") == last["name"] and page.count(".genre-detail .track") == last["tracks"]), last["name"])
+    check(
+        "a cluster: its members, to play",
+        soon(
+            lambda: (
+                page.text(".genre-detail h2") == last["name"]
+                and page.count(".genre-detail .track") == last["tracks"]
+            )
+        ),
+        last["name"],
+    )
     page.picture(shots and shots / "clusters.png")
     quiet(page, "clusters")
 
@@ -675,31 +1310,69 @@ def the_checks(page, server, program, music, shots):
     page.go("#/library/copies")
     page.until("document.querySelector('.library-page .empty-state')", "no copies")
     page.go("#/library/failed")
-    page.until("document.querySelector('.library-page .empty-state h2')?.innerText === 'No file has failed'", "no failures")
+    page.until(
+        "document.querySelector('.library-page .empty-state h2')?.innerText === 'No file has failed'",
+        "no failures",
+    )
     (music / "broken.mp3").write_bytes(b"this is no music")
     shutil.copy(music / "metal/muldjord-chaos-god.mp3", music / "again.mp3")
-    subprocess.run([program, "--library", str(server.library), "--quiet", "add", str(music)], capture_output=True)
+    subprocess.run(
+        [program, "--library", str(server.library), "--quiet", "add", str(music)],
+        capture_output=True,
+    )
     page.until("!document.hidden")
     page.go("#/library/copies")
     page.until("document.querySelectorAll('.checks article .track').length === 2", "the copy")
-    check("copies: the files, and what the others take", soon(lambda: "the others take" in page.text(".checks") and "the same audio" in page.text(".checks") and "again.mp3" in page.text(".checks")), page.text(".checks").replace("\n", " "))
+    check(
+        "copies: the files, and what the others take",
+        soon(
+            lambda: (
+                "the others take" in page.text(".checks")
+                and "the same audio" in page.text(".checks")
+                and "again.mp3" in page.text(".checks")
+            )
+        ),
+        page.text(".checks").replace("\n", " "),
+    )
     page.click(".checks .part-acts button")
     page.plays(0.2)
     page.run("document.getElementById('audio').pause(); voisin.player.play([])")
     page.picture(shots and shots / "copies.png")
     page.go("#/library")
-    page.until("document.querySelector('.facts.tall a[href=\"#/library/failed\"]')", "a file that failed")
+    page.until(
+        "document.querySelector('.facts.tall a[href=\"#/library/failed\"]')", "a file that failed"
+    )
     page.click('.facts.tall a[href="#/library/failed"]')
     page.until("document.querySelector('.checks .path')", "the failures")
-    check("failed: which file, and why", soon(lambda: "broken.mp3" in page.text(".checks") and len(page.text(".checks p.faint")) > 10), page.text(".checks").replace("\n", " "))
+    check(
+        "failed: which file, and why",
+        soon(
+            lambda: "broken.mp3" in page.text(".checks") and len(page.text(".checks p.faint")) > 10
+        ),
+        page.text(".checks").replace("\n", " "),
+    )
     page.go("#/library/outliers")
-    page.until("document.querySelector('.library-page .result, .library-page .empty-state')", "what lies far from everything")
+    page.until(
+        "document.querySelector('.library-page .result, .library-page .empty-state')",
+        "what lies far from everything",
+    )
     found = server.json("/api/v1/outliers")
     check("far from everything", page.count(".checks > li") == found["total"], found["total"])
     page.picture(shots and shots / "failed.png")
     for name in ("broken.mp3", "again.mp3"):
         (music / name).unlink()
-    subprocess.run([program, "--library", str(server.library), "--quiet", "add", "--remove-missing", str(music)], capture_output=True)
+    subprocess.run(
+        [
+            program,
+            "--library",
+            str(server.library),
+            "--quiet",
+            "add",
+            "--remove-missing",
+            str(music),
+        ],
+        capture_output=True,
+    )
     quiet(page, "checks")
 
 
@@ -708,74 +1381,161 @@ def the_albums(page, server):
     name = f"{all_albums[0]['artist']} – {all_albums[0]['album']}"
     near = server.json("/api/v1/albums?limit=12&name=" + urllib.parse.quote(name))["items"]
     page.go("#/albums")
-    page.until(f"document.querySelectorAll('.albums li').length === {len(all_albums)}", "the albums")
+    page.until(
+        f"document.querySelectorAll('.albums li').length === {len(all_albums)}", "the albums"
+    )
     page.click(".albums li a")
-    page.until(f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_albums[0]['album'])}", "an album")
-    check("an album: those near to it, nearest first", soon(lambda: page.count(".albums-page .part") == len(near))
-          and page.run("document.querySelector('.albums-page .part h3 b').innerText") == near[0]["album"])
-    check("an album: its tracks", soon(lambda: page.count(".own-tracks > li") == all_albums[0]["tracks"]))
+    page.until(
+        f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_albums[0]['album'])}",
+        "an album",
+    )
+    check(
+        "an album: those near to it, nearest first",
+        soon(lambda: page.count(".albums-page .part") == len(near))
+        and page.run("document.querySelector('.albums-page .part h3 b').innerText")
+        == near[0]["album"],
+    )
+    check(
+        "an album: its tracks",
+        soon(lambda: page.count(".own-tracks > li") == all_albums[0]["tracks"]),
+    )
     page.click("#keep-near")
-    check("what is near to an album is kept as a list", soon(lambda: [
-        kept["question"] for kept in server.json("/api/v1/lists")["lists"] if kept["kind"] == "albums"] == [{"albums": {"name": name, "limit": 10}}]))
+    check(
+        "what is near to an album is kept as a list",
+        soon(
+            lambda: (
+                [
+                    kept["question"]
+                    for kept in server.json("/api/v1/lists")["lists"]
+                    if kept["kind"] == "albums"
+                ]
+                == [{"albums": {"name": name, "limit": 10}}]
+            )
+        ),
+    )
     all_artists = server.json("/api/v1/artists")["items"]
-    first = server.json("/api/v1/tracks?limit=1&artist=" + urllib.parse.quote(all_artists[0]["artist"]))["tracks"][0]
+    first = server.json(
+        "/api/v1/tracks?limit=1&artist=" + urllib.parse.quote(all_artists[0]["artist"])
+    )["tracks"][0]
     page.go(f"#/track/{first['id']}")
     page.until("document.querySelector('.card-head .by a')", "a card whose artist leads to a page")
     page.click(".card-head .by a")
-    page.until(f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_artists[0]['artist'])}", "an artist")
-    check("an artist: the tracks and who is near", soon(lambda: page.count(".own-tracks > li") == all_artists[0]["tracks"]
-          and page.count(".albums-page .part") == min(12, len(all_artists) - 1)))
+    page.until(
+        f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_artists[0]['artist'])}",
+        "an artist",
+    )
+    check(
+        "an artist: the tracks and who is near",
+        soon(
+            lambda: (
+                page.count(".own-tracks > li") == all_artists[0]["tracks"]
+                and page.count(".albums-page .part") == min(12, len(all_artists) - 1)
+            )
+        ),
+    )
     page.click("#play-own")
-    check("an artist is played", soon(lambda: page.run("document.getElementById('now-title').innerText") != ""))
+    check(
+        "an artist is played",
+        soon(lambda: page.run("document.getElementById('now-title').innerText") != ""),
+    )
     page.go("#/albums")
-    page.until(f"document.querySelectorAll('.albums li').length === {len(all_albums)}", "the albums again")
-    page.run("{ const field = document.querySelector('.albums-page input'); field.value = 'no such album'; field.dispatchEvent(new Event('input')); }")
-    check("albums are searched", page.count(".albums li") == 0 and page.run("document.querySelector('.albums-page [role=status]').innerText") == "0 albums")
+    page.until(
+        f"document.querySelectorAll('.albums li').length === {len(all_albums)}", "the albums again"
+    )
+    page.run(
+        "{ const field = document.querySelector('.albums-page input'); field.value = 'no such album'; field.dispatchEvent(new Event('input')); }"
+    )
+    check(
+        "albums are searched",
+        page.count(".albums li") == 0
+        and page.run("document.querySelector('.albums-page [role=status]').innerText")
+        == "0 albums",
+    )
     quiet(page, "albums")
 
 
 def exported(program, library):
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "labels.csv"
-        subprocess.run([program, "--library", str(library), "labels", "export", str(table)], check=True, capture_output=True)
+        subprocess.run(
+            [program, "--library", str(library), "labels", "export", str(table)],
+            check=True,
+            capture_output=True,
+        )
         with open(table, encoding="utf-8", newline="") as file:
             return {row["path"]: row for row in csv.DictReader(file)}
 
 
 def the_review(page, server, program, shots):
     page.go("#/review")
-    page.until("document.querySelector('.suspect') || document.querySelector('.review .empty-state button')", "suspects", 120)
+    page.until(
+        "document.querySelector('.suspect') || document.querySelector('.review .empty-state button')",
+        "suspects",
+        120,
+    )
     if not page.count(".suspect"):
         page.click(".review .empty-state button")
         page.until("document.querySelector('.suspect')", "suspects", 120)
-    suspects = server.json("/api/v1/suspects?limit=200")["items"] or server.json("/api/v1/suspects?limit=200&all=true")["items"]
+    suspects = (
+        server.json("/api/v1/suspects?limit=200")["items"]
+        or server.json("/api/v1/suspects?limit=200&all=true")["items"]
+    )
     first, second = suspects[:2]
-    check("review: one at a time, with its reason", soon(lambda: first["reason"][10:40] in page.text(".suspect")), page.text(".suspect .versus").replace("\n", " "))
+    check(
+        "review: one at a time, with its reason",
+        soon(lambda: first["reason"][10:40] in page.text(".suspect")),
+        page.text(".suspect .versus").replace("\n", " "),
+    )
     page.picture(shots and shots / "review.png")
     page.click("#hear")
     page.plays()
     page.run("document.getElementById('audio').pause()")
     page.click("#accept")
-    page.until("document.querySelector('.progress span').innerText.startsWith('2 of')", "the next suspect")
+    page.until(
+        "document.querySelector('.progress span').innerText.startsWith('2 of')", "the next suspect"
+    )
     page.run("document.activeElement.blur()")
     page.key("k", "k")
-    page.until("document.querySelector('.progress span')?.innerText.startsWith('3 of') ?? true", "the next suspect")
+    page.until(
+        "document.querySelector('.progress span')?.innerText.startsWith('3 of') ?? true",
+        "the next suspect",
+    )
     labels = exported(program, server.library)
     row, kept = labels[first["path"]], labels[second["path"]]
-    check("accepting is a label of the library", row["genre"] == first["suggested"] and row["by_hand"] == "yes", row["genre"])
-    check("keeping is one too", kept["genre"] == "; ".join(second["labels"]) and kept["by_hand"] == "yes", kept["genre"])
+    check(
+        "accepting is a label of the library",
+        row["genre"] == first["suggested"] and row["by_hand"] == "yes",
+        row["genre"],
+    )
+    check(
+        "keeping is one too",
+        kept["genre"] == "; ".join(second["labels"]) and kept["by_hand"] == "yes",
+        kept["genre"],
+    )
     page.run("document.getElementById('undo-label').click()")
     page.until("document.querySelector('.progress span').innerText.startsWith('2 of')", "undo")
-    check("undo takes the last one back", exported(program, server.library)[second["path"]]["by_hand"] == "no")
+    check(
+        "undo takes the last one back",
+        exported(program, server.library)[second["path"]]["by_hand"] == "no",
+    )
     # Into files on request: first what would change, then for real; voisin undo puts it back.
     whole = Path(first["path"]).read_bytes()
     page.click("#look")
     page.until("document.getElementById('write')", "what would be written")
-    check("what would be written is shown first, and nothing is", soon(lambda: "would change" in page.text(".decided")) and Path(first["path"]).read_bytes() == whole, page.text("#write"))
+    check(
+        "what would be written is shown first, and nothing is",
+        soon(lambda: "would change" in page.text(".decided"))
+        and Path(first["path"]).read_bytes() == whole,
+        page.text("#write"),
+    )
     page.click("#write")
-    page.until("document.querySelector('.decided').innerText.includes('written')", "files are written")
+    page.until(
+        "document.querySelector('.decided').innerText.includes('written')", "files are written"
+    )
     check("files are written on request", Path(first["path"]).read_bytes() != whole)
-    undone = subprocess.run([program, "--library", str(server.library), "undo"], capture_output=True, text=True)
+    undone = subprocess.run(
+        [program, "--library", str(server.library), "undo"], capture_output=True, text=True
+    )
     check("voisin undo puts them back", undone.returncode == 0, undone.stderr.strip()[-120:])
     quiet(page, "review")
 
@@ -789,35 +1549,69 @@ def a_file(page, shots):
         data.items.add(new File([bytes], "sectoid-war-of-freedom.mp3", {{ type: "audio/mpeg" }}));
         for (const kind of ["dragenter", "dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, {{ dataTransfer: data, bubbles: true, cancelable: true }}));
     }})()""")
-    page.until("location.hash === '#/file' && document.querySelectorAll('.card .share').length > 5 && document.querySelector('.answer')", "a dropped file is answered", 120)
-    check("a dropped file: what sounds like it, and its genre", soon(lambda: page.count(".card .share") >= 10), page.text(".answer"))
+    page.until(
+        "location.hash === '#/file' && document.querySelectorAll('.card .share').length > 5 && document.querySelector('.answer')",
+        "a dropped file is answered",
+        120,
+    )
+    check(
+        "a dropped file: what sounds like it, and its genre",
+        soon(lambda: page.count(".card .share") >= 10),
+        page.text(".answer"),
+    )
     page.click(".card .primary")
     page.plays()
-    check("a dropped file plays", page.run("document.getElementById('audio').src.startsWith('blob:')"))
+    check(
+        "a dropped file plays", page.run("document.getElementById('audio').src.startsWith('blob:')")
+    )
     page.run("document.getElementById('audio').pause()")
     # Bytes that are no music are told so.
     page.expected = ["422"]
     page.run("""(() => { const data = new DataTransfer(); data.items.add(new File(["this is not music"], "x.mp3", { type: "audio/mpeg" }));
         document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })); })()""")
-    page.until("document.querySelectorAll('.card .empty-state').length > 0", "what is no music is told")
-    check("what is no music is told", soon(lambda: "Send an audio file" in page.text(".card")), page.text(".card .empty-state").replace("\n", " ")[:120])
+    page.until(
+        "document.querySelectorAll('.card .empty-state').length > 0", "what is no music is told"
+    )
+    check(
+        "what is no music is told",
+        soon(lambda: "Send an audio file" in page.text(".card")),
+        page.text(".card .empty-state").replace("\n", " ")[:120],
+    )
     quiet(page, "files")
     page.expected = []
 
 
 def scanning(page, server, music):
     page.go("#/library")
-    page.until("document.querySelector('.facts.tall') && document.querySelector('.scan h2').innerText", "the library")
+    page.until(
+        "document.querySelector('.facts.tall') && document.querySelector('.scan h2').innerText",
+        "the library",
+    )
     check("the library says what it holds", soon(lambda: "43 tracks" in page.text(".facts.tall")))
     for name in ("parapraxis-digital-pursuit.opus", "sectoid-war-of-freedom.mp3"):
         shutil.copy(DEMO / "held-out" / name, music / name)
-    page.run("window.seen = []; new MutationObserver(() => seen.push(document.querySelector('.scan h2').innerText + ': ' + document.querySelector('.scan p').innerText)).observe(document.querySelector('.scan'), { subtree: true, childList: true, characterData: true })")
+    page.run(
+        "window.seen = []; new MutationObserver(() => seen.push(document.querySelector('.scan h2').innerText + ': ' + document.querySelector('.scan p').innerText)).observe(document.querySelector('.scan'), { subtree: true, childList: true, characterData: true })"
+    )
     page.click("#scan-start")
-    page.until("document.querySelector('.scan h2').innerText === 'The scan is done'", "the scan", 120)
+    page.until(
+        "document.querySelector('.scan h2').innerText === 'The scan is done'", "the scan", 120
+    )
     seen = page.run("window.seen")
-    check("progress of a scan", any("of 2 files" in line or "of 3 files" in line for line in seen), seen[:6])
-    check("a scan adds what is new", soon(lambda: "2 added" in page.text(".scan p")), page.text(".scan p"))
-    page.until("document.querySelector('.facts.tall')?.innerText.includes('45 tracks')", "the new tracks are there")
+    check(
+        "progress of a scan",
+        any("of 2 files" in line or "of 3 files" in line for line in seen),
+        seen[:6],
+    )
+    check(
+        "a scan adds what is new",
+        soon(lambda: "2 added" in page.text(".scan p")),
+        page.text(".scan p"),
+    )
+    page.until(
+        "document.querySelector('.facts.tall')?.innerText.includes('45 tracks')",
+        "the new tracks are there",
+    )
     # Another one, stopped while it runs: what was heard stays, the rest is left.
     for i in range(60):
         with wave.open(str(music / f"noise-{i}.wav"), "wb") as file:
@@ -826,9 +1620,15 @@ def scanning(page, server, music):
             file.setframerate(22050)
             file.writeframes(os.urandom(2 * 22050 * 12))
     page.click("#scan-start")
-    page.until("/^[1-9]\\d* of 60 files/.test(document.querySelector('.scan p').innerText)", "a scan runs")
+    page.until(
+        "/^[1-9]\\d* of 60 files/.test(document.querySelector('.scan p').innerText)", "a scan runs"
+    )
     page.run("document.getElementById('scan-stop').click()")
-    page.until("document.querySelector('.scan h2').innerText === 'The scan was stopped'", "the scan stops", 60)
+    page.until(
+        "document.querySelector('.scan h2').innerText === 'The scan was stopped'",
+        "the scan stops",
+        60,
+    )
     page.settle(1)
     soon(lambda: server.json("/api/v1/status")["tracks"] > 45)
     tracks = server.json("/api/v1/status")["tracks"]
@@ -836,14 +1636,19 @@ def scanning(page, server, music):
     page.expected = ["409"]
     quiet(page, "scan")
     page.expected = []
-    # Who opens the page late is told the same as those who were there: 449 files more, at 125 in 20 s.
+    # Who opens the page late is told the same as those who were there: 449 files more, at 125 in 20
+    # s.
     runs = """window.EventSource = class {
       addEventListener(_, tell) { setTimeout(() => tell({ data: JSON.stringify({ state: "running", done: 126, total: 575, seconds: 20, summary: null, message: null }) }), 50); }
       close() {}
     }"""
     script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=runs)["identifier"]
     page.open(server.address + "#/library")
-    check("how long a scan still takes is counted from its own start", soon(lambda: page.text(".scan p") == "126 of 575 files, about 72 s more"), page.text(".scan p"))
+    check(
+        "how long a scan still takes is counted from its own start",
+        soon(lambda: page.text(".scan p") == "126 of 575 files, about 72 s more"),
+        page.text(".scan p"),
+    )
     page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     page.open(server.address)
     page.browser.events.clear()
@@ -858,15 +1663,27 @@ def keyboard(page):
     page.type("nebula")
     page.until("document.querySelector('.result').innerText.startsWith('1 track')")
     page.key("Enter", "\r")
-    check("keyboard: Enter leads to the first one found", soon(lambda: page.run("document.activeElement.matches('.index .track a.words')")))
+    check(
+        "keyboard: Enter leads to the first one found",
+        soon(lambda: page.run("document.activeElement.matches('.index .track a.words')")),
+    )
     page.key("Enter", "\r")
-    page.until("location.hash.startsWith('#/track/') && document.querySelector('.card h2')?.innerText === 'Nebula'", "the card opens")
+    page.until(
+        "location.hash.startsWith('#/track/') && document.querySelector('.card h2')?.innerText === 'Nebula'",
+        "the card opens",
+    )
     for _ in range(12):
-        page.browser.call("Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9)
-        page.browser.call("Input.dispatchKeyEvent", type="keyUp", key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        page.browser.call(
+            "Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9
+        )
+        page.browser.call(
+            "Input.dispatchKeyEvent", type="keyUp", key="Tab", code="Tab", windowsVirtualKeyCode=9
+        )
         if page.run("document.activeElement.matches('.card .primary')"):
             break
-    check("keyboard: Tab reaches Play", page.run("document.activeElement.matches('.card .primary')"))
+    check(
+        "keyboard: Tab reaches Play", page.run("document.activeElement.matches('.card .primary')")
+    )
     page.run("document.activeElement.blur()")
     page.run("document.querySelector('.card .primary').focus()")
     page.key("Enter", "\r")
@@ -876,66 +1693,112 @@ def keyboard(page):
     page.key("l", "l")
     page.key("3", "3")
     page.until("location.hash === '#/list'")
-    check("keyboard: what plays is put on the list, and the list opened", soon(lambda: "Nebula" in page.text(".slots")), page.text(".slots").replace("\n", ", ")[:120])
+    check(
+        "keyboard: what plays is put on the list, and the list opened",
+        soon(lambda: "Nebula" in page.text(".slots")),
+        page.text(".slots").replace("\n", ", ")[:120],
+    )
     page.key("2", "2")
     page.until("document.querySelector('.over')")
     page.run("document.querySelector('.over').focus()")
     page.key("ArrowRight")
     page.key("ArrowDown")
-    check("keyboard: the map is walked", soon(lambda: page.count(".side .track") == 1 and page.text("#said") != ""), page.text("#said"))
+    check(
+        "keyboard: the map is walked",
+        soon(lambda: page.count(".side .track") == 1 and page.text("#said") != ""),
+        page.text("#said"),
+    )
     page.key("Enter", "\r")
     page.until("location.hash.startsWith('#/track/')")
     page.key("?", "?")
-    check("keyboard: the keys are listed", soon(lambda: page.run("document.getElementById('keys').open")))
+    check(
+        "keyboard: the keys are listed",
+        soon(lambda: page.run("document.getElementById('keys').open")),
+    )
     page.key("Escape")
     page.run("document.getElementById('keys').close(); document.getElementById('audio').pause()")
-    page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+    page.run(
+        "document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))"
+    )
     quiet(page, "keyboard")
 
 
 def sizes(page, shots, places):
-    """No place is wider than its window; every control has a name and enough room for a finger or a pointer."""
+    """No place is wider than its window; every control has a name and enough room for a finger or a
+    pointer.
+    """
     wide = []
     for width, height, mobile in ((360, 740, True), (800, 1000, False), (1600, 1000, False)):
         page.browser.size(width, height, 1, mobile)
         for theme in ("light", "dark"):
-            page.run(f"localStorage['voisin-theme'] = '\"{theme}\"'; if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()")
+            page.run(
+                f"localStorage['voisin-theme'] = '\"{theme}\"'; if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
+            )
             for place in places:
                 page.go(place)
-                page.until("!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')", place, 60)
+                page.until(
+                    "!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')",
+                    place,
+                    60,
+                )
                 page.settle(0.5)
-                found = page.run("[document.documentElement.scrollWidth, ...[...document.querySelectorAll('.page, .detail, .scroller, .side')].map(e => e.scrollWidth - e.clientWidth + innerWidth)].reduce((a, b) => Math.max(a, b))")
+                found = page.run(
+                    "[document.documentElement.scrollWidth, ...[...document.querySelectorAll('.page, .detail, .scroller, .side')].map(e => e.scrollWidth - e.clientWidth + innerWidth)].reduce((a, b) => Math.max(a, b))"
+                )
                 if found > width:
                     wide.append(f"{place} at {width}: {found}")
-                page.picture(shots and shots / f"{place.strip('#/').replace('/', '-') or 'listen'}-{width}-{theme}.png")
+                page.picture(
+                    shots
+                    and shots
+                    / f"{place.strip('#/').replace('/', '-') or 'listen'}-{width}-{theme}.png"
+                )
     check("every place fits 360, 800 and 1600 px, light and dark", not wide, wide or "")
     # With nothing beside it the list has the room: a title of forty letters is whole.
     page.browser.size(1400, 900)
     page.go("#/")
     page.until("document.querySelectorAll('.index .track .title').length > 5", "the list")
     page.settle(0.5)
-    room = page.run("(() => { const t = document.querySelector('.index .track .title'), c = document.createElement('canvas').getContext('2d'); c.font = getComputedStyle(t).font; return t.parentNode.clientWidth / c.measureText('n').width; })()")
+    room = page.run(
+        "(() => { const t = document.querySelector('.index .track .title'), c = document.createElement('canvas').getContext('2d'); c.font = getComputedStyle(t).font; return t.parentNode.clientWidth / c.measureText('n').width; })()"
+    )
     check("titles have the room there is", room > 40, f"{room:.0f} letters")
     page.browser.size(1300, 900)
     quiet(page, "sizes")
 
 
 def waiting(page, server, axe, shots):
-    """While its answer is under way, a place has its title and a skeleton at once, in sight, and nothing for axe-core to find."""
+    """While its answer is under way, a place has its title and a skeleton at once, in sight, and
+    nothing for axe-core to find.
+    """
     never = """(() => { const real = window.fetch; window.fetch = (address, options) => /\\/(map|genres|clusters|albums|artists|suspects)$/.test(new URL(address).pathname)
       ? new Promise((_, failed) => options.signal?.addEventListener("abort", () => failed(new DOMException("left", "AbortError")))) : real(address, options); })()"""
     script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=never)["identifier"]
     page.open(server.address)
     page.until("document.querySelectorAll('.index .track').length > 5")
-    for place, title in (("map", "Map"), ("genres", "Genres"), ("clusters", "Clusters"), ("albums", "Albums"), ("artists", "Artists"), ("review", "Review")):
-        page.run(f"location.hash = '#/{place}'; new Promise(done => requestAnimationFrame(() => setTimeout(done, 250)))")
-        seen = page.run("(() => { const [h, s] = ['#main h1', '#main .skeleton'].map(e => document.querySelector(e)?.getBoundingClientRect()); return [document.querySelector('#main h1')?.innerText, h && h.top > 0 && h.bottom < 200, s && s.top > h.bottom && s.top < 400 && s.bottom < innerHeight]; })()")
-        check(f"{place}: its title and a skeleton while it loads", seen == [title, True, True], seen)
+    for place, title in (
+        ("map", "Map"),
+        ("genres", "Genres"),
+        ("clusters", "Clusters"),
+        ("albums", "Albums"),
+        ("artists", "Artists"),
+        ("review", "Review"),
+    ):
+        page.run(
+            f"location.hash = '#/{place}'; new Promise(done => requestAnimationFrame(() => setTimeout(done, 250)))"
+        )
+        seen = page.run(
+            "(() => { const [h, s] = ['#main h1', '#main .skeleton'].map(e => document.querySelector(e)?.getBoundingClientRect()); return [document.querySelector('#main h1')?.innerText, h && h.top > 0 && h.bottom < 200, s && s.top > h.bottom && s.top < 400 && s.bottom < innerHeight]; })()"
+        )
+        check(
+            f"{place}: its title and a skeleton while it loads", seen == [title, True, True], seen
+        )
         page.picture(shots and shots / f"waiting-{place}.png")
         if axe != "-":
             if not page.run("typeof axe === 'object'"):
                 page.run(Path(axe).read_text(encoding="utf-8") + "; 0")
-            found = page.run("axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].target.join(' ')))")
+            found = page.run(
+                "axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].target.join(' ')))"
+            )
             check(f"{place}: axe-core finds nothing while it loads", not found, found)
     page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     page.open(server.address)
@@ -943,16 +1806,31 @@ def waiting(page, server, axe, shots):
 
 
 def a_report(page, program, work, shots):
-    """The report of a run in the laboratory is no wider than its window, however wide its tables are."""
+    """The report of a run in the laboratory is no wider than its window, however wide its tables
+    are.
+    """
     run = work / "run"
-    command = [program, "--quiet", "train", "classifier", f"folder:{DEMO / 'library'}", run, "--features", "mfcc40-mean", "--algorithm", "knn,forest"]
+    command = [
+        program,
+        "--quiet",
+        "train",
+        "classifier",
+        f"folder:{DEMO / 'library'}",
+        run,
+        "--features",
+        "mfcc40-mean",
+        "--algorithm",
+        "knn,forest",
+    ]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     wide = []
     for width in (360, 400, 1400):
         page.browser.size(width, 900, 1, width < 500)
         page.browser.call("Page.navigate", url=f"file://{run}/report.html")
         page.settle(0.5)
-        found = page.run("[document.documentElement.scrollWidth, document.querySelectorAll('table').length]")
+        found = page.run(
+            "[document.documentElement.scrollWidth, document.querySelectorAll('table').length]"
+        )
         if found[0] > width or found[1] < 3:
             wide.append(f"{found} at {width}")
         page.picture(shots and shots / f"report-{width}.png")
@@ -967,25 +1845,37 @@ def accessible(page, axe, places):
     serious = []
 
     def look(name):
-        page.until("!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')", name, 60)
+        page.until(
+            "!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')",
+            name,
+            60,
+        )
         page.settle(0.3)
         if not page.run("typeof axe === 'object'"):
             page.run(source + "; 0")
-        for impact, rule, where in page.run("axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join(' | ')]))"):
+        for impact, rule, where in page.run(
+            "axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join(' | ')]))"
+        ):
             if impact in ("serious", "critical"):
                 serious.append(f"{name}: {rule} {where}")
             else:
                 print(f"        {name}: {impact}: {rule} {where[:100]}")
 
     for theme in ("light", "dark"):
-        page.run(f"if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()")
+        page.run(
+            f"if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
+        )
         for place in places:
             page.go(place)
             look(f"{place} {theme}")
         # What opens on top of a place.
-        page.run("document.querySelector('.card .track .after').click(); voisin.player.openQueue(true); document.querySelector('.menu').open = true")
+        page.run(
+            "document.querySelector('.card .track .after').click(); voisin.player.openQueue(true); document.querySelector('.menu').open = true"
+        )
         look(f"queue {theme}")
-        page.run("voisin.player.openQueue(false); document.getElementById('audio').pause(); document.getElementById('help').click()")
+        page.run(
+            "voisin.player.openQueue(false); document.getElementById('audio').pause(); document.getElementById('help').click()"
+        )
         look(f"keys {theme}")
         page.run("document.getElementById('keys').close()")
         page.go("#/map")
@@ -1023,22 +1913,46 @@ def many(page, server):
     script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=MOCK)["identifier"]
     page.browser.size(1600, 1000)
     page.open(server.address + "#/map")
-    page.until("document.querySelector('.points')?.width > 100 && document.querySelectorAll('.swatch').length > 3", "the map of 20 000")
-    check("it comes in pages, and all of it is there", page.run("document.querySelector('.over').getAttribute('aria-label')").startswith("Map of 20,000 tracks"))
+    page.until(
+        "document.querySelector('.points')?.width > 100 && document.querySelectorAll('.swatch').length > 3",
+        "the map of 20 000",
+    )
+    check(
+        "it comes in pages, and all of it is there",
+        page.run("document.querySelector('.over').getAttribute('aria-label')").startswith(
+            "Map of 20,000 tracks"
+        ),
+    )
     milliseconds = page.run("voisin.map.measure(60)")
     least = float(os.environ.get("VOISIN_MAP_LEAST_FRAMES", "5"))
-    check("a map of 20 000 tracks is fluid", 1000 / milliseconds >= least, f"{milliseconds:.1f} ms a frame without a graphics card, {1000 / milliseconds:.0f} a second")
+    check(
+        "a map of 20 000 tracks is fluid",
+        1000 / milliseconds >= least,
+        f"{milliseconds:.1f} ms a frame without a graphics card, {1000 / milliseconds:.0f} a second",
+    )
     page.go("#/")
     page.until("document.querySelector('.result').innerText === '20,000 tracks'")
-    check("a list of 20 000 has the rows in sight", soon(lambda: 0 < page.count(".long .track") < 60), page.count(".long .track"))
+    check(
+        "a list of 20 000 has the rows in sight",
+        soon(lambda: 0 < page.count(".long .track") < 60),
+        page.count(".long .track"),
+    )
     page.run("document.querySelector('.scroller').scrollTop = 3000 * 56")
-    page.until("[...document.querySelectorAll('.long .title')].some(e => /^Title 300\\d$/.test(e.innerText))", "far down in the list", 30)
+    page.until(
+        "[...document.querySelectorAll('.long .title')].some(e => /^Title 300\\d$/.test(e.innerText))",
+        "far down in the list",
+        30,
+    )
     check("and goes on as one scrolls", soon(lambda: 0 < page.count(".long .track") < 60))
     top = page.run("document.querySelector('.scroller').scrollTop")
     page.go("#/list")
     page.until("document.querySelector('.slot, .empty-state')", "another place")
     page.go("#/")
-    check("back from another place, the list is where it was", soon(lambda: page.run("document.querySelector('.scroller')?.scrollTop") == top), page.run("document.querySelector('.scroller')?.scrollTop"))
+    check(
+        "back from another place, the list is where it was",
+        soon(lambda: page.run("document.querySelector('.scroller')?.scrollTop") == top),
+        page.run("document.querySelector('.scroller')?.scrollTop"),
+    )
     page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     page.browser.size(1300, 900)
     page.browser.events.clear()
@@ -1050,8 +1964,15 @@ def troubles(page, program, server, work):
       ? new Response(JSON.stringify({ detail: "the index has to be built: it was made by another version", next: "ask again" }), { status: 503, headers: { "Retry-After": "1" } }) : real(address, options); })()"""
     script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=late)["identifier"]
     page.open(server.address + "#/genres")
-    page.until("document.querySelector('.slow')?.innerText.includes('The index has to be built')", "503 is told")
-    check("503: why it is late is told, and asked again", soon(lambda: "Asked again in" in page.text(".slow")), page.text(".slow"))
+    page.until(
+        "document.querySelector('.slow')?.innerText.includes('The index has to be built')",
+        "503 is told",
+    )
+    check(
+        "503: why it is late is told, and asked again",
+        soon(lambda: "Asked again in" in page.text(".slow")),
+        page.text(".slow"),
+    )
     page.until("document.querySelectorAll('.tree li').length > 3", "the answer comes in the end")
     page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     page.open(server.address)
@@ -1061,25 +1982,45 @@ def troubles(page, program, server, work):
     server.stop()
     page.run("voisin.ask('status').catch(() => 0)")
     page.until("!document.getElementById('notice').hidden", "a server that is gone is told")
-    check("server gone: it is told", soon(lambda: "does not answer" in page.text("#notice")), page.text("#notice").replace("\n", " "))
+    check(
+        "server gone: it is told",
+        soon(lambda: "does not answer" in page.text("#notice")),
+        page.text("#notice").replace("\n", " "),
+    )
     again = Server(program, server.library, "--no-watch", "--folder", music, port=port)
-    page.until("document.getElementById('notice').hidden && document.querySelectorAll('.index .track').length > 5", "the server is back", 40)
+    page.until(
+        "document.getElementById('notice').hidden && document.querySelectorAll('.index .track').length > 5",
+        "the server is back",
+        40,
+    )
     check("server back: the page goes on by itself", True)
     again.stop()
     # As check_drops.py does at more than twenty other moments.
     import check_drops
+
     trial = check_drops.Trial(page, program, server.library)
     trial.open()
     check_drops.end_of_track(trial, "the server is gone at the end of a track")
     trial.kill()
     empty = work / "empty"
     (work / "silence").mkdir()
-    subprocess.run([program, "--library", str(empty), "add", str(work / "silence")], capture_output=True)
+    subprocess.run(
+        [program, "--library", str(empty), "add", str(work / "silence")], capture_output=True
+    )
     if empty.exists():
         nothing = Server(program, empty, "--no-watch", "--folder", DEMO / "held-out")
         page.open(nothing.address + "#token=" + nothing.token)
         page.until("document.querySelector('.index .empty-state')", "an empty library is told")
-        check("an empty library: what to do", soon(lambda: "voisin add" in page.text(".index .empty-state") and page.count(".index .empty-state .primary") == 1), page.text(".index h2"))
+        check(
+            "an empty library: what to do",
+            soon(
+                lambda: (
+                    "voisin add" in page.text(".index .empty-state")
+                    and page.count(".index .empty-state .primary") == 1
+                )
+            ),
+            page.text(".index h2"),
+        )
         for place in PLACES[1:]:
             page.go(place)
             page.until("document.querySelector('.empty-state, .facts.tall, .page')", place)
@@ -1103,7 +2044,11 @@ def main():
     shutil.copytree(DEMO / "library", music)
     with_cover(music / "metal/muldjord-chaos-god.mp3", png(*RED))
     with_flac_cover(music / "folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac", png(*BLUE))
-    for name, album in (("metal/muldjord-mutilated-mime", "Mime"), ("folk/omri-lahav-celtica", "Celtica"), ("folk/omri-lahav-eastern-dreams", "Celtica")):
+    for name, album in (
+        ("metal/muldjord-mutilated-mime", "Mime"),
+        ("folk/omri-lahav-celtica", "Celtica"),
+        ("folk/omri-lahav-eastern-dreams", "Celtica"),
+    ):
         with_frame(music / f"{name}.mp3", b"TALB", b"\0" + album.encode())
     began = time.time()
     subprocess.run([program, "--library", str(library), "--quiet", "add", str(music)], check=True)
@@ -1111,7 +2056,10 @@ def main():
     server = Server(program, library, "--no-watch", "--folder", music)
     page = Page()
     only = os.environ.get("ONLY", "").split()
-    wanted = lambda name: not only or name in only
+
+    def wanted(name):
+        return not only or name in only
+
     try:
         print(page.browser.call("Browser.getVersion")["product"])
         page.browser.size(1300, 900)
@@ -1120,12 +2068,26 @@ def main():
         track = server.json("/api/v1/tracks?query=chaos+god")["tracks"][0]
         places = [*PLACES, f"#/track/{track['id']}"]
         for name, step in (
-            ("search", lambda: searching(page, server, shots)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server, program)),
-            ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
+            ("search", lambda: searching(page, server, shots)),
+            ("card", lambda: the_card(page, server, shots)),
+            ("play", lambda: playing(page, server, program)),
+            ("passages", lambda: passages(page, track)),
+            ("map", lambda: the_map(page, server, shots)),
+            ("list", lambda: the_list(page, server, shots)),
             ("saved", lambda: saved_lists(page, server, shots)),
-            ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("albums", lambda: the_albums(page, server)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
-            ("axe", lambda: accessible(page, axe, places)), ("waiting", lambda: waiting(page, server, axe, shots)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
-            ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),
+            ("genres", lambda: the_genres(page, server, shots)),
+            ("clusters", lambda: the_clusters(page, server, shots)),
+            ("checks", lambda: the_checks(page, server, program, music, shots)),
+            ("albums", lambda: the_albums(page, server)),
+            ("file", lambda: a_file(page, shots)),
+            ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
+            ("axe", lambda: accessible(page, axe, places)),
+            ("waiting", lambda: waiting(page, server, axe, shots)),
+            ("keyboard", lambda: keyboard(page)),
+            ("review", lambda: the_review(page, server, program, shots)),
+            ("scan", lambda: scanning(page, server, music)),
+            ("many", lambda: many(page, server)),
+            ("troubles", lambda: troubles(page, program, server, work)),
             ("report", lambda: a_report(page, program, work, shots)),
         ):
             if not wanted(name):

@@ -3,12 +3,13 @@
 
     python3 generate.py          (needs numpy, ffmpeg with libmp3lame, libvorbis, libopus; flac; opusenc)
 
-The files hold a synthetic signal (seed 7): three decaying chords, a sweep and noise, different left and right.
-reference.json holds, for each file, what FFmpeg decodes it to: the number of frames and the mean of the channels
-(the LFE channel left out) at 32 positions. VERSIONS.txt says which programs made them.
+The files hold a synthetic signal (seed 7): three decaying chords, a sweep and noise, different left
+and right. reference.json holds, for each file, what FFmpeg decodes it to: the number of frames and
+the mean of the channels (the LFE channel left out) at 32 positions. VERSIONS.txt says which
+programs made them.
 """
+
 import json
-import os
 import pathlib
 import subprocess
 
@@ -46,14 +47,50 @@ def signal(rate, seconds, channels):
 def wav(name, rate, seconds, channels):
     path = TMP / name
     data = signal(rate, seconds, channels).astype("<f4")
-    subprocess.run(["ffmpeg", "-y", "-loglevel", "error", "-f", "f32le", "-ar", str(rate), "-ac", str(channels),
-                    "-i", "-", "-c:a", "pcm_f32le", str(path)], input=data.tobytes(), check=True)
+    subprocess.run(
+        [
+            "ffmpeg",
+            "-y",
+            "-loglevel",
+            "error",
+            "-f",
+            "f32le",
+            "-ar",
+            str(rate),
+            "-ac",
+            str(channels),
+            "-i",
+            "-",
+            "-c:a",
+            "pcm_f32le",
+            str(path),
+        ],
+        input=data.tobytes(),
+        check=True,
+    )
     return path
 
 
 def encode(source, name, *args):
-    subprocess.run(["ffmpeg", "-y", "-loglevel", "error", "-i", str(source), "-map_metadata", "-1",
-                    "-fflags", "+bitexact", "-flags:a", "+bitexact", *args, str(HERE / name)], check=True)
+    subprocess.run(
+        [
+            "ffmpeg",
+            "-y",
+            "-loglevel",
+            "error",
+            "-i",
+            str(source),
+            "-map_metadata",
+            "-1",
+            "-fflags",
+            "+bitexact",
+            "-flags:a",
+            "+bitexact",
+            *args,
+            str(HERE / name),
+        ],
+        check=True,
+    )
 
 
 def main():
@@ -66,16 +103,40 @@ def main():
     surround = wav("surround.wav", 48000, 0.4, 6)
     mid = wav("mid.wav", 48000, 1.0, 2)
 
-    # Metadata is cut above by -map_metadata -1; the LAME header is kept (no bitexact) for its delay and padding.
+    # Metadata is cut above by -map_metadata -1; the LAME header is kept (no bitexact) for its delay
+    # and padding.
     lame = ["ffmpeg", "-y", "-loglevel", "error", "-i"]
-    subprocess.run([*lame, str(stereo), "-c:a", "libmp3lame", "-b:a", "128k", str(HERE / "cbr.mp3")], check=True)
-    subprocess.run([*lame, str(stereo), "-c:a", "libmp3lame", "-q:a", "5", str(HERE / "vbr.mp3")], check=True)
-    subprocess.run([*lame, str(speech), "-c:a", "libmp3lame", "-b:a", "16k", str(HERE / "mpeg2.mp3")], check=True)
-    subprocess.run([*lame, str(tiny), "-c:a", "libmp3lame", "-b:a", "8k", str(HERE / "mpeg25.mp3")], check=True)
-    encode(stereo, "noxing.mp3", "-c:a", "libmp3lame", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0")
+    subprocess.run(
+        [*lame, str(stereo), "-c:a", "libmp3lame", "-b:a", "128k", str(HERE / "cbr.mp3")],
+        check=True,
+    )
+    subprocess.run(
+        [*lame, str(stereo), "-c:a", "libmp3lame", "-q:a", "5", str(HERE / "vbr.mp3")], check=True
+    )
+    subprocess.run(
+        [*lame, str(speech), "-c:a", "libmp3lame", "-b:a", "16k", str(HERE / "mpeg2.mp3")],
+        check=True,
+    )
+    subprocess.run(
+        [*lame, str(tiny), "-c:a", "libmp3lame", "-b:a", "8k", str(HERE / "mpeg25.mp3")], check=True
+    )
+    encode(
+        stereo,
+        "noxing.mp3",
+        "-c:a",
+        "libmp3lame",
+        "-b:a",
+        "64k",
+        "-write_xing",
+        "0",
+        "-id3v2_version",
+        "0",
+    )
     # Without noise substitution every decoder gives the same; adts.aac has it.
     encode(stereo, "aac.m4a", "-c:a", "aac", "-b:a", "96k", "-aac_pns", "0")
-    encode(speech, "mono.m4a", "-c:a", "aac", "-b:a", "32k", "-aac_pns", "0", "-movflags", "+faststart")
+    encode(
+        speech, "mono.m4a", "-c:a", "aac", "-b:a", "32k", "-aac_pns", "0", "-movflags", "+faststart"
+    )
     encode(stereo, "adts.aac", "-c:a", "aac", "-b:a", "64k")
     encode(mono, "alac.m4a", "-c:a", "alac", "-sample_fmt", "s16p")
     encode(mono, "mono.flac", "-c:a", "flac", "-sample_fmt", "s16")
@@ -84,7 +145,18 @@ def main():
     encode(stereo, "vorbis.ogg", "-c:a", "libvorbis", "-q:a", "2")
     encode(mid, "music.opus", "-c:a", "libopus", "-b:a", "64k")
     encode(speech, "speech.opus", "-c:a", "libopus", "-b:a", "12k", "-application", "voip")
-    encode(surround, "surround.opus", "-c:a", "libopus", "-b:a", "128k", "-mapping_family", "1", "-ac", "6")
+    encode(
+        surround,
+        "surround.opus",
+        "-c:a",
+        "libopus",
+        "-b:a",
+        "128k",
+        "-mapping_family",
+        "1",
+        "-ac",
+        "6",
+    )
     encode(mid, "opus.webm", "-c:a", "libopus", "-b:a", "48k")
     encode(stereo, "vorbis.mka", "-c:a", "libvorbis", "-q:a", "1")
     encode(mono, "flac.mka", "-c:a", "flac", "-sample_fmt", "s16")
@@ -108,28 +180,65 @@ def main():
     for path in sorted(HERE.iterdir()):
         if path.suffix in (".py", ".json", ".txt", ".md"):
             continue
-        probe = json.loads(subprocess.run(
-            ["ffprobe", "-v", "error", "-select_streams", "a:0", "-show_entries", "stream=sample_rate,channels", "-of",
-             "json", str(path)], capture_output=True, check=True).stdout)["streams"][0]
+        probe = json.loads(
+            subprocess.run(
+                [
+                    "ffprobe",
+                    "-v",
+                    "error",
+                    "-select_streams",
+                    "a:0",
+                    "-show_entries",
+                    "stream=sample_rate,channels",
+                    "-of",
+                    "json",
+                    str(path),
+                ],
+                capture_output=True,
+                check=True,
+            ).stdout
+        )["streams"][0]
         rate, channels = int(probe["sample_rate"]), int(probe["channels"])
         # FFmpeg has an Opus decoder of its own; the reference is libopus.
         opus = ["-c:a", "libopus"] if "opus" in path.name else []
-        raw = subprocess.run(["ffmpeg", "-v", "error", *opus, "-i", str(path), "-f", "f32le", "-c:a", "pcm_f32le", "-"],
-                             capture_output=True, check=True).stdout
+        raw = subprocess.run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                *opus,
+                "-i",
+                str(path),
+                "-f",
+                "f32le",
+                "-c:a",
+                "pcm_f32le",
+                "-",
+            ],
+            capture_output=True,
+            check=True,
+        ).stdout
         pcm = np.frombuffer(raw, "<f4").reshape(-1, channels).astype(np.float64)
         if channels == 6:
             pcm = np.delete(pcm, 3, axis=1)
         mean = pcm.mean(axis=1)
-        # FFmpeg leaves the padding at the end of MP4 files; they are cut to the length of their source here.
+        # FFmpeg leaves the padding at the end of MP4 files; they are cut to the length of their
+        # source here.
         if path.suffix in (".m4a", ".mp4"):
             mean = mean[: SOURCE_FRAMES[path.name]]
         positions = np.linspace(0, len(mean) - 1, 32).astype(int)
-        reference[path.name] = {"rate": rate, "channels": channels, "frames": len(mean),
-                                "positions": positions.tolist(),
-                                "values": [round(float(v), 6) for v in mean[positions]]}
+        reference[path.name] = {
+            "rate": rate,
+            "channels": channels,
+            "frames": len(mean),
+            "positions": positions.tolist(),
+            "values": [round(float(v), 6) for v in mean[positions]],
+        }
     text = json.dumps(reference, indent=None, separators=(",", ":")).replace('},"', '},\n"')
     (HERE / "reference.json").write_text(text + "\n")
-    versions = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True).stdout.splitlines()[0]
+    versions = subprocess.run(
+        ["ffmpeg", "-version"], capture_output=True, text=True
+    ).stdout.splitlines()[0]
     (HERE / "VERSIONS.txt").write_text(f"{versions}\nnumpy {np.__version__}\n")
     total = sum(path.stat().st_size for path in HERE.iterdir())
     print(f"{total / 1024:.0f} KiB in {len(reference)} files")

@@ -1,6 +1,7 @@
 """Numbers that this folder's generators and `tests/parts/encoder.rs` make in exactly the same way.
 
-`uniform` is SplitMix64 started at FNV-1a of a name plus a seed; see `Weights::random` in crates/voisin-encoder/src/weights.rs.
+`uniform` is SplitMix64 started at FNV-1a of a name plus a seed; see `Weights::random` in
+crates/voisin-encoder/src/weights.rs.
 """
 
 import numpy as np
@@ -14,7 +15,9 @@ def uniform(name, seed, count):
     for byte in name.encode():
         start = ((start ^ byte) * 0x0100000001B3) & MASK
     with np.errstate(over="ignore"):
-        z = np.uint64((start + seed) & MASK) + np.uint64(0x9E3779B97F4A7C15) * np.arange(1, count + 1, dtype=np.uint64)
+        z = np.uint64((start + seed) & MASK) + np.uint64(0x9E3779B97F4A7C15) * np.arange(
+            1, count + 1, dtype=np.uint64
+        )
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
@@ -38,12 +41,16 @@ def weights(shapes, seed):
             low = -high
         else:
             low, high = -0.1, 0.1
-        tensors[name] = (low + (high - low) * uniform(name, seed, count)).astype(np.float32).reshape(shape)
+        tensors[name] = (
+            (low + (high - low) * uniform(name, seed, count)).astype(np.float32).reshape(shape)
+        )
     return tensors
 
 
 def spectrograms(n, bands, frames, scale):
-    """[n, bands, frames] float32: scale · cell · band · frame, each uniform; the last window is constant."""
+    """[n, bands, frames] float32: scale · cell · band · frame, each uniform; the last window is
+    constant.
+    """
     cell = uniform("cell", 0, n * bands * frames).reshape(n, bands, frames)
     band = uniform("band", 0, n * bands).reshape(n, bands, 1)
     frame = uniform("frame", 0, n * frames).reshape(n, 1, frames)

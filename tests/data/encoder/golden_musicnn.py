@@ -4,10 +4,11 @@
     pip install tensorflow-cpu && pip download --no-deps musicnn==0.1.0
     python golden_musicnn.py musicnn-0.1.0-py3-none-any.whl
 
-Columns: the 200 values of the penultimate layer, then the 50 logits. The graph is the `.meta` file of the wheel
-with its training nodes cut away. Kernels are rounded to float16 first, as in the shipped weights, so that the
-test sees the network and not the rounding; what the rounding changes is printed here, and stands in
-BENCHMARKS.md for real music. Made with TensorFlow 2.21.0, NumPy 2.4.6, on a CPU in float32.
+Columns: the 200 values of the penultimate layer, then the 50 logits. The graph is the `.meta` file
+of the wheel with its training nodes cut away. Kernels are rounded to float16 first, as in the
+shipped weights, so that the test sees the network and not the rounding; what the rounding changes
+is printed here, and stands in BENCHMARKS.md for real music. Made with TensorFlow 2.21.0, NumPy
+2.4.6, on a CPU in float32.
 """
 
 import os
@@ -19,11 +20,10 @@ import zipfile
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
+import formulas
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
-
-import formulas
 
 MODEL = "MSD_musicnn"
 OUTPUTS = ["model/batch_normalization_10/batchnorm/add_1", "model/dense_1/BiasAdd"]
@@ -66,6 +66,9 @@ if __name__ == "__main__":
     print("TensorFlow", tf.__version__, "NumPy", np.__version__)
     mels = formulas.spectrograms(5, 96, 187, 7.0)
     halves, singles = (run(sys.argv[1], mels, half) for half in (True, False))
-    print("cosine of float16 to float32 kernels, penultimate:", cosine(halves[:, :200], singles[:, :200]))
+    print(
+        "cosine of float16 to float32 kernels, penultimate:",
+        cosine(halves[:, :200], singles[:, :200]),
+    )
     print("largest difference of logits:", np.abs(halves - singles)[:, 200:].max())
     np.save(pathlib.Path(__file__).with_name("musicnn.npy"), halves.astype(np.float32))

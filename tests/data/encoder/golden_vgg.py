@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Writes vgg.npy: the VGG graph of the musicnn wheel, with seeded random weights, on five spectrograms.
+"""Writes vgg.npy: the VGG graph of the musicnn wheel, with seeded random weights, on five
+spectrograms.
 
     pip install tensorflow-cpu && pip download --no-deps musicnn==0.1.0
     python golden_vgg.py musicnn-0.1.0-py3-none-any.whl [FOLDER]
 
-Columns: the 256 values of the last pool, then the 50 logits. The graph is the `.meta` file of the wheel with its
-training nodes cut away; no file of weights is needed: `formulas.py` and `Weights::random` make the same ones. With a
-FOLDER, the wheel's own weights are run too, into FOLDER/vgg-msd.npy, for the test that compares converted weights. Made with TensorFlow 2.21.0, NumPy 2.4.6, on a CPU in float32.
+Columns: the 256 values of the last pool, then the 50 logits. The graph is the `.meta` file of the
+wheel with its training nodes cut away; no file of weights is needed: `formulas.py` and
+`Weights::random` make the same ones. With a FOLDER, the wheel's own weights are run too, into
+FOLDER/vgg-msd.npy, for the test that compares converted weights. Made with TensorFlow 2.21.0, NumPy
+2.4.6, on a CPU in float32.
 """
 
 import os
@@ -18,11 +21,10 @@ import zipfile
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
+import formulas
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
-
-import formulas
 
 SEED = 7
 FIELDS = {
@@ -45,14 +47,20 @@ def seeded(name, shape):
 
 
 def run(wheel, model, mels, value):
-    """[n, 306] of the wheel's graph for [n, bands, frames]; `value(reader, name, shape)` gives the variables."""
+    """[n, 306] of the wheel's graph for [n, bands, frames]; `value(reader, name, shape)` gives the
+    variables.
+    """
     v1 = tf.compat.v1
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(wheel).extractall(folder)
         prefix = f"{folder}/musicnn/{model}/"
         meta = meta_graph_pb2.MetaGraphDef()
         meta.ParseFromString(pathlib.Path(prefix + ".meta").read_bytes())
-        pools = [n.name for n in meta.graph_def.node if n.op == "MaxPool" and "grad" not in n.name.lower()]
+        pools = [
+            n.name
+            for n in meta.graph_def.node
+            if n.op == "MaxPool" and "grad" not in n.name.lower()
+        ]
         outputs = [pools[-1], "model/dense/BiasAdd"]
         graph = v1.graph_util.extract_sub_graph(meta.graph_def, outputs)
         for node in graph.node:

@@ -3,6 +3,7 @@
 Run in this folder: python generate.py   (numpy 2, scikit-learn 1.5 or later). Writes retrieval.json; the versions
 used are inside.
 """
+
 import json
 
 import numpy as np
@@ -27,7 +28,9 @@ alone = rng.random(n) < 0.1  # tracks without an artist
 def figures(x):
     precision, average, correct, by_label = [], [], [], [[] for _ in range(classes)]
     for i in range(n):
-        others = np.array([j for j in range(n) if j != i and (alone[i] or alone[j] or artist[j] != artist[i])])
+        others = np.array(
+            [j for j in range(n) if j != i and (alone[i] or alone[j] or artist[j] != artist[i])]
+        )
         search = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute").fit(x[others])
         distances, found = search.kneighbors(x[i : i + 1])
         near = label[others[found[0]]]
@@ -60,7 +63,9 @@ json.dump(
         "k": K,
         "vectors": [[float(v) for v in row] for row in x],
         "labels": label.tolist(),
-        "artists": [None if lonely else int(who) for lonely, who in zip(alone, artist)],
+        "artists": [
+            None if lonely else int(who) for lonely, who in zip(alone, artist, strict=False)
+        ],
         "plain": figures(x),
         "standardised": figures(scaled.astype(np.float32)),
         "train": train.tolist(),

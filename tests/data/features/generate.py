@@ -1,9 +1,9 @@
 """Writes the golden files of tests/parts/features.rs: `python generate.py`, in this folder.
 
-The mel filter banks are librosa's own. The spectrograms are written out in double precision from the published
-descriptions (openl3, kapre, Essentia, musicnn), and share nothing with the Rust code but the formulas of the signals.
-Files: filters_*.npy: rows of (band, bin, weight), non-zero weights only, f64.
-*_CONFIG.npy: f32 [n_mels, n_frames]; all but the chirp keep every fourth frame.
+The mel filter banks are librosa's own. The spectrograms are written out in double precision from
+the published descriptions (openl3, kapre, Essentia, musicnn), and share nothing with the Rust code
+but the formulas of the signals. Files: filters_*.npy: rows of (band, bin, weight), non-zero weights
+only, f64. *_CONFIG.npy: f32 [n_mels, n_frames]; all but the chirp keep every fourth frame.
 """
 
 import json
@@ -37,14 +37,16 @@ def signals(rate, n):
         name: x.astype(np.float32)
         for name, x in {
             "noise": 0.25 * noise(n, 1),
-            "chirp": 0.5 * np.sin(2 * np.pi * (40 * t + 0.2 * rate * t * t * rate / n)) + 1e-4 * noise(n, 2),
+            "chirp": 0.5 * np.sin(2 * np.pi * (40 * t + 0.2 * rate * t * t * rate / n))
+            + 1e-4 * noise(n, 2),
             # No noise but that of rounding to 32 bits: cells down to the floor.
             "tones": 0.4 * np.sin(2 * np.pi * 220 * t)
             + 0.2 * np.sin(2 * np.pi * 1234.5 * t)
             + 0.01 * np.sin(2 * np.pi * 6000 * t),
             "click": click,
             # Music's way: loud and low, ever softer above, nothing above 0.3 of the rate; fades.
-            "decay": np.exp(-3 * t) * sum(np.sin(2 * np.pi * 110 * k * t) / k**2 for k in range(1, 40)),
+            "decay": np.exp(-3 * t)
+            * sum(np.sin(2 * np.pi * 110 * k * t) / k**2 for k in range(1, 40)),
         }.items()
     }
 
@@ -87,13 +89,23 @@ def main():
         return np.log10(10000 * mel.astype(np.float16).astype(np.float64) + 1)
 
     for config, rate, n in (
-        (original, 48000, 48000), (kapre04, 48000, 48000), (essentia, 48000, 48000), (musicnn, 16000, 48128)
+        (original, 48000, 48000),
+        (kapre04, 48000, 48000),
+        (essentia, 48000, 48000),
+        (musicnn, 16000, 48128),
     ):
         for name, x in signals(rate, n).items():
             mel = config(x)
-            np.save(f"{name}_{config.__name__}.npy", mel[:, :: 1 if name == "chirp" else 4].astype(np.float32))
+            np.save(
+                f"{name}_{config.__name__}.npy",
+                mel[:, :: 1 if name == "chirp" else 4].astype(np.float32),
+            )
     with open("versions.json", "w") as file:
-        versions = {"python": platform.python_version(), "numpy": np.__version__, "librosa": librosa.__version__}
+        versions = {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "librosa": librosa.__version__,
+        }
         json.dump(versions, file, indent=1)
         file.write("\n")
 

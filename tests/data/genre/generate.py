@@ -3,6 +3,7 @@
 Run in this folder: python generate.py   (numpy 2, scikit-learn 1.5 or later). Writes metrics.json and svm.json;
 the versions used are inside.
 """
+
 import json
 
 import numpy as np
@@ -47,7 +48,9 @@ json.dump(
         "f1": f1.tolist(),
         "support": support.tolist(),
         "auc": [metrics.roc_auc_score(truth == c, p[:, c]) for c in range(k)],
-        "average_precision": [metrics.average_precision_score(truth == c, p[:, c]) for c in range(k)],
+        "average_precision": [
+            metrics.average_precision_score(truth == c, p[:, c]) for c in range(k)
+        ],
         "roc_area": [float(np.trapezoid(t, f)) for f, t in roc],
         "top2": metrics.top_k_accuracy_score(truth, p, k=2, labels=range(k)),
         "log_loss": metrics.log_loss(truth, np.clip(p, 1e-15, 1), labels=range(k))
@@ -63,9 +66,13 @@ y = np.arange(n) % 3
 x = rng.normal(size=(n, d)).astype(np.float32)
 x[np.arange(n), y] += 1.2
 x = np.round(x * [1, 5, 0.2, 1, 1, 30] + [0, 3, 0, 0, -9, 0], 4).astype(np.float32)
-q = np.round(rng.normal(size=(40, d)) * [1, 5, 0.2, 1, 1, 30] + [0, 3, 0, 0, -9, 0], 4).astype(np.float32)
+q = np.round(rng.normal(size=(40, d)) * [1, 5, 0.2, 1, 1, 30] + [0, 3, 0, 0, -9, 0], 4).astype(
+    np.float32
+)
 scale = StandardScaler().fit(x)
-svm = SVC(C=1.5, gamma="scale", decision_function_shape="ovo", tol=1e-6, break_ties=False).fit(scale.transform(x), y)
+svm = SVC(C=1.5, gamma="scale", decision_function_shape="ovo", tol=1e-6, break_ties=False).fit(
+    scale.transform(x), y
+)
 json.dump(
     {
         "versions": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},

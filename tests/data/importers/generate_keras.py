@@ -11,14 +11,13 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import keras as keras3
+import network
 import numpy as np
 import tensorflow as tf
 import tf2onnx
 import tf_keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tf_keras.src import backend
-
-import network
 
 FOLDER = sys.argv[1] if len(sys.argv) > 1 else "."
 REDUCTION = int(sys.argv[2]) if len(sys.argv) > 2 else network.REDUCTION
@@ -28,11 +27,17 @@ MELS = network.mels()[..., np.newaxis]
 
 
 def spectrogram(keras):
-    """A layer with the weights that openl3's old files have for the spectrogram; hands its input on."""
+    """A layer with the weights that openl3's old files have for the spectrogram; hands its input
+    on.
+    """
 
     class Melspectrogram(keras.layers.Layer):
         def build(self, _):
-            for name, shape in (("real_kernels", (8, 1, 1, 5)), ("imag_kernels", (8, 1, 1, 5)), ("freq2mel", (5, 128))):
+            for name, shape in (
+                ("real_kernels", (8, 1, 1, 5)),
+                ("imag_kernels", (8, 1, 1, 5)),
+                ("freq2mel", (5, 128)),
+            ):
                 self.add_weight(name=name, shape=shape, initializer="ones", trainable=False)
 
         def call(self, x):
@@ -114,7 +119,8 @@ def main():
     with open(path("tf2onnx.onnx"), "wb") as file:
         file.write(onnx.SerializeToString())
 
-    # TensorFlow 1's way: batch norms as multiplications and additions, variables frozen in a session.
+    # TensorFlow 1's way: batch norms as multiplications and additions, variables frozen in a
+    # session.
     v1 = tf.compat.v1
     with v1.Graph().as_default(), v1.Session() as session:
         backend.set_session(session)

@@ -1,24 +1,29 @@
-"""torchopenl3's files of the network, and ONNX exports of it: `python generate_torch.py [FOLDER REDUCTION]`.
+"""torchopenl3's files of the network, and ONNX exports of it: `python generate_torch.py [FOLDER
+REDUCTION]`.
 
-Needs torch, torchopenl3, onnx, onnxscript, onnxruntime and safetensors. With FOLDER and 1, files of the published size.
+Needs torch, torchopenl3, onnx, onnxscript, onnxruntime and safetensors. With FOLDER and 1, files of
+the published size.
 """
 
 import os
 import sys
 import types
 
+import network
 import numpy as np
 import onnx
 import onnxruntime
 import safetensors.torch
 import torch
 
-import network
-
 # Only the module is needed, not the audio reading around it.
 sys.modules["torchopenl3.core"] = types.ModuleType("torchopenl3.core")
 package = types.ModuleType("torchopenl3")
-package.__path__ = [os.path.join(p, "torchopenl3") for p in sys.path if os.path.isdir(os.path.join(p, "torchopenl3"))]
+package.__path__ = [
+    os.path.join(p, "torchopenl3")
+    for p in sys.path
+    if os.path.isdir(os.path.join(p, "torchopenl3"))
+]
 package.core = sys.modules["torchopenl3.core"]
 sys.modules["torchopenl3"] = package
 from torchopenl3.models import PytorchOpenl3
@@ -52,7 +57,11 @@ def build():
     for i in range(8):
         name = "audio_embedding_layer" if i == 7 else f"conv2d_{i + 1}"
         setattr(model, name, torch.nn.Conv2d(WIDTHS[i], WIDTHS[i + 1], 3))
-        setattr(model, f"batch_normalization_{i + 1}", torch.nn.BatchNorm2d(WIDTHS[i], eps=0.001, momentum=0.99))
+        setattr(
+            model,
+            f"batch_normalization_{i + 1}",
+            torch.nn.BatchNorm2d(WIDTHS[i], eps=0.001, momentum=0.99),
+        )
     state = model.state_dict()
     for name, values in network.weights(REDUCTION).items():
         state[name].copy_(torch.from_numpy(values))
@@ -80,22 +89,48 @@ def main():
     if REDUCTION == 1:
         model.speclayer = real
     torch.save(model.state_dict(), path("torchopenl3.pth.tar"))
-    torch.save(model.state_dict(), path("torchopenl3_legacy.pth"), _use_new_zipfile_serialization=False)
-    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v.half() for k, v in model.state_dict().items()
-                                           if not k.startswith("speclayer")}}, path("checkpoint_half.pth"))
+    torch.save(
+        model.state_dict(), path("torchopenl3_legacy.pth"), _use_new_zipfile_serialization=False
+    )
+    torch.save(
+        {
+            "epoch": 3,
+            "state_dict": {
+                f"module.{k}": v.half()
+                for k, v in model.state_dict().items()
+                if not k.startswith("speclayer")
+            },
+        },
+        path("checkpoint_half.pth"),
+    )
     model.speclayer = Spectrogram()
     safetensors.torch.save_file(
-        {k: v for k, v in model.state_dict().items() if not k.startswith("speclayer")}, path("openl3.safetensors")
+        {k: v for k, v in model.state_dict().items() if not k.startswith("speclayer")},
+        path("openl3.safetensors"),
     )
     network_alone = Channels(model)
-    # The first folds batch norms into convolutions, the second keeps them; it computes the padding in the graph.
-    kept = {"dynamo": False, "training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
+    # The first folds batch norms into convolutions, the second keeps them; it computes the padding
+    # in the graph.
+    kept = {
+        "dynamo": False,
+        "training": torch.onnx.TrainingMode.PRESERVE,
+        "do_constant_folding": False,
+    }
     for name, options in {"export.onnx": {"dynamo": True}, "export_script.onnx": kept}.items():
-        batch = {"dynamic_shapes": ({0: torch.export.Dim("n")},)} if options["dynamo"] else {
-            "dynamic_axes": {"melspectrogram": {0: "n"}}}
+        batch = (
+            {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
+            if options["dynamo"]
+            else {"dynamic_axes": {"melspectrogram": {0: "n"}}}
+        )
         torch.onnx.export(
-            network_alone, (mels[:, None],), path(name), input_names=["melspectrogram"],
-            output_names=["embeddings"], external_data=False, **options, **batch,
+            network_alone,
+            (mels[:, None],),
+            path(name),
+            input_names=["melspectrogram"],
+            output_names=["embeddings"],
+            external_data=False,
+            **options,
+            **batch,
         )
         proto = onnx.load(path(name))
         for node in proto.graph.node:  # traces of Python's sources, of no use here
@@ -107,8 +142,12 @@ def main():
         found = session.run(None, {"melspectrogram": network.mels()[:, None]})[0]
         assert np.abs(found - expected.numpy()).max() < 1e-4 * np.abs(expected.numpy()).max()
     network.write_versions(
-        path("versions_torch.json"), torch=torch.__version__, torchopenl3="1.0.1", onnx=onnx.__version__,
-        onnxruntime=onnxruntime.__version__, safetensors=safetensors.__version__,
+        path("versions_torch.json"),
+        torch=torch.__version__,
+        torchopenl3="1.0.1",
+        onnx=onnx.__version__,
+        onnxruntime=onnxruntime.__version__,
+        safetensors=safetensors.__version__,
     )
 
 

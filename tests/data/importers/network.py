@@ -1,4 +1,6 @@
-"""What the two generators share: seeded weights with batch norm statistics that are not trivial, and an input."""
+"""What the two generators share: seeded weights with batch norm statistics that are not trivial,
+and an input.
+"""
 
 import json
 import platform
@@ -43,5 +45,9 @@ def mels():
 
 def write_versions(path, **versions):
     with open(path, "w") as file:
-        json.dump({"python": platform.python_version(), "numpy": np.__version__, **versions}, file, indent=1)
+        json.dump(
+            {"python": platform.python_version(), "numpy": np.__version__, **versions},
+            file,
+            indent=1,
+        )
         file.write("\n")

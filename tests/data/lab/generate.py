@@ -3,6 +3,7 @@
 Run in this folder: python generate.py   (numpy 2, scikit-learn 1.9, xgboost 3.2). Writes algorithms.json and measures.json;
 the versions used are inside.
 """
+
 import json
 
 import numpy as np
@@ -17,7 +18,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-VERSIONS = {"numpy": np.__version__, "scikit-learn": sklearn.__version__, "xgboost": xgboost.__version__}
+VERSIONS = {
+    "numpy": np.__version__,
+    "scikit-learn": sklearn.__version__,
+    "xgboost": xgboost.__version__,
+}
 
 
 def rounded(a, digits=9):
@@ -53,22 +58,36 @@ algorithms["lda"] = rounded(lda.predict_proba(qd))
 logistic = LogisticRegression(C=1.0, tol=1e-8, max_iter=10000).fit(xd, y)
 algorithms["logistic"] = rounded(logistic.predict_proba(qd))
 # three of seven columns are left out
-sparse = LogisticRegression(C=0.1, penalty="l1", solver="saga", tol=1e-10, max_iter=100000).fit(xd, y)
+sparse = LogisticRegression(C=0.1, penalty="l1", solver="saga", tol=1e-10, max_iter=100000).fit(
+    xd, y
+)
 algorithms["logistic_l1"] = rounded(sparse.predict_proba(qd))
 algorithms["logistic_l1_weights"] = rounded(sparse.coef_)
 tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(xs, y)
 algorithms["tree"] = rounded(tree.predict_proba(qs))
 algorithms["tree_importances"] = rounded(tree.feature_importances_)
 booster = xgboost.train(
-    {"objective": "multi:softprob", "num_class": k, "max_depth": 4, "eta": 0.1, "lambda": 1.0, "tree_method": "exact",
-     "base_score": 0.5, "min_child_weight": 1.0, "nthread": 1},
+    {
+        "objective": "multi:softprob",
+        "num_class": k,
+        "max_depth": 4,
+        "eta": 0.1,
+        "lambda": 1.0,
+        "tree_method": "exact",
+        "base_score": 0.5,
+        "min_child_weight": 1.0,
+        "nthread": 1,
+    },
     xgboost.DMatrix(xs, label=y),
     num_boost_round=10,
 )
 algorithms["boost"] = rounded(booster.predict(xgboost.DMatrix(qs)))
-algorithms["boost_margins"] = rounded(booster.predict(xgboost.DMatrix(qs), output_margin=True) - 0.5)
+algorithms["boost_margins"] = rounded(
+    booster.predict(xgboost.DMatrix(qs), output_margin=True) - 0.5
+)
 
-# pairwise coupling: the distribution that minimises the authors' sum of squares, by a solver that knows nothing of it
+# pairwise coupling: the distribution that minimises the authors' sum of squares, by a solver that
+# knows nothing of it
 pairs = rng.uniform(0.1, 0.9, size=(4, 4))
 for i in range(4):
     pairs[i, i] = 0
@@ -77,15 +96,25 @@ for i in range(4):
 
 
 def off(p):
-    return sum((pairs[j, i] * p[i] - pairs[i, j] * p[j]) ** 2 for i in range(4) for j in range(4) if i != j)
+    return sum(
+        (pairs[j, i] * p[i] - pairs[i, j] * p[j]) ** 2 for i in range(4) for j in range(4) if i != j
+    )
 
 
-solved = minimize(off, np.full(4, 0.25), bounds=[(0, 1)] * 4, method="SLSQP", options={"ftol": 1e-16, "maxiter": 1000},
-                  constraints={"type": "eq", "fun": lambda p: p.sum() - 1})
+solved = minimize(
+    off,
+    np.full(4, 0.25),
+    bounds=[(0, 1)] * 4,
+    method="SLSQP",
+    options={"ftol": 1e-16, "maxiter": 1000},
+    constraints={"type": "eq", "fun": lambda p: p.sum() - 1},
+)
 # polished by the optimality conditions
 Q = np.diag([sum(pairs[j, i] ** 2 for j in range(4) if j != i) for i in range(4)])
 Q -= np.array([[pairs[j, i] * pairs[i, j] if i != j else 0 for j in range(4)] for i in range(4)])
-exact = np.linalg.solve(np.block([[Q, np.ones((4, 1))], [np.ones((1, 4)), np.zeros((1, 1))]]), [0, 0, 0, 0, 1])[:4]
+exact = np.linalg.solve(
+    np.block([[Q, np.ones((4, 1))], [np.ones((1, 4)), np.zeros((1, 1))]]), [0, 0, 0, 0, 1]
+)[:4]
 assert np.abs(exact - solved.x).max() < 1e-5
 algorithms["pairs"], algorithms["coupled"] = rounded(pairs, 12), rounded(exact, 12)
 json.dump(algorithms, open("algorithms.json", "w"))

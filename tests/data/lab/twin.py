@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Writes tests/data/lab/twin.json: what the laboratory's networks of layers give in PyTorch, in double precision.
+"""Writes tests/data/lab/twin.json: what the laboratory's networks of layers give in PyTorch, in
+double precision.
 
     python3 -m venv twin && twin/bin/pip install torch && twin/bin/python tests/data/lab/twin.py
 
-Weights and inputs come from formulas that tests/program/lab/twin.rs repeats, so that the file stays small. Of each network, without
-dropout: outputs in training and in the end, gradients of the cross-entropy (64 places of each tensor, and the largest), and
-the loss of ten steps of Adam on two batches by turns, of the LSTM along coefficients of a hundred; of one network also the
-outputs at its full size.
+Weights and inputs come from formulas that tests/program/lab/twin.rs repeats, so that the file stays
+small. Of each network, without dropout: outputs in training and in the end, gradients of the
+cross-entropy (64 places of each tensor, and the largest), and the loss of ten steps of Adam on two
+batches by turns, of the LSTM along coefficients of a hundred; of one network also the outputs at
+its full size.
 """
 
 import json
@@ -22,8 +24,19 @@ CNN = []
 for channels in (16, 32, 64, 128):
     CNN += [f"conv {channels} 3x3 same", "relu", "pool 2x2"]
 CNN += ["flatten", "linear classes"]
-CNN_BN = [part for layer in CNN for part in ([layer, "batch-norm"] if layer.startswith("conv ") else [layer])]
-MFCC = ["sequence", "conv1 16 2 valid", "relu", "pool1 2", "lstm 64 last one-bias", "linear classes"]
+CNN_BN = [
+    part
+    for layer in CNN
+    for part in ([layer, "batch-norm"] if layer.startswith("conv ") else [layer])
+]
+MFCC = [
+    "sequence",
+    "conv1 16 2 valid",
+    "relu",
+    "pool1 2",
+    "lstm 64 last one-bias",
+    "linear classes",
+]
 TIME = ["frames", "conv1 64 5 same", "batch-norm", "relu", "pool1 4"]
 TIME += ["conv1 128 5 same", "batch-norm", "relu", "pool1 4", "lstm 128 last", "linear classes"]
 
@@ -74,9 +87,13 @@ def build(layers, shape, classes):
         named = ["weight", "bias"]
         if kind == "conv":
             rows, columns = map(int, rest[1].split("x"))
-            part = nn.Conv2d(x.shape[1], int(rest[0]), (rows, columns), padding="same" if "same" in rest else 0)
+            part = nn.Conv2d(
+                x.shape[1], int(rest[0]), (rows, columns), padding="same" if "same" in rest else 0
+            )
         elif kind == "conv1":
-            part = nn.Conv1d(x.shape[1], int(rest[0]), int(rest[1]), padding="same" if "same" in rest else 0)
+            part = nn.Conv1d(
+                x.shape[1], int(rest[0]), int(rest[1]), padding="same" if "same" in rest else 0
+            )
         elif kind == "batch-norm":
             part = (nn.BatchNorm2d if x.dim() == 4 else nn.BatchNorm1d)(x.shape[1])
             named += ["running_mean", "running_var"]
@@ -141,7 +158,9 @@ def figures(name, layers, shape, classes):
             continue
         flat = tensor.grad.flatten()
         places = [at * len(flat) // 64 for at in range(64)] if len(flat) > 64 else range(len(flat))
-        found["gradients"].append({"largest": flat.abs().max().item(), "values": [flat[at].item() for at in places]})
+        found["gradients"].append(
+            {"largest": flat.abs().max().item(), "values": [flat[at].item() for at in places]}
+        )
     net, _ = build(layers, shape, classes)
     adam = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
     found["losses"] = []
@@ -169,7 +188,9 @@ def main():
     full = {"name": name, "layers": layers, "input": shape, "classes": classes}
     full["judged"] = net.eval()(examples(shape, 0)).flatten().tolist()
     path = pathlib.Path(__file__).with_name("twin.json")
-    path.write_text(json.dumps(rounded({"torch": torch.__version__, "networks": networks, "full": full})) + "\n")
+    path.write_text(
+        json.dumps(rounded({"torch": torch.__version__, "networks": networks, "full": full})) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What an assistant gets from `voisin mcp`, by the protocol's own client (PyPI's mcp): JSON on standard output.
+"""What an assistant gets from `voisin mcp`, by the protocol's own client (PyPI's mcp): JSON on
+standard output.
 
     python3 assistant.py VOISIN < CALLS
 
@@ -24,15 +25,28 @@ async def main():
             try:
                 answer = await session.call_tool(name, arguments)
                 text = "".join(part.text for part in answer.content)
-                answers.append({"text": text, "is_error": bool(answer.is_error), "structured": answer.structured_content})
+                answers.append(
+                    {
+                        "text": text,
+                        "is_error": bool(answer.is_error),
+                        "structured": answer.structured_content,
+                    }
+                )
             except MCPError as error:
                 answers.append({"refused": str(error)})
-        print(json.dumps({
-            "name": greeting.server_info.name,
-            "instructions": greeting.instructions,
-            "tools": [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools],
-            "answers": answers,
-        }))
+        print(
+            json.dumps(
+                {
+                    "name": greeting.server_info.name,
+                    "instructions": greeting.instructions,
+                    "tools": [
+                        tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+                        for tool in tools
+                    ],
+                    "answers": answers,
+                }
+            )
+        )
 
 
 asyncio.run(main())

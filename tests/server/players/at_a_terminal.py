@@ -1,6 +1,7 @@
-"""Runs a command at a terminal and types an answer when it asks for a password. Prints what the terminal showed.
+"""Runs a command at a terminal and types an answer when it asks for a password. Prints what the
+terminal showed.
 
-    python3 at_a_terminal.py ANSWER COMMAND..."""
+python3 at_a_terminal.py ANSWER COMMAND..."""
 
 import os
 import pty
@@ -14,7 +15,8 @@ if child == 0:
 shown = b""
 while True:
     if not select.select([terminal], [], [], 0.5)[0]:
-        # It waits. What was typed before it turned the echo off may have been thrown away: typed again.
+        # It waits. What was typed before it turned the echo off may have been thrown away: typed
+        # again.
         if shown.endswith(b"password: "):
             os.write(terminal, answer.encode() + b"\n")
         continue

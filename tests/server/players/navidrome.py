@@ -1,4 +1,5 @@
-"""Calls functions of the plugin under Extism's runtime, as Navidrome does: JSON on standard input and output.
+"""Calls functions of the plugin under Extism's runtime, as Navidrome does: JSON on standard input
+and output.
 
     echo '[["nd_get_similar_artists", {"id": "1", "name": "Björk", "limit": 3}]]' |
         python3 navidrome.py voisin.ndp http://127.0.0.1:8766 TOKEN [SETTING=VALUE ...]
@@ -38,7 +39,9 @@ def http_send(question: str) -> str:
         status, body = error.code, error.read()
     except Exception as error:
         return json.dumps({"error": str(error)})
-    return json.dumps({"result": {"statusCode": status, "headers": {}, "body": base64.b64encode(body).decode()}})
+    return json.dumps(
+        {"result": {"statusCode": status, "headers": {}, "body": base64.b64encode(body).decode()}}
+    )
 
 
 with zipfile.ZipFile(archive) as files:

@@ -1,6 +1,7 @@
-"""What py-opensonic, the library of Music Assistant, gets from a Subsonic server: JSON on standard output.
+"""What py-opensonic, the library of Music Assistant, gets from a Subsonic server: JSON on standard
+output.
 
-    python3 opensonic.py http://127.0.0.1 PORT USER PASSWORD"""
+python3 opensonic.py http://127.0.0.1 PORT USER PASSWORD"""
 
 import json
 import sys
@@ -22,15 +23,31 @@ try:
     unknown = None
 except SonicError as error:
     unknown = type(error).__name__
-print(json.dumps({
-    "ping": connection.ping(),
-    "songs": len(songs),
-    "extensions": [extension.name for extension in connection.get_open_subsonic_extensions()],
-    "similar": [song.title for song in connection.get_similar_songs(first.id, count=3)],
-    "similar2": [song.title for song in connection.get_similar_songs2(first.artist_id, count=3)],
-    "of_album": [song.title for song in connection.get_similar_songs2(first.album_id, count=3)],
-    "sonic": [[match.entry.title, match.similarity] for match in connection.get_sonic_similar_tracks(first.id, count=2)],
-    "path": [[match.entry.title, match.similarity] for match in connection.find_sonic_path(first.id, last.id, count=4)],
-    "refused": refused,
-    "unknown": unknown,
-}))
+print(
+    json.dumps(
+        {
+            "ping": connection.ping(),
+            "songs": len(songs),
+            "extensions": [
+                extension.name for extension in connection.get_open_subsonic_extensions()
+            ],
+            "similar": [song.title for song in connection.get_similar_songs(first.id, count=3)],
+            "similar2": [
+                song.title for song in connection.get_similar_songs2(first.artist_id, count=3)
+            ],
+            "of_album": [
+                song.title for song in connection.get_similar_songs2(first.album_id, count=3)
+            ],
+            "sonic": [
+                [match.entry.title, match.similarity]
+                for match in connection.get_sonic_similar_tracks(first.id, count=2)
+            ],
+            "path": [
+                [match.entry.title, match.similarity]
+                for match in connection.find_sonic_path(first.id, last.id, count=4)
+            ],
+            "refused": refused,
+            "unknown": unknown,
+        }
+    )
+)

@@ -1,6 +1,6 @@
 """The TLS end of a server on this machine that speaks plainly. Prints its own port.
 
-    python3 tls_end.py CERTIFICATE KEY PORT"""
+python3 tls_end.py CERTIFICATE KEY PORT"""
 
 import asyncio
 import ssl
