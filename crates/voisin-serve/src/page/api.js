@@ -16,49 +16,80 @@ export class Refused extends Error {
 /** The server does not answer at all. */
 export class Gone extends Error {}
 
-export const audioOf = id => new URL(`tracks/${id}/audio`, BASE).href;
-export const coverOf = id => new URL(`tracks/${id}/cover`, BASE).href;
+export const audioOf = (id) => new URL(`tracks/${id}/audio`, BASE).href;
+export const coverOf = (id) => new URL(`tracks/${id}/cover`, BASE).href;
 export const scanEvents = () => new EventSource(new URL("scan", BASE));
 
-let under_way = 0, bar = 0;
+let under_way = 0,
+  bar = 0;
 function working(change) {
   under_way += change;
   clearTimeout(bar);
   // What takes no time needs no sign.
-  bar = setTimeout(() => { $("working").hidden = under_way === 0; }, under_way ? 300 : 0);
+  bar = setTimeout(
+    () => {
+      $("working").hidden = under_way === 0;
+    },
+    under_way ? 300 : 0,
+  );
 }
 
 /** A proxy answers in the place of a server that is not there; the server itself says when to ask again. */
-const isByProxy = answer => answer.status === 502 || answer.status === 504 || answer.status === 503 && !answer.headers.has("Retry-After");
+const isByProxy = (answer) =>
+  answer.status === 502 ||
+  answer.status === 504 ||
+  (answer.status === 503 && !answer.headers.has("Retry-After"));
 
 /**
  * Asks, and gives the JSON (or with `as: "response"` the whole answer).
  * `query`: an object, whose lists become several values; `body`: JSON; `file`: the bytes of a file.
  * `waiting`: is told why the answer is late, each time it is. `once`: what changes something is not asked again.
  */
-export async function ask(path, { method, query, body, file, headers = {}, signal, waiting, as, once } = {}) {
+export async function ask(
+  path,
+  { method, query, body, file, headers = {}, signal, waiting, as, once } = {},
+) {
   const address = new URL(path, BASE);
   for (const [name, value] of Object.entries(query ?? {}))
-    for (const one of [value].flat()) if (one !== undefined && one !== null && one !== "") address.searchParams.append(name, one);
-  const options = { signal, method: method ?? (body || file ? "POST" : "GET"), headers: { ...headers }, credentials: "same-origin" };
-  if (body || options.method === "POST" && !file) { options.body = JSON.stringify(body ?? {}); options.headers["Content-Type"] = "application/json"; }
+    for (const one of [value].flat())
+      if (one !== undefined && one !== null && one !== "") address.searchParams.append(name, one);
+  const options = {
+    signal,
+    method: method ?? (body || file ? "POST" : "GET"),
+    headers: { ...headers },
+    credentials: "same-origin",
+  };
+  if (body || (options.method === "POST" && !file)) {
+    options.body = JSON.stringify(body ?? {});
+    options.headers["Content-Type"] = "application/json";
+  }
   if (file) {
     options.body = file;
-    options.headers["Content-Type"] = /^(audio|video)\//.test(file.type) ? file.type : "application/octet-stream";
+    options.headers["Content-Type"] = /^(audio|video)\//.test(file.type)
+      ? file.type
+      : "application/octet-stream";
   }
   working(1);
   try {
     for (let tries = 0; ; tries++) {
       let answer;
-      try { answer = await fetch(address, options); } catch (error) { if (error.name === "AbortError") throw error; }
+      try {
+        answer = await fetch(address, options);
+      } catch (error) {
+        if (error.name === "AbortError") throw error;
+      }
       if (!answer || isByProxy(answer)) {
         missing();
         throw new Gone("The server does not answer.");
       }
-      if (answer.ok) return as === "response" ? answer : answer.status === 204 ? null : await answer.json();
+      if (answer.ok)
+        return as === "response" ? answer : answer.status === 204 ? null : await answer.json();
       const problem = await answer.json().catch(() => ({}));
       if (answer.status === 503 && tries < 60 && !once) {
-        const seconds = Math.min(15, Math.max(1, parseInt(answer.headers.get("Retry-After"), 10) || 2));
+        const seconds = Math.min(
+          15,
+          Math.max(1, parseInt(answer.headers.get("Retry-After"), 10) || 2),
+        );
         waiting?.(problem.detail || "The server is busy.", seconds);
         await wait(seconds * 1000, signal);
         continue;
@@ -66,7 +97,9 @@ export async function ask(path, { method, query, body, file, headers = {}, signa
       if (answer.status === 401) events.emit("token", problem);
       throw new Refused(answer.status, problem);
     }
-  } finally { working(-1); }
+  } finally {
+    working(-1);
+  }
 }
 
 /**
@@ -79,9 +112,14 @@ export async function askAll(path, lists, options = {}) {
     let next = all.next ?? null;
     try {
       while (next !== null) {
-        const page = await ask(path, { ...options, query: { ...options.query, limit: 1000, after: next } });
+        const page = await ask(path, {
+          ...options,
+          query: { ...options.query, limit: 1000, after: next },
+        });
         if (page.generation !== all.generation) break;
-        for (const list of lists) if (typeof list === "function") list(all, page); else for (const item of page[list]) all[list].push(item);
+        for (const list of lists)
+          if (typeof list === "function") list(all, page);
+          else for (const item of page[list]) all[list].push(item);
         next = page.next;
       }
     } catch (error) {
@@ -90,21 +128,39 @@ export async function askAll(path, lists, options = {}) {
     }
     if (next === null) return all;
   }
-  throw new Refused(503, { detail: "The library changes faster than it can be read.", next: "Try again when the scan is done." });
+  throw new Refused(503, {
+    detail: "The library changes faster than it can be read.",
+    next: "Try again when the scan is done.",
+  });
 }
 
 // ---- a server that is gone
 /** Milliseconds between two looks for it: at first, while music waits for it, and at most. */
-const FIRST_LOOK = 500, LOOK_FOR_MUSIC = 1000, LAST_LOOK = 8000;
+const FIRST_LOOK = 500,
+  LOOK_FOR_MUSIC = 1000,
+  LAST_LOOK = 8000;
 /** Milliseconds that one look may take: without an end it would hang where a network swallows it. The next ones do not wait for it. */
 const PATIENCE = 4000;
-let looking = false, atOnce = () => {}, isAwaited = () => false;
+let looking = false,
+  atOnce = () => {},
+  isAwaited = () => false;
 export const isGone = () => looking;
 /** `f` says whether music waits for the server. */
-export function setAwaited(f) { isAwaited = f; }
+export function setAwaited(f) {
+  isAwaited = f;
+}
 
 async function answers() {
-  try { return (await fetch(new URL("health", BASE), { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).ok; } catch { return false; }
+  try {
+    return (
+      await fetch(new URL("health", BASE), {
+        cache: "no-store",
+        signal: AbortSignal.timeout(PATIENCE),
+      })
+    ).ok;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether the server answers; where it does not, it is looked for. */
@@ -122,11 +178,20 @@ async function missing() {
   events.emit("gone");
   let found = false;
   for (let pause = FIRST_LOOK; !found; pause = Math.min(LAST_LOOK, pause * 1.5)) {
-    await new Promise(done => {
+    await new Promise((done) => {
       const timer = setTimeout(done, isAwaited() ? Math.min(LOOK_FOR_MUSIC, pause) : pause);
-      atOnce = () => { clearTimeout(timer); done(); };
+      atOnce = () => {
+        clearTimeout(timer);
+        done();
+      };
     });
-    if (!found) answers().then(is => { if (is) { found = true; atOnce(); } });
+    if (!found)
+      answers().then((is) => {
+        if (is) {
+          found = true;
+          atOnce();
+        }
+      });
   }
   looking = false;
   events.emit("back");
@@ -139,7 +204,9 @@ export function look() {
 }
 addEventListener("online", look);
 addEventListener("pageshow", look);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) look();
+});
 
 /** Exchanges the token, or the code that another device shows, for a cookie, which scripts cannot read. */
 export async function enter(typed, stay) {
@@ -147,4 +214,6 @@ export async function enter(typed, stay) {
   await ask("session", { body: code ? { code: typed, stay } : { token: typed, stay } });
 }
 /** Whether this device may change things, or was let in to listen. */
-export async function mayChange() { return (await ask("devices")).rights === "change"; }
+export async function mayChange() {
+  return (await ask("devices")).rights === "change";
+}

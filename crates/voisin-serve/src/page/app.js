@@ -14,11 +14,22 @@ import * as library from "./library.js";
 import { take } from "./card.js";
 import { sentence } from "./states.js";
 
-const PLACES = { listen, map, list, genres, albums: makers, review, library, clusters, artists: makers };
+const PLACES = {
+  listen,
+  map,
+  list,
+  genres,
+  albums: makers,
+  review,
+  library,
+  clusters,
+  artists: makers,
+};
 const ORDER = Object.keys(PLACES).slice(0, 7);
 /** Places that are a part of another one in the navigation. */
 const WITHIN = { clusters: "genres", artists: "albums" };
-let now = null, leave = new AbortController();
+let now = null,
+  leave = new AbortController();
 
 /** `#/track/17` is a track's card in the place to listen. */
 function route() {
@@ -30,7 +41,10 @@ function go(again = false) {
   // Whoever goes elsewhere has done with the search.
   clearTimeout($("search").timer);
   const to = route();
-  for (const link of document.querySelectorAll("#places a")) if (link.dataset.place === (WITHIN[to.place] ?? to.place)) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll("#places a"))
+    if (link.dataset.place === (WITHIN[to.place] ?? to.place))
+      link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   document.body.dataset.place = to.place;
   if (!again && now === to.place && PLACES[now].update) return PLACES[now].update(to);
   leave.abort();
@@ -48,14 +62,24 @@ async function begin() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
     history.replaceState(null, "", location.pathname + location.search + "#/");
-    try { await enter(given, true); } catch (error) { if (error.status) return askForToken(sentence(error.message)); }
+    try {
+      await enter(given, true);
+    } catch (error) {
+      if (error.status) return askForToken(sentence(error.message));
+    }
   }
   await knowRights();
   return go();
 }
 /** What a guest cannot do is not offered. */
 async function knowRights() {
-  try { document.body.dataset.rights = await mayChange() ? "change" : "listen"; player.recall(); recover(); } catch { /* whoever is not let in is asked for the token */ }
+  try {
+    document.body.dataset.rights = (await mayChange()) ? "change" : "listen";
+    player.recall();
+    recover();
+  } catch {
+    /* whoever is not let in is asked for the token */
+  }
 }
 events.on("token", () => askForToken());
 function askForToken(why) {
@@ -64,24 +88,73 @@ function askForToken(why) {
   leave.abort();
   now = null;
   $("main").replaceChildren();
-  const field = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "Code, password or token", placeholder: "482 193" });
+  const field = h("input", {
+    type: "password",
+    required: true,
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-label": "Code, password or token",
+    placeholder: "482 193",
+  });
   const stay = h("input", { type: "checkbox", checked: true });
   const told = h("p", { class: "faint", role: "status" }, why ?? "");
-  dialog.replaceChildren(h("form", { onsubmit: async event => {
-    event.preventDefault();
-    try { await enter(field.value.trim(), stay.checked); dialog.close(); await knowRights(); go(true); } catch (error) { told.textContent = sentence(error.message); field.select(); }
-  } }, h("h2", { id: "ask-title" }, "Sign in"),
-  h("p", {}, "Type the six digits that a device shows that is signed in already (Library, “Let another device in”), or that ", h("code", {}, "voisin serve"), " printed when it started."),
-  h("p", { class: "faint" }, "The server’s password works too, where it has one, and its token: ", h("code", {}, "voisin serve --show-token"), " prints it."),
-  field, h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")), told, h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in"))));
-  dialog.addEventListener("cancel", event => event.preventDefault());
+  dialog.replaceChildren(
+    h(
+      "form",
+      {
+        onsubmit: async (event) => {
+          event.preventDefault();
+          try {
+            await enter(field.value.trim(), stay.checked);
+            dialog.close();
+            await knowRights();
+            go(true);
+          } catch (error) {
+            told.textContent = sentence(error.message);
+            field.select();
+          }
+        },
+      },
+      h("h2", { id: "ask-title" }, "Sign in"),
+      h(
+        "p",
+        {},
+        "Type the six digits that a device shows that is signed in already (Library, “Let another device in”), or that ",
+        h("code", {}, "voisin serve"),
+        " printed when it started.",
+      ),
+      h(
+        "p",
+        { class: "faint" },
+        "The server’s password works too, where it has one, and its token: ",
+        h("code", {}, "voisin serve --show-token"),
+        " prints it.",
+      ),
+      field,
+      h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")),
+      told,
+      h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in")),
+    ),
+  );
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.showModal();
   field.focus();
 }
 
 // ---- a server that is gone, and is back
-events.on("gone", () => { $("notice").hidden = false; $("notice").replaceChildren("The server does not answer. This page looks for it, and goes on by itself.", h("small", {}, "It is started with: ", h("code", {}, "voisin serve"))); });
-events.on("back", () => { $("notice").hidden = true; say("The server is back"); if (!document.body.dataset.rights) knowRights(); go(true); });
+events.on("gone", () => {
+  $("notice").hidden = false;
+  $("notice").replaceChildren(
+    "The server does not answer. This page looks for it, and goes on by itself.",
+    h("small", {}, "It is started with: ", h("code", {}, "voisin serve")),
+  );
+});
+events.on("back", () => {
+  $("notice").hidden = true;
+  say("The server is back");
+  if (!document.body.dataset.rights) knowRights();
+  go(true);
+});
 
 // ---- light and dark
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -101,18 +174,41 @@ $("theme").addEventListener("click", () => {
 // ---- search
 $("search").addEventListener("input", () => {
   clearTimeout($("search").timer);
-  $("search").timer = setTimeout(() => { if (now === "map") map.seek($("search").value); else if (now !== "listen") location.hash = "#/"; else { if (route().parts.length && matchMedia("(max-width: 999px)").matches) location.hash = "#/"; listen.seek(); } }, 120);
+  $("search").timer = setTimeout(() => {
+    if (now === "map") map.seek($("search").value);
+    else if (now !== "listen") location.hash = "#/";
+    else {
+      if (route().parts.length && matchMedia("(max-width: 999px)").matches) location.hash = "#/";
+      listen.seek();
+    }
+  }, 120);
 });
-$("search-form").addEventListener("submit", event => { event.preventDefault(); if (now === "map") map.showFound(); else document.querySelector(".index .track a.words")?.focus(); });
+$("search-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (now === "map") map.showFound();
+  else document.querySelector(".index .track a.words")?.focus();
+});
 
 // ---- files
 const drop = $("drop");
 let depth = 0;
-const carries = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
-addEventListener("dragenter", event => { if (carries(event)) { depth++; drop.hidden = false; } });
-addEventListener("dragleave", () => { if (--depth <= 0) { depth = 0; drop.hidden = true; } });
-addEventListener("dragover", event => { if (carries(event)) event.preventDefault(); });
-addEventListener("drop", event => {
+const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+addEventListener("dragenter", (event) => {
+  if (carries(event)) {
+    depth++;
+    drop.hidden = false;
+  }
+});
+addEventListener("dragleave", () => {
+  if (--depth <= 0) {
+    depth = 0;
+    drop.hidden = true;
+  }
+});
+addEventListener("dragover", (event) => {
+  if (carries(event)) event.preventDefault();
+});
+addEventListener("drop", (event) => {
   depth = 0;
   drop.hidden = true;
   if (!carries(event)) return;
@@ -120,45 +216,179 @@ addEventListener("drop", event => {
   if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
 });
 $("file").addEventListener("click", () => $("file-input").click());
-$("file-input").addEventListener("change", event => { if (event.target.files[0]) take(event.target.files[0]); event.target.value = ""; });
+$("file-input").addEventListener("change", (event) => {
+  if (event.target.files[0]) take(event.target.files[0]);
+  event.target.value = "";
+});
 
 // ---- keys
 const HELP = [
-  ["Player", [["Space", "play or pause"], ["← →", "5 seconds back, on"], ["P N", "previous, next"], ["M", "sound off or on"], ["Shift ↑ ↓", "louder, quieter"], ["Q", "up next"]]],
-  ["Places", [["1 – 7", "Listen, Map, List, Genres, Albums, Review, Library"], ["/", "search"], ["O", "ask about a file"], ["T", "light or dark"], ["?", "these keys"], ["Esc", "close"]]],
-  ["Lists", [["↑ ↓", "from row to row; on a grip: move the row"], ["L", "put what plays on the list"], ["Ctrl Z", "on the list: take back"]]],
-  ["Map", [["arrows", "to the track in that direction"], ["+ − 0", "zoom, show all"], ["Enter", "open the card"], ["P", "play"], ["S", "select"], ["L", "lasso"]]],
-  ["Review", [["A", "accept"], ["K", "keep"], ["S", "skip"], ["Z", "take back"]]]
+  [
+    "Player",
+    [
+      ["Space", "play or pause"],
+      ["← →", "5 seconds back, on"],
+      ["P N", "previous, next"],
+      ["M", "sound off or on"],
+      ["Shift ↑ ↓", "louder, quieter"],
+      ["Q", "up next"],
+    ],
+  ],
+  [
+    "Places",
+    [
+      ["1 – 7", "Listen, Map, List, Genres, Albums, Review, Library"],
+      ["/", "search"],
+      ["O", "ask about a file"],
+      ["T", "light or dark"],
+      ["?", "these keys"],
+      ["Esc", "close"],
+    ],
+  ],
+  [
+    "Lists",
+    [
+      ["↑ ↓", "from row to row; on a grip: move the row"],
+      ["L", "put what plays on the list"],
+      ["Ctrl Z", "on the list: take back"],
+    ],
+  ],
+  [
+    "Map",
+    [
+      ["arrows", "to the track in that direction"],
+      ["+ − 0", "zoom, show all"],
+      ["Enter", "open the card"],
+      ["P", "play"],
+      ["S", "select"],
+      ["L", "lasso"],
+    ],
+  ],
+  [
+    "Review",
+    [
+      ["A", "accept"],
+      ["K", "keep"],
+      ["S", "skip"],
+      ["Z", "take back"],
+    ],
+  ],
 ];
 function showKeys() {
-  const dialog = $("keys"), single = h("input", { type: "checkbox", checked: keep.get("keys", true), onchange: event => keep.set("keys", event.target.checked) });
-  dialog.replaceChildren(h("div", { class: "head" }, h("h2", { id: "keys-title" }, "Keys"), h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
-    h("div", { class: "keys" }, HELP.map(([title, keys]) => h("section", {}, h("h3", {}, title), h("dl", {}, keys.map(([key, what]) => h("div", {}, h("dt", {}, key.split(" ").map(part => h("kbd", {}, part))), h("dd", {}, what))))))),
-    h("label", { class: "inline" }, single, h("span", {}, "Keys without Ctrl are in use")));
+  const dialog = $("keys"),
+    single = h("input", {
+      type: "checkbox",
+      checked: keep.get("keys", true),
+      onchange: (event) => keep.set("keys", event.target.checked),
+    });
+  dialog.replaceChildren(
+    h(
+      "div",
+      { class: "head" },
+      h("h2", { id: "keys-title" }, "Keys"),
+      h(
+        "button",
+        { type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close() },
+        icon("close"),
+      ),
+    ),
+    h(
+      "div",
+      { class: "keys" },
+      HELP.map(([title, keys]) =>
+        h(
+          "section",
+          {},
+          h("h3", {}, title),
+          h(
+            "dl",
+            {},
+            keys.map(([key, what]) =>
+              h(
+                "div",
+                {},
+                h(
+                  "dt",
+                  {},
+                  key.split(" ").map((part) => h("kbd", {}, part)),
+                ),
+                h("dd", {}, what),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ),
+    h("label", { class: "inline" }, single, h("span", {}, "Keys without Ctrl are in use")),
+  );
   dialog.showModal();
 }
 $("help").addEventListener("click", showKeys);
 const KEYS = {
-  " ": player.toggle, ArrowLeft: () => player.seekBy(-5), ArrowRight: () => player.seekBy(5),
-  n: () => player.step(1), p: () => player.step(-1), m: player.mute, q: () => player.openQueue(),
-  "/": () => { $("search").focus(); $("search").select(); }, "?": showKeys, t: () => $("theme").click(), o: () => $("file-input").click(),
-  l: () => { const entry = player.current(); if (entry && entry.track.id !== null) list.add([entry.track]); }
+  " ": player.toggle,
+  ArrowLeft: () => player.seekBy(-5),
+  ArrowRight: () => player.seekBy(5),
+  n: () => player.step(1),
+  p: () => player.step(-1),
+  m: player.mute,
+  q: () => player.openQueue(),
+  "/": () => {
+    $("search").focus();
+    $("search").select();
+  },
+  "?": showKeys,
+  t: () => $("theme").click(),
+  o: () => $("file-input").click(),
+  l: () => {
+    const entry = player.current();
+    if (entry && entry.track.id !== null) list.add([entry.track]);
+  },
 };
-document.addEventListener("keydown", event => {
+document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !$("queue-panel").hidden) return player.openQueue(false);
   if (event.key === "Escape" && event.target === $("search")) return $("search").blur();
-  if (event.key === "Escape" && now === "listen" && route().parts.length) { location.hash = "#/"; return undefined; }
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") || !keep.get("keys", true)) return undefined;
-  const field = event.target.closest("input, select, textarea"), name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (event.key === "Escape" && now === "listen" && route().parts.length) {
+    location.hash = "#/";
+    return undefined;
+  }
+  if (
+    event.ctrlKey ||
+    event.metaKey ||
+    event.altKey ||
+    document.querySelector("dialog[open]") ||
+    !keep.get("keys", true)
+  )
+    return undefined;
+  const field = event.target.closest("input, select, textarea"),
+    name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (field && (field.type !== "range" || name.startsWith("Arrow"))) return undefined;
   // A button is pressed with the space bar.
   if (name === " " && event.target.closest("button, a, summary")) return undefined;
-  if (event.shiftKey && (name === "ArrowUp" || name === "ArrowDown")) { player.setVolume(player.volume() + (name === "ArrowUp" ? 0.05 : -0.05)); say(`Volume ${Math.round(player.volume() * 100)}`); event.preventDefault(); return undefined; }
-  if (/^[1-7]$/.test(name)) { location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1]; event.preventDefault(); return undefined; }
-  if (name === "ArrowDown" && (event.target === document.body || event.target === $("main"))) { document.querySelector("main .track a.words")?.focus(); event.preventDefault(); return undefined; }
-  if (now === "review" && review.key(name)) { event.preventDefault(); return undefined; }
+  if (event.shiftKey && (name === "ArrowUp" || name === "ArrowDown")) {
+    player.setVolume(player.volume() + (name === "ArrowUp" ? 0.05 : -0.05));
+    say(`Volume ${Math.round(player.volume() * 100)}`);
+    event.preventDefault();
+    return undefined;
+  }
+  if (/^[1-7]$/.test(name)) {
+    location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1];
+    event.preventDefault();
+    return undefined;
+  }
+  if (name === "ArrowDown" && (event.target === document.body || event.target === $("main"))) {
+    document.querySelector("main .track a.words")?.focus();
+    event.preventDefault();
+    return undefined;
+  }
+  if (now === "review" && review.key(name)) {
+    event.preventDefault();
+    return undefined;
+  }
   const act = KEYS[name];
-  if (act) { event.preventDefault(); act(); }
+  if (act) {
+    event.preventDefault();
+    act();
+  }
   return undefined;
 });
 

@@ -15,31 +15,71 @@ const NEIGHBOURS = 15;
 
 export function card(place, id, signal) {
   let latest = null;
-  load(place, signal, waiting => ask("tracks/" + id, { query: { words: true }, signal, waiting }), track => {
-    const genre = part("Genre"), near = part("Sounds like this"), passage = part("A passage");
-    place.replaceChildren(h("article", { class: "card" },
-      head(track, { track }, signal),
-      facts(track), words(track), genre, passage, near,
-      h("p", { class: "path faint" }, track.path)));
-    mark();
-    load(genre.lastChild, signal, waiting => ask("classify", { body: { tracks: [{ id }] }, signal, waiting }),
-      answer => genre.lastChild.append(reason(answer.items[0], track)));
-    near.lastChild.before(knobs(Array.isArray(track.words), steer => {
-      latest?.abort();
-      latest = new AbortController();
-      const either = AbortSignal.any([signal, latest.signal]);
-      neighbours(near.lastChild, either, waiting => ask("similar", { body: { seeds: [{ id }], limit: NEIGHBOURS, steer }, signal: either, waiting }));
-    }));
-    passages(passage.lastChild, track, signal);
-  });
+  load(
+    place,
+    signal,
+    (waiting) => ask("tracks/" + id, { query: { words: true }, signal, waiting }),
+    (track) => {
+      const genre = part("Genre"),
+        near = part("Sounds like this"),
+        passage = part("A passage");
+      place.replaceChildren(
+        h(
+          "article",
+          { class: "card" },
+          head(track, { track }, signal),
+          facts(track),
+          words(track),
+          genre,
+          passage,
+          near,
+          h("p", { class: "path faint" }, track.path),
+        ),
+      );
+      mark();
+      load(
+        genre.lastChild,
+        signal,
+        (waiting) => ask("classify", { body: { tracks: [{ id }] }, signal, waiting }),
+        (answer) => genre.lastChild.append(reason(answer.items[0], track)),
+      );
+      near.lastChild.before(
+        knobs(Array.isArray(track.words), (steer) => {
+          latest?.abort();
+          latest = new AbortController();
+          const either = AbortSignal.any([signal, latest.signal]);
+          neighbours(near.lastChild, either, (waiting) =>
+            ask("similar", {
+              body: { seeds: [{ id }], limit: NEIGHBOURS, steer },
+              signal: either,
+              waiting,
+            }),
+          );
+        }),
+      );
+      passages(passage.lastChild, track, signal);
+    },
+  );
 }
 
 /** What the neighbours may be moved towards; of those on one line at most one. */
 const KNOBS = [
-  [["Calmer", { more: ["calm"] }], ["Livelier", { more: ["energetic"] }]],
-  [["Slower", { slower: true }], ["Faster", { faster: true }]],
-  [["More guitar", { more: ["guitar"] }], ["Less", { less: ["guitar"] }]],
-  [["More voice", { more: ["voice"] }], ["Less", { less: ["voice"] }]],
+  [
+    ["Calmer", { more: ["calm"] }],
+    ["Livelier", { more: ["energetic"] }],
+  ],
+  [
+    ["Slower", { slower: true }],
+    ["Faster", { faster: true }],
+  ],
+  [
+    ["More guitar", { more: ["guitar"] }],
+    ["Less", { less: ["guitar"] }],
+  ],
+  [
+    ["More voice", { more: ["voice"] }],
+    ["Less", { less: ["voice"] }],
+  ],
 ];
 
 /**
@@ -49,96 +89,295 @@ const KNOBS = [
 function knobs(tells, changed) {
   const pressed = KNOBS.map(() => null);
   const ask = () => {
-    const wishes = pressed.flatMap((at, line) => at === null ? [] : [KNOBS[line][at][1]]);
-    const words = way => wishes.flatMap(wish => wish[way] ?? []);
+    const wishes = pressed.flatMap((at, line) => (at === null ? [] : [KNOBS[line][at][1]]));
+    const words = (way) => wishes.flatMap((wish) => wish[way] ?? []);
     changed({ ...Object.assign({}, ...wishes), more: words("more"), less: words("less") });
   };
   ask();
   if (!tells) return "";
-  return h("div", { class: "part-acts knobs" }, KNOBS.map((pair, line) => {
-    const buttons = pair.map(([label], at) => h("button", {
-      type: "button", "aria-pressed": "false", "aria-label": label === "Less" ? pair[0][0].replace("More", "Less") : null,
-      onclick: () => {
-        pressed[line] = pressed[line] === at ? null : at;
-        buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(pressed[line] === other)));
-        ask();
-      },
-    }, label));
-    return h("div", { class: "segments", role: "group", "aria-label": pair.map(([label]) => label).join(" or ") }, buttons);
-  }));
+  return h(
+    "div",
+    { class: "part-acts knobs" },
+    KNOBS.map((pair, line) => {
+      const buttons = pair.map(([label], at) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": "false",
+            "aria-label": label === "Less" ? pair[0][0].replace("More", "Less") : null,
+            onclick: () => {
+              pressed[line] = pressed[line] === at ? null : at;
+              buttons.forEach((button, other) =>
+                button.setAttribute("aria-pressed", String(pressed[line] === other)),
+              );
+              ask();
+            },
+          },
+          label,
+        ),
+      );
+      return h(
+        "div",
+        {
+          class: "segments",
+          role: "group",
+          "aria-label": pair.map(([label]) => label).join(" or "),
+        },
+        buttons,
+      );
+    }),
+  );
 }
 
-function part(title) { return h("section", { class: "part" }, h("h3", {}, title), h("div", {})); }
+function part(title) {
+  return h("section", { class: "part" }, h("h3", {}, title), h("div", {}));
+}
 
 function head(track, entry, signal) {
   const likes = liking({ class: "boxed switch" }, signal);
   likes.of(track.id);
-  const sounds = h("span", {}, "Play"), play = h("button", { type: "button", class: "primary", onclick: () => player.playNow(entry) }, icon("play"), sounds);
+  const sounds = h("span", {}, "Play"),
+    play = h(
+      "button",
+      { type: "button", class: "primary", onclick: () => player.playNow(entry) },
+      icon("play"),
+      sounds,
+    );
   const show = () => {
     const plays = player.current()?.track.id === track.id && !player.paused();
     play.querySelector("use").setAttribute("href", plays ? "#i-pause" : "#i-play");
     sounds.textContent = plays ? "Pause" : "Play";
   };
-  changes.on("change", () => { if (play.isConnected) show(); });
+  changes.on("change", () => {
+    if (play.isConnected) show();
+  });
   show();
-  return h("header", { class: "card-head" },
+  return h(
+    "header",
+    { class: "card-head" },
     h("a", { class: "back quiet", href: "#/", "aria-label": "Back to all tracks" }, icon("back")),
     cover(track, true),
-    h("div", { class: "words" },
+    h(
+      "div",
+      { class: "words" },
       h("h2", {}, titleOf(track)),
-      h("p", { class: "by" }, track.artist && track.id !== null ? h("a", { href: address("artists", track.artist) }, track.artist) : artistOf(track)),
-      h("p", { class: "faint" }, [track.album, track.year, track.seconds ? clock(track.seconds) : null].filter(Boolean).join(" · ")),
-      h("div", { class: "acts" }, play,
-        track.id !== null && h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
+      h(
+        "p",
+        { class: "by" },
+        track.artist && track.id !== null
+          ? h("a", { href: address("artists", track.artist) }, track.artist)
+          : artistOf(track),
+      ),
+      h(
+        "p",
+        { class: "faint" },
+        [track.album, track.year, track.seconds ? clock(track.seconds) : null]
+          .filter(Boolean)
+          .join(" · "),
+      ),
+      h(
+        "div",
+        { class: "acts" },
+        play,
+        track.id !== null &&
+          h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play it next", () => player.enqueue([entry]), { class: "boxed" }),
         track.id !== null && likes.buttons,
-        track.id !== null && h("details", { class: "menu" }, h("summary", {}, "Path"), h("div", { class: "menu-box" },
-          h("button", { type: "button", onclick: e => { list.pathEnd(track, true); shut(e); } }, "Begin a path here"),
-          h("button", { type: "button", onclick: e => { list.pathEnd(track, false); shut(e); } }, "End a path here"))))));
+        track.id !== null &&
+          h(
+            "details",
+            { class: "menu" },
+            h("summary", {}, "Path"),
+            h(
+              "div",
+              { class: "menu-box" },
+              h(
+                "button",
+                {
+                  type: "button",
+                  onclick: (e) => {
+                    list.pathEnd(track, true);
+                    shut(e);
+                  },
+                },
+                "Begin a path here",
+              ),
+              h(
+                "button",
+                {
+                  type: "button",
+                  onclick: (e) => {
+                    list.pathEnd(track, false);
+                    shut(e);
+                  },
+                },
+                "End a path here",
+              ),
+            ),
+          ),
+      ),
+    ),
+  );
 }
-const shut = event => { event.target.closest("details").open = false; };
+const shut = (event) => {
+  event.target.closest("details").open = false;
+};
 
 function facts(track) {
-  const all = [["Tempo", measured.tempo(track)], ["Key", measured.key(track)], ["Loudness", measured.loudness(track)],
-    ["Tagged", track.genres?.join(", ")], ["Format", track.codec?.toUpperCase()], ["Licence", track.licence]].filter(fact => fact[1]);
-  return h("dl", { class: "facts" }, all.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  const all = [
+    ["Tempo", measured.tempo(track)],
+    ["Key", measured.key(track)],
+    ["Loudness", measured.loudness(track)],
+    ["Tagged", track.genres?.join(", ")],
+    ["Format", track.codec?.toUpperCase()],
+    ["Licence", track.licence],
+  ].filter((fact) => fact[1]);
+  return h(
+    "dl",
+    { class: "facts" },
+    all.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 function words(track) {
   if (!track.words?.length) return null;
-  return h("section", { class: "part" }, h("h3", {}, "What is heard"),
-    h("ul", { class: "chips" }, track.words.map(({ word, percentile }) => h("li", { vars: { "--share": (percentile - 0.5) * 2 }, title: `More than in ${percent(percentile)} of the library` }, word))));
+  return h(
+    "section",
+    { class: "part" },
+    h("h3", {}, "What is heard"),
+    h(
+      "ul",
+      { class: "chips" },
+      track.words.map(({ word, percentile }) =>
+        h(
+          "li",
+          {
+            vars: { "--share": (percentile - 0.5) * 2 },
+            title: `More than in ${percent(percentile)} of the library`,
+          },
+          word,
+        ),
+      ),
+    ),
+  );
 }
 
 /** The genre that it sounds like, how sure that is, and who says so. */
 export function reason(answer, track) {
-  const shares = Object.entries(answer.probabilities ?? answer.votes ?? {}).sort((a, b) => b[1] - a[1]).filter(([, share]) => share >= 0.01).slice(0, 4);
+  const shares = Object.entries(answer.probabilities ?? answer.votes ?? {})
+    .sort((a, b) => b[1] - a[1])
+    .filter(([, share]) => share >= 0.01)
+    .slice(0, 4);
   // The summary begins with the genre, which stands above it already.
-  const rest = answer.genre && answer.summary.startsWith(answer.genre) ? answer.summary.slice(answer.genre.length).replace(/^[,\s]+/, "").replace(/^\((.*)\)$/, "$1") : answer.summary;
-  const tagged = track?.genres?.length && answer.genre && !track.genres.some(name => name.toLowerCase() === answer.genre.toLowerCase());
-  return h("div", { class: "reason" },
-    h("p", { class: "answer" }, h("b", {}, answer.genre ?? "Unknown"), !answer.genre && answer.kin?.length ? " near " + answer.kin.join(", ") : ""),
-    h("p", { class: "faint" }, sentence(rest) + (tagged ? ` The tag says ${track.genres.join(", ")}.` : "")),
-    shares.length > 1 && h("ul", { class: "bars" }, shares.map(([name, share]) => h("li", { vars: { "--share": share } }, h("span", {}, name), h("i", {}), h("span", {}, percent(share))))),
-    answer.evidence?.length ? h("details", {}, h("summary", {}, `Why: ${count(answer.voters, "labelled track")} voted`),
-      h("ul", { class: "rows small" }, answer.evidence.slice(0, 8).map(voter =>
-        row({ track: { id: voter.id, title: nameOf(voter), artist: voter.artist } }, { note: `${voter.genre} · ${percent(voter.weight)} of the votes` })))) : null);
+  const rest =
+    answer.genre && answer.summary.startsWith(answer.genre)
+      ? answer.summary
+          .slice(answer.genre.length)
+          .replace(/^[,\s]+/, "")
+          .replace(/^\((.*)\)$/, "$1")
+      : answer.summary;
+  const tagged =
+    track?.genres?.length &&
+    answer.genre &&
+    !track.genres.some((name) => name.toLowerCase() === answer.genre.toLowerCase());
+  return h(
+    "div",
+    { class: "reason" },
+    h(
+      "p",
+      { class: "answer" },
+      h("b", {}, answer.genre ?? "Unknown"),
+      !answer.genre && answer.kin?.length ? " near " + answer.kin.join(", ") : "",
+    ),
+    h(
+      "p",
+      { class: "faint" },
+      sentence(rest) + (tagged ? ` The tag says ${track.genres.join(", ")}.` : ""),
+    ),
+    shares.length > 1 &&
+      h(
+        "ul",
+        { class: "bars" },
+        shares.map(([name, share]) =>
+          h(
+            "li",
+            { vars: { "--share": share } },
+            h("span", {}, name),
+            h("i", {}),
+            h("span", {}, percent(share)),
+          ),
+        ),
+      ),
+    answer.evidence?.length
+      ? h(
+          "details",
+          {},
+          h("summary", {}, `Why: ${count(answer.voters, "labelled track")} voted`),
+          h(
+            "ul",
+            { class: "rows small" },
+            answer.evidence
+              .slice(0, 8)
+              .map((voter) =>
+                row(
+                  { track: { id: voter.id, title: nameOf(voter), artist: voter.artist } },
+                  { note: `${voter.genre} · ${percent(voter.weight)} of the votes` },
+                ),
+              ),
+          ),
+        )
+      : null,
+  );
 }
 
 /** Its title: the artist stands beside it. */
-const nameOf = voter => voter.artist && voter.name.startsWith(voter.artist + " – ") ? voter.name.slice(voter.artist.length + 3) : voter.name;
+const nameOf = (voter) =>
+  voter.artist && voter.name.startsWith(voter.artist + " – ")
+    ? voter.name.slice(voter.artist.length + 3)
+    : voter.name;
 
 function neighbours(place, signal, work) {
-  load(place, signal, work, answer => {
+  load(place, signal, work, (answer) => {
     const tracks = answer.neighbours;
-    if (!tracks.length) return place.append(empty("Nothing is near", "The library holds no other track yet."));
-    const all = tracks.map(track => ({ track }));
-    if (answer.steered) place.append(h("p", { class: "faint", role: "status" }, sentence(answer.steered.note)));
-    if (answer.note) place.append(h("p", { class: "faint", role: "status" }, sentence(answer.note)));
-    place.append(h("div", { class: "part-acts" },
-      h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
-      h("button", { type: "button", class: "small", onclick: () => list.add(tracks) }, "Put all on the list")),
-    h("ul", { class: "rows" }, tracks.map(track => row({ track }, { share: track.similarity, nearness: track.nearness, percentile: track.percentile, all: () => all }))));
+    if (!tracks.length)
+      return place.append(empty("Nothing is near", "The library holds no other track yet."));
+    const all = tracks.map((track) => ({ track }));
+    if (answer.steered)
+      place.append(h("p", { class: "faint", role: "status" }, sentence(answer.steered.note)));
+    if (answer.note)
+      place.append(h("p", { class: "faint", role: "status" }, sentence(answer.note)));
+    place.append(
+      h(
+        "div",
+        { class: "part-acts" },
+        h(
+          "button",
+          { type: "button", class: "small", onclick: () => player.play(all) },
+          "Play all",
+        ),
+        h(
+          "button",
+          { type: "button", class: "small", onclick: () => list.add(tracks) },
+          "Put all on the list",
+        ),
+      ),
+      h(
+        "ul",
+        { class: "rows" },
+        tracks.map((track) =>
+          row(
+            { track },
+            {
+              share: track.similarity,
+              nearness: track.nearness,
+              percentile: track.percentile,
+              all: () => all,
+            },
+          ),
+        ),
+      ),
+    );
     mark();
     return null;
   });
@@ -152,25 +391,57 @@ export function take(file) {
   if (file.size > 200e6) return toast("A file may have 200 MB at most.");
   if (asked) URL.revokeObjectURL(asked.address);
   asked = { file, address: URL.createObjectURL(file), answers: null };
-  if (location.hash === "#/file") dispatchEvent(new HashChangeEvent("hashchange")); else location.hash = "#/file";
+  if (location.hash === "#/file") dispatchEvent(new HashChangeEvent("hashchange"));
+  else location.hash = "#/file";
   return null;
 }
 
 export function fileCard(place, signal) {
-  if (!asked) return place.replaceChildren(empty("No file yet", "Drop one anywhere on this page, or choose one with the sign at the top."));
-  const { file, address } = asked, track = { id: null, title: file.name.replace(/\.[^.]+$/, ""), artist: "A file of yours", path: file.name };
-  const genre = part("Genre"), near = part("Sounds like this");
-  place.replaceChildren(h("article", { class: "card" }, head(track, { track, address }, signal),
-    h("p", { class: "faint" }, "The server listens to this file once and does not keep it."), genre, near));
+  if (!asked)
+    return place.replaceChildren(
+      empty(
+        "No file yet",
+        "Drop one anywhere on this page, or choose one with the sign at the top.",
+      ),
+    );
+  const { file, address } = asked,
+    track = {
+      id: null,
+      title: file.name.replace(/\.[^.]+$/, ""),
+      artist: "A file of yours",
+      path: file.name,
+    };
+  const genre = part("Genre"),
+    near = part("Sounds like this");
+  place.replaceChildren(
+    h(
+      "article",
+      { class: "card" },
+      head(track, { track, address }, signal),
+      h("p", { class: "faint" }, "The server listens to this file once and does not keep it."),
+      genre,
+      near,
+    ),
+  );
   // One after the other: both listen to the whole file, and the neighbours are wanted first.
   asked.answers ??= {};
   const mine = asked.answers;
-  neighbours(near.lastChild, signal, async waiting => {
-    mine.near ??= await ask("files/similar", { query: { limit: NEIGHBOURS }, file, signal, waiting });
+  neighbours(near.lastChild, signal, async (waiting) => {
+    mine.near ??= await ask("files/similar", {
+      query: { limit: NEIGHBOURS },
+      file,
+      signal,
+      waiting,
+    });
     return mine.near;
   });
-  return load(genre.lastChild, signal, async waiting => {
-    mine.genre ??= await ask("files/classify", { file, signal, waiting });
-    return mine.genre;
-  }, answer => genre.lastChild.append(reason(answer.items[0])));
+  return load(
+    genre.lastChild,
+    signal,
+    async (waiting) => {
+      mine.genre ??= await ask("files/classify", { file, signal, waiting });
+      return mine.genre;
+    },
+    (answer) => genre.lastChild.append(reason(answer.items[0])),
+  );
 }

@@ -12,60 +12,132 @@ const PAGE = 50;
 /** Each is a question; `shown` makes a list's item of what it answers. */
 export const CHECKS = {
   copies: {
-    title: "Copies", about: "The same recording in several files, whatever their format. Nothing is deleted here.",
-    path: "duplicates", shown: group, one: "recording", none: ["No copies", "Every recording is here once."]
+    title: "Copies",
+    about: "The same recording in several files, whatever their format. Nothing is deleted here.",
+    path: "duplicates",
+    shown: group,
+    one: "recording",
+    none: ["No copies", "Every recording is here once."],
   },
   versions: {
-    title: "Versions", about: "Recordings of one song: live takes, remasters, edits. Mixes play one of them.",
-    path: "duplicates", query: { versions: true }, shown: group, one: "song", none: ["No versions", "Every song is here in one recording."]
+    title: "Versions",
+    about: "Recordings of one song: live takes, remasters, edits. Mixes play one of them.",
+    path: "duplicates",
+    query: { versions: true },
+    shown: group,
+    one: "song",
+    none: ["No versions", "Every song is here in one recording."],
   },
   outliers: {
-    title: "Far from everything", about: "Tracks that nothing here is like: often speech, broken files, test tones.",
-    path: "outliers", shown: outlier, one: "track", none: ["Nothing lies apart", "Every track has others that it is like."]
+    title: "Far from everything",
+    about: "Tracks that nothing here is like: often speech, broken files, test tones.",
+    path: "outliers",
+    shown: outlier,
+    one: "track",
+    none: ["Nothing lies apart", "Every track has others that it is like."],
   },
   failed: {
-    title: "Failed", about: "Files that could not be listened to. Each is tried again once it has changed.",
-    path: "failed", shown: failure, one: "file", none: ["No file has failed", "All of your music could be listened to."]
-  }
+    title: "Failed",
+    about: "Files that could not be listened to. Each is tried again once it has changed.",
+    path: "failed",
+    shown: failure,
+    one: "file",
+    none: ["No file has failed", "All of your music could be listened to."],
+  },
 };
 
 export function check(name, place, signal) {
   const { about, path, query, shown, one, none } = CHECKS[name];
   const found = h("div", {});
   place.replaceChildren(h("p", { class: "faint" }, about), found);
-  load(found, signal, waiting => ask(path, { query: { ...query, limit: PAGE }, signal, waiting }), first => {
-    if (!first.total) return found.append(empty(...none));
-    const list = h("ul", { class: "checks" }), more = h("button", { type: "button", onclick: next }, "Show more");
-    let after = null;
-    const add = page => {
-      list.append(...page.items.map(item => h("li", {}, shown(item))));
-      after = page.next;
-      more.hidden = after === null;
-      mark();
-    };
-    async function next() {
-      try { add(await ask(path, { query: { ...query, limit: PAGE, after }, signal })); } catch (error) { if (error.name !== "AbortError") toast(sentence(error.message)); }
-    }
-    found.append(h("p", { class: "result", role: "status" }, count(first.total, one)), list, h("div", { class: "part-acts" }, more));
-    add(first);
-    return null;
-  });
+  load(
+    found,
+    signal,
+    (waiting) => ask(path, { query: { ...query, limit: PAGE }, signal, waiting }),
+    (first) => {
+      if (!first.total) return found.append(empty(...none));
+      const list = h("ul", { class: "checks" }),
+        more = h("button", { type: "button", onclick: next }, "Show more");
+      let after = null;
+      const add = (page) => {
+        list.append(...page.items.map((item) => h("li", {}, shown(item))));
+        after = page.next;
+        more.hidden = after === null;
+        mark();
+      };
+      async function next() {
+        try {
+          add(await ask(path, { query: { ...query, limit: PAGE, after }, signal }));
+        } catch (error) {
+          if (error.name !== "AbortError") toast(sentence(error.message));
+        }
+      }
+      found.append(
+        h("p", { class: "result", role: "status" }, count(first.total, one)),
+        list,
+        h("div", { class: "part-acts" }, more),
+      );
+      add(first);
+      return null;
+    },
+  );
 }
 
 /** A recording, or a song, with its files. */
 function group({ keep, why, others, bytes_to_be_won: won }) {
-  const all = [keep, ...others].map(track => ({ track }));
-  const quality = file => file.exact ? "the same audio" : [file.codec, file.kilobits_per_second && Math.round(file.kilobits_per_second) + " kbit/s", bytes(file.bytes)].filter(Boolean).join(" · ");
-  return h("article", {},
-    h("p", { class: "faint" }, (won ? "Keep the first: " : "") + why + (won ? `; the others take ${bytes(won)}` : "")),
-    h("div", { class: "part-acts" }, h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play one after the other")),
-    h("ul", { class: "rows small" }, all.map(({ track }) => [row({ track }, { note: quality(track) }), h("li", { class: "path faint" }, track.path)])));
+  const all = [keep, ...others].map((track) => ({ track }));
+  const quality = (file) =>
+    file.exact
+      ? "the same audio"
+      : [
+          file.codec,
+          file.kilobits_per_second && Math.round(file.kilobits_per_second) + " kbit/s",
+          bytes(file.bytes),
+        ]
+          .filter(Boolean)
+          .join(" · ");
+  return h(
+    "article",
+    {},
+    h(
+      "p",
+      { class: "faint" },
+      (won ? "Keep the first: " : "") + why + (won ? `; the others take ${bytes(won)}` : ""),
+    ),
+    h(
+      "div",
+      { class: "part-acts" },
+      h(
+        "button",
+        { type: "button", class: "small", onclick: () => player.play(all) },
+        "Play one after the other",
+      ),
+    ),
+    h(
+      "ul",
+      { class: "rows small" },
+      all.map(({ track }) => [
+        row({ track }, { note: quality(track) }),
+        h("li", { class: "path faint" }, track.path),
+      ]),
+    ),
+  );
 }
 
 function outlier(track) {
-  return [h("ul", { class: "rows small" }, row({ track })), h("p", { class: "faint" }, sentence(track.reasons.join("; ")))];
+  return [
+    h("ul", { class: "rows small" }, row({ track })),
+    h("p", { class: "faint" }, sentence(track.reasons.join("; "))),
+  ];
 }
 
 function failure({ path, reason, attempts }) {
-  return [h("p", { class: "path" }, path), h("p", { class: "faint" }, sentence(reason) + (attempts > 1 ? ` Tried ${attempts} times.` : ""))];
+  return [
+    h("p", { class: "path" }, path),
+    h(
+      "p",
+      { class: "faint" },
+      sentence(reason) + (attempts > 1 ? ` Tried ${attempts} times.` : ""),
+    ),
+  ];
 }

@@ -10,7 +10,8 @@ import { parts as partsOfGenres } from "./genres.js";
 
 /** Members that are shown of a cluster. */
 const MOST = 100;
-let answer = null, place = null;
+let answer = null,
+  place = null;
 
 /** Members come in pages, of one cluster after the other. */
 const members = (all, page) => {
@@ -20,40 +21,120 @@ const members = (all, page) => {
 
 export function show(root, route, signal) {
   place = null;
-  const about = h("p", { class: "faint" }, "Groups of tracks that sound alike, whatever their tags say."), frame = framed("clusters", "Clusters", partsOfGenres("clusters"), about);
-  load(root, signal, waiting => askAll("clusters", [members], { signal, waiting }), found => {
-    answer = found;
-    if (!found.clusters.length) return root.replaceChildren(frame(empty("No clusters yet", "They need more tracks that sound alike.")));
-    const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
-    about.textContent = `Groups of tracks that sound alike, whatever their tags say: ${count(found.clusters.length, "cluster")}, and ${count(found.noise.length, "track")} in none.`;
-    root.replaceChildren(frame(
-      h("ul", { class: "cluster-list" }, found.clusters.map(cluster => h("li", {}, h("a", { href: "#/clusters/" + cluster.id, "data-cluster": cluster.id },
-        h("b", {}, cluster.name), h("span", { class: "faint" }, [count(cluster.tracks, "track"), ...marks(cluster.genres).slice(0, 2)].join(" · ")))))),
-      detail));
-    place = detail;
-    choose(Number(route.parts[1]) || found.clusters[0].id);
-    return null;
-  }, frame);
+  const about = h(
+      "p",
+      { class: "faint" },
+      "Groups of tracks that sound alike, whatever their tags say.",
+    ),
+    frame = framed("clusters", "Clusters", partsOfGenres("clusters"), about);
+  load(
+    root,
+    signal,
+    (waiting) => askAll("clusters", [members], { signal, waiting }),
+    (found) => {
+      answer = found;
+      if (!found.clusters.length)
+        return root.replaceChildren(
+          frame(empty("No clusters yet", "They need more tracks that sound alike.")),
+        );
+      const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
+      about.textContent = `Groups of tracks that sound alike, whatever their tags say: ${count(found.clusters.length, "cluster")}, and ${count(found.noise.length, "track")} in none.`;
+      root.replaceChildren(
+        frame(
+          h(
+            "ul",
+            { class: "cluster-list" },
+            found.clusters.map((cluster) =>
+              h(
+                "li",
+                {},
+                h(
+                  "a",
+                  { href: "#/clusters/" + cluster.id, "data-cluster": cluster.id },
+                  h("b", {}, cluster.name),
+                  h(
+                    "span",
+                    { class: "faint" },
+                    [count(cluster.tracks, "track"), ...marks(cluster.genres).slice(0, 2)].join(
+                      " · ",
+                    ),
+                  ),
+                ),
+              ),
+            ),
+          ),
+          detail,
+        ),
+      );
+      place = detail;
+      choose(Number(route.parts[1]) || found.clusters[0].id);
+      return null;
+    },
+    frame,
+  );
 }
-export function update(route) { if (place) choose(Number(route.parts[1])); }
+export function update(route) {
+  if (place) choose(Number(route.parts[1]));
+}
 
 /** What a cluster has more of than the library has. */
-const marks = shares => shares.filter(({ share, lift }) => share >= 0.05 && lift > 1).map(({ label, share }) => `${label} ${percent(share)}`);
+const marks = (shares) =>
+  shares
+    .filter(({ share, lift }) => share >= 0.05 && lift > 1)
+    .map(({ label, share }) => `${label} ${percent(share)}`);
 
 function choose(id) {
-  for (const link of document.querySelectorAll("[data-cluster]")) if (Number(link.dataset.cluster) === id) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
-  const cluster = answer.clusters.find(one => one.id === id);
+  for (const link of document.querySelectorAll("[data-cluster]"))
+    if (Number(link.dataset.cluster) === id) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  const cluster = answer.clusters.find((one) => one.id === id);
   if (!cluster) return;
-  const all = cluster.members.map(track => ({ track }));
-  const facts = [["Genres", marks(cluster.genres)], ["Sound", marks(cluster.tags)], ["Artists", marks(cluster.artists)]].filter(([, found]) => found.length);
+  const all = cluster.members.map((track) => ({ track }));
+  const facts = [
+    ["Genres", marks(cluster.genres)],
+    ["Sound", marks(cluster.tags)],
+    ["Artists", marks(cluster.artists)],
+  ].filter(([, found]) => found.length);
   place.replaceChildren(
     h("h2", {}, cluster.name),
-    h("dl", { class: "facts" }, facts.map(([name, found]) => h("div", {}, h("dt", {}, name), h("dd", {}, found.slice(0, 3).join(", "))))),
-    cluster.nearest.length ? h("p", { class: "faint" }, "Nearest: ", cluster.nearest.slice(0, 3).flatMap((near, i) => [i ? ", " : "", h("a", { href: "#/clusters/" + near.id }, near.name)])) : null,
-    h("div", { class: "part-acts" },
+    h(
+      "dl",
+      { class: "facts" },
+      facts.map(([name, found]) =>
+        h("div", {}, h("dt", {}, name), h("dd", {}, found.slice(0, 3).join(", "))),
+      ),
+    ),
+    cluster.nearest.length
+      ? h(
+          "p",
+          { class: "faint" },
+          "Nearest: ",
+          cluster.nearest
+            .slice(0, 3)
+            .flatMap((near, i) => [
+              i ? ", " : "",
+              h("a", { href: "#/clusters/" + near.id }, near.name),
+            ]),
+        )
+      : null,
+    h(
+      "div",
+      { class: "part-acts" },
       h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
-      h("button", { type: "button", class: "small", onclick: () => list.add(cluster.members.slice(0, MOST)) }, "Put them on the list")),
-    h("ul", { class: "rows" }, all.slice(0, MOST).map(entry => row(entry, { all: () => all }))),
-    all.length > MOST ? h("p", { class: "faint" }, `… and ${count(all.length - MOST, "track")} more`) : null);
+      h(
+        "button",
+        { type: "button", class: "small", onclick: () => list.add(cluster.members.slice(0, MOST)) },
+        "Put them on the list",
+      ),
+    ),
+    h(
+      "ul",
+      { class: "rows" },
+      all.slice(0, MOST).map((entry) => row(entry, { all: () => all })),
+    ),
+    all.length > MOST
+      ? h("p", { class: "faint" }, `… and ${count(all.length - MOST, "track")} more`)
+      : null,
+  );
   mark();
 }

@@ -1,7 +1,7 @@
 // Elements, icons and the spelling of numbers: the little that every view needs. Text is only ever set as text, so that
 // nothing in the tags of a file can become markup.
 
-export const $ = id => document.getElementById(id);
+export const $ = (id) => document.getElementById(id);
 
 /** An element: h("button", { class: "quiet", onclick: f, vars: { "--x": 1 } }, "text", child, …). Absent parts are left out. */
 export function h(name, properties, ...children) {
@@ -9,17 +9,22 @@ export function h(name, properties, ...children) {
   for (const [key, value] of Object.entries(properties ?? {})) {
     if (value === undefined || value === null || value === false) continue;
     if (key === "class") element.className = value;
-    else if (key === "vars") for (const [n, v] of Object.entries(value)) element.style.setProperty(n, v);
+    else if (key === "vars")
+      for (const [n, v] of Object.entries(value)) element.style.setProperty(n, v);
     else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (key === "value" || key === "checked" || key === "disabled") element[key] = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat(9).filter(child => child !== undefined && child !== null && child !== false));
+  element.append(
+    ...children.flat(9).filter((child) => child !== undefined && child !== null && child !== false),
+  );
   return element;
 }
 
 export function icon(name) {
-  const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg"), use = document.createElementNS(space, "use");
+  const space = "http://www.w3.org/2000/svg",
+    svg = document.createElementNS(space, "svg"),
+    use = document.createElementNS(space, "use");
   svg.setAttribute("aria-hidden", "true");
   use.setAttribute("href", "#i-" + name);
   svg.append(use);
@@ -28,12 +33,27 @@ export function icon(name) {
 
 /** Links to the parts of a place: [address, label, whether it is shown]. */
 export function segments(label, links) {
-  return h("nav", { class: "segments", "aria-label": label }, links.map(([href, text, now]) => h("a", { href, "aria-current": now ? "page" : null }, text)));
+  return h(
+    "nav",
+    { class: "segments", "aria-label": label },
+    links.map(([href, text, now]) => h("a", { href, "aria-current": now ? "page" : null }, text)),
+  );
 }
 
 /** A button that shows an icon and is called by its label. */
 export function iconButton(name, label, onclick, more = {}) {
-  return h("button", { type: "button", title: label, "aria-label": label, onclick, ...more, class: "quiet " + (more.class ?? "") }, icon(name));
+  return h(
+    "button",
+    {
+      type: "button",
+      title: label,
+      "aria-label": label,
+      onclick,
+      ...more,
+      class: "quiet " + (more.class ?? ""),
+    },
+    icon(name),
+  );
 }
 
 export function setIcon(button, name, label) {
@@ -42,36 +62,70 @@ export function setIcon(button, name, label) {
 }
 
 export function clock(seconds) {
-  const t = Math.max(0, Math.floor(seconds || 0)), two = n => String(n).padStart(2, "0"), hours = Math.floor(t / 3600);
-  return (hours ? hours + ":" + two(Math.floor(t / 60) % 60) : Math.floor(t / 60)) + ":" + two(t % 60);
+  const t = Math.max(0, Math.floor(seconds || 0)),
+    two = (n) => String(n).padStart(2, "0"),
+    hours = Math.floor(t / 3600);
+  return (
+    (hours ? hours + ":" + two(Math.floor(t / 60) % 60) : Math.floor(t / 60)) + ":" + two(t % 60)
+  );
 }
 
 /** 3 h 20 min; 12 min; 40 s. */
 export function span(seconds) {
   const minutes = Math.round(seconds / 60);
   if (seconds < 90) return Math.round(seconds) + " s";
-  return minutes < 60 ? minutes + " min" : Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
+  return minutes < 60
+    ? minutes + " min"
+    : Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
 }
 
-export const count = (n, one, many = one + "s") => n.toLocaleString("en") + " " + (n === 1 ? one : many);
+export const count = (n, one, many = one + "s") =>
+  n.toLocaleString("en") + " " + (n === 1 ? one : many);
 /** 4.2 MB, 289.2 GB. */
-export const bytes = n => n >= 1e9 ? (n / 1e9).toFixed(1) + " GB" : n >= 1e6 ? (n / 1e6).toFixed(1) + " MB" : Math.ceil(n / 1e3) + " kB";
-export const percent = share => Math.round(share * 100) + " %";
+export const bytes = (n) =>
+  n >= 1e9
+    ? (n / 1e9).toFixed(1) + " GB"
+    : n >= 1e6
+      ? (n / 1e6).toFixed(1) + " MB"
+      : Math.ceil(n / 1e3) + " kB";
+export const percent = (share) => Math.round(share * 100) + " %";
 /** 128 beats a minute; Am (8A); -9.3 LUFS. */
 export const measured = {
-  tempo: t => t.tempo ? Math.round(t.tempo) + " bpm" : null,
-  key: t => t.key ? t.key.replace("b", "♭").replace("#", "♯") + (t.camelot ? " · " + t.camelot : "") : null,
-  loudness: t => t.loudness === null || t.loudness === undefined ? null : t.loudness.toFixed(1).replace("-", "−") + " LUFS"
+  tempo: (t) => (t.tempo ? Math.round(t.tempo) + " bpm" : null),
+  key: (t) =>
+    t.key ? t.key.replace("b", "♭").replace("#", "♯") + (t.camelot ? " · " + t.camelot : "") : null,
+  loudness: (t) =>
+    t.loudness === null || t.loudness === undefined
+      ? null
+      : t.loudness.toFixed(1).replace("-", "−") + " LUFS",
 };
 
 /** Tells people who do not see the page what happened. */
-export function say(text) { $("said").textContent = ""; setTimeout(() => { $("said").textContent = text; }, 30); }
+export function say(text) {
+  $("said").textContent = "";
+  setTimeout(() => {
+    $("said").textContent = text;
+  }, 30);
+}
 
 /** A short notice that goes by itself; `action`: [label, function]. */
 export function toast(text, action) {
   const box = h("div", { class: "toast" }, h("span", {}, text));
   const gone = () => box.remove();
-  if (action) box.append(h("button", { type: "button", onclick: () => { gone(); action[1](); } }, action[0]));
+  if (action)
+    box.append(
+      h(
+        "button",
+        {
+          type: "button",
+          onclick: () => {
+            gone();
+            action[1]();
+          },
+        },
+        action[0],
+      ),
+    );
   box.append(iconButton("close", "Close this notice", gone));
   $("toasts").append(box);
   while ($("toasts").children.length > 3) $("toasts").firstChild.remove();
@@ -81,10 +135,26 @@ export function toast(text, action) {
 
 /** Settings of this page, kept by the browser where it allows that. */
 export const keep = {
-  get(name, other) { try { return JSON.parse(localStorage.getItem("voisin-" + name)) ?? other; } catch { return other; } },
+  get(name, other) {
+    try {
+      return JSON.parse(localStorage.getItem("voisin-" + name)) ?? other;
+    } catch {
+      return other;
+    }
+  },
   /** What another tab of this page keeps is told to this one. */
-  on(name, f) { addEventListener("storage", event => { if (event.key === "voisin-" + name) f(); }); },
-  set(name, value) { try { localStorage.setItem("voisin-" + name, JSON.stringify(value)); } catch { /* a private window */ } }
+  on(name, f) {
+    addEventListener("storage", (event) => {
+      if (event.key === "voisin-" + name) f();
+    });
+  },
+  set(name, value) {
+    try {
+      localStorage.setItem("voisin-" + name, JSON.stringify(value));
+    } catch {
+      /* a private window */
+    }
+  },
 };
 
 /** Something that others listen to: emitter.on("name", f), emitter.emit("name", value). */
@@ -95,13 +165,19 @@ export class Emitter {
     set.add(f);
     signal?.addEventListener("abort", () => set.delete(f));
   }
-  emit(name, value) { for (const f of [...(this.#listeners.get(name) ?? [])]) f(value); }
+  emit(name, value) {
+    for (const f of [...(this.#listeners.get(name) ?? [])]) f(value);
+  }
 }
 
-export const wait = (milliseconds, signal) => new Promise((done, failed) => {
-  const timer = setTimeout(done, milliseconds);
-  signal?.addEventListener("abort", () => { clearTimeout(timer); failed(new DOMException("left", "AbortError")); });
-});
+export const wait = (milliseconds, signal) =>
+  new Promise((done, failed) => {
+    const timer = setTimeout(done, milliseconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      failed(new DOMException("left", "AbortError"));
+    });
+  });
 
 /** What the player tells: "change" (another track, play, pause) and "time" (seconds). */
 export const changes = new Emitter();

@@ -4,57 +4,169 @@ import { ask } from "./api.js";
 
 /** Name, label, example. What several are given of is parted by commas. */
 const FIELDS = [
-  ["genre", "Genre", "Metal, Folk", true], ["exclude_genre", "No genre", "", true],
-  ["artist", "Artist", "", true], ["exclude_artist", "No artist", "", true],
-  ["year", "Year", "1990-1999"], ["bpm", "Tempo", "120-130"], ["key", "Key", "8A, Am", true], ["loudness", "Loudness", "-16..-9"],
-  ["tag", "Sounds", "guitar", true], ["not_tag", "Does not sound", "voice", true],
-  ["min_duration", "At least", "2:00"], ["max_duration", "At most", "10:00"],
-  ["folder", "Folder", "/music/new", true], ["licence", "Licence", "cc-by", true]
+  ["genre", "Genre", "Metal, Folk", true],
+  ["exclude_genre", "No genre", "", true],
+  ["artist", "Artist", "", true],
+  ["exclude_artist", "No artist", "", true],
+  ["year", "Year", "1990-1999"],
+  ["bpm", "Tempo", "120-130"],
+  ["key", "Key", "8A, Am", true],
+  ["loudness", "Loudness", "-16..-9"],
+  ["tag", "Sounds", "guitar", true],
+  ["not_tag", "Does not sound", "voice", true],
+  ["min_duration", "At least", "2:00"],
+  ["max_duration", "At most", "10:00"],
+  ["folder", "Folder", "/music/new", true],
+  ["licence", "Licence", "cc-by", true],
 ];
 const LENGTHS = new Set(["min_duration", "max_duration"]);
 /** What a list can be ordered by. */
-const ORDERS = [["artist", "Artist"], ["album", "Album"], ["title", "Title"], ["genre", "Genre"], ["year", "Year"], ["added", "Added"], ["time", "Length"], ["bpm", "Tempo"], ["key", "Key"], ["loudness", "Loudness"]];
+const ORDERS = [
+  ["artist", "Artist"],
+  ["album", "Album"],
+  ["title", "Title"],
+  ["genre", "Genre"],
+  ["year", "Year"],
+  ["added", "Added"],
+  ["time", "Length"],
+  ["bpm", "Tempo"],
+  ["key", "Key"],
+  ["loudness", "Loudness"],
+];
 
 let state = { sort: "artist", reverse: false, ...keep.get("order", {}), filters: {} };
 
 /** The filters as a question has them. */
 export function wanted() {
-  const seconds = text => text.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
-  return Object.fromEntries(FIELDS.filter(([name]) => state.filters[name]).map(([name, , , several]) => {
-    const text = state.filters[name];
-    return [name, LENGTHS.has(name) ? seconds(text) : several ? text.split(",").map(part => part.trim()).filter(Boolean) : text];
-  }));
+  const seconds = (text) => text.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
+  return Object.fromEntries(
+    FIELDS.filter(([name]) => state.filters[name]).map(([name, , , several]) => {
+      const text = state.filters[name];
+      return [
+        name,
+        LENGTHS.has(name)
+          ? seconds(text)
+          : several
+            ? text
+                .split(",")
+                .map((part) => part.trim())
+                .filter(Boolean)
+            : text,
+      ];
+    }),
+  );
 }
-export const order = () => ({ sort: state.sort === "artist" ? undefined : state.sort, reverse: state.reverse || undefined });
+export const order = () => ({
+  sort: state.sort === "artist" ? undefined : state.sort,
+  reverse: state.reverse || undefined,
+});
 
 /** A menu with all of them. `changed` is called with what the list is to be asked anew for. */
 export function filterMenu(changed, signal) {
-  const summary = h("summary", {}, ""), genres = h("datalist", { id: "known-genres" });
+  const summary = h("summary", {}, ""),
+    genres = h("datalist", { id: "known-genres" });
   const told = () => {
     const count = Object.values(state.filters).filter(Boolean).length;
     summary.textContent = count ? `Filter · ${count}` : "Filter";
     summary.classList.toggle("is-set", count > 0);
-    state.sort !== "artist" || state.reverse ? keep.set("order", { sort: state.sort, reverse: state.reverse }) : keep.set("order", {});
+    state.sort !== "artist" || state.reverse
+      ? keep.set("order", { sort: state.sort, reverse: state.reverse })
+      : keep.set("order", {});
   };
-  const set = change => { state = { ...state, ...change }; told(); changed(); };
-  const fields = FIELDS.map(([name, label, example]) => h("label", { class: "filter" }, h("span", {}, label), h("input", {
-    name, value: state.filters[name] ?? "", placeholder: example, autocomplete: "off", spellcheck: "false", list: name.endsWith("genre") ? "known-genres" : null,
-    onchange: event => set({ filters: { ...state.filters, [name]: event.target.value.trim() } })
-  })));
-  const sort = h("select", { onchange: event => set({ sort: event.target.value }) }, ORDERS.map(([name, label]) => h("option", { value: name }, label)));
+  const set = (change) => {
+    state = { ...state, ...change };
+    told();
+    changed();
+  };
+  const fields = FIELDS.map(([name, label, example]) =>
+    h(
+      "label",
+      { class: "filter" },
+      h("span", {}, label),
+      h("input", {
+        name,
+        value: state.filters[name] ?? "",
+        placeholder: example,
+        autocomplete: "off",
+        spellcheck: "false",
+        list: name.endsWith("genre") ? "known-genres" : null,
+        onchange: (event) =>
+          set({ filters: { ...state.filters, [name]: event.target.value.trim() } }),
+      }),
+    ),
+  );
+  const sort = h(
+    "select",
+    { onchange: (event) => set({ sort: event.target.value }) },
+    ORDERS.map(([name, label]) => h("option", { value: name }, label)),
+  );
   sort.value = state.sort;
-  const reverse = h("input", { type: "checkbox", checked: state.reverse, onchange: event => set({ reverse: event.target.checked }) });
-  const clear = () => { for (const { lastChild } of fields) lastChild.value = ""; sort.value = "artist"; reverse.checked = false; set({ sort: "artist", reverse: false, filters: {} }); };
-  const box = h("details", { class: "menu filters" }, summary, h("form", { class: "menu-box", onsubmit: event => { event.preventDefault(); box.open = false; } },
-    h("div", { class: "filter-fields" }, fields), genres,
-    h("div", { class: "part-acts" }, h("label", { class: "inline" }, h("span", {}, "Order"), sort), h("label", { class: "inline" }, reverse, h("span", {}, "Backwards"))),
-    h("div", { class: "part-acts" }, h("button", { class: "primary small" }, "Done"), h("button", { type: "button", class: "small", onclick: clear }, "All tracks"))));
+  const reverse = h("input", {
+    type: "checkbox",
+    checked: state.reverse,
+    onchange: (event) => set({ reverse: event.target.checked }),
+  });
+  const clear = () => {
+    for (const { lastChild } of fields) lastChild.value = "";
+    sort.value = "artist";
+    reverse.checked = false;
+    set({ sort: "artist", reverse: false, filters: {} });
+  };
+  const box = h(
+    "details",
+    { class: "menu filters" },
+    summary,
+    h(
+      "form",
+      {
+        class: "menu-box",
+        onsubmit: (event) => {
+          event.preventDefault();
+          box.open = false;
+        },
+      },
+      h("div", { class: "filter-fields" }, fields),
+      genres,
+      h(
+        "div",
+        { class: "part-acts" },
+        h("label", { class: "inline" }, h("span", {}, "Order"), sort),
+        h("label", { class: "inline" }, reverse, h("span", {}, "Backwards")),
+      ),
+      h(
+        "div",
+        { class: "part-acts" },
+        h("button", { class: "primary small" }, "Done"),
+        h("button", { type: "button", class: "small", onclick: clear }, "All tracks"),
+      ),
+    ),
+  );
   box.addEventListener("toggle", async () => {
     if (!box.open || genres.children.length) return;
-    try { genres.append(...(await ask("genres", { query: { limit: 1000 }, signal })).genres.map(({ genre }) => h("option", { value: genre }))); } catch { /* they can be typed */ }
+    try {
+      genres.append(
+        ...(await ask("genres", { query: { limit: 1000 }, signal })).genres.map(({ genre }) =>
+          h("option", { value: genre }),
+        ),
+      );
+    } catch {
+      /* they can be typed */
+    }
   });
-  box.addEventListener("keydown", event => { if (event.key === "Escape") { event.stopPropagation(); box.open = false; summary.focus(); } });
-  document.addEventListener("click", event => { if (box.open && !box.contains(event.target)) box.open = false; }, { signal });
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      box.open = false;
+      summary.focus();
+    }
+  });
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (box.open && !box.contains(event.target)) box.open = false;
+    },
+    { signal },
+  );
   told();
   return box;
 }

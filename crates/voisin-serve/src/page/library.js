@@ -4,20 +4,48 @@ import { ask, scanEvents } from "./api.js";
 import { CHECKS, check } from "./checks.js";
 import { load, sentence } from "./states.js";
 
-const STATES = { idle: "No scan since the server started", running: "Listening to your music", done: "The scan is done", stopped: "The scan was stopped", failed: "The scan failed" };
+const STATES = {
+  idle: "No scan since the server started",
+  running: "Listening to your music",
+  done: "The scan is done",
+  stopped: "The scan was stopped",
+  failed: "The scan failed",
+};
 
 export function show(root, route, signal) {
   const what = route.parts[1];
-  const head = h("header", { class: "page-head" }, h("h1", {}, "Library"), segments("Parts of the library", [["#/library", "What it holds", !CHECKS[what]], ...Object.entries(CHECKS).map(([name, { title }]) => ["#/library/" + name, title, name === what])]));
+  const head = h(
+    "header",
+    { class: "page-head" },
+    h("h1", {}, "Library"),
+    segments("Parts of the library", [
+      ["#/library", "What it holds", !CHECKS[what]],
+      ...Object.entries(CHECKS).map(([name, { title }]) => [
+        "#/library/" + name,
+        title,
+        name === what,
+      ]),
+    ]),
+  );
   if (CHECKS[what]) {
     const place = h("section", {});
     root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, place));
     check(what, place, signal);
     return;
   }
-  const held = h("section", {}), scan = h("section", { class: "scan for-change" }), devices = h("section", { class: "scan for-change" });
-  root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, devices, held));
-  const refresh = () => load(held, signal, waiting => ask("status", { signal, waiting }), status => held.append(facts(status)));
+  const held = h("section", {}),
+    scan = h("section", { class: "scan for-change" }),
+    devices = h("section", { class: "scan for-change" });
+  root.replaceChildren(
+    h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, devices, held),
+  );
+  const refresh = () =>
+    load(
+      held,
+      signal,
+      (waiting) => ask("status", { signal, waiting }),
+      (status) => held.append(facts(status)),
+    );
   refresh();
   scanner(scan, signal, refresh);
   letIn(devices, signal);
@@ -25,53 +53,119 @@ export function show(root, route, signal) {
 
 /** A code for another device, which is shown here and typed there. */
 function letIn(place, signal) {
-  const told = h("p", { role: "status" }, "A device that opens this server’s address asks for a code. It is good once, for ten minutes.");
-  const code = rights => async () => {
+  const told = h(
+    "p",
+    { role: "status" },
+    "A device that opens this server’s address asks for a code. It is good once, for ten minutes.",
+  );
+  const code = (rights) => async () => {
     try {
       const given = await ask("devices", { body: { rights }, signal, once: true });
-      told.replaceChildren("Type ", h("b", { class: "code" }, given.code), ` on the other device within ${Math.round(given.seconds / 60)} minutes. ` + (rights === "change" ? "It may do what this one may." : "It may search and listen, and change nothing."));
-    } catch (error) { if (error.name !== "AbortError") told.textContent = sentence(error.message) + " " + sentence(error.next ?? ""); }
+      told.replaceChildren(
+        "Type ",
+        h("b", { class: "code" }, given.code),
+        ` on the other device within ${Math.round(given.seconds / 60)} minutes. ` +
+          (rights === "change"
+            ? "It may do what this one may."
+            : "It may search and listen, and change nothing."),
+      );
+    } catch (error) {
+      if (error.name !== "AbortError")
+        told.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
+    }
   };
-  place.append(h("h2", {}, "Let another device in"), told, h("div", { class: "part-acts" },
-    h("button", { type: "button", id: "let-in", onclick: code("change") }, "Code for a device of yours"),
-    h("button", { type: "button", id: "let-guest-in", onclick: code("listen") }, "Code for a guest")));
+  place.append(
+    h("h2", {}, "Let another device in"),
+    told,
+    h(
+      "div",
+      { class: "part-acts" },
+      h(
+        "button",
+        { type: "button", id: "let-in", onclick: code("change") },
+        "Code for a device of yours",
+      ),
+      h(
+        "button",
+        { type: "button", id: "let-guest-in", onclick: code("listen") },
+        "Code for a guest",
+      ),
+    ),
+  );
 }
 
 function facts(status) {
   const head = status.genre_head;
   const rows = [
-    ["Tracks", count(status.tracks, "track") + (status.files !== status.tracks ? `, ${count(status.files, "file")}` : "")],
-    ["Failed", status.failed ? h("a", { href: "#/library/failed" }, count(status.failed, "file")) : "none"],
+    [
+      "Tracks",
+      count(status.tracks, "track") +
+        (status.files !== status.tracks ? `, ${count(status.files, "file")}` : ""),
+    ],
+    [
+      "Failed",
+      status.failed ? h("a", { href: "#/library/failed" }, count(status.failed, "file")) : "none",
+    ],
     ["Model", `${status.model}, ${status.dimension} dimensions`],
     ["Index", `${status.index.state}${status.index.note ? ": " + status.index.note : ""}`],
     ["Search", `${status.search.mode}: ${status.search.why}`],
     ["Labels", `from ${status.labels.source}, ${status.labels.by_hand} by hand`],
-    ["Genre head", head ? (head.problem ?? `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by unheard artists`) : h("span", {}, "none yet: ", h("code", {}, "voisin train genre"))],
-    ["On the disk", `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`],
-    ["Folder", h("span", { class: "path" }, status.library)]
+    [
+      "Genre head",
+      head
+        ? (head.problem ??
+          `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by unheard artists`)
+        : h("span", {}, "none yet: ", h("code", {}, "voisin train genre")),
+    ],
+    [
+      "On the disk",
+      `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`,
+    ],
+    ["Folder", h("span", { class: "path" }, status.library)],
   ];
-  return h("dl", { class: "facts tall" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "facts tall" },
+    rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 function scanner(place, signal, refresh) {
-  const title = h("h2", {}), bar = h("progress", { max: 1, "aria-label": "Scan" }), told = h("p", { class: "faint", role: "status" });
-  const start = h("button", { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") }, "Scan for new music");
-  const stop = h("button", { type: "button", id: "scan-stop", onclick: () => act("DELETE") }, "Stop");
+  const title = h("h2", {}),
+    bar = h("progress", { max: 1, "aria-label": "Scan" }),
+    told = h("p", { class: "faint", role: "status" });
+  const start = h(
+    "button",
+    { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") },
+    "Scan for new music",
+  );
+  const stop = h(
+    "button",
+    { type: "button", id: "scan-stop", onclick: () => act("DELETE") },
+    "Stop",
+  );
   place.append(title, bar, told, h("div", { class: "part-acts" }, start, stop));
   let was = null;
 
   function draw(progress) {
-    const runs = progress.state === "running", { done, total, summary } = progress;
+    const runs = progress.state === "running",
+      { done, total, summary } = progress;
     title.textContent = STATES[progress.state];
     start.hidden = runs;
     stop.hidden = bar.hidden = !runs;
-    if (total) bar.value = done / total; else bar.removeAttribute("value");
+    if (total) bar.value = done / total;
+    else bar.removeAttribute("value");
     // The server's seconds, since the first file was done: this page may have been opened long after.
-    const left = runs && done > 3 ? progress.seconds * (total - done) / (done - 1) : 0;
-    told.textContent = runs ? total ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}` : "Looking through the folders…"
-      : progress.state === "failed" ? sentence(progress.message ?? "") : summary
-        ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(Math.max(1, summary.seconds))}.`
-        : "It looks for files that are new or changed. What it heard once is not heard again.";
+    const left = runs && done > 3 ? (progress.seconds * (total - done)) / (done - 1) : 0;
+    told.textContent = runs
+      ? total
+        ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}`
+        : "Looking through the folders…"
+      : progress.state === "failed"
+        ? sentence(progress.message ?? "")
+        : summary
+          ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(Math.max(1, summary.seconds))}.`
+          : "It looks for files that are new or changed. What it heard once is not heard again.";
     if (was === "running" && !runs) refresh();
     was = progress.state;
   }
@@ -80,18 +174,25 @@ function scanner(place, signal, refresh) {
   function follow() {
     source?.close();
     source = scanEvents();
-    source.addEventListener("progress", event => {
+    source.addEventListener("progress", (event) => {
       const progress = JSON.parse(event.data);
       draw(progress);
       if (progress.state !== "running") source.close();
     });
-    source.onerror = () => { if (source.readyState === EventSource.CLOSED) ask("scan", { signal }).then(draw, () => {}); };
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) ask("scan", { signal }).then(draw, () => {});
+    };
   }
   async function act(method) {
     try {
       draw(await ask("scan", { method, signal, once: true }));
       if (method === "POST") follow();
-    } catch (error) { if (error.name !== "AbortError") { told.textContent = sentence(error.message) + " " + sentence(error.next ?? ""); toast(sentence(error.message)); } }
+    } catch (error) {
+      if (error.name !== "AbortError") {
+        told.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
+        toast(sentence(error.message));
+      }
+    }
   }
   signal.addEventListener("abort", () => source?.close());
   follow();

@@ -10,9 +10,28 @@ import { sortable } from "./sortable.js";
 import { empty, sentence } from "./states.js";
 
 /** What is kept of a track, so that the list is there before the server answers. */
-const brief = ({ id, title, artist, album, seconds, genres, path }) => ({ id, title: title ?? null, artist: artist ?? null, album: album ?? null, seconds: seconds ?? 0, genres: genres ?? [], path });
-const start = () => ({ title: "New list", items: [], less: [], how: "similar", length: 20, diversity: 0.3, perArtist: 2 });
-let state = { ...start(), ...keep.get("list", {}) }, before = [], place = null, busy = null;
+const brief = ({ id, title, artist, album, seconds, genres, path }) => ({
+  id,
+  title: title ?? null,
+  artist: artist ?? null,
+  album: album ?? null,
+  seconds: seconds ?? 0,
+  genres: genres ?? [],
+  path,
+});
+const start = () => ({
+  title: "New list",
+  items: [],
+  less: [],
+  how: "similar",
+  length: 20,
+  diversity: 0.3,
+  perArtist: 2,
+});
+let state = { ...start(), ...keep.get("list", {}) },
+  before = [],
+  place = null,
+  busy = null;
 
 function changed(next, what) {
   before.push(JSON.stringify(state));
@@ -39,108 +58,370 @@ function undo() {
 
 /** Puts tracks at the end of the list; those that are on it stay where they are. */
 export function add(tracks) {
-  const known = new Set(state.items.map(item => item.track.id));
-  const fresh = tracks.filter(track => track.id !== null && !known.has(track.id));
+  const known = new Set(state.items.map((item) => item.track.id));
+  const fresh = tracks.filter((track) => track.id !== null && !known.has(track.id));
   if (!fresh.length) return toast("On the list already");
-  changed({ items: [...state.items, ...fresh.map(track => ({ track: brief(track), lock: false, more: false }))] });
-  toast(fresh.length === 1 ? `“${titleOf(fresh[0])}” is on the list` : `${count(fresh.length, "track")} put on the list`, place ? null : ["Open the list", () => { location.hash = "#/list"; }]);
+  changed({
+    items: [
+      ...state.items,
+      ...fresh.map((track) => ({ track: brief(track), lock: false, more: false })),
+    ],
+  });
+  toast(
+    fresh.length === 1
+      ? `“${titleOf(fresh[0])}” is on the list`
+      : `${count(fresh.length, "track")} put on the list`,
+    place
+      ? null
+      : [
+          "Open the list",
+          () => {
+            location.hash = "#/list";
+          },
+        ],
+  );
   return undefined;
 }
 
 /** Puts a track at the beginning or the end of a path. */
 export function pathEnd(track, first) {
-  const others = state.items.filter(item => item.track.id !== track.id), item = { track: brief(track), lock: true, more: false };
+  const others = state.items.filter((item) => item.track.id !== track.id),
+    item = { track: brief(track), lock: true, more: false };
   changed({ items: first ? [item, ...others] : [...others, item], how: "path" });
-  toast(`The path ${first ? "begins" : "ends"} with “${titleOf(track)}”`, ["Open the list", () => { location.hash = "#/list"; }]);
+  toast(`The path ${first ? "begins" : "ends"} with “${titleOf(track)}”`, [
+    "Open the list",
+    () => {
+      location.hash = "#/list";
+    },
+  ]);
 }
 
-export function show(root, route, signal) {
+export function show(root, _route, signal) {
   place = { root, signal, saved: panel(signal, take, question) };
-  signal.addEventListener("abort", () => { place = null; busy?.abort(); });
+  signal.addEventListener("abort", () => {
+    place = null;
+    busy?.abort();
+  });
   root.replaceChildren(h("div", { class: "page list-page", "data-scrolls": "" }));
   draw();
 }
 
 /** The list of a name that was kept takes the place of this one. */
 function take(title, tracks) {
-  changed({ title, less: [], how: "similar", items: tracks.filter(track => track.id !== null).map(track => ({ track: brief(track), lock: false, more: false })) }, `The list has ${count(tracks.length, "track")}`);
+  changed(
+    {
+      title,
+      less: [],
+      how: "similar",
+      items: tracks
+        .filter((track) => track.id !== null)
+        .map((track) => ({ track: brief(track), lock: false, more: false })),
+    },
+    `The list has ${count(tracks.length, "track")}`,
+  );
   place?.root.firstChild.scrollTo({ top: 0 });
 }
 
 /** What this list asks: songs to go on with after those that it is made of. */
 function question() {
-  const kept = state.items.filter(item => item.lock || item.more), base = kept.length ? kept : state.items;
+  const kept = state.items.filter((item) => item.lock || item.more),
+    base = kept.length ? kept : state.items;
   if (!base.length) return null;
-  const seeds = base.slice(0, 500).map(item => ({ id: item.track.id }));
-  return { name: state.title, asked: { mix: { seeds, limit: state.length, mixing: { max_per_artist: state.perArtist, variety: state.diversity } } } };
+  const seeds = base.slice(0, 500).map((item) => ({ id: item.track.id }));
+  return {
+    name: state.title,
+    asked: {
+      mix: {
+        seeds,
+        limit: state.length,
+        mixing: { max_per_artist: state.perArtist, variety: state.diversity },
+      },
+    },
+  };
 }
 
 const length = () => state.items.reduce((sum, item) => sum + item.track.seconds, 0);
 
 function draw() {
-  const page = place.root.firstChild, focused = document.activeElement?.dataset?.focus;
+  const page = place.root.firstChild,
+    focused = document.activeElement?.dataset?.focus;
   const rows = h("ol", { class: "rows slots", "aria-label": "The list" }, state.items.map(slot));
   sortable(rows, (from, to) => {
-    const items = [...state.items], [moved] = items.splice(from, 1);
+    const items = [...state.items],
+      [moved] = items.splice(from, 1);
     items.splice(to, 0, moved);
     changed({ items });
   });
-  page.replaceChildren(...[
-    h("header", { class: "page-head" },
-      h("h1", { class: "hear" }, "List"),
-      h("input", { class: "title-input", value: state.title, "aria-label": "Name of the list", "data-focus": "title", maxlength: 100, onchange: event => changed({ title: event.target.value.trim() || start().title }) }),
-      h("p", { class: "faint" }, state.items.length ? `${count(state.items.length, "track")} · ${span(length())}` : "Nothing on it yet"),
-      h("div", { class: "part-acts" },
-        h("button", { type: "button", class: "primary", disabled: !state.items.length, onclick: () => player.play(state.items.map(({ track }) => ({ track }))) }, icon("play"), "Play"),
-        h("button", { type: "button", disabled: !state.items.length, "data-focus": "m3u8", onclick: () => write("m3u8") }, icon("save"), "M3U8"),
-        h("button", { type: "button", disabled: !state.items.length, "data-focus": "xspf", onclick: () => write("xspf") }, icon("save"), "XSPF"),
-        h("button", { type: "button", disabled: !before.length, "data-focus": "undo", onclick: undo }, icon("undo"), "Undo"),
-        h("button", { type: "button", disabled: !state.items.length, onclick: () => { changed({ items: [], less: [] }, "The list is empty"); } }, "Clear"))),
-    builder(),
-    state.less.length ? h("div", { class: "less" }, h("span", { class: "faint" }, "Less like"), state.less.map(track => h("span", { class: "chip" }, titleOf(track), iconButton("close", `No longer less like ${titleOf(track)}`, () => { changed({ less: state.less.filter(t => t.id !== track.id) }); fill(); })))) : null,
-    state.items.length ? rows : empty("An evening begins with one track", "Put one here with the plus beside it, or take a lasso full of them from the map. Then fill the list with what sounds like them, or lead a path from the first to the last."),
-    place.saved].filter(Boolean));
+  page.replaceChildren(
+    ...[
+      h(
+        "header",
+        { class: "page-head" },
+        h("h1", { class: "hear" }, "List"),
+        h("input", {
+          class: "title-input",
+          value: state.title,
+          "aria-label": "Name of the list",
+          "data-focus": "title",
+          maxlength: 100,
+          onchange: (event) => changed({ title: event.target.value.trim() || start().title }),
+        }),
+        h(
+          "p",
+          { class: "faint" },
+          state.items.length
+            ? `${count(state.items.length, "track")} · ${span(length())}`
+            : "Nothing on it yet",
+        ),
+        h(
+          "div",
+          { class: "part-acts" },
+          h(
+            "button",
+            {
+              type: "button",
+              class: "primary",
+              disabled: !state.items.length,
+              onclick: () => player.play(state.items.map(({ track }) => ({ track }))),
+            },
+            icon("play"),
+            "Play",
+          ),
+          h(
+            "button",
+            {
+              type: "button",
+              disabled: !state.items.length,
+              "data-focus": "m3u8",
+              onclick: () => write("m3u8"),
+            },
+            icon("save"),
+            "M3U8",
+          ),
+          h(
+            "button",
+            {
+              type: "button",
+              disabled: !state.items.length,
+              "data-focus": "xspf",
+              onclick: () => write("xspf"),
+            },
+            icon("save"),
+            "XSPF",
+          ),
+          h(
+            "button",
+            { type: "button", disabled: !before.length, "data-focus": "undo", onclick: undo },
+            icon("undo"),
+            "Undo",
+          ),
+          h(
+            "button",
+            {
+              type: "button",
+              disabled: !state.items.length,
+              onclick: () => {
+                changed({ items: [], less: [] }, "The list is empty");
+              },
+            },
+            "Clear",
+          ),
+        ),
+      ),
+      builder(),
+      state.less.length
+        ? h(
+            "div",
+            { class: "less" },
+            h("span", { class: "faint" }, "Less like"),
+            state.less.map((track) =>
+              h(
+                "span",
+                { class: "chip" },
+                titleOf(track),
+                iconButton("close", `No longer less like ${titleOf(track)}`, () => {
+                  changed({ less: state.less.filter((t) => t.id !== track.id) });
+                  fill();
+                }),
+              ),
+            ),
+          )
+        : null,
+      state.items.length
+        ? rows
+        : empty(
+            "An evening begins with one track",
+            "Put one here with the plus beside it, or take a lasso full of them from the map. Then fill the list with what sounds like them, or lead a path from the first to the last.",
+          ),
+      place.saved,
+    ].filter(Boolean),
+  );
   mark();
   if (focused) page.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function builder() {
-  const number = (label, key, min, max, step, tell) => h("label", { class: "setting" }, h("span", {}, label), h("input", {
-    type: "range", min, max, step, value: state[key], "aria-valuetext": tell(state[key]), "data-focus": key,
-    oninput: event => { event.target.nextSibling.textContent = tell(Number(event.target.value)); event.target.setAttribute("aria-valuetext", tell(Number(event.target.value))); },
-    onchange: event => changed({ [key]: Number(event.target.value) })
-  }), h("output", {}, tell(state[key])));
+  const number = (label, key, min, max, step, tell) =>
+    h(
+      "label",
+      { class: "setting" },
+      h("span", {}, label),
+      h("input", {
+        type: "range",
+        min,
+        max,
+        step,
+        value: state[key],
+        "aria-valuetext": tell(state[key]),
+        "data-focus": key,
+        oninput: (event) => {
+          event.target.nextSibling.textContent = tell(Number(event.target.value));
+          event.target.setAttribute("aria-valuetext", tell(Number(event.target.value)));
+        },
+        onchange: (event) => changed({ [key]: Number(event.target.value) }),
+      }),
+      h("output", {}, tell(state[key])),
+    );
   const path = state.how === "path";
-  return h("section", { class: "builder", "aria-label": "Fill the list" },
-    h("div", { class: "segments", role: "group", "aria-label": "How the list is filled" }, [["similar", "What sounds like it"], ["path", "A path from first to last"]].map(([how, label]) =>
-      h("button", { type: "button", "aria-pressed": String(state.how === how), "data-focus": how, onclick: () => changed({ how }) }, label))),
-    h("div", { class: "settings" },
-      number("Tracks", "length", 3, 100, 1, v => String(v)),
-      path ? null : number("Variety", "diversity", 0, 1, 0.1, v => v === 0 ? "none" : v < 0.4 ? "some" : v < 0.8 ? "much" : "most"),
-      number("Of one artist", "perArtist", 0, 10, 1, v => v === 0 ? "any" : "at most " + v)),
-    h("div", { class: "part-acts" },
-      h("button", { type: "button", class: "primary", id: "fill", "data-focus": "fill", disabled: state.items.length < (path ? 2 : 1), onclick: fill }, path ? "Find the path" : "Fill the list"),
-      h("p", { class: "faint", id: "fill-note", role: "status" }, path ? "It passes through what is locked, in this order." : "What is locked, or wanted more of, stays.")));
+  return h(
+    "section",
+    { class: "builder", "aria-label": "Fill the list" },
+    h(
+      "div",
+      { class: "segments", role: "group", "aria-label": "How the list is filled" },
+      [
+        ["similar", "What sounds like it"],
+        ["path", "A path from first to last"],
+      ].map(([how, label]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": String(state.how === how),
+            "data-focus": how,
+            onclick: () => changed({ how }),
+          },
+          label,
+        ),
+      ),
+    ),
+    h(
+      "div",
+      { class: "settings" },
+      number("Tracks", "length", 3, 100, 1, (v) => String(v)),
+      path
+        ? null
+        : number("Variety", "diversity", 0, 1, 0.1, (v) =>
+            v === 0 ? "none" : v < 0.4 ? "some" : v < 0.8 ? "much" : "most",
+          ),
+      number("Of one artist", "perArtist", 0, 10, 1, (v) => (v === 0 ? "any" : "at most " + v)),
+    ),
+    h(
+      "div",
+      { class: "part-acts" },
+      h(
+        "button",
+        {
+          type: "button",
+          class: "primary",
+          id: "fill",
+          "data-focus": "fill",
+          disabled: state.items.length < (path ? 2 : 1),
+          onclick: fill,
+        },
+        path ? "Find the path" : "Fill the list",
+      ),
+      h(
+        "p",
+        { class: "faint", id: "fill-note", role: "status" },
+        path
+          ? "It passes through what is locked, in this order."
+          : "What is locked, or wanted more of, stays.",
+      ),
+    ),
+  );
 }
 
 function slot(item, i) {
-  const { track } = item, name = titleOf(track);
-  const set = (what, said) => changed({ items: state.items.map(other => other === item ? { ...item, ...what } : other) }, said);
-  return h("li", { class: "slot" + (item.lock ? " locked" : ""), "data-id": track.id, "data-key": track.id },
-    h("button", { type: "button", class: "grip quiet", "aria-label": `Move ${name}: arrow keys`, title: "Drag to move" }, icon("grip")),
+  const { track } = item,
+    name = titleOf(track);
+  const set = (what, said) =>
+    changed(
+      { items: state.items.map((other) => (other === item ? { ...item, ...what } : other)) },
+      said,
+    );
+  return h(
+    "li",
+    { class: "slot" + (item.lock ? " locked" : ""), "data-id": track.id, "data-key": track.id },
+    h(
+      "button",
+      {
+        type: "button",
+        class: "grip quiet",
+        "aria-label": `Move ${name}: arrow keys`,
+        title: "Drag to move",
+      },
+      icon("grip"),
+    ),
     h("span", { class: "place" }, i + 1),
     playCover({ track }),
-    h("a", { class: "words", href: "#/track/" + track.id }, h("span", { class: "title" }, name), h("span", { class: "faint" }, artistOf(track))),
-    item.step ? h("span", { class: "step", vars: { "--step": Math.min(1, item.step) }, title: "How far from the track before: 0 is the same, 1 unrelated" }, h("i", {}), item.step.toFixed(2)) : track.genres[0] ? h("span", { class: "note genre" }, track.genres[0]) : null,
-    h("span", { class: "slot-acts" },
-      iconButton(item.lock ? "lock" : "unlock", `Lock ${name} in its place`, () => set({ lock: !item.lock }, item.lock ? "Unlocked" : "Locked"), { "aria-pressed": String(item.lock), "data-focus": "lock" + track.id, class: "act lock" }),
-      iconButton("more", `More like ${name}`, () => { set({ more: !item.more }); fill(); }, { "aria-pressed": String(item.more), "data-focus": "more" + track.id, class: "act more" }),
-      iconButton("less", `Less like ${name}`, () => less(item), { "data-focus": "less" + track.id, class: "act less-like" }),
-      iconButton("close", `Take ${name} off the list`, () => changed({ items: state.items.filter(other => other !== item) }, "Taken off"), { class: "act" })));
+    h(
+      "a",
+      { class: "words", href: "#/track/" + track.id },
+      h("span", { class: "title" }, name),
+      h("span", { class: "faint" }, artistOf(track)),
+    ),
+    item.step
+      ? h(
+          "span",
+          {
+            class: "step",
+            vars: { "--step": Math.min(1, item.step) },
+            title: "How far from the track before: 0 is the same, 1 unrelated",
+          },
+          h("i", {}),
+          item.step.toFixed(2),
+        )
+      : track.genres[0]
+        ? h("span", { class: "note genre" }, track.genres[0])
+        : null,
+    h(
+      "span",
+      { class: "slot-acts" },
+      iconButton(
+        item.lock ? "lock" : "unlock",
+        `Lock ${name} in its place`,
+        () => set({ lock: !item.lock }, item.lock ? "Unlocked" : "Locked"),
+        { "aria-pressed": String(item.lock), "data-focus": "lock" + track.id, class: "act lock" },
+      ),
+      iconButton(
+        "more",
+        `More like ${name}`,
+        () => {
+          set({ more: !item.more });
+          fill();
+        },
+        { "aria-pressed": String(item.more), "data-focus": "more" + track.id, class: "act more" },
+      ),
+      iconButton("less", `Less like ${name}`, () => less(item), {
+        "data-focus": "less" + track.id,
+        class: "act less-like",
+      }),
+      iconButton(
+        "close",
+        `Take ${name} off the list`,
+        () => changed({ items: state.items.filter((other) => other !== item) }, "Taken off"),
+        { class: "act" },
+      ),
+    ),
+  );
 }
 
 function less(item) {
-  changed({ items: state.items.filter(other => other !== item), less: [...state.less, item.track] });
+  changed({
+    items: state.items.filter((other) => other !== item),
+    less: [...state.less, item.track],
+  });
   if (state.items.length) fill();
 }
 
@@ -149,72 +430,144 @@ async function fill() {
   if (!state.items.length) return;
   busy?.abort();
   busy = new AbortController();
-  const { signal } = busy, note = text => { const element = $("fill-note"); if (element) element.textContent = text; };
+  const { signal } = busy,
+    note = (text) => {
+      const element = $("fill-note");
+      if (element) element.textContent = text;
+    };
   const waiting = (why, seconds) => note(sentence(why) + ` Asked again in ${seconds} s.`);
   note("Listening for what fits…");
   try {
-    const { items, far } = state.how === "path" ? await path(signal, waiting) : await similar(signal, waiting);
+    const { items, far } =
+      state.how === "path" ? await path(signal, waiting) : await similar(signal, waiting);
     if (signal.aborted) return;
     changed({ items });
     note(`${count(items.length, "track")}, ${span(length())}.` + (far ? " " + sentence(far) : ""));
     say(`The list has ${count(items.length, "track")}`);
   } catch (error) {
-    if (error.name !== "AbortError") note(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
+    if (error.name !== "AbortError")
+      note(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
   }
 }
 
 async function similar(signal, waiting) {
-  const kept = state.items.filter(item => item.lock || item.more), base = kept.length ? kept : state.items;
-  const wanted = state.items.filter(item => item.more), seeds = (wanted.length ? wanted : base).map(item => ({ id: item.track.id }));
-  const away = new Set([...base.map(item => item.track.id), ...state.less.map(track => track.id)]);
-  const limit = Math.min(500, state.length + away.size + 10), most = state.perArtist || undefined;
+  const kept = state.items.filter((item) => item.lock || item.more),
+    base = kept.length ? kept : state.items;
+  const wanted = state.items.filter((item) => item.more),
+    seeds = (wanted.length ? wanted : base).map((item) => ({ id: item.track.id }));
+  const away = new Set([
+    ...base.map((item) => item.track.id),
+    ...state.less.map((track) => track.id),
+  ]);
+  const limit = Math.min(500, state.length + away.size + 10),
+    most = state.perArtist || undefined;
   const answer = state.less.length
-    ? await ask("similar", { body: { seeds, unlike: state.less.map(track => ({ id: track.id })), unlike_weight: 0.5, limit, max_per_artist: most }, signal, waiting })
-    : await ask("mix", { body: { seeds, limit, mixing: { max_per_artist: state.perArtist, variety: state.diversity, drift: 0 } }, signal, waiting });
+    ? await ask("similar", {
+        body: {
+          seeds,
+          unlike: state.less.map((track) => ({ id: track.id })),
+          unlike_weight: 0.5,
+          limit,
+          max_per_artist: most,
+        },
+        signal,
+        waiting,
+      })
+    : await ask("mix", {
+        body: {
+          seeds,
+          limit,
+          mixing: { max_per_artist: state.perArtist, variety: state.diversity, drift: 0 },
+        },
+        signal,
+        waiting,
+      });
   const found = answer.neighbours;
   const near = [];
   // Those that stay count for their artists too.
   const of = new Map();
-  const counts = track => { const name = track.artist ?? ""; of.set(name, (of.get(name) ?? 0) + 1); return !most || !name || of.get(name) <= most; };
-  base.forEach(item => counts(item.track));
-  for (const track of found) if (!away.has(track.id) && near.length < state.length && counts(track)) near.push(track);
-  const fresh = (await Promise.all(near.map(track => whole(track, signal)))).map(track => ({ track: brief(track), lock: false, more: false }));
+  const counts = (track) => {
+    const name = track.artist ?? "";
+    of.set(name, (of.get(name) ?? 0) + 1);
+    return !most || !name || of.get(name) <= most;
+  };
+  base.forEach((item) => counts(item.track));
+  for (const track of found)
+    if (!away.has(track.id) && near.length < state.length && counts(track)) near.push(track);
+  const fresh = (await Promise.all(near.map((track) => whole(track, signal)))).map((track) => ({
+    track: brief(track),
+    lock: false,
+    more: false,
+  }));
   // What is locked keeps its place, what is wanted more of its order; the rest is filled up.
-  const size = Math.max(state.length, base.length), slots = new Array(size).fill(null);
-  for (const item of base.filter(item => item.lock)) {
+  const size = Math.max(state.length, base.length),
+    slots = new Array(size).fill(null);
+  for (const item of base.filter((item) => item.lock)) {
     let at = Math.min(state.items.indexOf(item), size - 1);
-    while (slots[at]) at = at > 0 ? at - 1 : slots.findIndex(slot => !slot);
+    while (slots[at]) at = at > 0 ? at - 1 : slots.findIndex((slot) => !slot);
     slots[at] = item;
   }
-  const rest = [...base.filter(item => !item.lock), ...fresh];
-  return { items: slots.map(slot => slot ?? rest.shift()).filter(Boolean).map(({ step, ...item }) => item), far: answer.note };
+  const rest = [...base.filter((item) => !item.lock), ...fresh];
+  return {
+    items: slots
+      .map((slot) => slot ?? rest.shift())
+      .filter(Boolean)
+      .map(({ step, ...item }) => item),
+    far: answer.note,
+  };
 }
 
 async function path(signal, waiting) {
-  const [first, last] = [state.items[0], state.items.at(-1)], via = state.items.slice(1, -1).filter(item => item.lock || item.more);
-  if (first === last) throw new Error("A path needs two tracks: where it begins, and where it ends.");
-  const named = item => ({ id: item.track.id });
-  const body = { from: named(first), to: named(last), via: via.map(named), steps: Math.max(state.length - 1, via.length + 1), max_per_artist: state.perArtist || undefined };
-  const walk = await ask("path", { body, signal, waiting }), held = new Map(state.items.map(item => [item.track.id, item]));
-  const items = await Promise.all(walk.tracks.map(async found => {
-    const own = held.get(found.id);
-    return { track: own?.track ?? brief(await whole(found, signal)), lock: own?.lock ?? false, more: own?.more ?? false, step: found.step };
-  }));
+  const [first, last] = [state.items[0], state.items.at(-1)],
+    via = state.items.slice(1, -1).filter((item) => item.lock || item.more);
+  if (first === last)
+    throw new Error("A path needs two tracks: where it begins, and where it ends.");
+  const named = (item) => ({ id: item.track.id });
+  const body = {
+    from: named(first),
+    to: named(last),
+    via: via.map(named),
+    steps: Math.max(state.length - 1, via.length + 1),
+    max_per_artist: state.perArtist || undefined,
+  };
+  const walk = await ask("path", { body, signal, waiting }),
+    held = new Map(state.items.map((item) => [item.track.id, item]));
+  const items = await Promise.all(
+    walk.tracks.map(async (found) => {
+      const own = held.get(found.id);
+      return {
+        track: own?.track ?? brief(await whole(found, signal)),
+        lock: own?.lock ?? false,
+        more: own?.more ?? false,
+        step: found.step,
+      };
+    }),
+  );
   items[0].lock = items.at(-1).lock = true;
   return { items, far: walk.notes?.join(" ") };
 }
 
 /** Answers that are about something else leave out the length: the track itself has it. */
-async function whole(track, signal) { return track.seconds ? track : ask("tracks/" + track.id, { signal }); }
+async function whole(track, signal) {
+  return track.seconds ? track : ask("tracks/" + track.id, { signal });
+}
 
 async function write(format) {
   try {
-    const answer = await ask("lists", { body: { title: state.title, format, tracks: state.items.map(item => item.track.id) }, as: "response" });
-    const link = h("a", { href: URL.createObjectURL(await answer.blob()), download: state.title.replace(/[\\/:*?"<>|\u0000-\u001f]+/g, " ").trim() + "." + format });
+    const answer = await ask("lists", {
+      body: { title: state.title, format, tracks: state.items.map((item) => item.track.id) },
+      as: "response",
+    });
+    const link = h("a", {
+      href: URL.createObjectURL(await answer.blob()),
+      download: state.title.replace(/[\\/:*?"<>|\u0000-\u001f]+/g, " ").trim() + "." + format,
+    });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     toast(`Saved ${count(state.items.length, "track")} as ${link.download}`);
-  } catch (error) { toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : "")); }
+  } catch (error) {
+    toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
+  }
 }
 // Another tab of this page changed the list: both show the same one.
 keep.on("list", () => {
@@ -222,5 +575,15 @@ keep.on("list", () => {
   show_count();
   if (place) draw();
 });
-document.addEventListener("keydown", event => { if (place && (event.ctrlKey || event.metaKey) && event.key === "z" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) { event.preventDefault(); undo(); } });
+document.addEventListener("keydown", (event) => {
+  if (
+    place &&
+    (event.ctrlKey || event.metaKey) &&
+    event.key === "z" &&
+    !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)
+  ) {
+    event.preventDefault();
+    undo();
+  }
+});
 save();

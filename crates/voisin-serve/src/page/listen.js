@@ -7,7 +7,9 @@ import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
 import { empty, load, sentence } from "./states.js";
 
-let parts = null, asking = null, shown = null;
+let parts = null,
+  asking = null,
+  shown = null;
 /** What was listed when this place was left, and how far down. */
 let left = null;
 const PAGE = 200;
@@ -16,11 +18,50 @@ export function show(root, route, signal) {
   const scroller = h("div", { class: "scroller", "data-scrolls": "" });
   const head = h("p", { class: "result", role: "status" });
   const detail = h("section", { class: "detail", "aria-label": "Track", "data-scrolls": "" });
-  const kind = h("div", { class: "segments", role: "group", "aria-label": "What is searched" },
-    ["names", "sound"].map(name => h("button", { type: "button", "data-kind": name, onclick: () => { keep.set("search", name); setKind(); seek(); } }, name === "names" ? "Names" : "Sound")));
-  root.replaceChildren(h("div", { class: "listen" }, h("h1", { class: "hear" }, "Listen"), h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head, filterMenu(() => seek(), signal)), scroller), detail));
-  const mine = parts = { root, scroller, head, detail, kind, signal, listed: null };
-  signal.addEventListener("abort", () => { left = { listed: mine.listed, top: scroller.scrollTop }; });
+  const kind = h(
+    "div",
+    { class: "segments", role: "group", "aria-label": "What is searched" },
+    ["names", "sound"].map((name) =>
+      h(
+        "button",
+        {
+          type: "button",
+          "data-kind": name,
+          onclick: () => {
+            keep.set("search", name);
+            setKind();
+            seek();
+          },
+        },
+        name === "names" ? "Names" : "Sound",
+      ),
+    ),
+  );
+  root.replaceChildren(
+    h(
+      "div",
+      { class: "listen" },
+      h("h1", { class: "hear" }, "Listen"),
+      h(
+        "section",
+        { class: "index", "aria-label": "Tracks" },
+        h(
+          "div",
+          { class: "index-head" },
+          kind,
+          head,
+          filterMenu(() => seek(), signal),
+        ),
+        scroller,
+      ),
+      detail,
+    ),
+  );
+  parts = { root, scroller, head, detail, kind, signal, listed: null };
+  const mine = parts;
+  signal.addEventListener("abort", () => {
+    left = { listed: mine.listed, top: scroller.scrollTop };
+  });
   shown = undefined;
   setKind();
   seek();
@@ -29,7 +70,8 @@ export function show(root, route, signal) {
 
 /** Another track of the same place: the list stays as it is. */
 export function update(route) {
-  const what = route.parts[0] === "track" ? Number(route.parts[1]) : route.parts[0] === "file" ? "file" : null;
+  const what =
+    route.parts[0] === "track" ? Number(route.parts[1]) : route.parts[0] === "file" ? "file" : null;
   parts.root.firstChild.classList.toggle("has-detail", what !== null);
   if (what === shown && what !== "file") return;
   shown = what;
@@ -41,19 +83,31 @@ export function update(route) {
   else if (what === "file") fileCard(parts.detail, parts.cardSignal.signal);
   else card(parts.detail, what, parts.cardSignal.signal);
   mark();
-  if (what !== null && matchMedia("(max-width: 999px)").matches) $("main").focus({ preventScroll: true });
+  if (what !== null && matchMedia("(max-width: 999px)").matches)
+    $("main").focus({ preventScroll: true });
 }
 
 function setKind() {
   const kind = keep.get("search", "names");
-  for (const button of parts.kind.children) button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
-  $("search").placeholder = kind === "names" ? "Search artists, titles, albums" : "calm guitar, no voice";
+  for (const button of parts.kind.children)
+    button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
+  $("search").placeholder =
+    kind === "names" ? "Search artists, titles, albums" : "calm guitar, no voice";
 }
 
 function welcome() {
-  return h("div", { class: "empty-state welcome" }, icon("mark"), h("h2", {}, "Choose a track"),
+  return h(
+    "div",
+    { class: "empty-state welcome" },
+    icon("mark"),
+    h("h2", {}, "Choose a track"),
     h("p", {}, "You will see what it sounds like, and what sounds like it."),
-    h("p", { class: "faint" }, "Or drop a file of yours anywhere on this page: it is compared, and not kept."));
+    h(
+      "p",
+      { class: "faint" },
+      "Or drop a file of yours anywhere on this page: it is compared, and not kept.",
+    ),
+  );
 }
 
 /** Lists what fits the search; called at every letter. */
@@ -62,54 +116,118 @@ export function seek() {
   asking?.abort();
   asking = new AbortController();
   parts.signal.addEventListener("abort", () => asking.abort());
-  const { signal } = asking, words = $("search").value.trim();
+  const { signal } = asking,
+    words = $("search").value.trim();
   if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
-  const filters = wanted(), query = { query: words, ...filters, ...order() }, isWhole = !words && !Object.keys(filters).length;
+  const filters = wanted(),
+    query = { query: words, ...filters, ...order() },
+    isWhole = !words && !Object.keys(filters).length;
   parts.listed = JSON.stringify(query);
   const top = left?.listed === parts.listed ? left.top : 0;
   left = null;
   const page = (after, limit) => ask("tracks", { query: { ...query, limit, after }, signal });
-  load(parts.scroller, signal, waiting => ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }), first => {
-    parts.head.textContent = words ? `${count(first.total, "track")} for “${words}”` : count(first.total, "track");
-    if (first.total) return new LongList(parts.scroller, page, signal).start(first, top);
-    if (isWhole) emptyLibrary(parts.scroller, signal);
-    else if (!words) parts.scroller.replaceChildren(empty("No track is like that", "Fewer filters find more."));
-    else parts.scroller.replaceChildren(empty("Nothing is called that", "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard."));
-    return null;
-  });
+  load(
+    parts.scroller,
+    signal,
+    (waiting) => ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }),
+    (first) => {
+      parts.head.textContent = words
+        ? `${count(first.total, "track")} for “${words}”`
+        : count(first.total, "track");
+      if (first.total) return new LongList(parts.scroller, page, signal).start(first, top);
+      if (isWhole) emptyLibrary(parts.scroller, signal);
+      else if (!words)
+        parts.scroller.replaceChildren(empty("No track is like that", "Fewer filters find more."));
+      else
+        parts.scroller.replaceChildren(
+          empty(
+            "Nothing is called that",
+            "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard.",
+          ),
+        );
+      return null;
+    },
+  );
 }
 
 /** What sounds as the words say. */
 function bySound(words, signal) {
   parts.head.textContent = "";
-  const question = waiting => ask("find", { query: { query: words, limit: 100, ...wanted() }, signal, waiting }).catch(error => {
-    if (error.status !== 404) throw error;
-    return null;
-  });
-  load(parts.scroller, signal, question, found => {
+  const question = (waiting) =>
+    ask("find", { query: { query: words, limit: 100, ...wanted() }, signal, waiting }).catch(
+      (error) => {
+        if (error.status !== 404) throw error;
+        return null;
+      },
+    );
+  load(parts.scroller, signal, question, (found) => {
     if (!found) return noWord(words, signal);
-    parts.head.textContent = `What sounds like “${words}”` + (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") + found.notes.map(note => ` · ${note}`).join("");
-    parts.scroller.replaceChildren(h("ul", { class: "rows" }, found.tracks.map(track => row({ track }, { share: track.fit, all: () => found.tracks.map(track => ({ track })) }))));
+    parts.head.textContent =
+      `What sounds like “${words}”` +
+      (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") +
+      found.notes.map((note) => ` · ${note}`).join("");
+    parts.scroller.replaceChildren(
+      h(
+        "ul",
+        { class: "rows" },
+        found.tracks.map((track) =>
+          row({ track }, { share: track.fit, all: () => found.tracks.map((track) => ({ track })) }),
+        ),
+      ),
+    );
     return null;
   });
 }
 
 /** Words that are understood, to choose from: nothing of what was typed is one. */
-async function noWord(words, signal) {
+async function noWord(_words, signal) {
   const known = (await ask("words", { signal })).words.map(({ word }) => word);
-  const choose = word => () => { $("search").value = word; seek(); };
-  parts.scroller.replaceChildren(empty("No word of this is known", `Sound is searched by ${known.length} words and their opposites: “calm guitar”, “no voice”. For a name, search under Names.`),
-    h("ul", { class: "chips words-known" }, known.map(word => h("li", {}, h("button", { type: "button", class: "plain-button", onclick: choose(word) }, word)))));
+  const choose = (word) => () => {
+    $("search").value = word;
+    seek();
+  };
+  parts.scroller.replaceChildren(
+    empty(
+      "No word of this is known",
+      `Sound is searched by ${known.length} words and their opposites: “calm guitar”, “no voice”. For a name, search under Names.`,
+    ),
+    h(
+      "ul",
+      { class: "chips words-known" },
+      known.map((word) =>
+        h(
+          "li",
+          {},
+          h("button", { type: "button", class: "plain-button", onclick: choose(word) }, word),
+        ),
+      ),
+    ),
+  );
 }
 
 export async function emptyLibrary(place, signal) {
   const scan = await ask("scan", { signal }).catch(() => null);
   const start = async () => {
-    try { await ask("scan", { method: "POST", once: true }); location.hash = "#/library"; } catch (error) { message.textContent = sentence(error.message) + " " + sentence(error.next ?? ""); }
+    try {
+      await ask("scan", { method: "POST", once: true });
+      location.hash = "#/library";
+    } catch (error) {
+      message.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
+    }
   };
   const message = h("p", { class: "faint", role: "status" });
-  place.replaceChildren(empty("This library is empty",
-    "Once it has listened to your music, everything is found here. A thousand tracks take some minutes, and each is there as soon as it was heard.",
-    scan && h("button", { type: "button", class: "primary for-change", onclick: start }, scan.state === "running" ? "See how it goes" : "Listen to my music"), message,
-    h("p", { class: "faint" }, "Or in a terminal: ", h("code", {}, "voisin add FOLDER"))));
+  place.replaceChildren(
+    empty(
+      "This library is empty",
+      "Once it has listened to your music, everything is found here. A thousand tracks take some minutes, and each is there as soon as it was heard.",
+      scan &&
+        h(
+          "button",
+          { type: "button", class: "primary for-change", onclick: start },
+          scan.state === "running" ? "See how it goes" : "Listen to my music",
+        ),
+      message,
+      h("p", { class: "faint" }, "Or in a terminal: ", h("code", {}, "voisin add FOLDER")),
+    ),
+  );
 }

@@ -7,16 +7,21 @@ const audio = $("audio");
 /** Tells "change" (it is to sound, to rest, or waits), "playing", "time", "ended", and "unplayable" (why not). */
 export const playback = new Emitter();
 /** What is loaded, whether it should sound, and the second that it has come to. */
-let entry = null, sounds = false, place = 0;
+let entry = null,
+  sounds = false,
+  place = 0;
 /** Whether the element has to be loaded before it can sound, how often it was, and from where since the server was there last. */
-let broken = false, loads = 0, tried = null;
+let broken = false,
+  loads = 0,
+  tried = null;
 /** Seconds of this entry that sounded before it was loaded again; whether it sounded when the browser put the page to sleep. */
-let before = 0, sleeps = false;
+let before = 0,
+  sleeps = false;
 
 export const isOn = () => sounds;
 export const seconds = () => place;
 /** Whether it should sound, and cannot until the server answers. */
-export const isWaiting = () => sounds && (broken || isGone() && isStuck());
+export const isWaiting = () => sounds && (broken || (isGone() && isStuck()));
 setAwaited(() => sounds);
 
 /** Seconds that sounded of what is loaded. */
@@ -48,7 +53,7 @@ function load() {
 }
 
 function sound() {
-  audio.play().catch(error => {
+  audio.play().catch((error) => {
     // Another load has taken its place, or the element tells its error itself.
     if (error.name !== "NotAllowedError") return;
     sounds = false;
@@ -69,7 +74,10 @@ export function resume() {
   if (broken && isGone()) {
     look();
     toast("The server does not answer. The music goes on as soon as it is back.");
-  } else if (broken) { tried = null; load(); } else sound();
+  } else if (broken) {
+    tried = null;
+    load();
+  } else sound();
   changed();
 }
 
@@ -81,7 +89,7 @@ export function move(to) {
 
 /** Loads again what the connection has cost. */
 export function recover() {
-  if (!entry || entry.address || !broken && !isStuck()) return;
+  if (!entry || entry.address || (!broken && !isStuck())) return;
   tried = null;
   load();
   changed();
@@ -91,13 +99,21 @@ events.on("gone", () => playback.emit("change"));
 
 // ---- a connection that died without a word
 /** Seconds without anything more, after which the connection is doubted: of the first doubt, and of the last. */
-const FIRST_DOUBT = 2, LAST_DOUBT = 32;
-let timer = 0, still = 0, patience = FIRST_DOUBT, had = "";
-const isStuck = () => sounds && !audio.ended && audio.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
+const FIRST_DOUBT = 2,
+  LAST_DOUBT = 32;
+let timer = 0,
+  still = 0,
+  patience = FIRST_DOUBT,
+  had = "";
+const isStuck = () =>
+  sounds && !audio.ended && audio.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
 
 // "stalled" comes once, and not from every browser: what has arrived is looked at instead.
 function watch() {
-  const has = [audio.currentTime, ...Array.from({ length: audio.buffered.length }, (_, i) => audio.buffered.end(i))].join();
+  const has = [
+    audio.currentTime,
+    ...Array.from({ length: audio.buffered.length }, (_, i) => audio.buffered.end(i)),
+  ].join();
   if (broken || !isStuck()) patience = FIRST_DOUBT;
   still = broken || !isStuck() || has !== had ? 0 : still + 1;
   had = has;
@@ -112,7 +128,7 @@ function watch() {
 async function doubt() {
   const turn = loads;
   if (!entry || entry.address || broken || !isStuck()) return;
-  if (await isThere() && turn === loads && isStuck()) recover();
+  if ((await isThere()) && turn === loads && isStuck()) recover();
 }
 events.on("look", doubt);
 
@@ -127,13 +143,17 @@ function changed() {
 const FURTHER = 5;
 audio.addEventListener("error", async () => {
   if (!entry || !audio.hasAttribute("src")) return;
-  const { track, address } = entry, turn = loads;
+  const { track, address } = entry,
+    turn = loads;
   broken = true;
   playback.emit("change");
-  let why = "This browser cannot play " + (track.codec ? track.codec.toUpperCase() : "this kind of file") + ".";
+  let why =
+    "This browser cannot play " +
+    (track.codec ? track.codec.toUpperCase() : "this kind of file") +
+    ".";
   if (!address) {
     try {
-      if (!await isThere() || turn !== loads) return;
+      if (!(await isThere()) || turn !== loads) return;
       await ask(`tracks/${track.id}/audio`, { headers: { Range: "bytes=0-0" }, as: "response" });
       if (turn !== loads) return;
       // It was busy, or was started anew: once more, from the same place.
@@ -147,7 +167,8 @@ audio.addEventListener("error", async () => {
       // Who has to sign in, or waits for the server, goes on after that.
       if (turn !== loads || error instanceof Gone || error.status === 401) return;
       if (!(error instanceof Refused)) throw error;
-      why = error.status === 404 ? "Its file is no longer where the library knows it." : error.message;
+      why =
+        error.status === 404 ? "Its file is no longer where the library knows it." : error.message;
     }
   }
   playback.emit("unplayable", why);
@@ -157,18 +178,33 @@ audio.addEventListener("timeupdate", () => {
   place = audio.currentTime;
   playback.emit("time");
 });
-audio.addEventListener("seeking", () => { place = audio.currentTime; });
+audio.addEventListener("seeking", () => {
+  place = audio.currentTime;
+});
 audio.addEventListener("durationchange", () => playback.emit("time"));
 audio.addEventListener("ended", () => playback.emit("ended"));
 // The system, or another program, may stop it and let it go on.
-audio.addEventListener("play", () => { if (!sounds) { sounds = true; changed(); } });
-audio.addEventListener("pause", () => { if (sounds && audio.paused && !audio.ended && !broken && !sleeps) { sounds = false; changed(); } });
+audio.addEventListener("play", () => {
+  if (!sounds) {
+    sounds = true;
+    changed();
+  }
+});
+audio.addEventListener("pause", () => {
+  if (sounds && audio.paused && !audio.ended && !broken && !sleeps) {
+    sounds = false;
+    changed();
+  }
+});
 // A page that the browser puts to sleep is paused by it, and not let go on.
-document.addEventListener("freeze", () => { sleeps = sounds; });
+document.addEventListener("freeze", () => {
+  sleeps = sounds;
+});
 document.addEventListener("resume", () => {
   if (!sleeps) return;
   sleeps = false;
   resume();
   look();
 });
-for (const name of ["playing", "waiting"]) audio.addEventListener(name, () => playback.emit(name === "playing" ? "playing" : "change"));
+for (const name of ["playing", "waiting"])
+  audio.addEventListener(name, () => playback.emit(name === "playing" ? "playing" : "change"));

@@ -3,25 +3,46 @@ import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } fro
 import { Gone, ask, audioOf, events, isGone } from "./api.js";
 import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
-import { begin, isOn, isWaiting, move, pause, playback, resume, seconds, sounded } from "./playback.js";
+import {
+  begin,
+  isOn,
+  isWaiting,
+  move,
+  pause,
+  playback,
+  resume,
+  seconds,
+  sounded,
+} from "./playback.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
 
-const audio = $("audio"), preview = $("preview"), seek = $("seek");
+const audio = $("audio"),
+  preview = $("preview"),
+  seek = $("seek");
 /** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
-let queue = [], at = -1, unplayable = 0;
+let queue = [],
+  at = -1,
+  unplayable = 0;
 /** Whether tracks louder than LEVEL (LUFS) are turned down to it; the volume that is set, and the share of it that is heard. */
 const LEVEL = -18;
-let even = keep.get("even", false), wanted = keep.get("volume", 1), gain = 1;
+let even = keep.get("even", false),
+  wanted = keep.get("volume", 1),
+  gain = 1;
 /** What happens at the end: "off", "all" from the beginning, "one" again; and whether music that is alike follows. */
-let repeat = keep.get("repeat", "off"), radio = keep.get("go-on", false), drift = keep.get("drift", 0.3);
+let repeat = keep.get("repeat", "off"),
+  radio = keep.get("go-on", false),
+  drift = keep.get("drift", 0.3);
 
 export const current = () => queue[at];
-export const isPlaying = id => current()?.track.id === id && isOn();
+export const isPlaying = (id) => current()?.track.id === id && isOn();
 export const paused = () => !isOn();
 
 function start(entry, from = entry.from ?? 0, plays = true) {
-  if (plays) { preview.pause(); elsewhere = false; }
+  if (plays) {
+    preview.pause();
+    elsewhere = false;
+  }
   counted = false;
   level(entry);
   begin(entry, from, plays);
@@ -37,7 +58,8 @@ export function play(entries, index = 0) {
 /** Plays one track or passage now; what was queued comes after it. */
 export function playNow(entry) {
   const now = current();
-  if (now && now.track.id === entry.track.id && now.from === entry.from && now.to === entry.to) return toggle();
+  if (now && now.track.id === entry.track.id && now.from === entry.from && now.to === entry.to)
+    return toggle();
   queue.splice(at + 1, 0, entry);
   at++;
   unplayable = 0;
@@ -47,16 +69,27 @@ export function playNow(entry) {
 export function playFrom(entry, all) {
   const now = current();
   if (now && now.track.id === entry.track.id && !now.to) return toggle();
-  const place = Math.max(0, all.findIndex(one => one.track.id === entry.track.id)), chosen = queue.slice(at + 1).filter(one => one.chosen);
+  const place = Math.max(
+      0,
+      all.findIndex((one) => one.track.id === entry.track.id),
+    ),
+    chosen = queue.slice(at + 1).filter((one) => one.chosen);
   return play([...all.slice(0, place), entry, ...chosen, ...all.slice(place + 1)], place);
 }
 /** Puts entries next: behind those that were put there before. */
 export function enqueue(entries) {
   let place = at + 1;
   while (queue[place]?.chosen) place++;
-  queue.splice(place, 0, ...entries.map(entry => ({ ...entry, chosen: true })));
-  if (at < 0 && queue.length) { at = 0; start(queue[0]); } else show();
-  toast(entries.length === 1 ? `“${titleOf(entries[0].track)}” will follow` : `${entries.length} tracks will follow`);
+  queue.splice(place, 0, ...entries.map((entry) => ({ ...entry, chosen: true })));
+  if (at < 0 && queue.length) {
+    at = 0;
+    start(queue[0]);
+  } else show();
+  toast(
+    entries.length === 1
+      ? `“${titleOf(entries[0].track)}” will follow`
+      : `${entries.length} tracks will follow`,
+  );
 }
 export function toggle() {
   if (!current()) return;
@@ -74,28 +107,47 @@ export function step(by) {
   return start(queue[at]);
 }
 const length = () => audio.duration || current()?.track.seconds || 0;
-export function seekBy(change) { if (current()) move(Math.min(length(), Math.max(0, seconds() + change))); }
-export function seekTo(id, place) { if (current()?.track.id === id) { move(place); return true; } return false; }
+export function seekBy(change) {
+  if (current()) move(Math.min(length(), Math.max(0, seconds() + change)));
+}
+export function seekTo(id, place) {
+  if (current()?.track.id === id) {
+    move(place);
+    return true;
+  }
+  return false;
+}
 export function setVolume(value) {
   wanted = Math.min(1, Math.max(0, value));
   audio.muted = preview.muted = false;
   hear();
   showVolume();
 }
-function hear() { audio.volume = wanted * gain; preview.volume = wanted; }
+function hear() {
+  audio.volume = wanted * gain;
+  preview.volume = wanted;
+}
 /** Turns a loud track down, if that is wanted. Its loudness is asked for where the list that it comes from does not say it. */
 async function level(entry) {
   gain = 1;
   const { track } = entry;
   if (even && track.id !== null) {
     // Where the server is gone it is asked for the next time.
-    if (track.loudness === undefined) track.loudness = await ask("tracks/" + track.id).then(known => known.loudness ?? null, () => undefined);
+    if (track.loudness === undefined)
+      track.loudness = await ask("tracks/" + track.id).then(
+        (known) => known.loudness ?? null,
+        () => undefined,
+      );
     if (current() !== entry) return;
     if (Number.isFinite(track.loudness)) gain = Math.min(1, 10 ** ((LEVEL - track.loudness) / 20));
   }
   hear();
 }
-export function mute() { audio.muted = preview.muted = !audio.muted; showVolume(); say(audio.muted ? "Sound off" : "Sound on"); }
+export function mute() {
+  audio.muted = preview.muted = !audio.muted;
+  showVolume();
+  say(audio.muted ? "Sound off" : "Sound on");
+}
 export const volume = () => wanted;
 
 function showVolume() {
@@ -105,15 +157,25 @@ function showVolume() {
   setIcon($("mute"), audio.muted || wanted === 0 ? "muted" : "volume");
   keep.set("volume", wanted);
 }
-export function paintRange(input) { input.style.setProperty("--part", (100 * (input.value - input.min) / ((input.max - input.min) || 1)) + "%"); }
+export function paintRange(input) {
+  input.style.setProperty(
+    "--part",
+    (100 * (input.value - input.min)) / (input.max - input.min || 1) + "%",
+  );
+}
 
 // ---- a preview: a part of a track under the pointer, while what plays waits
 let interrupted = false;
 export function listenIn(id, length) {
-  if (isOn()) { pause(); interrupted = true; }
+  if (isOn()) {
+    pause();
+    interrupted = true;
+  }
   preview.src = audioOf(id);
   preview.currentTime = length > 40 ? length / 3 : 0;
-  preview.play().catch(() => { /* it cannot be played here: the map goes on without it */ });
+  preview.play().catch(() => {
+    /* it cannot be played here: the map goes on without it */
+  });
 }
 export function stopListening() {
   preview.pause();
@@ -125,7 +187,9 @@ export function stopListening() {
 const likes = liking();
 $("now-liking").append(...likes.buttons);
 function show() {
-  const entry = current(), track = entry?.track, empty = !entry;
+  const entry = current(),
+    track = entry?.track,
+    empty = !entry;
   $("player").classList.toggle("idle", empty);
   for (const id of ["play", "seek"]) $(id).disabled = empty;
   $("previous").disabled = empty;
@@ -133,15 +197,28 @@ function show() {
   if (track) {
     $("now-title").textContent = titleOf(track);
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
-    $("now-artist").textContent = entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(track)}` : artistOf(track);
+    $("now-artist").textContent = entry.to
+      ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(track)}`
+      : artistOf(track);
     $("now-cover").replaceChildren(cover(track));
     likes.of(track.id);
     document.title = `${titleOf(track)} – ${artistOf(track)} · voisin`;
-    if ("mediaSession" in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: titleOf(track), artist: artistOf(track), album: track.album ?? "", artwork: artwork(track) });
+    if ("mediaSession" in navigator)
+      navigator.mediaSession.metadata = new MediaMetadata({
+        title: titleOf(track),
+        artist: artistOf(track),
+        album: track.album ?? "",
+        artwork: artwork(track),
+      });
   }
-  setIcon($("play"), isOn() ? "pause" : "play", isWaiting() ? "Pause: it waits for the server" : isOn() ? "Pause" : "Play");
+  setIcon(
+    $("play"),
+    isOn() ? "pause" : "play",
+    isWaiting() ? "Pause: it waits for the server" : isOn() ? "Pause" : "Play",
+  );
   $("play").setAttribute("aria-busy", String(isWaiting()));
-  if ("mediaSession" in navigator) navigator.mediaSession.playbackState = isOn() ? "playing" : "paused";
+  if ("mediaSession" in navigator)
+    navigator.mediaSession.playbackState = isOn() ? "playing" : "paused";
   showTime();
   showQueue();
   remember();
@@ -150,29 +227,56 @@ function show() {
 }
 
 // ---- what follows by itself
-let asking = null, isAsking = false;
+let asking = null,
+  isAsking = false;
 /** Whether more may come at the end of the queue: it is asked for, or will be once the server is back. */
-const awaitsMore = () => isAsking || radio && repeat === "off" && isGone();
+const awaitsMore = () => isAsking || (radio && repeat === "off" && isGone());
 /** Songs of the queue that are named to the server as played. */
 const PLAYED = 200;
 /** A radio, as long as that is wanted: goes on from what was last put into the queue by hand, and nothing comes twice. */
 async function goOn() {
   const last = queue.at(-1);
-  if (!radio || repeat !== "off" || !last || last.track.id === null || last.to || at < queue.length - 1 || asking === last || !isOn()) return;
+  if (
+    !radio ||
+    repeat !== "off" ||
+    !last ||
+    last.track.id === null ||
+    last.to ||
+    at < queue.length - 1 ||
+    asking === last ||
+    !isOn()
+  )
+    return;
   asking = last;
   isAsking = true;
   try {
-    const own = queue.filter(entry => entry.track.id !== null), from = own.findLast(entry => !entry.follows) ?? last;
-    const { neighbours } = await ask("mix", { body: { seeds: [{ id: from.track.id }], limit: 3, played: own.slice(-PLAYED).map(entry => ({ id: entry.track.id })), mixing: { drift } } });
+    const own = queue.filter((entry) => entry.track.id !== null),
+      from = own.findLast((entry) => !entry.follows) ?? last;
+    const { neighbours } = await ask("mix", {
+      body: {
+        seeds: [{ id: from.track.id }],
+        limit: 3,
+        played: own.slice(-PLAYED).map((entry) => ({ id: entry.track.id })),
+        mixing: { drift },
+      },
+    });
     if (queue.at(-1) !== last) return;
-    const known = new Set(own.map(entry => entry.track.id));
-    queue.push(...neighbours.filter(track => !known.has(track.id)).map(track => ({ track, follows: true })));
+    const known = new Set(own.map((entry) => entry.track.id));
+    queue.push(
+      ...neighbours
+        .filter((track) => !known.has(track.id))
+        .map((track) => ({ track, follows: true })),
+    );
     isAsking = false;
-    if (audio.ended && isOn()) step(1); else show();
+    if (audio.ended && isOn()) step(1);
+    else show();
   } catch (error) {
     // A server that is gone is asked again when it is back; else the music ends, as it would without.
-    if (error instanceof Gone) asking = null; else if (audio.ended && isOn()) pause();
-  } finally { isAsking = false; }
+    if (error instanceof Gone) asking = null;
+    else if (audio.ended && isOn()) pause();
+  } finally {
+    isAsking = false;
+  }
 }
 events.on("back", goOn);
 function setRepeat() {
@@ -190,24 +294,51 @@ function shuffle() {
 
 // ---- what is kept when the page is closed or loaded again, and shared by all tabs of the page
 /** Whether another tab plays, or played last: this one shows what that one has, until somebody does something here. */
-let elsewhere = false, noted = 0;
-const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => ({ id, title, artist, album, seconds, codec, path, loudness });
+let elsewhere = false,
+  noted = 0;
+const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => ({
+  id,
+  title,
+  artist,
+  album,
+  seconds,
+  codec,
+  path,
+  loudness,
+});
 function remember() {
   if (elsewhere) return;
-  const near = queue.slice(Math.max(0, at - 50), at + 450), kept = near.filter(entry => entry.track.id !== null && !entry.address);
-  keep.set("player", { queue: kept.map(({ track, from, to, chosen, follows }) => ({ track: brief(track), from, to, chosen, follows })), at: kept.indexOf(current()) });
-  keep.set("place", noted = seconds());
+  const near = queue.slice(Math.max(0, at - 50), at + 450),
+    kept = near.filter((entry) => entry.track.id !== null && !entry.address);
+  keep.set("player", {
+    queue: kept.map(({ track, from, to, chosen, follows }) => ({
+      track: brief(track),
+      from,
+      to,
+      chosen,
+      follows,
+    })),
+    at: kept.indexOf(current()),
+  });
+  noted = seconds();
+  keep.set("place", noted);
 }
-export function recall() { if (!queue.length) take(); }
+export function recall() {
+  if (!queue.length) take();
+}
 /** Takes what is kept: ready to go on, but silent until somebody presses Play. */
 function take() {
-  const kept = keep.get("player", null), before = current()?.track.id;
+  const kept = keep.get("player", null),
+    before = current()?.track.id;
   if (!kept?.queue?.[kept.at]) return;
   ({ queue, at } = kept);
   if (current().track.id !== before) {
     audio.preload = "metadata";
     start(current(), keep.get("place", 0), false);
-  } else { move(keep.get("place", 0)); show(); }
+  } else {
+    move(keep.get("place", 0));
+    show();
+  }
 }
 function follow() {
   elsewhere = true;
@@ -217,16 +348,30 @@ function follow() {
 }
 // One tab plays at a time: the one where that was asked for last.
 keep.on("plays", follow);
-keep.on("player", () => { if (!isOn()) follow(); });
-keep.on("place", () => { if (elsewhere) move(keep.get("place", 0)); });
-for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { elsewhere = false; }, true);
+keep.on("player", () => {
+  if (!isOn()) follow();
+});
+keep.on("place", () => {
+  if (elsewhere) move(keep.get("place", 0));
+});
+for (const kind of ["pointerdown", "keydown"])
+  addEventListener(
+    kind,
+    () => {
+      elsewhere = false;
+    },
+    true,
+  );
 addEventListener("pagehide", remember);
 let dragged = false;
 function showTime() {
   seek.max = Math.max(1, length());
   if (!dragged) seek.value = seconds();
   seek.setAttribute("aria-valuetext", `${clock(seek.value)} of ${clock(length())}`);
-  if (isOn() && !elsewhere && Math.abs(seconds() - noted) > 2) keep.set("place", noted = seconds());
+  if (isOn() && !elsewhere && Math.abs(seconds() - noted) > 2) {
+    noted = seconds();
+    keep.set("place", noted);
+  }
   $("elapsed").textContent = clock(seek.value);
   $("length").textContent = clock(length());
   paintRange(seek);
@@ -237,45 +382,195 @@ function showQueue() {
   $("queue").classList.toggle("some", at + 1 < queue.length);
   if (panel.hidden) return;
   const list = h("ol", { class: "rows" });
-  queue.forEach((entry, i) => list.append(h("li", { class: "queued" + (i === at ? " is-now" : i < at ? " is-past" : ""), "data-key": String(i) },
-    h("button", { type: "button", class: "grip quiet", "aria-label": `Move ${titleOf(entry.track)}: arrow keys` }, icon("grip")),
-    h("button", { type: "button", class: "words plain-button", onclick: () => { at = i; start(entry); }, "aria-current": i === at ? "true" : null },
-      h("span", { class: "title" }, titleOf(entry.track)), h("span", { class: "faint" }, entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(entry.track)}` : artistOf(entry.track))),
-    iconButton("close", `Remove ${titleOf(entry.track)} from the queue`, () => drop(i)))));
+  queue.forEach((entry, i) =>
+    list.append(
+      h(
+        "li",
+        {
+          class: "queued" + (i === at ? " is-now" : i < at ? " is-past" : ""),
+          "data-key": String(i),
+        },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "grip quiet",
+            "aria-label": `Move ${titleOf(entry.track)}: arrow keys`,
+          },
+          icon("grip"),
+        ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "words plain-button",
+            onclick: () => {
+              at = i;
+              start(entry);
+            },
+            "aria-current": i === at ? "true" : null,
+          },
+          h("span", { class: "title" }, titleOf(entry.track)),
+          h(
+            "span",
+            { class: "faint" },
+            entry.to
+              ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(entry.track)}`
+              : artistOf(entry.track),
+          ),
+        ),
+        iconButton("close", `Remove ${titleOf(entry.track)} from the queue`, () => drop(i)),
+      ),
+    ),
+  );
   sortable(list, (from, to) => {
-    const now = current(), [moved] = queue.splice(from, 1);
+    const now = current(),
+      [moved] = queue.splice(from, 1);
     queue.splice(to, 0, moved);
     at = queue.indexOf(now);
     show();
   });
   panel.replaceChildren(
-    h("div", { class: "head" }, h("h2", {}, "Up next"),
-      h("button", { type: "button", class: "small", disabled: !queue.length, onclick: () => { queue = queue.slice(at, at + 1); at = queue.length - 1; show(); } }, "Clear"),
-      iconButton("close", "Close", () => openQueue(false))),
-    h("div", { class: "part-acts" },
-      h("button", { type: "button", class: "small", id: "shuffle", disabled: queue.length - at < 3, onclick: shuffle }, "Shuffle"),
-      h("button", { type: "button", class: "small", id: "repeat", "aria-pressed": String(repeat !== "off"), onclick: setRepeat }, { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" }[repeat])),
-    h("label", { class: "inline" }, h("input", { type: "checkbox", id: "radio", checked: radio, onchange: event => { radio = event.target.checked; keep.set("go-on", radio); showQueue(); goOn(); } }), h("span", {}, "Keep playing music like this")),
-    ...radio ? [h("label", { class: "inline" }, h("span", { class: "faint" }, "near"),
-      h("input", { type: "range", id: "drift", min: 0, max: 1, step: 0.1, value: drift, "aria-label": "How far the music wanders", onchange: event => { drift = Number(event.target.value); keep.set("drift", drift); } }),
-      h("span", { class: "faint" }, "far"))] : [],
-    h("label", { class: "inline" }, h("input", { type: "checkbox", id: "even", checked: even, onchange: event => { even = event.target.checked; keep.set("even", even); if (current()) level(current()); } }), h("span", {}, "Turn loud tracks down, so that all are about as loud")),
-    h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: wanted, oninput: event => setVolume(Number(event.target.value)) })),
-    queue.length ? list : h("p", { class: "faint" }, "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next."));
+    h(
+      "div",
+      { class: "head" },
+      h("h2", {}, "Up next"),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          disabled: !queue.length,
+          onclick: () => {
+            queue = queue.slice(at, at + 1);
+            at = queue.length - 1;
+            show();
+          },
+        },
+        "Clear",
+      ),
+      iconButton("close", "Close", () => openQueue(false)),
+    ),
+    h(
+      "div",
+      { class: "part-acts" },
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          id: "shuffle",
+          disabled: queue.length - at < 3,
+          onclick: shuffle,
+        },
+        "Shuffle",
+      ),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          id: "repeat",
+          "aria-pressed": String(repeat !== "off"),
+          onclick: setRepeat,
+        },
+        { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" }[repeat],
+      ),
+    ),
+    h(
+      "label",
+      { class: "inline" },
+      h("input", {
+        type: "checkbox",
+        id: "radio",
+        checked: radio,
+        onchange: (event) => {
+          radio = event.target.checked;
+          keep.set("go-on", radio);
+          showQueue();
+          goOn();
+        },
+      }),
+      h("span", {}, "Keep playing music like this"),
+    ),
+    ...(radio
+      ? [
+          h(
+            "label",
+            { class: "inline" },
+            h("span", { class: "faint" }, "near"),
+            h("input", {
+              type: "range",
+              id: "drift",
+              min: 0,
+              max: 1,
+              step: 0.1,
+              value: drift,
+              "aria-label": "How far the music wanders",
+              onchange: (event) => {
+                drift = Number(event.target.value);
+                keep.set("drift", drift);
+              },
+            }),
+            h("span", { class: "faint" }, "far"),
+          ),
+        ]
+      : []),
+    h(
+      "label",
+      { class: "inline" },
+      h("input", {
+        type: "checkbox",
+        id: "even",
+        checked: even,
+        onchange: (event) => {
+          even = event.target.checked;
+          keep.set("even", even);
+          if (current()) level(current());
+        },
+      }),
+      h("span", {}, "Turn loud tracks down, so that all are about as loud"),
+    ),
+    h(
+      "label",
+      { class: "phone-volume" },
+      "Volume",
+      h("input", {
+        type: "range",
+        min: 0,
+        max: 1,
+        step: 0.01,
+        value: wanted,
+        oninput: (event) => setVolume(Number(event.target.value)),
+      }),
+    ),
+    queue.length
+      ? list
+      : h(
+          "p",
+          { class: "faint" },
+          "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next.",
+        ),
+  );
 }
 function drop(i) {
   queue.splice(i, 1);
   if (i < at) at--;
-  else if (i === at) { pause(); at = Math.min(at, queue.length - 1); if (queue[at]) start(queue[at]); }
+  else if (i === at) {
+    pause();
+    at = Math.min(at, queue.length - 1);
+    if (queue[at]) start(queue[at]);
+  }
   show();
 }
 export function openQueue(open = $("queue-panel").hidden) {
   $("queue-panel").hidden = !open;
   $("queue").setAttribute("aria-expanded", String(open));
   showQueue();
-  if (open) $("queue-panel").querySelector("button")?.focus(); else $("queue").focus();
+  if (open) $("queue-panel").querySelector("button")?.focus();
+  else $("queue").focus();
 }
-export const upcoming = () => queue.slice(Math.max(0, at)).map(entry => entry.track);
+export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.track);
 
 // ---- what the audio element says
 const MOST_UNPLAYABLE = 25;
@@ -284,7 +579,11 @@ let told = null;
 function watchEnd() {
   const entry = current();
   if (!entry?.to || !isOn() || audio.paused) return;
-  if (audio.currentTime >= entry.to) { if (at + 1 < queue.length || repeat === "all") step(1); else pause(); return; }
+  if (audio.currentTime >= entry.to) {
+    if (at + 1 < queue.length || repeat === "all") step(1);
+    else pause();
+    return;
+  }
   setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
 }
 // Half of a track, or four minutes of it, is heard: mixes do not begin with it again today.
@@ -292,15 +591,29 @@ const HEARD = 240;
 let counted = false;
 function count() {
   const entry = current();
-  if (counted || !entry || entry.track.id === null || entry.to || elsewhere || isGone() || document.body.dataset.rights !== "change") return;
+  if (
+    counted ||
+    !entry ||
+    entry.track.id === null ||
+    entry.to ||
+    elsewhere ||
+    isGone() ||
+    document.body.dataset.rights !== "change"
+  )
+    return;
   if (!(sounded() >= Math.min(HEARD, audio.duration / 2))) return;
   counted = true;
-  ask(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch(error => { if (error instanceof Gone && current() === entry) counted = false; });
+  ask(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch((error) => {
+    if (error instanceof Gone && current() === entry) counted = false;
+  });
 }
 playback.on("time", count);
 playback.on("time", showTime);
 playback.on("change", show);
-playback.on("playing", () => { unplayable = 0; show(); });
+playback.on("playing", () => {
+  unplayable = 0;
+  show();
+});
 audio.addEventListener("play", () => {
   elsewhere = false;
   keep.set("plays", Date.now());
@@ -313,27 +626,49 @@ playback.on("ended", () => {
   else if (at + 1 < queue.length || repeat === "all") step(1);
   else if (!awaitsMore()) pause();
 });
-playback.on("unplayable", why => {
+playback.on("unplayable", (why) => {
   const entry = current();
   unplayable++;
   // One notice for all of them, and on to the next one, unless nothing can be played at all, or nothing was asked for.
   told?.remove();
-  told = toast(unplayable === 1 ? `“${titleOf(entry.track)}” does not play. ${sentence(why)}` : `${unplayable} tracks in a row do not play. The last one: “${titleOf(entry.track)}”. ${sentence(why)}`);
-  if (isOn() && unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1); else pause();
+  told = toast(
+    unplayable === 1
+      ? `“${titleOf(entry.track)}” does not play. ${sentence(why)}`
+      : `${unplayable} tracks in a row do not play. The last one: “${titleOf(entry.track)}”. ${sentence(why)}`,
+  );
+  if (isOn() && unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1);
+  else pause();
 });
 
 $("play").addEventListener("click", toggle);
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
 $("mute").addEventListener("click", mute);
-$("volume").addEventListener("input", event => setVolume(Number(event.target.value)));
+$("volume").addEventListener("input", (event) => setVolume(Number(event.target.value)));
 $("queue").addEventListener("click", () => openQueue());
-seek.addEventListener("input", () => { dragged = true; showTime(); });
-seek.addEventListener("change", () => { dragged = false; move(Number(seek.value)); });
+seek.addEventListener("input", () => {
+  dragged = true;
+  showTime();
+});
+seek.addEventListener("change", () => {
+  dragged = false;
+  move(Number(seek.value));
+});
 if ("mediaSession" in navigator) {
-  for (const [name, act] of [["play", resume], ["pause", pause], ["previoustrack", () => step(-1)], ["nexttrack", () => step(1)],
-    ["seekbackward", () => seekBy(-10)], ["seekforward", () => seekBy(10)], ["seekto", e => move(e.seekTime)]]) {
-    try { navigator.mediaSession.setActionHandler(name, act); } catch { /* not in this browser */ }
+  for (const [name, act] of [
+    ["play", resume],
+    ["pause", pause],
+    ["previoustrack", () => step(-1)],
+    ["nexttrack", () => step(1)],
+    ["seekbackward", () => seekBy(-10)],
+    ["seekforward", () => seekBy(10)],
+    ["seekto", (e) => move(e.seekTime)],
+  ]) {
+    try {
+      navigator.mediaSession.setActionHandler(name, act);
+    } catch {
+      /* not in this browser */
+    }
   }
 }
 hear();

@@ -5,7 +5,20 @@ import * as player from "./player.js";
 
 /** A cover that plays its track; `all`: gives the list that it stands in, whose other tracks follow. */
 export function playCover(entry, all) {
-  const button = h("button", { type: "button", class: "play-cover", "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track), onclick: () => { if (all) player.playFrom(entry, all()); else player.playNow(entry); } }, cover(entry.track), icon("play"));
+  const button = h(
+    "button",
+    {
+      type: "button",
+      class: "play-cover",
+      "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track),
+      onclick: () => {
+        if (all) player.playFrom(entry, all());
+        else player.playNow(entry);
+      },
+    },
+    cover(entry.track),
+    icon("play"),
+  );
   return button;
 }
 
@@ -13,9 +26,11 @@ export function playCover(entry, all) {
 changes.on("change", mark);
 export function mark() {
   const open = Number(location.hash.match(/^#\/track\/(\d+)/)?.[1] ?? NaN);
-  for (const element of document.querySelectorAll(".index .track")) element.classList.toggle("is-open", Number(element.dataset.id) === open);
+  for (const element of document.querySelectorAll(".index .track"))
+    element.classList.toggle("is-open", Number(element.dataset.id) === open);
   for (const element of document.querySelectorAll(".track, .slot")) {
-    const id = Number(element.dataset.id), sounds = player.isPlaying(id);
+    const id = Number(element.dataset.id),
+      sounds = player.isPlaying(id);
     element.classList.toggle("is-now", player.current()?.track.id === id);
     element.querySelector(".play-cover use")?.setAttribute("href", sounds ? "#i-pause" : "#i-play");
   }

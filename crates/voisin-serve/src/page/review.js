@@ -9,50 +9,196 @@ import { empty, framed, load, sentence } from "./states.js";
 
 let room = null;
 
-export function show(root, route, signal) {
-  const place = h("div", { class: "review" }), decided = h("section", { class: "decided" });
-  root.replaceChildren(framed("review", "Review", h("p", { class: "faint" }, "Labels that do not fit what is heard, judged by models that never heard the artist. What you decide is kept in the library; your files stay as they are."))(place, decided));
+export function show(root, _route, signal) {
+  const place = h("div", { class: "review" }),
+    decided = h("section", { class: "decided" });
+  root.replaceChildren(
+    framed(
+      "review",
+      "Review",
+      h(
+        "p",
+        { class: "faint" },
+        "Labels that do not fit what is heard, judged by models that never heard the artist. What you decide is kept in the library; your files stay as they are.",
+      ),
+    )(place, decided),
+  );
   room = { place, decided, signal, suspects: [], at: 0, done: [] };
-  signal.addEventListener("abort", () => { room = null; });
+  signal.addEventListener("abort", () => {
+    room = null;
+  });
   judge();
 }
 
 function judge(all = false) {
   const { place, signal } = room;
-  load(place, signal, async waiting => {
-    const [suspects, labels] = await Promise.all([ask("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }), askAll("labels", ["by_hand"], { signal, waiting })]);
-    return { suspects: suspects.items.filter(item => !labels.by_hand.some(label => label.id === item.id)), labels };
-  }, ({ suspects, labels }) => {
-    Object.assign(room, { suspects, labels, at: 0 });
-    draw();
-    written();
-  });
+  load(
+    place,
+    signal,
+    async (waiting) => {
+      const [suspects, labels] = await Promise.all([
+        ask("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }),
+        askAll("labels", ["by_hand"], { signal, waiting }),
+      ]);
+      return {
+        suspects: suspects.items.filter(
+          (item) => !labels.by_hand.some((label) => label.id === item.id),
+        ),
+        labels,
+      };
+    },
+    ({ suspects, labels }) => {
+      Object.assign(room, { suspects, labels, at: 0 });
+      draw();
+      written();
+    },
+  );
 }
 
 async function draw() {
-  const { place, suspects, at, done, signal } = room, suspect = suspects[at];
+  const { place, suspects, at, done, signal } = room,
+    suspect = suspects[at];
   if (!suspect) {
-    place.replaceChildren(suspects.length ? empty("That was the last one", `${count(done.length, "decision")} in this round.`, h("button", { type: "button", onclick: () => judge() }, "Judge again with what was decided"))
-      : empty("No label looks wrong", "Every label fits what is heard, or there are too few to tell.", h("button", { type: "button", onclick: () => judge(true) }, "Show the least certain all the same")));
+    place.replaceChildren(
+      suspects.length
+        ? empty(
+            "That was the last one",
+            `${count(done.length, "decision")} in this round.`,
+            h(
+              "button",
+              { type: "button", onclick: () => judge() },
+              "Judge again with what was decided",
+            ),
+          )
+        : empty(
+            "No label looks wrong",
+            "Every label fits what is heard, or there are too few to tell.",
+            h(
+              "button",
+              { type: "button", onclick: () => judge(true) },
+              "Show the least certain all the same",
+            ),
+          ),
+    );
     return;
   }
-  const track = await ask("tracks/" + suspect.id, { signal }).catch(() => ({ ...suspect, title: null, genres: [] }));
+  const track = await ask("tracks/" + suspect.id, { signal }).catch(() => ({
+    ...suspect,
+    title: null,
+    genres: [],
+  }));
   if (signal.aborted || room.suspects[room.at] !== suspect) return;
-  const name = titleOf(track), labels = suspect.labels.join(", ");
-  place.replaceChildren(h("article", { class: "suspect", "aria-label": name },
-    h("p", { class: "progress" }, h("span", {}, `${at + 1} of ${suspects.length}`), h("i", { vars: { "--share": at / suspects.length } })),
-    h("div", { class: "card-head" }, cover(track, true), h("div", { class: "words" },
-      h("h2", {}, h("a", { href: "#/track/" + track.id }, name)), h("p", { class: "by" }, artistOf(track)), h("p", { class: "faint" }, [track.album, track.year].filter(Boolean).join(" · ")),
-      h("div", { class: "acts" }, h("button", { type: "button", class: "primary", id: "hear", "data-plays": track.id, onclick: () => player.playNow({ track }) }, icon("play"), "Listen")))),
-    h("div", { class: "versus" },
-      h("div", {}, h("small", {}, "The label says"), h("b", {}, labels), h("span", { class: "meter", vars: { "--share": suspect.label_probability } }), h("span", { class: "faint" }, percent(suspect.label_probability) + " likely")),
-      h("div", { class: "suggested" }, h("small", {}, "It sounds like"), h("b", {}, suspect.suggested), h("span", { class: "meter", vars: { "--share": suspect.suggested_probability } }), h("span", { class: "faint" }, percent(suspect.suggested_probability) + " likely"))),
-    h("p", { class: "faint" }, sentence(suspect.reason)),
-    h("div", { class: "decide" },
-      h("button", { type: "button", class: "primary", id: "accept", onclick: () => decide(suspect, suspect.suggested), title: "A" }, `It is ${suspect.suggested}`, h("kbd", { "aria-hidden": "true" }, "A")),
-      h("button", { type: "button", id: "keep", onclick: () => decide(suspect, suspect.labels.join("; ")), title: "K" }, `Keep ${labels}`, h("kbd", { "aria-hidden": "true" }, "K")),
-      h("button", { type: "button", id: "skip", onclick: () => { room.at++; draw(); }, title: "S" }, "Skip", h("kbd", { "aria-hidden": "true" }, "S")),
-      h("button", { type: "button", id: "undo-label", disabled: !done.length, onclick: undo, title: "Z" }, icon("undo"), "Undo", h("kbd", { "aria-hidden": "true" }, "Z")))));
+  const name = titleOf(track),
+    labels = suspect.labels.join(", ");
+  place.replaceChildren(
+    h(
+      "article",
+      { class: "suspect", "aria-label": name },
+      h(
+        "p",
+        { class: "progress" },
+        h("span", {}, `${at + 1} of ${suspects.length}`),
+        h("i", { vars: { "--share": at / suspects.length } }),
+      ),
+      h(
+        "div",
+        { class: "card-head" },
+        cover(track, true),
+        h(
+          "div",
+          { class: "words" },
+          h("h2", {}, h("a", { href: "#/track/" + track.id }, name)),
+          h("p", { class: "by" }, artistOf(track)),
+          h("p", { class: "faint" }, [track.album, track.year].filter(Boolean).join(" · ")),
+          h(
+            "div",
+            { class: "acts" },
+            h(
+              "button",
+              {
+                type: "button",
+                class: "primary",
+                id: "hear",
+                "data-plays": track.id,
+                onclick: () => player.playNow({ track }),
+              },
+              icon("play"),
+              "Listen",
+            ),
+          ),
+        ),
+      ),
+      h(
+        "div",
+        { class: "versus" },
+        h(
+          "div",
+          {},
+          h("small", {}, "The label says"),
+          h("b", {}, labels),
+          h("span", { class: "meter", vars: { "--share": suspect.label_probability } }),
+          h("span", { class: "faint" }, percent(suspect.label_probability) + " likely"),
+        ),
+        h(
+          "div",
+          { class: "suggested" },
+          h("small", {}, "It sounds like"),
+          h("b", {}, suspect.suggested),
+          h("span", { class: "meter", vars: { "--share": suspect.suggested_probability } }),
+          h("span", { class: "faint" }, percent(suspect.suggested_probability) + " likely"),
+        ),
+      ),
+      h("p", { class: "faint" }, sentence(suspect.reason)),
+      h(
+        "div",
+        { class: "decide" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "primary",
+            id: "accept",
+            onclick: () => decide(suspect, suspect.suggested),
+            title: "A",
+          },
+          `It is ${suspect.suggested}`,
+          h("kbd", { "aria-hidden": "true" }, "A"),
+        ),
+        h(
+          "button",
+          {
+            type: "button",
+            id: "keep",
+            onclick: () => decide(suspect, suspect.labels.join("; ")),
+            title: "K",
+          },
+          `Keep ${labels}`,
+          h("kbd", { "aria-hidden": "true" }, "K"),
+        ),
+        h(
+          "button",
+          {
+            type: "button",
+            id: "skip",
+            onclick: () => {
+              room.at++;
+              draw();
+            },
+            title: "S",
+          },
+          "Skip",
+          h("kbd", { "aria-hidden": "true" }, "S"),
+        ),
+        h(
+          "button",
+          { type: "button", id: "undo-label", disabled: !done.length, onclick: undo, title: "Z" },
+          icon("undo"),
+          "Undo",
+          h("kbd", { "aria-hidden": "true" }, "Z"),
+        ),
+      ),
+    ),
+  );
   mark();
 }
 
@@ -65,8 +211,17 @@ async function decide(suspect, genre) {
     ours.done.push({ suspect, genre, at: ours.at, changed: answer.changed });
     ours.at++;
     say(`${genre}, kept in the library`);
-    if (room === ours) { await draw(); await written(); document.getElementById("accept")?.focus({ preventScroll: true }); }
-  } catch (error) { if (error.name !== "AbortError") toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : "")); } finally { ours.busy = false; }
+    if (room === ours) {
+      await draw();
+      await written();
+      document.getElementById("accept")?.focus({ preventScroll: true });
+    }
+  } catch (error) {
+    if (error.name !== "AbortError")
+      toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
+  } finally {
+    ours.busy = false;
+  }
 }
 
 async function undo() {
@@ -78,47 +233,185 @@ async function undo() {
     say("Taken back");
     await draw();
     await written();
-  } catch (error) { room?.done.push(last); toast(sentence(error.message)); }
+  } catch (error) {
+    room?.done.push(last);
+    toast(sentence(error.message));
+  }
 }
 
 /** What was decided by hand so far, and the way into the files. */
 async function written() {
-  const { decided, signal } = room, labels = await askAll("labels", ["by_hand"], { signal });
+  const { decided, signal } = room,
+    labels = await askAll("labels", ["by_hand"], { signal });
   if (signal.aborted) return;
   if (!labels.by_hand.length) return decided.replaceChildren();
   const report = h("div", {});
-  decided.replaceChildren(h("h2", {}, "Decided by hand"), h("p", { class: "faint" }, `${count(labels.by_hand.length, "label")} in the library. `, h("code", {}, "voisin labels export"), " writes them to a table."),
-    h("details", {}, h("summary", {}, "Show them"), h("ul", { class: "hand" }, labels.by_hand.slice(0, 200).map(label => h("li", {}, h("a", { href: "#/track/" + label.id }, label.title), h("span", {}, label.genre))))),
-    h("div", { class: "part-acts" }, h("button", { type: "button", class: "small", id: "look", onclick: () => look(report, labels.by_hand.map(label => label.id)) }, "Write them into the files …")), report);
+  decided.replaceChildren(
+    h("h2", {}, "Decided by hand"),
+    h(
+      "p",
+      { class: "faint" },
+      `${count(labels.by_hand.length, "label")} in the library. `,
+      h("code", {}, "voisin labels export"),
+      " writes them to a table.",
+    ),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Show them"),
+      h(
+        "ul",
+        { class: "hand" },
+        labels.by_hand
+          .slice(0, 200)
+          .map((label) =>
+            h(
+              "li",
+              {},
+              h("a", { href: "#/track/" + label.id }, label.title),
+              h("span", {}, label.genre),
+            ),
+          ),
+      ),
+    ),
+    h(
+      "div",
+      { class: "part-acts" },
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          id: "look",
+          onclick: () =>
+            look(
+              report,
+              labels.by_hand.map((label) => label.id),
+            ),
+        },
+        "Write them into the files …",
+      ),
+    ),
+    report,
+  );
 }
 
 /** Says first what would be written, and writes only when that is wanted. */
 function look(report, tracks) {
   // Files are copied while they are written: a few at a time, all in one run, so that one undo takes it back.
-  const all = async dry_run => {
-    const items = [], many = dry_run ? 1000 : 10;
+  const all = async (dry_run) => {
+    const items = [],
+      many = dry_run ? 1000 : 10;
     let run = null;
     for (let i = 0; i < tracks.length; i += many) {
-      const answer = await ask("labels/write", { body: { tracks: tracks.slice(i, i + many), dry_run, run }, once: !dry_run });
+      const answer = await ask("labels/write", {
+        body: { tracks: tracks.slice(i, i + many), dry_run, run },
+        once: !dry_run,
+      });
       items.push(...answer.items);
       run = answer.run;
     }
     return { items, run };
   };
-  load(report, room.signal, () => all(true), ({ items }) => {
-    const would = items.filter(item => item.outcome === "would_write"), others = items.length - would.length;
-    report.append(h("p", {}, would.length ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. What was there before is remembered: voisin undo puts it back.` : "These files have these genres already, or cannot be written."),
-      h("ul", { class: "hand" }, would.slice(0, 100).map(item => h("li", {}, h("span", { class: "path" }, item.path.split("/").pop()), h("span", {}, (item.before.join("; ") || "none") + " → " + item.after.join("; "))))),
-      would.length ? h("div", { class: "part-acts" }, h("button", { type: "button", class: "primary", id: "write", onclick: () => load(report, room.signal, () => all(false), done => {
-        const wrote = done.items.filter(item => item.outcome === "written").length, failed = done.items.filter(item => item.outcome === "failed");
-        report.append(h("p", { role: "status" }, `${count(wrote, "file")} written. `, wrote ? h("span", {}, "To take it back: ", h("code", {}, "voisin undo " + done.run)) : ""), failed.length ? h("ul", { class: "hand" }, failed.map(item => h("li", {}, h("span", {}, item.path.split("/").pop()), h("span", {}, item.reason)))) : "");
-      }) }, `Write ${count(would.length, "file")}`), h("button", { type: "button", onclick: () => report.replaceChildren() }, "Leave them")) : "");
-  });
+  load(
+    report,
+    room.signal,
+    () => all(true),
+    ({ items }) => {
+      const would = items.filter((item) => item.outcome === "would_write"),
+        others = items.length - would.length;
+      report.append(
+        h(
+          "p",
+          {},
+          would.length
+            ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. What was there before is remembered: voisin undo puts it back.`
+            : "These files have these genres already, or cannot be written.",
+        ),
+        h(
+          "ul",
+          { class: "hand" },
+          would
+            .slice(0, 100)
+            .map((item) =>
+              h(
+                "li",
+                {},
+                h("span", { class: "path" }, item.path.split("/").pop()),
+                h("span", {}, (item.before.join("; ") || "none") + " → " + item.after.join("; ")),
+              ),
+            ),
+        ),
+        would.length
+          ? h(
+              "div",
+              { class: "part-acts" },
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "primary",
+                  id: "write",
+                  onclick: () =>
+                    load(
+                      report,
+                      room.signal,
+                      () => all(false),
+                      (done) => {
+                        const wrote = done.items.filter(
+                            (item) => item.outcome === "written",
+                          ).length,
+                          failed = done.items.filter((item) => item.outcome === "failed");
+                        report.append(
+                          h(
+                            "p",
+                            { role: "status" },
+                            `${count(wrote, "file")} written. `,
+                            wrote
+                              ? h(
+                                  "span",
+                                  {},
+                                  "To take it back: ",
+                                  h("code", {}, "voisin undo " + done.run),
+                                )
+                              : "",
+                          ),
+                          failed.length
+                            ? h(
+                                "ul",
+                                { class: "hand" },
+                                failed.map((item) =>
+                                  h(
+                                    "li",
+                                    {},
+                                    h("span", {}, item.path.split("/").pop()),
+                                    h("span", {}, item.reason),
+                                  ),
+                                ),
+                              )
+                            : "",
+                        );
+                      },
+                    ),
+                },
+                `Write ${count(would.length, "file")}`,
+              ),
+              h(
+                "button",
+                { type: "button", onclick: () => report.replaceChildren() },
+                "Leave them",
+              ),
+            )
+          : "",
+      );
+    },
+  );
 }
 
 /** Keys of this room: A, K, S, Z. */
 export function key(name) {
-  const button = { a: "accept", k: "keep", s: "skip", z: "undo-label" }[name], element = button && document.getElementById(button);
+  const button = { a: "accept", k: "keep", s: "skip", z: "undo-label" }[name],
+    element = button && document.getElementById(button);
   if (!element || element.disabled) return false;
   element.click();
   return true;

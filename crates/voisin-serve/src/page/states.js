@@ -3,7 +3,11 @@ import { h, wait } from "./dom.js";
 import { Gone, Refused } from "./api.js";
 
 export function skeleton(rows = 5) {
-  return h("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: rows }, () => h("div", {}, h("i", {}), h("span", {}))));
+  return h(
+    "div",
+    { class: "skeleton", "aria-hidden": "true" },
+    Array.from({ length: rows }, () => h("div", {}, h("i", {}), h("span", {}))),
+  );
 }
 
 /** Makes a whole place of what is to stand below its title and `more`. */
@@ -14,17 +18,34 @@ export function framed(name, title, ...more) {
 
 /** A calm page for when there is nothing to show: what is so, and what to do. */
 export function empty(title, ...more) {
-  return h("div", { class: "empty-state" }, h("h2", {}, title), more.map(part => typeof part === "string" ? h("p", {}, part) : part));
+  return h(
+    "div",
+    { class: "empty-state" },
+    h("h2", {}, title),
+    more.map((part) => (typeof part === "string" ? h("p", {}, part) : part)),
+  );
 }
 
-const sentence = text => text ? text[0].toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".") : "";
+const sentence = (text) =>
+  text ? text[0].toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".") : "";
 
 export function trouble(error, again) {
-  if (error instanceof Gone) return empty("The server does not answer", "This page goes on by itself as soon as it is back.");
-  return empty(error instanceof Refused && error.status < 500 ? "There is no answer to this" : "This did not work",
+  if (error instanceof Gone)
+    return empty(
+      "The server does not answer",
+      "This page goes on by itself as soon as it is back.",
+    );
+  return empty(
+    error instanceof Refused && error.status < 500
+      ? "There is no answer to this"
+      : "This did not work",
     // What a program could ask is no help to people.
-    sentence(error.message), error.next && !error.next.includes("/api/") ? h("p", { class: "faint" }, sentence(error.next)) : null,
-    again ? h("button", { type: "button", onclick: again }, "Try again") : null);
+    sentence(error.message),
+    error.next && !error.next.includes("/api/")
+      ? h("p", { class: "faint" }, sentence(error.next))
+      : null,
+    again ? h("button", { type: "button", onclick: again }, "Try again") : null,
+  );
 }
 
 /**
@@ -35,14 +56,30 @@ export function trouble(error, again) {
 export async function load(place, signal, work, render, frame) {
   let done = false;
   const note = h("p", { class: "slow", role: "status" });
-  const put = (...parts) => place.replaceChildren(...frame ? [frame(...parts)] : parts);
-  const show = () => { if (!done && !signal.aborted) { put(note, skeleton()); place.setAttribute("aria-busy", "true"); } };
-  const timers = [setTimeout(show, frame ? 0 : 200), setTimeout(() => { if (!note.textContent) note.textContent = "This takes a moment in a large library…"; }, 4000)];
-  const waiting = (why, seconds) => { note.textContent = sentence(why) + ` Asked again in ${seconds} s.`; show(); };
+  const put = (...parts) => place.replaceChildren(...(frame ? [frame(...parts)] : parts));
+  const show = () => {
+    if (!done && !signal.aborted) {
+      put(note, skeleton());
+      place.setAttribute("aria-busy", "true");
+    }
+  };
+  const timers = [
+    setTimeout(show, frame ? 0 : 200),
+    setTimeout(() => {
+      if (!note.textContent) note.textContent = "This takes a moment in a large library…";
+    }, 4000),
+  ];
+  const waiting = (why, seconds) => {
+    note.textContent = sentence(why) + ` Asked again in ${seconds} s.`;
+    show();
+  };
   try {
     const value = await work(waiting);
     done = true;
-    if (!signal.aborted) { place.replaceChildren(); await render(value); }
+    if (!signal.aborted) {
+      place.replaceChildren();
+      await render(value);
+    }
   } catch (error) {
     done = true;
     if (signal.aborted || error.name === "AbortError") return;

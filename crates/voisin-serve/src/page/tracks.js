@@ -13,19 +13,58 @@ import { mark, playCover } from "./playing.js";
  * - `note`: a few words
  * - `all`: gives the entries of the list that it stands in: playing it goes on with those behind it
  */
-export function row(entry, { share, nearness, percentile, note, element = "li", genre = true, all } = {}) {
-  const { track } = entry, name = titleOf(track);
+export function row(
+  entry,
+  { share, nearness, percentile, note, element = "li", genre = true, all } = {},
+) {
+  const { track } = entry,
+    name = titleOf(track);
   const where = entry.to ? `${clock(entry.from)}–${clock(entry.to)}` : null;
-  return h(element, { class: "track", "data-id": track.id },
+  return h(
+    element,
+    { class: "track", "data-id": track.id },
     playCover(entry, all),
-    h("a", { class: "words", href: "#/track/" + track.id },
+    h(
+      "a",
+      { class: "words", href: "#/track/" + track.id },
       h("span", { class: "title" }, name),
-      h("span", { class: "faint" }, artistOf(track), where ? h("b", {}, " · " + where) : !note && genre && track.genres?.length ? " · " + track.genres[0] : null)),
+      h(
+        "span",
+        { class: "faint" },
+        artistOf(track),
+        where
+          ? h("b", {}, " · " + where)
+          : !note && genre && track.genres?.length
+            ? " · " + track.genres[0]
+            : null,
+      ),
+    ),
     note ? h("span", { class: "note" }, note) : null,
-    share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: nearness ? `Similarity ${share.toFixed(2)}: nearer than ${percent(percentile)} of your tracks have their nearest by another artist` : "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? percent(Math.max(0, share)))) : null,
-    track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
+    share !== undefined
+      ? h(
+          "span",
+          {
+            class: "share",
+            vars: { "--share": Math.max(0, share) },
+            title: nearness
+              ? `Similarity ${share.toFixed(2)}: nearer than ${percent(percentile)} of your tracks have their nearest by another artist`
+              : "Similarity",
+          },
+          h("i", {}),
+          h(
+            "span",
+            {},
+            h("span", { class: "hear" }, "Similarity "),
+            nearness ?? percent(Math.max(0, share)),
+          ),
+        )
+      : null,
+    track.seconds && share === undefined
+      ? h("span", { class: "length" }, clock(track.seconds))
+      : null,
     iconButton("after", `Play ${name} next`, () => player.enqueue([entry]), { class: "act after" }),
-    iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
+    iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }),
+  );
 }
 
 /**
@@ -34,16 +73,27 @@ export function row(entry, { share, nearness, percentile, note, element = "li", 
  */
 export class LongList {
   constructor(scroller, page, signal) {
-    Object.assign(this, { scroller, page, signal, tracks: [], total: 0, next: null, loading: false, rows: new Map() });
+    Object.assign(this, {
+      scroller,
+      page,
+      signal,
+      tracks: [],
+      total: 0,
+      next: null,
+      loading: false,
+      rows: new Map(),
+    });
     this.body = h("div", { class: "long", role: "list", "aria-label": "Tracks" });
     scroller.replaceChildren(this.body);
     scroller.addEventListener("scroll", () => this.draw(), { passive: true, signal });
     const observer = new ResizeObserver(() => this.draw());
     observer.observe(scroller);
     signal.addEventListener("abort", () => observer.disconnect());
-    this.body.addEventListener("keydown", event => this.key(event));
+    this.body.addEventListener("keydown", (event) => this.key(event));
   }
-  height() { return this.scroller.clientWidth < 480 ? 60 : 56; }
+  height() {
+    return this.scroller.clientWidth < 480 ? 60 : 56;
+  }
   /** - `top`: how far down it was when it was left */
   start(first, top = 0) {
     this.take(first);
@@ -63,28 +113,39 @@ export class LongList {
       this.take(await this.page(this.next, this.wanted > 400 ? 1000 : 200));
       this.loading = false;
       this.draw();
-    } catch { this.loading = false; }
+    } catch {
+      this.loading = false;
+    }
   }
   draw() {
-    const height = this.height(), view = this.scroller.clientHeight;
-    const top = Math.max(0, this.scroller.scrollTop - this.body.offsetTop), spare = 6;
-    const first = Math.max(0, Math.floor(top / height) - spare), last = Math.min(this.total, Math.ceil((top + view) / height) + spare);
+    const height = this.height(),
+      view = this.scroller.clientHeight;
+    const top = Math.max(0, this.scroller.scrollTop - this.body.offsetTop),
+      spare = 6;
+    const first = Math.max(0, Math.floor(top / height) - spare),
+      last = Math.min(this.total, Math.ceil((top + view) / height) + spare);
     this.body.style.setProperty("height", this.total * height + "px");
-    for (const [i, element] of this.rows) if (i < first || i >= last || element.dataset.id === "" && this.tracks[i]) {
-      // What has the focus stays, so that the keyboard does not lose its place.
-      if (!element.contains(document.activeElement)) { element.remove(); this.rows.delete(i); }
-    }
+    for (const [i, element] of this.rows)
+      if (i < first || i >= last || (element.dataset.id === "" && this.tracks[i])) {
+        // What has the focus stays, so that the keyboard does not lose its place.
+        if (!element.contains(document.activeElement)) {
+          element.remove();
+          this.rows.delete(i);
+        }
+      }
     for (let i = first; i < last; i++) {
       let element = this.rows.get(i);
       if (!element) {
         const track = this.tracks[i];
-        element = track ? row({ track }, { element: "div", all: () => this.tracks.map(track => ({ track })) }) : h("div", { class: "track empty", "data-id": "" });
+        element = track
+          ? row({ track }, { element: "div", all: () => this.tracks.map((track) => ({ track })) })
+          : h("div", { class: "track empty", "data-id": "" });
         element.setAttribute("role", "listitem");
         element.setAttribute("aria-setsize", this.total);
         element.setAttribute("aria-posinset", i + 1);
         this.rows.set(i, element);
         // In the order of the list, for those who read it one by one.
-        const after = [...this.rows.keys()].filter(j => j > i).sort((a, b) => a - b)[0];
+        const after = [...this.rows.keys()].filter((j) => j > i).sort((a, b) => a - b)[0];
         this.body.insertBefore(element, after === undefined ? null : this.rows.get(after));
       }
       element.style.setProperty("--top", i * height + "px");
@@ -95,17 +156,24 @@ export class LongList {
     if (this.wanted + 30 > 0) this.more();
   }
   key(event) {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key], element = event.target.closest(".track");
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key],
+      element = event.target.closest(".track");
     if (!by || !element) return;
     event.preventDefault();
     event.stopPropagation();
-    const now = [...this.rows].find(([, e]) => e === element)?.[0], to = now + by, height = this.height();
+    const now = [...this.rows].find(([, e]) => e === element)?.[0],
+      to = now + by,
+      height = this.height();
     if (to < 0 || to >= this.tracks.length) return;
     const y = to * height + this.body.offsetTop;
     if (y < this.scroller.scrollTop) this.scroller.scrollTop = y;
-    if (y + height > this.scroller.scrollTop + this.scroller.clientHeight) this.scroller.scrollTop = y + height - this.scroller.clientHeight;
+    if (y + height > this.scroller.scrollTop + this.scroller.clientHeight)
+      this.scroller.scrollTop = y + height - this.scroller.clientHeight;
     this.draw();
-    this.rows.get(to)?.querySelector(event.target.closest("a") ? "a" : ".play-cover")?.focus();
+    this.rows
+      .get(to)
+      ?.querySelector(event.target.closest("a") ? "a" : ".play-cover")
+      ?.focus();
     say(`${to + 1} of ${this.total}`);
   }
 }
