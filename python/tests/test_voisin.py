@@ -534,6 +534,50 @@ def test_music_is_added(tmp_path, embedder):
     assert missing["added"] == 0 and missing["failures"][0]["path"].endswith("nowhere")
 
 
+def test_parts_take_the_place_of_their_file(tmp_path, embedder):
+    music = tmp_path / "music"
+    music.mkdir()
+    samples = (np.random.default_rng(1).standard_normal(12 * 16_000) * 4000).astype("<i2")
+    with wave.open(str(music / "album.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, len(samples), "NONE", ""))
+        file.writeframes(samples.tobytes())
+    library = voisin.Library(tmp_path / "library", create=True)
+    assert library.add(music, embedder=embedder)["added"] == 1
+    parts = "".join(f"TRACK 0{n} AUDIO\nINDEX 01 00:0{4 * n - 4}:00\n" for n in (1, 2, 3))
+    (music / "album.cue").write_text(f'FILE "album.wav" WAVE\n{parts}')
+    done = library.add(music)
+    assert (done["added"], done["removed"], done["gone"]) == (3, 1, 0)
+    sheet = music / "album.cue"
+    assert sorted(track.path for track in library.tracks()) == [sheet / "01", sheet / "02", sheet / "03"]
+    (music / "album.wav").unlink()
+    sheet.unlink()
+    (music / "song.mp3").write_bytes((DEMO / FILES[0]).read_bytes())
+    assert library.add(music)["gone"] == 3
+    assert library.add(music, remove_missing=True)["removed"] == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal ends the process")
+def test_a_file_that_crashes_the_decoder_is_set_aside(tmp_path, embedder, monkeypatch):
+    song = tmp_path / "song.mp3"
+    song.write_bytes((DEMO / FILES[0]).read_bytes())
+    folder = tmp_path / "library"
+    library = voisin.Library(folder, create=True)
+    library.add(DEMO / FILES[1], embedder=embedder)
+    # As a killed run leaves its journal: a length, and the path of the file in hand.
+    journal = folder / "voisin.reading-x"
+    journal.write_bytes(len(os.fsencode(song)).to_bytes(2, "little") + os.fsencode(song))
+    crash = tmp_path / "crash"
+    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crash.chmod(0o755)
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", str(crash))
+    done = library.add(song)
+    assert (done["added"], done["failed"]) == (0, 1)
+    assert "SIGSEGV" in done["failures"][0]["reason"] and not journal.exists()
+    monkeypatch.setattr(sys, "executable", python)
+    assert library.add(song, retry=True)["added"] == 1
+
+
 def test_many_audios_are_heard_at_once(embedder, tmp_path):
     paths = [DEMO / name for name in FILES]
     one_by_one = [embedder.embed(path, windows=4) for path in paths]

@@ -125,6 +125,8 @@ class Library:
         windows: int | Literal["all"] | None = None,
         force: bool = False,
         retry: bool = False,
+        remove_missing: bool = False,
+        take_over: bool = False,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> dict[str, Any]: ...

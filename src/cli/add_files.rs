@@ -1,271 +1,92 @@
-//! A run that adds files: progress, the index kept up to date, and what is said at the end.
+//! A run that adds files, as people see it: progress, and the report at the end.
+//!
+//! Not for: what a run does, which is the engine's `AddRun`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
+use crate::answers::add::AddAnswer;
 use crate::audio::probe_as;
-use crate::base::cue::Place;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::columnar;
 use crate::cli::context::{Context, parse_model};
-use crate::cli::crash_suspects::CrashSuspects;
-use crate::cli::missing_files::MissingFiles;
+use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{
-    AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, Successor,
-    add, remember_model,
+    AddEvent, AddOptions, AddRun, AddSummary, Engine, Examiner, MissingFiles, Outcome, WindowPlan,
 };
 use crate::library::scan::SystemFolder;
-use crate::library::{FileRecord, FileState, Library, scan};
+use crate::library::{Library, scan};
 use crate::track::ContentKind;
 
 /// How many reasons the end of a run repeats.
 const FIRST_REASONS: usize = 5;
 
-/// How a run goes about it.
-#[derive(Clone, Copy)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-pub(crate) struct RunOptions {
-    pub(crate) force: bool,
-    /// Look again at files that failed before.
-    pub(crate) retry: bool,
-    pub(crate) dry_run: bool,
-    pub(crate) descriptors: DescriptorDepth,
-    pub(crate) update_descriptors: bool,
-    pub(crate) format: ReportFormat,
-}
-
-/// Folders that a run goes over as a whole, so that it can tell what has gone from them.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Folders<'a> {
-    pub(crate) named: &'a [PathBuf],
-    /// Take what has gone out of the library.
-    pub(crate) remove_missing: bool,
-    /// Let tracks whose files are gone go on with the audio of later files of the same recordings.
-    pub(crate) take_over: bool,
-    /// Files that are added as their parts: where the library has one as a track, the parts take its place.
-    pub(crate) in_parts: &'a [PathBuf],
-    /// Bins, snapshots and systems' own folders that were left out.
-    pub(crate) of_system: &'a [SystemFolder],
-}
-
-/// The documented JSON of `add`.
-#[derive(Serialize)]
-struct SummaryJson<'a> {
-    #[serde(flatten)]
-    summary: &'a AddSummary,
-    /// Files that are no longer below the folders named.
-    gone: usize,
-    /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
-    out_of_reach: usize,
-    /// Tracks whose files are gone and that go on with a later file of the same recording.
-    taken_over: u64,
-    /// Those that could, with `--take-over`.
-    replaced: usize,
-    /// Bins, snapshots and systems' own folders that were left out.
-    left_out: Vec<LeftOutJson>,
-}
-
-#[derive(Serialize)]
-struct LeftOutJson {
-    folder: String,
-    /// Files of audio in it.
-    files: u64,
-    /// Whether there may be more.
-    more: bool,
-}
-
-impl RunOptions {
-    /// What most runs want.
-    pub(crate) fn new(format: ReportFormat) -> Self {
-        Self {
-            force: false,
-            retry: false,
-            dry_run: false,
-            descriptors: DescriptorDepth::Fast,
-            update_descriptors: false,
-            format,
-        }
-    }
-}
-
-/// Adds files, shows progress, brings the index up to date, and says what was done.
+/// Adds files, shows progress, and says what was done.
+///
+/// - `run`: what is added; threads and whatever belongs to this program are set here
+/// - `of_system`: bins, snapshots and systems' own folders that were left out
 pub(crate) fn add_files(
     context: &Context,
     engine: &mut Engine,
-    files: &[FileRecord],
-    run: RunOptions,
-) -> anyhow::Result<Ending> {
-    add_folders(context, engine, files, Folders::default(), run)
-}
-
-/// As [`add_files`], and says what has gone from the folders that the files were found in.
-pub(crate) fn add_folders(
-    context: &Context,
-    engine: &mut Engine,
-    files: &[FileRecord],
-    folders: Folders<'_>,
-    run: RunOptions,
+    run: AddRun<'_>,
+    of_system: &[SystemFolder],
+    format: ReportFormat,
 ) -> anyhow::Result<Ending> {
     let console = context.console;
-    let _lock = if run.dry_run {
-        None
-    } else {
-        Some(engine.library().lock_for_writing()?)
+    let dry_run = run.options.dry_run;
+    let run = AddRun {
+        model: context.model_option().map(parse_model),
+        options: AddOptions {
+            threads: context.threads(),
+            fetch: columnar::FETCH,
+            ..run.options
+        },
+        examiner: Some(Examiner {
+            read_record: columnar::file_record,
+            command: &examination,
+        }),
+        ..run
     };
     let stop = context.stop_on_ctrl_c()?;
-    let mut progress = AddProgress::new(console, run.dry_run);
-    let windows = engine.windows_setting()?;
-    let mut set_aside = HashSet::new();
-    if !run.dry_run {
-        let suspects = CrashSuspects {
-            console,
-            windows,
-            stop: &stop,
-            again: run.force || run.retry,
-        };
-        (set_aside, progress.reasons) = suspects.set_aside(engine.library_mut())?;
-    }
-    let files: Vec<FileRecord> = files
-        .iter()
-        .filter(|file| !set_aside.contains(&file.path))
-        .cloned()
-        .collect();
-    if engine.library().content_kind()? == ContentKind::Quick {
-        console.note("recordings are known by size, ends and samples (--identity quick)");
-    }
-    let embedder = context.announced_embedder(Some(engine.library()))?;
-    if let Some(name) = context.model_option().filter(|_| !run.dry_run) {
-        let fingerprint = embedder.encoder().manifest().fingerprint();
-        remember_model(engine.library_mut(), &parse_model(name), &fingerprint)?;
-    }
-    let options = AddOptions {
-        windows,
-        force: run.force,
-        retry: run.retry,
-        dry_run: run.dry_run,
-        descriptors: run.descriptors,
-        update_descriptors: run.update_descriptors,
-        threads: context.threads(),
-        fetch: columnar::FETCH,
-    };
-    let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
-    let mut added = Vec::new();
-    let mut on_event = |event: AddEvent<'_>| {
-        if let AddEvent::Done {
-            outcome: Outcome::Added(track),
-            ..
-        } = &event
-        {
-            keeper.added();
-            added.push(*track);
+    let mut progress = AddProgress::new(console, dry_run);
+    let load = |library: &Library| {
+        if library.content_kind()? == ContentKind::Quick {
+            console.note("recordings are known by size, ends and samples (--identity quick)");
         }
-        progress.show(&event);
+        context.announced_embedder(Some(library))
     };
-    let mut summary = add(
-        engine.library_mut(),
-        &embedder,
-        &files,
-        &options,
-        &mut on_event,
-        &stop,
-    )?;
-    summary.failed += set_aside.len() as u64;
+    let mut on_event = |event: AddEvent<'_>| progress.show(&event);
+    let stored = run.store(engine, load, &mut on_event, &stop)?;
     progress.finish();
-    let mut gone = MissingFiles::default();
-    let mut taken_over = 0;
-    let mut replaced = Vec::new();
-    if !summary.interrupted {
-        summary.removed +=
-            put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
-        if !run.dry_run {
-            let missing = if folders.take_over {
-                let all = MissingFiles::anywhere(engine.library())?;
-                all.files
-                    .iter()
-                    .chain(&all.out_of_reach)
-                    .map(|missing| missing.file.track)
-                    .collect()
-            } else {
-                Vec::new()
-            };
-            replaced = engine.successors(&added, &missing)?;
-            if folders.take_over {
-                taken_over = engine.take_over(&replaced)?;
-                replaced
-                    .iter()
-                    .for_each(|replaced| tell_of(console, replaced));
-                replaced.clear();
-            }
-        }
-        gone = MissingFiles::below(
-            engine.library(),
-            folders.named.iter().filter(|named| !named.is_file()),
-        )?;
-        if folders.remove_missing && !run.dry_run {
-            // Whoever listened and labelled would lose it: what could go on is kept until that is decided.
-            gone.files.retain(|missing| {
-                !replaced
-                    .iter()
-                    .any(|replaced| replaced.gone == missing.file.track)
-            });
-            summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
-        }
+    let report = run.settle(engine, stored, &mut |event| progress.show(&event))?;
+    let summary = &report.summary;
+    match format {
+        ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
+        ReportFormat::Table => report_summary(console, summary, &progress.reasons, dry_run)?,
     }
-    let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
-    if !run.dry_run
-        && (changed || !engine.index_path().exists())
-        && engine.library().status()?.vectors > 0
-    {
-        if summary.interrupted {
-            // Who presses Ctrl-C does not want to wait for a build.
-            engine.refresh_index()?;
-        } else {
-            keeper.finish();
-            engine.maintain_index()?;
-        }
-    }
-    if !run.dry_run && changed && !summary.interrupted {
-        engine.keep_tags()?;
-    }
-    match run.format {
-        ReportFormat::Json => render::print_json(&SummaryJson {
-            summary: &summary,
-            gone: gone.files.len(),
-            out_of_reach: gone.out_of_reach.len(),
-            taken_over,
-            replaced: replaced.len(),
-            left_out: folders.of_system.iter().map(left_out).collect(),
-        })?,
-        ReportFormat::Table => report_summary(console, &summary, &progress.reasons, run.dry_run)?,
-    }
-    if taken_over > 0 {
-        let tracks = count(taken_over, "track");
+    if report.taken_over > 0 {
+        let tracks = count(report.taken_over, "track");
         console.note(&format!(
             "{tracks} of files that are gone: went on with a later file of the same recording"
         ));
     }
-    if let Some(first) = replaced.first() {
+    if let Some(first) = report.successors.first() {
         console.note(&format!(
             "{} of files that are gone: the same recording was added again (\"{}\" sounds like \"{}\"); --take-over lets it keep the former's id, label and links",
-            count(replaced.len() as u64, "track"),
+            count(report.successors.len() as u64, "track"),
             first.path.display(),
             first.was.display()
         ));
     }
-    report_missing(console, &gone, folders.remove_missing, run.dry_run);
-    tell_of_system_folders(
-        console,
-        engine.library_mut(),
-        folders.of_system,
-        run.dry_run,
-    )?;
+    report_missing(console, &report.gone, run.remove_missing, dry_run);
+    report_system_folders(console, engine.library_mut(), of_system, dry_run)?;
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -275,18 +96,22 @@ pub(crate) fn add_folders(
     })
 }
 
-fn left_out(one: &SystemFolder) -> LeftOutJson {
-    let folder = one.folder.to_string_lossy().into_owned();
-    LeftOutJson {
-        folder,
-        files: one.files,
-        more: one.is_more,
-    }
+/// This program again, to read a file that may crash it.
+fn examination(file: &Path, windows: WindowPlan) -> std::io::Result<Command> {
+    let windows = match windows {
+        WindowPlan::Spread(n) => n.to_string(),
+        _ => "all".to_owned(),
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["examine", "--windows", &windows, "--"])
+        .arg(file);
+    Ok(command)
 }
 
 /// Says which bins, snapshots and systems' own folders were left out, and once of each of which the library has files from
 /// before that these stay.
-fn tell_of_system_folders(
+fn report_system_folders(
     console: Console,
     library: &mut Library,
     left_out: &[SystemFolder],
@@ -346,56 +171,8 @@ fn tell_of_system_folders(
     Ok(())
 }
 
-/// Takes files out of the library that came into it before a CUE sheet said what their parts are, once parts of them are
-/// there; the parts keep the label that the whole was given by hand, where they have none. Returns how many tracks went.
-fn put_parts_in_place(
-    console: Console,
-    library: &mut Library,
-    in_parts: &[PathBuf],
-    files: &[FileRecord],
-    run: RunOptions,
-) -> anyhow::Result<u64> {
-    let mut removed = 0;
-    for path in in_parts {
-        let Some(whole) = library.find_by_path(path)? else {
-            continue;
-        };
-        let of_it =
-            |file: &&FileRecord| Place::part(&file.path).is_some_and(|part| part.audio == *path);
-        let parts: Vec<&FileRecord> = files.iter().filter(of_it).collect();
-        let shown = path.display();
-        let number = count(parts.len() as u64, "part");
-        if run.dry_run {
-            console.note(&format!("{shown} would make way for its {number}"));
-            continue;
-        }
-        let mut contents = Vec::new();
-        for part in &parts {
-            if let Some(track) = library.find_by_path(&part.path)? {
-                contents.push(library.track(track)?.audio.content);
-            }
-        }
-        if contents.is_empty() {
-            continue;
-        }
-        let labels = library.hand_labels()?;
-        let label = labels.get(&library.track(whole)?.audio.content);
-        contents.retain(|content| !labels.contains_key(content));
-        let mut text = format!(
-            "{shown} was added as one track before its CUE sheet: its {number} took its place"
-        );
-        if let Some(label) = label.filter(|_| !contents.is_empty()) {
-            library.set_labels(&contents, Some(label))?;
-            text.push_str(&format!(" and keep its label, {label}"));
-        }
-        removed += library.remove_file(path)?.tracks;
-        console.note(&text);
-    }
-    Ok(removed)
-}
-
 /// Says how many files of audio a scan passed over, because their names do not tell that they are.
-pub(crate) fn tell_of_unnamed(console: Console, found: &scan::Scan) {
+pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
     let is_audio = |path: &&PathBuf| probe_as(path, ContentKind::Quick).is_ok();
     let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
     if let [first, ..] = passed_over[..] {
@@ -405,13 +182,6 @@ pub(crate) fn tell_of_unnamed(console: Console, found: &scan::Scan) {
             first.display()
         ));
     }
-}
-
-/// Whether the library has a file as it is.
-pub(crate) fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
-    library
-        .file_state(file)
-        .is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
 }
 
 fn report_summary(
@@ -466,17 +236,6 @@ fn report_summary(
     ))
 }
 
-fn tell_of(console: Console, replaced: &Successor) {
-    let Successor {
-        gone, was, path, ..
-    } = replaced;
-    console.detail(&format!(
-        "track {gone}: {} goes on as {}",
-        was.display(),
-        path.display()
-    ));
-}
-
 /// What has gone, and what can be done about it.
 fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
@@ -489,7 +248,7 @@ fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: 
             }
         });
     }
-    if let Some(reason) = gone.why_some_stay() {
+    if let Some(reason) = why_some_stay(gone) {
         console.warn(&reason);
     }
 }
@@ -551,6 +310,39 @@ impl AddProgress {
                 }
             }
             AddEvent::Done { path, outcome } => self.done(path, outcome),
+            AddEvent::CutOff { in_hand } => self.console.note(&format!(
+                "the last run was cut off with {} in hand: looking at each by itself",
+                count(*in_hand as u64, "file")
+            )),
+            AddEvent::SetAside { path, reason } => {
+                self.reasons.push(format!("{}: {reason}", path.display()));
+            }
+            AddEvent::WouldPart { whole, parts } => self.console.note(&format!(
+                "{} would make way for its {}",
+                whole.display(),
+                count(*parts, "part")
+            )),
+            AddEvent::Parted {
+                whole,
+                parts,
+                label,
+            } => {
+                let mut text = format!(
+                    "{} was added as one track before its CUE sheet: its {} took its place",
+                    whole.display(),
+                    count(*parts, "part")
+                );
+                if let Some(label) = label {
+                    text.push_str(&format!(" and keep its label, {label}"));
+                }
+                self.console.note(&text);
+            }
+            AddEvent::TakenOver(successor) => self.console.detail(&format!(
+                "track {}: {} goes on as {}",
+                successor.gone,
+                successor.was.display(),
+                successor.path.display()
+            )),
         }
     }
 

@@ -14,7 +14,6 @@ mod columnar;
 #[path = "columnar/absent.rs"]
 mod columnar;
 mod context;
-mod crash_suspects;
 #[cfg(feature = "postgres")]
 mod database;
 #[cfg(not(feature = "postgres"))]

@@ -7,6 +7,7 @@
 mod audio;
 mod conv;
 mod encoder;
+mod engine;
 mod eval;
 mod explore;
 mod features;

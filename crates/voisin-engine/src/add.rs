@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 use serde::Serialize;
 
 use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
-use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
+use super::{Embedder, EngineError, FileEmbedding, Successor, WindowPlan};
 use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
 use voisin_base::address;
 use voisin_base::text::with_causes;
@@ -91,7 +91,8 @@ pub enum Outcome {
     WouldAdd,
 }
 
-/// Progress of a run, as it happens.
+/// Progress of a run, as it happens. [`add`] alone plans and is done with files; the rest is of runs on a library that
+/// stays.
 #[derive(Debug)]
 pub enum AddEvent<'a> {
     /// How much there is to do.
@@ -110,6 +111,36 @@ pub enum AddEvent<'a> {
         /// What happened to it.
         outcome: &'a Outcome,
     },
+    /// The last run was killed with files in hand, each of which is examined now.
+    CutOff {
+        /// How many files.
+        in_hand: usize,
+    },
+    /// A file that crashes the decoder is left out.
+    SetAside {
+        /// The file.
+        path: &'a Path,
+        /// How it was found out.
+        reason: &'a str,
+    },
+    /// In a dry run: parts would take the place of a file that is in the library as a whole.
+    WouldPart {
+        /// The file.
+        whole: &'a Path,
+        /// How many parts.
+        parts: u64,
+    },
+    /// Parts took the place of a file that was in the library as a whole.
+    Parted {
+        /// The file.
+        whole: &'a Path,
+        /// How many parts.
+        parts: u64,
+        /// The label by hand that they keep.
+        label: Option<&'a str>,
+    },
+    /// A track whose files are gone goes on with a later file of the same recording.
+    TakenOver(&'a Successor),
 }
 
 /// What a run did.

@@ -83,8 +83,10 @@
 #![deny(unsafe_code)]
 
 mod add;
+mod add_run;
 mod artist_limit;
 mod collection;
+mod crash_suspects;
 mod descriptors;
 mod embedder;
 mod engine;
@@ -97,6 +99,7 @@ mod kept;
 mod known_filters;
 mod list;
 mod listen;
+mod missing_files;
 mod mix;
 mod nearness;
 mod passage;
@@ -189,16 +192,18 @@ pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
 #[doc(hidden)]
 mod workspace {
     pub use crate::add::{audio_facts, manifest_as_stored, read_through, stored_model};
+    pub use crate::add_run::{AddReport, AddRun, StoredFiles, is_unchanged, pending_files};
     pub use crate::collection::{meta, window_set};
+    pub use crate::crash_suspects::Examiner;
     pub use crate::engine::{INDEX_FILE, held_model, remember_model};
     pub use crate::export::{ExportSummary, export, spreadsheet_safe};
     pub use crate::foreign::{check_model, external_model, is_external};
     pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
-    pub use crate::keeper::IndexKeeper;
     pub use crate::kept::{FoundSuspects, KeptAnswer};
     pub use crate::listen::{
         FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts,
     };
+    pub use crate::missing_files::MissingFiles;
     pub use crate::seed::{SeedName, track_number};
     pub use crate::space::MeanSum;
     pub use crate::stored::{analysed_files, open_named};

@@ -1,6 +1,7 @@
 //! Music into a library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,20 +10,23 @@ use serde::Serialize;
 
 use super::process::on_threads;
 use voisin::{
-    AddEvent, AddOptions, AddSummary, Embedder, Engine, EngineError, Outcome, WindowPlan, add,
-    is_audio_candidate, remember_model,
+    AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Examiner, FileRecord, Library,
+    Outcome, WindowPlan, held_model, is_audio_candidate, is_unchanged, read_through,
 };
 use voisin_base::text::with_causes;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
-use voisin_library::FileState;
-use voisin_library::scan::{Exclusions, Links, scan_without};
+use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
+use voisin_questions::answers::add::AddAnswer;
+use voisin_questions::answers::lossy;
 
 /// How music is added.
 pub(super) struct Adding {
     pub(super) paths: Vec<PathBuf>,
-    /// What listens, and how it was asked for; `None`: the library's model.
+    /// The embedder, and how its model was named; `None`: the library's model.
     pub(super) embedder: Option<(Arc<Embedder>, ModelRef)>,
     pub(super) windows: Option<WindowPlan>,
+    pub(super) remove_missing: bool,
+    pub(super) take_over: bool,
     pub(super) options: AddOptions,
 }
 
@@ -30,25 +34,23 @@ pub(super) struct Adding {
 #[derive(Serialize)]
 pub(super) struct Added {
     #[serde(flatten)]
-    summary: AddSummary,
+    answer: AddAnswer,
     failures: Vec<NotAdded>,
-    /// Bins, snapshots and systems' own folders that were not looked into.
-    left_out: Vec<LeftOut>,
-}
-
-#[derive(Serialize)]
-struct LeftOut {
-    folder: String,
-    /// Files of audio in it.
-    files: u64,
-    /// Whether there may be more.
-    more: bool,
 }
 
 #[derive(Serialize)]
 struct NotAdded {
     path: String,
     reason: String,
+}
+
+impl NotAdded {
+    fn new(path: &Path, reason: impl Into<String>) -> Self {
+        Self {
+            path: lossy(path),
+            reason: reason.into(),
+        }
+    }
 }
 
 impl Adding {
@@ -61,7 +63,6 @@ impl Adding {
         engine: &mut Engine,
         progress: Option<&Py<PyAny>>,
     ) -> Result<(Added, Option<PyErr>), EngineError> {
-        let _lock = engine.library().lock_for_writing()?;
         let library = engine.library();
         let followed = library.followed_folders()?;
         let links = Links::Below(&followed);
@@ -71,97 +72,134 @@ impl Adding {
             &Exclusions::default(),
             links,
         );
-        found.split_files(&|file| matches!(library.file_state(file), Ok(FileState::Unchanged(_))));
-        if let Some(windows) = self.windows {
-            engine.set_windows_setting(windows)?;
-        }
-        let embedder = if let Some((embedder, model)) = self.embedder {
-            let fingerprint = embedder.encoder().manifest().fingerprint();
-            remember_model(engine.library_mut(), &model, &fingerprint)?;
-            embedder
-        } else {
-            let model = if engine.library().model()?.is_some() {
-                engine.model_ref()?
-            } else {
-                ModelRef::default()
-            };
-            let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
-            Arc::new(on_threads(load)?)
+        found.split_files(&|file| !self.options.force && is_unchanged(library, file));
+        let (embedder, model) = self.embedder.unzip();
+        let python = Interpreter::running();
+        let command = |path: &Path, windows: WindowPlan| Ok(python.examination(path, windows));
+        let run = AddRun {
+            files: &found.files,
+            in_parts: &found.in_parts,
+            folders: &self.paths,
+            remove_missing: self.remove_missing,
+            take_over: self.take_over,
+            windows: self.windows,
+            model,
+            options: self.options,
+            examiner: python.program.is_some().then_some(Examiner {
+                read_record: FileRecord::read,
+                command: &command,
+            }),
         };
-        let options = AddOptions {
-            windows: engine.windows_setting()?,
-            ..self.options
-        };
+        let load = |library: &Library| embedder.map_or_else(|| load_model(library), Ok);
         let stop = AtomicBool::new(false);
         let mut raised = None;
         let mut done = 0;
         let mut jobs = 0;
-        let problems = found.problems.iter();
-        let mut failures: Vec<NotAdded> = problems
-            .map(|problem| NotAdded {
-                path: lossy(&problem.path),
-                reason: problem.reason.clone(),
-            })
-            .collect();
-        failures.extend(found.leading_out.iter().map(|link| {
-            NotAdded {
-                path: lossy(link),
-                reason:
-                    "a link that leads out of its folder: \"voisin add --follow-links\" follows it"
-                        .to_owned(),
-            }
-        }));
-        let mut tell = |event: AddEvent<'_>| {
+        let mut failures = not_found(&found);
+        let mut on_event = |event: AddEvent<'_>| {
             match event {
                 AddEvent::Planned { jobs: planned, .. } => jobs = planned,
                 AddEvent::Done { path, outcome } => {
                     done += 1;
                     if let Outcome::Failed(error) = outcome {
-                        failures.push(NotAdded {
-                            path: lossy(path),
-                            reason: with_causes(error),
-                        });
+                        failures.push(NotAdded::new(path, with_causes(error)));
                     }
                 }
+                AddEvent::SetAside { path, reason } => {
+                    failures.push(NotAdded::new(path, reason));
+                    return;
+                }
+                _ => return,
             }
-            let told = Python::attach(|py| {
+            let called = Python::attach(|py| {
                 py.check_signals()?;
                 progress.map_or(Ok(()), |progress| {
                     progress.call1(py, (done, jobs)).map(drop)
                 })
             });
-            if let Err(error) = told {
+            if let Err(error) = called {
                 stop.store(true, Ordering::Relaxed);
                 raised.get_or_insert(error);
             }
         };
-        let summary = add(
-            engine.library_mut(),
-            &embedder,
-            &found.files,
-            &options,
-            &mut tell,
-            &stop,
-        )?;
-        if raised.is_none() && engine.library().status()?.vectors > 0 {
-            on_threads(|| engine.maintain_index())?;
-        }
-        let left_out = found.of_system.iter().map(|one| LeftOut {
-            folder: lossy(&one.folder),
-            files: one.files,
-            more: one.is_more,
-        });
-        Ok((
-            Added {
-                summary,
-                failures,
-                left_out: left_out.collect(),
-            },
-            raised,
-        ))
+        let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
+        let report = on_threads(|| run.settle(engine, stored, &mut |_| ()))?;
+        let answer = AddAnswer::new(&report, &found.of_system);
+        Ok((Added { answer, failures }, raised))
     }
 }
 
-fn lossy(path: &std::path::Path) -> String {
-    path.to_string_lossy().into_owned()
+/// The library's model, of a new library the default one.
+fn load_model(library: &Library) -> Result<Arc<Embedder>, EngineError> {
+    let model = match library.model()? {
+        Some(held) => held_model(library, &held)?,
+        None => ModelRef::default(),
+    };
+    let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
+    Ok(Arc::new(on_threads(load)?))
+}
+
+/// What a scan could not follow.
+fn not_found(found: &Scan) -> Vec<NotAdded> {
+    let problems = found
+        .problems
+        .iter()
+        .map(|problem| NotAdded::new(&problem.path, problem.reason.clone()));
+    let links = found.leading_out.iter().map(|link| {
+        NotAdded::new(
+            link,
+            "a link that leads out of its folder: \"voisin add --follow-links\" follows it",
+        )
+    });
+    problems.chain(links).collect()
+}
+
+/// The Python that runs, to start another one that finds the same modules.
+#[derive(Default)]
+struct Interpreter {
+    /// `sys.executable`; None where Python is part of another program.
+    program: Option<PathBuf>,
+    /// `sys.path`.
+    path: Vec<PathBuf>,
+}
+
+impl Interpreter {
+    fn running() -> Self {
+        Python::attach(|py| {
+            let sys = py.import("sys").ok()?;
+            let program: Option<PathBuf> = sys.getattr("executable").ok()?.extract().ok()?;
+            Some(Self {
+                program: program.filter(|program| !program.as_os_str().is_empty()),
+                path: sys.getattr("path").ok()?.extract().ok()?,
+            })
+        })
+        .unwrap_or_default()
+    }
+
+    /// A process of its own that reads a file.
+    fn examination(&self, file: &Path, windows: WindowPlan) -> Command {
+        const CODE: &str = "import sys; _, file, windows, *sys.path = sys.argv; \
+            from voisin._voisin import _examine; _examine(file, windows)";
+        let windows = match windows {
+            WindowPlan::Spread(n) => n.to_string(),
+            _ => "all".to_owned(),
+        };
+        let mut command = Command::new(self.program.clone().unwrap_or_default());
+        command.args(["-c", CODE]).arg(file).arg(windows);
+        command.args(&self.path);
+        command
+    }
+}
+
+/// Reads a file that may crash the process: called in one that is started for it.
+#[pyfunction]
+#[pyo3(name = "_examine")]
+pub(super) fn examine(py: Python<'_>, file: PathBuf, windows: &str) -> PyResult<()> {
+    let windows = windows.parse().map_or(WindowPlan::All, WindowPlan::Spread);
+    py.detach(|| {
+        // On a stack like that of the threads that add files. A panic is caught there, and is no harm here.
+        let reader = std::thread::Builder::new().spawn(move || read_through(&file, windows))?;
+        let _ = reader.join();
+        Ok(())
+    })
 }

@@ -246,13 +246,14 @@ impl PyLibrary {
     ///
     /// embedder: what listens; None: the library's model, of a new library the default one. windows: how many of a track are
     /// listened to from now on, or "all". force: listen to all again; retry: to those that failed before. threads: all of the
-    /// machine where none is given. progress: is called with how many files are done and how many there are; what it raises,
+    /// machine where none is given. remove_missing: take files that are gone from these folders out of the library; take_over: let
+    /// tracks whose files are gone go on with later files of the same recordings. progress: is called with how many files are done and how many there are; what it raises,
     /// and Ctrl-C, ends the run: what was added until then stays, and the next one goes on. Returns what was done as `voisin add
-    /// --format json` says it, with "failures": what could not be added, and why, and
-    /// "left_out": bins, snapshots and systems' own folders. Raises RuntimeError while another process
+    /// --format json` says it, with "failures": what could not be added, and why. Raises RuntimeError while another process
     /// adds to the library, ValueError for an embedder of another model.
     #[pyo3(signature = (
-        paths, *, embedder = None, windows = None, force = false, retry = false, threads = None, progress = None
+        paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
+        take_over = false, threads = None, progress = None
     ))]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn add<'py>(
@@ -263,6 +264,8 @@ impl PyLibrary {
         windows: Option<&Bound<'py, PyAny>>,
         force: bool,
         retry: bool,
+        remove_missing: bool,
+        take_over: bool,
         threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -277,6 +280,8 @@ impl PyLibrary {
             paths,
             embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
             windows: windows.map(plan).transpose()?,
+            remove_missing,
+            take_over,
             options: AddOptions {
                 force,
                 retry,

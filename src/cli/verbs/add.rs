@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::cli::Ending;
-use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged, tell_of_unnamed};
+use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::scan_named;
-use crate::engine::{Engine, WindowPlan};
+use crate::engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
 use crate::library::{DATABASE, Library, OpenMode, scan};
 
 /// Says once of each folder that links lead out of it, and remembers where they are to be followed.
@@ -65,13 +65,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         context.stop_with_input();
     }
     let mut paths = Vec::new();
-    let named: Vec<PathBuf> = args
-        .paths
-        .iter()
-        .filter(|path| path.as_os_str() != "-")
-        .cloned()
-        .collect();
-    for path in args.paths {
+    let mut named = Vec::new();
+    for path in &args.paths {
         if path.as_os_str() == "-" {
             let mut list = Vec::new();
             std::io::stdin()
@@ -84,7 +79,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             }
             paths.extend(scan::split_list(&list));
         } else {
-            paths.push(path);
+            named.push(path.to_path_buf());
+            paths.push(path.to_path_buf());
         }
     }
     let mode = if args.dry_run {
@@ -115,7 +111,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             .console
             .warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
-    tell_of_unnamed(context.console, &found);
+    report_unnamed(context.console, &found);
     for folder in &found.skipped_folders {
         context.console.detail(&format!(
             "skipped {} (.nomedia or .notmusic)",
@@ -156,46 +152,40 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             engine.library_mut().set_content_kind(kind)?;
         }
     }
-    if let Some(count) = args.windows {
-        let plan = match count {
-            WindowCount::All => WindowPlan::All,
-            WindowCount::Spread(n) => WindowPlan::Spread(n),
-        };
+    let windows = args.windows.map(|count| match count {
+        WindowCount::All => WindowPlan::All,
+        WindowCount::Spread(n) => WindowPlan::Spread(n),
+    });
+    if let Some(plan) = windows {
         let before = engine.windows_setting()?;
         if before != plan && engine.library().status()?.tracks > 0 && !args.force {
             context.console.note(
                 "tracks that are in the library keep the windows they were added with; --force listens again",
             );
         }
-        if !args.dry_run {
-            engine.set_windows_setting(plan)?;
-        }
     }
     found.split_files(&|file| !args.force && is_unchanged(engine.library(), file));
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));
     }
-    let options = RunOptions {
-        force: args.force,
-        dry_run: args.dry_run,
-        descriptors: args.descriptors.into(),
-        update_descriptors: args.update_descriptors,
-        ..RunOptions::new(args.format)
-    };
-    // Of one share it cannot be told what has gone from the folders.
-    let named = if args.shard.is_some() {
-        &[][..]
-    } else {
-        &named
-    };
-    let folders = Folders {
-        named,
+    let run = AddRun {
+        files: &found.files,
+        in_parts: &found.in_parts,
+        // Of one share it cannot be told what has gone from the folders.
+        folders: if args.shard.is_some() { &[] } else { &named },
         remove_missing: args.remove_missing,
         take_over: args.take_over,
-        in_parts: &found.in_parts,
-        of_system: &found.of_system,
+        windows,
+        options: AddOptions {
+            force: args.force,
+            dry_run: args.dry_run,
+            descriptors: args.descriptors.into(),
+            update_descriptors: args.update_descriptors,
+            ..AddOptions::default()
+        },
+        ..AddRun::default()
     };
-    let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
+    let ending = add_files(context, &mut engine, run, &found.of_system, args.format)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
     }

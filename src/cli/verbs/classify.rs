@@ -7,7 +7,6 @@ use super::write_tags::{self, TagTarget};
 use crate::audio::is_audio_candidate;
 use crate::audio::tags::TagField;
 use crate::base::cue::Place;
-use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
@@ -17,7 +16,7 @@ use crate::cli::source::LibraryTarget;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
-    SeedName,
+    SeedName, is_unchanged,
 };
 use crate::library::scan::{self, Exclusions, Links};
 use crate::library::{Library, LibraryError, OpenMode, TrackFilter};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
-use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::add_files::add_files;
 use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::answers;
@@ -15,7 +15,7 @@ use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{self, count};
 use crate::cli::seeds::seeds;
-use crate::engine::{ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
+use crate::engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
 use crate::genre::{GenreError, KinshipOptions};
 use crate::library::{OpenMode, scan, stored_path};
 use crate::questions::SimilarAnswer;
@@ -58,8 +58,11 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     ))?;
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
     refuse_other_tracks(&engine, &data)?;
-    let run = RunOptions::new(ReportFormat::Table);
-    let ending = add_files(context, &mut engine, &library, run)?;
+    let run = AddRun {
+        files: &library,
+        ..AddRun::default()
+    };
+    let ending = add_files(context, &mut engine, run, &[], ReportFormat::Table)?;
     if ending != Ending::Fine {
         return Ok(ending);
     }

@@ -10,11 +10,11 @@ use crate::cli::Ending;
 use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::database;
-use crate::cli::missing_files::MissingFiles;
+use crate::cli::missing_files::why_some_stay;
 use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::Engine;
+use crate::engine::{Engine, MissingFiles};
 use crate::library::{OpenMode, Track, stored_path};
 use crate::track::TrackId;
 
@@ -48,12 +48,19 @@ impl RemovedJson {
 }
 
 /// Says why nothing goes, where that is not said as the reason why files stay.
-fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
+///
+/// - `staying`: tracks that stay, because the same recording was added again
+fn report_nothing_removed(
+    args: &RemoveArgs,
+    context: &Context,
+    gone: &MissingFiles,
+    staying: usize,
+) {
     if !args.missing {
         context
             .console
             .note("nothing to remove: no file of the library is there");
-    } else if gone.out_of_reach.is_empty() && gone.replaced == 0 {
+    } else if gone.out_of_reach.is_empty() && staying == 0 {
         context
             .console
             .note("nothing to remove: every file of the library is where it was");
@@ -92,7 +99,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     } else {
         Vec::new()
     };
-    gone.replaced = replaced.len();
+    let staying = replaced.len();
     gone.files.retain(|file| {
         !replaced
             .iter()
@@ -113,7 +120,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             .iter()
             .map(|file| file.file.record.path.as_path())
             .collect();
-        would_remove(args, context, &engine, &gone, |id, path| {
+        would_remove(args, context, &engine, (&gone, staying), |id, path| {
             if args.missing {
                 files.contains(path)
             } else {
@@ -121,9 +128,15 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             }
         })?
     } else {
-        remove(args, context, &mut engine, &gone, (&paths, &tracks))?
+        remove(
+            args,
+            context,
+            &mut engine,
+            (&gone, staying),
+            (&paths, &tracks),
+        )?
     };
-    match gone.why_some_stay() {
+    match why_some_stay(&gone) {
         Some(reason) => bail!(reason),
         None => Ok(ending),
     }
@@ -133,7 +146,7 @@ fn remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &mut Engine,
-    gone: &MissingFiles,
+    (gone, staying): (&MissingFiles, usize),
     (paths, tracks): (&[PathBuf], &[TrackId]),
 ) -> anyhow::Result<Ending> {
     let mut removed = if args.missing {
@@ -161,7 +174,7 @@ fn remove(
             ..RemovedJson::staying(gone)
         })?;
     } else if nothing {
-        report_nothing_removed(args, context, gone);
+        report_nothing_removed(args, context, gone, staying);
     } else {
         let text = format!(
             "removed {} and {}",
@@ -182,7 +195,7 @@ fn would_remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &Engine,
-    gone: &MissingFiles,
+    (gone, staying): (&MissingFiles, usize),
     goes: impl Fn(TrackId, &Path) -> bool,
 ) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;
@@ -214,7 +227,7 @@ fn would_remove(
             ..RemovedJson::staying(gone)
         })?;
     } else if files.is_empty() {
-        report_nothing_removed(args, context, gone);
+        report_nothing_removed(args, context, gone, staying);
     } else {
         render::print_paths(
             files.iter().map(|path| path.as_os_str().as_encoded_bytes()),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::base::cue;
 use crate::cli::Ending;
-use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::add_files::add_files;
 use crate::cli::args::RetryArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
+use crate::engine::{AddOptions, AddRun};
 use crate::library::{Failure, FileRecord, OpenMode, scan, stored_path};
 
 pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
@@ -64,9 +65,13 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
             count(gone.len() as u64, "failed file")
         ));
     }
-    let run = RunOptions {
-        retry: true,
-        ..RunOptions::new(args.format)
+    let run = AddRun {
+        files: &files,
+        options: AddOptions {
+            retry: true,
+            ..AddOptions::default()
+        },
+        ..AddRun::default()
     };
-    add_files(context, &mut engine, &files, run)
+    add_files(context, &mut engine, run, &[], args.format)
 }

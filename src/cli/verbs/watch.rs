@@ -11,11 +11,11 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use crate::audio::is_audio_candidate;
 use crate::base::cue;
 use crate::cli::Ending;
-use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged, tell_of_unnamed};
+use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{ReportFormat, WatchArgs};
 use crate::cli::context::Context;
-use crate::engine::EngineError;
-use crate::library::{FileState, LibraryError, OpenMode, scan};
+use crate::engine::{AddRun, EngineError, is_unchanged, pending_files};
+use crate::library::{LibraryError, OpenMode, scan};
 
 /// So long nothing must have changed before a look: copying an album is one change, not a thousand.
 const QUIET: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ fn look(
     let links = scan::Links::Below(&followed);
     let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
     if is_first {
-        tell_of_unnamed(context.console, &found);
+        report_unnamed(context.console, &found);
         for line in &found.idle_patterns {
             context
                 .console
@@ -129,27 +129,18 @@ fn look(
         ));
     }
     found.split_files(&|file| is_unchanged(engine.library(), file));
-    let mut pending = Vec::new();
-    for file in &found.files {
-        if !matches!(
-            engine.library().file_state(file)?,
-            FileState::Unchanged(_) | FileState::FailedBefore { .. }
-        ) {
-            pending.push(file.clone());
-        }
-    }
+    let pending = pending_files(engine.library(), &found)?;
     if pending.is_empty() {
         return Ok(());
     }
-    let options = RunOptions::new(ReportFormat::Table);
     let of_system = if is_first { &found.of_system[..] } else { &[] };
-    let folders = Folders {
+    let run = AddRun {
+        files: &pending,
         in_parts: &found.in_parts,
-        of_system,
-        ..Folders::default()
+        ..AddRun::default()
     };
-    // The writer's lock is held inside, and no longer.
-    add_folders(context, &mut engine, &pending, folders, options).map(drop)
+    // The run holds the writer's lock, and no longer than it lasts.
+    add_files(context, &mut engine, run, of_system, ReportFormat::Table).map(drop)
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {

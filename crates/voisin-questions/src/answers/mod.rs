@@ -3,6 +3,7 @@
 //! For: structures that serde writes, and how they are made of what the engine found. Not for: tables, playlists and other
 //! text (`cli`), nor how a question is read.
 
+pub mod add;
 pub mod artists;
 pub mod clusters;
 pub mod duplicates;

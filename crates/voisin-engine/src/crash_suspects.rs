@@ -1,18 +1,26 @@
-//! Files that end the process that reads them: found after the fact, each in a process of its own, and set aside.
+//! Files that crash the process that reads them: found after the fact, each in a process of its own, and set aside.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cli::columnar;
-use crate::cli::render::{Console, count};
-use crate::engine::WindowPlan;
-use crate::library::{Failure, FileRecord, Library};
+use super::add::AddEvent;
+use super::{EngineError, WindowPlan};
+use voisin_library::{Failure, FileRecord, Library};
 
 /// How the reason of such a failure begins.
 const REASON: &str = "reading it ended the process";
+
+/// How a file is read in a process of its own.
+#[derive(Clone, Copy)]
+pub struct Examiner<'a> {
+    /// Size and time of a file, or of an object at an address.
+    pub read_record: fn(&Path) -> std::io::Result<FileRecord>,
+    /// The command that reads a file as [`read_through`](super::read_through) does.
+    pub command: &'a (dyn Fn(&Path, WindowPlan) -> std::io::Result<Command> + Sync),
+}
 
 /// What reading a file in a process of its own showed.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,30 +33,26 @@ enum Verdict {
     Stopped,
 }
 
-/// How suspects are examined.
-pub(crate) struct CrashSuspects<'a> {
-    pub(crate) console: Console,
-    pub(crate) windows: WindowPlan,
-    pub(crate) stop: &'a AtomicBool,
-    /// Files that ended a process before are about to be read again.
-    pub(crate) again: bool,
-}
-
-impl CrashSuspects<'_> {
-    /// Examines what a killed run had in hand (and, if they are to be read again, files that ended a process before), and
-    /// notes the failure of those that end a process. Returns these, and why.
-    pub(crate) fn set_aside(
+impl Examiner<'_> {
+    /// Examines the files that a killed run had in hand, and notes the failure of those that crash a process. Returns
+    /// these.
+    ///
+    /// - `again`: examine files that crashed a process before, too, since they are about to be read again
+    pub(super) fn set_aside(
         &self,
         library: &mut Library,
-    ) -> anyhow::Result<(HashSet<PathBuf>, Vec<String>)> {
+        windows: WindowPlan,
+        again: bool,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+        stop: &AtomicBool,
+    ) -> Result<HashSet<PathBuf>, EngineError> {
         let mut suspects: BTreeSet<PathBuf> = library.leftovers().in_hand.into_iter().collect();
         if !suspects.is_empty() {
-            let files = count(suspects.len() as u64, "file");
-            self.console.note(&format!(
-                "the last run was cut off with {files} in hand: looking at each by itself"
-            ));
+            on_event(AddEvent::CutOff {
+                in_hand: suspects.len(),
+            });
         }
-        if self.again {
+        if again {
             let deadly = library
                 .failures()?
                 .into_iter()
@@ -56,16 +60,18 @@ impl CrashSuspects<'_> {
             suspects.extend(deadly.map(|failure| failure.path));
         }
         let mut set_aside = HashSet::new();
-        let mut reasons = Vec::new();
         for path in suspects {
-            let Ok(file) = columnar::file_record(&path) else {
+            let Ok(file) = (self.read_record)(&path) else {
                 continue;
             };
-            match self.examine(&file)? {
+            match self.examine(&file, windows, stop)? {
                 Verdict::Harmless => {}
                 Verdict::Deadly(how) => {
                     let reason = format!("{REASON} ({how}): set aside until it changes");
-                    reasons.push(format!("{}: {reason}", path.display()));
+                    on_event(AddEvent::SetAside {
+                        path: &path,
+                        reason: &reason,
+                    });
                     library.record_failure(&Failure {
                         path: path.clone(),
                         size: Some(file.size),
@@ -78,25 +84,27 @@ impl CrashSuspects<'_> {
                     set_aside.insert(path);
                 }
                 // The suspects stay noted for the next run.
-                Verdict::Stopped => return Ok((set_aside, reasons)),
+                Verdict::Stopped => return Ok(set_aside),
             }
         }
         library.forget_in_hand();
-        Ok((set_aside, reasons))
+        Ok(set_aside)
     }
 
-    fn examine(&self, file: &FileRecord) -> std::io::Result<Verdict> {
-        let windows = match self.windows {
-            WindowPlan::Spread(n) => n.to_string(),
-            _ => "all".to_owned(),
-        };
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["examine", "--windows", &windows, "--"])
-            .arg(&file.path);
+    fn examine(
+        &self,
+        file: &FileRecord,
+        windows: WindowPlan,
+        stop: &AtomicBool,
+    ) -> Result<Verdict, EngineError> {
         // A minute, and as long as the slowest of disks needs.
         let limit = Duration::from_secs(60 + file.size / 1_000_000);
-        outlive(&mut command, limit, self.stop)
+        (self.command)(&file.path, windows)
+            .and_then(|mut command| outlive(&mut command, limit, stop))
+            .map_err(|source| EngineError::Examine {
+                path: file.path.clone(),
+                source,
+            })
     }
 }
 
@@ -113,25 +121,28 @@ fn outlive(command: &mut Command, limit: Duration, stop: &AtomicBool) -> std::io
             return Ok(if stop.load(Ordering::Relaxed) {
                 Verdict::Stopped
             } else {
-                judge(status)
+                verdict(status)
             });
         }
-        let stopped = stop.load(Ordering::Relaxed);
-        if stopped || start.elapsed() > limit {
-            child.kill()?;
-            child.wait()?;
+        if stop.load(Ordering::Relaxed) {
+            end(&mut child)?;
+            return Ok(Verdict::Stopped);
+        }
+        if start.elapsed() > limit {
+            end(&mut child)?;
             let how = format!("it was not done after {} s", limit.as_secs());
-            return Ok(if stopped {
-                Verdict::Stopped
-            } else {
-                Verdict::Deadly(how)
-            });
+            return Ok(Verdict::Deadly(how));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn judge(status: ExitStatus) -> Verdict {
+fn end(child: &mut Child) -> std::io::Result<()> {
+    child.kill()?;
+    child.wait().map(drop)
+}
+
+fn verdict(status: ExitStatus) -> Verdict {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt as _;
@@ -164,7 +175,6 @@ fn judge(status: ExitStatus) -> Verdict {
 }
 
 #[cfg(all(test, unix))]
-#[allow(clippy::unwrap_used, reason = "a test may fail by a panic")]
 mod tests {
     use super::*;
 

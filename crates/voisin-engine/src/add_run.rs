@@ -1,0 +1,358 @@
+//! A run that adds files to a library that stays, from the lock to the report.
+//!
+//! For: what every door does around [`add`]: one writer at a time, files that crash the decoder, parts in place of the
+//! file that came before its CUE sheet, tracks that go on with a later file, files that are gone, and the index. Not for:
+//! finding the files (`voisin_library::scan`), the words in which doors show events and reports, and libraries that are
+//! thrown away, for which [`add`] is enough.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add};
+use super::crash_suspects::Examiner;
+use super::keeper::IndexKeeper;
+use super::missing_files::MissingFiles;
+use super::take_over::Successor;
+use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
+use voisin_base::cue::Place;
+use voisin_base::track::{ContentId, TrackId};
+use voisin_encoder::ModelRef;
+use voisin_library::scan::Scan;
+use voisin_library::{FileRecord, FileState, Library, LibraryError, WriterLock};
+
+/// What a run adds, and what else it looks after.
+#[derive(Clone, Default)]
+pub struct AddRun<'a> {
+    /// The files, each once, as [`voisin_library::scan`] finds them.
+    pub files: &'a [FileRecord],
+    /// Files that are added as their parts: where the library has one as a track, the parts take its place.
+    pub in_parts: &'a [PathBuf],
+    /// Folders that the run goes over as a whole, so that it can tell what has gone from them.
+    pub folders: &'a [PathBuf],
+    /// Take what has gone from the folders out of the library.
+    pub remove_missing: bool,
+    /// Let tracks whose files are gone go on with the audio of later files of the same recordings.
+    pub take_over: bool,
+    /// Windows of a track from now on; `None`: as the library has it.
+    pub windows: Option<WindowPlan>,
+    /// How the model was named, to find it again; `None`: the library knows it.
+    pub model: Option<ModelRef>,
+    /// How files are added. The windows are those of the library.
+    pub options: AddOptions,
+    /// How files that a killed run had in hand are examined; `None`: they wait for a run that can.
+    pub examiner: Option<Examiner<'a>>,
+}
+
+/// Between [`AddRun::store`] and [`AddRun::settle`].
+pub struct StoredFiles {
+    summary: AddSummary,
+    added: Vec<TrackId>,
+    keeper: IndexKeeper,
+    /// Held until all is settled; none in a dry run.
+    lock: Option<WriterLock>,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct AddReport {
+    /// What became of the files.
+    pub summary: AddSummary,
+    /// Files that are no longer below the folders.
+    pub gone: MissingFiles,
+    /// Tracks whose files are gone and that went on with a later file of the same recording.
+    pub taken_over: u64,
+    /// Those that could.
+    pub successors: Vec<Successor>,
+}
+
+/// Whether the library has a file as it is.
+pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
+    library
+        .file_state(file)
+        .is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
+}
+
+/// The files of a scan that a run would change something with: those that are new or changed, and the parts of files that
+/// are still in the library as a whole.
+pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>, LibraryError> {
+    let mut wholes = HashSet::new();
+    for path in &found.in_parts {
+        if library.find_by_path(path)?.is_some() {
+            wholes.insert(path);
+        }
+    }
+    let is_of_whole = |file: &FileRecord| {
+        !wholes.is_empty()
+            && Place::part(&file.path).is_some_and(|part| wholes.contains(&part.audio))
+    };
+    let mut pending = Vec::new();
+    for file in &found.files {
+        let is_pending = match library.file_state(file)? {
+            FileState::Unchanged(_) => is_of_whole(file),
+            FileState::FailedBefore { .. } => false,
+            _ => true,
+        };
+        if is_pending {
+            pending.push(file.clone());
+        }
+    }
+    Ok(pending)
+}
+
+impl AddRun<'_> {
+    /// Takes the writer's lock, sets files aside that crash the decoder, and stores the others.
+    ///
+    /// - `load`: loads the model, once the lock is held
+    /// - `stop`: when it becomes true, the files in hand are finished and the rest is left for another run
+    pub fn store<E: From<EngineError>>(
+        &self,
+        engine: &mut Engine,
+        load: impl FnOnce(&Library) -> Result<Arc<Embedder>, E>,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+        stop: &AtomicBool,
+    ) -> Result<StoredFiles, E> {
+        let lock = self.lock(engine)?;
+        let set_aside = self.set_aside(engine, on_event, stop)?;
+        let embedder = load(engine.library())?;
+        Ok(self.store_with(engine, &embedder, &set_aside, lock, on_event, stop)?)
+    }
+
+    /// Brings the rest of the library in line with what was stored, and the index up to date. Everything that computes on
+    /// the global thread pool happens here.
+    pub fn settle(
+        &self,
+        engine: &mut Engine,
+        stored: StoredFiles,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+    ) -> Result<AddReport, EngineError> {
+        let StoredFiles {
+            summary,
+            added,
+            keeper,
+            lock: _lock,
+        } = stored;
+        let dry_run = self.options.dry_run;
+        let mut report = AddReport {
+            summary,
+            ..AddReport::default()
+        };
+        if !report.summary.interrupted {
+            report.summary.removed += self.put_parts_in_place(engine.library_mut(), on_event)?;
+            if !dry_run {
+                self.find_successors(engine, &added, &mut report, on_event)?;
+            }
+            // A file that was named says nothing of what lies beside it.
+            let folders = self.folders.iter().filter(|folder| !folder.is_file());
+            report.gone = MissingFiles::below(engine.library(), folders)?;
+            if self.remove_missing && !dry_run {
+                report.remove_missing(engine)?;
+            }
+        }
+        if !dry_run {
+            index(engine, &report.summary, keeper)?;
+        }
+        Ok(report)
+    }
+
+    fn lock(&self, engine: &mut Engine) -> Result<Option<WriterLock>, EngineError> {
+        if self.options.dry_run {
+            return Ok(None);
+        }
+        let lock = engine.library().lock_for_writing()?;
+        if let Some(windows) = self.windows {
+            engine.set_windows_setting(windows)?;
+        }
+        Ok(Some(lock))
+    }
+
+    fn set_aside(
+        &self,
+        engine: &mut Engine,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+        stop: &AtomicBool,
+    ) -> Result<HashSet<PathBuf>, EngineError> {
+        let windows = engine.windows_setting()?;
+        let again = self.options.force || self.options.retry;
+        match &self.examiner {
+            Some(examiner) if !self.options.dry_run => {
+                examiner.set_aside(engine.library_mut(), windows, again, on_event, stop)
+            }
+            _ => Ok(HashSet::new()),
+        }
+    }
+
+    fn store_with(
+        &self,
+        engine: &mut Engine,
+        embedder: &Embedder,
+        set_aside: &HashSet<PathBuf>,
+        lock: Option<WriterLock>,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+        stop: &AtomicBool,
+    ) -> Result<StoredFiles, EngineError> {
+        let options = AddOptions {
+            windows: engine.windows_setting()?,
+            ..self.options
+        };
+        if let Some(model) = self.model.as_ref().filter(|_| !options.dry_run) {
+            let fingerprint = embedder.encoder().manifest().fingerprint();
+            remember_model(engine.library_mut(), model, &fingerprint)?;
+        }
+        let files: Vec<FileRecord> = self
+            .files
+            .iter()
+            .filter(|file| !set_aside.contains(&file.path))
+            .cloned()
+            .collect();
+        let library = engine.library_mut();
+        let mut keeper = IndexKeeper::new(library.dir(), library.status()?.tracks);
+        let mut added = Vec::new();
+        let mut keep = |event: AddEvent<'_>| {
+            if let AddEvent::Done {
+                outcome: Outcome::Added(track),
+                ..
+            } = &event
+            {
+                keeper.added();
+                added.push(*track);
+            }
+            on_event(event);
+        };
+        let mut summary = add(library, embedder, &files, &options, &mut keep, stop)?;
+        summary.failed += set_aside.len() as u64;
+        Ok(StoredFiles {
+            summary,
+            added,
+            keeper,
+            lock,
+        })
+    }
+
+    /// Takes files out of the library that came into it before a CUE sheet named their parts, once parts of them are there;
+    /// the parts keep the label that the whole was given by hand, where they have none. Returns how many tracks went.
+    fn put_parts_in_place(
+        &self,
+        library: &mut Library,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+    ) -> Result<u64, EngineError> {
+        let mut wholes = Vec::new();
+        for path in self.in_parts {
+            if let Some(track) = library.find_by_path(path)? {
+                wholes.push((path, track));
+            }
+        }
+        if wholes.is_empty() {
+            return Ok(0);
+        }
+        let mut parts_by_file: HashMap<PathBuf, Vec<&Path>> = HashMap::new();
+        for file in self.files {
+            if let Some(part) = Place::part(&file.path) {
+                let parts = parts_by_file.entry(part.audio).or_default();
+                parts.push(&file.path);
+            }
+        }
+        let labels = library.hand_labels()?;
+        let mut removed = 0;
+        for (whole, track) in wholes {
+            let parts = parts_by_file.remove(whole).unwrap_or_default();
+            let number = parts.len() as u64;
+            if self.options.dry_run {
+                on_event(AddEvent::WouldPart {
+                    whole,
+                    parts: number,
+                });
+                continue;
+            }
+            let mut contents: Vec<ContentId> = Vec::new();
+            for part in parts {
+                if let Some(track) = library.find_by_path(part)? {
+                    contents.push(library.track(track)?.audio.content);
+                }
+            }
+            if contents.is_empty() {
+                continue;
+            }
+            contents.retain(|content| !labels.contains_key(content));
+            let label = labels
+                .get(&library.track(track)?.audio.content)
+                .filter(|_| !contents.is_empty());
+            if let Some(label) = label {
+                library.set_labels(&contents, Some(label))?;
+            }
+            removed += library.remove_file(whole)?.tracks;
+            on_event(AddEvent::Parted {
+                whole,
+                parts: number,
+                label: label.map(String::as_str),
+            });
+        }
+        Ok(removed)
+    }
+
+    /// Finds the tracks that could go on with a later file, and lets them if the run takes over.
+    fn find_successors(
+        &self,
+        engine: &mut Engine,
+        added: &[TrackId],
+        report: &mut AddReport,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+    ) -> Result<(), EngineError> {
+        if !self.take_over {
+            report.successors = engine.successors(added, &[])?;
+            return Ok(());
+        }
+        let all = MissingFiles::anywhere(engine.library())?;
+        let missing: Vec<TrackId> = all
+            .files
+            .iter()
+            .chain(&all.out_of_reach)
+            .map(|missing| missing.file.track)
+            .collect();
+        let successors = engine.successors(added, &missing)?;
+        report.taken_over = engine.take_over(&successors)?;
+        for successor in &successors {
+            on_event(AddEvent::TakenOver(successor));
+        }
+        Ok(())
+    }
+}
+
+impl AddReport {
+    /// Takes what is gone out of the library.
+    fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
+        // Labels and plays of a track that could go on would be lost with it: it stays until somebody decides.
+        self.gone.files.retain(|missing| {
+            !self
+                .successors
+                .iter()
+                .any(|successor| successor.gone == missing.file.track)
+        });
+        let removed = engine.library_mut().remove_missing(&self.gone.files)?;
+        self.summary.removed += removed.tracks;
+        Ok(())
+    }
+}
+
+/// Brings the index up to date with what a run changed.
+fn index(
+    engine: &mut Engine,
+    summary: &AddSummary,
+    keeper: IndexKeeper,
+) -> Result<(), EngineError> {
+    let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
+    if (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
+        if summary.interrupted {
+            // Who interrupts a run does not want to wait for a build.
+            engine.refresh_index()?;
+        } else {
+            keeper.finish();
+            engine.maintain_index()?;
+        }
+    }
+    if changed && !summary.interrupted {
+        engine.keep_tags()?;
+    }
+    Ok(())
+}

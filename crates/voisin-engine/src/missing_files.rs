@@ -1,0 +1,78 @@
+//! Files of the library that are no longer on the disk: which of them may be taken out, and which may only be out of
+//! reach.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::EngineError;
+use voisin_library::{Library, MissingFile, stored_path};
+
+/// Files of the library that are not on the disk.
+#[derive(Debug, Default)]
+pub struct MissingFiles {
+    /// Files that are not there, in folders that are.
+    pub files: Vec<MissingFile>,
+    /// Files of folders that look as if a disk were not mounted.
+    pub out_of_reach: Vec<MissingFile>,
+}
+
+impl MissingFiles {
+    /// Looks for all files of the library.
+    pub fn anywhere(library: &Library) -> Result<Self, EngineError> {
+        let (out_of_reach, files) = library
+            .missing_files(None)?
+            .into_iter()
+            .partition(|file| file.absent_folder.is_some());
+        Ok(Self {
+            files,
+            out_of_reach,
+        })
+    }
+
+    /// Looks for the library's files below `roots`, as a user names them.
+    pub fn below<'a>(
+        library: &Library,
+        roots: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Result<Self, EngineError> {
+        let mut gone = Self::default();
+        let mut seen: HashSet<PathBuf> = HashSet::new();
+        for root in roots {
+            let root = stored_path(root);
+            let missing = library.missing_files(Some(&root))?;
+            if missing.is_empty() {
+                continue;
+            }
+            let known = library.files_below(&root)?;
+            // Not one file is left: no one tidies up like that, but a disk that is not mounted looks so.
+            let nothing_left = root.is_dir() && missing.len() as u64 == known;
+            for mut file in missing {
+                if !seen.insert(file.file.record.path.clone()) {
+                    continue;
+                }
+                if nothing_left && file.absent_folder.is_none() {
+                    file.absent_folder = Some(root.clone());
+                }
+                let list = if file.absent_folder.is_some() {
+                    &mut gone.out_of_reach
+                } else {
+                    &mut gone.files
+                };
+                list.push(file);
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The folders that are out of reach, each with how many files lay in it.
+    pub fn absent_folders(&self) -> BTreeMap<&Path, u64> {
+        let mut folders = BTreeMap::new();
+        for folder in self
+            .out_of_reach
+            .iter()
+            .filter_map(|file| file.absent_folder.as_deref())
+        {
+            *folders.entry(folder).or_insert(0) += 1;
+        }
+        folders
+    }
+}

@@ -1,0 +1,294 @@
+//! A run of the engine that adds, from the lock to the report.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use voisin::{
+    AddEvent, AddOptions, AddReport, AddRun, DescriptorDepth, DeviceChoice, Embedder, Encoder,
+    Engine, EngineError, Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
+    is_unchanged, pending_files,
+};
+use voisin_library::scan::{Scan, scan};
+
+const SHEET: &str = "FILE \"album.wav\" WAVE\n\
+    TRACK 01 AUDIO\nTITLE \"First\"\nINDEX 01 00:00:00\n\
+    TRACK 02 AUDIO\nTITLE \"Second\"\nINDEX 01 00:04:00\n\
+    TRACK 03 AUDIO\nTITLE \"Third\"\nINDEX 01 00:08:00\n";
+
+fn embedder() -> Arc<Embedder> {
+    static EMBEDDER: OnceLock<Arc<Embedder>> = OnceLock::new();
+    let load = || {
+        let device = DeviceChoice::Cpu.resolve().unwrap();
+        let encoder = Encoder::load(&ModelRef::default(), &device).unwrap();
+        Arc::new(Embedder::new(encoder).unwrap())
+    };
+    Arc::clone(EMBEDDER.get_or_init(load))
+}
+
+/// Twelve seconds of noise at 16 kHz, 16 bits.
+fn write_noise(path: &Path) {
+    const RATE: u32 = 16_000;
+    let mut state = 1_u32;
+    let samples: Vec<u8> = (0..12 * RATE)
+        .flat_map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 16) as i16 / 4).to_le_bytes()
+        })
+        .collect();
+    let size = samples.len() as u32;
+    let mut wav = Vec::new();
+    wav.extend(b"RIFF");
+    wav.extend((36 + size).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend(RATE.to_le_bytes());
+    wav.extend((2 * RATE).to_le_bytes());
+    wav.extend(b"\x02\0\x10\0data");
+    wav.extend(size.to_le_bytes());
+    wav.extend(samples);
+    std::fs::write(path, wav).unwrap();
+}
+
+/// An empty library beside a folder of music with one file.
+struct Household {
+    _folder: tempfile::TempDir,
+    engine: Engine,
+    music: PathBuf,
+    album: PathBuf,
+}
+
+impl Household {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = dunce::canonicalize(folder.path()).unwrap();
+        let music = root.join("music");
+        std::fs::create_dir(&music).unwrap();
+        let album = music.join("album.wav");
+        write_noise(&album);
+        Self {
+            engine: Engine::open(&root.join("library"), OpenMode::Create).unwrap(),
+            _folder: folder,
+            music,
+            album,
+        }
+    }
+
+    fn scan(&self) -> Scan {
+        let mut found = scan(std::slice::from_ref(&self.music), &is_audio_candidate);
+        found.split_files(&|file| is_unchanged(self.engine.library(), file));
+        found
+    }
+
+    /// Adds what the run names; returns the report and the events, but for those of single files.
+    fn add(&mut self, run: &AddRun<'_>) -> (AddReport, Vec<String>) {
+        let mut events = Vec::new();
+        let mut note = |event: AddEvent<'_>| match event {
+            AddEvent::Planned { .. } | AddEvent::Done { .. } => {}
+            other => events.push(format!("{other:?}")),
+        };
+        let load = |_: &Library| Ok::<_, EngineError>(embedder());
+        let stored = run
+            .store(&mut self.engine, load, &mut note, &AtomicBool::new(false))
+            .unwrap();
+        let report = run.settle(&mut self.engine, stored, &mut note).unwrap();
+        (report, events)
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self
+            .engine
+            .library()
+            .tracks()
+            .unwrap()
+            .into_iter()
+            .map(|track| track.path)
+            .collect();
+        paths.sort();
+        paths
+    }
+}
+
+fn options() -> AddOptions {
+    AddOptions {
+        descriptors: DescriptorDepth::None,
+        ..AddOptions::default()
+    }
+}
+
+fn of_scan(found: &Scan) -> AddRun<'_> {
+    AddRun {
+        files: &found.files,
+        in_parts: &found.in_parts,
+        windows: Some(WindowPlan::Spread(1)),
+        options: options(),
+        ..AddRun::default()
+    }
+}
+
+#[test]
+fn parts_take_the_place_of_their_file() {
+    let mut home = Household::new();
+    let found = home.scan();
+    let (report, _) = home.add(&of_scan(&found));
+    assert_eq!(report.summary.added, 1);
+    let whole = home.engine.library().tracks().unwrap().remove(0);
+    home.engine
+        .library_mut()
+        .set_labels(&[whole.audio.content], Some("Dub"))
+        .unwrap();
+    let sheet = home.music.join("album.cue");
+    std::fs::write(&sheet, SHEET).unwrap();
+
+    let found = home.scan();
+    let trial = AddRun {
+        options: AddOptions {
+            dry_run: true,
+            ..options()
+        },
+        ..of_scan(&found)
+    };
+    let (_, events) = home.add(&trial);
+    let expected = AddEvent::WouldPart {
+        whole: &home.album,
+        parts: 3,
+    };
+    assert_eq!(events, [format!("{expected:?}")]);
+    assert_eq!(home.paths(), [home.album.clone()]);
+
+    let (report, events) = home.add(&of_scan(&found));
+    let expected = AddEvent::Parted {
+        whole: &home.album,
+        parts: 3,
+        label: Some("Dub"),
+    };
+    assert_eq!(events, [format!("{expected:?}")]);
+    assert_eq!((report.summary.added, report.summary.removed), (3, 1));
+    assert_eq!(
+        home.paths(),
+        ["01", "02", "03"].map(|part| sheet.join(part))
+    );
+    let labels = home.engine.library().hand_labels().unwrap();
+    for track in home.engine.library().tracks().unwrap() {
+        assert_eq!(labels.get(&track.audio.content).unwrap(), "Dub");
+    }
+    assert_eq!(
+        home.engine.refresh_index().unwrap(),
+        voisin::IndexRefresh::Loaded
+    );
+}
+
+/// As a run leaves it that was killed between the two.
+#[test]
+fn a_file_beside_its_parts_is_pending() {
+    let mut home = Household::new();
+    let found = home.scan();
+    home.add(&of_scan(&found));
+    std::fs::write(home.music.join("album.cue"), SHEET).unwrap();
+    let found = home.scan();
+    let halfway = AddRun {
+        in_parts: &[],
+        ..of_scan(&found)
+    };
+    home.add(&halfway);
+    assert_eq!(home.paths().len(), 4);
+
+    let pending = pending_files(home.engine.library(), &found).unwrap();
+    assert_eq!(pending, found.files);
+    let run = AddRun {
+        files: &pending,
+        ..of_scan(&found)
+    };
+    let (report, _) = home.add(&run);
+    assert_eq!((report.summary.unchanged, report.summary.removed), (3, 1));
+    assert_eq!(home.paths().len(), 3);
+    assert!(
+        pending_files(home.engine.library(), &found)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_run_waits_for_no_other_writer() {
+    let mut home = Household::new();
+    let found = home.scan();
+    let other = Library::open(home.engine.library().dir(), OpenMode::ReadWrite).unwrap();
+    let _lock = other.lock_for_writing().unwrap();
+    let load = |_: &Library| -> Result<Arc<Embedder>, EngineError> {
+        panic!("the model is loaded although another process writes")
+    };
+    let stop = AtomicBool::new(false);
+    let run = of_scan(&found);
+    let refused = run.store(&mut home.engine, load, &mut |_| (), &stop).err();
+    assert!(
+        matches!(
+            refused,
+            Some(EngineError::Library(LibraryError::WriterBusy { .. }))
+        ),
+        "{refused:?}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_crashes_the_decoder_is_set_aside() {
+    use std::process::Command;
+    use voisin::{Examiner, FileRecord};
+
+    let mut home = Household::new();
+    let found = home.scan();
+    // As a killed run leaves its journal: a length, and the path of the file in hand.
+    let path = home.album.to_str().unwrap().as_bytes();
+    let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
+    let journal = home.engine.library().dir().join("voisin.reading-x");
+    std::fs::write(&journal, entry).unwrap();
+
+    // Nobody examines: the file waits for a run that can.
+    let none = AddRun {
+        files: &[],
+        ..of_scan(&found)
+    };
+    let (_, events) = home.add(&none);
+    assert!(events.is_empty() && journal.exists(), "{events:?}");
+
+    let crash = |_: &Path, _: WindowPlan| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "kill -SEGV $$"]);
+        Ok(command)
+    };
+    let run = AddRun {
+        examiner: Some(Examiner {
+            read_record: FileRecord::read,
+            command: &crash,
+        }),
+        ..of_scan(&found)
+    };
+    let (report, events) = home.add(&run);
+    assert_eq!((report.summary.added, report.summary.failed), (0, 1));
+    let expected = AddEvent::CutOff { in_hand: 1 };
+    assert_eq!(events[0], format!("{expected:?}"));
+    assert!(
+        events[1].starts_with("SetAside") && events[1].contains("SIGSEGV"),
+        "{events:?}"
+    );
+    assert_eq!(
+        home.engine.library().failures().unwrap()[0].path,
+        home.album
+    );
+    assert!(!journal.exists());
+
+    let live = |_: &Path, _: WindowPlan| Ok(Command::new("true"));
+    let again = AddRun {
+        examiner: Some(Examiner {
+            read_record: FileRecord::read,
+            command: &live,
+        }),
+        options: AddOptions {
+            retry: true,
+            ..options()
+        },
+        ..of_scan(&found)
+    };
+    let (report, _) = home.add(&again);
+    assert_eq!((report.summary.added, report.summary.failed), (1, 0));
+}
