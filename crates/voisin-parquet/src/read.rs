@@ -1,6 +1,6 @@
 //! Parquet files of this schema, read row by row; whatever else they hold is told and ends nothing.
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -195,11 +195,15 @@ impl ParquetInput {
     /// How many numbers the first vector has.
     fn first_dimension(&self) -> Result<usize, EngineError> {
         let mut dimension = None;
-        self.each_batch(&["vector"], |columns| {
+        // A file may hold millions of vectors: the rest is read once, by whoever takes them.
+        self.each_batch_until(&["vector"], |columns| {
             let vectors = columns.column("vector")?.as_list::<i32>();
             let first = (0..vectors.len()).find(|&row| vectors.is_valid(row));
-            dimension = dimension.or(first.map(|row| vectors.value_length(row) as usize));
-            Ok(())
+            dimension = first.map(|row| vectors.value_length(row) as usize);
+            Ok(match dimension {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            })
         })?;
         dimension
             .filter(|dimension| DIMENSIONS.contains(dimension))
@@ -354,6 +358,15 @@ impl ParquetInput {
         names: &[&str],
         mut visit: impl FnMut(&RecordColumns<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
+        self.each_batch_until(names, |columns| visit(columns).map(ControlFlow::Continue))
+    }
+
+    /// As [`each_batch`](Self::each_batch), until `visit` breaks off.
+    fn each_batch_until(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&RecordColumns<'_>) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
         let schema = schema(&self.model, self.kind);
         let all: Vec<&str> = schema
             .fields()
@@ -383,14 +396,61 @@ impl ParquetInput {
                 let batch = self
                     .with_absent(&batch, names)
                     .map_err(|error| broken(&error))?;
-                visit(&RecordColumns {
+                let columns = RecordColumns {
                     path: &self.path,
                     is_external: self.is_external,
                     kind: self.kind,
                     batch: &batch,
-                })?;
+                };
+                if visit(&columns)?.is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::types::Float32Type;
+    use arrow_array::{ListArray, StringArray};
+    use parquet::arrow::ArrowWriter;
+
+    /// The vectors behind the first ones cannot be read: whoever reads them fails.
+    #[test]
+    fn a_dimension_is_read_from_the_first_vector() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clap.parquet");
+        let vector = Some(vec![Some(1.0), Some(0.0), Some(0.5)]);
+        let vectors = [None, vector.clone(), vector];
+        let batch = RecordBatch::try_from_iter([
+            (
+                "path",
+                Arc::new(StringArray::from(vec!["/a.ogg", "/b.ogg", "/c.ogg"])) as ArrayRef,
+            ),
+            (
+                "vector",
+                Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors)),
+            ),
+        ])
+        .unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        for _ in 0..2 {
+            writer.write(&batch).unwrap();
+            writer.flush().unwrap();
+        }
+        let metadata = writer.close().unwrap();
+        let (start, length) = metadata.row_group(1).column(1).byte_range();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[start as usize..(start + length) as usize].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+
+        let elsewhere = VectorsOf::Elsewhere("clap".to_owned());
+        let input = ParquetInput::open_as(&path, &elsewhere, None).unwrap();
+        assert_eq!(input.model.dimension, 3);
+        assert!(input.each_batch(&["vector"], |_| Ok(())).is_err());
     }
 }
