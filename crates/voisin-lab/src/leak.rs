@@ -337,6 +337,7 @@ mod tests {
             how: "given".to_owned(),
             said: String::new(),
             at_random: false,
+            listed: std::collections::HashMap::new(),
         };
         let found = look(&rows, &split([t, t, e, e]));
         assert_eq!(found.shared.len(), 1);

@@ -3,7 +3,7 @@
 //! Every fit is kept in the run's folder when it ends, so a run that was cut off goes on where it was; what is left to do
 //! depends on the settings and the data alone, so it ends with the same bits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -20,7 +20,7 @@ use super::matrix::{Matrix, Row, artists, licences};
 use super::model::Algorithm;
 use super::report::{Cost, DataCard, Figures, Importance, Method, Report, thinned};
 use super::{LabError, csv_bytes, pages, write};
-use crate::dataset::{Dataset, Part};
+use crate::dataset::{Dataset, Item, Part};
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
 use voisin_base::text::count;
@@ -454,14 +454,18 @@ impl Bench<'_> {
             Some(said) => ("test", test, said),
             None => (otherwise, &held[..], out_of_fold),
         };
-        // Failures are spread over all tracks; a test part has its share of them.
-        let failed = self
+        let items: HashMap<&str, &Item> = set
+            .items
+            .iter()
+            .map(|item| (item.key.as_str(), item))
+            .collect();
+        let failed: Vec<&Item> = self
             .matrix
             .faults
             .iter()
-            .filter(|fault| set.items.iter().any(|item| item.key == fault.key))
-            .count();
-        let failed = failed * on.len() / self.class_of.len().max(1);
+            .filter_map(|fault| items.get(fault.key.as_str()).copied())
+            .collect();
+        let failed = self.split.failures_among(&self.matrix.rows, on, &failed);
         Ok(Figures::of(name, &self.answers(on, p), failed))
     }
 

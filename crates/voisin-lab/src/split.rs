@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::LabError;
 use super::matrix::Row;
-use crate::dataset::{Part, read_cells};
+use crate::dataset::{Item, Part, read_cells};
 use voisin_base::random::Random;
 use voisin_base::text::{count, fold};
 use voisin_learn::genre::grouped_folds;
@@ -37,6 +37,8 @@ pub struct Split {
     pub said: String,
     /// Whether figures must be marked: nothing keeps an artist on one side.
     pub at_random: bool,
+    /// By the stems of names: the parts that lists or a table name.
+    pub(super) listed: HashMap<String, Part>,
 }
 
 impl Split {
@@ -45,6 +47,34 @@ impl Split {
         (0..self.parts.len())
             .filter(|&row| self.parts[row] == Some(part))
             .collect()
+    }
+
+    /// The part that the data set, a list or a table names for an item; `None` where parts are dealt.
+    fn named_part(&self, item: &Item) -> Option<Part> {
+        match self.how.as_str() {
+            "given" => item.part,
+            _ => self.listed.get(&stem(&item.key)).copied(),
+        }
+    }
+
+    /// How many of the items that failed would be among some rows. Where parts are named that is known; items that nobody
+    /// gave to a part have no row that could be dealt, and count by the share of the rows that were.
+    ///
+    /// - `rows`: all of them; `among`: some, by number
+    pub(super) fn failures_among(&self, rows: &[Row], among: &[usize], failed: &[&Item]) -> usize {
+        let named = Part::ALL.map(Some);
+        let parts = named.into_iter().chain([None]);
+        let expected = parts.map(|part| {
+            let is_of_part = |item: &Item| self.named_part(item) == part;
+            let all = rows.iter().filter(|row| is_of_part(&row.item)).count();
+            let held = among
+                .iter()
+                .filter(|&&row| is_of_part(&rows[row].item))
+                .count();
+            let failed = failed.iter().filter(|item| is_of_part(item)).count();
+            failed * held / all.max(1)
+        });
+        expected.sum()
     }
 }
 
@@ -82,6 +112,7 @@ pub fn deal(
         how: chosen.to_owned(),
         said: String::new(),
         at_random: by == "track",
+        listed: HashMap::new(),
     };
     match chosen {
         "given" => {
@@ -112,6 +143,7 @@ pub fn deal(
                 .iter()
                 .map(|row| parts.get(&stem(&row.item.key)).copied())
                 .collect();
+            split.listed = parts;
             if split.parts.iter().all(Option::is_none) {
                 return Err(LabError::Asked(format!(
                     "--split {chosen}: names no track of the data set"
@@ -432,7 +464,6 @@ fn of_table(path: &Path) -> Result<HashMap<String, Part>, LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Item;
 
     fn rows(artists: &[Option<&str>]) -> Vec<Row> {
         let item = |(at, artist): (usize, Option<&str>)| Item {
@@ -527,6 +558,29 @@ mod tests {
     }
 
     #[test]
+    fn failures_count_where_their_part_is_named() {
+        let mut all = rows(&[None; 10]);
+        for (at, row) in all.iter_mut().enumerate() {
+            let part = if at < 5 { Part::Training } else { Part::Test };
+            row.item.part = Some(part);
+        }
+        let item = |part| Item {
+            part: Some(part),
+            ..Item::default()
+        };
+        let failed = [Part::Test, Part::Test, Part::Test, Part::Training].map(item);
+        let failed: Vec<&Item> = failed.iter().collect();
+        let given = deal(&all, &[0; 10], 1, "given", 1).unwrap();
+        let test = given.rows(Part::Test);
+        assert_eq!(given.failures_among(&all, &test, &failed), 3);
+        let training: Vec<usize> = (0..5).collect();
+        assert_eq!(given.failures_among(&all, &training, &failed), 1);
+        // Half of the rows, and half of the failures.
+        let dealt = deal(&all, &[0; 10], 1, "track", 1).unwrap();
+        assert_eq!(dealt.failures_among(&all, &training, &failed), 2);
+    }
+
+    #[test]
     fn lists_are_compared_by_stem() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("train_filtered.txt"), "g/0.au\ng/1.au\n").unwrap();
@@ -536,6 +590,11 @@ mod tests {
         let split = deal(&rows(&[None; 5]), &[0, 1, 0, 1, 0], 2, &how, 1).unwrap();
         let [t, v, e] = Part::ALL.map(Some);
         assert_eq!(split.parts, [t, t, v, e, None]);
+        let broken = Item {
+            key: "other/3.mp3".to_owned(),
+            ..Item::default()
+        };
+        assert_eq!(split.failures_among(&rows(&[None; 5]), &[3], &[&broken]), 1);
         assert!(
             split.said.contains("2 / 1 / 1, 1 track in no part"),
             "{}",
