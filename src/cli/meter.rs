@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::context::Context;
+use super::render::Console;
 
 /// Time between lines where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(20);
@@ -12,7 +13,7 @@ const LINE_EVERY: Duration = Duration::from_secs(20);
 /// A bar for eyes, a line now and then for logs.
 pub(crate) struct Meter {
     bar: Option<ProgressBar>,
-    context: crate::cli::render::Console,
+    console: Console,
     last: Instant,
 }
 
@@ -25,7 +26,7 @@ impl Meter {
         });
         Self {
             bar,
-            context: context.console,
+            console: context.console,
             last: Instant::now(),
         }
     }
@@ -36,15 +37,15 @@ impl Meter {
             bar.set_message(text());
         } else if self.last.elapsed() >= LINE_EVERY {
             self.last = Instant::now();
-            self.context.note(&text());
+            self.console.note(&text());
         }
     }
 
     /// A line that stays.
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| self.context.note(text)),
-            None => self.context.note(text),
+            Some(bar) => bar.suspend(|| self.console.note(text)),
+            None => self.console.note(text),
         }
     }
 
