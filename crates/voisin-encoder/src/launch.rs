@@ -14,7 +14,10 @@ use half::{bf16, f16};
 
 const SOURCE: &str = include_str!("kernels.cu");
 const MODULE: &str = "voisin";
+/// Threads of a block, of kernels that do not name a number themselves.
 const THREADS: u32 = 256;
+/// Threads of a block of the kernel `nearest`: `THREADS` in `kernels.cu`.
+const NEAREST_THREADS: u32 = 1024;
 
 /// The kernels, compiled once in a process for any GPU that CUDA 13 drives.
 fn kernels() -> Result<&'static str> {
@@ -198,7 +201,6 @@ pub(super) fn nearest(
     k: usize,
 ) -> Result<(CudaStorage, Shape)> {
     /// As the kernel says.
-    const THREADS: u32 = 1024;
     const WANTED: usize = 1024;
     let device = products.device().clone();
     if !stride.is_multiple_of(8) || !products_at.start.is_multiple_of(8) {
@@ -234,7 +236,7 @@ pub(super) fn nearest(
     let mut out = unsafe { device.alloc::<u32>(batch * k * 2)? };
     let config = LaunchConfig {
         grid_dim: (fits("nearest", batch)?, 1, 1),
-        block_dim: (THREADS, 1, 1),
+        block_dim: (NEAREST_THREADS, 1, 1),
         shared_mem_bytes: 0,
     };
     let mut builder = function.builder();
