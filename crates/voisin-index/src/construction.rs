@@ -1,5 +1,6 @@
 //! An index of vectors, built at once.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, Axis};
@@ -110,13 +111,7 @@ impl VectorIndex {
                 actual: n,
             });
         }
-        if !(1..=MAX_DIMENSION).contains(&dimension) {
-            return Err(IndexError::Option {
-                name: "dimension",
-                expected: "1 to 65536",
-                actual: dimension as f64,
-            });
-        }
+        within("dimension", 1. ..=MAX_DIMENSION as f64, dimension as f64)?;
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
         let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
@@ -260,31 +255,30 @@ impl Gathered {
     }
 }
 
+/// Refuses a number outside its range, which the error names; a range does not contain NaN.
+fn within(name: &'static str, range: RangeInclusive<f64>, actual: f64) -> Result<(), IndexError> {
+    if range.contains(&actual) {
+        return Ok(());
+    }
+    Err(IndexError::Option {
+        name,
+        expected: format!("{} to {}", range.start(), range.end()),
+        actual,
+    })
+}
+
 pub(super) fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
-    let within = |name, expected, range: std::ops::RangeInclusive<f64>, actual: f64| {
-        // A range does not contain NaN.
-        if range.contains(&actual) {
-            Ok(())
-        } else {
-            Err(IndexError::Option {
-                name,
-                expected,
-                actual,
-            })
-        }
-    };
-    within("m", "4 to 32", 4. ..=32., options.m as f64)?;
+    within("m", 4. ..=32., options.m as f64)?;
     within(
         "ef_construction",
-        "16 to 2000",
         16. ..=2000.,
         options.ef_construction as f64,
     )?;
-    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)?;
-    let option = |name, expected, actual| {
+    within("target_recall", 0. ..=1., options.target_recall)?;
+    let option = |name, expected: &str, actual| {
         Err(IndexError::Option {
             name,
-            expected,
+            expected: expected.to_owned(),
             actual,
         })
     };

@@ -57,7 +57,7 @@ pub enum IndexError {
         /// The option's name.
         name: &'static str,
         /// Its range.
-        expected: &'static str,
+        expected: String,
         /// What was given.
         actual: f64,
     },
