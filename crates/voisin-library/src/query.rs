@@ -64,6 +64,29 @@ pub struct FilterSql {
     /// The values.
     pub values: Vec<FilterValue>,
     first: usize,
+    /// The tables of a library that conditions read beside its files.
+    joins: BTreeSet<Join>,
+}
+
+/// A table that is joined to a library's files `f`, in the order of the joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Join {
+    /// `a`.
+    Audio,
+    /// `t`.
+    Tags,
+    /// `d`.
+    Descriptors,
+}
+
+impl Join {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Audio => " JOIN audio a ON a.id = f.track",
+            Self::Tags => " LEFT JOIN tags t ON t.file = f.id",
+            Self::Descriptors => " LEFT JOIN descriptors d ON d.track = f.track",
+        }
+    }
 }
 
 /// In place of a column that a server has not: whoever asks one refuses such a filter before.
@@ -79,6 +102,7 @@ impl FilterSql {
             sql: "true".to_owned(),
             values: Vec::new(),
             first,
+            joins: BTreeSet::new(),
         }
     }
 
@@ -159,7 +183,10 @@ impl FilterSql {
         let is_sqlite = matches!(self.dialect, FilterDialect::Sqlite);
         match (filter.licences.is_empty(), is_sqlite) {
             (true, _) => {}
-            (_, true) => self.texts(licences, "t.licence in ({})"),
+            (_, true) => {
+                self.joins.insert(Join::Tags);
+                self.texts(licences, "t.licence in ({})");
+            }
             (_, false) => self.and("licences && {}", FilterValue::Texts(licences)),
         }
         let column = |sqlite: &'static str, postgres: &'static str| {
@@ -171,19 +198,31 @@ impl FilterSql {
         let key = column("d.key", "key");
         let year_least = column("t.year", "year_max");
         let year_most = column("t.year", "year_min");
-        for (column, comparison, bound) in [
-            (year_least, ">=", filter.year_from.map(FilterValue::Year)),
-            (year_most, "<=", filter.year_to.map(FilterValue::Year)),
-            (seconds, ">=", filter.seconds_from.map(FilterValue::Real)),
-            (seconds, "<=", filter.seconds_to.map(FilterValue::Real)),
-            (loudness, ">=", filter.loudness_from.map(FilterValue::Real)),
-            (loudness, "<=", filter.loudness_to.map(FilterValue::Real)),
+        let years = [filter.year_from, filter.year_to].map(|year| year.map(FilterValue::Year));
+        let [year_from, year_to] = years;
+        let numbers = [
+            filter.seconds_from,
+            filter.seconds_to,
+            filter.loudness_from,
+            filter.loudness_to,
+        ];
+        let [seconds_from, seconds_to, loudness_from, loudness_to] =
+            numbers.map(|number| number.map(FilterValue::Real));
+        for (join, column, comparison, bound) in [
+            (Join::Tags, year_least, ">=", year_from),
+            (Join::Tags, year_most, "<=", year_to),
+            (Join::Audio, seconds, ">=", seconds_from),
+            (Join::Audio, seconds, "<=", seconds_to),
+            (Join::Descriptors, loudness, ">=", loudness_from),
+            (Join::Descriptors, loudness, "<=", loudness_to),
         ] {
             if let Some(bound) = bound {
+                self.joins.insert(join);
                 self.and(&format!("{column} {comparison} {{}}"), bound);
             }
         }
         if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
+            self.joins.insert(Join::Descriptors);
             let from = filter.tempo_from.unwrap_or(0.0);
             let to = filter.tempo_to.unwrap_or(f64::MAX);
             // The column stands alone, so that an index of it serves.
@@ -201,6 +240,7 @@ impl FilterSql {
             self.also(&format!("({spans})"));
         }
         if !filter.keys.is_empty() {
+            self.joins.insert(Join::Descriptors);
             let keys: Vec<String> = filter
                 .keys
                 .iter()
@@ -305,19 +345,11 @@ impl Library {
         let columns = if filter.patterns.is_empty() {
             ""
         } else {
+            fitting.joins.insert(Join::Tags);
             PATTERN_COLUMNS
         };
-        // A table that nothing speaks of is not read.
-        let joined: String = [
-            ("a.", " JOIN audio a ON a.id = f.track"),
-            ("t.", " LEFT JOIN tags t ON t.file = f.id"),
-            ("d.", " LEFT JOIN descriptors d ON d.track = f.track"),
-        ]
-        .into_iter()
-        .filter_map(|(column, join)| {
-            (fitting.sql.contains(column) || columns.contains(column)).then_some(join)
-        })
-        .collect();
+        // A table that no condition reads is not joined.
+        let joined: String = fitting.joins.iter().map(|join| join.sql()).collect();
         let sql = format!(
             "SELECT f.track{columns} FROM files f{joined} WHERE {}",
             fitting.sql
@@ -378,6 +410,59 @@ impl Library {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_joins_the_tables_that_it_reads() {
+        let joins = |filter: TrackFilter| -> Vec<Join> {
+            let mut sql = FilterSql::new(FilterDialect::Sqlite, 1);
+            let licences = filter.licences.clone();
+            sql.add(&filter, licences).unwrap();
+            for (join, table) in [
+                (Join::Audio, " a."),
+                (Join::Tags, " t."),
+                (Join::Descriptors, " d."),
+            ] {
+                let reads = sql.sql.replace('(', " ").contains(table);
+                assert_eq!(reads, sql.joins.contains(&join), "{}", sql.sql);
+            }
+            sql.joins.into_iter().collect()
+        };
+        let filter = TrackFilter::default;
+        let names = || vec!["a.t.d".to_owned()];
+        assert_eq!(joins(filter()), []);
+        let by_name = TrackFilter {
+            genres: names(),
+            exclude_genres: names(),
+            artists: names(),
+            exclude_artists: names(),
+            folders: vec!["/t.a/d.".into()],
+            ..filter()
+        };
+        assert_eq!(joins(by_name), []);
+        let by_length = TrackFilter {
+            seconds_to: Some(60.0),
+            ..filter()
+        };
+        assert_eq!(joins(by_length), [Join::Audio]);
+        let by_tags = TrackFilter {
+            year_from: Some(1990),
+            licences: names(),
+            ..filter()
+        };
+        assert_eq!(joins(by_tags), [Join::Tags]);
+        let by_key = TrackFilter {
+            keys: vec!["8A".parse().unwrap()],
+            ..filter()
+        };
+        assert_eq!(joins(by_key), [Join::Descriptors]);
+        let by_sound = TrackFilter {
+            tempo_from: Some(100.0),
+            loudness_to: Some(-9.0),
+            year_to: Some(1999),
+            ..filter()
+        };
+        assert_eq!(joins(by_sound), [Join::Tags, Join::Descriptors]);
+    }
 
     #[test]
     fn a_filter_asks_both_databases_the_same() {
