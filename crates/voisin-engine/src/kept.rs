@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,22 @@ impl KeptAnswer for FoundSuspects {
     }
 }
 
+/// All that an answer is made of. Its JSON, one line, is compared letter by letter.
+#[derive(Serialize)]
+struct Basis<'a> {
+    version: &'static str,
+    library: String,
+    generation: u64,
+    metadata_generation: u64,
+    /// The kind, and the bytes of a file's path.
+    source: (&'static str, &'a [u8]),
+    table: Option<(u64, i128)>,
+    synonyms: Option<(u64, i128)>,
+    hierarchy: Option<(u64, i128)>,
+    person: &'static str,
+    question: &'a str,
+}
+
 /// As it is written: what genres are compared by, by their names, and the answer.
 #[derive(Serialize, Deserialize)]
 struct KeptText<A> {
@@ -110,17 +127,34 @@ impl Engine {
             LabelSource::File(path) => super::genre::table_state(path),
             LabelSource::Tags | LabelSource::Folder => None,
         };
-        let state = (
-            library.identity()?,
-            library.generation()?,
-            library.metadata_generation()?,
-        );
-        let labels = (source, table, self.genre_tables(), library.person()?);
-        Ok(format!(
-            "{:?}",
-            (env!("CARGO_PKG_VERSION"), state, labels, question)
-        ))
+        let [synonyms, hierarchy] = self.genre_tables().map(|table| table.map(file_state));
+        let basis = Basis {
+            version: env!("CARGO_PKG_VERSION"),
+            library: library.identity()?,
+            generation: library.generation()?,
+            metadata_generation: library.metadata_generation()?,
+            source: match source {
+                LabelSource::Tags => ("tags", &[]),
+                LabelSource::Folder => ("folder", &[]),
+                LabelSource::File(path) => ("file", path.as_os_str().as_encoded_bytes()),
+            },
+            table: table.map(file_state),
+            synonyms,
+            hierarchy,
+            person: library.person()?.name(),
+            question,
+        };
+        Ok(serde_json::to_string(&basis).expect("numbers and texts are JSON"))
     }
+}
+
+/// Size of a file, and its time in nanoseconds since 1970.
+fn file_state((size, time): (u64, SystemTime)) -> (u64, i128) {
+    let nanoseconds = match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos().cast_signed(),
+        Err(before) => -before.duration().as_nanos().cast_signed(),
+    };
+    (size, nanoseconds)
 }
 
 /// - `text`: the basis, a digest of the answer, the answer; a line each
