@@ -136,8 +136,8 @@ fn arguments() -> Result<Vec<OsString>, String> {
     Ok(with_denied_words(all))
 }
 
-/// `find calm -voice` means `find calm "not voice"`: no option has more than one letter behind a single dash, but for the
-/// number of `-l`.
+/// `find calm -voice` means `find calm "not voice"`, and `'-female vocalists'` likewise: no option has more than one letter
+/// behind a single dash, but for the number of `-l`.
 fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
     let Some(verb) = all.iter().skip(1).position(|word| word == "find") else {
         return all;
@@ -148,14 +148,23 @@ fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
         .take_while(|word| *word != "--")
     {
         let denied = word.to_str().and_then(|text| text.strip_prefix('-'));
-        let is_word = |text: &&str| {
-            text.chars().count() > 2 && text.chars().all(char::is_alphabetic) && *text != "lall"
-        };
-        if let Some(text) = denied.filter(is_word) {
+        if let Some(text) = denied.filter(|text| is_phrase(text)) {
             *word = format!("not {text}").into();
         }
     }
     all
+}
+
+/// Whether what stands behind a dash are words of music (`voice`, `80s`, `hip-hop`, `female vocalists`) and no options.
+fn is_phrase(text: &str) -> bool {
+    let limit = text.strip_prefix('l').unwrap_or_default();
+    let is_limit = limit == "all" || limit.parse::<u64>().is_ok();
+    let has_letter = text.chars().any(char::is_alphabetic);
+    let is_of_words = text.starts_with(char::is_alphanumeric)
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || " -'&,".contains(c));
+    text.chars().count() > 2 && has_letter && is_of_words && !is_limit
 }
 
 /// Whether what was named is not there, or the library has nothing to answer from.
@@ -205,6 +214,41 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     cli.command.run(&context)
 }
 
+#[cfg(test)]
+mod denied_words {
+    use super::with_denied_words;
+
+    #[test]
+    fn a_minus_denies_words_and_leaves_options_alone() {
+        let line = |words: &[&str]| -> Vec<String> {
+            let all = with_denied_words(words.iter().map(Into::into).collect());
+            all.into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect()
+        };
+        for (given, meant) in [
+            ("-voice", "not voice"),
+            ("-female vocalists", "not female vocalists"),
+            ("-hip-hop", "not hip-hop"),
+            ("-80s", "not 80s"),
+            ("-drum & bass, no rock", "not drum & bass, no rock"),
+        ] {
+            let found = line(&["voisin", "find", "calm", given]);
+            assert_eq!(found, ["voisin", "find", "calm", meant]);
+        }
+        for option in [
+            "-l", "-l5", "-l100", "-lall", "-qv", "-20", "--words", "-", "-l=5",
+        ] {
+            let kept = ["voisin", "find", "calm", option];
+            assert_eq!(line(&kept), kept);
+        }
+        let behind = ["voisin", "find", "--", "-female vocalists"];
+        assert_eq!(line(&behind), behind);
+        let other = ["voisin", "list", "-female vocalists"];
+        assert_eq!(line(&other), other);
+    }
+}
+
 // The reference leaves out --trace.
 #[cfg(all(test, not(feature = "trace")))]
 mod tests {
@@ -220,7 +264,8 @@ mod tests {
     fn paths(command: &clap::Command, name: &str, found: &mut BTreeSet<String>) {
         let arguments = command.get_arguments();
         for argument in arguments.filter(|argument| name.is_empty() || !argument.is_global_set()) {
-            let is_path = format!("{:?}", argument.get_value_parser()).contains("PathBuf");
+            let is_path =
+                argument.get_value_parser().type_id() == ValueParser::path_buf().type_id();
             let hint = argument.get_value_hint();
             if is_path
                 || matches!(
