@@ -507,7 +507,7 @@ pub(crate) struct PagePlace {
 
 impl PagePlace {
     /// Looked at before anything is worked out.
-    pub(crate) fn new(path: Option<&PathBuf>, replaces: bool) -> Result<Option<Self>, OutputError> {
+    pub(crate) fn new(path: Option<&Path>, replaces: bool) -> Result<Option<Self>, OutputError> {
         path.map(|path| {
             Ok(Self {
                 output: OutputTarget::page(path, replaces)?,

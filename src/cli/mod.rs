@@ -255,6 +255,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use clap::builder::ValueParser;
     use clap::{CommandFactory as _, ValueHint};
 
     use super::args::Cli;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::library::Depth;
-use super::units::path_or_address;
+use super::units::PathOrAddress;
 use super::{BackendArgs, ReportFormat, WindowCount};
 use crate::questions::spans::{Seconds, length};
 use crate::questions::values::Fraction;
@@ -107,8 +107,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) jobs: Option<String>,
     /// Put these files, folders and playlists into the table (`-`: a list on standard input), and end; what has changed since it
     /// was listened to will be again
-    #[arg(long, value_name = "PATH", num_args = 1.., value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
-    pub(crate) add: Vec<PathBuf>,
+    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub(crate) add: Vec<PathOrAddress>,
     /// With --add: follow links that lead out of the folders named
     #[arg(long, requires = "add")]
     pub(crate) follow_links: bool,
@@ -119,8 +119,8 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "add")]
     pub(crate) alive: Option<PathBuf>,
     /// Write Parquet files into this folder instead, as `embed --format parquet` does
-    #[arg(long, short, value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath, conflicts_with = "add")]
-    pub(crate) output: Option<PathBuf>,
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "add")]
+    pub(crate) output: Option<PathOrAddress>,
     /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
     #[arg(long, value_name = "N|all", conflicts_with = "add")]
     pub(crate) windows: Option<WindowCount>,

@@ -1,11 +1,9 @@
 //! `eval`: how good genres, neighbours and vectors are, judged by labels.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand, ValueHint};
 
 use super::EvalClassifierArgs;
-use super::units::with_ending;
+use super::units::{ReportFile, with_ending};
 use super::{EvalGenreArgs, ReportFormat};
 use crate::questions::genre::LabelArgs;
 
@@ -41,7 +39,7 @@ pub(crate) struct EvalOutput {
     pub(crate) min_tracks: u32,
     /// Write a report in Markdown, with plots (SVG) beside it
     #[arg(long, value_name = "FILE.md", value_hint = ValueHint::FilePath, value_parser = markdown)]
-    pub(crate) report: Option<PathBuf>,
+    pub(crate) report: Option<ReportFile>,
     /// Replace files that are there and that voisin did not make
     #[arg(long, requires = "report")]
     pub(crate) force: bool,
@@ -50,7 +48,7 @@ pub(crate) struct EvalOutput {
     pub(crate) format: ReportFormat,
 }
 
-fn markdown(text: &str) -> Result<PathBuf, String> {
+fn markdown(text: &str) -> Result<ReportFile, String> {
     with_ending(text, "md")
 }
 

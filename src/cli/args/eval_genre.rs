@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::units::with_ending;
+use super::units::{ReportFile, with_ending};
 use super::{RandomArgs, ReportFormat};
 use crate::engine::GroupBy;
 use crate::genre::WELL_KNOWN;
@@ -49,7 +49,7 @@ pub(crate) struct EvalGenreArgs {
     pub(crate) join: Vec<String>,
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
-    pub(crate) report: Option<PathBuf>,
+    pub(crate) report: Option<ReportFile>,
     /// Replace a file that is there
     #[arg(long)]
     pub(crate) force: bool,
@@ -77,7 +77,7 @@ pub(crate) struct EvalGenreArgs {
     pub(crate) precision: Option<Fraction>,
 }
 
-fn html(text: &str) -> Result<PathBuf, String> {
+fn html(text: &str) -> Result<ReportFile, String> {
     with_ending(text, "html")
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::BackendArgs;
-use super::units::{Shard, path_or_address};
+use super::units::{PathOrAddress, Shard};
 use super::{ListOutput, ReportFormat};
 use crate::engine::DescriptorDepth;
 use crate::questions::spans::{Seconds, length};
@@ -38,11 +38,11 @@ pub(crate) struct DemoArgs {
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists, files, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard input
-    #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
+    #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathOrAddress>,
     /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
-    #[arg(long, value_name = "PATH", num_args = 1.., value_parser = path_or_address(), conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
-    pub(crate) from_parquet: Vec<PathBuf>,
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
+    pub(crate) from_parquet: Vec<PathOrAddress>,
     /// With --from-parquet: what the model is called whose vectors the files hold, where it is none of voisin's (CLAP, the
     /// original OpenL3). Each row needs a `path` and a `vector`; the library then holds vectors of this model
     #[arg(long, value_name = "NAME", requires = "from_parquet")]
@@ -103,8 +103,8 @@ pub(crate) struct AddArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExamineArgs {
     /// The file
-    #[arg(value_parser = path_or_address())]
-    pub(crate) file: PathBuf,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) file: PathOrAddress,
     /// Windows that are decoded
     #[arg(long)]
     pub(crate) windows: WindowCount,
@@ -148,8 +148,8 @@ impl std::str::FromStr for WindowCount {
 pub(crate) struct EmbedArgs {
     /// Audio files, folders, playlists, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard
     /// input
-    #[arg(required = true, value_name = "PATH", value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathOrAddress>,
     /// From one window to the next [default: 0.1]
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) hop: Option<Seconds>,
@@ -160,8 +160,8 @@ pub(crate) struct EmbedArgs {
     #[arg(long)]
     pub(crate) no_center: bool,
     /// Folder to write into; with --format parquet also an address
-    #[arg(long, short, value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath)]
-    pub(crate) output: PathBuf,
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathOrAddress,
     /// What is written
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
     pub(crate) format: EmbedFormat,
@@ -297,8 +297,8 @@ pub(crate) struct RemoveArgs {
 )]
 pub(crate) struct ExportArgs {
     /// Folder to write into; with --format parquet also an address
-    #[arg(value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath)]
-    pub(crate) output: PathBuf,
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathOrAddress,
     /// Replace the files of another export that are there
     #[arg(long, conflicts_with = "changes")]
     pub(crate) force: bool,

@@ -166,9 +166,7 @@ pub(crate) fn command() -> clap::Command {
     }
     fn with_paths_on_disk(command: clap::Command) -> clap::Command {
         let checked = command.mut_args(|option| {
-            // By how they print: a parser of an option's own gives paths too, and stays.
-            let is_path = format!("{:?}", option.get_value_parser())
-                == format!("{:?}", ValueParser::path_buf());
+            let is_path = option.get_value_parser().type_id() == ValueParser::path_buf().type_id();
             if is_path {
                 option.value_parser(PathBufValueParser::new().try_map(units::on_disk))
             } else {

@@ -1,10 +1,11 @@
 //! Values that options of the command line alone take.
 
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser, ValueParserFactory};
 
 use crate::base::{address, output};
 use crate::cli::columnar;
@@ -57,19 +58,40 @@ pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
     }
 }
 
-/// A path, or an address in an object store or on a web server.
-pub(super) fn path_or_address() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(known_scheme)
+/// A path, or an address in an object store or on a web server. Options that take a `PathBuf` refuse addresses.
+#[derive(Debug, Clone)]
+pub(crate) struct PathOrAddress(PathBuf);
+
+impl Deref for PathOrAddress {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
 }
 
-fn known_scheme(path: PathBuf) -> Result<PathBuf, String> {
+impl AsRef<Path> for PathOrAddress {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl ValueParserFactory for PathOrAddress {
+    type Parser = ValueParser;
+
+    fn value_parser() -> ValueParser {
+        PathBufValueParser::new().try_map(known_scheme).into()
+    }
+}
+
+fn known_scheme(path: PathBuf) -> Result<PathOrAddress, String> {
     let schemes = address::SCHEMES;
     let wrong = match address::scheme(&path) {
-        None => return Ok(path),
+        None => return Ok(PathOrAddress(path)),
         Some(scheme) if !schemes.contains(&scheme) => {
             format!("expected a path, or an address of {}", schemes.join(", "))
         }
-        Some(_) if columnar::FETCH.is_some() => return Ok(path),
+        Some(_) if columnar::FETCH.is_some() => return Ok(PathOrAddress(path)),
         Some(_) => {
             "expected a path on this machine, as this voisin was built without the feature parquet"
                 .to_owned()
@@ -81,11 +103,23 @@ fn known_scheme(path: PathBuf) -> Result<PathBuf, String> {
     ))
 }
 
+/// The file of a report, whose ending was checked.
+#[derive(Debug, Clone)]
+pub(crate) struct ReportFile(PathBuf);
+
+impl Deref for ReportFile {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
 /// The name of a file to write, which must have this ending.
-pub(super) fn with_ending(text: &str, ending: &str) -> Result<PathBuf, String> {
+pub(super) fn with_ending(text: &str, ending: &str) -> Result<ReportFile, String> {
     let path = on_disk(PathBuf::from(text))?;
     if output::ending(&path, ending) == ending {
-        Ok(path)
+        Ok(ReportFile(path))
     } else {
         Err(format!(
             "expected a name that ends in .{ending}, found \"{text}\""

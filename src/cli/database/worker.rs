@@ -447,7 +447,7 @@ impl Results {
         if let Some(dir) = &args.output {
             columnar::make_folder(dir)?;
             return Ok(Self::Files {
-                dir: dir.clone(),
+                dir: dir.to_path_buf(),
                 windows: !args.no_windows,
                 kind,
             });

@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     if let (Some(submission), Some(truth)) = (&args.submission, &args.truth) {
         return scored(submission, truth, args.format);
     }
-    let place = PagePlace::new(args.html.as_ref(), args.force)?;
+    let place = PagePlace::new(args.html.as_deref(), args.force)?;
     let Some((first, others)) = args.runs.split_first() else {
         return Ok(Ending::Fine);
     };

@@ -13,7 +13,7 @@ use crate::lab::probe::{ProbeOptions, probes};
 use crate::metrics::Spread;
 
 pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<Ending> {
-    let place = PagePlace::new(args.output.report.as_ref(), args.output.force)?;
+    let place = PagePlace::new(args.output.report.as_deref(), args.output.force)?;
     let engine = context.open_engine()?;
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;

@@ -18,7 +18,7 @@ use crate::lab::genre::{EvalOptions, evaluate_genre};
 use crate::track::TrackId;
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
-    let place = PagePlace::new(args.report.as_ref(), args.force)?;
+    let place = PagePlace::new(args.report.as_deref(), args.force)?;
     let predictions = args
         .predictions
         .as_ref()

@@ -38,7 +38,7 @@ struct DegradationFigures {
 }
 
 pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<Ending> {
-    let place = PagePlace::new(args.output.report.as_ref(), args.output.force)?;
+    let place = PagePlace::new(args.output.report.as_deref(), args.output.force)?;
     let engine = context.open_engine()?;
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;
