@@ -236,7 +236,7 @@ fn report_summary(
     ))
 }
 
-/// What has gone, and what can be done about it.
+/// Names the files that have gone, and the next step.
 fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
         let files = count(gone.files.len() as u64, "file");

@@ -22,7 +22,7 @@ use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
 use voisin_library::{FileRecord, FileState, Library, LibraryError, WriterLock};
 
-/// What a run adds, and what else it looks after.
+/// The files of a run, and what else it looks after.
 #[derive(Clone, Default)]
 pub struct AddRun<'a> {
     /// The files, each once, as [`voisin_library::scan`] finds them.
@@ -54,10 +54,10 @@ pub struct StoredFiles {
     lock: Option<WriterLock>,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct AddReport {
-    /// What became of the files.
+    /// How many files were added, updated, moved, and failed.
     pub summary: AddSummary,
     /// Files that are no longer below the folders.
     pub gone: MissingFiles,

@@ -22,7 +22,7 @@ pub struct Examiner<'a> {
     pub command: &'a (dyn Fn(&Path, WindowPlan) -> std::io::Result<Command> + Sync),
 }
 
-/// What reading a file in a process of its own showed.
+/// The result of reading a file in a process of its own.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// The process lived.
@@ -147,7 +147,7 @@ fn verdict(status: ExitStatus) -> Verdict {
     {
         use std::os::unix::process::ExitStatusExt as _;
         if let Some(signal) = status.signal() {
-            // What a person or the system sends to end a program says nothing of the file.
+            // A signal by which a person or the system ends a program says nothing of the file.
             const HANGUP: i32 = 1;
             const INTERRUPT: i32 = 2;
             const QUIT: i32 = 3;

@@ -30,7 +30,7 @@ pub(super) struct Adding {
     pub(super) options: AddOptions,
 }
 
-/// What a run did, as `voisin add --format json` says it, and what could not be added.
+/// The result of a run, as `voisin add --format json` says it, and what could not be added.
 #[derive(Serialize)]
 pub(super) struct Added {
     #[serde(flatten)]
@@ -57,7 +57,7 @@ impl Adding {
     /// Adds it, and brings the index up to date.
     ///
     /// - `progress`: is called with how many files are done and how many there are
-    /// - returns: what was done, and what `progress` raised or who interrupts it
+    /// - returns: the result, and the exception of `progress` or of an interrupt
     pub(super) fn run(
         self,
         engine: &mut Engine,
@@ -139,7 +139,7 @@ fn load_model(library: &Library) -> Result<Arc<Embedder>, EngineError> {
     Ok(Arc::new(on_threads(load)?))
 }
 
-/// What a scan could not follow.
+/// Paths and links that a scan did not follow.
 fn not_found(found: &Scan) -> Vec<NotAdded> {
     let problems = found
         .problems

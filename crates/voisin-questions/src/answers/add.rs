@@ -1,4 +1,4 @@
-//! What a run that added files did.
+//! The answer of a run that adds files.
 
 use serde::Serialize;
 use voisin::{AddReport, AddSummary};
