@@ -548,7 +548,11 @@ def test_parts_take_the_place_of_their_file(tmp_path, embedder):
     done = library.add(music)
     assert (done["added"], done["removed"], done["gone"]) == (3, 1, 0)
     sheet = music / "album.cue"
-    assert sorted(track.path for track in library.tracks()) == [sheet / "01", sheet / "02", sheet / "03"]
+    assert sorted(track.path for track in library.tracks()) == [
+        sheet / "01",
+        sheet / "02",
+        sheet / "03",
+    ]
     (music / "album.wav").unlink()
     sheet.unlink()
     (music / "song.mp3").write_bytes((DEMO / FILES[0]).read_bytes())
