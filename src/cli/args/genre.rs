@@ -13,7 +13,7 @@ use crate::questions::values::Limit;
 ///
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: who
 /// voted, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
-/// after it the head, the neighbours or both answer, whichever was right most often on artists left out, with a calibrated
+/// after it head and neighbours answer together, or one alone if it was clearly better on artists left out, with a calibrated
 /// probability. What sounds unlike the labelled tracks is "unknown". Below 4 labelled tracks of 2 genres the answer is a
 /// first guess from the model's tags.
 #[derive(Debug, Args)]

@@ -1,10 +1,12 @@
 //! The engine on real genres; these skip, saying so, where the development data is absent.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_learn::genre::{FitOptions, Genre, GenreModel, KinshipOptions, kinship, suspects};
+use voisin_learn::genre::{
+    FitOptions, Genre, GenreModel, KinshipOptions, PredictOptions, kinship, suspects,
+};
 use voisin_learn::metrics;
 
-use crate::genre::data::{Taggrams, argmax};
+use crate::genre::data::{GENRES, Taggrams, argmax};
 
 #[test]
 fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
@@ -74,6 +76,52 @@ fn head_and_vote_together_are_calibrated_and_not_below_plain_regression() {
             "{found:?} of {n}"
         );
         assert!(found.calibration_error <= 0.05, "{found:?}");
+    }
+}
+
+/// Floors of the figures in BENCHMARKS.md ("GTZAN"), on the part that nothing was chosen by. Not for choosing anything.
+#[test]
+fn the_test_part_keeps_its_figures() {
+    for (is_grouped, floor) in [(true, 0.78), (false, 0.77)] {
+        let (Some(train), Some(test)) = (Taggrams::load("train"), Taggrams::load("test")) else {
+            return;
+        };
+        let train = if is_grouped { train } else { train.ungrouped() };
+        let answers = train
+            .fit()
+            .predict(&test.queries(), &PredictOptions::default())
+            .unwrap();
+        let right = answers
+            .iter()
+            .zip(&test.classes)
+            .filter(|(answer, class)| {
+                answer
+                    .genre
+                    .as_ref()
+                    .is_some_and(|genre| genre.name() == GENRES[**class])
+            })
+            .count();
+        let share = right as f64 / test.classes.len() as f64;
+        let metal: Vec<usize> = (0..test.classes.len())
+            .filter(|&row| test.classes[row] == 6)
+            .collect();
+        let metal = test.subset(&metal);
+        let to_rock = train
+            .without(6)
+            .fit()
+            .predict(&metal.queries(), &PredictOptions::default())
+            .unwrap()
+            .iter()
+            .filter(|answer| answer.best.name() == "rock")
+            .count();
+        println!(
+            "groups known: {is_grouped}: {:.1} % right, unknown counted as wrong; metal, left out of training, goes to \
+             rock: {to_rock} of {}",
+            100.0 * share,
+            metal.classes.len()
+        );
+        assert!(share >= floor, "{share}");
+        assert!(to_rock * 100 >= 95 * metal.classes.len(), "{to_rock}");
     }
 }
 
