@@ -7,6 +7,59 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::Cli;
 use crate::cli::remote::PULL;
 
+/// Commands of other programs, and what they are called here.
+const OTHER_COMMANDS: [(&[&str], &str); 13] = [
+    (&["search", "query"], "find, or similar"),
+    (&["info", "stat"], "show"),
+    (&["delete", "rm", "del", "forget"], "remove"),
+    (&["import", "index", "update", "up", "ingest"], "add"),
+    (&["tag", "write", "write-tags"], "classify --write-tags"),
+    (&["dedupe", "dupes", "dups"], "duplicates"),
+    (&["stats", "info-library"], "status"),
+    (&["radio", "next", "recommend"], "mix"),
+    (&["move", "mv"], "relocate"),
+    (&["check", "doctor"], "verify"),
+    (&["genre", "predict"], "classify, or genres"),
+    (&["cluster", "group"], "clusters"),
+    (&["web", "server", "gui", "ui"], "serve --open"),
+];
+
+/// Options of other programs, the option that does the same here, and how it is written.
+const OTHER_OPTIONS: [(&[&str], &str, &str); 8] = [
+    (&["--json"], "format", "--format json"),
+    (&["--csv"], "format", "--format csv"),
+    (
+        &["-n", "--count", "--number", "--top"],
+        "limit",
+        "--limit N (-l N)",
+    ),
+    (&["--calmer"], "more", "--more calm"),
+    (&["--energy", "--louder"], "more", "--more energetic"),
+    (
+        &["--no-voice", "--instrumental"],
+        "not-tag",
+        "--not-tag voice",
+    ),
+    (&["--duration", "--time"], "length", "--length TIME"),
+    (
+        &["--duration", "--shorter"],
+        "max-duration",
+        "--max-duration TIME",
+    ),
+];
+
+/// What a word of another program is called here.
+fn known_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
+    if word.starts_with('-') {
+        let same = |(names, option, _): &&(&[&str], &str, &str)| {
+            names.contains(&word) && is_option_of(called, option)
+        };
+        return OTHER_OPTIONS.iter().find(same).map(|(_, _, here)| *here);
+    }
+    let same = |(names, _): &&(&[&str], &str)| names.contains(&word);
+    OTHER_COMMANDS.iter().find(same).map(|(_, here)| *here)
+}
+
 /// What is wrong with the arguments, in one style with the errors of the verbs.
 pub(crate) fn message(error: &Error) -> String {
     let text = |kind| match error.get(kind) {
@@ -55,14 +108,23 @@ pub(crate) fn message(error: &Error) -> String {
             "\"{called}\" works on a library on this disk and takes no --backend: {PULL}"
         ),
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            format!("there is no option {argument} here{}", meant(ContextKind::SuggestedArg))
+            let suggested = known_elsewhere(&argument, &called).map_or_else(
+                || meant(ContextKind::SuggestedArg),
+                |here| format!("; did you mean {here}?"),
+            );
+            format!("there is no option {argument} here{suggested}")
         }
         ErrorKind::UnknownArgument => format!("\"{argument}\" is one argument too many"),
-        ErrorKind::InvalidSubcommand => format!(
-            "there is no command \"{}\"{}",
-            text(ContextKind::InvalidSubcommand),
-            meant(ContextKind::SuggestedSubcommand)
-        ),
+        ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand);
+            let suggested = known_elsewhere(&word, &called)
+                .filter(|_| called == "voisin")
+                .map_or_else(
+                    || meant(ContextKind::SuggestedSubcommand),
+                    |here| format!("; did you mean {here}?"),
+                );
+            format!("there is no command \"{word}\"{suggested}")
+        }
         ErrorKind::MissingRequiredArgument if called == "voisin labels set" => {
             "expected tracks and a genre behind them, found less; \"voisin labels unset TRACK\" forgets a genre"
                 .to_owned()

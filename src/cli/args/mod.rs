@@ -10,6 +10,7 @@ mod eval_genre;
 mod explore;
 mod find;
 mod genre;
+mod groups;
 mod keeping;
 mod lab;
 mod labels;
@@ -154,7 +155,7 @@ pub(crate) struct Global {
     pub(crate) trace: TraceOptions,
 }
 
-/// The command line, with the options that all commands take in the help of `voisin` alone, but for the library's.
+/// The command line, with the options that all commands take in the help of `voisin --help` alone, but for the library's.
 pub(crate) fn command() -> clap::Command {
     fn shorten(command: clap::Command) -> clap::Command {
         let hidden = command.mut_args(|option| {
@@ -177,7 +178,11 @@ pub(crate) fn command() -> clap::Command {
     }
     let mut command = <Cli as clap::CommandFactory>::command();
     command.build();
-    with_paths_on_disk(command.mut_subcommands(shorten))
+    let command = command.mut_args(|option| {
+        let is_short = !option.is_global_set() || option.get_id() == "library";
+        option.hide_short_help(!is_short)
+    });
+    groups::with_groups(with_paths_on_disk(command.mut_subcommands(shorten)))
 }
 
 /// `voisin help terms`.

@@ -124,10 +124,18 @@ pub(crate) enum LibraryNames {
     Ids,
 }
 
-/// Print the manual page
+/// Open the manual page
+///
+/// On a terminal it is shown by `man`, or as `--help` shows it where there is no such program; elsewhere the page is printed
+/// as `man` reads it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin man | man -l -")]
+#[command(
+    after_help = "Examples:\n  voisin man\n  voisin man similar\n  voisin man eval genre > eval-genre.1"
+)]
 pub(crate) struct ManArgs {
+    /// The command whose page is wanted, in one word or two
+    #[arg(value_name = "COMMAND", conflicts_with_all = ["output", "markdown"])]
+    pub(crate) command: Vec<String>,
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,

@@ -100,9 +100,13 @@ complete -c voisin -l unlike -r -a '(__voisin_tracks)'
 complete -c voisin -l via -r -a '(__voisin_tracks)'
 "#;
 
-pub(crate) fn run(command: &mut Command, shell: Shell) -> anyhow::Result<Ending> {
+pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
+    // Without commands that only scripts call, which the generators would offer.
+    let mut offered = Command::new("voisin")
+        .args(command.get_arguments())
+        .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()));
     let mut script = Vec::new();
-    clap_complete::generate(shell, command, "voisin", &mut script);
+    clap_complete::generate(shell, &mut offered, "voisin", &mut script);
     let script = String::from_utf8(script)?;
     let script = match shell {
         Shell::Bash => script + BASH,

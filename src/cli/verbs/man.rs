@@ -1,6 +1,7 @@
 //! `voisin man`: manual pages and docs/cli.md, made from the same arguments that the program reads.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
@@ -12,11 +13,7 @@ use crate::cli::{Ending, render};
 pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
     match &args.output {
         _ if args.markdown => render::print(reference())?,
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command).render(&mut page)?;
-            render::print(page)?;
-        }
+        None => show(page_of(command, &args.command)?)?,
         Some(folder) => {
             let cannot_write = || format!("cannot write manual pages into {}", folder.display());
             check_folder(folder, &[], args.force)?;
@@ -36,6 +33,41 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
         }
     }
     Ok(Ending::Fine)
+}
+
+/// The command that words name below `voisin`.
+fn page_of(mut command: Command, words: &[String]) -> anyhow::Result<Command> {
+    command.build();
+    for word in words {
+        let Some(below) = command.find_subcommand(word) else {
+            let name = command.get_bin_name().unwrap_or("voisin");
+            anyhow::bail!(
+                "expected a command of \"{name}\", found \"{word}\"; see \"{name} --help\""
+            );
+        };
+        command = below.clone();
+    }
+    Ok(command)
+}
+
+/// Shows a manual page: by `man` on a terminal, as plain help where `man` is not installed; elsewhere as the source of one.
+fn show(mut command: Command) -> anyhow::Result<()> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    if !std::io::stdout().is_terminal() {
+        return render::print(page);
+    }
+    let file =
+        tempfile::NamedTempFile::with_suffix(".1").context("there is no temporary folder")?;
+    std::fs::write(file.path(), page).context("cannot write a temporary file")?;
+    let shown = std::process::Command::new("man")
+        .arg("-l")
+        .arg(file.path())
+        .status();
+    match shown {
+        Ok(status) if status.success() => Ok(()),
+        _ => render::print(command.render_long_help().to_string()),
+    }
 }
 
 /// Every command's help, as docs/cli.md has it.
@@ -76,7 +108,7 @@ fn describe(command: &Command, name: &str, page: &mut String) {
     let _ = writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
     for below in command
         .get_subcommands()
-        .filter(|below| below.get_name() != "help")
+        .filter(|below| below.get_name() != "help" && !below.is_hide_set())
     {
         describe(below, &format!("{name} {}", below.get_name()), page);
     }

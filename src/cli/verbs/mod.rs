@@ -150,7 +150,7 @@ verbs! {
     Bench(BenchArgs) => bench::run(context, &args);
     Model(ModelArgs) => model::run(context, &args.command);
     Config(ConfigArgs) => config::run(context, &args);
-    Completions(CompletionsArgs) => completions::run(&mut Cli::command(), args.shell);
+    Completions(CompletionsArgs) => completions::run(&Cli::command(), args.shell);
     Man(ManArgs) => man::run(Cli::command(), &args);
     /// What the words in tables mean
     #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]

@@ -160,17 +160,27 @@ fn mistakes_are_told_plainly() {
 fn help_completions_and_manual() {
     let sandbox = Sandbox::new();
     let help = text(&sandbox.run(["--help"]).stdout);
+    // The groups stand between usage and options, two columns in.
     let verbs: Vec<&str> = help
         .lines()
-        .skip_while(|line| !line.starts_with("Commands:"))
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        // What is wrapped stands further in.
-        .filter(|line| !line.starts_with("   "))
+        .skip_while(|line| *line != "Listen:")
+        .take_while(|line| *line != "Options:")
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|verb| *verb != "help")
         .collect();
-    assert!(verbs.len() >= 14, "{verbs:?}");
+    assert!(verbs.len() >= 40, "{verbs:?}");
+    let short = text(&sandbox.run(["-h"]).stdout);
+    assert!(short.lines().count() < 40, "{short}");
+    assert!(
+        short.contains("similar") && !short.contains("--dtype"),
+        "{short}"
+    );
+    for hidden in ["examine", "library-names"] {
+        assert!(!help.contains(hidden));
+        let script = text(&sandbox.run(["completions", "powershell"]).stdout);
+        assert!(!script.contains(&format!("'{hidden}'")), "{hidden}");
+    }
     for verb in verbs {
         let page = text(&sandbox.run([verb, "--help"]).stdout);
         assert!(page.contains("Usage: voisin"), "{verb}");
@@ -185,6 +195,11 @@ fn help_completions_and_manual() {
         );
     }
     assert!(text(&sandbox.run(["man"]).stdout).contains(".TH voisin"));
+    let page = text(&sandbox.run(["man", "eval", "genre"]).stdout);
+    assert!(page.contains("Cross"), "{page}");
+    let unknown = sandbox.run(["man", "simlar"]);
+    assert_eq!(code(&unknown), 2);
+    assert!(text(&unknown.stderr).contains("expected a command of \"voisin\", found \"simlar\""));
 }
 
 #[test]

@@ -109,6 +109,26 @@ fn mistakes_have_one_style() {
             "there is no command \"simlar\"; did you mean similar?; see \"voisin --help\"",
         ),
         (
+            "search x",
+            "there is no command \"search\"; did you mean find, or similar?; see \"voisin --help\"",
+        ),
+        (
+            "dedupe",
+            "there is no command \"dedupe\"; did you mean duplicates?; see \"voisin --help\"",
+        ),
+        (
+            "list --json",
+            "there is no option --json here; did you mean --format json?; see \"voisin list --help\"",
+        ),
+        (
+            "list -n 3",
+            "there is no option -n here; did you mean --limit N (-l N)?; see \"voisin list --help\"",
+        ),
+        (
+            "similar x --calmer",
+            "there is no option --calmer here; did you mean --more calm?; see \"voisin similar --help\"",
+        ),
+        (
             "similar x --formt json",
             "there is no option --formt here; did you mean --format?; see \"voisin similar --help\"",
         ),

@@ -1,0 +1,116 @@
+//! The verbs in groups, as `voisin --help` lists them.
+//!
+//! Not for: docs/cli.md, where a chapter a verb follows the order of the table of verbs.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+
+/// Titles, and verbs in the order in which somebody new needs them. What one does every day comes first: `-h` stops there.
+const GROUPS: [(&str, &[&str]); 8] = [
+    (
+        "Listen",
+        &["similar", "find", "mix", "playlist", "path", "list", "show"],
+    ),
+    (
+        "Genres",
+        &[
+            "classify", "genres", "labels", "suspects", "train", "eval", "undo",
+        ],
+    ),
+    (
+        "Shape of the collection",
+        &[
+            "map",
+            "clusters",
+            "artists",
+            "albums",
+            "duplicates",
+            "outliers",
+        ],
+    ),
+    (
+        "Library",
+        &[
+            "add", "watch", "status", "failed", "retry", "remove", "relocate", "backup", "verify",
+            "repair", "merge", "config",
+        ],
+    ),
+    (
+        "Players",
+        &["serve", "lists", "link", "heard", "mpd", "mcp"],
+    ),
+    (
+        "Research",
+        &["dataset", "features", "embed", "export", "model", "bench"],
+    ),
+    ("Several machines", SEVERAL_MACHINES),
+    ("Help", &["demo", "terms", "man", "completions", "help"]),
+];
+const SEVERAL_MACHINES: &[&str] = if cfg!(feature = "postgres") {
+    &["push", "pull", "worker"]
+} else {
+    // They only say which build has them.
+    &[]
+};
+/// Groups that `-h` lists.
+const EVERYDAY: usize = 2;
+
+/// The template of the help of `voisin` alone: groups in place of clap's flat list.
+const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}Options:\n{options}{after-help}";
+
+/// Lists the verbs of some groups with what they do.
+fn listed(command: &Command, groups: &[(&str, &[&str])]) -> String {
+    let mut text = String::new();
+    for (title, verbs) in groups.iter().filter(|(_, verbs)| !verbs.is_empty()) {
+        let _ = writeln!(text, "{title}:");
+        for verb in verbs.iter() {
+            let found = command.find_subcommand(verb);
+            let about = found.and_then(Command::get_about).map(ToString::to_string);
+            let _ = writeln!(text, "  {verb:<12} {}", about.unwrap_or_default());
+        }
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}
+
+/// Lets the help of `voisin` list its verbs in groups: all of them with `--help`, those of every day with `-h`.
+pub(super) fn with_groups(command: Command) -> Command {
+    let everyday = listed(&command, &GROUPS[..EVERYDAY]);
+    let all = listed(&command, &GROUPS);
+    command
+        .before_help(format!(
+            "{everyday}\n\nAll commands and options: voisin --help"
+        ))
+        .before_long_help(all)
+        .help_template(TEMPLATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    #[test]
+    fn every_verb_is_in_one_group() {
+        let mut command = Cli::command();
+        command.build();
+        let verbs: BTreeSet<&str> = command
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .map(Command::get_name)
+            .filter(|verb| cfg!(feature = "postgres") || !["push", "pull", "worker"].contains(verb))
+            .collect();
+        let grouped: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, verbs)| verbs.iter().copied())
+            .collect();
+        assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), verbs);
+        assert_eq!(grouped.len(), verbs.len(), "none is listed twice");
+    }
+}
