@@ -1,4 +1,5 @@
-//! What the system's allocator keeps of memory that is free. Done with glibc's alone: others have settings of their own.
+//! How much free memory the system's allocator keeps. Only glibc's is set: other allocators have
+//! settings of their own.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 unsafe extern "C" {
@@ -10,8 +11,9 @@ unsafe extern "C" {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: std::ffi::c_int = 256 << 10;
 
-/// Has large blocks go back to the system as soon as they are free, for a process that runs for long. Left alone, the allocator
-/// raises its bound to 32 MiB as such blocks come and go, and keeps what is smaller.
+/// Returns large blocks to the system as soon as they are free, for a process that runs for long.
+/// Left alone, the allocator raises its bound to 32 MiB as such blocks come and go, and keeps the
+/// smaller ones.
 pub fn give_back_large_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -50,6 +52,8 @@ mod tests {
                 .parse::<usize>()
                 .unwrap()
         };
+        // The threshold is set before anything is allocated: it decides where a new block lies, not
+        // where an old one is kept.
         give_back_large_blocks();
         let kept: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();
         let small: Vec<Vec<u8>> = (0..100_000).map(|_| vec![1; 1 << 10]).collect();

@@ -53,6 +53,8 @@ impl Buffer {
         }
         // Rounded up so that a buffer which grows a little at a time is not mapped anew each time.
         let bytes = bytes.next_multiple_of(HUGE);
+        // `mmap` aligns to a page of 4 KiB only, so one huge page more leaves room to begin at the
+        // next huge page's boundary.
         let map = MmapMut::map_anon(bytes + HUGE)
             .expect("the system has memory for the network's activations");
         #[cfg(target_os = "linux")]
@@ -132,7 +134,7 @@ impl<'a> SharedSlice<'a> {
         self.len
     }
 
-    /// What follows the first `offset` floats.
+    /// The floats after the first `offset`.
     ///
     /// # Panics
     /// If there are fewer.
@@ -199,9 +201,10 @@ pub fn copy(mut from: impl io::Read, length: usize) -> io::Result<Mmap> {
 
 /// Brings part of a mapped file into memory at once, where the system can; a hint.
 pub fn fetch(map: &Mmap, part: &Range<usize>) {
-    /// What a system reads at once when it is asked to, at least.
+    /// Bytes that a system reads in one go when it is asked to, at least.
     const READ: usize = 1 << 17;
-    // Without being asked, Linux reads a page at a time where it was told that single rows are read.
+    // Rows are read at random, and a mapping is advised so; Linux then reads a page at a time
+    // unless a range is asked for.
     part.clone()
         .step_by(READ)
         .for_each(|from| ask_for(map, &(from..part.end.min(from + READ))));
@@ -222,6 +225,7 @@ pub fn ask_for(map: &Mmap, part: &Range<usize>) {
 pub fn let_go(map: &Mmap, part: &Range<usize>) {
     #[cfg(unix)]
     {
+        // Without `Random`, the next page fault would read the neighbouring pages back in at once.
         let _ = map.advise_range(Advice::Random, part.start, part.len());
         // SAFETY: the mapping is shared with its file and never written, so the same bytes come back.
         let _ = unsafe {

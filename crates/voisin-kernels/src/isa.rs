@@ -44,7 +44,10 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
+        // Kernels for AVX2 use FMA as well, and a processor may have one without the other.
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // The 512-bit kernels need all of these together; Knights Landing has AVX-512 F without
+            // BW, DQ and VL.
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
@@ -113,7 +116,7 @@ impl fmt::Debug for Isa {
 pub enum IsaError {
     /// No instruction set has this name.
     Unknown {
-        /// What it says.
+        /// The text of the variable.
         found: String,
         /// Names that this machine knows, best first.
         available: Vec<&'static str>,
@@ -154,6 +157,7 @@ impl FromStr for Isa {
 
     /// Upper or lower case, with or without a hyphen.
     fn from_str(text: &str) -> Result<Self, IsaError> {
+        // Accepts the printed form, AVX-512, as well as the variable's.
         let wanted = text.trim().replace('-', "").to_ascii_lowercase();
         let all = Self::available();
         if let Some(isa) = all.iter().find(|isa| isa.name() == wanted) {
@@ -174,6 +178,7 @@ impl FromStr for Isa {
 /// `neon`, `portable`) names. Read once per process.
 pub fn isa() -> Result<Isa, IsaError> {
     static CHOSEN: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
+    // An empty variable counts as unset: that is how a shell's caller turns one off.
     let choose = || match std::env::var_os(VARIABLE) {
         Some(name) if !name.is_empty() => name.to_string_lossy().parse(),
         _ => Ok(Isa::available()[0]),

@@ -1,6 +1,6 @@
-//! What needs a processor's vector instructions, memory of its own making or threads in step: convolutions and their
-//! gradients, MusiCNN's products and transforms, dot products of the index. All of voisin's unsafe code is here but the
-//! CUDA launches of `voisin-encoder`.
+//! Code that needs a processor's vector instructions, memory it lays out itself or threads in step:
+//! convolutions and their gradients, MusiCNN's products and transforms, dot products of the index.
+//! All of voisin's unsafe code is here but the CUDA launches of `voisin-encoder`.
 //!
 //! One kernel source is compiled for every instruction set (`simd`) and chosen at run time ([`Isa`]). Not here: what
 //! the numbers mean. Networks are put together in `voisin-encoder`, vectors compared in `voisin-index`.

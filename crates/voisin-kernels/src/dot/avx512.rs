@@ -17,6 +17,8 @@ const AHEAD: usize = 48;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {
+    // With the width known when this is compiled, the whole query stays in registers; 256 and 512
+    // bytes are the usual widths.
     match query.len() / ALIGN {
         4 => dot8_fixed::<4>(plane, ids, query, sum, out),
         8 => dot8_fixed::<8>(plane, ids, query, sum, out),
@@ -27,6 +29,8 @@ pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: 
                 for (row, query) in row.chunks_exact(ALIGN).zip(query.chunks_exact(ALIGN)) {
                     total = _mm512_dpbusd_epi32(total, load(row), load(query));
                 }
+                // The plane's bytes are unsigned, 128 too large each, which adds 128 · Σ query to
+                // the sum.
                 *out = _mm512_reduce_add_epi32(total) - 128 * sum;
             }
         }
@@ -51,6 +55,8 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
         *q = load(chunk);
     }
     let fetch = |id: u32| {
+        // A core has room for few lines on their way to the first cache and would wait for a place;
+        // the second cache takes more.
         let at = id as usize * width;
         if at + width <= plane.len() {
             for line in 0..N {
@@ -72,6 +78,7 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
         _mm512_add_epi32(even, odd)
     };
     ids.iter().take(AHEAD).for_each(|&id| fetch(id));
+    // Four sums are reduced together, with fewer shuffles than one after the other.
     let (fours, rest) = ids.as_chunks::<4>();
     let (sums, rest_sums) = out.as_chunks_mut::<4>();
     for (i, (four, sums)) in fours.iter().zip(sums).enumerate() {
@@ -112,6 +119,8 @@ fn reduce([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     let zero = _mm512_setzero_si512();
+    // The two cross products have a register each: the products of one line must not wait for each
+    // other.
     let mut high = zero;
     let mut middle = zero;
     let mut cross = zero;
@@ -147,7 +156,7 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
     for (a, b) in a.chunks_exact(ALIGN).zip(b.chunks_exact(ALIGN)) {
         let b = _mm512_xor_si512(load(b), bias);
         total = _mm512_dpbusd_epi32(total, load(a), b);
-        // 128 · b: what the bias of `a` adds.
+        // 128 · b: the excess that the bias of `a` adds.
         biased = _mm512_dpbusd_epi32(biased, bias, b);
     }
     _mm512_reduce_add_epi32(_mm512_sub_epi32(total, biased))
@@ -220,6 +229,7 @@ fn hamming_with(
             // SAFETY: the slice holds 64 bytes.
             unsafe { _mm512_storeu_si512(distances.as_mut_ptr().cast(), counts) };
         }
+        // Matches are rare, so it is cheaper to go over the set bits than over the lanes.
         while near != 0 {
             let lane = near.trailing_zeros() as usize;
             near &= near - 1;

@@ -58,8 +58,9 @@ impl fmt::Debug for Scored {
 }
 
 impl Isa {
-    /// Keeps the `least` best of `found`, in no order, or up to `most`, whichever is quicker, where there are more; returns one
-    /// that none of the kept is worse than and none of the others better. `spare` is memory to work in.
+    /// Keeps the `least` best of `found`, in no order, or up to `most`, whichever is quicker, where
+    /// there are more; returns a bound: none of the kept is worse than it, none of the others
+    /// better. `spare` is memory to work in.
     ///
     /// Panics if `least` is 0 or more than `most`.
     #[inline]
@@ -190,11 +191,17 @@ mod avx512 {
             let a = open[0];
             let b = open[open.len() / 2];
             let c = open[open.len() - 1];
+            // The median of three keeps vectors that lie sorted, as lists often do, from dividing
+            // badly.
             let pivot = a.min(b).max(a.max(b).min(c));
+            // By whole registers, without branches: which side a candidate falls on cannot be
+            // foreseen.
             let better = partition(open, pivot, spare);
             if ALL || kept + better < least {
                 open[better..].copy_from_slice(spare);
             }
+            // Too many are better: the bound lies among them, and those behind it need not be
+            // looked at again.
             if kept + better > most {
                 end = kept + better;
                 continue;
@@ -208,6 +215,8 @@ mod avx512 {
                 break;
             }
         }
+        // After `TURNS` divisions, or with few left, the standard library's selection is quick and
+        // never quadratic.
         (
             least,
             *found[kept..end].select_nth_unstable(least - 1 - kept).1,
@@ -217,6 +226,7 @@ mod avx512 {
     #[target_feature(enable = "avx512f")]
     pub(super) fn best_from(all: &[Scored], least: u64) -> u64 {
         let low = _mm512_set1_epi64(least as i64);
+        // Two minima, so that a comparison does not wait for the one before it.
         let mut best = [_mm512_set1_epi64(-1); 2];
         let (pairs, rest) = all.as_chunks::<{ 2 * LANES }>();
         for pair in pairs {
@@ -266,6 +276,8 @@ mod avx512 {
     fn partition(all: &mut [Scored], pivot: Scored, rest: &mut Vec<Scored>) -> usize {
         let n = all.len();
         rest.clear();
+        // Both sides are written in full registers, so `rest` needs room for all before any is
+        // counted.
         rest.reserve(n);
         let limit = _mm512_set1_epi64(pivot.key() as i64);
         let from = all.as_mut_ptr();

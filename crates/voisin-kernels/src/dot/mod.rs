@@ -111,6 +111,8 @@ impl Isa {
             hi.len() == width && lo.len() == width && query.lo.len() == width,
             "rows of {width} bytes"
         );
+        // Even the middle sum is at most 2 · 65 536 · 127² and fits 32 bits; the weighted sum does
+        // not.
         let [high, middle, low] = dispatch!(self, dot16(hi, lo, query));
         i64::from(high) * (254 * 254) + i64::from(middle) * 254 + i64::from(low)
     }
@@ -228,15 +230,15 @@ mod tests {
     #[test]
     fn extreme_components_do_not_saturate() {
         let width = 512;
-        for (stored, asked) in [(255_u8, 127_i8), (255, -127), (1, 127), (1, -127)] {
+        for (stored, component) in [(255_u8, 127_i8), (255, -127), (1, 127), (1, -127)] {
             let plane = vec![stored; width];
             let query = QueryCode {
-                hi: vec![asked; width],
-                lo: vec![asked; width],
-                hi_sum: i32::from(asked) * width as i32,
-                lo_sum: i32::from(asked) * width as i32,
+                hi: vec![component; width],
+                lo: vec![component; width],
+                hi_sum: i32::from(component) * width as i32,
+                lo_sum: i32::from(component) * width as i32,
             };
-            let product = (i64::from(stored) - 128) * i64::from(asked);
+            let product = (i64::from(stored) - 128) * i64::from(component);
             for isa in Isa::available() {
                 let mut out = Vec::new();
                 isa.dot8_list(&plane, &[0], &query, &mut out);

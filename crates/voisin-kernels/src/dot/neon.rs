@@ -20,7 +20,7 @@ fn stored(chunk: &[u8]) -> int8x16_t {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn asked(chunk: &[i8]) -> int8x16_t {
+fn load_query(chunk: &[i8]) -> int8x16_t {
     assert!(chunk.len() >= LANES);
     // SAFETY: the slice holds at least 16 bytes.
     unsafe { vld1q_s8(chunk.as_ptr()) }
@@ -28,6 +28,8 @@ fn asked(chunk: &[i8]) -> int8x16_t {
 
 #[inline]
 #[target_feature(enable = "neon")]
+// Products of two signed bytes are widened to 16 bits before they are added, and the sum of two
+// cannot overflow there because factors stay within ±127.
 fn multiply_add(total: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
     let products = vmlal_high_s8(vmull_s8(vget_low_s8(x), vget_low_s8(y)), x, y);
     vpadalq_s16(total, products)
@@ -42,8 +44,8 @@ fn dot(row: &[u8], query: &[i8]) -> i32 {
         .chunks_exact(2 * LANES)
         .zip(query.chunks_exact(2 * LANES))
     {
-        even = multiply_add(even, stored(&row[..LANES]), asked(&query[..LANES]));
-        odd = multiply_add(odd, stored(&row[LANES..]), asked(&query[LANES..]));
+        even = multiply_add(even, stored(&row[..LANES]), load_query(&query[..LANES]));
+        odd = multiply_add(odd, stored(&row[LANES..]), load_query(&query[LANES..]));
     }
     vaddvq_s32(even) + vaddvq_s32(odd)
 }

@@ -39,6 +39,7 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
         .zip(blocks.allowed)
         .enumerate()
     {
+        // A block without an allowed vector is left unread: with a narrow filter most blocks are.
         if allowed == 0 {
             continue;
         }

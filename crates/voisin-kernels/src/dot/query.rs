@@ -8,7 +8,8 @@ use crate::isa::Set;
 /// Sums that are made side by side: in the same order on every machine.
 const LANES: usize = 16;
 
-/// A vector at length 1 beyond a mean: [its code](QueryCode), and what else it is compared by.
+/// A vector of length 1 minus a mean: [its code](QueryCode), and the numbers that it is compared
+/// by.
 #[derive(Debug, Clone, Default)]
 pub struct Quantised {
     /// Its components.
@@ -72,6 +73,8 @@ mod avx2 {
 /// Sum of the products of components.
 #[inline(always)]
 fn product(a: &[f32], b: &[f32]) -> f32 {
+    // Sixteen sums in a fixed order on every machine, so that the result is the same to the bit
+    // whatever the registers' width.
     let mut lanes = [0_f32; LANES];
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
@@ -106,6 +109,7 @@ fn quantise(vector: &[f32], square: f32, mean: &[f32], to: &mut Quantised) {
     for ((peak, &x), &mean) in peaks.iter_mut().zip(vector_rest).zip(mean_rest) {
         *peak = larger(*peak, x, mean);
     }
+    // A query that equals the mean has no largest component, and a step of 0 would divide by 0.
     to.scale = (peaks.into_iter().fold(0_f32, f32::max) / 127.).max(f32::MIN_POSITIVE);
     let step = 1. / to.scale;
     for (((hi, lo), &x), &mean) in to
@@ -116,6 +120,8 @@ fn quantise(vector: &[f32], square: f32, mean: &[f32], to: &mut Quantised) {
         .zip(vector)
         .zip(mean)
     {
+        // The low plane holds the remainder of the high one in steps of 1/254, so it lies within
+        // ±127 as well.
         let x = (x * to_unit - mean) * step;
         let high = x + ROUND;
         let low = (x - (high - ROUND)) * 254. + ROUND;

@@ -33,6 +33,8 @@ impl ProductRows {
         #[cfg(target_arch = "x86_64")]
         let blocks = {
             let mut blocks = vec![0x80; plane.len() / width / ROWS * ROWS * width];
+            // One load then gives four components of sixteen rows, and each lane sums one row:
+            // nothing is added across lanes.
             for (at, to) in blocks.chunks_exact_mut(4).enumerate() {
                 let group = at / ROWS;
                 let row = at % ROWS;
@@ -84,6 +86,8 @@ impl Isa {
             rows.width
         );
         #[cfg(target_arch = "x86_64")]
+        // The blocks are summed two or four at a time, so a number of rows that is no multiple of
+        // that goes row by row.
         if let Set::Avx512 { integers: true, .. } = self.set()
             && rows.len().is_multiple_of(4 * ROWS)
         {
@@ -132,6 +136,8 @@ fn to_bytes(products: &[i32], bytes: &mut [i8]) -> (u32, i32) {
     let peak = products
         .iter()
         .fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
+    // A query at right angles to all rows has no largest product; 1 in its place leaves all bytes
+    // 0.
     let share = 127. / peak.max(1) as f32;
     for (to, &x) in bytes.iter_mut().zip(products) {
         *to = (x as f32 * share + ROUND).to_bits() as i8;
@@ -176,11 +182,12 @@ mod avx512 {
     ) {
         let size = ROWS * rows.width;
         let words = queries.map(|query| query.hi.as_chunks::<4>().0);
+        // The excess that the bias of the rows adds to each sum, negated: taken off once, at the end.
         let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * queries[at].hi_sum));
         for (place, some) in rows.blocks.chunks_exact(BLOCKS * size).enumerate() {
             let mut sums = [[_mm512_setzero_si512(); N]; BLOCKS];
             for group in 0..rows.width / 4 {
-                let asked: [__m512i; N] = from_fn(|at| {
+                let components: [__m512i; N] = from_fn(|at| {
                     _mm512_set1_epi32(i32::from_le_bytes(words[at][group].map(|x| x as u8)))
                 });
                 for (block, sums) in sums.iter_mut().enumerate() {
@@ -188,7 +195,7 @@ mod avx512 {
                     // SAFETY: the slice holds 64 bytes.
                     let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
                     for at in 0..N {
-                        sums[at] = _mm512_dpbusd_epi32(sums[at], codes, asked[at]);
+                        sums[at] = _mm512_dpbusd_epi32(sums[at], codes, components[at]);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use crate::rows::{Panels, turn};
 /// A layer, and how long its signals are.
 #[derive(Debug, Clone, Copy)]
 pub struct Convolution1<'a> {
-    /// What the kernels use.
+    /// The instruction set that the kernels use.
     pub isa: Isa,
     /// Channels of an input.
     pub inputs: usize,
@@ -89,14 +89,16 @@ impl Convolution1<'_> {
             weight,
         } = *self;
         let made = self.made();
-        let of =
+        let tap =
             |from: usize, to: usize| weight[(to * inputs + from % inputs) * kernel + from / inputs];
-        let mut panels = Panels::new(isa, kernel * inputs, outputs, of);
+        let mut panels = Panels::new(isa, kernel * inputs, outputs, tap);
         panels.bias[..outputs].copy_from_slice(bias);
         let mut out = vec![0.0; x.len() / (inputs * steps) * outputs * made];
         out.par_chunks_mut(outputs * made)
             .zip(x.par_chunks(inputs * steps))
             .for_each(|(out, x)| {
+                // Steps as rows make each output step a product of `kernel` overlapping rows with
+                // one matrix: no copies of windows.
                 let mut rows = vec![0.0; (steps + 2 * sides) * inputs];
                 turn(x, steps, &mut rows[sides * inputs..], inputs);
                 let mut products = vec![0.0; made * panels.width()];
@@ -108,7 +110,7 @@ impl Convolution1<'_> {
 
     /// Gradients by those of the outputs.
     ///
-    /// - `x`: what [`forward`](Self::forward) was given
+    /// - `x`: the inputs of [`forward`](Self::forward)
     /// - `d_out`: `[n][outputs][made]`
     /// - `to_inputs`: whether those of the inputs are wanted
     ///
@@ -130,8 +132,9 @@ impl Convolution1<'_> {
         let examples = x
             .par_chunks(inputs * steps)
             .zip(d_out.par_chunks(outputs * made));
-        // Of each example what every channel of the input, moved by a step of the kernel, gives with every output.
-        let found: Vec<Vec<f32>> = examples
+        // For each example, the products of every input channel, moved by a step of the kernel,
+        // with every output.
+        let products_of_examples: Vec<Vec<f32>> = examples
             .map(|(x, d_out)| {
                 let mut rows = vec![0.0; inputs * wide];
                 for (row, x) in rows.chunks_exact_mut(wide).zip(x.chunks_exact(steps)) {
@@ -149,7 +152,9 @@ impl Convolution1<'_> {
             })
             .collect();
         let mut d_weight = vec![0.0; weight.len()];
-        if let Some((first, others)) = found.split_first() {
+        if let Some((first, others)) = products_of_examples.split_first() {
+            // Added in the order of the examples, so that the sum does not depend on the number of
+            // threads.
             let mut sums = first.clone();
             for other in others {
                 sums.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
@@ -169,6 +174,8 @@ impl Convolution1<'_> {
             bias[row % outputs] += d_out.iter().map(|d| f64::from(*d)).sum::<f64>() as f32;
         }
         let back = |weight: &[f32]| {
+            // The gradient of a convolution's input is a convolution by the flipped kernel, with
+            // the padding's complement.
             let sides = kernel - 1 - sides;
             Convolution1 {
                 isa,
@@ -184,12 +191,12 @@ impl Convolution1<'_> {
         let d_x = to_inputs.then(|| {
             let mut flipped = Vec::with_capacity(weight.len());
             for input in 0..inputs {
-                let of = |output: usize| {
+                let flipped_taps = |output: usize| {
                     weight[(output * inputs + input) * kernel..][..kernel]
                         .iter()
                         .rev()
                 };
-                flipped.extend((0..outputs).flat_map(of));
+                flipped.extend((0..outputs).flat_map(flipped_taps));
             }
             back(&flipped)
         });
@@ -244,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_and_gradients_are_those_of_the_definition_on_every_instruction_set() {
+    fn every_instruction_set_computes_outputs_and_gradients() {
         for [n, inputs, outputs, kernel, sides, steps] in [
             [1, 1, 1, 1, 0, 1],
             [3, 5, 2, 4, 0, 9],

@@ -17,7 +17,7 @@ pub const KEPT: usize = 2 + GATES;
 /// A layer, and how long its signals are.
 #[derive(Debug, Clone, Copy)]
 pub struct Lstm<'a> {
-    /// What the kernels use.
+    /// The instruction set that the kernels use.
     pub isa: Isa,
     /// Numbers of the state.
     pub units: usize,
@@ -25,8 +25,8 @@ pub struct Lstm<'a> {
     pub channels: usize,
     /// Inputs of an example.
     pub steps: usize,
-    /// Of each gate and unit what the input counts, what the state before counts, and the bias:
-    /// `[4 · units][channels + units + 1]`.
+    /// Weights of each gate and unit: of the input, of the state before, and the bias, `[4 ·
+    /// units][channels + units + 1]`.
     pub weights: &'a [f32],
 }
 
@@ -88,12 +88,16 @@ impl Lstm<'_> {
             weights[to * width + channels + from]
         });
         let mut all = vec![0.0; n * steps * kept];
+        // Examples are independent, steps are not: each thread takes its examples through all
+        // steps.
         let together = n.div_ceil(rayon::current_num_threads()).max(1);
         let parts = all
             .par_chunks_mut(together * steps * kept)
             .zip(x.par_chunks(together * steps * channels));
         parts.for_each(|(all, x)| {
             let n = x.len() / (steps * channels);
+            // The input's part of all gates is one large product; only the state's part has to go
+            // step by step.
             let mut into = vec![0.0; n * steps * input.outputs];
             input.multiply(x, channels, &mut into);
             let mut from = vec![0.0; n * back.outputs];
@@ -301,9 +305,9 @@ struct LstmStepGradient<'a> {
     kept: &'a [f32],
     before: &'a [f32],
     d_state: &'a [f32],
-    /// What comes from the step after to the state.
+    /// Gradient of the state, from the step after.
     d_next: &'a [f32],
-    /// What comes from the step after to the cell; then what goes to the cell before.
+    /// Gradient of the cell from the step after; then the one for the cell before.
     d_cell: &'a mut [f32],
     d_gates: &'a mut [f32],
 }
@@ -445,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn states_and_gradients_are_those_of_the_definition_on_every_instruction_set() {
+    fn every_instruction_set_computes_states_and_gradients() {
         for (n, units, channels, steps) in
             [(1, 1, 1, 1), (3, 5, 2, 4), (14, 33, 7, 7), (2, 64, 40, 3)]
         {

@@ -1,4 +1,5 @@
-//! What networks need: convolutions and their gradients, recurrent layers, MusiCNN's front, products of matrices.
+//! Building blocks of networks: convolutions and their gradients, recurrent layers, MusiCNN's
+//! front, products of matrices.
 
 pub mod conv;
 pub mod conv1;

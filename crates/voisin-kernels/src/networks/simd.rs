@@ -399,7 +399,7 @@ impl crate::Isa {
 
 /// Work that [`vectorised`] compiles for every instruction set.
 pub trait Work {
-    /// What it gives.
+    /// Its result.
     type Output;
     /// Does it; implementations, and what they call in loops, are `inline(always)`.
     fn run(self) -> Self::Output;

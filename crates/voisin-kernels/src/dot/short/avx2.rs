@@ -37,6 +37,8 @@ fn with_sums<const BYTES: usize>(
     for block in blocks.as_chunks::<BYTES>().0 {
         let mut near = 0;
         for half in 0..2 {
+            // Scale and offset stand at the block's end, at the same distance from it for codes of
+            // every length.
             let at = |from_end: usize| &block[block.len() - from_end + 32 * half..][..32];
             let scales = at(SCALES);
             let offsets = at(OFFSETS);
@@ -99,6 +101,8 @@ fn near_fields_one<const FIELDS: usize>(
 ) {
     const GROUPS: usize = SHORT / 4;
     // Groups whose sums stay within 16 bits.
+    // 16 bits hold the sums of several groups, so the widening to 32 bits is paid once for them
+    // all.
     let together = const { whole_sums(GROUPS, 2 * FIELDS, largest(FIELDS)) };
     let q = &query.groups()[..FIELDS * GROUPS];
     let low = _mm256_set1_epi8(largest(FIELDS) as i8);
@@ -120,6 +124,8 @@ fn near_fields_one<const FIELDS: usize>(
             }
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
         }
+        // A field holds (value + largest) / 2: the sum is doubled, and the query's sum times the
+        // largest taken off.
         _mm256_add_epi32(bias, _mm256_add_epi32(sum, sum))
     });
 }

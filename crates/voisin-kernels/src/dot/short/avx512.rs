@@ -1,4 +1,4 @@
-//! AVX-512: a block of sixteen vectors in sixteen lanes, four questions with one block.
+//! AVX-512: a block of sixteen vectors in sixteen lanes, four queries with one block.
 
 use std::arch::x86_64::{
     __m256i, __m512, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32,
@@ -186,9 +186,9 @@ fn by_groups<'a, const G: usize, const N: usize>(
 fn by_fields<'a, const FIELDS: usize, const N: usize>(
     to: &[ShortSearch<'a>; N],
 ) -> [&'a [[[i8; 4]; GROUPS]; FIELDS]; N] {
-    let of = |groups: &'a [[i8; 4]]| groups.as_chunks().0.first_chunk();
+    let by_field = |groups: &'a [[i8; 4]]| groups.as_chunks().0.first_chunk();
     to.each_ref()
-        .map(|to| of(to.query.groups()).expect("as many components as the codes have"))
+        .map(|to| by_field(to.query.groups()).expect("as many components as the codes have"))
 }
 
 #[inline]
@@ -198,13 +198,15 @@ fn near_groups<const BYTES: usize, const G: usize, const N: usize>(
     mut to: [ShortSearch<'_>; N],
 ) {
     let queries = by_groups::<G, N>(&to);
+    // One query alone fits the registers beside its sums; several would spill and are read from the
+    // first cache.
     let mut held = [_mm512_setzero_si512(); HELD];
     if const { N == 1 && G <= HELD } {
         for group in 0..HELD {
             held[group] = _mm512_set1_epi32(word(queries[0][group]));
         }
     }
-    // What the bias of the codes adds to each sum is taken back.
+    // The bias of the codes adds 128 times the query's sum to each sum of products.
     let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * to[at].query.sum));
     let sums = |[block]: &[[u8; BYTES]; 1]| [products(block, &queries, &held, &bias)];
     with_sums::<BYTES, 1, N>(blocks, &mut to, sums, sums);
@@ -292,6 +294,8 @@ fn products_of_fields<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
     for group in 0..GROUPS {
         let codes: [__m512i; BLOCKS] = from_fn(|b| load(&blocks[b], GROUP * group));
         for field in 0..FIELDS {
+            // Fields are masked in place instead of shifted down: the shift is exact on the sum and
+            // done once there.
             let codes = codes.map(|codes| _mm512_and_si512(codes, masks[field]));
             for at in 0..N {
                 let q = _mm512_set1_epi32(word(queries[at][field][group]));

@@ -96,6 +96,8 @@ fn word(group: [i8; 4]) -> i32 {
 }
 
 /// Blocks of nobody, room for `n` codes of so many bytes.
+// -∞ as the offset keeps empty places below every limit, so the kernels need no test for them until
+// one is near.
 pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
     let mut block = vec![0; block_bytes(code)];
     let nothing = vec![0x80; code];
@@ -136,7 +138,7 @@ pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
     )
 }
 
-/// What vectors are compared with, and where those go that are near.
+/// A query to compare with vectors, and where those go that are near.
 pub struct ShortSearch<'a> {
     /// The query.
     pub query: ShortQuery<'a>,
@@ -163,6 +165,8 @@ impl Isa {
                 "whole blocks of {BYTES} bytes"
             );
         }
+        // Constants of all queries are shared by the kernel, so the first one's length and bits
+        // stand for all.
         let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else {
             return;
         };
@@ -309,14 +313,14 @@ mod tests {
 
     /// The components of a code.
     fn components(code: &[u8], bits: usize) -> Vec<i32> {
-        let of = |byte: u8, field: usize| match bits {
+        let value_of = |byte: u8, field: usize| match bits {
             4 => [-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15]
                 [usize::from(byte >> (4 * field) & 15)],
             2 => [-3, -1, 1, 3][usize::from(byte >> (2 * field) & 3)],
             _ => i32::from(byte) - 128,
         };
         (0..8 / bits)
-            .flat_map(|field| code.iter().map(move |&byte| of(byte, field)))
+            .flat_map(|field| code.iter().map(move |&byte| value_of(byte, field)))
             .collect()
     }
 

@@ -59,6 +59,8 @@ impl Shape {
         let mut tiles = Vec::with_capacity(self.tiles_high() * self.tiles_wide());
         for ty in 0..self.tiles_high() {
             for tx in 0..self.tiles_wide() {
+                // At the bottom and right edge a tile's outputs may lie outside the image, or be
+                // dropped by the pool.
                 let rows = to.h.saturating_sub(step * ty).min(step);
                 let cols = to.w.saturating_sub(step * tx).min(step);
                 if rows > 0 && cols > 0 {

@@ -9,9 +9,9 @@ pub struct ChainPlan {
     pub input: [usize; 2],
     /// The blocks, the first of which takes the image.
     pub blocks: Vec<BlockPlan>,
-    /// What becomes of the last block.
+    /// How the last block's output is laid out or reduced.
     pub tail: Tail,
-    /// What batch norms add to a variance before its root.
+    /// Added to a variance before its root by batch norms.
     pub epsilon: f64,
 }
 
@@ -40,12 +40,12 @@ pub enum NormPlace {
     AfterRelu,
 }
 
-/// What becomes of the last block.
+/// How the last block's output is laid out or reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
-    /// What it makes, `[channel][row][column]`.
+    /// All of it, `[channel][row][column]`.
     Planes,
-    /// What it makes, `[row][column][channel]`.
+    /// All of it, `[row][column][channel]`.
     Pixels,
     /// Each channel's maximum over all places. The last block is its convolution alone, without ReLU.
     Maximum,
@@ -125,6 +125,8 @@ impl ChainPlan {
 /// variance.
 pub fn affine([gamma, beta, mean, variance]: [&[f32]; 4], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
     let map = |i: usize| {
+        // In f64, because a small variance makes the scale large, and the shift a difference of
+        // large numbers.
         let scale = f64::from(gamma[i]) / (f64::from(variance[i]) + epsilon).sqrt();
         (
             scale as f32,

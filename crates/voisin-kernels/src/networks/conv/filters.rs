@@ -94,6 +94,8 @@ impl WinogradFilters {
                         let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
                         *slot = if half {
                             let bits = u32::from(bf16::from_f32(value).to_bits());
+                            // Two input channels share a slot, and the other one's half must stay
+                            // as it is.
                             let low = slot.to_bits() & 0xffff;
                             let high = slot.to_bits() & 0xffff_0000;
                             f32::from_bits(if i % 2 == 0 {
@@ -129,6 +131,7 @@ impl WinogradFilters {
             |(block, (offset, next_position, next_input))| {
                 // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
                 let mut taps = [[[0.0f32; 16]; 9]; 2];
+                // Taps of two neighbouring channels are kept, because bf16 stores them as one pair.
                 for i in 0..k {
                     for o in 0..16 {
                         for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
@@ -191,6 +194,7 @@ impl WinogradFilters {
 /// G g Gᵀ in f64, rounded once.
 fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
     fn rows(g: [f64; 3]) -> [f64; 6] {
+        // Toom-Cook's evaluation at 0, ±a, ±b and ∞ with its factors (Lavin and Gray, 2016).
         let a = f64::from(A);
         let b = f64::from(B);
         let a2 = a * a;
@@ -210,6 +214,7 @@ fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
             g[2],
         ]
     }
+    // G g Gᵀ is separable: columns first, then rows.
     let mut half = [[0.0; 3]; 6];
     for x in 0..3 {
         let column = rows([f64::from(g[x]), f64::from(g[3 + x]), f64::from(g[6 + x])]);

@@ -37,6 +37,8 @@ unsafe fn first_pixels<S: Simd, const PX: usize, const NV: usize>(
     dst: *mut f32,
 ) {
     // SAFETY: the extents above.
+    // Four pixels at a time reuse each of the nine weight registers, and their sums do not wait for
+    // each other.
     unsafe {
         let mut acc = [*bias; PX];
         for dy in 0..3 {
@@ -99,6 +101,8 @@ unsafe fn first_generic<S: Simd>(simd: S, a: &First<'_>) {
     let mut channel = 0;
     // SAFETY: `c` is a multiple of 16, and so of the lanes.
     unsafe {
+        // Two registers of channels only where there are 32 registers: with 16 the weights would
+        // spill.
         if S::LANES == 16 {
             while channel + 32 <= a.c {
                 first_panel::<S, 2>(simd, a, channel);
@@ -156,6 +160,7 @@ unsafe fn first_grad_generic<S: Simd>(
     for ch in (0..c).step_by(S::LANES) {
         // SAFETY: the extents above.
         unsafe {
+            // Nine running sums stay in registers for the whole row and are written back once.
             let mut acc = [simd.splat(0.0); 9];
             for (tap, acc) in acc.iter_mut().enumerate() {
                 *acc = simd.load(out.add(tap * c + ch));

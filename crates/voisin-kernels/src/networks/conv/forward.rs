@@ -28,7 +28,7 @@ const STRIP_TILES: usize = 14;
 pub struct FastChain {
     isa: Isa,
     plan: ChainPlan,
-    /// What the image is scaled by, and shifted.
+    /// Scale and shift of the image.
     input: (f32, f32),
     /// The first convolution's filters, `[9][out]`, and biases.
     first: (Vec<f32>, Vec<f32>),
@@ -79,7 +79,7 @@ struct Strip {
 struct ChainWorkspace {
     /// Images with a border of zeros.
     image: Buffer,
-    /// What each block makes.
+    /// Outputs of the blocks.
     acts: Vec<Act>,
     /// A convolution's output before its pass.
     y: Buffer,
@@ -123,7 +123,7 @@ impl Strips {
 }
 
 impl FastChain {
-    /// - `input`: what the image is scaled by, and shifted
+    /// - `input`: scale and shift of the image
     /// - `tensors`: of every block
     /// - `is_final`: whether these weights stay, so that filters are worth the time of a transform in f64; else they are
     ///   transformed as in training
@@ -150,6 +150,8 @@ impl FastChain {
             let c = block.out;
             let unit = || (vec![1.0; c], vec![0.0; c]);
             let (epilogue, pass) = match (block.norm, block.pool) {
+                // The inverse transform can pool 2 × 2 while it stores; every other pool is a pass
+                // of its own.
                 _ if plan.is_bare(i) => (Epilogue::Linear, None),
                 (NormPlace::Absent, [1, 1]) if i > 0 => (Epilogue::Relu, None),
                 (NormPlace::Absent, [2, 2]) if i > 0 => (Epilogue::ReluPool, None),
@@ -181,6 +183,8 @@ impl FastChain {
                 };
                 let convolution = Plan::new(from, c, epilogue);
                 let first = &plan.blocks[0];
+                // A first block with neither norm nor pool is recomputed strip by strip for the
+                // second one: cheaper than storing it.
                 if i == 1 && (first.norm, first.pool, &pass) == (NormPlace::Absent, [1, 1], &None) {
                     blocks.clear();
                     FastKind::Pair(Strips::new(&convolution), convolution, filters)
@@ -237,8 +241,9 @@ impl FastChain {
         }
     }
 
-    /// What comes of `n` examples `[n][row][column]`, one after the other into `out`. An example's result is the same bits
-    /// whatever the batch and the number of threads. Runs on rayon's current pool.
+    /// Results of `n` examples `[n][row][column]`, one after the other in `out`. An example's
+    /// result is the same bits whatever the batch and the number of threads. Runs on rayon's
+    /// current pool.
     ///
     /// # Panics
     /// If a slice is shorter than stated.
@@ -289,6 +294,8 @@ impl FastChain {
     fn group(&self, team: &Team, x: &[f32], n: usize, out: &mut [f32], space: &mut ChainWorkspace) {
         let cells = x.len() / n;
         let together = self.blocks[0].plan.together;
+        // The first blocks have the largest activations: few examples at a time keep them in the
+        // cache.
         let early = self
             .blocks
             .iter()
@@ -309,6 +316,8 @@ impl FastChain {
         for start in (0..n).step_by(few) {
             let count = few.min(n - start);
             self.take_images(
+                // Early blocks refill the same buffers for each few examples; only the last of them
+                // keeps all.
                 &x[start * cells..(start + count) * cells],
                 space.image.as_mut_slice(),
             );
@@ -444,6 +453,7 @@ impl FastChain {
         let relu = plan.norm != NormPlace::AfterRelu;
         let c = y.c;
         let wide = y.w + 2;
+        // A whole number of pooling windows to a task, so that no window is split between two.
         let per_task = (STRIP / (plan.pool[0] * y.w * c)).max(1);
         let tasks = made.h.div_ceil(per_task);
         let target = a.share();
@@ -516,6 +526,8 @@ impl FastChain {
                 let left = 4 * strip.columns.start;
                 let rows = usize::from(top == 0)..(h + 1 - top).min(6);
                 let columns = usize::from(left == 0)..(w + 1 - left).min(cols);
+                // The scratch holds the last strip's pixels, so the border has to be cleared each
+                // time.
                 for (y, row) in pixels.chunks_exact_mut(cols * c).enumerate() {
                     if rows.contains(&y) {
                         row[..columns.start * c].fill(0.0);

@@ -136,6 +136,7 @@ pub(super) unsafe fn out_grad(isa: Isa, p: &Patches<'_>) {
 #[inline(always)]
 unsafe fn pairs<S: Simd, const OUT: bool>(simd: S, p: &Patches<'_>) {
     for (i, pair) in p.tiles.chunks(2).enumerate() {
+        // Channels in the inner loop: neighbouring channels lie side by side in memory.
         for ch in (0..p.c).step_by(S::LANES) {
             // SAFETY: patches lie inside the padded window, slots inside the block.
             unsafe {
@@ -265,6 +266,7 @@ unsafe fn weight_micro<S: Simd, const MR: usize, const NV: usize>(
 ) {
     // SAFETY: the extents above.
     unsafe {
+        // The gradient's tile stays in registers over all tiles and is added to memory once.
         let mut acc = [[simd.splat(0.0); NV]; MR];
         for t in 0..tiles {
             let mut b = [simd.splat(0.0); NV];
@@ -341,6 +343,8 @@ unsafe fn weight_rows<S: Simd, const MR: usize>(simd: S, p: &WeightGemm<'_>) {
 unsafe fn weight_gemm_generic<S: Simd>(simd: S, p: &WeightGemm<'_>) {
     // SAFETY: as the caller promises.
     unsafe {
+        // AVX-512 has registers for eight rows of two sums; of 16, four rows leave room for
+        // factors.
         if S::MR > 8 {
             weight_rows::<S, 8>(simd, p);
         } else {

@@ -122,6 +122,8 @@ impl TileBlock<'_> {
         };
         // SAFETY: the scratch is this block's alone.
         unsafe { winograd::input(filters.isa, &input) };
+        // M of one channel group stays in cache between products and inverse; V is read again for
+        // each group.
         for b in 0..filters.groups_of_channels() {
             let (channel, n, u) = filters.channel_group(b);
             let m_stride = stride(tiles.len() * n);
@@ -297,6 +299,7 @@ pub(super) fn phased(
         unsafe { winograd::gemm(filters.isa, &gemm) };
     });
     let m = &*m;
+    // A closure, because both targets differ only in what the inverse writes to.
     let output = |b: usize, window: usize, tiles: Range<usize>, dst| {
         let (channel, width, _) = filters.channel_group(b);
         Output {
@@ -451,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_equal_the_definition_for_every_shape_and_instruction_set() {
+    fn both_forms_equal_the_definition_for_every_shape() {
         // (windows, in, out, rows, columns): odd sizes, one channel, sizes below a tile, many windows.
         let shapes = [
             (1, 1, 1, 1, 1),

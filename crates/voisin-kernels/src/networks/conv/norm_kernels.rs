@@ -21,6 +21,7 @@ unsafe fn tile_sums_generic<S: Simd>(
     for channel in (0..c).step_by(S::LANES) {
         // SAFETY: the extents above; `c` is a multiple of the lanes.
         unsafe {
+            // Two sums each, of even and odd columns: one alone would wait for its own additions.
             let mut sum = [simd.splat(0.0); 2];
             let mut square = [simd.splat(0.0); 2];
             for tile in tiles {
@@ -114,8 +115,8 @@ pub(super) struct PixelRows<'a> {
 }
 
 impl<'a> PixelRows<'a> {
-    /// What a kernel takes at once, with the offsets of its first pixel in `y` and in `a`: all rows; with pooling those of
-    /// one window, or fewer at the end.
+    /// Parts that a kernel takes at once, with the offsets of their first pixel in `y` and in `a`:
+    /// all rows; with pooling those of one window, or fewer at the end.
     fn parts(self) -> impl Iterator<Item = (Self, usize, usize)> + use<'a> {
         let step = if self.is_pooled() {
             self.pool[0]
@@ -219,6 +220,8 @@ unsafe fn norm_windows<S: Simd>(simd: S, p: &PixelRows<'_>, pool: [usize; 2], a:
                     let corner =
                         p.y.as_ptr()
                             .add(r * pool[0] * p.y_row + x * pool[1] * p.c + ch);
+                    // Normalised before the maximum: a negative scale turns the order of the pixels
+                    // around.
                     let mut most = simd.fma(simd.load(corner), scale, shift);
                     for dy in 0..pool[0] {
                         for dx in usize::from(dy == 0)..pool[1] {
@@ -282,6 +285,7 @@ fn route<S: Simd>(simd: S, z: [S::V; 4], da: S::V) -> [S::V; 4] {
     let mut rest = simd.keep_gt(best, zero, da);
     let mut dz = [zero; 4];
     for i in 0..4 {
+        // Only the first of equal maxima gets the gradient, as in PyTorch.
         dz[i] = simd.select_eq(z[i], best, rest, zero);
         rest = simd.select_eq(z[i], best, zero, rest);
     }

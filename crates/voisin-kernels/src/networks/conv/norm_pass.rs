@@ -102,6 +102,8 @@ impl<'a> NormPass<'a> {
             let part = task % parts;
             // SAFETY: each task has its own sums.
             let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
+            // Each task fills its own sums, which are added in the order of tasks: the same bits
+            // for any number of threads.
             sums.fill(0.0);
             nk::norm_sums(
                 isa,
@@ -199,6 +201,7 @@ impl Stats {
     ) {
         for i in 0..sum.len() {
             let mean = sum[i] / count;
+            // The difference of two large sums may come out below zero.
             let var = (square[i] / count - mean * mean).max(0.0);
             let inv_std = 1.0 / (var + epsilon).sqrt();
             let scale = f64::from(gamma[i]) * inv_std;
@@ -206,6 +209,7 @@ impl Stats {
             self.inv_std[i] = inv_std as f32;
             self.scale[i] = scale as f32;
             self.shift[i] = (f64::from(beta[i]) - mean * scale) as f32;
+            // PyTorch keeps the unbiased variance for later use, and normalises by the biased one.
             let unbiased = var * count / (count - 1.0).max(1.0);
             self.move_running(i, mean as f32, unbiased as f32);
         }
@@ -272,7 +276,8 @@ pub(super) fn first_convolution(
 /// # Safety
 /// Nothing writes this row meanwhile.
 unsafe fn row_sums(isa: Isa, y: SharedSlice<'_>, shape: Shape, row: usize, out: &mut [f32]) {
-    let mut of_row = vec![0.0f32; 2 * shape.c];
+    let mut row_sum = vec![0.0f32; 2 * shape.c];
+    // A tile's columns are counted in one byte.
     for x in (0..shape.w).step_by(255) {
         let cols = (shape.w - x).min(255) as u8;
         let tile = Tile {
@@ -282,8 +287,8 @@ unsafe fn row_sums(isa: Isa, y: SharedSlice<'_>, shape: Shape, row: usize, out: 
             cols,
         };
         // SAFETY: as the caller promises.
-        unsafe { nk::tile_sums(isa, y, &[tile], shape.row(), shape.c, &mut of_row) };
-        for (sum, value) in out.iter_mut().zip(&of_row) {
+        unsafe { nk::tile_sums(isa, y, &[tile], shape.row(), shape.c, &mut row_sum) };
+        for (sum, value) in out.iter_mut().zip(&row_sum) {
             *sum += value;
         }
     }

@@ -56,6 +56,7 @@ impl OpenL3Train {
         let mut layout = Vec::new();
         let mut len = 0;
         weights.for_each(|name, shape, values| {
+            // Running statistics follow from batches; they have no gradient and are no parameters.
             if !name.contains(".running_") {
                 let range = len..len + values.len();
                 let shape = shape.to_vec();
@@ -129,6 +130,8 @@ impl OpenL3Train {
             if let Some(parameter) = self.layout.iter().find(|parameter| parameter.name == name) {
                 return Some(self.parameters()[parameter.range.clone()].to_vec());
             }
+            // The chain counts norms from the first block on; `batch_normalization_1` is the
+            // input's, hence `None` for it.
             let (norm, part) = name.strip_prefix("batch_normalization_")?.split_once('.')?;
             let [mean, variance] = self
                 .chain

@@ -35,12 +35,12 @@ struct BlockRanges {
     norm: Option<[Range<usize>; 2]>,
 }
 
-/// What dropout leaves of a block's outputs.
+/// The outputs of a block that dropout keeps.
 #[derive(Clone, Debug)]
 pub struct BlockMask {
     /// Whether a number stays, `[n][row][column][channel]`.
     pub kept: Vec<bool>,
-    /// What those that stay are multiplied by.
+    /// Factor of those that stay.
     pub factor: f32,
 }
 
@@ -69,7 +69,7 @@ struct TrainBlock {
     /// Which of the chain's `dys` takes the gradient of `y`.
     dy: usize,
     stats: Stats,
-    /// What the last dropout multiplied by.
+    /// Factor of the last dropout.
     factor: Option<f32>,
 }
 
@@ -166,6 +166,7 @@ impl TrainChain {
         backward: Precision,
     ) -> Self {
         let mut len = 0;
+        // Parameters are laid out in the order in which the blocks are gone through.
         let mut add = |values: usize| {
             len += values;
             len - values..len
@@ -185,6 +186,8 @@ impl TrainChain {
                 (Plan::new(from, c, Epilogue::Linear), filters)
             };
             let is_bare = plan.is_bare(i);
+            // Neighbouring blocks of one shape share a gradient buffer: the deeper one's is used up
+            // before the other is filled.
             if !is_bare && dys.last().is_none_or(|last| last.shape != shapes.y) {
                 dys.push(Act::new(shapes.y, 0));
             }
@@ -281,11 +284,11 @@ impl TrainChain {
     /// Gradients of a block from the last [`backward`](Self::backward).
     pub fn block_gradients(&self, block: usize) -> BlockGradients<'_> {
         let BlockRanges { weight, bias, norm } = &self.blocks[block].ranges;
-        let of = |range: &Range<usize>| &self.grads[range.clone()];
+        let slice = |range: &Range<usize>| &self.grads[range.clone()];
         BlockGradients {
-            weight: of(weight),
-            bias: of(bias),
-            norm: norm.as_ref().map(|norm| norm.each_ref().map(of)),
+            weight: slice(weight),
+            bias: slice(bias),
+            norm: norm.as_ref().map(|norm| norm.each_ref().map(slice)),
         }
     }
 
@@ -331,6 +334,8 @@ impl TrainChain {
         for (i, block) in self.blocks.iter_mut().enumerate() {
             block.y.reserve(n);
             if self.plan.is_bare(i) {
+                // A bare last block passes on its maxima alone, so their places suffice for its
+                // gradient.
                 self.argmax.resize(n * block.plan.out, 0);
                 continue;
             }
@@ -343,7 +348,8 @@ impl TrainChain {
         }
     }
 
-    /// What comes of `n` examples `[n][row][column]`, with batch statistics, which also move the running ones.
+    /// Outputs of `n` examples `[n][row][column]`, with batch statistics, which also move the
+    /// running ones.
     ///
     /// - `mask`: what dropout leaves of `n` times so many numbers of a block
     ///
@@ -415,6 +421,8 @@ impl TrainChain {
                 });
             return;
         };
+        // One partial sum a window, added in the order of the windows: the same bits for any number
+        // of threads.
         let parts: Vec<(f64, f64)> = x
             .par_chunks(h * w)
             .map(|window| {
@@ -470,11 +478,14 @@ impl TrainChain {
                 .map_or(block.y.shape.h.div_ceil(ROWS), |(plan, _)| {
                     plan.tiles.len().div_ceil(BLOCK).max(phased_parts(plan))
                 });
+            // Room for all tasks at once, so that the sums of earlier chunks are not moved.
             self.sums.room(n * tasks, block.plan.out);
         }
         for (first, count) in block.chunks(n) {
             let sums = has_norm.then_some(&mut self.sums);
             if let (Some((plan, filters)), Some(before)) = (&block.forward, before.last_mut()) {
+                // The block before ends with its norm, whose statistics are known only now that all
+                // its examples are through.
                 if before.has_norm() {
                     before.activate(isa, first, count, mask_before);
                 }
@@ -518,6 +529,7 @@ impl TrainChain {
                 for x in 0..shape.w {
                     let at = shape.at(r, x);
                     for ((&z, best), arg) in y[at..at + c].iter().zip(&mut *out).zip(&mut *argmax) {
+                        // `>` and not `>=`: the first of equal maxima gets the gradient.
                         if z > *best {
                             *best = z;
                             *arg = at as u32;

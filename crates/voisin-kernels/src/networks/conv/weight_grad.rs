@@ -65,6 +65,8 @@ impl WeightGrad {
             dy,
         };
         let slots = windows.slots();
+        // Few filters: each lane sums whole tiles in a dU of its own. Many: one dU, whose positions
+        // are shared out.
         if lanes > 1 {
             let parts = slots.div_ceil(LANE_TILES);
             let used = lanes.min(n * parts);
@@ -100,6 +102,7 @@ impl WeightGrad {
                             y,
                             y_stride: stride(tiles * cout),
                             du: du.skip(lane * size),
+                            // A lane's first product overwrites, so dU is never cleared.
                             fresh: block == blocks.start && lane >= old,
                             half,
                         };
@@ -206,7 +209,7 @@ impl WeightGrad {
     }
 }
 
-/// What is transformed: windows of a convolution's input, and of its output's gradient.
+/// Windows to transform: of a convolution's input, and of its output's gradient.
 struct Windows<'a> {
     isa: Isa,
     half: bool,

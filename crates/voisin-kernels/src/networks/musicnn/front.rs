@@ -184,14 +184,14 @@ pub(super) fn time_spectra(
 /// One vector of filters over the whole spectrogram, and where their maxima go.
 #[derive(Clone, Copy)]
 pub(super) struct Vector<'a> {
-    /// What [`band_spectra`] wrote, or for temporal filters [`time_spectra`].
+    /// Output of [`band_spectra`], or for temporal filters of [`time_spectra`].
     pub(super) spectra: &'a [f32],
     /// Conjugated spectra over the transform's length: `[49][7 frames][re, im][LANES]` of timbral filters,
     /// `[256][re, im][LANES]` of temporal ones.
     pub(super) filters: &'a [f32],
     pub(super) roots: &'a Roots,
-    /// What becomes of a maximum m, lane by lane: `scale · relu(sign · m + bias) + shift`, as four vectors: sign, bias,
-    /// scale and shift.
+    /// Map of a maximum m, lane by lane: `scale · relu(sign · m + bias) + shift`, as four vectors:
+    /// sign, bias, scale and shift.
     ///
     /// Batch norm with a negative factor turns the maximum into a minimum; its filters are stored negated, so that the
     /// maximum of their outputs is the one wanted, and `sign` restores it.

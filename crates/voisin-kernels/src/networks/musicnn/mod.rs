@@ -112,7 +112,7 @@ pub const PENULTIMATE: usize = 200;
 /// Number of tags.
 pub const TAGS: usize = 50;
 
-/// What the network gives for each patch.
+/// The network's results for each patch.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
     /// `[n, 200]`

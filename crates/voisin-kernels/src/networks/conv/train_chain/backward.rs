@@ -44,6 +44,8 @@ impl TrainChain {
         for i in (0..=last).rev() {
             self.finish_norm_sums(i);
             self.sums.clear();
+            // A few examples at a time, through norm, filters and input, while their gradient is in
+            // cache.
             for (first, count) in self.blocks[i].chunks(n) {
                 let block = &self.blocks[i];
                 let dy = &mut self.dys[block.dy];
@@ -101,6 +103,7 @@ impl TrainChain {
         let y = last.y.shape;
         let cin = shape.c;
         let cout = y.c;
+        // A maximum passes each example's gradient to one pixel, so the bias gets the plain sum.
         for (o, bias) in self.grads[last.ranges.bias.clone()].iter_mut().enumerate() {
             *bias = (0..n).map(|window| d[window * cout + o]).sum();
         }
@@ -166,8 +169,8 @@ impl TrainChain {
             });
     }
 
-    /// What the norm of block `i` needs to know of all examples, from the gradient of what the block makes; that one goes
-    /// through dropout first.
+    /// Sums over all examples that the norm of block `i` needs, from the gradient of the block's
+    /// output, which goes through dropout first.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
         let block = &self.blocks[i];
         let da = &mut self.da[side];
@@ -175,7 +178,8 @@ impl TrainChain {
             let len = block.a.shape.len();
             let range = first * len..(first + count) * len;
             let a = &block.a.buf.as_slice()[range.clone()];
-            // What was dropped is zero; so is what the ReLU held back, which has no gradient either.
+            // Dropped outputs are zero; so are those that the ReLU held back, which have no
+            // gradient either.
             da.as_mut_slice()[range]
                 .par_chunks_mut(1 << 14)
                 .zip(a.par_chunks(1 << 14))
@@ -230,6 +234,8 @@ impl TrainChain {
         let shape = block.y.shape;
         let dy = self.dys[block.dy].buf.as_slice();
         let padded = (h + 2) * (w + 2);
+        // The gradient of the image's shift is that of an image of ones (zeros in the border, which
+        // is added after the norm).
         let mut ones = vec![0.0f32; padded];
         for row in ones[w + 2..padded - w - 2].chunks_exact_mut(w + 2) {
             row[1..=w].fill(1.0);
@@ -262,6 +268,7 @@ impl TrainChain {
     /// Gradients of the first convolution and of the image's batch norm, from all parts.
     fn finish_first(&mut self, parts: &[f32]) {
         let c = self.plan.blocks[0].out;
+        // The parts are f32; their sum over all windows is taken in f64.
         let mut totals = vec![0.0f64; if self.input.is_some() { 18 * c } else { 9 * c }];
         for part in parts.chunks_exact(totals.len()) {
             for (total, value) in totals.iter_mut().zip(part) {
@@ -280,6 +287,8 @@ impl TrainChain {
             let p = totals[turned];
             self.grads[start + at] = if let Some([gamma, beta]) = input {
                 let q = totals[9 * c + turned];
+                // d/dγ and d/dβ: every weight times the gradient that it would have with x̂, or
+                // with ones, as its input.
                 dg += f64::from(self.params[start + at]) * p;
                 db += f64::from(self.params[start + at]) * q;
                 (f64::from(self.params[gamma]) * p + f64::from(self.params[beta]) * q) as f32

@@ -25,7 +25,7 @@ fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
     ]
 }
 
-/// What becomes of a tile's 4×4 outputs.
+/// The last step on a tile's 4×4 outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::networks::conv) enum Epilogue {
     /// Bias, then store.
