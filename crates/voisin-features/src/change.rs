@@ -15,7 +15,7 @@ const LEVELS: usize = 200;
 /// A sound that changes less than this is steady: half of the least that is found in the demo's music.
 const STEADY_BELOW: f64 = 0.027;
 
-/// Hears a sound piece by piece, and tells how much its spectrum changes.
+/// Reads a sound piece by piece and measures how much its spectrum changes.
 pub struct SpectralChange {
     spectra: Spectra,
     /// The band of each bin; the last ones have none.
@@ -25,7 +25,7 @@ pub struct SpectralChange {
 }
 
 impl SpectralChange {
-    /// - `rate`: Hz of all that is heard
+    /// - `rate`: Hz of all samples
     pub fn new(rate: u32) -> Self {
         let spectra = Spectra::of_seconds(BLOCK_SECONDS, f64::from(rate));
         let mel = |hz: f64| (1.0 + hz / 700.0).ln();
@@ -43,6 +43,8 @@ impl SpectralChange {
     }
 
     /// - `samples`: mono; pieces shorter than a block are not heard
+    // Half a block forward each time: a Hann window weighs a block's ends with nothing, and the
+    // next block covers them.
     pub fn hear(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
         for start in (0..=samples.len().saturating_sub(size)).step_by(size / 2) {
@@ -51,22 +53,30 @@ impl SpectralChange {
             for (&band, &amplitude) in self.bands.iter().zip(amplitudes) {
                 powers[band] += f64::from(amplitude).powi(2);
             }
+            // The level decides only which blocks count; the shape, with its own power taken out,
+            // is free of loudness.
             let power: f64 = powers.iter().sum();
             let level = 10.0 * (power / (size as f64).powi(2)).log10() - LOWEST_DB;
             if samples.len() < size || level < 0.0 {
                 continue;
             }
+            // Kept by level, because the loudest block, from which the 40 dB are counted, is known
+            // only at the end.
             let (blocks, shapes) = &mut self.levels[(level as usize).min(LEVELS - 1)];
             *blocks += 1.0;
             shapes
                 .iter_mut()
                 .zip(powers)
-                .for_each(|(sum, own)| *sum += (own / power).sqrt());
+                // Roots make each shape a vector of length 1, so the mean's length alone measures
+                // how much they differ.
+                .for_each(|(sum, power_of_band)| *sum += (power_of_band / power).sqrt());
         }
     }
 
     /// How far the shapes of the blocks' spectra lie from their mean, from 0, where all are the same, to 1; `None` of silence.
     fn value(&self) -> Option<f64> {
+        // Blocks far below the loudest are the gaps between clicks, whose noise would count as a
+        // change.
         let loudest = self.levels.iter().rposition(|(blocks, _)| *blocks > 0.0)?;
         let heard = &self.levels[loudest.saturating_sub(RANGE_DB)..=loudest];
         let blocks: f64 = heard.iter().map(|(blocks, _)| blocks).sum();

@@ -1,4 +1,5 @@
-//! What librosa 0.11 computes from the spectra of a whole clip: bands, cepstra, pitch classes, and the shape of spectra.
+//! Numbers that librosa 0.11 computes from the spectra of a whole clip: bands, cepstra, pitch
+//! classes, and the shape of spectra.
 //!
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window.
 
@@ -24,7 +25,7 @@ const CONTRAST_FROM: f64 = 200.0;
 /// Bins that are looked through at once for the largest ones.
 const BLOCK: usize = 16;
 
-/// What is no number counts as silence.
+/// Samples in which everything that is not a finite number is silence.
 pub(super) fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
     if samples.iter().all(|x| x.is_finite()) {
         return Cow::Borrowed(samples);
@@ -44,13 +45,14 @@ pub(super) struct Clip<'a> {
 }
 
 impl<'a> Clip<'a> {
-    /// - `samples`: what is no number counts as silence
+    /// - `samples`: those that are not finite count as silence
     pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
         let samples = audible(samples);
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
         let mut frame = fft.make_input_vec();
         let mut bins = fft.make_output_vec();
         let mut scratch = fft.make_scratch_vec();
+        // Periodic, as librosa's own: the symmetric window differs in the last places.
         let turn = std::f64::consts::TAU / FRAME as f64;
         let hann: Vec<f64> = (0..FRAME)
             .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
@@ -102,6 +104,8 @@ impl<'a> Clip<'a> {
 
     /// Bands over time in decibels.
     pub(super) fn band_decibels(&self, config: &MelConfig) -> Array2<f64> {
+        // Each triangle covers few bins, so only those between its first and last non-zero weight
+        // are multiplied.
         let bank = filter_bank(config);
         let bands: Vec<(usize, &[f64])> = bank
             .outer_iter()
@@ -128,6 +132,8 @@ impl<'a> Clip<'a> {
     pub(super) fn fma(&self) -> Array2<f64> {
         let shape = self.shape();
         let mut classes = pitch_classes::<f32>(
+            // The tuning for constant-Q bins is estimated from magnitudes, that for `chroma` from
+            // powers, as librosa does.
             &self.samples,
             f64::from(self.rate),
             HOP,
@@ -184,11 +190,13 @@ impl<'a> Clip<'a> {
             let mut under = 0;
             while below < 0.85 * sums.magnitude && under + 1 < BINS {
                 under += 1;
+                // librosa's roll-off: the lowest bin up to which 85 % of the magnitude lies.
                 below += magnitude[under];
             }
             rows[[0, frame]] = sums.centroid;
             rows[[1, frame]] = sums.spread.sqrt();
             rows[[2, frame]] = hz[under];
+            // By Parseval's theorem; every bin but the first and the last stands for two.
             let ends = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
             rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * sums.squares - ends).sqrt() / FRAME as f64;
             rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
@@ -215,15 +223,16 @@ impl<'a> Clip<'a> {
         let Some(last) = self.samples.len().checked_sub(1) else {
             return vec![0.0; self.frames()];
         };
+        // Running counts make each frame's crossings one difference, however much frames overlap.
         let mut so_far = vec![0u32; last + 1];
         for i in 1..=last {
             let is_below = |at: usize| f64::from(self.samples[at]) < -1e-10;
             so_far[i] = so_far[i - 1] + u32::from(is_below(i) != is_below(i - 1));
         }
         let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];
-        let of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
+        let crossings_of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
         (0..self.frames())
-            .map(|frame| f64::from(of(frame)) / FRAME as f64)
+            .map(|frame| f64::from(crossings_of(frame)) / FRAME as f64)
             .collect()
     }
 
@@ -249,6 +258,7 @@ impl<'a> Clip<'a> {
             let most = size(vectorised(isa, Loudest { power }));
             for &bin in &bins {
                 let [before, here, after] = [power[bin - 1], power[bin], power[bin + 1]];
+                // librosa's local maximum: strictly above the bin before, not below the one after.
                 if !(here > before && here >= after) {
                     continue;
                 }
@@ -256,6 +266,8 @@ impl<'a> Clip<'a> {
                 if here <= 0.1 * most {
                     continue;
                 }
+                // The top of a parabola through the three values; where it would lie beyond a
+                // neighbour, the bin itself.
                 let a = after + before - 2.0 * here;
                 let b = (after - before) / 2.0;
                 let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
@@ -265,6 +277,7 @@ impl<'a> Clip<'a> {
         if peaks.is_empty() {
             return 0.0;
         }
+        // Like librosa's, the histogram is of the louder half of the peaks.
         let median = median(&mut peaks.iter().map(|(_, size)| *size).collect::<Vec<_>>());
         let mut counts = [0usize; 100];
         for (hz, _) in peaks.iter().filter(|(_, size)| *size >= median) {
@@ -272,6 +285,7 @@ impl<'a> Clip<'a> {
             let rest = if rest >= 0.5 { rest - 1.0 } else { rest };
             counts[(((rest + 0.5) * 100.0) as usize).min(99)] += 1;
         }
+        // Of equal counts the first, as numpy's argmax.
         let best = (0..100).fold(
             0,
             |best, at| if counts[at] > counts[best] { at } else { best },
@@ -300,7 +314,7 @@ fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
     parts.iter().sum::<f64>() + rest
 }
 
-/// What sums over a spectrum's bins say.
+/// Sums over the bins of a spectrum.
 struct ShapeSums {
     magnitude: f64,
     squares: f64,
@@ -327,6 +341,7 @@ impl Work for FrameSums<'_> {
             .zip(self.power)
             .for_each(|(m, p)| *m = f64::from(*p).sqrt());
         let magnitude = summed(self.magnitude, self.hz, |m, _| m);
+        // As in librosa, a silent frame is divided by 1 and has its centroid at 0.
         let unit = if magnitude < f64::from(f32::MIN_POSITIVE) {
             1.0
         } else {
@@ -353,6 +368,8 @@ impl Work for Loudest<'_> {
 
     #[inline(always)]
     fn run(self) -> f32 {
+        // Sixteen maxima side by side, which the compiler turns into vector instructions; one would
+        // be a chain of comparisons.
         let mut most = [0.0f32; 16];
         let blocks = self.power.chunks_exact(16);
         let rest = blocks
@@ -383,6 +400,7 @@ fn largest<'a>(
                 .map(|cell| u32::from(sign * cell > least))
                 .sum::<u32>()
         };
+        // One pass without branches over a block that holds none; most do not.
         if kept.len() == count && above(kept[0]) == 0 {
             continue;
         }
@@ -404,12 +422,13 @@ fn largest<'a>(
 /// 10 log10 of every cell, no more than [`RANGE_DB`] below the largest.
 pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
     cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
+    // The floor is relative to the loudest cell, so a clip's level shifts all cells alike.
     let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
     cells.mapv_inplace(|v| v.max(floor));
     cells
 }
 
-/// What a frame's numbers are divided by.
+/// The norm by which a frame is divided.
 #[derive(Clone, Copy)]
 enum FrameNorm {
     Largest,
@@ -468,6 +487,7 @@ fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
     normalise(&mut shares, FrameNorm::Sum);
     let circles = [(7.0 / 6.0, 1.0), (1.5, 1.0), (2.0 / 3.0, 0.5)];
     let place = Array2::from_shape_fn((6, CHROMA), |(row, class)| {
+        // Minor thirds weigh as much as fifths, major thirds half: the radii of the paper.
         let (turn, radius) = circles[row / 2];
         let quarter = if row % 2 == 0 { 0.5 } else { 0.0 };
         radius * (std::f64::consts::PI * (turn * class as f64 - quarter)).cos()
@@ -507,6 +527,8 @@ fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
             };
             let first = (0..BINS).find(inside).unwrap_or(0);
             let last = (0..BINS).rev().find(inside).unwrap_or(first);
+            // librosa takes one bin below each band but the lowest, and leaves out the band's own
+            // last bin.
             let first = if band > 0 {
                 first.saturating_sub(1)
             } else {
@@ -536,6 +558,7 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
     let mut places: Vec<f64> = (1..FRAME)
         .map(|bin| classes * octaves(bin as f64 * bin_hz, tuning))
         .collect();
+    // Bin 0 has no pitch; librosa puts it an octave and a half below bin 1.
     places.insert(0, places[0] - 1.5 * classes);
     let mut weights = Array2::zeros((CHROMA, BINS));
     for bin in 0..BINS {
@@ -560,6 +583,7 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
 
 /// The middle number, or the mean of the two in the middle; their order is lost.
 pub(super) fn median(numbers: &mut [f64]) -> f64 {
+    // Selection instead of sorting: the order of the rest does not matter.
     let middle = numbers.len() / 2;
     let is_odd = numbers.len() % 2 == 1;
     let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);

@@ -44,6 +44,7 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
             } else {
                 (10.0, amin as f32)
             };
+            // Sixteen maxima side by side, so that the loop needs no reduction until its end.
             let mut maximum = [f32::NEG_INFINITY; 16];
             let mut blocks = cells.chunks_exact_mut(16);
             for block in &mut blocks {
@@ -58,6 +59,7 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
             }
             let maximum = maximum.into_iter().fold(f32::NEG_INFINITY, f32::max);
             let floor = -range_db as f32;
+            // A second pass, because the maximum is known only after all cells.
             for x in cells {
                 *x = (*x - maximum).max(floor);
             }

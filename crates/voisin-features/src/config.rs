@@ -54,7 +54,7 @@ pub enum Hann {
     Symmetric,
 }
 
-/// What of each FFT bin enters the mel bands, and what leaves them.
+/// How each FFT bin enters the mel bands, and how their sums leave them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spectrum {
@@ -279,6 +279,7 @@ impl MelConfig {
     /// declared order.
     pub fn fingerprint(&self) -> String {
         let text = serde_json::to_string(self)
+            // A context of its own keeps this hash apart from every other hash of the same text.
             .expect("a struct of numbers and names is always valid JSON");
         let mut hasher = blake3::Hasher::new_derive_key("voisin mel front end 1");
         hasher.update(text.as_bytes());
@@ -309,9 +310,11 @@ impl MelConfig {
                 expected: "-60 to 0".to_owned(),
             });
         }
+        // Lengths decide how much memory is allocated, and a manifest may come from anywhere.
         within("sample_rate", self.sample_rate as usize, 1000, 768_000)?;
         within("window_samples", self.window_samples, 1, 1 << 24)?;
         within("n_fft", self.n_fft, 16, 1 << 16)?;
+        // The real transform's packing needs an even length.
         if !self.n_fft.is_multiple_of(2) {
             return Err(FeaturesError::Config {
                 field: "n_fft",
@@ -335,6 +338,7 @@ impl MelConfig {
             }
         };
         let nyquist = f64::from(self.sample_rate) / 2.0;
+        // f_max is checked before f_min, whose bound it is.
         positive("f_max", self.f_max, 1.0, nyquist)?;
         positive("f_min", self.f_min, 0.0, self.f_max - 1.0)?;
         match self.compression {

@@ -32,7 +32,7 @@ struct Filter {
     first: usize,
     /// Real and imaginary parts of its weights.
     weights: [[f64; TAPS]; 2],
-    /// What its length counts.
+    /// Weight by the filter's length.
     scale: f64,
 }
 
@@ -40,19 +40,23 @@ impl Filter {
     /// - `hz`: of its pitch; `rate`: of the samples
     fn new(hz: f64, rate: f64, length: f64) -> Self {
         let half = (length / 2.0).floor() as i64;
+        // Rounded down on both sides, as in librosa: an odd length has one sample more before the
+        // middle.
         let from = (-length / 2.0).floor() as i64;
         let n = (half - from) as usize;
         let turn = std::f64::consts::TAU;
         let window = |i: usize| 0.5 - 0.5 * (turn * i as f64 / n as f64).cos();
         let sum: f64 = (0..n).map(window).sum();
+        // Only bins near the pitch have weight, so a filter is a short row instead of a whole
+        // spectrum.
         let centre = (hz / rate * FRAME as f64).round() as usize;
         let first = centre.saturating_sub(REACH);
         // Its spectrum by definition.
         let weight = |bin: usize| -> Complex<f64> {
             let term = |i: usize| {
-                let own = turn * hz / rate * (from + i as i64) as f64;
+                let phase = turn * hz / rate * (from + i as i64) as f64;
                 let place = bin * (i + (FRAME - n) / 2) % FRAME;
-                Complex::from_polar(window(i) / sum, own - turn * place as f64 / FRAME as f64)
+                Complex::from_polar(window(i) / sum, phase - turn * place as f64 / FRAME as f64)
             };
             (0..n).map(term).sum()
         };
@@ -82,6 +86,8 @@ impl Work for Strengths<'_> {
     type Output = ();
 
     #[inline(always)]
+    // Four lanes, and taps padded to a multiple of them: no remainder, and the same sums on every
+    // instruction set.
     fn run(self) {
         for (filter, sum) in self.filters.iter().zip(self.sums) {
             let [w_re, w_im] = &filter.weights;
@@ -116,6 +122,8 @@ pub(super) fn pitch_classes<T: Copy + Default>(
 where
     f64: From<T>,
 {
+    // A faster clip would need filters longer than the frame; its highest octave still lies well
+    // below half the rate.
     if rate > FASTEST {
         return pitch_classes::<f64>(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
     }
@@ -138,13 +146,13 @@ where
     let mut parts = [[0.0; FRAME / 2 + 1 + TAPS]; 2];
     let mut slower: Vec<f64> = Vec::new();
     for octave in 0..OCTAVES {
-        let own_hop = hop >> octave;
-        // What is longer at the full rate counts more, by the root of its length.
+        let octave_hop = hop >> octave;
+        // A filter that would be longer at the full rate counts more, by the root of its length.
         let longer = (octave as f64).exp2().sqrt();
         for (number, sums) in classes.iter_mut().enumerate() {
             match octave {
-                0 => around::<T, f64>(samples, number * own_hop, &mut frame),
-                _ => around::<f64, f64>(&slower, number * own_hop, &mut frame),
+                0 => around::<T, f64>(samples, number * octave_hop, &mut frame),
+                _ => around::<f64, f64>(&slower, number * octave_hop, &mut frame),
             }
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
@@ -161,6 +169,8 @@ where
                 },
             );
         }
+        // The next octave's filters on half the rate are the same numbers, so one set serves all
+        // octaves.
         slower = if octave == 0 {
             halved::<T>(samples)
         } else {
@@ -208,7 +218,7 @@ where
     (0..samples.len())
         .step_by(2)
         .map(|i| {
-            // At the ends there are zeros outside.
+            // Zeros stand outside the clip's ends.
             let inside = i
                 .checked_sub(REACH)
                 .and_then(|from| samples.get(from..=i + REACH));

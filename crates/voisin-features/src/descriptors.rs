@@ -102,6 +102,8 @@ impl DescriptorSet {
 
     /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from whatever a file has.
     pub fn rate(self, native: u32) -> u32 {
+        // A frame has 2048 samples at any rate; far from 22 kHz its numbers could not be compared
+        // with others.
         let keeps =
             matches!(self, Self::Fma | Self::MfccNative) && (16_000..=48_000).contains(&native);
         if keeps { native } else { DESCRIPTOR_RATE }
@@ -169,6 +171,7 @@ impl DescriptorSet {
             Self::Mfcc40Mean => cepstrum(&clip().mel_decibels(), 40),
             Self::Fma => clip().fma(),
             Self::Tempo => {
+                // The middle: beginnings fade in and ends fade out, with few beats to count.
                 let samples = audible(samples);
                 let length = samples.len().min(TEMPO_SECONDS * rate as usize);
                 let start = (samples.len() - length) / 2;
@@ -204,6 +207,8 @@ impl FromStr for DescriptorSet {
 fn key_numbers(samples: &[f32], rate: u32) -> Array1<f64> {
     let mut finder = KeyFinder::new(rate);
     finder.push(samples);
+    // An angle, not a number from 0 to 11: neighbouring keys stay neighbours across the circle's
+    // end.
     let numbers = finder.key().map_or([0.0; 3], |key| {
         let (sin, cos) = (std::f64::consts::TAU * f64::from(key.hour()) / 12.0).sin_cos();
         [cos, sin, if key.is_minor() { 1.0 } else { -1.0 }]
@@ -218,6 +223,8 @@ fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
     let mean = row.sum() / n;
     let moment = |power: i32| row.iter().map(|v| (v - mean).powi(power)).sum::<f64>() / n;
     let variance = moment(2);
+    // Rounding leaves a constant row a variance of about this much; dividing by it would make noise
+    // of the moments.
     let varies = variance > 1e-20 * (mean * mean).max(1e-20);
     let skewness = if varies {
         moment(3) / variance.powf(1.5)

@@ -16,7 +16,7 @@ pub struct MelSpectrogram {
     /// `[n_mels, n_frames]`, lowest band first; unit and range are those of the configuration's
     /// [`Compression`](super::Compression).
     pub values: Array2<f32>,
-    /// What made it.
+    /// The configuration that it was computed by.
     pub config: Arc<MelConfig>,
 }
 
@@ -66,7 +66,7 @@ impl MelFrontEnd {
         })
     }
 
-    /// What it computes.
+    /// The configuration.
     pub fn config(&self) -> &Arc<MelConfig> {
         &self.config
     }
@@ -145,6 +145,7 @@ fn standardise(cells: &mut [f32]) {
         .map(|x| (f64::from(*x) - mean).powi(2))
         .sum::<f64>()
         / n;
+    // Dividing a window of silence by its rounding errors would blow these up.
     let deviation = if variance.sqrt() < EVEN {
         1.0
     } else {
@@ -157,6 +158,7 @@ fn standardise(cells: &mut [f32]) {
 
 /// Scales a padded window to `level` dB RMS over its `n` samples; silence stays silence.
 fn set_level(padded: &mut [f32], n: usize, level: f32) {
+    // Zeros on either side add nothing to the sum, so the padded window serves.
     let squares: f64 = padded
         .iter()
         .map(|&sample| f64::from(sample) * f64::from(sample))
@@ -178,6 +180,7 @@ fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
     let (left, rest) = padded.split_at_mut(pad_left);
     let (middle, right) = rest.split_at_mut(samples.len().min(rest.len()));
     left.fill(0.0);
+    // A file may hold any bits; one NaN would spread through the transform to every band.
     for (to, &x) in middle.iter_mut().zip(samples) {
         *to = if x.is_nan() {
             0.0
@@ -390,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_are_reusable_and_quiet_frames_do_not_hear_loud_neighbours() {
+    fn buffers_are_reusable_and_quiet_frames_stay_quiet() {
         let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original)).unwrap();
         let mut scratch = front_end.scratch();
         let mut out = vec![0.0; front_end.config().cells()];

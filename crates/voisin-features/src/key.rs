@@ -13,7 +13,7 @@ use voisin_base::key::MusicalKey;
 
 /// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;
-/// What is heard has at least this rate once it was halved, Hz.
+/// Least rate after halving, Hz.
 const LEAST_RATE: u32 = 8000;
 const LOWEST_HZ: f64 = 55.0;
 const HIGHEST_HZ: f64 = 1500.0;
@@ -32,7 +32,7 @@ const MINOR: [f64; 12] = [
 
 /// Pitches below this one, semitones above the C of 262 Hz, are the bass.
 const BASS: f64 = -9.0;
-/// What a chord's root in the bass adds to its likeness.
+/// Weight of a chord's root in the bass.
 const ROOT: f64 = 0.3;
 /// How sharply the likest chord stands out.
 const SHARPNESS: f64 = 40.0;
@@ -52,10 +52,10 @@ const CHORDS: [&[(usize, bool)]; 2] = [
 const TONIC: f64 = 0.25;
 /// How often each chord outside of the key is heard.
 const STRANGE: f64 = 0.01;
-/// What the correlation with a profile weighs against the logarithm of the chords' likelihood.
+/// Weight of the correlation with a profile against the logarithm of the chords' likelihood.
 const PROFILE: f64 = 2.0;
 
-/// Hears pieces of a track, and tells their key.
+/// Reads pieces of a track and estimates their key.
 pub struct KeyFinder {
     /// How often what comes is halved, and the rate that is left, Hz.
     halvings: u32,
@@ -70,7 +70,7 @@ pub struct KeyFinder {
 type Chroma = [f64; 12];
 
 impl KeyFinder {
-    /// - `rate`: Hz of all that is heard
+    /// - `rate`: Hz of all samples
     pub fn new(rate: u32) -> Self {
         let halvings = halvings(rate, LEAST_RATE);
         let rate = f64::from(rate) / f64::from(1u32 << halvings);
@@ -98,6 +98,8 @@ impl KeyFinder {
             let peaks = peaks(amplitudes, self.rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
             if total > 0.0 {
+                // Shares of the frame's own height: a loud passage shall not outvote the rest of
+                // the piece.
                 let shares = peaks
                     .iter()
                     .map(|&(pitch, height)| (pitch as f32, (height / total) as f32));
@@ -113,10 +115,13 @@ impl KeyFinder {
         let mut pitches = [0.0; 12];
         let mut chords = [0.0; 24];
         let mut count = 0.0;
+        // Stretches are kept apart: frames on either side of a gap are no neighbours.
         for frames in &self.stretches {
             let heard: Vec<(Chroma, Chroma)> = frames
                 .iter()
                 .map(|frame| (chroma(frame, tuning, OVERTONES), bass(frame, tuning)))
+                // A chord lasts longer than a frame, so each is compared together with its
+                // neighbours.
                 .collect();
             for i in 0..heard.len() {
                 add(&mut pitches, &heard[i].0);
@@ -137,6 +142,8 @@ impl KeyFinder {
             let tonic = usize::from(key.tonic());
             let minor = key.is_minor();
             let profile = if minor { &MINOR } else { &MAJOR };
+            // Turning the profile to the tonic is the same as turning the pitches, once for each
+            // key.
             let turned: Vec<f64> = (0..12)
                 .map(|pitch| profile[(pitch + 12 - tonic) % 12])
                 .collect();
@@ -162,6 +169,8 @@ impl KeyFinder {
 
     /// How far the piece is out of tune, semitones: the mean direction of all peaks about their nearest note.
     fn tuning(&self) -> f64 {
+        // A mean of directions, since a quarter tone sharp and one flat are the same distance from
+        // a note.
         let mut x = 0.0;
         let mut y = 0.0;
         for &(pitch, share) in self.stretches.iter().flatten().flatten() {
@@ -201,6 +210,7 @@ fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
         let mut weight = f64::from(share);
         for overtone in 1..=overtones {
             let note = f64::from(pitch) - tuning - 12.0 * (overtone as f64).log2();
+            // A peak between two notes belongs to neither: cos² is 1 on a note and 0 halfway.
             let nearness = (std::f64::consts::PI * (note - note.round())).cos().powi(2);
             chroma[note.round().rem_euclid(12.0) as usize % 12] += weight * nearness;
             weight *= DECAY;
@@ -235,8 +245,11 @@ fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
             .iter()
             .map(|step| chroma[(root + step) % 12])
             .sum();
+        // The cosine between the frame and a triad of equal notes, so the frame's strength drops
+        // out.
         notes / (length * 3f64.sqrt()) + ROOT * bass[root] / low
     });
+    // The largest is subtracted first, as in any softmax, so that the exponential cannot overflow.
     let most = likeness.iter().copied().fold(f64::MIN, f64::max);
     likeness
         .iter_mut()
@@ -265,6 +278,7 @@ fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
     }
     let mut peaks = Vec::new();
     for bin in from..to {
+        // Strict on one side only: a plateau of two equal bins is one peak.
         let before = amplitudes[bin - 1];
         let here = amplitudes[bin];
         let after = amplitudes[bin + 1];

@@ -47,7 +47,7 @@ pub use mel::{centres as band_centres, filter_bank};
 pub use tempo::tempo;
 pub use views::ClipViews;
 
-/// What is wrong with a front end's numbers.
+/// A fault in a front end's numbers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeaturesError {
@@ -56,9 +56,9 @@ pub enum FeaturesError {
     Config {
         /// Which number.
         field: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it may be.
+        /// The values that it may have.
         expected: String,
     },
     /// A variant name that is not one of the three.

@@ -9,6 +9,7 @@ fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
         MelScale::Htk => 2595.0 * (1.0 + hz / 700.0).log10(),
         MelScale::Slaney if hz < 1000.0 => hz * 3.0 / 200.0,
         MelScale::Slaney => 15.0 + (hz / 1000.0).ln() / slaney_step(),
+        // Traunmüller's corrections at both ends of the scale.
         MelScale::Bark => match 26.81 * hz / (1960.0 + hz) - 0.53 {
             bark if bark < 2.0 => bark + 0.15 * (2.0 - bark),
             bark if bark > 20.1 => bark + 0.22 * (bark - 20.1),
@@ -23,6 +24,8 @@ fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
         MelScale::Slaney if mel < 15.0 => mel * 200.0 / 3.0,
         MelScale::Slaney => 1000.0 * (slaney_step() * (mel - 15.0)).exp(),
         MelScale::Bark => {
+            // The inverse of the corrections above, with the corners where these map 2.0 and 20.1
+            // to themselves.
             let bark = match mel {
                 low if low < 2.0 => (low - 0.3) / 0.85,
                 high if high > 20.1 => (high + 0.22 * 20.1) / 1.22,
@@ -72,6 +75,7 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
         };
         for (k, weight) in row.iter_mut().enumerate() {
             let hz = k as f64 * bin_hz;
+            // Both sides as lines; the smaller of them is the triangle, and below zero is outside.
             let rise = (hz - lower) / (centre - lower);
             let fall = (upper - hz) / (upper - centre);
             *weight = rise.min(fall).max(0.0) * height;
@@ -128,6 +132,7 @@ impl Triangles {
     ) {
         let mut rising_before = [0.0; N];
         for (segment, range) in self.segments.iter().enumerate() {
+            // Each bin is read once for both of its bands.
             let mut rising = [0.0; N];
             let mut falling = [0.0; N];
             for (values, [rise, fall]) in spectra[range.clone()]

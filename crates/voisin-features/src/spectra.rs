@@ -27,6 +27,7 @@ fn quick_length(least: f64) -> usize {
         };
         [2, 3, 5, 7].into_iter().try_fold(*length, without) == Some(1)
     };
+    // Even, because the real transform packs two samples into one complex number.
     let least = 2 * ((least / 2.0).round() as usize).max(1);
     (least..).step_by(2).find(is_quick).unwrap_or(least)
 }
@@ -44,6 +45,7 @@ pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
         let pairs = samples
             .chunks_exact(2)
             .zip(samples.get(2..).unwrap_or_default().chunks_exact(2));
+        // Binomial taps (1, 3, 3, 1)/8: symmetric, so onsets do not move.
         samples = pairs
             .map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0]))
             .collect();

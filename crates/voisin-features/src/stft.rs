@@ -115,9 +115,12 @@ impl Work for Bands<'_> {
             fft,
             spectra,
         } = scratch;
+        // Eight frames at a time: each weight of the filter bank is loaded once for all of them.
         for first in (0..config.n_frames).step_by(GROUP) {
             let count = GROUP.min(config.n_frames - first);
             for i in 0..count {
+                // The product is taken in f64; a window in f32 would bring back the rounding that
+                // the transform avoids.
                 let samples = &padded[(first + i) * config.hop..][..config.n_fft];
                 for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&stft.hann) {
                     *value = f64::from(sample) * hann;

@@ -13,7 +13,7 @@ use super::spectra::{Spectra, halved, halvings};
 const FRAMES: f64 = 50.0;
 /// Seconds of sound behind each frame.
 const FRAME_SECONDS: f64 = 0.064;
-/// What is heard has at least this rate once it was halved, Hz.
+/// Least rate after halving, Hz.
 const LEAST_RATE: u32 = 16_000;
 const BANDS: usize = 40;
 const LOWEST_HZ: f64 = 30.0;
@@ -32,11 +32,11 @@ type Prior = (f64, f64);
 /// A wide one to find a pulse by, and a narrower one that decides which octave of it is the beat.
 const PULSE: Prior = (118.0, 0.9);
 const OCTAVE: Prior = (108.0, 0.63);
-/// What a prior weighs against the autocorrelation.
+/// Weight of a prior against the autocorrelation.
 const WEIGHT: f64 = 0.3;
 /// Mean autocorrelation at the multiples below which there is no beat; noise has less.
 const LEAST: f64 = 0.02;
-/// What is shorter has no tempo, seconds.
+/// Shortest piece that has a tempo, seconds.
 const SHORTEST: f64 = 6.0;
 
 /// Tempo of a piece of mono samples, beats a minute; `None` where no beat is found.
@@ -58,6 +58,7 @@ pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
     let score = |bpm: f64, (usual, spread): Prior| {
         strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
     };
+    // Logarithmic steps of 1 %: a tempo's error matters relative to it.
     let best = |from: f64, to: f64, step: f64| -> f64 {
         let n = ((to / from).ln() / step) as usize;
         (0..=n)
@@ -65,11 +66,14 @@ pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
             .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
             .unwrap_or(from)
     };
+    // The wide prior finds the pulse; which of its octaves is felt as the beat is a second question
+    // with a narrower prior.
     let pulse = best(SLOWEST, FASTEST, 0.01);
     let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
     let beat = octaves
         .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
         .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
+    // Only now to 0.05 %: the peak of the comb is found to 1 % already.
     let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
     (strength(tempo) > LEAST).then_some(tempo)
 }
@@ -183,6 +187,8 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
 
 /// Relative to lag 0; `None` for silence.
 fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
+    // Zeros as long as the signal: the transform's correlation is circular, and its end would meet
+    // the beginning.
     let size = (2 * values.len()).next_power_of_two();
     let mut planner = RealFftPlanner::<f32>::new();
     let forward = planner.plan_fft_forward(size);
@@ -192,6 +198,7 @@ fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     let mut bins = forward.make_output_vec();
     forward.process(&mut padded, &mut bins).ok()?;
     for bin in &mut bins {
+        // An exponent below 2 keeps a few strong components from ruling the sum.
         *bin = bin.norm().powf(COMPRESSION).into();
     }
     back.process(&mut bins, &mut padded).ok()?;

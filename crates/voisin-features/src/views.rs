@@ -1,4 +1,5 @@
-//! What a picture of a clip shows: the same numbers that descriptors are made from.
+//! Spectra, bands and pitch classes of a clip for pictures: the same numbers that descriptors are
+//! computed from.
 
 use ndarray::Array2;
 
@@ -25,7 +26,7 @@ pub struct ClipViews {
 }
 
 impl ClipViews {
-    /// - `samples`: mono, at `rate`; what is no number counts as silence
+    /// - `samples`: mono, at `rate`; those that are not finite count as silence
     pub fn new(samples: &[f32], rate: u32) -> Self {
         let clip = Clip::new(samples, rate);
         let mean = (0..BINS).map(|bin| {
@@ -90,7 +91,7 @@ mod tests {
                 .unwrap_or(0)
         };
         let frame = 60;
-        let column = |of: &Array2<f64>| of.column(frame).to_vec();
+        let column = |cells: &Array2<f64>| cells.column(frame).to_vec();
         let hz = most(&views.spectrum) as f64 * views.bin_hz;
         assert!(
             (hz - 440.0).abs() < views.bin_hz && views.spectrum.iter().all(|db| *db <= 0.0),

@@ -33,6 +33,7 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
         return Vec::new();
     }
     let window = window.max(1) as u64;
+    // Shorter than a window: zeros follow it.
     let Some(last) = len.checked_sub(window) else {
         return vec![0];
     };
@@ -40,12 +41,14 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
     if n as u64 <= apart {
         return (0..n as u64)
             .map(|i| {
+                // 128 bits: the product of a length in samples with twice the count may exceed 64.
                 let middle = u128::from(len) * u128::from(2 * i + 1) / (2 * n as u128);
                 (middle as u64).saturating_sub(window / 2).min(last) as i64
             })
             .collect();
     }
     let n = (n as u64).min(1 + last / hop.max(1) as u64);
+    // The least distance leaves room for one window only, which then lies in the middle.
     if n == 1 {
         return vec![(last / 2) as i64];
     }
@@ -106,6 +109,7 @@ pub fn is_near_silent(samples: &[f32]) -> bool {
     }
     let mut sum = 0.0f64;
     let mut squares = 0.0f64;
+    // Sums about zero and the offset taken off at the end: one pass instead of two.
     for chunk in samples.chunks(256) {
         // A chunk in f32 is fast, and too short to lose precision that matters at -70 dB.
         let mut s = [0f32; 8];
