@@ -1,4 +1,5 @@
-//! What an index without vectors costs: bytes, recall, speed, and what a question reads from a cold disk.
+//! Costs of an index without vectors: bytes, recall, speed, and the bytes that a query reads from a
+//! cold disk.
 //!
 //! `cargo run --release -p voisin-index --example bytes -- DIR RECALL [all | 4 | 2 | 1 | 0]...`
 //!

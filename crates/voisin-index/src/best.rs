@@ -9,7 +9,7 @@ use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
 pub(crate) struct BestScored {
     pub(crate) most: usize,
     pub(crate) found: Vec<Scored>,
-    /// What is below it cannot be among the best.
+    /// Vectors with a lower score cannot be among the best.
     limit: f32,
     spare: Vec<Scored>,
 }
@@ -42,6 +42,7 @@ impl BestScored {
         blocks: &[u8],
         mut all: [(&mut Self, ShortQuery<'_>); N],
     ) {
+        // The kernel filters by the limit, so that only candidates are written.
         isa.near_each(
             blocks,
             all.each_mut().map(|(best, query)| ShortSearch {
@@ -63,6 +64,7 @@ impl BestScored {
         query: ShortQuery<'_>,
         allowed: impl Fn(u32) -> bool,
     ) {
+        // The kernel knows nothing of `allowed`, so the others are taken out behind it.
         let before = self.found.len();
         isa.near(blocks, query, self.limit, &mut self.found);
         let mut kept = before;
@@ -95,6 +97,8 @@ impl BestScored {
     }
 
     fn cut_where_it_pays(&mut self, isa: Isa) {
+        // Selecting costs about as much as comparing what it looks at, so candidates pile up to
+        // twice as many first.
         if self.found.len() >= 2 * self.most + LANES {
             self.keep(isa, self.most + self.most / 2);
         }
@@ -102,6 +106,7 @@ impl BestScored {
 
     /// Leaves the best, and of the others so few that there are `most` at most.
     fn keep(&mut self, isa: Isa, most: usize) {
+        // Scores at the bound itself pass the limit: which of equals stays is decided by name.
         if let Some(bound) = isa.keep_best(&mut self.found, (self.most, most), &mut self.spare) {
             self.limit = bound.score();
         }

@@ -21,12 +21,14 @@ const LOOKED_AT: usize = 80;
 /// options and seed give the same graph.
 pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOptions) -> Graph {
     let width = options.ef_construction;
+    // Whole blocks, as a row of links is compared in one sweep of the kernel.
     let stride = (2 * options.m).next_multiple_of(LANES);
     let order = lists.order();
     let query = |&slot: &u32| source.codec.stored_at(source.codes, slot as usize);
     match options.builder {
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
+            // Lists of 4 and 2 bits are fewer and longer.
             let looked_at = if lists.directions.bits == 8 {
                 LOOKED_AT
             } else {
@@ -45,6 +47,8 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
         }),
         #[cfg(feature = "hnsw_rs")]
         GraphBuilder::HnswRs => {
+            // The insertion of `hnsw_rs` only leads the walk; the candidates for links are those
+            // that a wide walk finds.
             let first = super::hnsw::insert_all(source, stride, options);
             link(source, &order, stride, |slots, then| {
                 for slot in slots {
@@ -91,8 +95,11 @@ fn link(
     };
     let mut forward = vec![Chosen::default(); n];
     let mut reverse: Vec<Vec<Scored>> = vec![Vec::new(); n];
+    // Parts are gathered in the order of slots before any is reversed, so threads do not change the
+    // result.
     let parts: Vec<_> = order.par_chunks(TOGETHER).map(choose).collect();
     for (slot, chosen) in parts.into_iter().flatten() {
+        // A slot that chose this one is a candidate for its row, too: links go both ways.
         for other in &chosen.kept {
             reverse[other.name() as usize].push(Scored::new(other.score(), slot));
         }
@@ -104,6 +111,7 @@ fn link(
         .zip(&forward)
         .zip(reverse)
         .for_each(|((row, chosen), mut all)| {
+            // Both may have chosen each other.
             all.retain(|one| !chosen.kept.contains(one));
             all.extend(&chosen.kept);
             if all.len() > stride {
@@ -128,14 +136,16 @@ fn link(
             near
         })
         .collect();
-    let mut asked = vec![0_usize; n];
+    // Places in `near` that were tried already.
+    let mut tried = vec![0_usize; n];
+    // Round by round, so that the slots with the fewest links get room first.
     for want in (0..=stride).step_by(4) {
         for (slot, near) in near.iter().enumerate() {
-            while leading[slot] < want && asked[slot] < near.len() {
-                let other = near[asked[slot]].name() as usize;
+            while leading[slot] < want && tried[slot] < near.len() {
+                let other = near[tried[slot]].name() as usize;
                 leading[slot] +=
                     usize::from(add(&mut links[other * stride..][..stride], slot as u32));
-                asked[slot] += 1;
+                tried[slot] += 1;
             }
         }
     }

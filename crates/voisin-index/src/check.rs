@@ -1,4 +1,4 @@
-//! What an index says about itself: figures, and whether it finds what it holds.
+//! Figures of an index, and whether it finds the vectors that it holds.
 
 use rayon::prelude::*;
 
@@ -33,6 +33,8 @@ impl VectorIndex {
         let tail = self.tail.parts();
         let bytes = held(&self.base) + tail.iter().map(held).sum::<usize>() + parts;
         let signs = self.base.sign_bytes() + tail.iter().map(Segment::sign_bytes).sum::<usize>();
+        // The low half of mapped vectors is read for the best candidates alone, and need not stay
+        // in memory.
         let on_demand = if mapped {
             self.base.codes.len() * self.codec.width
         } else {
@@ -58,8 +60,9 @@ impl VectorIndex {
         }
     }
 
-    /// Searches every track by its own vector (where vectors are read one by one, at most 10 000 evenly spread), and compares the ten nearest of `sample` evenly spread tracks with
-    /// the exact search; in parallel on rayon's current pool.
+    /// Searches every track by its own vector (where vectors are read one by one, at most 10 000
+    /// evenly spread), and compares the ten nearest of `sample` evenly spread tracks with the exact
+    /// search; in parallel on rayon's current pool.
     pub fn self_check(&self, sample: usize) -> Result<SelfCheck, IndexError> {
         let tracks = self.tracks();
         let params = SearchParams::default();
@@ -74,14 +77,15 @@ impl VectorIndex {
                 let similarity = codes.similarity(self.isa, &query, slot);
                 (query, similarity)
             })?;
-            let own = self.value(&query, &Neighbor { track, similarity })?;
+            let to_itself = self.value(&query, &Neighbor { track, similarity })?;
             let found = self.search_query(&query, 10, &params)?;
-            let there = found.iter().any(|neighbor| neighbor.track == track)
+            // Ten copies of one recording may stand before it: each of them is as good.
+            let is_among_them = found.iter().any(|neighbor| neighbor.track == track)
                 || found.len() == 10
                     && found
                         .iter()
-                        .all(|neighbor| neighbor.similarity >= own - equal);
-            Ok((!there).then_some(track))
+                        .all(|neighbor| neighbor.similarity >= to_itself - equal);
+            Ok((!is_among_them).then_some(track))
         };
         let every = if self.residuals.is_some() {
             tracks.len().div_ceil(READ_AT_MOST).max(1)
@@ -93,6 +97,7 @@ impl VectorIndex {
             .step_by(every)
             .map(finds_itself)
             .collect::<Result<_, _>>()?;
+        // Evenly spread over the ids, because tracks that were added together are alike.
         let step = tracks.len().div_ceil(sample.max(1)).max(1);
         let tracks: Vec<TrackId> = tracks.into_iter().step_by(step).collect();
         let exact = SearchParams {
@@ -105,6 +110,7 @@ impl VectorIndex {
             let founds = self.search_tracks(tracks, 10, &params)?;
             let share = |(truth, found): (&Vec<Neighbor>, &Vec<Neighbor>)| {
                 let Some(last) = truth.last() else { return 1. };
+                // By similarity and not by name: equal ones may come in either order.
                 let near = |neighbor: &&Neighbor| neighbor.similarity >= last.similarity - equal;
                 found.iter().filter(near).count() as f64 / truth.len() as f64
             };

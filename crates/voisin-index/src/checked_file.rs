@@ -41,7 +41,7 @@ pub(crate) struct CheckedFile {
     sound: Vec<AtomicU64>,
     /// All are, and what is in them.
     is_whole: AtomicBool,
-    /// What was found otherwise.
+    /// The damage that was found, if any.
     damage: OnceLock<&'static str>,
 }
 
@@ -103,6 +103,7 @@ impl CheckedFile {
 
     /// Keeps in mind that something in the file is not as it was written.
     pub(crate) fn set_damaged(&self, what: &'static str) {
+        // The first damage stays; a second one would only hide it.
         let _ = self.damage.set(what);
     }
 
@@ -141,12 +142,15 @@ impl CheckedFile {
     }
 
     fn is_sound(&self, piece: usize) -> bool {
+        // Relaxed: the bytes themselves never change, so no other memory has to be visible with the
+        // bit.
         self.sound[piece / 64].load(Relaxed) & 1 << (piece % 64) != 0
     }
 
     /// Whether a part is as its digests say; what is not is kept in mind.
     #[inline]
     pub(crate) fn check(&self, part: Range<usize>) -> bool {
+        // A piece that another thread is checking is checked twice: cheaper than waiting for it.
         let is_sound = |piece| {
             self.is_sound(piece) || {
                 self.ask_for_piece(piece);
@@ -163,6 +167,7 @@ impl CheckedFile {
             == &self.file.map[self.table.clone()][piece * DIGEST..][..DIGEST];
         if is_sound {
             self.sound[piece / 64].fetch_or(1 << (piece % 64), Relaxed);
+        // Not kept as sound, so that every later read of the piece fails as well.
         } else {
             self.set_damaged("checksum");
         }
@@ -188,6 +193,8 @@ impl CheckedFile {
                 }
                 let are_sound =
                     (first..end).all(|piece| self.is_sound(piece) || self.check_piece(piece));
+                // The rest was checked to be known as sound; what is read again comes back by
+                // itself.
                 if from >= self.on_demand {
                     self.release(from..to);
                 }

@@ -24,7 +24,7 @@ use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::{ALIGN, Quantised, QueryCode};
 
-/// What stands beside a vector's components.
+/// The numbers beside a vector's components.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Meta {
     /// Value of one step of `hi`.
@@ -62,12 +62,15 @@ impl Clone for Plane {
 impl Plane {
     /// Zeroed bytes.
     pub(crate) fn zeroed(len: usize) -> Self {
+        // Huge pages, because rows are read at random: with small ones most reads would miss the
+        // address cache as well.
         match MmapMut::map_anon(len.max(1)) {
             Ok(map) => {
                 #[cfg(target_os = "linux")]
                 let _ = map.advise(memmap2::Advice::HugePage);
                 Self::Pages(map)
             }
+            // Where the system refuses a mapping, a vector of zeros is as good.
             Err(_) => Self::Growing(vec![0; len]),
         }
     }
@@ -83,6 +86,7 @@ impl Plane {
         match self {
             Self::Pages(map) => map,
             Self::Growing(bytes) => bytes,
+            // Mapped files are read only; whoever writes makes a copy first.
             Self::Mapped(..) => &mut [],
         }
     }
@@ -121,6 +125,8 @@ impl Plane {
     /// they are numbers all the same.
     #[inline]
     pub(crate) fn part(&self, part: Range<usize>) -> &[u8] {
+        // Damage is kept in mind and reported at the search's end, so that the scan needs no error
+        // path.
         if let Some((file, start)) = self.unchecked() {
             file.check(start + part.start..start + part.end);
         }
@@ -135,6 +141,8 @@ impl Plane {
             if !file.check(start + part.start..start + part.end) {
                 return &[];
             }
+            // A digest only shows that the bytes are as written; a file written by other code may
+            // still name vectors that are not there.
             if !sane(bytes) {
                 file.set_damaged("places in lists");
                 return &[];
@@ -163,7 +171,7 @@ pub(crate) struct PreparedQuery {
     pub(crate) scale: f32,
     /// `⟨q, μ⟩ − |μ|²`
     pub(crate) offset: f32,
-    /// What makes an inner product of a cosine.
+    /// Factor that turns a cosine into an inner product.
     pub(crate) factor: f32,
     /// The query itself, where distances are taken from it.
     pub(crate) plain: Vec<f32>,
@@ -244,6 +252,7 @@ impl Codec {
 
     /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and `⟨x, μ⟩`.
     fn quantise(&self, vector: &[f32], hi: &mut [i8], lo: &mut [i8]) -> (f32, f64) {
+        // In f64, as a vector is stored once and compared often.
         let norm = vector
             .iter()
             .map(|&x| f64::from(x) * f64::from(x))
@@ -258,12 +267,15 @@ impl Codec {
         };
         let centred = || unit().map(|(x, mean)| x - mean);
         let peak = centred().fold(0_f64, |peak, x| peak.max(x.abs()));
+        // A vector that is the mean itself has no largest component, and a scale of 0 could not be
+        // divided by.
         let scale = ((peak / 127.) as f32).max(f32::MIN_POSITIVE);
         let step = 254. / f64::from(scale);
         for ((hi, lo), x) in hi.iter_mut().zip(lo.iter_mut()).zip(centred()) {
             // Rounding by hand: without SSE4.1 `round` is a function call.
             let scaled = x * step;
             let value = ((scaled + 0.5_f64.copysign(scaled)) as i32).clamp(-127 * 254, 127 * 254);
+            // Half of 254 is added away from zero, so that the remainder stays within ±127.
             let high = (value + 127 * value.signum()) / 254;
             *hi = high as i8;
             *lo = (value - 254 * high) as i8;
@@ -283,7 +295,8 @@ impl Codec {
             hi[i] = high as u8 ^ 0x80;
             lo[i] = low as u8 ^ 0x80;
         }
-        // What rounding took from the vector's product with itself is put back in the offset.
+        // Rounding made the vector's product with itself a little different from 1; the difference
+        // goes into the offset.
         let step = f64::from(scale) / 254.;
         let missing = 1. - (square as f64 * step * step + 2. * at_mean - self.mean_norm2);
         Meta {
@@ -295,7 +308,7 @@ impl Codec {
     /// Checks a query, and quantises it.
     pub(crate) fn query(&self, isa: Isa, query: &[f32]) -> Result<PreparedQuery, IndexError> {
         let square = isa.square(query);
-        // Of what has such a square every component is finite, and some are not zero.
+        // With such a square every component is finite, and some are not zero.
         if query.len() != self.space.dimension || !square.is_normal() {
             self.space.check(None, query)?;
         }
@@ -305,6 +318,7 @@ impl Codec {
     /// As [`Self::quantise`], in single precision: a search waits for it.
     fn prepared(&self, isa: Isa, query: &[f32], mut square: f32) -> PreparedQuery {
         let (mut lifted, factor) = self.space.lift_query(query);
+        // Beyond these, the square of a vector of normal components loses digits or overflows.
         if self.space.metric == IndexMetric::Cosine && !(1e-20..=1e20).contains(&square) {
             lifted = at_length_1(query);
         }
@@ -316,6 +330,7 @@ impl Codec {
             scale,
             at_mean,
         } = isa.quantise(&lifted, square, &self.mean, self.width);
+        // Distances are computed from the query as it was given; elsewhere it is not kept.
         let plain = if self.space.metric == IndexMetric::Euclidean {
             query.to_vec()
         } else {
@@ -344,6 +359,7 @@ impl Codec {
     /// A search for the vector at `slot`.
     pub(crate) fn query_at(&self, isa: Isa, codes: &Codes, slot: usize) -> PreparedQuery {
         if self.space.metric == IndexMetric::Cosine {
+            // A query and a stored vector are lifted differently, except for cosines.
             return self.stored_at(codes, slot);
         }
         let vector = self.lowered(codes, slot);
@@ -500,6 +516,7 @@ impl Codes {
     }
 
     pub(crate) fn push_row(&mut self, hi: &[u8], lo: &[u8], meta: Meta) {
+        // A mapped or page-aligned plane cannot grow: the first vector that is added copies it.
         for (plane, row) in [(&mut self.hi, hi), (&mut self.lo, lo)] {
             if !matches!(plane, Plane::Growing(_)) {
                 *plane = Plane::Growing(plane.raw().to_vec());
@@ -554,6 +571,8 @@ impl Codes {
         products: &mut Vec<i32>,
         out: &mut Vec<Scored>,
     ) {
+        // Asked for side by side, then checked one after the other: the disk serves several
+        // requests at once.
         if self.hi.unchecked().is_some() {
             self.hi
                 .expect(slots.iter().map(|&slot| self.row(slot as usize)));
@@ -561,6 +580,7 @@ impl Codes {
                 .iter()
                 .for_each(|&slot| _ = self.hi_row(slot as usize));
         }
+        // Scales and offsets lie apart from the rows and come from memory just as late.
         slots
             .iter()
             .for_each(|&slot| Isa::prefetch(&self.meta, slot as usize));
@@ -592,6 +612,7 @@ impl Codes {
         let meta = self.meta[slot];
         let steps = f64::from(query.scale) / 254. * (f64::from(meta.scale) / 254.);
         let cosine = product * steps + (f64::from(query.offset) + f64::from(meta.offset));
+        // Rounding may put a vector's similarity to its copy a little above 1.
         cosine.clamp(-1., 1.) as f32
     }
 

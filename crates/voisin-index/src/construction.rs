@@ -48,6 +48,7 @@ impl VectorIndex {
         let vectors = vectors.as_standard_layout();
         let (order, codec) = Self::fit(ids, vectors.view(), options)?;
         let mut codes = Codes::zeroed(codec.width, order.len());
+        // Slots are in the order of ids, so that a track is found by binary search.
         let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
         codes.encode(&codec, 0..order.len(), |slot| {
             codec.space.lift(ids[order[slot]], row(slot))
@@ -64,6 +65,8 @@ impl VectorIndex {
     ) -> Result<Self, IndexError> {
         /// Vectors that are encoded before their memory is given back.
         const TOGETHER: usize = 65_536;
+        // The rows are given back from their end, which works only if they are in the order of
+        // slots already.
         if !ids.is_sorted() || !vectors.is_standard_layout() {
             return Self::build(ids, vectors.view(), options);
         }
@@ -80,6 +83,7 @@ impl VectorIndex {
                 codec.space.lift(ids[start + i], row(i))
             })?;
             rows.truncate(start * dimension);
+            // Shrinking by an allocation of large blocks returns memory to the system at once.
             rows.shrink_to_fit();
             end = start;
         }
@@ -114,11 +118,14 @@ impl VectorIndex {
         within("dimension", 1. ..=MAX_DIMENSION as f64, dimension as f64)?;
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
+        // Lengths play no part in these checks, so a sphere without radius serves until the vectors
+        // are known to be finite.
         let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
         (0..n)
             .into_par_iter()
             .try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
         let mut order: Vec<usize> = (0..n).collect();
+        // Sorting puts equal ids side by side, where one pass finds them.
         order.sort_unstable_by_key(|&i| ids[i]);
         if let Some(pair) = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]) {
             return Err(IndexError::Duplicate(ids[pair[0]]));
@@ -145,13 +152,12 @@ impl VectorIndex {
             codes: &base.codes,
         };
         let trials = trials::trials(source, &base);
-        // A graph is walked by the codes of lists.
         let lists_from = options.lists_from.min(options.graph_from).max(2);
         let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials, spill));
-        let of = lists
+        let lists_of_graph = lists
             .as_ref()
             .filter(|_| base.len() >= options.graph_from.max(2));
-        let graph = of.map(|lists| builder::build(source, lists, &options));
+        let graph = lists_of_graph.map(|lists| builder::build(source, lists, &options));
         let residuals = lists.as_ref().zip(options.residual_bits);
         let residuals = residuals.map(|(lists, bits)| {
             Residuals::build(
@@ -171,6 +177,7 @@ impl VectorIndex {
             residuals.as_ref(),
             target,
         );
+        // Widths were measured with the vectors; only now can they go.
         if residuals.is_some() {
             base.codes = Arc::new(Codes::empty(codec.width));
         }
@@ -225,6 +232,7 @@ impl VectorIndex {
         let (mut all, mut rows) = self.vectors()?;
         all.extend(ids);
         let expected = self.dimension();
+        // `append` fails for another number of columns only.
         let actual = vectors.ncols();
         rows.append(Axis(0), vectors)
             .map_err(|_| IndexError::Dimension { expected, actual })?;
@@ -237,7 +245,7 @@ impl VectorIndex {
     }
 }
 
-/// What an index is built of.
+/// The vectors and options to build an index of.
 pub(super) struct Gathered {
     ids: Vec<TrackId>,
     vectors: Array2<f32>,

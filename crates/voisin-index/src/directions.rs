@@ -74,12 +74,15 @@ impl Directions {
     pub(crate) fn fit(source: CodeSource<'_>, trials: &[Trial]) -> Self {
         let [(bits, _), others @ ..] = COSTS;
         let mut best = Self::find(source, bits);
+        // With no more components than a code has, 8 bits keep all of them.
         if source.codec.dimension <= SHORT || trials.is_empty() {
             return best;
         }
         let root = (source.codes.len() as f64).sqrt();
         let mut least = best.false_neighbours(source, trials) as f64;
         for (bits, cost) in others {
+            // Dearer codes are tried only while they could still win, even with no false neighbour
+            // at all.
             if cost * root >= least {
                 break;
             }
@@ -97,6 +100,7 @@ impl Directions {
         let directions = components(bits);
         let n = source.codes.len();
         let width = source.codes.width;
+        // A sample spread over all slots: vectors that were added together are alike.
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
         // The sample at one scale, by rows and by columns.
@@ -107,6 +111,7 @@ impl Directions {
         rows.par_chunks_exact_mut(width)
             .zip(&slots)
             .for_each(|(row, &slot)| {
+                // One scale for all: a vector far from the mean has to count more than one near it.
                 let share = source.codes.meta[slot].scale / largest.max(f32::MIN_POSITIVE);
                 for (to, &from) in row.iter_mut().zip(source.codes.hi_row(slot)) {
                     *to = round(f32::from((from ^ 0x80) as i8) * share) as u8 ^ 0x80;
@@ -124,6 +129,8 @@ impl Directions {
             });
         let every_row: Vec<u32> = (0..slots.len() as u32).collect();
         let every_column: Vec<u32> = (0..width as u32).collect();
+        // Any start will do that has something of every direction; signs by a hash are the same on
+        // every machine.
         let mut basis: Vec<Vec<f64>> = (0..directions)
             .map(|at| {
                 (0..width)
@@ -133,6 +140,8 @@ impl Directions {
             .collect();
         orthogonalise(&mut basis);
         for _ in 0..TURNS {
+            // Twice through the sample multiplies by its covariance, without ever making that
+            // matrix.
             basis.par_iter_mut().for_each(|direction| {
                 let mut products = Vec::new();
                 source
@@ -149,6 +158,8 @@ impl Directions {
             });
             orthogonalise(&mut basis);
         }
+        // At 4 or 2 bits every component has the same range, so the first ones' share is spread
+        // over all.
         if bits < 8 {
             mix(&mut basis);
         }
@@ -227,6 +238,7 @@ impl Directions {
     /// The short code of a vector along the directions, and the value of one step of it.
     pub(crate) fn encode(&self, along: &[i8], factor: f32) -> ([u8; SHORT], f32) {
         let mut code = [0; SHORT];
+        // 8 bits are those of the projection itself; nothing is left to round.
         if self.bits == 8 {
             code.iter_mut()
                 .zip(along)
@@ -235,12 +247,14 @@ impl Directions {
         }
         let values: Vec<f32> = along.iter().map(|&x| f32::from(x)).collect();
         quantise(&values, self.bits, &mut code);
-        // By this scale a vector's product with its own code is right, and others are so on average.
+        // By this scale a vector's product with its own code is right, and others are right on
+        // average.
         let square: f32 = values.iter().map(|x| x * x).sum();
         let products = values.iter().zip(self.decode(&code));
         let product: f32 = products.map(|(x, code)| x * f32::from(code)).sum();
         (
             code,
+            // A code at right angles to its vector says nothing about it.
             if product > 0. {
                 square / product * factor
             } else {
@@ -265,7 +279,7 @@ impl Directions {
         let n = source.codes.len();
         let step = n.div_ceil(TRIED_WITH);
         let all = self.blocks(source, &(0..n as u32).step_by(step).collect::<Vec<u32>>());
-        let of = |trial: &Trial| {
+        let false_neighbours_of = |trial: &Trial| {
             let query = source
                 .codec
                 .query_at(source.isa, source.codes, trial.slot as usize);
@@ -280,6 +294,8 @@ impl Directions {
                 f32::NEG_INFINITY,
                 &mut near,
             );
+            // The score of the last true neighbour is the limit: all others above it are false
+            // ones.
             let least = near
                 .iter()
                 .max()
@@ -287,13 +303,18 @@ impl Directions {
             source
                 .isa
                 .near(&all, along.query(self.bits), least, &mut nearer);
+            // The trial's own surroundings are hidden here as in the search that widths are
+            // measured with.
             nearer.retain(|one| {
                 !trial.hidden.contains(&one.name()) && !nearest.contains(&one.name())
             });
             near.into_iter()
                 .map(move |one| nearer.iter().filter(|&&other| other < one).count() * step)
         };
-        let mut counts: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();
+        let mut counts: Vec<usize> = trials
+            .par_iter()
+            .flat_map_iter(false_neighbours_of)
+            .collect();
         counts.sort_unstable();
         counts[counts.len() * PER_MILLE / 1000]
     }
@@ -330,6 +351,7 @@ fn mix(vectors: &mut [Vec<f64>]) {
     while half < vectors.len() {
         for pair in vectors.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
+            // A butterfly of sums and differences, scaled to keep lengths.
             for (a, b) in low.iter_mut().flatten().zip(high.iter_mut().flatten()) {
                 (*a, *b) = ((*a + *b) * FRAC_1_SQRT_2, (*a - *b) * FRAC_1_SQRT_2);
             }
@@ -373,6 +395,7 @@ pub(crate) fn whole(vector: &[f64], width: usize) -> (QueryCode, f64) {
 
 /// Makes vectors orthonormal, in their order; what depends on those before becomes zero.
 fn orthogonalise(vectors: &mut [Vec<f64>]) {
+    // Modified Gram-Schmidt: each direction is taken out before the next product is formed.
     for at in 0..vectors.len() {
         let (before, rest) = vectors.split_at_mut(at);
         let vector = &mut rest[0];
@@ -389,6 +412,7 @@ fn orthogonalise(vectors: &mut [Vec<f64>]) {
             }
         }
         let left = norm(vector);
+        // A vector that hardly anything is left of is rounding noise, not a direction.
         let share = if left > 1e-9 * first && left > 0. {
             1. / left
         } else {
@@ -426,11 +450,11 @@ pub(crate) mod tests {
     }
 
     /// Vectors of few components of all, as texts of few words.
-    pub(crate) fn sparse(dimension: usize, of: usize) -> Array2<f32> {
+    pub(crate) fn sparse(dimension: usize, ones: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(9);
         let mut vectors = Array2::zeros((N, dimension));
         for mut vector in vectors.outer_iter_mut() {
-            (0..of).for_each(|_| vector[rng.random_range(0..dimension)] += rng.random::<f32>());
+            (0..ones).for_each(|_| vector[rng.random_range(0..dimension)] += rng.random::<f32>());
         }
         vectors
     }
@@ -518,7 +542,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_code_says_what_a_vector_has_in_common_with_itself_and_little_with_strangers() {
+    fn a_code_keeps_products_with_its_vector_and_with_strangers() {
         // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds a little. 4 bits leave
         // 0.012, over 128: 0.01.
         for ((_, vectors), most) in of_more_directions().into_iter().zip([0.015, 0.04]) {
@@ -528,7 +552,7 @@ pub(crate) mod tests {
 
     fn errors_are_small(index: &VectorIndex, most: f32) {
         let lists = index.lists.as_ref().unwrap();
-        let mut own = 0.;
+        let mut to_itself = 0.;
         let mut errors = Vec::new();
         for slot in (0..N).step_by(10) {
             let a = slot;
@@ -548,11 +572,14 @@ pub(crate) mod tests {
                 sum as f32 * scale * with.factor
             };
             let square = product(&along, along.factor, &along.code);
-            own = f32::max(own, (product(&along, scale, &code) / square - 1.).abs());
+            to_itself = f32::max(
+                to_itself,
+                (product(&along, scale, &code) / square - 1.).abs(),
+            );
             let truth = product(&other, along.factor, &along.code);
             errors.push((product(&other, scale, &code) - truth) / square);
         }
-        assert!(own < 1e-3, "{own}");
+        assert!(to_itself < 1e-3, "{to_itself}");
         let n = errors.len() as f32;
         let sum = errors.iter().sum::<f32>();
         let deviation = (errors.iter().map(|error| error * error).sum::<f32>() / n).sqrt();

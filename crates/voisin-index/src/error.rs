@@ -1,4 +1,4 @@
-//! What can go wrong with an index, and what to do about it.
+//! Errors of an index, each with the next step.
 
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ pub enum IndexError {
         name: &'static str,
         /// Its range.
         expected: String,
-        /// What was given.
+        /// The value that was given.
         actual: f64,
     },
     /// A graph search was asked of an index without a graph.
@@ -88,14 +88,14 @@ pub enum IndexError {
     TooMany {
         /// The limit.
         limit: usize,
-        /// What was given.
+        /// The value that was given.
         actual: usize,
     },
     /// The file is shorter, longer or different from what was written.
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The part that does not fit.
         what: String,
     },
     /// The file, which is mapped, was written into after it was opened: it is replaced by renaming only.
@@ -139,7 +139,7 @@ pub enum IndexError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was being done.
+        /// The action that failed.
         doing: &'static str,
         /// The system's reason.
         source: std::io::Error,

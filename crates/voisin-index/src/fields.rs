@@ -4,7 +4,7 @@
 /// Fields on their way into a file, or out of one.
 pub(crate) enum HeaderFields<'a> {
     Write(Vec<u8>),
-    /// What is left to read.
+    /// The bytes that are left to read.
     Read(&'a [u8]),
 }
 

@@ -45,6 +45,7 @@ type Pooled = u64;
 
 #[inline]
 fn pooled(one: Scored) -> Pooled {
+    // The lowest bit of the name's place marks a followed candidate, so names have 31 bits.
     one.key() >> 32 << 32 | u64::from(one.name()) << 1
 }
 
@@ -112,6 +113,8 @@ impl Graph {
 
     fn blocks(&self, lists: &Lists) -> &[u8] {
         self.blocks
+            // Made at the first walk and not on opening: an index that is never walked does
+            // without.
             .get_or_init(|| {
                 let codes = lists.codes_by_slot(self.len());
                 let step = self.stride / LANES * BLOCK_BYTES;
@@ -157,6 +160,7 @@ impl Graph {
         mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
         let blocks = self.blocks(lists);
+        // Entry lists of all queries are found together, four queries to a pass over the centres.
         let along = lists.along_all(isa, queries);
         let mut entries = Vec::with_capacity(ENTRIES * queries.len());
         lists.score_all(isa, &along, |_, scores| {
@@ -169,6 +173,8 @@ impl Graph {
             let walks = queries.iter().zip(&along).zip(entries).enumerate();
             let one = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
                 walk.pool.clear();
+                // Only the words that were marked are cleared; all of them would cost more than a
+                // walk.
                 walk.marked
                     .drain(..)
                     .for_each(|word| walk.seen[word as usize] = 0);
@@ -183,6 +189,7 @@ impl Graph {
                     next: 0,
                     walk,
                 };
+                // Any list is a start, but the nearest ones save the steps towards them.
                 entries
                     .iter()
                     .for_each(|&list| search.compare(lists.part(list, 0)));
@@ -221,6 +228,8 @@ impl Search<'_> {
     /// Puts those of `blocks` that are near enough into `walk.scored`.
     fn near(&mut self, blocks: &[u8]) {
         let pool = &self.walk.pool;
+        // The kernel drops what cannot enter the pool, so that few candidates have to be looked at
+        // one by one.
         let limit = if pool.len() == self.ef {
             candidate(pool[self.ef - 1]).score()
         } else {
@@ -250,6 +259,7 @@ impl Search<'_> {
             let word = one.name() as usize / 64;
             let bit = 1 << (one.name() % 64);
             let new = pooled(one);
+            // A slot that was once too far stays out, since the pool's worst only gets better.
             if new < limit && seen[word] & bit == 0 && !self.hidden.contains(&one.name()) {
                 if seen[word] == 0 {
                     marked.push(word as u32);
@@ -262,6 +272,7 @@ impl Search<'_> {
             return;
         }
         fresh.sort_unstable();
+        // A new candidate nearer than all followed ones sends the walk back to it.
         self.next = self.next.min(merge(pool, fresh, self.ef));
     }
 
@@ -286,6 +297,7 @@ impl Search<'_> {
                 };
                 *nearest |= FOLLOWED;
                 followed[n] = slot_of(*nearest) as usize * step;
+                // Its blocks are on their way while those of the candidates before it are compared.
                 for line in (0..step).step_by(64) {
                     Isa::prefetch(blocks, followed[n] + line);
                 }
@@ -308,6 +320,7 @@ impl Search<'_> {
 fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
     let mut old = pool.len();
     let mut new = fresh.len();
+    // The pool may only keep `most`, so the farthest of both are dropped before anything moves.
     while old + new > most {
         let farther = old > 0 && (new == 0 || pool[old - 1] > fresh[new - 1]);
         old -= usize::from(farther);

@@ -21,7 +21,7 @@ use voisin_kernels::Isa;
 const LEAST: usize = 32;
 /// There are so many times as many lists where vectors are in two.
 const SPILL_LISTS: f64 = 1.5;
-/// Nearest vectors of each trial that this is judged by.
+/// Nearest vectors of each trial that decide this.
 const NEAREST: usize = 10;
 
 /// When vectors are in two lists.
@@ -62,27 +62,31 @@ impl Grouping {
         spill: Option<Spill>,
     ) -> Self {
         let groups = count(vectors.len(), directions);
+        // Most sets need no second lists, and trials on those of the first grouping say so before
+        // any are made.
         let once = Self::of(source, directions, vectors, groups);
         let Some(spill) = spill.filter(|_| groups > 1 && !trials.is_empty()) else {
             return once;
         };
-        let mut is_asked = vec![false; vectors.len()];
+        let mut is_near_a_trial = vec![false; vectors.len()];
         trials
             .iter()
             .flat_map(nearest)
-            .for_each(|slot| is_asked[slot as usize] = true);
-        let asked = |members: &Vec<u32>| {
+            .for_each(|slot| is_near_a_trial[slot as usize] = true);
+        // Only the neighbours of trials are looked at, so only these need a second list for now.
+        let near_a_trial = |members: &Vec<u32>| {
             members
                 .iter()
                 .copied()
-                .filter(|&slot| is_asked[slot as usize])
+                .filter(|&slot| is_near_a_trial[slot as usize])
                 .collect()
         };
-        let first: Vec<Vec<u32>> = once.members[0].iter().map(asked).collect();
+        let first: Vec<Vec<u32>> = once.members[0].iter().map(near_a_trial).collect();
         let second = vectors.second(source.isa, &once.means, &first);
         let compared =
             |lists: &[&[Vec<u32>]]| once.compared(source, directions, trials, spill.recall, lists);
         let more = (SPILL_LISTS * groups as f64) as usize;
+        // Centres are compared, too, so more lists have a cost of their own.
         let one = groups as f64 + compared(&[&first]);
         let two = more as f64 + compared(&[&first, &second]);
         if two > spill.pays * one {
@@ -103,17 +107,19 @@ impl Grouping {
         let (means, members) = vectors.grouped(source.isa, groups);
         let spread = spread(directions);
         let centres = means.centre_blocks(|list| {
-            let mean = |of: &dyn Fn(usize) -> f32| {
-                let sum: f32 = members[list].iter().map(|&slot| of(slot as usize)).sum();
+            let mean = |value: &dyn Fn(usize) -> f32| {
+                let sum: f32 = members[list].iter().map(|&slot| value(slot as usize)).sum();
                 sum / members[list].len().max(1) as f32
             };
+            // The mean square of distances from the mean, by E|x|² − |E x|²; rounding may make it
+            // negative.
             let square = mean(&|slot| vectors.square(slot)) - means.square(list);
             mean(&|slot| source.codes.meta[slot].offset) + spread * square.max(0.).sqrt()
         });
         let members = if source.codec.space.metric == IndexMetric::Euclidean {
             // A search for a vector is not for the lifted one.
-            let asked = |slot| source.codec.query_at(source.isa, source.codes, slot);
-            Projections::of_all(source, directions, asked).members(source.isa, &centres, groups)
+            let prepared = |slot| source.codec.query_at(source.isa, source.codes, slot);
+            Projections::of_all(source, directions, prepared).members(source.isa, &centres, groups)
         } else {
             vectors.members(source.isa, &centres, groups)
         };
@@ -143,7 +149,7 @@ impl Grouping {
                     .for_each(|&slot| lists_of[slot as usize] = list);
             }
         }
-        let of = |trial: &Trial| {
+        let places_of = |trial: &Trial| {
             let query = source
                 .codec
                 .query_at(source.isa, source.codes, trial.slot as usize);
@@ -159,20 +165,23 @@ impl Grouping {
             };
             nearest(trial).map(first).collect::<Vec<usize>>()
         };
-        let mut places: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();
+        let mut places: Vec<usize> = trials.par_iter().flat_map_iter(places_of).collect();
         let at = ((share * places.len() as f64).ceil() as usize).clamp(1, places.len()) - 1;
+        // With two lists a vector, a look at so many lists costs twice as many places.
         let lists = (*places.select_nth_unstable(at).1 + 1) * members.len();
         (lists * source.codes.len()) as f64 / self.members[0].len() as f64
     }
 }
 
-/// Those of a trial that lists are judged by.
+/// Neighbours of a trial that decide about lists.
 fn nearest(trial: &Trial) -> impl Iterator<Item = u32> {
     trial.nearest.iter().copied().take(NEAREST)
 }
 
 /// Number of lists for `n` vectors: fewer where the projections that stand for them have more components.
 fn count(n: usize, directions: &Directions) -> usize {
+    // A search that stops at a margin of its own does with fewer lists than one that looks at a fixed
+    // number; codes of more components make centres dearer. Found by trials.
     let times = match directions.bits {
         8 => 4.,
         4 => 2.5,
@@ -181,8 +190,9 @@ fn count(n: usize, directions: &Directions) -> usize {
     ((times * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
 }
 
-/// What is added to a list's score, in root mean squares of its vectors' distances from their mean: so that the fewest have to
-/// be compared, by trials of made sets, of windows and of texts. Windows are in groups of very different widths.
+/// Added to a list's score, in root mean squares of its vectors' distances from their mean; chosen
+/// so that the fewest vectors have to be compared, in trials of made sets, windows and texts.
+/// Windows are in groups of very different widths.
 fn spread(directions: &Directions) -> f32 {
     if directions.bits == 4 { 0.6 } else { 0.4 }
 }
@@ -252,7 +262,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn vectors_that_are_in_two_lists_are_in_different_ones_and_found_once() {
+    fn vectors_in_two_lists_are_in_different_ones_and_found_once() {
         IndexMetric::ALL.into_iter().for_each(in_two_lists);
     }
 

@@ -26,6 +26,7 @@ impl Distance<u32> for SlotDistance<'_> {
 pub(crate) fn insert_all(source: CodeSource<'_>, stride: usize, options: &IndexOptions) -> Graph {
     let n = source.codes.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
+    // In the order of ids, neighbours would be inserted together and link to each other alone.
     Random::new(options.seed).shuffle(&mut order);
     let width = options.ef_construction.min(FIRST_WIDTH);
     // `m` was checked: hnsw_rs exits the process above 256.

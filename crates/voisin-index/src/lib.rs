@@ -128,7 +128,7 @@ pub struct VectorIndex {
 }
 
 impl VectorIndex {
-    /// What the index was built with.
+    /// Options that the index was built with.
     pub fn options(&self) -> IndexOptions {
         self.options
     }
@@ -160,18 +160,18 @@ impl VectorIndex {
 
     /// All tracks, in ascending order.
     pub fn tracks(&self) -> Vec<TrackId> {
-        let of = |segment: &Segment| -> Vec<TrackId> {
+        let live_ids = |segment: &Segment| -> Vec<TrackId> {
             segment
                 .live
                 .slots()
                 .map(|slot| segment.ids[slot as usize])
                 .collect()
         };
-        let mut all = of(&self.base);
+        let mut all = live_ids(&self.base);
         self.tail
             .parts()
             .iter()
-            .for_each(|part| all.extend(of(part)));
+            .for_each(|part| all.extend(live_ids(part)));
         all.sort_unstable();
         all
     }

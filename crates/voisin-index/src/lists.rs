@@ -28,7 +28,8 @@ pub use voisin_kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
 
-/// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
+/// A vector that is handed on to 8 bits costs about as much as so many compared by their short
+/// codes, as measured: its row comes from a random place in memory.
 const HANDED_ON_COST: usize = 24;
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask ahead for them, saves
 /// nothing then.
@@ -64,7 +65,7 @@ impl Reach {
     }
 }
 
-/// What the best by short code are compared by next.
+/// The codes that the best by short code are compared by next.
 #[derive(Clone, Copy)]
 pub(crate) enum Next<'a> {
     Codes(&'a Codes),
@@ -96,7 +97,7 @@ struct ListBuffers {
     pools: Vec<BestScored>,
     walks: Vec<ListWalk>,
     /// Lists with the queries that ask for them; and the same by list.
-    asked: Vec<(u32, u32)>,
+    requests: Vec<(u32, u32)>,
     by_list: Vec<(u32, u32)>,
     slots: Vec<u32>,
     products: Vec<i32>,
@@ -119,6 +120,8 @@ fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) 
             if name == NOBODY {
                 return scale == 0. && offset == f32::NEG_INFINITY;
             }
+            // Scales of vectors of length 1 are far smaller; whatever passes cannot make a score
+            // infinite.
             (name as usize) < n && new(name as usize) && scale.abs() <= 100. && offset.abs() <= 100.
         })
     })
@@ -134,6 +137,8 @@ pub(crate) fn are_all_places<'a>(
 ) -> bool {
     let mut seen = vec![false; n];
     let mut left = n;
+    // A name that comes twice wraps below zero or leaves another missing, so `left` cannot end at
+    // 0.
     let mut new = |name| {
         left = left.wrapping_sub(1);
         !std::mem::replace(&mut seen[name], true)
@@ -154,6 +159,7 @@ fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
         *word |= bit;
         is_new
     });
+    // Only the words that were used are cleared: all of them would cost more than the search.
     found
         .iter()
         .for_each(|one| seen[one.name() as usize / 64] = 0);
@@ -171,6 +177,7 @@ impl Lists {
         } = Grouping::fit(source, &directions, &vectors, trials, spill);
         let mut starts = Vec::new();
         let mut blocks = Vec::new();
+        // Members are written list by list, so that a search reads memory in order.
         for list in 0..members[0].len() {
             for members in members.iter().map(|members| &members[list]) {
                 starts.push((blocks.len() / BLOCK_BYTES) as u32);
@@ -185,6 +192,7 @@ impl Lists {
             }
         }
         starts.push((blocks.len() / BLOCK_BYTES) as u32);
+        // In huge pages, as every search reads them at several places.
         let blocks = Plane::pages(&blocks);
         Self {
             directions,
@@ -222,8 +230,9 @@ impl Lists {
             + self.blocks.len()
     }
 
-    /// What a search costs, in vectors that are compared by their short codes, about.
+    /// Cost of a search, in vectors that are compared by their short codes, about.
     pub(crate) fn cost(&self, reach: Reach) -> usize {
+        // Places and not vectors: blocks are padded, and empty places are compared as well.
         let places = self.blocks.len() / BLOCK_BYTES * LANES;
         let share = (f64::from(reach.lists) / self.len().max(1) as f64).min(1.);
         ((places as f64 * share) as usize)
@@ -319,6 +328,7 @@ impl Lists {
                 some.each_mut()
                     .map(|scores| (scores, queries.next().unwrap_or(&along[0]))),
             );
+            // Its blocks are on their way while the scores of the other queries are looked at.
             some.iter()
                 .filter_map(|scores| scores.nearest(isa).next())
                 .for_each(|list| self.prefetch(list));
@@ -350,8 +360,10 @@ impl Lists {
     pub(crate) fn holds(&self, isa: Isa, slot: u32, vector: &PreparedQuery) -> bool {
         const NEAREST: usize = 3;
         let along = self.along(isa, vector);
-        let (own, factor) = self.directions.encode(&along.code, along.factor);
-        let own = self.directions.decode(&own);
+        // Rounding may move a vector's component by one value, and with it the order of two lists;
+        // hence the nearest three.
+        let (expected, factor) = self.directions.encode(&along.code, along.factor);
+        let expected = self.directions.decode(&expected);
         // Neighbouring values of two bits are -3, -1, 1 and 3.
         let step = if self.directions.bits == 8 { 1 } else { 2 };
         let mut nearest = Vec::new();
@@ -367,7 +379,9 @@ impl Lists {
             };
             let code = self.directions.decode(&code(block, lane));
             let scale = read(block, lane).0;
-            code.iter().zip(&own).all(|(a, &b)| a.abs_diff(b) <= step)
+            code.iter()
+                .zip(&expected)
+                .all(|(a, &b)| a.abs_diff(b) <= step)
                 && (scale - factor).abs() <= 1e-3 * factor.abs()
         })
     }
@@ -401,6 +415,7 @@ impl Lists {
                 reach,
                 &hidden,
             );
+            // Lists that fit the second cache are there anyway.
             let is_far = self.blocks.len() > CACHED;
             while walk.round(isa, reach.most, |list, next| {
                 // The kernel asks ahead inside a list.
@@ -409,6 +424,7 @@ impl Lists {
                     .for_each(|next| self.prefetch(next));
                 self.compare(isa, list, self.short(&along), pool, &hidden);
             }) {
+                // Asked once a round: finding the worst costs a selection.
                 walk.floor = pool.worst(isa) - reach.margin;
             }
             self.finish(isa, next, query, buffers, then)
@@ -425,6 +441,8 @@ impl Lists {
         reach: Reach,
         hidden: &Range<u32>,
     ) {
+        // As many lists as hold enough vectors on average; asked for together, as a cold disk
+        // answers them side by side.
         let enough = (reach.codes * self.len())
             .div_ceil(self.vectors.max(1))
             .min(reach.most);
@@ -481,9 +499,11 @@ impl Lists {
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
+            // With a filter that leaves few, the allowed may be in any list.
             let along = self.along(isa, query);
             buffers.pool.clear(codes);
             for list in 0..self.len() as u32 {
+                // The first place of each vector only: with two lists it stands twice.
                 let is_allowed = |slot: u32| allowed.contains(slot as usize);
                 buffers.pool.compare_allowed(
                     isa,
@@ -512,6 +532,7 @@ impl Lists {
             seen,
             ..
         } = buffers;
+        // The best may still be up to twice as many as are wanted.
         pool.cut(isa);
         if self.copies > 1 {
             leave_out_repeated(&mut pool.found, self.vectors, seen);
@@ -533,29 +554,31 @@ impl Lists {
     /// Compares lists with the queries that ask for them: (list, query).
     ///
     /// - `by_list`: memory to work in
-    fn compare_asked(
+    fn compare_requests(
         &self,
         isa: Isa,
-        asked: &[(u32, u32)],
+        requests: &[(u32, u32)],
         along: &[Along],
         pools: &mut [BestScored],
         by_list: &mut Vec<(u32, u32)>,
     ) {
+        // A counting sort by list: each list is then read once, whoever asks for it.
         let mut ends = vec![0_u32; self.len() + 1];
-        asked
+        requests
             .iter()
             .for_each(|&(list, _)| ends[list as usize + 1] += 1);
         (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
         by_list.clear();
-        by_list.resize(asked.len(), (0, 0));
-        for &one in asked {
+        by_list.resize(requests.len(), (0, 0));
+        for &one in requests {
             let place = &mut ends[one.0 as usize];
             by_list[*place as usize] = one;
             *place += 1;
         }
-        for asked in by_list.chunk_by(|a, b| a.0 == b.0) {
-            let blocks = self.list(asked[0].0);
-            let (fours, rest) = asked.as_chunks::<TOGETHER>();
+        for same_list in by_list.chunk_by(|a, b| a.0 == b.0) {
+            let blocks = self.list(same_list[0].0);
+            // Four queries share what is read of a block; the rest goes by two and by one.
+            let (fours, rest) = same_list.as_chunks::<TOGETHER>();
             let (pairs, rest) = rest.as_chunks::<2>();
             fours
                 .iter()
@@ -573,11 +596,11 @@ impl Lists {
         &self,
         isa: Isa,
         blocks: &[u8],
-        asked: [(u32, u32); N],
+        requests: [(u32, u32); N],
         along: &[Along],
         pools: &mut [BestScored],
     ) {
-        let places = asked.map(|(_, at)| at as usize);
+        let places = requests.map(|(_, at)| at as usize);
         if let Ok(pools) = pools.get_disjoint_mut(places) {
             let mut places = places.into_iter();
             let each = |pool| (pool, self.short(&along[places.next().unwrap_or_default()]));
@@ -596,10 +619,10 @@ impl Lists {
     ) -> Vec<R> {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along_all(isa, queries);
-            // Kept from batch to batch: fresh memory costs as much as comparing.
+            // Buffers are kept from batch to batch: fresh memory costs as much as comparing.
             let mut pools = std::mem::take(&mut buffers.pools);
             let mut walks = std::mem::take(&mut buffers.walks);
-            let mut asked = std::mem::take(&mut buffers.asked);
+            let mut requests = std::mem::take(&mut buffers.requests);
             let mut by_list = std::mem::take(&mut buffers.by_list);
             pools.resize_with(queries.len().max(pools.len()), BestScored::default);
             walks.resize_with(queries.len().max(walks.len()), ListWalk::default);
@@ -617,13 +640,15 @@ impl Lists {
             });
             let mut open: Vec<usize> = (0..queries.len()).collect();
             while !open.is_empty() {
-                asked.clear();
+                requests.clear();
                 open.retain(|&at| {
                     walks[at].round(isa, reach.most, |list, _| {
-                        asked.push((list.name(), at as u32))
+                        requests.push((list.name(), at as u32))
                     })
                 });
-                self.compare_asked(isa, &asked, &along, &mut pools, &mut by_list);
+                // Round by round for all queries: in each the lists that several ask for are read
+                // once.
+                self.compare_requests(isa, &requests, &along, &mut pools, &mut by_list);
                 open.iter()
                     .for_each(|&at| walks[at].floor = pools[at].worst(isa) - reach.margin);
             }
@@ -634,7 +659,7 @@ impl Lists {
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
             }
             (buffers.pools, buffers.walks) = (pools, walks);
-            (buffers.asked, buffers.by_list) = (asked, by_list);
+            (buffers.requests, buffers.by_list) = (requests, by_list);
             answers
         })
     }

@@ -1,4 +1,4 @@
-//! What nearness means: every metric is searched as cosines, of vectors that are lifted to the unit sphere first.
+//! Metrics: each is searched as cosines, of vectors that are lifted to the unit sphere first.
 //!
 //! - cosine: the vector, at length 1.
 //! - inner product: `(y, √(1 − |y|²))` with `y = x / R`, the query `(q, 0)` at length 1 (Neyshabur and Srebro, "On
@@ -16,12 +16,14 @@ use voisin_base::vector::{NORM_TOLERANCE, dot_in_lanes, norm};
 
 use super::IndexError;
 
-/// The sphere is so many times larger than the longest vector.
+/// The sphere is so many times larger than the longest vector, so that longer ones can be added
+/// later. A larger one would leave the lifted vectors closer together, and fewer of their 16 bits
+/// to tell them apart.
 const HEADROOM: f64 = 4.;
 /// The longest vector that still has a place on the sphere, of its radius.
 const LARGEST: f64 = 0.9;
 
-/// What nearness means.
+/// A measure of nearness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexMetric {
     /// The cosine of the angle: lengths play no part.
@@ -112,6 +114,7 @@ impl Sphere {
                 .map(|sum| (sum / n.max(1) as f64) as f32)
                 .collect();
         }
+        // A set of zeros alone has no length to scale by.
         let longest = rows.map(|row| space.length(row)).fold(0_f64, f64::max);
         space.radius = HEADROOM * if longest.is_normal() { longest } else { 1. };
         space
@@ -162,6 +165,8 @@ impl Sphere {
         if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
             return Err(IndexError::NotFinite { track, position });
         }
+        // Without a length a vector has no direction; as a stored vector it still has products, all
+        // 0.
         let needs_direction = self.metric == IndexMetric::Cosine
             || self.metric == IndexMetric::InnerProduct && track.is_none();
         if needs_direction && !is_about_1(vector) && !norm(vector).is_normal() {
@@ -194,19 +199,22 @@ impl Sphere {
             .collect();
         let mut square = share * share;
         if self.metric == IndexMetric::Euclidean {
+            // The component that turns a product into a distance: -|y|²/2, as the heading has it.
             lifted.push((-0.5 * square) as f32);
             square += 0.25 * square * square;
         }
+        // Rounding may leave a little more than 1.
         lifted.push((1. - square).max(0.).sqrt() as f32);
         Ok(lifted.into())
     }
 
-    /// What a checked query is compared with, and the factor that makes an inner product of a cosine. For cosines it is of any
-    /// length.
+    /// The vector that a checked query is compared as, and the factor that turns a cosine into an
+    /// inner product. For cosines it is of any length.
     pub(crate) fn lift_query<'a>(&self, query: &'a [f32]) -> (Cow<'a, [f32]>, f64) {
         match self.metric {
             IndexMetric::Cosine => (query.into(), 1.),
             IndexMetric::InnerProduct => {
+                // A query's length changes no order, so it goes into the factor.
                 let length = norm(query);
                 let unit = query.iter().map(|&x| (f64::from(x) / length) as f32);
                 (
@@ -216,12 +224,14 @@ impl Sphere {
             }
             IndexMetric::Euclidean => {
                 let share = self.length(query) / self.radius;
+                // A query is no vector of the set: its last two components are 1 and 0, scaled to
+                // length 1.
                 let scale = 1. / (share * share + 1.).sqrt();
-                let there = self
+                let lifted = self
                     .beyond_centre(query)
                     .map(|x| (x / self.radius * scale) as f32);
                 (
-                    there.chain([scale as f32, 0.]).collect::<Vec<_>>().into(),
+                    lifted.chain([scale as f32, 0.]).collect::<Vec<_>>().into(),
                     1.,
                 )
             }
@@ -305,7 +315,7 @@ mod tests {
     fn cosines_of_lifted_vectors_say_products_and_distances() {
         let rows = [[3_f32, 4., 0.], [-1., 0., 0.5], [10., -7., 2.]];
         let query = [0.5_f32, -2., 30.];
-        let of = |metric| {
+        let cosines_of = |metric| {
             let space = Sphere::fit(metric, 3, rows.iter().map(|row| &row[..]));
             let (lifted, factor) = space.lift_query(&query);
             assert!((norm(&lifted) - 1.).abs() < 1e-6);
@@ -313,11 +323,11 @@ mod tests {
                 rows.map(|row| dot(&space.lift(TrackId(1), &row).unwrap(), &lifted) * factor);
             (cosines, space)
         };
-        let (products, _) = of(IndexMetric::InnerProduct);
+        let (products, _) = cosines_of(IndexMetric::InnerProduct);
         for (product, row) in products.iter().zip(&rows) {
             assert!((product - dot(row, &query)).abs() < 1e-4, "{product}");
         }
-        let (cosines, space) = of(IndexMetric::Euclidean);
+        let (cosines, space) = cosines_of(IndexMetric::Euclidean);
         for (cosine, row) in cosines.iter().zip(&rows) {
             let far = row
                 .iter()

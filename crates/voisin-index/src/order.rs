@@ -8,7 +8,8 @@ use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::NOBODY;
 
-/// Times as many lists are compared before a search looks again how good the worst candidate is.
+/// Times as many lists are compared before a search looks again how good the worst candidate is,
+/// which takes a selection among the candidates.
 const GROWTH: usize = 4;
 /// As few lists as this are sorted at once.
 const FEW: usize = 32;
@@ -55,11 +56,16 @@ impl ListWalk {
         floor: f32,
         most: usize,
     ) {
+        // A search that has found nothing yet has no floor to compare with, and one that has looked
+        // at all is done.
         (self.count, self.floor, self.is_over) = (count, floor, count == 0 || count >= most);
         (self.taken, self.sorted) = (0, 0);
         self.lists.clear();
+        // The lists that were compared are all better than the last of them, so scores tell which
+        // are left.
         if !self.is_over {
             isa.keep_between(&mut all.lists, last, Scored::new(floor, NOBODY));
+            // Lists beyond `most` will never be looked at and need no place.
             isa.keep_best(&mut all.lists, (most - count, most - count), &mut all.spare);
             self.lists.extend_from_slice(&all.lists);
         }
@@ -72,6 +78,7 @@ impl ListWalk {
 
     fn next(&mut self, isa: Isa) -> Option<Scored> {
         if self.taken == self.sorted {
+            // Sorted piece by piece: most searches end long before the last list.
             let rest = &mut self.lists[self.sorted..];
             let some = (self.count * (GROWTH - 1)).max(FEW).min(rest.len());
             if some < rest.len() {
@@ -80,6 +87,7 @@ impl ListWalk {
             rest[..some].sort_unstable();
             self.sorted += some;
         }
+        // The lists are in order, so the first one below the floor ends the search.
         let next = self
             .lists
             .get(self.taken)
@@ -107,6 +115,7 @@ impl ListWalk {
             self.count += 1;
             each(list, self.lists[..self.sorted].get(self.taken).copied());
         }
+        // Fewer than a round's lists were good enough: none behind them is.
         self.is_over = self.count < end || end == most;
         !self.is_over
     }

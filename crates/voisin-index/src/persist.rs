@@ -15,14 +15,17 @@ use super::segment::Segment;
 use super::tail::IndexTail;
 use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
 
-/// Files of fewer bytes are copied into memory where all of them are read in any case.
+/// Files of fewer bytes are copied into memory where all of them are read in any case: nobody can
+/// change a copy.
 const COPIED: u64 = 256 << 20;
 
-/// A tail of more than this share of the tracks is built in.
+/// A tail of more than this share of the tracks is built in. It is scanned beside the lists, so
+/// every search pays for it, while building pays once.
 const TAIL_SHARE: f64 = 0.04;
 /// A tail of up to this many tracks is never too long.
 const TAIL_FREE: usize = 1000;
-/// More removed tracks than this share are thrown out.
+/// More removed tracks than this share are thrown out: they still take up memory and places in the
+/// lists.
 const TOMBSTONE_SHARE: f64 = 0.2;
 
 impl VectorIndex {
@@ -60,6 +63,7 @@ impl VectorIndex {
         let save_tail =
             |place: BasePlace| tail_file::save(path, place.root, stamp, &self.base, &self.tail);
         let saved = *self.saved();
+        // The base need not be written again if it is at this path already; changes are small.
         if let Some(place) = saved.filter(|place| place.is_at(path)) {
             self.check_dimension(stamp)?;
             save_tail(place)?;
@@ -74,6 +78,7 @@ impl VectorIndex {
         if self.is_changed() {
             return save_tail(place);
         }
+        // No changes are left, so a file of earlier ones would be another state's.
         tail_file::remove(path)
     }
 
@@ -121,6 +126,7 @@ impl VectorIndex {
         let place = file::write(out, self.base_parts(stamp))?;
         if self.is_changed() {
             out.seek(SeekFrom::Start(place.end))?;
+            // The head's digest ties the changes to this base: they cannot be read beside another.
             out.write_all(&tail_file::encode(
                 place.root, stamp, &self.base, &self.tail,
             )?)?;
@@ -155,6 +161,7 @@ impl VectorIndex {
     pub fn can_replace(path: &Path) -> bool {
         let begins = |path: &Path, magic: &[u8; 8]| {
             let mut found = [0; 8];
+            // A path that cannot be read is not known to be an index.
             match File::open(path) {
                 Ok(mut file) => file.read_exact(&mut found).is_ok() && found == *magic,
                 Err(error) => error.kind() == ErrorKind::NotFound,
@@ -189,6 +196,8 @@ impl VectorIndex {
         path: &Path,
         expected: &IndexStamp,
     ) -> Result<(Self, u64), IndexError> {
+        // Any change of the vectors would show in the digests, so comparing names and sizes is
+        // enough here.
         let (index, stamp) = Self::with_changes(file::load(path, 0)?, Some(path))?;
         if stamp.model_fingerprint != expected.model_fingerprint {
             return Err(IndexError::OtherModel {
@@ -232,6 +241,7 @@ impl VectorIndex {
         let Some(file) = self.base.codes.file().filter(|file| !file.is_whole()) else {
             return Ok(());
         };
+        // Digests first: numbers are only looked at where the bytes are as they were written.
         if file.check_long(0..file.bytes().len())
             && self.lists.as_deref().is_none_or(Lists::has_every_vector)
         {
@@ -311,6 +321,7 @@ impl VectorIndex {
                     return Err(twice(track));
                 }
                 let codes = Codes::of_rows(index.codec.width, changes.hi, changes.lo, changes.meta);
+                // Sorted by id, so that a track that stands twice is found by its neighbour.
                 let tail = Segment::merged(&[Segment::new(changes.ids, codes)], index.codec.width);
                 if let Some(pair) = tail.ids.windows(2).find(|pair| pair[0] == pair[1]) {
                     return Err(twice(pair[0]));
@@ -333,6 +344,8 @@ impl VectorIndex {
         let removed = base - self.base.live.count as f64;
         let wants_graph = self.graph.is_none() && self.len() >= self.options.graph_from.max(2);
         let wants_lists = self.lists.is_none() && self.len() >= self.options.lists_from.max(2);
+        // Without lists or a graph everything is scanned anyway, and a tail is as quick as the
+        // base.
         let is_indexed = self.graph.is_some() || self.lists.is_some();
         wants_graph
             || wants_lists

@@ -60,9 +60,11 @@ impl Projections {
 
     /// The centres of so many groups, and the members of each, ascending.
     pub(crate) fn grouped(&self, isa: Isa, groups: usize) -> (Self, Vec<Vec<u32>>) {
+        // 40 vectors a centre place it well enough; all of them would take many times as long.
         let sample =
             self.of((0..self.len()).step_by(self.len().div_ceil(groups * PER_CENTRE).max(1)));
-        // One vector of each part of the sample to begin with.
+        // One vector of each part of the sample to begin with, since neighbours in the order of ids
+        // are alike.
         let first = |group: usize| {
             let from = group * sample.len() / groups;
             let to = (group + 1) * sample.len() / groups;
@@ -70,6 +72,7 @@ impl Projections {
         };
         let mut centres = sample.of((0..groups).map(first));
         for _ in 0..ROUNDS {
+            // A group that nobody joins keeps its centre: another round may fill it.
             let members = sample.members(isa, &centres.by_distance(), groups);
             centres
                 .rows_mut()
@@ -92,6 +95,7 @@ impl Projections {
         let choose = |(group, members): (usize, &Vec<u32>)| {
             let mut found = Vec::new();
             // Scores are products less half of the centre's square.
+            // Products with all other centres, once for all members of the group.
             let mut beside = vec![0_f32; centres.len()];
             isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
             found
@@ -105,16 +109,18 @@ impl Projections {
                     f32::NEG_INFINITY,
                     &mut found,
                 );
-                let own = found
+                let to_first = found
                     .iter()
                     .find(|one| one.name() as usize == group)
                     .map_or(0., |one| one.score());
                 let square = self.square(slot as usize);
-                let left = (square - 2. * own).max(f32::MIN_POSITIVE);
-                let constant = square - own - 0.5 * squares[group];
+                // |x − c|² from the products, without the vectors; rounding must not make it zero.
+                let left = (square - 2. * to_first).max(f32::MIN_POSITIVE);
+                let constant = square - to_first - 0.5 * squares[group];
                 let mut least = f32::INFINITY;
                 let mut nearest = NOBODY;
                 for one in &found {
+                    // The second term only adds, so a centre that is too far already is skipped.
                     let distance = square - 2. * one.score();
                     if distance < least && one.name() as usize != group {
                         let along = constant + beside[one.name() as usize] - one.score();
@@ -194,6 +200,7 @@ impl Projections {
                 *sum += f64::from(x) * f64::from(one.factor);
             }
         }
+        // Sums in f64 in the order of slots: the same on any number of threads.
         sum.iter_mut().for_each(|x| *x /= members.len() as f64);
         let (code, step) = whole(&sum, self.width);
         to.copy_from_slice(&code.hi);
@@ -231,6 +238,7 @@ impl Projections {
         const TOGETHER: usize = 256;
         /// Vectors compared with one block.
         const AT_ONCE: usize = 4;
+        // Equal scores go to the lower number, whichever part of the centres they come from.
         let better = |best: &mut Scored, found: &[Scored]| {
             *best = found.iter().fold(*best, |best, &one| best.min(one));
         };
@@ -251,6 +259,7 @@ impl Projections {
                             found.each_mut().map(|out| {
                                 out.clear();
                                 let limit =
+                                    // Only a centre better than the best so far is worth writing.
                                     limits.next().map_or(f32::NEG_INFINITY, |best| best.score());
                                 ShortSearch {
                                     query: self.at(at.next().unwrap_or_default()),

@@ -19,13 +19,14 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
         .fold(0_f32, |peak, x| peak.max(x.abs()))
         .max(f32::MIN_POSITIVE);
     // The field of a component, of 0 to 2 · half − 1, stands for an odd number of steps.
-    // What is below it is cut off: `floor` is a function call where there is no SSE4.1.
+    // The conversion cuts off what is below: `floor` is a function call where there is no SSE4.1.
     let field = |x: f32, to_field: f32| {
         (x * to_field + half as f32).clamp(0., (2 * half - 1) as f32) as i32
     };
     let odd = |field: i32| (2 * (field - half) + 1) as f32;
     let mut best = f32::NEG_INFINITY;
     let mut kept = 0.;
+    // The best range depends on how the components are spread; five of them come near enough.
     let mut scale = 0.;
     for range in RANGES {
         let to_field = half as f32 / (peak * range);
@@ -36,6 +37,8 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
             product += x * code;
             square += code * code;
         }
+        // The part of the vector's square that the code explains: largest for the code nearest in
+        // direction.
         if product * product / square > best {
             (best, kept, scale) = (product * product / square, to_field, product / square);
         }

@@ -27,7 +27,7 @@ thread_local! {
     static ROWS: RefCell<Vec<u8>> = RefCell::default();
 }
 
-/// What short codes leave of vectors, one row per slot.
+/// Remainders that short codes leave of vectors, one row per slot.
 pub(crate) struct Residuals {
     /// A component's; 0: there is nothing.
     pub(crate) bits: usize,
@@ -60,6 +60,7 @@ impl Residuals {
                 scales: Vec::new(),
             };
         }
+        // As floats once: each of them is used by every vector.
         let rows_of: Vec<f32> = directions
             .rows
             .plane()
@@ -81,6 +82,8 @@ impl Residuals {
                 (254 * (i32::from(hi) - 128) + i32::from(lo) - 128) as f32 * steps
             }));
             let (code, factor, _) = &shorts[slot];
+            // The code's own vector is taken off, so that the remainder corrects rounding as well
+            // as missing directions.
             for (along, direction) in directions
                 .decode(code)
                 .into_iter()
@@ -91,6 +94,7 @@ impl Residuals {
                     .zip(direction)
                     .for_each(|(x, d)| *x -= along * d);
             }
+            // Padding stays out of the scale: it is zero and would only pull it down.
             *scale = quantise(&left[..source.codec.dimension], bits, row);
         };
         let rows_and_scales = rows.as_mut()[..n * step]
@@ -123,6 +127,7 @@ impl Residuals {
                 rows.clear();
                 rows.resize(found.len() * self.width, 0);
                 let step = row_bytes(self.width, self.bits);
+                // Asked for side by side before any is read.
                 let parts = || {
                     found
                         .iter()
@@ -132,6 +137,7 @@ impl Residuals {
                 for (to, part) in rows.chunks_exact_mut(self.width).zip(parts()) {
                     unpack(self.rows.part(part), self.bits, to);
                 }
+                // Unpacked to bytes, so that the kernel for 8 bits serves every number of bits.
                 slots.clear();
                 slots.extend(0..found.len() as u32);
                 isa.dot8_list(rows, slots, &query.code, products);
@@ -141,6 +147,8 @@ impl Residuals {
                 *one = Scored::new(one.score() + left, one.name());
             }
         }
+        // Only the query's own part is added here; offsets of vectors are in their short codes'
+        // scores.
         found
             .iter_mut()
             .for_each(|one| *one = Scored::new(one.score() + query.offset, one.name()));
@@ -160,6 +168,7 @@ pub(crate) fn read(
     let mut vectors = vec![0_f32; tracks.len() * space.dimension];
     reader(tracks, &mut vectors).map_err(|source| IndexError::Reading { source })?;
     let mut pairs = tracks.iter().zip(vectors.chunks_exact(space.dimension));
+    // A caller's function is not trusted: its vectors are checked like any others.
     pairs.try_for_each(|(&track, vector)| space.check(Some(track), vector))?;
     Ok(vectors)
 }
@@ -379,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_that_cannot_be_read_are_an_error_and_those_read_are_checked() {
+    fn unreadable_vectors_are_an_error_and_read_ones_are_checked() {
         let vectors = grouped(2000, 70);
         let mut index = built(&vectors, Some(1), IndexMetric::Cosine);
         let ask = |index: &VectorIndex| index.search(&[1.; 70], 10, &SearchParams::default());

@@ -38,6 +38,7 @@ impl VectorIndex {
         let query = self.with_codes(track, |codes, slot| {
             self.codec.query_at(self.isa, codes, slot)
         })?;
+        // One more, because the track itself is among them.
         let mut found = self.search_query(&query, k.saturating_add(1), params)?;
         found.retain(|neighbor| neighbor.track != track);
         found.truncate(k);
@@ -63,6 +64,8 @@ impl VectorIndex {
         let rows = queries.as_slice().unwrap_or_default();
         let search = |rows: &[f32]| {
             let rows = rows.chunks_exact(dimension);
+            // A whole batch's queries are prepared together: their projections are made four at a
+            // time.
             let queries: Result<Vec<_>, _> = rows
                 .map(|query| self.codec.query(self.isa, query))
                 .collect();
@@ -91,6 +94,7 @@ impl VectorIndex {
             .iter()
             .map(query)
             .collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
+        // One more, because the track itself is among them.
         let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
         for (&track, found) in tracks.iter().zip(&mut all) {
             found.retain(|neighbor| neighbor.track != track);
@@ -122,17 +126,20 @@ impl VectorIndex {
             let base = &allowed.base;
             let take = |at: usize, pool: &mut [Scored], within: &dyn Fn(usize) -> bool| {
                 let mut top = Top::new(k);
+                // An explicit width is a wish: whether it suffices is the caller's business.
                 let within = params.ef.is_none().then_some(within);
                 Ok(self
                     .take(&queries[at], k, base, pool, within, &mut top)?
                     .then_some(top))
             };
             let tops: Option<Vec<_>> = match way {
+                // Lists that fit the cache are read query by query: sharing them saves nothing.
                 Way::Lists(lists) if lists.blocks.len() > CACHED => {
                     self.reach(lists, k, params, base).map(|reach| {
                         let within = |count: usize| self.reached(reach, count);
                         if self.residuals.is_some() {
-                            // Whatever reads vectors may itself search: no buffers are held meanwhile.
+                            // The reader of vectors may itself search, so no buffers are held while
+                            // it runs.
                             let copy = |_, pool: &mut [Scored]| pool.to_vec();
                             let mut pools =
                                 lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
@@ -161,6 +168,8 @@ impl VectorIndex {
             };
             if let Some(tops) = tops {
                 let finish = |(query, top): (&PreparedQuery, Result<Option<Top>, IndexError>)| {
+                    // The pool could not vouch for its answer, as with a filter that leaves out
+                    // what is near: scanned instead.
                     let mut top = if let Some(top) = top? {
                         top
                     } else {
@@ -219,6 +228,7 @@ impl VectorIndex {
                 let mut unfinished = Vec::new();
                 for (row, mut found) in left.into_iter().zip(all) {
                     let is_all = found.len() < width;
+                    // Wider searches return the earlier neighbours again; each is offered once.
                     found.retain(|neighbor| offered[row - start].insert(neighbor.track));
                     taken[row].extend(choose(row, found)?);
                     if !is_all && taken[row].len() < k {
@@ -226,6 +236,7 @@ impl VectorIndex {
                     }
                 }
                 left = unfinished;
+                // Four times as wide: a condition that leaves out much needs few rounds.
                 width = width.saturating_mul(4);
             }
         }

@@ -16,13 +16,14 @@ use voisin_kernels::dot::{BLOCK, BitBlocks, BitMatch};
 
 /// Slots multiplied in one call.
 const CHUNK: usize = 128;
-/// A cascade pays from this many allowed vectors per candidate on.
+/// A cascade pays from this many allowed vectors per candidate on: below, comparing all takes no
+/// longer than counting signs.
 const PAYS: usize = 3;
 /// Of a filter that leaves no more vectors than this all are compared, within a millisecond: the signs of all vectors, which a
 /// cascade takes, are made anew in each process, in a hundred times as long.
 const FEW: usize = 1 << 16;
 
-/// What the stages of the cascade hand on.
+/// Candidates that the stages of the cascade hand on, and errors that they allow for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Budget {
     /// Candidates by sign, to begin with.
@@ -47,9 +48,13 @@ impl SignModel {
         // One sign for each component of a row: the rotation spreads the vector over the padding, too.
         let dimension = codec.width as f32;
         let query_norm2 = 1. - 2. * query.offset - codec.mean_norm2() as f32;
+        // Centred norms and product follow from similarity and offsets, since both vectors have
+        // length 1.
         let norm2 = 1. - 2. * meta.offset + codec.mean_norm2() as f32;
         let product = similarity - query.offset - meta.offset;
         let cosine = (product / (query_norm2 * norm2).max(1e-12).sqrt()).clamp(-1., 1.);
+        // Two signs differ with a probability of the angle over π, in any direction (Goemans and
+        // Williamson, 1995).
         let share = cosine.acos() / std::f32::consts::PI;
         Self {
             mean: share * dimension,
@@ -145,6 +150,8 @@ impl Segment {
         self.is_sorted &= self.ids.last().is_none_or(|&last| last < id);
         Arc::make_mut(&mut self.live).push_set(self.ids.len());
         Arc::make_mut(&mut self.ids).push(id);
+        // Signs of a block would have to be made anew; a tail is short and makes them when it is
+        // scanned.
         self.bits = Arc::default();
     }
 
@@ -154,6 +161,7 @@ impl Segment {
         if self.is_sorted {
             return self.ids.binary_search(&id).ok().filter(is_live);
         }
+        // The tail is in the order of insertion, but only 64 vectors of it.
         (0..self.len()).find(|slot| self.ids[*slot] == id && is_live(slot))
     }
 
@@ -224,6 +232,8 @@ impl Segment {
                     for one in ranked {
                         let slot = one.name() as usize;
                         let meta = self.codes.meta[slot];
+                        // The bound is proven, so a vector that is skipped cannot be among the
+                        // nearest.
                         if one.score() + bound.of(meta.scale, meta.offset) >= top.worst() {
                             top.push(self.codes.similarity(isa, query, slot), self.ids[slot]);
                         }
@@ -244,6 +254,7 @@ impl Segment {
         top: &mut Top,
     ) {
         let is_filtered = allowed.count < self.live.count;
+        // Where most are candidates, signs sort out too few to pay for counting them.
         if allowed.count <= PAYS * budget.bits || is_filtered && allowed.count <= FEW {
             return self.exact(isa, codec, from_ref(query), allowed, from_mut(top));
         }
@@ -313,6 +324,7 @@ impl Segment {
                     collected = limit;
                 }
             }
+            // A running mean of the last searches, three parts old.
             buffers.rise = (3 * buffers.rise + limit - first).div_ceil(4);
         });
     }
@@ -337,6 +349,7 @@ impl Segment {
         slots.resize(matches.len(), 0);
         let from = before.map_or(0, |before| before + 1);
         let mut n = 0;
+        // Written always and counted where it fits: a branch here could not be foreseen.
         for candidate in matches.iter() {
             slots[n] = candidate.slot;
             n += usize::from((from..=limit).contains(&candidate.distance));
@@ -371,14 +384,14 @@ impl Segment {
             sum += *count;
             *count = sum;
         }
-        let of = |slot: &u32| {
+        let rank_of = |slot: &u32| {
             let at = matches
                 .binary_search_by_key(slot, |candidate| candidate.slot)
                 .ok()?;
             let distance = matches[at].distance;
             Some((within[distance as usize], distance))
         };
-        slots.iter().filter_map(of).collect()
+        slots.iter().filter_map(rank_of).collect()
     }
 }
 
@@ -405,6 +418,8 @@ pub(crate) fn nearest16<R>(
             isa.keep_best(found, (k, k), spare);
         }
         let last = worst(found);
+        // An exact similarity of one of the k may be `error8` below, another's as much above: twice
+        // the error.
         let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
         candidates
             .iter()
@@ -414,6 +429,7 @@ pub(crate) fn nearest16<R>(
         let limit = worst(found).map_or(f32::NEG_INFINITY, |worst| worst.score() - error8);
         let others = candidates
             .iter()
+            // Those that were compared already are better than `last`.
             .filter(|&&one| Some(one) > last && one.score() >= limit);
         let first = found.len();
         found.extend(others);
@@ -434,8 +450,11 @@ fn rerank(
     exact: impl Fn(usize) -> (f32, TrackId),
 ) -> Option<usize> {
     const FIRST: usize = 64;
+    // The first few decide the worst of the top; the others are compared only if none of these was
+    // hopeless.
     let first = ranked.len().min(FIRST.max(top.k() + top.k() / 4));
     if first < ranked.len() {
+        // Selected, not sorted: the far ones are mostly never looked at.
         ranked.select_nth_unstable(first);
     }
     let mut last = ranked.first().map(|one| one.name() as usize);
@@ -475,6 +494,8 @@ fn first_limit(
     let step = BLOCK * blocks.per_vector;
     let n_blocks = blocks.allowed.len();
     matches.clear();
+    // Eight blocks in every 128, spread over the whole segment: vectors that were added together
+    // are alike.
     for first in (0..n_blocks).step_by(RUN * 16) {
         let end = (first + RUN).min(n_blocks);
         let part = BitBlocks {

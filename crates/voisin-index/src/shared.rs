@@ -156,7 +156,7 @@ impl SharedIndex {
             next.remove(track);
             self.publish(&mut changes, next, &[track]);
         }
-        // What was there before is as good, only slower.
+        // If building fails, the index as it was still serves, only slower.
         let _ = self.rebuild_where_it_pays();
         true
     }
@@ -200,6 +200,8 @@ impl SharedIndex {
                 replaced: changes.replaced,
             }
         };
+        // Gathered and built without a lock: both take long, and others search and change
+        // meanwhile.
         let gathered = build.index.gathered(ids, vectors)?;
         let mut built = Err(IndexError::NoVectors);
         (self.build_in)(&mut || built = gathered.build());
@@ -213,6 +215,7 @@ impl SharedIndex {
             return Err(IndexError::Duplicate(track));
         }
         let changed: BTreeSet<TrackId> = changes.tracks[build.changes..].iter().copied().collect();
+        // Changes made while it was built are not in it yet.
         for track in changed.into_iter().filter(|track| !ids.contains(track)) {
             new.remove(track);
             if let Some(vector) = current.vector(track) {

@@ -7,6 +7,7 @@ use voisin_base::track::TrackId;
 /// A number that no other state of an index in this process has.
 pub(crate) fn next_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Only distinct numbers matter; their order means nothing.
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -21,6 +22,7 @@ impl Bitmap {
     pub(crate) fn full(n: usize) -> Self {
         let mut bytes = vec![0xff; n.div_ceil(8)];
         if let Some(last) = bytes.last_mut()
+            // Bits beyond the last slot stay clear: whoever goes over the bytes sees all eight.
             && !n.is_multiple_of(8)
         {
             *last = (1 << (n % 8)) - 1;
@@ -69,6 +71,7 @@ impl Bitmap {
         let mut count = 0;
         let bytes = ids.chunks(8).zip(&self.bytes).map(|(ids, &byte)| {
             let mut kept = 0_u8;
+            // A byte without a live slot asks the filter nothing.
             if byte != 0 {
                 for (lane, &id) in ids.iter().enumerate() {
                     kept |= u8::from(byte >> lane & 1 == 1 && pass(id)) << lane;

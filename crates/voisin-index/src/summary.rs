@@ -1,4 +1,4 @@
-//! What an index file says of itself, without loading it.
+//! The summary of an index file, without loading it.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -14,7 +14,8 @@ use super::{IndexError, VectorIndex, tail_file};
 const LARGEST_HEAD: u64 = 1 << 30;
 
 impl VectorIndex {
-    /// What the index at `path` is, from its head and that of its tail; the vectors are neither read nor checked.
+    /// Summary of the index at `path`, from its head and that of its tail; the vectors are neither
+    /// read nor checked.
     #[doc(hidden)]
     pub fn summary(path: &Path) -> Result<IndexSummary, IndexError> {
         let io = |doing| {
@@ -34,6 +35,7 @@ impl VectorIndex {
         file.read_exact(&mut prefix).map_err(io("reading"))?;
         let body_start = u64::from_le_bytes(array(&prefix[16..24]));
         let mut head = Vec::new();
+        // A file may claim any size; one that no head has is not read into memory.
         if (file::PREFIX as u64..=length.min(LARGEST_HEAD)).contains(&body_start) {
             file.seek(SeekFrom::Start(0)).map_err(io("reading"))?;
             file.by_ref()
@@ -58,6 +60,7 @@ impl VectorIndex {
         let is_marked = behind == Behind::Mark || !header.complete;
         let tail = match behind {
             Behind::Changes(bytes) => tail_file::summary(&damage, &bytes, root)?,
+            // Changes behind the base are newer than any beside it.
             Behind::Mark | Behind::Nothing => match tail_file::read(path, tail_file::HEAD)? {
                 Some(bytes) => tail_file::summary(&Damage(tail_file::path_of(path)), &bytes, root)?,
                 None => None,

@@ -49,6 +49,7 @@ impl IndexTail {
     }
 
     pub(crate) fn push(&mut self, id: TrackId, codec: &Codec, vector: &[f32]) {
+        // Copies of the index share full parts; only the last is copied when it grows.
         if self.parts.last().is_none_or(|part| part.len() >= FEW) {
             self.merge(codec.width);
             self.parts.push(Segment::empty(codec.width));

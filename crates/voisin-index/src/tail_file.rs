@@ -99,6 +99,7 @@ pub(crate) fn encode(
     base: &Segment,
     tail: &IndexTail,
 ) -> std::io::Result<Vec<u8>> {
+    // Slots and not ids: the base is always the one that the digest names.
     let removed: Vec<u32> = (0..base.len() as u32)
         .filter(|&slot| !base.live.contains(slot as usize))
         .collect();
@@ -137,6 +138,7 @@ pub(crate) fn encode(
     added
         .iter()
         .for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.lo_row(slot)));
+    // Over everything, so that a torn write shows wherever it ends.
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     Ok(bytes)
@@ -188,6 +190,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, IndexError
 
 /// Removes what is left of the base that was at `path` before, if it is a tail.
 pub(crate) fn remove(path: &Path) -> Result<(), IndexError> {
+    // A file of another kind that happens to have this name is not ours to remove.
     let is_tail =
         read(path, MAGIC.len() as u64).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == MAGIC));
     let path = path_of(path);
@@ -230,6 +233,7 @@ pub(crate) fn decode(
             actual: version,
         });
     }
+    // Before any field is trusted: lengths in a damaged header could ask for any amount of memory.
     if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {
         return Err(damage.error("checksum"));
     }
@@ -239,10 +243,12 @@ pub(crate) fn decode(
         .filter(|_| body_start <= body_end)
         .ok_or_else(short)?;
     let header = TailHeader::read(damage, header)?;
+    // Another base's changes are no damage: a crash between two renames leaves them.
     if header.base != root {
         return Ok(None);
     }
     let mut rest = &bytes[body_start..body_end];
+    // Sizes come from the file; every product and end is checked.
     let mut take = |count: usize, size: usize| {
         let (taken, left) = rest.split_at_checked(count.checked_mul(size)?)?;
         rest = left;

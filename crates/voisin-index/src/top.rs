@@ -31,7 +31,7 @@ impl Top {
         self.k
     }
 
-    /// What is below this similarity cannot be among the best.
+    /// Results below this similarity cannot be among the best.
     #[inline]
     pub(crate) fn worst(&self) -> f32 {
         self.worst
@@ -52,6 +52,8 @@ impl Top {
             return;
         }
         let neighbor = Neighbor { track, similarity };
+        // Above `SORTED`, inserting in order moves too much; results pile up and are selected now
+        // and then.
         if self.k > SORTED {
             self.found.push(neighbor);
             // The worst is known from the k-th on, and after some more anew.
@@ -95,6 +97,8 @@ impl Top {
 /// The order of results: nearest first, equals by id.
 pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
     let key = |one: &Neighbor| {
+        // Higher similarity and then lower id as one number: sorting then needs no branches. The
+        // sign bit orders negative ids first.
         u128::from(Scored::new(one.similarity, 0).key()) << 64
             | u128::from(one.track.0 as u64 ^ 1 << 63)
     };

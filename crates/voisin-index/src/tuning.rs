@@ -14,38 +14,54 @@ use super::trials::Trial;
 use super::types::{ListStats, SearchMode};
 use voisin_kernels::dot::best::Scored;
 
-/// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
+/// Numbers of neighbours that widths are measured at, the usual ones; in between and beyond, a line
+/// through both.
 const AT: [usize; 2] = [10, 100];
 /// Widths tried.
 const WIDTHS: [usize; 24] = [
     16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512,
     640, 768, 1024, 2048,
 ];
-/// Share of the true neighbours whose signs are within the first limit of the cascade.
+/// Share of the true neighbours whose signs are within the first limit of the cascade. A search
+/// raises a limit that proves too small, so this decides about speed alone.
 const FIRST_SHARE: f64 = 0.97;
-/// Share of the true neighbours that a stage of the cascade has to hand on.
+/// Share of the true neighbours that a stage of the cascade has to hand on. A neighbour lost here
+/// is lost for good, so it lies far above any target.
 const HANDED_ON: f64 = 0.9995;
-/// A candidate of a walk, whose links are compared, costs about as much as so many vectors of the lists.
+/// A candidate of a walk costs about as much as so many vectors of the lists: the codes of its
+/// links are compared, too, and come from a random place in memory, where lists are read in order.
 const FOLLOWED_COST: usize = 100;
-/// Ranks are measured in a quarter of the lists, but in so many at least; in all where that does not meet the target.
+/// Ranks are measured in a quarter of the lists, but in so many at least; in all where that does
+/// not meet the target. Ranking all of them takes four times as long, and few neighbours are
+/// farther away.
 const RANKED_LISTS: usize = 400;
-/// Margins are kept for 1, 2, 4, 8, … lists.
+/// Margins are kept for 1, 2, 4, 8, … lists; the last stands for as many lists as 67 million
+/// vectors have.
 const MARGINS: usize = 16;
-/// A margin with which a search looks at all lists.
+/// A margin with which a search looks at all lists: far beyond any score, as these are products of
+/// vectors of length 1.
 const ALL: f32 = 1000.;
-/// Shares of what may be missed that are tried for what is not handed on.
+/// Shares of what may be missed that are tried for what is not handed on. More of it for the codes
+/// leaves fewer to hand on but more lists to look at; the cheapest of the five is taken.
 const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
 /// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
 const CONFIDENCE: f64 = 1.645;
-/// So much of what is missing above the target is aimed at to begin with.
+/// So much of what is missing above the target is aimed at to begin with. Vectors that are not in
+/// the index, such as other recordings, have fewer of their neighbours found than trials, which
+/// are: windows of strange recordings find 0.962, 0.990, 0.993 and 0.9996 of theirs for targets of
+/// 0.95, 0.99, 0.995 and 0.999; with a smaller aim, and less hidden in trials, they found 0.945 for
+/// 0.95.
 const ABOVE: f64 = 0.55;
-/// Where fewer of the sample's neighbours than this may be missed, it says little of others: what it needs is not enough.
+/// Where fewer of the sample's neighbours than this may be missed, as at a target of 0.999, the
+/// sample's need is that of a handful of vectors.
 const FEW_MISSES: f64 = 4.;
-/// So much more then.
+/// Then its need is multiplied by this.
 const UNKNOWN: f32 = 1.4;
-/// Widenings of a reach that is found too small.
+/// Widenings of a reach that is found too small, by an eighth each: up to four times in all.
 const WIDENINGS: usize = 12;
-/// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the target.
+/// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the
+/// target. A vector that is read comes from a disk or a database, which takes far longer than
+/// comparing it.
 const UNREAD: f64 = 0.1;
 /// Widths for [`AT`] neighbours each.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +80,7 @@ pub(crate) struct Tuning {
     walks: bool,
 }
 
-/// What a search of the lists looks at for [`AT`] neighbours each, and how good that is.
+/// Measured reach of a search of the lists for [`AT`] neighbours each, and its recall.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct ListTuning {
     /// On average.
@@ -181,6 +197,7 @@ impl Tuning {
         let lists = lists.max(1.);
         let place = lists.log2().min((MARGINS - 1) as f32);
         let at = place as usize;
+        // Margins are kept for powers of two, so the place between two of them is a logarithm.
         let rest = place.fract();
         let between = |low: f32, high: f32, part: f32| low + (high - low) * part;
         let [low, high] = self.lists.margins.map(|margins| {
@@ -225,6 +242,8 @@ impl Tuning {
 
 /// The line through the widths for [`AT`].
 fn line([low, high]: [usize; 2], k: usize) -> usize {
+    // Every further neighbour needs one further candidate at least, however flat the measured line
+    // is.
     let least = low + k.saturating_sub(AT[0]);
     let slope = high.saturating_sub(low) as f64 / (AT[1] - AT[0]) as f64;
     let along = (low as f64 + slope * k.saturating_sub(AT[0]) as f64).ceil() as usize;
@@ -250,6 +269,7 @@ pub(crate) fn measure(
     if trials.is_empty() {
         return tuning;
     }
+    // An index without vectors never runs the cascade.
     if residuals.is_none() {
         measure_cascade(source, base, trials, &mut tuning);
     }
@@ -284,7 +304,7 @@ pub(crate) fn measure(
 /// Of each of a trial's nearest, how many lists are nearer, and how many codes.
 type Ranks = Vec<(usize, usize)>;
 
-/// What trials need of lists where so many codes are handed on.
+/// Needs of the trials where so many codes are handed on.
 #[derive(Clone, Copy)]
 struct ListFit {
     codes: usize,
@@ -306,7 +326,7 @@ impl ListFit {
         (codes, nearest): (usize, usize),
         share: f64,
     ) -> Option<Self> {
-        let of = |trial: &Trial| {
+        let margins_of = |trial: &Trial| {
             let query = source
                 .codec
                 .query_at(source.isa, source.codes, trial.slot as usize);
@@ -315,11 +335,13 @@ impl ListFit {
         if codes >= source.codes.len() {
             return None;
         }
-        let margins: Vec<Vec<f32>> = trials.par_iter().map(of).collect();
+        let margins: Vec<Vec<f32>> = trials.par_iter().map(margins_of).collect();
         let handed_on = ranks.iter().zip(&margins).flat_map(|(ranks, margins)| {
             let within = ranks[..k].iter().filter(|rank| rank.1 < codes);
             within.filter_map(|rank| margins.get(rank.0).copied())
         });
+        // Neighbours that codes do not hand on are lost whatever the margin, so they count as
+        // missed and not as far.
         let mut least: Vec<f32> = handed_on.collect();
         let needed = (share * (trials.len() * k) as f64).ceil() as usize;
         if needed == 0 || needed > least.len() {
@@ -329,7 +351,9 @@ impl ListFit {
         let mut all = margins.concat();
         all.sort_unstable_by(f32::total_cmp);
         let mean = all.partition_point(|&other| other <= margin) as f32 / trials.len() as f32;
-        // Below are the lists that every search looks at.
+        // Margins of -∞ are those of the lists that every search looks at.
+        // The margin for so many lists on average is that of the list at that place, over all
+        // trials together.
         let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
         let at = |i: usize| {
             all.get(((trials.len() << i) - 1).max(first))
@@ -356,7 +380,7 @@ fn measure_lists(
     let lists_of = lists.lists_of(source.codes.len());
     let aim = target + ABOVE * (1. - target);
     let ranks = |nearest: usize| -> Vec<Ranks> {
-        let of = |trial: &Trial| {
+        let ranks_of = |trial: &Trial| {
             let query = source
                 .codec
                 .query_at(source.isa, source.codes, trial.slot as usize);
@@ -369,7 +393,7 @@ fn measure_lists(
                 nearest,
             )
         };
-        trials.par_iter().map(of).collect()
+        trials.par_iter().map(ranks_of).collect()
     };
     let cheapest = |ranks: &[Ranks], k: usize, nearest: usize| {
         let mut places: Vec<usize> = ranks
@@ -394,7 +418,8 @@ fn measure_lists(
                 ..Reach::fixed(0, fit.codes)
             })
         };
-        // A quarter more are handed on than trials need: among what is all alike, codes tell little apart.
+        // A quarter more are handed on than trials need: where vectors are much alike, their codes
+        // hardly differ, and a vector did not find itself.
         fits.min_by_key(cost)
             .and_then(|best| fit(best.codes + best.codes / 4, lists.len()))
     };
@@ -414,12 +439,13 @@ fn measure_lists(
         let fit = fits[at].unwrap_or(everything);
         let mut mean = fit.lists;
         let mut codes = fit.codes;
+        // With few misses the sample's need is an accident of two or three vectors.
         if (1. - aim) * ((trials.len() * k) as f64) < FEW_MISSES {
             (mean, codes) = (mean * UNKNOWN, (codes as f32 * UNKNOWN) as usize);
         }
         tuning.lists.margins[at] = fit.margins;
         let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
-        // What was read is compared, however far from the others it seemed.
+        // Vectors that were read are compared, however far from the others their codes seemed.
         let error8 = if residuals.is_some() {
             f32::INFINITY
         } else {
@@ -445,38 +471,41 @@ fn measure_lists(
                 };
             recall(source, search, trials, k, error8)
         };
-        let of = |mean: f32, codes: usize, tuning: &Tuning| Reach {
+        let reach_of = |mean: f32, codes: usize, tuning: &Tuning| Reach {
             codes,
             ..tuning.reach_of(k, mean)
         };
-        let mut found = (0., 0.);
+        let mut measured_recall = (0., 0.);
+        // The estimate by ranks is checked by searching, and widened until the sample bears the
+        // target.
         for _ in 0..WIDENINGS {
-            found = measured(of(mean, codes, tuning), usize::MAX);
-            if found.0 - CONFIDENCE * found.1 >= target {
+            measured_recall = measured(reach_of(mean, codes, tuning), usize::MAX);
+            if measured_recall.0 - CONFIDENCE * measured_recall.1 >= target {
                 break;
             }
             (mean, codes) = (mean * 1.125, codes * 9 / 8 + 1);
         }
         if residuals.is_some() {
-            let enough = found.0 - UNREAD * (1. - target);
+            let enough = measured_recall.0 - UNREAD * (1. - target);
             let mut reads = k;
             while reads < codes {
-                found = measured(of(mean, codes, tuning), reads);
-                if found.0 >= enough {
+                measured_recall = measured(reach_of(mean, codes, tuning), reads);
+                if measured_recall.0 >= enough {
                     break;
                 }
+                // Steps of a twelfth: finer ones cost trials and would save few reads.
                 reads += (reads / 12).max(1);
             }
             tuning.lists.reads[at] = reads;
         }
         if k == AT[0] {
-            (tuning.lists.recall, tuning.lists.error) = found;
+            (tuning.lists.recall, tuning.lists.error) = measured_recall;
         }
         (tuning.lists.lists[at], tuning.lists.codes[at]) = (mean.min(lists.len() as f32), codes);
     }
 }
 
-/// What one trial says about the stages of the cascade.
+/// Errors of the stages of the cascade in one trial.
 #[derive(Default)]
 struct Errors {
     /// Rank by sign of each of the nearest.
@@ -502,6 +531,8 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
         let signs = base.sign_ranks(source.isa, &query, nearest);
         for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(estimates) {
             let similarity = source.codes.similarity(source.isa, &query, slot as usize);
+            // Relative to the expected number for this angle, because far vectors differ in more
+            // signs.
             let model = SignModel::new(
                 source.codec,
                 &query,
@@ -526,14 +557,15 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
         // Where this is too few, the limit of signs is raised during the search.
         tuning.bits[at] = ranks[((ranks.len() - 1) as f64 * FIRST_SHARE) as usize].max(4 * k);
     }
-    let beyond = |of: fn(&Errors) -> &Vec<f32>| {
+    let beyond = |errors_of: fn(&Errors) -> &Vec<f32>| {
         let mut all: Vec<f32> = errors
             .iter()
-            .flat_map(|one| of(one).iter().copied())
+            .flat_map(|one| errors_of(one).iter().copied())
             .collect();
         all.sort_unstable_by(f32::total_cmp);
         all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.)
     };
+    // A file may hold no larger ones.
     tuning.sign_error = beyond(|one| &one.signs).min(100.);
     tuning.error8 = beyond(|one| &one.error8).min(2.);
 }
@@ -548,7 +580,7 @@ fn recall(
     k: usize,
     error8: f32,
 ) -> (f64, f64) {
-    let one = |trial: &Trial| {
+    let hits_of = |trial: &Trial| {
         let query = source
             .codec
             .query_at(source.isa, source.codes, trial.slot as usize);
@@ -563,12 +595,12 @@ fn recall(
         });
         hits
     };
-    let found: Vec<usize> = trials.par_iter().map(one).collect();
+    let hits: Vec<usize> = trials.par_iter().map(hits_of).collect();
     let n = trials.len() as f64;
-    let mean = found.iter().sum::<usize>() as f64 / (n * k as f64);
-    let square: f64 = found
+    let mean = hits.iter().sum::<usize>() as f64 / (n * k as f64);
+    let square: f64 = hits
         .iter()
-        .map(|&found| (found as f64 / k as f64 - mean).powi(2))
+        .map(|&hits| (hits as f64 / k as f64 - mean).powi(2))
         .sum();
     (mean, (square / (n * (n - 1.).max(1.))).sqrt())
 }

@@ -1,4 +1,4 @@
-//! What goes into a search and what comes out.
+//! Arguments and results of searches.
 
 use voisin_base::track::TrackId;
 
@@ -97,7 +97,7 @@ impl std::fmt::Debug for SearchParams<'_> {
 /// How an index is built.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IndexOptions {
-    /// What nearness means.
+    /// The measure of nearness.
     pub metric: IndexMetric,
     /// Half the links of a point, which are made up to a multiple of 16. 4 to 32.
     pub m: usize,
@@ -165,13 +165,13 @@ impl Default for IndexOptions {
 pub struct IndexStamp {
     /// The library's generation: it grows with each change of vectors.
     pub generation: u64,
-    /// What made the vectors: the fingerprint of the model, and whatever else they depend on.
+    /// The origin of the vectors: the fingerprint of the model, and whatever else they depend on.
     pub model_fingerprint: String,
     /// Dimensions of the vectors.
     pub dimension: usize,
 }
 
-/// What [`VectorIndex::summary`](super::VectorIndex::summary) tells of an index file.
+/// Figures of an index file, from [`VectorIndex::summary`](super::VectorIndex::summary).
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexSummary {
     /// Which state of which library it belongs to.
@@ -190,7 +190,7 @@ pub struct IndexSummary {
     pub lists_from: usize,
     /// Default width of a graph search for ten neighbours; `None` without a graph.
     pub ef: Option<usize>,
-    /// What a search of the lists for ten neighbours looks at; `None` without lists.
+    /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
     /// Bits a component that it holds beside short codes, if it holds no vectors.
     pub residual_bits: Option<usize>,
@@ -200,7 +200,7 @@ pub struct IndexSummary {
     pub tombstones: usize,
 }
 
-/// What a search of the lists for ten neighbours looks at, as measured when the index was built.
+/// Reach of a search of the lists for ten neighbours, as measured when the index was built.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ListStats {
     /// Lists, on average.
@@ -226,7 +226,7 @@ pub struct IndexStats {
     pub mode: SearchMode,
     /// Default width of a graph search for ten neighbours.
     pub ef: usize,
-    /// What a search of the lists for ten neighbours looks at; `None` without lists.
+    /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
     /// Number of lists.
     pub list_count: usize,
@@ -247,7 +247,7 @@ pub struct IndexStats {
     pub mapped: bool,
 }
 
-/// What [`VectorIndex::self_check`](super::VectorIndex::self_check) found.
+/// Result of [`VectorIndex::self_check`](super::VectorIndex::self_check).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SelfCheck {
     /// Tracks searched by their own vector.

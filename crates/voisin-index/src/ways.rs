@@ -44,6 +44,7 @@ impl VectorIndex {
     ) -> Result<Allowed<'a>, IndexError> {
         let parts = self.tail.parts();
         let (base, tail): (_, Vec<&Bitmap>) = match params.subset {
+            // A subset holds slots, which mean something else after any change.
             Some(subset) if !self.is_current(subset) => return Err(IndexError::SubsetOutdated),
             Some(subset) => (&subset.base, subset.tail.iter().collect()),
             None => (
@@ -152,7 +153,8 @@ impl VectorIndex {
         self.answers(query, top)
     }
 
-    /// What was found by cosines, as the metric says it, if all that was read of the index's file was as it was written.
+    /// Results by the metric itself instead of by cosines, if everything that was read of the
+    /// index's file was as it was written.
     pub(super) fn answers(
         &self,
         query: &PreparedQuery,
@@ -163,6 +165,7 @@ impl VectorIndex {
             for neighbor in &mut found {
                 neighbor.similarity = self.value(query, neighbor)?;
             }
+            // Distances order as cosines do but for rounding, which is different in both.
             found.sort_unstable_by(nearer);
         }
         self.intact().map(|()| found)
@@ -173,6 +176,8 @@ impl VectorIndex {
         if self.options.metric != IndexMetric::Euclidean {
             return Ok(found.similarity * query.factor);
         }
+        // Cosines of lifted vectors lose digits for near ones, so distances are computed from the
+        // vectors themselves.
         self.with_codes(found.track, |codes, slot| {
             let vector = self.codec.lowered(codes, slot);
             let differences = vector
@@ -183,7 +188,7 @@ impl VectorIndex {
         })
     }
 
-    /// What the best by short code are compared by next.
+    /// The codes that the best by short code are compared by next.
     pub(super) fn next(&self) -> Next<'_> {
         self.residuals
             .as_deref()
@@ -197,6 +202,7 @@ impl VectorIndex {
         mut slots: Vec<u32>,
         tops: &mut [Top],
     ) -> Result<(), IndexError> {
+        // In the order of ids, which is mostly the order on disk.
         slots.sort_unstable();
         let tracks: Vec<TrackId> = slots
             .iter()
@@ -209,6 +215,7 @@ impl VectorIndex {
             .collect();
         for (&track, vector) in tracks.iter().zip(vectors.chunks_exact(self.dimension())) {
             let vector = self.codec.space.lift(track, vector)?;
+            // Lifted vectors are of length 1 but for rounding, which is taken off here.
             let to_unit = 1.
                 / dot_in_lanes::<f32, 16>(&vector, &vector)
                     .max(f32::MIN_POSITIVE)
@@ -242,7 +249,7 @@ impl VectorIndex {
         }
     }
 
-    /// What a mode comes to in this index.
+    /// The way that a mode takes in this index.
     pub(super) fn way(&self, mode: SearchMode) -> Result<Way<'_>, IndexError> {
         let mode = match mode {
             SearchMode::Auto => self.tuning.mode(self.lists.is_some(), self.graph.is_some()),
@@ -252,6 +259,7 @@ impl VectorIndex {
             (SearchMode::Exact, _, _) => Way::Exact,
             (SearchMode::Hnsw, Some(lists), Some(graph)) => Way::Graph(graph, lists),
             (SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
+            // Asked for by name, a way that is not there is an error; `Auto` takes what there is.
             (SearchMode::Hnsw, ..) => {
                 return Err(IndexError::NoGraph {
                     tracks: self.len(),
@@ -287,7 +295,8 @@ impl VectorIndex {
             );
             return Ok(());
         };
-        // Twice as many as where the nearest lists alone are looked at.
+        // Twice as many as where the nearest lists alone are looked at: that number was measured
+        // without a filter.
         let reads = 2 * self.tuning.reads(k);
         let slots = if allowed.count <= reads {
             allowed.slots().collect()
@@ -332,6 +341,7 @@ impl VectorIndex {
             {
                 return Ok(());
             }
+            // A walk that stayed among vectors that are not allowed may have missed near ones.
             *top = Top::new(k);
         }
         self.scan(&self.base, query, allowed, k, top)
@@ -384,6 +394,7 @@ impl VectorIndex {
             if found? {
                 return Ok(());
             }
+            // A scan finds again all that was found so far.
             *top = Top::new(k);
         }
         self.scan(&self.base, query, allowed, k, top)
@@ -478,6 +489,8 @@ impl VectorIndex {
                 },
             );
         }
+        // Without a filter the pool is as good as its width, which was measured; with one it has to
+        // reach far enough.
         Ok(match (last, within) {
             (Some(at), Some(within)) => all || within(at + 1),
             (found, _) => found.is_some(),

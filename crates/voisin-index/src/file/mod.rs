@@ -343,7 +343,7 @@ impl BasePlace {
     }
 }
 
-/// What is written.
+/// The parts of an index that a base is written from.
 #[derive(Clone, Copy)]
 pub(crate) struct BaseParts<'a> {
     pub(crate) stamp: &'a IndexStamp,

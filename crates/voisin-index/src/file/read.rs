@@ -88,7 +88,7 @@ fn load_map(path: &Path, map: Mmap, is_copy: bool) -> Result<BaseFile, IndexErro
         table,
         sections.lo.start,
     ));
-    // What is copied; the rest as it is read.
+    // These parts are copied; the rest is checked as it is read.
     let read_now = 0..sections.blocks.start;
     file.check_long(read_now.clone());
     file.intact()?;

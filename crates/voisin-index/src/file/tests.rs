@@ -108,7 +108,7 @@ fn a_flipped_byte_in_any_section_is_told() {
 }
 
 #[test]
-fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_damaged() {
+fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
     let mut rng = StdRng::seed_from_u64(9);
     let vectors = vectors(&mut rng, 6000, 70);
     let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
@@ -136,7 +136,7 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
         ..SearchParams::default()
     };
     let mut right = 0;
-    let mut told = 0;
+    let mut reported = 0;
     for section in [blocks, hi, lo] {
         for _ in 0..20 {
             let mut bad = good.clone();
@@ -151,7 +151,7 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
                         assert_eq!(index.vector(ids[row]), whole.vector(ids[row]));
                         right += 1;
                     }
-                    Err(IndexError::Damaged { .. }) => told += 1,
+                    Err(IndexError::Damaged { .. }) => reported += 1,
                     Err(other) => panic!("{other}"),
                 }
             }
@@ -169,7 +169,10 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
             assert!(index.save(&folder.path().join("other"), &stamp).is_err());
         }
     }
-    assert!(right > 30 && told > 30, "{right} right, {told} told");
+    assert!(
+        right > 30 && reported > 30,
+        "{right} right, {reported} reported"
+    );
     std::fs::write(&path, &good).unwrap();
     let (index, _) = VectorIndex::load_any_generation(&path, &stamp).unwrap();
     index.check().unwrap();

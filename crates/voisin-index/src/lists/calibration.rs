@@ -24,6 +24,7 @@ impl Lists {
         let along = self.along(isa, query);
         let place = places(isa, &self.centres, &along);
         let mut seen = Vec::new();
+        // Only the nearest lists are compared; what is farther counts as not found.
         for list in (0..self.len()).filter(|&list| place[list] < lists) {
             isa.near(
                 self.list(list as u32),
@@ -41,7 +42,7 @@ impl Lists {
             .rev()
             .map(|(rank, one)| (one.name(), rank))
             .collect();
-        let of = |slot: &u32| {
+        let rank_of = |slot: &u32| {
             let nearest = lists_of
                 .iter()
                 .map(|lists_of| place[lists_of[*slot as usize] as usize])
@@ -51,7 +52,7 @@ impl Lists {
                 rank.get(slot).copied().unwrap_or(usize::MAX),
             )
         };
-        slots.iter().map(of).collect()
+        slots.iter().map(rank_of).collect()
     }
 
     /// The least margin with which a search comes to each of the nearest `lists` lists, nearest first, where
@@ -74,6 +75,8 @@ impl Lists {
             } = buffers;
             self.score(isa, [(scores, &along)]);
             pool.clear(codes);
+            // As a search with the whole budget goes, but without a floor: it notes what floor
+            // would have ended it.
             let everything = Reach::fixed(lists, codes);
             self.begin(
                 isa,
@@ -87,6 +90,8 @@ impl Lists {
             let mut worst = pool.worst(isa);
             while walk.round(isa, lists, |list, _| {
                 let least = margins.last().copied().unwrap_or(f32::NEG_INFINITY);
+                // Never below the one before: a search that stopped at the nearer list would not
+                // have come here.
                 margins.push(least.max(worst - list.score()));
                 self.compare(isa, list, self.short(&along), pool, hidden);
             }) {
