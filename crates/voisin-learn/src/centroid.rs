@@ -24,6 +24,7 @@ impl Centroid {
             counts[class] += 1.0;
         }
         for (mut mean, count) in means.outer_iter_mut().zip(&counts) {
+            // A class without rows keeps a mean of zeros, which `known` keeps from being an answer.
             mean /= count.max(1.0);
         }
         Self {
@@ -63,6 +64,7 @@ impl Centroid {
 impl super::FittedClassifier for Centroid {
     /// Softmax of minus half the mean square of the columns' distances.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        // The mean over columns, so that the softmax is as sharp with many columns as with few.
         let scale = 0.5 / self.means.ncols().max(1) as f64;
         super::softmax(self.scores(x).mapv(|score| score * scale).view())
     }

@@ -101,6 +101,7 @@ impl Knn {
     /// The nearest rows of each query with their distances, nearest first; of equally near ones the lower row.
     pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<(usize, f64)>> {
         let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
+        // In f64: a distance from squares and a product loses digits where rows are near.
         let wide = self.rows.mapv(f64::from);
         let blocks: Vec<ArrayView2<f32>> = x.axis_chunks_iter(Axis(0), BLOCK).collect();
         let found: Vec<Vec<Vec<(usize, f64)>>> = blocks
@@ -116,9 +117,10 @@ impl Knn {
                 products
                     .outer_iter()
                     .zip(squares)
-                    .map(|(products, own)| {
+                    .map(|(products, query_square)| {
                         let distance = |row: usize| {
-                            let square = (own + self.squares[row] - 2.0 * products[row]).max(0.0);
+                            let square =
+                                (query_square + self.squares[row] - 2.0 * products[row]).max(0.0);
                             // of unit vectors, half the square is 1 - cosine
                             if self.settings.metric == Metric::Cosine {
                                 square / 2.0
@@ -132,6 +134,7 @@ impl Knn {
                         let order = |a: &(usize, f64), b: &(usize, f64)| {
                             a.1.total_cmp(&b.1).then(a.0.cmp(&b.0))
                         };
+                        // Selection first, so that only k are sorted.
                         if k < all.len() {
                             all.select_nth_unstable_by(k - 1, order);
                             all.truncate(k);
@@ -171,6 +174,7 @@ fn to_unit(rows: &mut Array2<f32>) {
             .map(|v| f64::from(*v).powi(2))
             .sum::<f64>()
             .sqrt();
+        // A row of zeros has no direction and stays as it is.
         if norm > 0.0 {
             row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
         }
@@ -182,6 +186,7 @@ impl FittedClassifier for Knn {
         let mut out = Array2::zeros((x.nrows(), self.classes));
         for (near, mut out) in self.neighbours(x).iter().zip(out.outer_iter_mut()) {
             let at_zero = near.iter().any(|(_, distance)| *distance == 0.0);
+            // A copy of the query would have an infinite weight: copies alone are then counted.
             let weight = |distance: f64| match self.settings.weights {
                 Weighting::Uniform => 1.0,
                 Weighting::Distance if at_zero => f64::from(u8::from(distance == 0.0)),
@@ -191,6 +196,7 @@ impl FittedClassifier for Knn {
             let k = near.len() as f64;
             let smoothing = self.settings.smoothing;
             let all = k + smoothing * self.classes as f64;
+            // Every class has a few neighbours to begin with, so none is impossible.
             out.fill((smoothing / all) as f32);
             for (row, distance) in near {
                 out[self.class_of[*row]] += (k * weight(*distance) / sum / all) as f32;

@@ -1,9 +1,9 @@
 //! Classifiers over rows of numbers: matrices in, probabilities out.
 //!
-//! What it is for: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the regression, the
+//! For: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the regression, the
 //! standardisation and the minimisers that genres and probes share with it. Each is fitted on rows of numbers, gives the
 //! same bits whatever the number of threads, and those of the laboratory are saved to and read from named [`Tensors`].
-//! What it is not for: knowing what a row is (`dataset`, `lab`, `genre`), measuring (`metrics`).
+//! Not for: knowing what a row is (`dataset`, `lab`, `genre`), measuring (`metrics`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
@@ -37,7 +37,7 @@ pub use trees::{Boost, BoostSettings, Forest, ForestSettings};
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-/// What an algorithm is fitted on.
+/// Data that an algorithm is fitted on.
 #[derive(Debug, Clone, Copy)]
 pub struct Training<'a> {
     /// `[rows, columns]`, filled and standardised.
@@ -62,7 +62,7 @@ impl Training<'_> {
     }
 }
 
-/// What a fitted algorithm can do.
+/// A fitted algorithm.
 pub trait FittedClassifier: Send + Sync {
     /// Probability of each class, `[rows, classes]`; rows add up to 1.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
@@ -72,7 +72,7 @@ pub trait FittedClassifier: Send + Sync {
         None
     }
 
-    /// What fitting told besides: out-of-bag accuracy, rounds.
+    /// A remark on the fit: out-of-bag accuracy, rounds.
     fn note(&self) -> Option<String> {
         None
     }
@@ -85,6 +85,7 @@ pub trait FittedClassifier: Send + Sync {
 fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
     let mut out = Array2::zeros(logits.dim());
     for (row, mut out) in logits.outer_iter().zip(out.outer_iter_mut()) {
+        // The largest is subtracted first, so that the exponential cannot overflow.
         let most = row.fold(f64::NEG_INFINITY, |most, &value| most.max(value));
         let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
         out.iter_mut()

@@ -19,7 +19,7 @@ const MOST_SPARSE_STEPS: usize = 2000;
 /// Rows whose loss is measured while they are in a core's cache.
 const TOGETHER: usize = 96;
 
-/// What of the weights counts against them.
+/// The measure of the weights that is penalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Penalty {
@@ -159,6 +159,7 @@ impl<'a> Regression<'a> {
     pub(crate) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
         let (standard, close) = Standardiser::fit(x);
         let (n, columns) = close.dim();
+        // Rows of whole registers: the kernels read no remainder.
         let wide = columns.next_multiple_of(WIDTH).max(WIDTH);
         let rows = if wide == columns && close.is_standard_layout() {
             close
@@ -201,6 +202,7 @@ impl<'a> Regression<'a> {
     fn sparse_at(&self, penalty: f64) -> Logistic {
         let weights = self.numbers() - self.targets.ncols();
         let penalised = (weights, penalty / self.rows.nrows().max(1) as f64);
+        // From zero, so that columns without effect start, and stay, without weight.
         let begin = vec![0.0; self.numbers()];
         self.fitted(&fista(begin, penalised, MOST_SPARSE_STEPS, |values| {
             self.loss(0.0, values)
@@ -238,10 +240,11 @@ impl<'a> Regression<'a> {
         let d = self.columns;
         let wide = self.rows.ncols();
         let (weight, bias) = self.parts(values);
+        // Packed anew at each step, as the weights have moved; the rows are used as they lie.
         let panels = Panels::new(self.isa, d, classes, |from, to| weight[[to, from]]);
         let mut logits = vec![0.0; TOGETHER * panels.width()];
         let mut slopes = vec![0.0; classes * TOGETHER];
-        let mut pulled = vec![0.0; classes * wide];
+        let mut gradient_rows = vec![0.0; classes * wide];
         let mut loss = 0.0f64;
         let mut gradient = vec![0.0f64; values.len()];
         let rows = self.rows.as_slice().expect("rows as they were made");
@@ -260,27 +263,29 @@ impl<'a> Regression<'a> {
             {
                 let row = &mut row[..classes];
                 row.iter_mut().zip(&bias).for_each(|(v, bias)| *v += bias);
+                // Subtracted before the exponential, which would overflow for large logits.
                 let most = row.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
-                let said: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
+                let target_logit: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
                 row.iter_mut().for_each(|v| *v = (*v - most).exp());
                 let sum: f32 = row.iter().sum();
-                loss += f64::from(sum.ln() - said);
+                loss += f64::from(sum.ln() - target_logit);
                 for (class, (v, t)) in row.iter().zip(target).enumerate() {
                     slopes[class * together + at] = v / sum - t;
                     gradient[classes * d + class] += f64::from(v / sum - t);
                 }
             }
-            rows::multiply(self.isa, slopes, block, wide, &mut pulled);
-            for (sums, pulled) in gradient
+            rows::multiply(self.isa, slopes, block, wide, &mut gradient_rows);
+            for (sums, class_gradient) in gradient
                 .chunks_exact_mut(d.max(1))
-                .zip(pulled.chunks_exact(wide))
+                .zip(gradient_rows.chunks_exact(wide))
             {
                 sums.iter_mut()
-                    .zip(pulled)
+                    .zip(class_gradient)
                     .for_each(|(sum, &g)| *sum += f64::from(g));
             }
         }
         let weights = &values[..weight.len()];
+        // Biases are free: only the weights are penalised.
         let squares: f64 = weights.iter().map(|w| w * w).sum();
         gradient
             .iter_mut()
@@ -376,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_values_leave_columns_out_and_nothing_pulls_at_the_others() {
+    fn an_l1_penalty_leaves_columns_out() {
         let (x, t) = clouds(90, 1);
         let class_of: Vec<usize> = (0..90).map(|row| row % 3).collect();
         // four columns of noise

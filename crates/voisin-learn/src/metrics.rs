@@ -76,6 +76,7 @@ pub fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> 
 
 /// [`macro_f1`], of some of the classes.
 pub fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
+    // A class that is in no truth and no answer has no F1; one that was only answered has 0.
     let present: Vec<f64> = per_class(confusion)
         .iter()
         .enumerate()
@@ -101,21 +102,21 @@ fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
         .iter()
         .map(|row| row.iter().sum::<usize>() as f64)
         .collect();
-    let said: Vec<f64> = (0..confusion.len())
+    let answered: Vec<f64> = (0..confusion.len())
         .map(|c| confusion.iter().map(|row| row[c]).sum::<usize>() as f64)
         .collect();
     let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
     let all = truth.iter().sum();
-    (truth, said, all, right as f64)
+    (truth, answered, all, right as f64)
 }
 
 /// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is not defined.
 pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
-    let (truth, said, all, right) = margins(confusion);
+    let (truth, answered, all, right) = margins(confusion);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let spread = (all * all - dot(&said, &said)) * (all * all - dot(&truth, &truth));
+    let spread = (all * all - dot(&answered, &answered)) * (all * all - dot(&truth, &truth));
     if spread > 0.0 {
-        (right * all - dot(&truth, &said)) / spread.sqrt()
+        (right * all - dot(&truth, &answered)) / spread.sqrt()
     } else {
         0.0
     }
@@ -123,8 +124,9 @@ pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
 
 /// Cohen's kappa: agreement beyond chance, at most 1; 0 where it is not defined.
 pub fn cohen_kappa(confusion: &[Vec<usize>]) -> f64 {
-    let (truth, said, all, right) = margins(confusion);
-    let chance = truth.iter().zip(&said).map(|(t, s)| t * s).sum::<f64>() / (all * all).max(1.0);
+    let (truth, answered, all, right) = margins(confusion);
+    let chance =
+        truth.iter().zip(&answered).map(|(t, s)| t * s).sum::<f64>() / (all * all).max(1.0);
     if all > 0.0 && chance < 1.0 {
         (right / all - chance) / (1.0 - chance)
     } else {
@@ -153,6 +155,7 @@ pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f6
     let mut points = Vec::new();
     for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
         found += usize::from(positive[i]);
+        // Equal scores have one threshold, so they are one point.
         if order
             .get(at + 1)
             .is_none_or(|&next| scores[next] != scores[i])
@@ -208,10 +211,11 @@ pub fn top_k_accuracy(truth: &[usize], scores: &[Vec<f64>], k: usize) -> f64 {
         .iter()
         .zip(scores)
         .filter(|(t, row)| {
-            let mine = row[**t];
+            let score = row[**t];
             row.iter()
                 .enumerate()
-                .filter(|(c, s)| **s > mine || (**s == mine && c > *t))
+                // Equal scores of later columns count as larger, as in scikit-learn.
+                .filter(|(c, s)| **s > score || (**s == score && c > *t))
                 .count()
                 < k
         })
@@ -252,6 +256,7 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
             .is_none_or(|&next| scores[next] != scores[i])
         {
             // a point in line with the two before it says nothing new
+            // Compared by cross products of whole numbers: exact, where slopes would round.
             while let [.., a, b] = counts[..] {
                 if (b.0 - a.0) * (t - b.1) != (f - b.0) * (b.1 - a.1) {
                     break;
@@ -288,6 +293,7 @@ pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
         while end < order.len() && scores[order[end]] == scores[order[at]] {
             end += 1;
         }
+        // Ties share the mean of their ranks (Mann and Whitney, 1947).
         let rank = (at + 1 + end) as f64 / 2.0;
         rank_sum += rank * order[at..end].iter().filter(|&&i| positive[i]).count() as f64;
         at = end;
@@ -326,6 +332,7 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
 
 /// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15 from 0.
 pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
+    // A probability of 0 for the truth would make the mean infinite.
     let sum: f64 = truth
         .iter()
         .zip(probabilities)

@@ -24,11 +24,13 @@ pub(crate) fn lbfgs(
         }
         let mut direction = two_loops(&gradient, &memory);
         let mut slope = dot(&direction, &gradient);
+        // A direction uphill comes of a memory that no longer fits; steepest descent starts afresh.
         if slope >= 0.0 {
             memory.clear();
             direction = gradient.iter().map(|g| -g).collect();
             slope = -slope_norm * slope_norm;
         }
+        // Without a memory the gradient has no scale; the first step has length 1 at most.
         let mut step = if memory.is_empty() {
             (1.0 / slope_norm).min(1.0)
         } else {
@@ -54,6 +56,7 @@ pub(crate) fn lbfgs(
         let s: Vec<f64> = candidate.iter().zip(&x).map(|(a, b)| a - b).collect();
         let y: Vec<f64> = g.iter().zip(&gradient).map(|(a, b)| a - b).collect();
         let curvature = dot(&s, &y);
+        // Without positive curvature the pair would make the next direction point uphill.
         if curvature > 1e-12 * dot(&y, &y) {
             if memory.len() == MEMORY {
                 memory.pop_front();
@@ -62,6 +65,7 @@ pub(crate) fn lbfgs(
         }
         let gain = value - v;
         (x, value, gradient) = (candidate, v, g);
+        // Less than a ten-millionth gained: the rest is rounding in f32 losses.
         if gain <= 1e-7 * value.abs().max(1e-3) {
             break;
         }
@@ -95,6 +99,7 @@ pub(crate) fn fista(
                 .zip(&gradient)
                 .map(|(x, g)| x - step * g)
                 .collect();
+            // The proximal step of absolute values: shrink towards zero, and stay there.
             for x in &mut next[..penalised] {
                 *x = x.signum() * (x.abs() - step * penalty).max(0.0);
             }
@@ -107,6 +112,7 @@ pub(crate) fn fista(
         };
         let moved = minus(&next, &x);
         let is_uphill = dot(&minus(&ahead, &next), &moved) > 0.0;
+        // Momentum that runs uphill has overshot; it starts again from rest.
         let faster = if is_uphill {
             1.0
         } else {
@@ -164,6 +170,7 @@ fn two_loops(gradient: &[f64], memory: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> 
         q.iter_mut().zip(y).for_each(|(q, y)| *q -= a * y);
         factors.push(a);
     }
+    // The scale of the last pair stands for the inverse Hessian where nothing is known.
     if let Some((_, y, rho)) = memory.back() {
         let scale = 1.0 / (rho * dot(y, y));
         q.iter_mut().for_each(|q| *q *= scale);
@@ -209,9 +216,9 @@ mod tests {
 
     #[test]
     fn finds_rosenbrocks_minimum() {
-        let mut asked = 0;
+        let mut evaluations = 0;
         let mut f = |x: &[f64]| {
-            asked += 1;
+            evaluations += 1;
             let a = 1.0 - x[0];
             let b = x[1] - x[0] * x[0];
             (
@@ -226,8 +233,8 @@ mod tests {
         );
         let early = lbfgs(vec![-1.2, 1.0], 3, &mut f);
         assert!(
-            (early[0] - 1.0).abs() > 0.1 && asked < 150,
-            "{early:?}, {asked}"
+            (early[0] - 1.0).abs() > 0.1 && evaluations < 150,
+            "{early:?}, {evaluations}"
         );
     }
 }

@@ -39,6 +39,7 @@ impl SvmProbabilities {
         let n = data.class_of.len();
         let pairs = svm.pairs();
         let mut points: Vec<Vec<(f64, bool)>> = vec![Vec::new(); pairs.len()];
+        // Decisions about training rows are too sure; each fold's come from a machine without it.
         for fold in 0..data.folds.iter().max().map_or(0, |last| last + 1) {
             let (held, rest): (Vec<usize>, Vec<usize>) =
                 (0..n).partition(|&row| data.folds[row] == fold);
@@ -50,6 +51,7 @@ impl SvmProbabilities {
             let (known, values) =
                 Svm::fit(x.view(), &class_of, data.classes, settings.c).decisions(queries.view());
             for (at, pair) in pairs.iter().enumerate() {
+                // A fold may lack a class, and with it the pair.
                 let Some(column) = known.iter().position(|other| other == pair) else {
                     continue;
                 };
@@ -93,6 +95,7 @@ impl FittedClassifier for SvmProbabilities {
             for ((&(first, second), &value), &(a, b)) in
                 pairs.iter().zip(values).zip(&self.sigmoids)
             {
+                // Probabilities of 0 or 1 would make the coupling's matrix singular.
                 let share = (1.0 / (1.0 + (a * value + b).exp())).clamp(LEAST, 1.0 - LEAST);
                 p[[first, second]] = share;
                 p[[second, first]] = 1.0 - share;
@@ -119,6 +122,7 @@ impl FittedClassifier for SvmProbabilities {
 fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let positives = points.iter().filter(|(_, first)| *first).count() as f64;
     let negatives = points.len() as f64 - positives;
+    // Platt's targets: a few points must not make a sigmoid infinitely steep.
     let high = (positives + 1.0) / (positives + 2.0);
     let low = 1.0 / (negatives + 2.0);
     let target = |first: bool| if first { high } else { low };
@@ -126,7 +130,7 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let mut b = ((negatives + 1.0) / (positives + 1.0)).ln();
     // -ln p = ln(1 + e^z) - (1 - t) z, with z = a f + b; without overflow for either sign
     let loss = |a: f64, b: f64| -> f64 {
-        let of = |&(f, first): &(f64, bool)| {
+        let term = |&(f, first): &(f64, bool)| {
             let z: f64 = a * f + b;
             let t = target(first);
             if z >= 0.0 {
@@ -135,10 +139,11 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
                 (t - 1.0) * z + z.exp().ln_1p()
             }
         };
-        points.iter().map(of).sum()
+        points.iter().map(term).sum()
     };
     let mut value = loss(a, b);
     for _ in 0..100 {
+        // A little on the diagonal keeps Newton's step finite where all points lie on one side.
         let mut h11 = 1e-12;
         let mut h22 = 1e-12;
         let mut h21 = 0.0;

@@ -1,4 +1,4 @@
-//! What is done to columns before any algorithm sees them; fitted on training rows alone.
+//! Preparation of columns before any algorithm sees them; fitted on training rows alone.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -18,14 +18,16 @@ impl Preparation {
         let medians: Vec<f32> = x
             .axis_iter(Axis(1))
             .map(|column| {
-                let mut there: Vec<f32> =
+                // The median and not the mean: one wild number must not decide what fills the gaps.
+                let mut present: Vec<f32> =
                     column.iter().copied().filter(|v| v.is_finite()).collect();
-                there.sort_unstable_by(f32::total_cmp);
-                let middle = there.len() / 2;
-                match there.len() {
+                present.sort_unstable_by(f32::total_cmp);
+                let middle = present.len() / 2;
+                match present.len() {
+                    // A column without any number is a constant, and has no weight later.
                     0 => 0.0,
-                    n if n % 2 == 1 => there[middle],
-                    _ => f32::midpoint(there[middle - 1], there[middle]),
+                    n if n % 2 == 1 => present[middle],
+                    _ => f32::midpoint(present[middle - 1], present[middle]),
                 }
             })
             .collect();

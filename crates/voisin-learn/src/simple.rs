@@ -96,6 +96,7 @@ impl Bayes {
         let largest = all
             .var_axis(Axis(0), 0.0)
             .fold(0.0, |most: f64, &v| most.max(v));
+        // A class whose column never varies would be infinitely sure of it.
         let added = (settings.var_smoothing * largest).max(f64::MIN_POSITIVE);
         let mut means = Array2::zeros((data.classes, all.ncols()));
         let mut variances = Array2::ones((data.classes, all.ncols()));
@@ -134,6 +135,7 @@ impl Bayes {
 impl FittedClassifier for Bayes {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let logits = Array2::from_shape_fn((x.nrows(), self.shares.len()), |(row, class)| {
+            // A class without rows has no mean to compare with.
             if self.shares[class] == 0.0 {
                 return f64::NEG_INFINITY;
             }
@@ -177,6 +179,8 @@ impl Lda {
             .filter(|(_, rows)| rows.nrows() > 0)
         {
             means.row_mut(class).assign(&mean_of(rows));
+            // Each class counts by its rows, so that one of a few rows does not spoil the common
+            // covariance.
             covariance.scaled_add(shares[class], &shrunk_covariance(rows));
         }
         let mut solved = means.t().to_owned();
@@ -237,6 +241,7 @@ fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     let delta_sum: f64 = covariance.iter().map(|v| v * v).sum();
     let beta = (fourth / n - delta_sum) / (p * n);
     let delta = (delta_sum - 2.0 * mu * trace + p * mu * mu) / p;
+    // The estimate may exceed its bound where rows are few; a share above 1 has no meaning.
     let beta = beta.min(delta);
     let shrinkage = if beta == 0.0 || delta == 0.0 {
         0.0
@@ -266,6 +271,7 @@ fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
         if factor(&mut lower, 1e-12 * size) {
             break lower;
         }
+        // Ten times as much each time: a few rounds reach any size.
         added = (added * 10.0).max(1e-9 * size);
     };
     for mut column in b.columns_mut() {
@@ -284,15 +290,15 @@ fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
 fn factor(a: &mut Array2<f64>, least: f64) -> bool {
     let n = a.nrows();
     for j in 0..n {
-        let own: Vec<f64> = a.row(j).iter().take(j).copied().collect();
-        let pivot = a[[j, j]] - own.iter().map(|v| v * v).sum::<f64>();
+        let left_part: Vec<f64> = a.row(j).iter().take(j).copied().collect();
+        let pivot = a[[j, j]] - left_part.iter().map(|v| v * v).sum::<f64>();
         if pivot.is_nan() || pivot <= least {
             return false;
         }
         let root = pivot.sqrt();
         a[[j, j]] = root;
         for i in j + 1..n {
-            let sum: f64 = a.row(i).iter().zip(&own).map(|(a, b)| a * b).sum();
+            let sum: f64 = a.row(i).iter().zip(&left_part).map(|(a, b)| a * b).sum();
             a[[i, j]] = (a[[i, j]] - sum) / root;
         }
     }

@@ -18,6 +18,7 @@ impl Standardiser {
     /// - returns: also the standardised rows
     pub fn fit(x: ArrayView2<f32>) -> (Self, Array2<f32>) {
         let n = x.nrows().max(1) as f64;
+        // Sums and squares in f64 in one pass over rows that may not fit the cache.
         let mut sums = vec![(0.0f64, 0.0f64); x.ncols()];
         for row in x.axis_iter(Axis(0)) {
             for (sum, &v) in sums.iter_mut().zip(row) {
@@ -28,6 +29,8 @@ impl Standardiser {
         let moments = |&(sum, squares): &(f64, f64)| {
             let mean = sum / n;
             let deviation = (squares / n - mean * mean).max(0.0).sqrt();
+            // Relative to the mean: rounding gives a constant column a deviation of about its last
+            // digits.
             let varies = deviation > 1e-6 * mean.abs().max(1e-3);
             (
                 mean as f32,

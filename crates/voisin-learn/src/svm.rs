@@ -47,6 +47,7 @@ impl Svm {
         let members: Vec<Vec<usize>> = (0..classes)
             .map(|k| (0..class_of.len()).filter(|&i| class_of[i] == k).collect())
             .collect();
+        // Pairs of classes that have rows; another has nothing to train on.
         let jobs: Vec<(usize, usize)> = (0..classes)
             .flat_map(|a| (a + 1..classes).map(move |b| (a, b)))
             .filter(|&(a, b)| !members[a].is_empty() && !members[b].is_empty())
@@ -113,14 +114,14 @@ impl Svm {
     pub(super) fn save(&self, out: &mut super::Tensors) {
         self.standard.save(out, "svm");
         out.put_matrix("svm.rows", &self.rows);
-        let of = |pair: &Pair| {
+        let shape = |pair: &Pair| {
             [
                 pair.first as u32,
                 pair.second as u32,
                 pair.support.len() as u32,
             ]
         };
-        out.put_u32("svm.pairs", self.pairs.iter().flat_map(of).collect());
+        out.put_u32("svm.pairs", self.pairs.iter().flat_map(shape).collect());
         let support = || self.pairs.iter().flat_map(|pair| &pair.support);
         out.put_u32(
             "svm.support",
@@ -150,19 +151,19 @@ impl Svm {
         for (&[first, second, count], &offset) in heads.iter().zip(offsets) {
             let first = first as usize;
             let second = second as usize;
-            let own: Vec<(usize, f64)> = support
+            let vectors: Vec<(usize, f64)> = support
                 .by_ref()
                 .take(count as usize)
                 .map(|(&row, &weight)| (row as usize, weight))
                 .collect();
-            let fits = first < classes && second < classes && own.len() == count as usize;
-            if !fits || own.iter().any(|(row, _)| *row >= rows.nrows()) {
+            let fits = first < classes && second < classes && vectors.len() == count as usize;
+            if !fits || vectors.iter().any(|(row, _)| *row >= rows.nrows()) {
                 return None;
             }
             pairs.push(Pair {
                 first,
                 second,
-                support: own,
+                support: vectors,
                 offset,
             });
         }
@@ -200,6 +201,7 @@ fn rbf(a: ArrayView2<f32>, b: ArrayView2<f32>, gamma: f64) -> Array2<f64> {
     let na = square(a);
     let nb = square(b);
     let product = a.mapv(f64::from).dot(&b.mapv(f64::from).t());
+    // Rounding may make the square of a copy's distance negative, and its kernel larger than 1.
     Array2::from_shape_fn(product.dim(), |(i, j)| {
         (-gamma * (na[i] + nb[j] - 2.0 * product[[i, j]]).max(0.0)).exp()
     })
@@ -215,6 +217,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
         |alpha: &[f64], i: usize| (y[i] > 0.0 && alpha[i] < c) || (y[i] < 0.0 && alpha[i] > 0.0);
     let low =
         |alpha: &[f64], i: usize| (y[i] < 0.0 && alpha[i] < c) || (y[i] > 0.0 && alpha[i] > 0.0);
+    // Convergence is proven, but slow where C is large; a limit keeps a fit from running on.
     for _ in 0..(100 * n).max(10_000) {
         let Some(i) = (0..n)
             .filter(|&i| up(&alpha, i))
@@ -223,6 +226,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
             break;
         };
         let most = -y[i] * gradient[i];
+        // Second-order selection: the partner by which the objective falls most.
         let mut least = f64::INFINITY;
         let mut chosen = None;
         let mut best = 0.0;
@@ -231,6 +235,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
             least = least.min(value);
             let b = most - value;
             if b > 0.0 {
+                // Two equal rows have no curvature between them.
                 let a = (kernel[[i, i]] + kernel[[j, j]] - 2.0 * kernel[[i, j]]).max(1e-12);
                 if -b * b / a < best {
                     best = -b * b / a;
@@ -246,6 +251,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
         let curvature = (kernel[[i, i]] + kernel[[j, j]] - 2.0 * kernel[[i, j]]).max(1e-12);
         let mut step = (most + y[j] * gradient[j]) / curvature;
         step = step.min(if y[i] > 0.0 { c - alpha[i] } else { alpha[i] });
+        // The step ends where either α reaches its bound.
         step = step.min(if y[j] > 0.0 { alpha[j] } else { c - alpha[j] });
         alpha[i] = (alpha[i] + y[i] * step).clamp(0.0, c);
         alpha[j] = (alpha[j] - y[j] * step).clamp(0.0, c);

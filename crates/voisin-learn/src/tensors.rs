@@ -98,14 +98,14 @@ impl Tensors {
         );
     }
 
-    /// What a part was before [`put_all`](Self::put_all).
+    /// A part as it was before [`put_all`](Self::put_all).
     #[must_use]
     pub fn all_of(&self, part: usize) -> Self {
         let start = format!("{part}.");
-        let own = self.0.iter().filter_map(|(name, numbers)| {
+        let part_tensors = self.0.iter().filter_map(|(name, numbers)| {
             Some((name.strip_prefix(&start)?.to_owned(), numbers.clone()))
         });
-        Self(own.collect())
+        Self(part_tensors.collect())
     }
 
     /// A safetensors file with words in its header.
@@ -141,7 +141,8 @@ impl Tensors {
         safetensors::serialize(views, Some(header)).map_err(|error| error.to_string())
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote. Numbers that are not finite are refused: no algorithm has any.
+    /// Reads the bytes of [`to_bytes`](Self::to_bytes). Numbers that are not finite are refused: no
+    /// algorithm has any.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), String> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
         let header = metadata.metadata().clone().unwrap_or_default();
@@ -177,6 +178,7 @@ impl Tensors {
                     ));
                 }
             };
+            // Checked once here, so that no algorithm has to.
             let finite = match &numbers {
                 Numbers::F32(values) => values.iter().all(|v| v.is_finite()),
                 Numbers::F64(values) => values.iter().all(|v| v.is_finite()),

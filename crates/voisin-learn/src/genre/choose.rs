@@ -34,6 +34,7 @@ pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Exam
     let mut groups: Vec<usize> = examples.groups.clone();
     groups.sort_unstable();
     groups.dedup();
+    // Groups are drawn and not rows, so that an artist is in the sample with all tracks.
     Random::new(seed).shuffle(&mut groups);
     let place: std::collections::HashMap<usize, usize> =
         groups.iter().enumerate().map(|(i, g)| (*g, i)).collect();
@@ -49,8 +50,9 @@ pub(super) fn head_rows(
     classes: &[Vec<usize>],
     head_classes: &[usize],
 ) -> (Vec<usize>, Array2<f32>) {
-    let inside = |own: &Vec<usize>| -> Vec<usize> {
-        own.iter()
+    let inside = |row_classes: &Vec<usize>| -> Vec<usize> {
+        row_classes
+            .iter()
             .filter_map(|c| head_classes.binary_search(c).ok())
             .collect()
     };
@@ -77,6 +79,7 @@ pub(super) fn choose(
     let sample = sample_groups(examples, SELECTION_ROWS, seed);
     let folds = sample.folds(folds, seed);
     let vote = choose_vote(&sample, &folds)?;
+    // With one class, or one fold, there is nothing to choose between.
     let (penalty, sharpness) = if head_classes.len() < 2 || folds.len() < 2 {
         head_classes.clear();
         (PENALTIES[0], 1.0)
@@ -104,7 +107,7 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
             temperature,
             prior_correction: PRIOR_CORRECTION,
         });
-        let of_folds = parallel::map(
+        let fold_losses = parallel::map(
             folds,
             |Fold {
                  rest: train,
@@ -120,6 +123,8 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
                     nearest(queries.view(), reference.view(), NEIGHBOURS, |_, _| true);
                 let classes: Vec<Vec<usize>> =
                     train.iter().map(|&r| examples.classes[r].clone()).collect();
+                // Priors of the training part alone: those of all tracks would know the answers'
+                // shares.
                 let priors = priors(&classes, examples.n_classes());
                 let wanted = targets.select(Axis(0), test);
                 Ok::<_, GenreError>(settings.each_ref().map(|vote| {
@@ -138,7 +143,8 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
             },
         )?;
         for (i, vote) in settings.into_iter().enumerate() {
-            let loss: f64 = of_folds.iter().map(|losses| losses[i]).sum();
+            let loss: f64 = fold_losses.iter().map(|losses| losses[i]).sum();
+            // `<`, so that of equal losses the stronger whitening, which comes first, stays.
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
                 best = Some((loss, vote));
             }
@@ -165,19 +171,21 @@ fn choose_penalty(
     folds: &[Fold],
     head_classes: &[usize],
 ) -> Result<(f64, f64), GenreError> {
-    let of_folds: Vec<(Vec<Array2<f32>>, Array2<f32>)> = parallel::map(folds, |fold| {
-        let of = |rows: &[usize]| {
+    let fold_logs: Vec<(Vec<Array2<f32>>, Array2<f32>)> = parallel::map(folds, |fold| {
+        let examples_of = |rows: &[usize]| {
             let classes: Vec<Vec<usize>> =
                 rows.iter().map(|&r| examples.classes[r].clone()).collect();
             let (inside, t) = head_rows(&classes, head_classes);
             let rows: Vec<usize> = inside.iter().map(|&i| rows[i]).collect();
             (examples.x.select(Axis(0), &rows), t)
         };
-        let (x, t) = of(&fold.rest);
-        let (held, wanted) = of(&fold.held);
+        let (x, t) = examples_of(&fold.rest);
+        let (held, wanted) = examples_of(&fold.held);
         let regression = Regression::new(x.view(), t.view());
         let mut fit = None;
         let mut log = Vec::with_capacity(PENALTIES.len());
+        // Strongest first, each fit starting from the last: neighbouring penalties have nearby
+        // minima.
         for penalty in PENALTIES {
             let next = regression.at(penalty, fit.as_ref());
             log.push(fit.insert(next).log_probabilities(held.view()));
@@ -192,20 +200,21 @@ fn choose_penalty(
     };
     let losses: Vec<Vec<f64>> = (0..PENALTIES.len())
         .map(|i| {
-            of_folds
+            fold_logs
                 .iter()
                 .flat_map(|(log, wanted)| losses_of(&log[i], wanted))
                 .collect()
         })
         .collect();
     let chosen = strongest_within_error(&losses);
+    // Chosen after the penalty: a strong one makes probabilities too even, which a factor mends.
     let sharpness = best_scale(|scale| {
         let loss = |(log, wanted): &(Vec<Array2<f32>>, Array2<f32>)| -> f64 {
             let mut scaled = &log[chosen] * scale as f32;
             log_softmax(&mut scaled);
             losses_of(&scaled, wanted).iter().sum()
         };
-        of_folds.iter().map(loss).sum()
+        fold_logs.iter().map(loss).sum()
     });
     Ok((PENALTIES[chosen], sharpness))
 }

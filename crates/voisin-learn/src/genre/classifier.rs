@@ -24,6 +24,7 @@ impl FusionClassifier {
     /// Fits the whole engine; the folds of `data` are what must not be on both sides of its own validation.
     pub fn fit(data: &Training, part: FusionPart) -> Result<Self, GenreError> {
         let ids: Vec<TrackId> = (0..data.class_of.len() as i64).map(TrackId).collect();
+        // Zeros in front keep the order of the numbers in the order of the names.
         let names: Vec<String> = (0..data.classes)
             .map(|class| format!("{class:06}"))
             .collect();
@@ -46,7 +47,7 @@ impl FusionClassifier {
         })
     }
 
-    /// What [`save`](FittedClassifier::save) kept; nothing where it does not fit.
+    /// Reads the tensors of [`save`](FittedClassifier::save); nothing where they do not fit.
     pub fn load(from: &Tensors, part: FusionPart, classes: usize, columns: usize) -> Option<Self> {
         let (&length, words) = from.u32(KEY)?.split_first()?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -70,15 +71,15 @@ impl FittedClassifier for FusionClassifier {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut all = Array2::zeros((x.nrows(), self.classes));
         // Refused are rows of another width, or with what is no number: neither gets here.
-        let Ok(said) = self.model.probabilities(&QueryVectors::of(x)) else {
+        let Ok(probabilities) = self.model.probabilities(&QueryVectors::of(x)) else {
             return all;
         };
-        let said = match self.part {
-            FusionPart::Fused => said.fused,
-            FusionPart::Head => said.head,
-            FusionPart::Vote => said.vote,
+        let probabilities = match self.part {
+            FusionPart::Fused => probabilities.fused,
+            FusionPart::Head => probabilities.head,
+            FusionPart::Vote => probabilities.vote,
         };
-        for (genre, column) in self.model.genres().iter().zip(said.columns()) {
+        for (genre, column) in self.model.genres().iter().zip(probabilities.columns()) {
             genre
                 .key()
                 .parse()

@@ -1,4 +1,4 @@
-//! The fitted voices of one training set: reference tracks that vote, the head, and what is needed to judge novelty.
+//! The fitted voices of one training set: reference tracks that vote, the head, and the reference that novelty is measured against.
 
 use ndarray::{Array2, ArrayView2, Axis, CowArray};
 
@@ -33,7 +33,7 @@ pub(super) struct Core {
     pub(super) priors: Vec<f32>,
 }
 
-/// What the halves say of some queries.
+/// Head, vote and distances of some queries.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerSources {
     /// Log probabilities, `[m, classes]`, which a track's classes divide among them; classes that the head does not know
@@ -64,6 +64,7 @@ impl Core {
         );
         let head = (!settings.head_classes.is_empty()).then(|| {
             let (rows, t) = head_rows(&examples.classes, &settings.head_classes);
+            // Copied only where some tracks have no class that the head knows.
             let known = if rows.len() == examples.len() {
                 CowArray::from(examples.x.view())
             } else {
@@ -106,7 +107,7 @@ impl Core {
         }
     }
 
-    /// What head, voters and distances say.
+    /// Head, vote and distances of queries.
     ///
     /// `allowed(query, row)`: whether a reference row may vote for, or be near to, a query.
     pub(super) fn voices(
@@ -117,6 +118,7 @@ impl Core {
         let standard = self.space.standardise(x);
         let whitened = self.space.whiten(standard.view());
         let (novelty, near) = self.novelty.distances(&standard, &whitened, &allowed);
+        // As many neighbours as the distances were taken over: they are known already.
         let settings = VoteSettings {
             k: NoveltyReference::NEIGHBOURS,
             temperature: WIDE_TEMPERATURE,
@@ -154,18 +156,21 @@ impl Core {
         let Some(head) = &self.head else {
             return vote.clone();
         };
-        let said = head.log_probabilities(x);
+        let logs = head.log_probabilities(x);
         // a genre that the head does not know keeps its votes, the others share the rest
         let mut out = vote.clone();
-        for (mut row, head) in out.outer_iter_mut().zip(said.outer_iter()) {
+        for (mut row, head) in out.outer_iter_mut().zip(logs.outer_iter()) {
             let small: f32 = row
                 .iter()
                 .enumerate()
                 .filter(|(c, _)| classes.binary_search(c).is_err())
                 .map(|(_, v)| v.exp())
                 .sum();
+            // A vote may leave the head's genres nothing at all; the logarithm needs a little.
             let rest = (1.0 - small).max(1e-3).ln();
             for (&class, &p) in classes.iter().zip(head) {
+                // A floor: a genre that the head rules out must not outweigh all that the vote
+                // holds for it.
                 row[class] = p.max(-12.0) + rest;
             }
         }

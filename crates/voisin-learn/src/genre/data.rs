@@ -41,12 +41,12 @@ pub struct LabelledRows {
     pub vectors: Array2<f32>,
     /// Genres of each track.
     pub labels: Vec<Vec<Genre>>,
-    /// What must not be on both sides of a split.
+    /// Groups that must not be on both sides of a split.
     pub groups: Vec<usize>,
 }
 
 impl LabelledRows {
-    /// What the engine learns from.
+    /// The rows as a training set.
     pub fn set(&self) -> LabelledVectors<'_> {
         LabelledVectors {
             ids: &self.ids,
@@ -135,7 +135,9 @@ fn check_vectors(
 /// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows): one of each run of
 /// equal length, its place in the run hashed, so that it does not fall in step with the order of the tracks.
 pub fn thinned(n: usize, most: usize) -> Vec<usize> {
+    // Runs of equal length, one row of each: tracks that were added together are alike.
     let run = n.div_ceil(most.max(1)).max(1);
+    // Always the same seed: the same tracks stand for a library each time.
     let mut hashes = Random::new(0);
     (0..n.div_ceil(run))
         .map(|i| {
@@ -153,7 +155,7 @@ pub(super) struct Examples {
     pub(super) x: Array2<f32>,
     /// Classes of each row.
     pub(super) classes: Vec<Vec<usize>>,
-    /// What the classes are.
+    /// The classes' genres, by number.
     pub(super) genres: Vec<Genre>,
     pub(super) groups: Vec<usize>,
     /// Row in the caller's set.
@@ -182,12 +184,14 @@ impl Examples {
                     .iter()
                     .filter_map(|g| genres.binary_search(g).ok())
                     .collect();
+                // A track that names a genre twice, in two spellings, bears it once.
                 c.sort_unstable();
                 c.dedup();
                 c
             })
             .collect();
         let labelled: Vec<usize> = (0..n).filter(|&i| !classes[i].is_empty()).collect();
+        // Before anything is fitted, so that the caller learns what is missing.
         GenreError::check_enough(LabelCount::of(set.labels))?;
         let rows: Vec<usize> = thinned(labelled.len(), most)
             .into_iter()

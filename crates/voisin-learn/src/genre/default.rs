@@ -11,7 +11,7 @@ use super::{Genre, GenreError, Taxonomy};
 
 const SHIPPED: &str = include_str!("../../../../data/default_genres.json");
 
-/// What a genre of the default taxonomy rests on.
+/// The evidence of a genre of the default taxonomy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -28,7 +28,7 @@ pub struct GuessShare {
     pub genre: Genre,
     /// Its probability; all add up to 1.
     pub probability: f32,
-    /// What it rests on.
+    /// Its evidence.
     pub basis: Basis,
 }
 
@@ -211,11 +211,13 @@ impl DefaultGenres {
         p.extend(
             self.tagged
                 .iter()
+                // Capped, since the exponential of a very strong tag would overflow.
                 .map(|(_, tags, bar)| likeliest * (strongest(tags) - rival - bar).min(50.0).exp()),
         );
         let speech = score(&self.speech);
         let music = p.iter().sum::<f32>();
         p.iter_mut()
+            // Music shares what speech leaves.
             .for_each(|p| *p /= music * (1.0 + speech.exp()));
         p.push(1.0 / (1.0 + (-speech).exp()));
         let answers = || {
@@ -330,7 +332,7 @@ mod tests {
         let mut at = logits(&head, &[("rock", 0.5)]);
         at[tags[0]] = 0.5 + bar;
         let guess = head.guess(&at, &[]).unwrap();
-        let of = |name: &str| {
+        let probability_of = |name: &str| {
             guess
                 .shares
                 .iter()
@@ -340,7 +342,10 @@ mod tests {
         };
         let labelled = guess.shares.iter().filter(|s| s.basis == Basis::Labels);
         let likeliest = labelled.map(|s| s.probability).fold(0.0, f32::max);
-        assert!((of("Punk") - likeliest).abs() < 1e-5, "{guess:?}");
+        assert!(
+            (probability_of("Punk") - likeliest).abs() < 1e-5,
+            "{guess:?}"
+        );
     }
 
     #[test]
@@ -357,13 +362,13 @@ mod tests {
             unknown_below: 1.1,
             ..super::tests::head()
         };
-        let asked = high.guess(&punk, &genres(&["jazz", "rock"])).unwrap();
-        assert_eq!(asked.genre.as_ref(), Some(&asked.shares[0].genre));
-        let mut names: Vec<&str> = asked.shares.iter().map(|s| s.genre.name()).collect();
+        let limited = high.guess(&punk, &genres(&["jazz", "rock"])).unwrap();
+        assert_eq!(limited.genre.as_ref(), Some(&limited.shares[0].genre));
+        let mut names: Vec<&str> = limited.shares.iter().map(|s| s.genre.name()).collect();
         names.sort_unstable();
         assert_eq!(names, ["Jazz", "Rock"]);
-        assert!((asked.shares.iter().map(|s| s.probability).sum::<f32>() - 1.0).abs() < 1e-5);
-        let of = |guess: &Guess, name: &str| {
+        assert!((limited.shares.iter().map(|s| s.probability).sum::<f32>() - 1.0).abs() < 1e-5);
+        let probability_of = |guess: &Guess, name: &str| {
             guess
                 .shares
                 .iter()
@@ -371,8 +376,12 @@ mod tests {
                 .map(|s| s.probability)
                 .unwrap()
         };
-        let ratio = of(&all, "Rock") / of(&all, "Jazz");
-        assert!((of(&asked, "Rock") / of(&asked, "Jazz") / ratio - 1.0).abs() < 1e-3);
+        let ratio = probability_of(&all, "Rock") / probability_of(&all, "Jazz");
+        assert!(
+            (probability_of(&limited, "Rock") / probability_of(&limited, "Jazz") / ratio - 1.0)
+                .abs()
+                < 1e-3
+        );
         let error = head
             .guess(&punk, &genres(&["polka"]))
             .unwrap_err()

@@ -1,4 +1,4 @@
-//! What can go wrong with genres.
+//! Errors of the genre engine.
 
 use std::path::PathBuf;
 
@@ -54,17 +54,17 @@ pub enum GenreError {
     /// The default genre head, or the tags given to it, make no sense.
     #[error("the default genre head cannot be used: {reason}")]
     DefaultHead {
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// A genre that an answer was to be among, and that no answer can be.
     #[error("no answer can be {asked}: {}the genres that can are {known}", did_you_mean(.suggestions))]
     Among {
-        /// What was asked.
+        /// The genre that was named.
         asked: String,
         /// Genres spelt much like it.
         suggestions: Vec<String>,
-        /// What there is.
+        /// The genres that can be.
         known: String,
     },
     /// A setting outside its range.
@@ -72,9 +72,9 @@ pub enum GenreError {
     Setting {
         /// Which setting.
         name: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: f64,
-        /// What is accepted.
+        /// The values that are accepted.
         expected: &'static str,
     },
     /// Two inputs that must have one row per track do not.
@@ -117,11 +117,11 @@ pub enum GenreError {
     /// A genre that nobody has.
     #[error("no track of genre \"{asked}\": {}{known}", did_you_mean(.suggestions))]
     UnknownGenre {
-        /// What was asked.
+        /// The genre that was named.
         asked: String,
         /// Genres spelt much like it.
         suggestions: Vec<String>,
-        /// What there is, in words.
+        /// The genres that there are, in words.
         known: String,
         /// Where all of them are, if they are not named.
         remedy: Option<Remedy>,
@@ -131,7 +131,7 @@ pub enum GenreError {
     Model {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         problem: String,
     },
 }
@@ -172,12 +172,12 @@ impl GenreError {
         known: impl Iterator<Item = &'a Genre>,
     ) -> Result<(), Self> {
         let known: Vec<&Genre> = known.collect();
-        let Some(asked) = among.iter().find(|genre| !known.contains(genre)) else {
+        let Some(unknown) = among.iter().find(|genre| !known.contains(genre)) else {
             return Ok(());
         };
         Err(Self::Among {
-            asked: asked.to_string(),
-            suggestions: alike(asked, known.iter().copied()),
+            asked: unknown.to_string(),
+            suggestions: alike(unknown, known.iter().copied()),
             known: known
                 .iter()
                 .map(ToString::to_string)
@@ -188,14 +188,16 @@ impl GenreError {
 
     /// [`GenreError::UnknownGenre`] with those of the known genres that are spelt much like it.
     pub fn unknown_genre<'a>(
-        asked: &Genre,
+        genre: &Genre,
         known: impl Iterator<Item = &'a Genre> + Clone,
     ) -> Self {
         /// More would hide the suggestions.
         const NAMED: usize = 30;
         let count = known.clone().count();
         let mut names: Vec<&str> = known.clone().take(NAMED).map(Genre::name).collect();
+        // Made even where it is not used: the list borrows it.
         let more = format!("{} more", count.saturating_sub(NAMED));
+        // A short list is shown whole; behind a long one the remedy says where all of them are.
         let remedy = match count {
             0 => {
                 names.push("no genres at all");
@@ -213,10 +215,9 @@ impl GenreError {
             "there are"
         };
         let known_names = format!("{verb} {}", names.join(", "));
-        let suggestions = alike(asked, known);
-        let asked = asked.to_string();
+        let suggestions = alike(genre, known);
         Self::UnknownGenre {
-            asked,
+            asked: genre.to_string(),
             suggestions,
             known: known_names,
             remedy,
@@ -225,10 +226,10 @@ impl GenreError {
 
     /// Refuses genres that no track has.
     pub fn check_known<'a>(
-        asked: impl IntoIterator<Item = &'a Genre>,
+        genres: impl IntoIterator<Item = &'a Genre>,
         known: &[Genre],
     ) -> Result<(), Self> {
-        let unknown = asked.into_iter().find(|genre| !known.contains(genre));
+        let unknown = genres.into_iter().find(|genre| !known.contains(genre));
         unknown.map_or(Ok(()), |genre| {
             Err(Self::unknown_genre(genre, known.iter()))
         })
@@ -236,10 +237,11 @@ impl GenreError {
 }
 
 /// Genres whose keys are spelt much like one's, the most alike first, three at most.
-fn alike<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<String> {
+fn alike<'a>(genre: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<String> {
+    // Below this, names have little more in common than their length.
     const ALIKE: f64 = 0.8;
     let mut near: Vec<(f64, &Genre)> = known
-        .map(|genre| (strsim::jaro_winkler(asked.key(), genre.key()), genre))
+        .map(|other| (strsim::jaro_winkler(genre.key(), other.key()), other))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
@@ -254,21 +256,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_genre_that_nobody_has_is_told_beside_those_that_there_are() {
-        let said = |known: &[&str]| {
+    fn an_absent_genre_is_named_beside_those_that_there_are() {
+        let message_with = |known: &[&str]| {
             let known: Vec<Genre> = known.iter().map(|name| Genre::plain(name)).collect();
             GenreError::unknown_genre(&Genre::plain("Gamelan"), known.iter()).to_string()
         };
         assert_eq!(
-            said(&[]),
+            message_with(&[]),
             "no track of genre \"Gamelan\": there are no genres at all"
         );
         assert_eq!(
-            said(&["Zeuhl"]),
+            message_with(&["Zeuhl"]),
             "no track of genre \"Gamelan\": there is only Zeuhl"
         );
         assert_eq!(
-            said(&["Zeuhl", "Pop"]),
+            message_with(&["Zeuhl", "Pop"]),
             "no track of genre \"Gamelan\": there are Zeuhl, Pop"
         );
     }

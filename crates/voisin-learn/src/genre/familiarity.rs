@@ -32,7 +32,8 @@ const STEADY_BELOW: f32 = 0.024;
 /// Windows that it takes to say so: those of a few seconds of music overlap too far to differ.
 const STEADY_WINDOWS: usize = 6;
 
-/// What speaks for a track: cosines to the nearest, as [`NEAREST`] says, then the probability of its genre.
+/// Evidence for a track: cosines to the nearest, as [`NEAREST`] has them, then the probability of
+/// its genre.
 type Pleas = [f32; NEAREST.len() + 1];
 
 /// How familiar the labelled tracks of a library are to each other, against which others are held.
@@ -44,7 +45,7 @@ pub struct Familiarity {
     measured: MeasuredFamiliarity,
 }
 
-/// What was measured of labelled tracks; the vectors that others are compared with are not in it.
+/// Measurements of labelled tracks; the vectors that others are compared with are not in it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredFamiliarity {
     /// Who is compared with.
@@ -65,7 +66,7 @@ pub struct Familiar {
 }
 
 impl Familiar {
-    /// Where nothing can be said.
+    /// The answer where nothing is known.
     const YES: Self = Self {
         share: 1.0,
         is_distant: false,
@@ -81,7 +82,7 @@ impl Familiar {
         (self.share < FOREIGN_BELOW).then_some(reason)
     }
 
-    /// What is left of its probability: a part, from 0 to 1.
+    /// The part of its probability that is left, from 0 to 1.
     pub fn certainty(self) -> f32 {
         (self.share / DOUBT_BELOW).min(1.0)
     }
@@ -120,7 +121,7 @@ impl Familiarity {
         let groups_of =
             |rows: &[usize]| -> Vec<usize> { rows.iter().map(|&row| set.groups[row]).collect() };
         let rows = some(REFERENCE);
-        let judged = some(OWN);
+        let measured_rows = some(OWN);
         let mut familiarity = Self {
             reference: unit_rows(set.vectors.select(Axis(0), &rows)),
             groups: groups_of(&rows),
@@ -129,22 +130,23 @@ impl Familiarity {
                 ..MeasuredFamiliarity::default()
             },
         };
-        let groups: Vec<Option<usize>> = groups_of(&judged).into_iter().map(Some).collect();
-        let probabilities = ask(&judged)?;
-        let vectors = set.vectors.select(Axis(0), &judged);
+        let groups: Vec<Option<usize>> = groups_of(&measured_rows).into_iter().map(Some).collect();
+        let probabilities = ask(&measured_rows)?;
+        let vectors = set.vectors.select(Axis(0), &measured_rows);
         let pleas: Vec<Pleas> = familiarity
             .pleas(vectors, &groups, &probabilities)
             .into_iter()
             .flatten()
             .collect();
-        for (at, own) in familiarity.measured.own.iter_mut().enumerate() {
-            own.extend(pleas.iter().map(|pleas| pleas[at]));
-            own.sort_by(f32::total_cmp);
+        for (at, values) in familiarity.measured.own.iter_mut().enumerate() {
+            values.extend(pleas.iter().map(|pleas| pleas[at]));
+            values.sort_by(f32::total_cmp);
         }
         familiarity.measured.joint = pleas
             .iter()
             .map(|pleas| familiarity.product(pleas))
             .collect();
+        // Sorted, so that a share is found by binary search.
         familiarity.measured.joint.sort_by(f32::total_cmp);
         Ok(familiarity)
     }
@@ -160,12 +162,12 @@ impl Familiarity {
         }
     }
 
-    /// What is to be kept of it.
+    /// The measurements, to be kept.
     pub fn measured(&self) -> &MeasuredFamiliarity {
         &self.measured
     }
 
-    /// What speaks for each row, of labelled tracks outside its group; `None` where there are none.
+    /// Evidence for each row, from labelled tracks outside its group; `None` where there are none.
     fn pleas(
         &self,
         rows: Array2<f32>,
@@ -173,16 +175,17 @@ impl Familiarity {
         probabilities: &[f32],
     ) -> Vec<Option<Pleas>> {
         let rows = unit_rows(rows);
+        // Tracks of the same artist would make every labelled track familiar.
         let other = |q: usize, r: usize| groups[q] != Some(self.groups[r]);
         let lists = nearest(rows.view(), self.reference.view(), NEAREST[1], other);
         let mean = |list: &[Near]| {
             list.iter().map(|near| near.similarity).sum::<f32>() / list.len() as f32
         };
-        let of = |(list, probability): (&Vec<Near>, &f32)| {
+        let evidence_of = |(list, probability): (&Vec<Near>, &f32)| {
             let [nearest, around] = NEAREST.map(|most| mean(&list[..list.len().min(most)]));
             (!list.is_empty()).then_some([nearest, around, *probability])
         };
-        lists.iter().zip(probabilities).map(of).collect()
+        lists.iter().zip(probabilities).map(evidence_of).collect()
     }
 
     fn shares_of(&self, pleas: &Pleas) -> Pleas {
@@ -203,7 +206,7 @@ impl Familiarity {
         groups: &[Option<usize>],
         probabilities: &[f32],
     ) -> Vec<Familiar> {
-        let of = |pleas: Option<Pleas>| {
+        let familiar = |pleas: Option<Pleas>| {
             pleas.map_or(Familiar::YES, |pleas| {
                 let [nearest, around, sure] = self.shares_of(&pleas);
                 Familiar {
@@ -214,14 +217,15 @@ impl Familiarity {
         };
         self.pleas(rows.to_owned(), groups, probabilities)
             .into_iter()
-            .map(of)
+            .map(familiar)
             .collect()
     }
 }
 
 /// Share of ascending values, and this one among them, that are no greater.
 fn share_up_to(ascending: &[f32], value: f32) -> f32 {
-    let no_greater = ascending.partition_point(|own| *own <= value);
+    let no_greater = ascending.partition_point(|other| *other <= value);
+    // The value itself counts with the others, so that no share is 0.
     (1 + no_greater) as f32 / (1 + ascending.len()) as f32
 }
 
@@ -233,6 +237,7 @@ pub fn is_steady(windows: ArrayView2<f32>) -> bool {
     let sum = unit_rows(windows.to_owned())
         .mapv(f64::from)
         .sum_axis(Axis(0));
+    // The mean over pairs from the square of the sum: n² cosines without comparing n² pairs.
     let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
     windows.nrows() >= STEADY_WINDOWS && 1.0 - mean_cosine < f64::from(STEADY_BELOW)
 }
@@ -296,36 +301,36 @@ mod tests {
         let known = of(&set);
         let foreign = |rows: Array2<f32>, probability: f32| {
             let n = rows.nrows();
-            let judged = known.judge(rows.view(), &vec![None; n], &vec![probability; n]);
-            judged
+            let verdicts = known.judge(rows.view(), &vec![None; n], &vec![probability; n]);
+            verdicts
                 .iter()
-                .filter(|judged| judged.unknown().is_some())
+                .filter(|verdict| verdict.unknown().is_some())
                 .count() as f64
                 / n as f64
         };
         assert!(foreign(around(5, 50, 4), 0.9) > 0.95 && foreign(around(0, 200, 5), 0.9) < 0.2);
         // as near, and of no genre
         let unsure = known.judge(around(0, 50, 5).view(), &[None; 50], &[0.1; 50]);
-        assert!(unsure.iter().filter(|judged| judged.share < 0.35).count() > 25);
+        assert!(unsure.iter().filter(|verdict| verdict.share < 0.35).count() > 25);
         assert!(foreign(around(0, 200, 5), 0.1) > 2.0 * foreign(around(0, 200, 5), 0.9));
         // the labelled tracks themselves, their own artists left out: so many, by what the words mean
-        let own: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
-        let judged = known.judge(
+        let own_groups: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
+        let verdicts = known.judge(
             vectors.slice(ndarray::s![..120, ..]),
-            &own,
+            &own_groups,
             &sure(126)[..120],
         );
-        let lost = judged
+        let lost = verdicts
             .iter()
-            .filter(|judged| judged.unknown().is_some())
+            .filter(|verdict| verdict.unknown().is_some())
             .count();
         assert!((8..=11).contains(&lost), "{lost}");
         // four tracks are too few to call anything foreign
         let few = set.select(&[0, 3, 60, 63]);
-        let judged = of(&few.set()).judge(around(5, 5, 6).view(), &[None; 5], &[0.1; 5]);
+        let verdicts = of(&few.set()).judge(around(5, 5, 6).view(), &[None; 5], &[0.1; 5]);
         assert!(
-            judged.iter().all(|judged| judged.unknown().is_none()),
-            "{judged:?}"
+            verdicts.iter().all(|verdict| verdict.unknown().is_none()),
+            "{verdicts:?}"
         );
     }
 
@@ -345,8 +350,8 @@ mod tests {
         let backwards: Vec<usize> = (0..n).rev().collect();
         let turned = set.select(&backwards);
         let some = around(3, 20, 8);
-        let judged = |set: &LabelledVectors| of(set).judge(some.view(), &[None; 20], &[0.5; 20]);
-        assert_eq!(judged(&set), judged(&turned.set()));
+        let verdicts = |set: &LabelledVectors| of(set).judge(some.view(), &[None; 20], &[0.5; 20]);
+        assert_eq!(verdicts(&set), verdicts(&turned.set()));
         assert!(of(&set).measured.joint.len() < n);
     }
 

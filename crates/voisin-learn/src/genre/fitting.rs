@@ -15,12 +15,12 @@ use super::{
 };
 use crate::metrics::{self, argmax};
 
-/// Tracks from which on three folds say as much as five.
+/// Tracks from which on three folds are as exact as five.
 const MANY: usize = 4000;
 impl GenreModel {
     /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
     ///
-    /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks at most three folds are dealt.
+    /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks there are at most three folds.
     pub fn fit(
         set: &LabelledVectors,
         options: &FitOptions,
@@ -77,7 +77,8 @@ impl GenreModel {
 }
 
 impl OutOfFold {
-    /// What [`GenreModel::fit`] says of tracks by models that had not seen their group, without the model of all of them.
+    /// Predictions of [`GenreModel::fit`] for tracks by models that had not seen their group,
+    /// without the model of all of them.
     pub(super) fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
         let examples = sampled(Examples::new(set)?, options);
         let Validated {
@@ -125,7 +126,8 @@ impl Validated {
         let most = if examples.len() > MANY { 3 } else { usize::MAX };
         let folds = options.folds.clamp(2, most);
         let settings = choose(examples, options.min_tracks.max(2), folds, options.seed)?;
-        // another dealing of folds than the one choices were made on
+        // Another split than the one that choices were made on: these would look too good on their
+        // own folds.
         let folds = examples.folds(folds, options.seed + 1);
         // the whole first, as it takes longest
         let whole = with_whole.then_some(None);
@@ -135,20 +137,20 @@ impl Validated {
                 None => Done::Whole(Box::new(Core::fit(examples.clone(), &settings))),
                 Some(fold) => {
                     let core = Core::fit(examples.subset(&fold.rest), &settings);
-                    let asked = examples.x.select(Axis(0), &fold.held);
-                    Done::Fold(Box::new(core.voices(asked.view(), |_, _| true)))
+                    let held_out = examples.x.select(Axis(0), &fold.held);
+                    Done::Fold(Box::new(core.voices(held_out.view(), |_, _| true)))
                 }
             })
         })?;
         let mut core = None;
-        let mut of_folds = Vec::new();
+        let mut voices_of_folds = Vec::new();
         for result in done {
             match result {
                 Done::Whole(whole) => core = Some(*whole),
-                Done::Fold(voices) => of_folds.push(*voices),
+                Done::Fold(voices) => voices_of_folds.push(*voices),
             }
         }
-        let (voices, covered) = join_folds(examples, &folds, of_folds);
+        let (voices, covered) = join_folds(examples, &folds, voices_of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
         let novelty = Novelty::fit(&known);
         let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
@@ -161,9 +163,10 @@ impl Validated {
             .into_iter()
             .map(|part| {
                 let fusion = Fusion::fit(part, novelty.clone(), &voices, &targets, &covered);
-                let (mut said, _) = fusion.apply(&voices);
-                nesting.undivide(&mut said);
-                let right = |&r: &usize| examples.classes[r].contains(&argmax(said.row(r)));
+                let (mut probabilities, _) = fusion.apply(&voices);
+                nesting.undivide(&mut probabilities);
+                let right =
+                    |&r: &usize| examples.classes[r].contains(&argmax(probabilities.row(r)));
                 (fusion, covered.iter().map(right).collect())
             })
             .collect();
@@ -225,7 +228,7 @@ enum Done {
 fn join_folds(
     examples: &Examples,
     folds: &[Fold],
-    of_folds: Vec<AnswerSources>,
+    voices_of_folds: Vec<AnswerSources>,
 ) -> (AnswerSources, Vec<usize>) {
     let n = examples.len();
     let k = examples.n_classes();
@@ -240,7 +243,7 @@ fn join_folds(
         neighbours: vec![Vec::new(); n],
     };
     let mut covered = Vec::new();
-    for (fold, voices) in folds.iter().zip(of_folds) {
+    for (fold, voices) in folds.iter().zip(voices_of_folds) {
         for (i, &row) in fold.held.iter().enumerate() {
             all.head.row_mut(row).assign(&voices.head.row(i));
             all.vote.row_mut(row).assign(&voices.vote.row(i));
@@ -248,6 +251,7 @@ fn join_folds(
             all.whole.row_mut(row).assign(&voices.whole.row(i));
             all.wide.row_mut(row).assign(&voices.wide.row(i));
             all.novelty[row] = voices.novelty[i];
+            // Voters are rows of the fold's training part; the model counts rows of all tracks.
             let near = |near: &Near| Near {
                 row: fold.rest[near.row],
                 ..*near
@@ -269,7 +273,7 @@ impl Quality {
     /// - `covered`: the rows that were held out; `groups`: of every row
     /// - `accuracies`: of the vote, and where there is a head of that and of both
     fn of(oof: &OutOfFold, covered: &[usize], groups: &[usize], accuracies: &[f64]) -> Self {
-        let of_part = |at: usize| {
+        let accuracy_of_part = |at: usize| {
             accuracies
                 .get(at)
                 .or(accuracies.first())
@@ -277,19 +281,20 @@ impl Quality {
                 .unwrap_or_default()
         };
         let mut hits = 0;
-        let mut found = vec![(0usize, 0usize); oof.genres.len()];
+        let mut recalled = vec![(0usize, 0usize); oof.genres.len()];
         let mut sure = Vec::with_capacity(covered.len());
+        // Rows that no fold held out have flat predictions, which say nothing of quality.
         for &r in covered {
             let best = argmax(oof.fused.row(r));
             let right = oof.classes[r].contains(&best);
             hits += usize::from(right);
             for &class in &oof.classes[r] {
-                found[class].0 += usize::from(best == class);
-                found[class].1 += 1;
+                recalled[class].0 += usize::from(best == class);
+                recalled[class].1 += 1;
             }
             sure.push((f64::from(oof.fused[[r, best]]), right));
         }
-        let recalls: Vec<f64> = found
+        let recalls: Vec<f64> = recalled
             .iter()
             .filter(|f| f.1 > 0)
             .map(|f| f.0 as f64 / f.1 as f64)
@@ -302,9 +307,9 @@ impl Quality {
                 .collect::<BTreeSet<_>>()
                 .len(),
             accuracy: hits as f64 / covered.len().max(1) as f64,
-            vote_accuracy: of_part(0),
-            head_accuracy: of_part(1),
-            fused_accuracy: of_part(2),
+            vote_accuracy: accuracy_of_part(0),
+            head_accuracy: accuracy_of_part(1),
+            fused_accuracy: accuracy_of_part(2),
             balanced_accuracy: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
             calibration_error: metrics::expected_calibration_error(&sure, 10),
         }
@@ -339,6 +344,7 @@ fn precision_steps(oof: &OutOfFold, covered: &[usize]) -> Vec<PrecisionStep> {
         })
         .collect();
     answers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    // At most 200 steps, however many tracks there are: the file keeps them.
     let stride = answers.len().div_ceil(200).max(1);
     let mut right = 0;
     let mut steps = Vec::new();
@@ -362,6 +368,7 @@ fn digest(examples: &Examples) -> String {
         hasher.update(&id.0.to_le_bytes());
         for &class in &examples.classes[i] {
             hasher.update(examples.genres[class].key().as_bytes());
+            // A separator: without it, two names could run together into a third.
             hasher.update(&[0]);
         }
         for v in examples.x.row(i) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use voisin_base::random::Random;
 
-/// Deals rows into `k` folds: a group is never split, and genres are spread as evenly as groups allow.
+/// Splits rows into `k` folds: a group is never split, and genres are spread as evenly as groups
+/// allow.
 ///
 /// - `classes`: the classes of each row; `groups`: the group of each row
 /// - returns: the fold of each row, in `0..k` (fewer folds are filled when there are fewer groups)
@@ -24,6 +25,8 @@ pub fn grouped_folds(
     }
     let mut order: Vec<Vec<usize>> = members.into_values().collect();
     Random::new(seed).shuffle(&mut order);
+    // The largest groups are placed while all folds are still open; shuffled first, so that equal
+    // ones come in any order.
     order.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
 
     let mut total = vec![0.0f64; n_classes];
@@ -35,13 +38,14 @@ pub fn grouped_folds(
     let mut sizes = vec![0usize; k];
     let mut fold_of = vec![0; groups.len()];
     for rows in order {
-        let mut mine: BTreeMap<usize, f64> = BTreeMap::new();
+        let mut group_counts: BTreeMap<usize, f64> = BTreeMap::new();
         for &class in rows.iter().flat_map(|&r| &classes[r]) {
-            *mine.entry(class).or_default() += 1.0;
+            *group_counts.entry(class).or_default() += 1.0;
         }
         // growth of the sum of squared class shares: smallest where these classes are rarest
         let cost = |fold: usize| -> f64 {
-            mine.iter()
+            group_counts
+                .iter()
                 .map(|(&class, &n)| {
                     ((counts[fold][class] + n).powi(2) - counts[fold][class].powi(2))
                         / total[class].powi(2)
@@ -51,7 +55,7 @@ pub fn grouped_folds(
         let best = (0..k)
             .min_by(|&a, &b| cost(a).total_cmp(&cost(b)).then(sizes[a].cmp(&sizes[b])))
             .unwrap_or(0);
-        for (&class, &n) in &mine {
+        for (&class, &n) in &group_counts {
             counts[best][class] += n;
         }
         sizes[best] += rows.len();
@@ -62,20 +66,21 @@ pub fn grouped_folds(
     fold_of
 }
 
-/// Rows to learn from and rows to judge, no group on both sides.
+/// Rows to learn from and rows to evaluate, no group on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
-    /// Which dealing it is of, from 0.
+    /// Its repeat, from 0.
     pub repeat: usize,
-    /// Its number in that dealing, from 0.
+    /// Its number in that repeat, from 0.
     pub number: usize,
     /// Rows to learn from, ascending.
     pub rest: Vec<usize>,
-    /// Rows to judge, ascending.
+    /// Rows to evaluate, ascending.
     pub held: Vec<usize>,
 }
 
-/// The folds of [`grouped_folds`], dealt once with each seed; one without rows on either side is left out.
+/// The folds of [`grouped_folds`], split once with each seed; one without rows on either side is
+/// left out.
 pub fn deal_folds(
     classes: &[Vec<usize>],
     n_classes: usize,
@@ -96,6 +101,7 @@ pub fn deal_folds(
             }
         }));
     }
+    // Few groups leave some folds empty.
     folds.retain(|fold| !fold.rest.is_empty() && !fold.held.is_empty());
     folds
 }

@@ -7,7 +7,7 @@ use super::{FusionPart, Novelty, core::AnswerSources};
 use crate::best_scale;
 use crate::metrics::argmax;
 
-/// What answers, and how head and vote are joined.
+/// The parts that answer, and how head and vote are joined.
 ///
 /// Of a track like those of the training set the probabilities are `softmax(scale · (ln head + ln vote) / 2)`, or of the
 /// logarithms of one of them where that one answers alone: joined, they count the same, since a few hundred tracks cannot
@@ -19,7 +19,7 @@ pub struct Fusion {
     pub part: FusionPart,
     /// The inverse of a temperature, which makes the probabilities come true on held-out tracks.
     pub scale: f64,
-    /// What novelty is measured against.
+    /// The novelty of held-out tracks, by which that of others is measured.
     pub novelty: Novelty,
 }
 
@@ -76,7 +76,7 @@ fn with_wide(p: f64, strange: f64, wide: f32) -> f64 {
 impl Fusion {
     /// Fits the scale, from 1/3 to 3, by maximum likelihood.
     ///
-    /// - `part`: what is to answer
+    /// - `part`: the part that is to answer
     /// - `voices`: of tracks by models that did not know them; `targets`: `[n, classes]`, rows sum to 1
     /// - `rows`: which of them count
     pub(super) fn fit(
@@ -94,9 +94,9 @@ impl Fusion {
         let loss = |scale: f64| -> f64 {
             let fusion = at(scale);
             let likelihood = |&row: &usize| {
-                let (said, strange, _) = fusion.said(voices, row);
-                let of = |(class, t): (usize, &f32)| {
-                    let p = with_wide(said[class], strange, voices.wide[[row, class]]);
+                let (probabilities, strange, _) = fusion.as_known(voices, row);
+                let likelihood_of = |(class, t): (usize, &f32)| {
+                    let p = with_wide(probabilities[class], strange, voices.wide[[row, class]]);
                     f64::from(*t) * p.max(1e-12).ln()
                 };
                 targets
@@ -104,25 +104,27 @@ impl Fusion {
                     .iter()
                     .enumerate()
                     .filter(|(_, t)| **t > 0.0)
-                    .map(of)
+                    .map(likelihood_of)
                     .sum::<f64>()
             };
             -rows.iter().map(likelihood).sum::<f64>()
         };
+        // The wide vote counts here, too, as it will in the answer.
         at(best_scale(loss))
     }
 
     /// Probabilities of one row as if it were like those of the training set, how far it is not, and its novelty score.
-    fn said(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64, f64) {
+    fn as_known(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64, f64) {
         let score = self.novelty.score(&voices.novelty[row]);
         let strange = self.novelty.strangeness(score);
-        let said = voices.head.row(row);
+        let head = voices.head.row(row);
         let joined = |(&head, &vote): (&f32, &f32)| match self.part {
             FusionPart::Fused => 0.5 * self.scale * f64::from(head + vote),
             FusionPart::Head => self.scale * f64::from(head),
             FusionPart::Vote => self.scale * f64::from(vote),
         };
-        let mut p: Vec<f64> = said.iter().zip(voices.vote.row(row)).map(joined).collect();
+        let mut p: Vec<f64> = head.iter().zip(voices.vote.row(row)).map(joined).collect();
+        // The largest is subtracted first: exponentials of logits would overflow.
         let max = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         p.iter_mut().for_each(|z| *z = (*z - max).exp());
         let sum: f64 = p.iter().sum();
@@ -132,7 +134,7 @@ impl Fusion {
 
     /// The joined probabilities of one row, and its novelty score.
     fn joined(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
-        let (mut p, strange, score) = self.said(voices, row);
+        let (mut p, strange, score) = self.as_known(voices, row);
         p.iter_mut()
             .zip(voices.wide.row(row))
             .for_each(|(p, &wide)| *p = with_wide(*p, strange, wide));
@@ -146,6 +148,7 @@ impl Fusion {
         for (row, mut p) in out.outer_iter_mut().enumerate() {
             let (joined, score) = self.joined(voices, row);
             p.iter_mut().zip(&joined).for_each(|(p, v)| *p = *v as f32);
+            // One part alone cannot be surer than itself.
             if self.part == FusionPart::Fused {
                 let head = voices.head.row(row).mapv(f32::exp);
                 no_surer_than_its_parts(p, head.view(), voices.shares.row(row));
@@ -162,8 +165,14 @@ mod tests {
 
     /// Rows whose voices all say the same with the probability given, and are right seven times in ten; the last tenth
     /// is strange, and there the plain vote alone is right, always.
-    fn voices(n: usize, said: f32) -> (AnswerSources, Array2<f32>) {
-        let log = |right: bool| if right { said.ln() } else { (1.0 - said).ln() };
+    fn voices(n: usize, probability: f32) -> (AnswerSources, Array2<f32>) {
+        let log = |right: bool| {
+            if right {
+                probability.ln()
+            } else {
+                (1.0 - probability).ln()
+            }
+        };
         let strange = |i: usize| i >= n * 9 / 10;
         let head = Array2::from_shape_fn((n, 2), |(i, c)| log((i % 10 < 7) == (c == i % 2)));
         let wide = Array2::from_shape_fn((n, 2), |(i, c)| {
@@ -201,11 +210,15 @@ mod tests {
 
     #[test]
     fn fusion_mends_confidence_that_is_too_high_or_too_low() {
-        for said in [0.6, 0.9] {
-            let (voices, targets) = voices(1000, said);
+        for probability in [0.6, 0.9] {
+            let (voices, targets) = voices(1000, probability);
             let fusion = fitted(&voices, &targets);
             let (p, scores) = fusion.apply(&voices);
-            assert!((p[[0, 0]] - 0.7).abs() < 0.01, "said {said}: {}", p[[0, 0]]);
+            assert!(
+                (p[[0, 0]] - 0.7).abs() < 0.01,
+                "given {probability}: {}",
+                p[[0, 0]]
+            );
             assert!(p.outer_iter().all(|row| (row.sum() - 1.0).abs() < 1e-5) && scores[999] > 8.9);
         }
     }

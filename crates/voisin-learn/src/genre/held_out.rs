@@ -1,4 +1,4 @@
-//! What models that never heard a track's group said of it: the answers for tracks that trained the head.
+//! Predictions by models that never saw a track's group, for tracks that trained the head.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use voisin_base::track::TrackId;
 pub(super) struct HeldOut {
     /// Row of each track that a fold answered for.
     row_of: HashMap<TrackId, usize>,
-    /// What the columns are.
+    /// The columns' genres.
     genres: Vec<Genre>,
     /// Joined probabilities, `[tracks, genres]`, which a track's genres divide among them.
     pub(super) fused: Array2<f32>,
@@ -37,6 +37,7 @@ impl HeldOut {
         novelty: Array1<f32>,
         voters: Vec<Vec<Near>>,
     ) -> Self {
+        // A track of no fold has no voters; its flat predictions must not pass for an answer.
         let answered = ids
             .iter()
             .zip(&voters)
@@ -71,7 +72,8 @@ impl HeldOut {
         self.row_of.get(&track).copied()
     }
 
-    /// Puts what was said of a track, by its row, in the place of an answer by a model that knows it.
+    /// Puts the predictions for a track, by its row, in the place of an answer by a model that
+    /// knows it.
     ///
     /// - `genres`, `reference`: columns and reference rows of that model; genres and voters that it lacks are left out
     pub(super) fn answer(
@@ -88,6 +90,7 @@ impl HeldOut {
             (&self.votes, &mut voices.whole),
         ] {
             let mut into = into.row_mut(to);
+            // Genres that the folds did not know must not keep the model's own answer.
             into.fill(0.0);
             for (genre, &p) in self.genres.iter().zip(from.row(row)) {
                 genres

@@ -141,8 +141,8 @@ impl Kinship {
             }
             let (distance, i, j) = best;
             let (right, mut members) = live.remove(j);
-            let (left, of_left) = live.remove(i);
-            members.splice(0..0, of_left);
+            let (left, left_members) = live.remove(i);
+            members.splice(0..0, left_members);
             merges.push((left, right, distance));
             live.push((n + merges.len() - 1, members));
         }
@@ -173,7 +173,7 @@ impl Kinship {
     }
 }
 
-/// What every track says: `[tracks, genres]` each.
+/// Affinities of every track: `[tracks, genres]` each.
 struct TrackAffinities {
     /// Mean 1 - cosine to the five nearest of each genre (other artists).
     near: Array2<f32>,
@@ -212,8 +212,8 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
         Array2::zeros((k, k)),
     ];
     for g in 0..k {
-        let said = AffinitySums::new(&members[g], &examples, &tracks);
-        let rows = measures(g, &said, |h| centroids.row(h));
+        let affinities = AffinitySums::new(&members[g], &examples, &tracks);
+        let rows = measures(g, &affinities, |h| centroids.row(h));
         for (matrix, row) in raw.iter_mut().zip(rows) {
             matrix.row_mut(g).assign(&Array1::from(row));
         }
@@ -221,6 +221,8 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let scales: Vec<f64> = raw
         .iter()
         .map(|m| {
+            // Each measure is brought to its own largest distance, or the widest-spread one would
+            // decide alone.
             let far = (0..k)
                 .flat_map(|a| (0..k).map(move |b| (a, b)))
                 .filter(|(a, b)| a != b);
@@ -286,7 +288,7 @@ fn sums(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
     out
 }
 
-/// What some tracks (which may repeat) say of each genre, added up.
+/// Affinities of some tracks (which may repeat) to each genre, added up.
 #[derive(Clone)]
 struct AffinitySums {
     tracks: usize,
@@ -300,10 +302,10 @@ impl AffinitySums {
         let mut near = vec![0.0; k];
         let mut votes = vec![0.0; k];
         for &r in rows {
-            let own = &examples.classes[r];
+            let track_classes = &examples.classes[r];
             for h in 0..k {
                 // what bears a genre is at no distance from it, and for it
-                let (far, share) = if own.contains(&h) {
+                let (far, share) = if track_classes.contains(&h) {
                     (0.0, 1.0)
                 } else {
                     (affinities.near[[r, h]], affinities.votes[[r, h]])
@@ -332,7 +334,7 @@ impl AffinitySums {
     }
 }
 
-/// Distances of one genre, given by what its tracks say, to every genre.
+/// Distances of one genre, from the affinities of its tracks, to every genre.
 fn measures<'a>(
     genre: usize,
     sums: &AffinitySums,
@@ -350,7 +352,7 @@ fn measures<'a>(
     out
 }
 
-/// What a track has seen of the others so far.
+/// The others that a track has met so far.
 struct SeenOthers {
     me: usize,
     /// Of each genre the highest similarities, and what is not above the last of a full list is not among them.
@@ -370,8 +372,8 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
     let priors = priors(&examples.classes, genres);
     // side by side: they are looked at for each pair of tracks
     let ends: Vec<usize> = std::iter::once(0)
-        .chain(examples.classes.iter().scan(0, |end, own| {
-            *end += own.len();
+        .chain(examples.classes.iter().scan(0, |end, track_classes| {
+            *end += track_classes.len();
             Some(*end)
         }))
         .collect();
@@ -389,6 +391,7 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
         },
         |seen, first, products| {
             for (other, &s) in (first..).zip(products) {
+                // Most pairs end here: neither among the nearest of any genre nor among the voters.
                 let may_vote = s > seen.floor;
                 if !may_vote && classes(other).iter().all(|&g| s <= seen.least[g])
                     || other == seen.me
@@ -406,9 +409,12 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                         }
                     }
                 }
+                // A track of a shared genre is no neighbour from another one, so it does not vote.
                 let is_shared = || classes(other).iter().any(|g| classes(seen.me).contains(g));
                 if may_vote && !is_shared() {
                     seen.voters.push((s, other));
+                    // Twice as many are gathered before the best are selected, so that selecting is
+                    // rare.
                     if seen.voters.len() > 2 * k {
                         seen.voters
                             .select_nth_unstable_by(k, |a, b| b.0.total_cmp(&a.0));
@@ -433,11 +439,13 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
             let mut divided = vec![0.0; genres];
             for &(s, other) in &voters {
                 let weight = ((s - voters[0].0) / TEMPERATURE).exp();
-                let own = classes(other);
-                let whole = weight / own.iter().map(|&g| priors[g]).fold(0.0, f32::max);
-                for &g in own {
+                // A voter of several genres gives its whole vote to each; shares are of the votes
+                // as they divide.
+                let voter_classes = classes(other);
+                let whole = weight / voter_classes.iter().map(|&g| priors[g]).fold(0.0, f32::max);
+                for &g in voter_classes {
                     votes[g] += whole;
-                    divided[g] += whole / own.len() as f32;
+                    divided[g] += whole / voter_classes.len() as f32;
                 }
             }
             let total: f32 = divided.iter().sum();
@@ -445,6 +453,8 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                 votes.iter_mut().for_each(|v| *v /= total);
             }
             let near = |l: &Vec<f32>| {
+                // A genre without tracks by other artists is as far as can be: the cosine is at
+                // least -1.
                 if l.is_empty() {
                     2.0
                 } else {
@@ -491,7 +501,8 @@ impl KinshipContext<'_> {
             groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
-        let said: Vec<AffinitySums> = groups
+        // Sums of each artist once, so that a resample only adds them up.
+        let group_sums: Vec<AffinitySums> = groups
             .iter()
             .map(|rows| AffinitySums::new(rows, self.examples, self.tracks))
             .collect();
@@ -523,12 +534,14 @@ impl KinshipContext<'_> {
             })
             .collect();
         for _ in 0..options.resamples {
+            // Whole artists are drawn: tracks of one artist are alike and would narrow the
+            // interval.
             let mut drawn: Vec<usize> = Vec::new();
             let mut sums: _ = nothing.clone();
             for _ in 0..groups.len() {
                 let group = rng.below(groups.len());
                 drawn.extend(&groups[group]);
-                sums.add(&said[group]);
+                sums.add(&group_sums[group]);
             }
             // tracks that other genres bear as well are drawn for these, too
             let centres: BTreeMap<usize, Array2<f32>> = shared
@@ -545,7 +558,7 @@ impl KinshipContext<'_> {
             let centre = |h: usize| {
                 centres
                     .get(&h)
-                    .map_or_else(|| self.centroids.row(h), |own| own.row(0))
+                    .map_or_else(|| self.centroids.row(h), |centre| centre.row(0))
             };
             let rows = measures(genre, &sums, centre);
             for h in (0..k).filter(|h| *h != genre) {

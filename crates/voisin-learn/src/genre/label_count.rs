@@ -11,7 +11,7 @@ use voisin_base::text::count;
 /// genres, both are still known when one track is left out to be asked about.
 pub const LEAST_TRACKS: usize = 4;
 
-/// The fewest genres that anything is told by: with one, every answer is that one.
+/// The fewest genres that an answer can choose from: with one, every answer is that one.
 pub const LEAST_GENRES: usize = 2;
 
 /// Tracks from which on a genre is known well: it has a place in a trained head unless another number is asked for, and
@@ -33,21 +33,22 @@ impl LabelCount {
     /// Counts the genres of tracks; a track of several counts in each.
     pub fn of<'a>(labels: impl IntoIterator<Item = impl IntoIterator<Item = &'a Genre>>) -> Self {
         let mut tracks = 0;
-        let mut of_genre: BTreeMap<&Genre, usize> = BTreeMap::new();
-        for own in labels {
-            let own: BTreeSet<&Genre> = own.into_iter().collect();
-            tracks += usize::from(!own.is_empty());
-            for genre in own {
-                *of_genre.entry(genre).or_default() += 1;
+        let mut tracks_by_genre: BTreeMap<&Genre, usize> = BTreeMap::new();
+        for genres in labels {
+            // Two spellings of one genre on a track count once.
+            let distinct: BTreeSet<&Genre> = genres.into_iter().collect();
+            tracks += usize::from(!distinct.is_empty());
+            for genre in distinct {
+                *tracks_by_genre.entry(genre).or_default() += 1;
             }
         }
-        let well_known = of_genre
+        let well_known = tracks_by_genre
             .values()
             .filter(|&&tracks| tracks >= WELL_KNOWN)
             .count();
         Self {
             tracks,
-            genres: of_genre.len(),
+            genres: tracks_by_genre.len(),
             well_known,
         }
     }
@@ -62,7 +63,7 @@ impl LabelCount {
         self.well_known >= LEAST_GENRES
     }
 
-    /// What was found, and what it takes to tell genres apart.
+    /// The number found, and the number that telling genres apart takes.
     pub fn shortage(self) -> String {
         format!("found {self}, expected at least {LEAST_TRACKS} of {LEAST_GENRES} genres")
     }

@@ -43,7 +43,7 @@ pub struct OutOfFold {
     pub rows: Vec<usize>,
     /// Their tracks.
     pub ids: Vec<TrackId>,
-    /// What the columns are.
+    /// The columns' genres.
     pub genres: Vec<Genre>,
     /// Classes (columns) each track is labelled with.
     pub classes: Vec<Vec<usize>>,
@@ -57,7 +57,7 @@ pub struct OutOfFold {
     pub novelty: Vec<f64>,
 }
 
-/// What held-out tracks say of a model.
+/// Figures of a model on held-out tracks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// Held-out tracks.
@@ -92,7 +92,7 @@ pub struct GenreModel {
     pub(super) digest: String,
     /// Of the tracks that vote.
     pub(super) nesting: Nesting,
-    /// What was said of the tracks that it was trained on by models that had not heard their groups.
+    /// Predictions for the tracks that it was trained on, by models that had not seen their groups.
     pub(super) held: HeldOut,
     pub(super) min_tracks: usize,
     /// Fitted by [`load`](Self::load), since the file was of an older layout.
@@ -169,12 +169,12 @@ impl GenreModel {
         self.core.raw.nrows()
     }
 
-    /// What held-out tracks say of it.
+    /// Its figures on held-out tracks.
     pub fn quality(&self) -> &Quality {
         &self.quality
     }
 
-    /// What validation chose.
+    /// The settings that validation chose.
     pub fn settings(&self) -> &Settings {
         &self.core.settings
     }
@@ -195,6 +195,7 @@ impl GenreModel {
     /// Above 1 when no threshold reaches it.
     pub fn threshold(&self, precision: f32) -> f32 {
         let tracks = self.quality.tracks as f64;
+        // A lower bound, because the threshold is the best of many on these very tracks.
         let kept = |step: &PrecisionStep| {
             let n = (f64::from(step.coverage) * tracks).round().max(1.0);
             lower_bound(f64::from(step.precision), n) >= f64::from(precision)
@@ -203,6 +204,7 @@ impl GenreModel {
             .iter()
             .rev()
             .find(|step| kept(step))
+            // Above every probability: no answer is sure enough.
             .map_or(1.1, |step| step.threshold)
     }
 
@@ -215,6 +217,7 @@ impl GenreModel {
         queries.check(self.dimension())?;
         let mut voices = self.voices(queries);
         let (mut fused, mut scores) = self.fusion.apply(&voices);
+        // Probabilities from here on: the folds' answers are kept as such.
         voices.head.mapv_inplace(f32::exp);
         let held: Vec<Option<usize>> = (0..scores.len())
             .map(|q| self.held_row(queries, q))
@@ -231,6 +234,7 @@ impl GenreModel {
             .filter_map(|(to, row)| Some((to, (*row)?)))
         {
             let answer = (&mut fused, &mut scores[to], &mut voices);
+            // A track that trained the model gets the answer of a model that had not seen it.
             self.held.answer(row, to, &self.genres, &reference, answer);
         }
         self.nesting.undivide(&mut voices.head);
@@ -265,7 +269,7 @@ impl GenreModel {
             return Ok(());
         }
         GenreError::check_among(among, self.genres.iter())?;
-        let asked: Vec<bool> = self
+        let is_allowed: Vec<bool> = self
             .genres
             .iter()
             .map(|genre| among.contains(genre))
@@ -273,14 +277,14 @@ impl GenreModel {
         for mut row in probabilities.rows_mut() {
             let sum: f32 = row
                 .iter()
-                .zip(&asked)
-                .filter(|(_, asked)| **asked)
+                .zip(&is_allowed)
+                .filter(|(_, is_allowed)| **is_allowed)
                 .map(|(p, _)| p)
                 .sum();
-            // Nothing at all for any of them: each is as likely as the other.
-            let even = 1.0 / asked.iter().filter(|asked| **asked).count() as f32;
-            for (p, &asked) in row.iter_mut().zip(&asked) {
-                *p = match (asked, sum > 0.0) {
+            // No probability for any of them: each is as likely as the other.
+            let even = 1.0 / is_allowed.iter().filter(|is_allowed| **is_allowed).count() as f32;
+            for (p, &is_allowed) in row.iter_mut().zip(&is_allowed) {
+                *p = match (is_allowed, sum > 0.0) {
                     (true, true) => *p / sum,
                     (true, false) => even,
                     (false, _) => 0.0,
@@ -315,6 +319,7 @@ impl GenreModel {
                 .copied()
                 .flatten()
                 .is_some_and(|id| id == self.ids[r]);
+            // For evaluation: the tracks of a query's own artist would make it too easy.
             let same_group = queries
                 .exclude_groups
                 .get(q)
@@ -334,6 +339,7 @@ impl GenreModel {
         let id = queries.ids.get(q).copied().flatten();
         id.and_then(|id| self.held.row(id)).or_else(|| {
             let least = queries.same_recording?;
+            // Another file of a recording that trained the model is known to it as well.
             let copy = (0..self.ids.len()).find(|&r| self.cosine(queries, q, r) >= least)?;
             self.held.row(self.ids[copy])
         })
@@ -366,6 +372,8 @@ impl GenreModel {
         let first = |row: ndarray::ArrayView1<f32>| self.order(row).first().copied().unwrap_or(0);
         let best = first(fused.row(i));
         let probability = fused[[i, best]];
+        // Novelty first: a probability among known genres means nothing for a track of none of
+        // them.
         let novelty = self.fusion.novelty.percentile(score) as f32;
         let unknown = if novelty > options.novelty {
             Some(UnknownReason::Novel)
@@ -395,6 +403,7 @@ impl GenreModel {
         };
         let temperature = self.core.settings.vote.temperature;
         let near = &voices.neighbours[i];
+        // Weights relative to the nearest, as in the vote itself.
         let top = near.first().map_or(0.0, |n| n.similarity);
         let weights: Vec<f32> = near
             .iter()
@@ -415,6 +424,7 @@ impl GenreModel {
                 weight: w / total,
             })
             .collect();
+        // By cosine of the vectors as they are stored, which is what a user sees beside them.
         voters.sort_by(|a, b| {
             b.similarity
                 .total_cmp(&a.similarity)
@@ -463,8 +473,9 @@ impl GenreModel {
     ) -> GenrePrediction {
         let best = self.order(all).first().copied().unwrap_or(0);
         if self.genres[best] != answer.best {
-            let of = |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
-            answer.confidence = Confidence::of(of(&answer.best));
+            let share_of =
+                |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
+            answer.confidence = Confidence::of(share_of(&answer.best));
             answer.without_limit = Some(GenreShare {
                 genre: self.genres[best].clone(),
                 share: all[best],

@@ -29,6 +29,7 @@ impl Genre {
     pub fn plain(name: &str) -> Self {
         let name = clean(name);
         Self {
+            // The key decides equality; the name is only what is shown.
             key: text::key(&name).into(),
             name: name.into(),
         }
@@ -39,7 +40,7 @@ impl Genre {
         &self.name
     }
 
-    /// What spellings are compared by: letters and digits only, folded case, no accents.
+    /// The form by which spellings are compared: letters and digits only, folded case, no accents.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -50,7 +50,7 @@ pub fn nearest(
 
 /// Goes over the products of each query with all rows of the reference, some at a time, in the order of the rows.
 ///
-/// - `begin(query)`: what is kept of a query
+/// - `begin(query)`: the state of a query
 /// - `take(kept, row, products)`: its products with the rows from `row` on
 /// - `end(kept)`: what it comes to
 pub(super) fn with_products<K: Send, T: Send>(
@@ -66,6 +66,7 @@ pub(super) fn with_products<K: Send, T: Send>(
     let isa = isa().unwrap_or(Isa::PORTABLE);
     let d = reference.ncols();
     let parts: Vec<ArrayView2<f32>> = reference.axis_chunks_iter(Axis(0), REFERENCES).collect();
+    // Packed once for all queries, in the order in which the kernel reads them.
     let pack =
         |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
     let packed: Vec<Panels> = parts.par_iter().map(pack).collect();
@@ -77,13 +78,13 @@ pub(super) fn with_products<K: Send, T: Send>(
     blocks
         .into_par_iter()
         .flat_map_iter(|(first, block)| {
-            let asked = block.as_standard_layout();
-            let asked = asked.as_slice().unwrap_or_default();
+            let query_rows = block.as_standard_layout();
+            let query_rows = query_rows.as_slice().unwrap_or_default();
             let mut kept: Vec<K> = (first..first + block.nrows()).map(&begin).collect();
             let mut products = Vec::new();
             for (at, (part, packed)) in parts.iter().zip(&packed).enumerate() {
                 products.resize(block.nrows() * packed.width(), 0.0);
-                packed.multiply(asked, d, &mut products);
+                packed.multiply(query_rows, d, &mut products);
                 for (kept, products) in kept.iter_mut().zip(products.chunks_exact(packed.width())) {
                     take(kept, at * REFERENCES, &products[..part.nrows()]);
                 }
@@ -97,7 +98,7 @@ pub(super) fn with_products<K: Send, T: Send>(
 struct NearestRows {
     k: usize,
     kept: Vec<Near>,
-    /// What is not above it is not among them.
+    /// Rows of no greater similarity are not among them.
     floor: f32,
 }
 
@@ -111,8 +112,10 @@ impl NearestRows {
     }
 
     fn offer(&mut self, near: Near, allowed: impl Fn(usize) -> bool) {
+        // `allowed` is called last: it is dearer than a comparison.
         if near.similarity > self.floor && allowed(near.row) {
             self.kept.push(near);
+            // Twice as many are gathered before the best are selected, so that selecting is rare.
             if self.kept.len() > 2 * self.k {
                 self.kept.select_nth_unstable_by(self.k, nearer);
                 self.kept.truncate(self.k);

@@ -36,14 +36,14 @@ impl Nesting {
         let genres = Spellings::count(labels.iter().flatten()).genres();
         let classes: Vec<Vec<usize>> = labels
             .iter()
-            .map(|own| {
-                let mut own: Vec<usize> = own
+            .map(|track_classes| {
+                let mut track_classes: Vec<usize> = track_classes
                     .iter()
                     .filter_map(|g| genres.binary_search(g).ok())
                     .collect();
-                own.sort_unstable();
-                own.dedup();
-                own
+                track_classes.sort_unstable();
+                track_classes.dedup();
+                track_classes
             })
             .collect();
         Self::new(genres, &classes)
@@ -52,8 +52,8 @@ impl Nesting {
     /// - `genres`: ascending; `classes`: of each track, ascending numbers of genres
     pub(super) fn new(genres: Vec<Genre>, classes: &[Vec<usize>]) -> Self {
         let mut sets: BTreeMap<&[usize], usize> = BTreeMap::new();
-        for own in classes.iter().filter(|own| !own.is_empty()) {
-            *sets.entry(own).or_default() += 1;
+        for set in classes.iter().filter(|set| !set.is_empty()) {
+            *sets.entry(set).or_default() += 1;
         }
         Self::of_sets(genres, &sets)
     }
@@ -63,10 +63,10 @@ impl Nesting {
     pub fn of_sets(genres: Vec<Genre>, sets: &BTreeMap<&[usize], usize>) -> Self {
         let mut tracks = vec![0; genres.len()];
         let mut both = BTreeMap::new();
-        for (own, count) in sets {
-            for (i, &a) in own.iter().enumerate() {
+        for (set, count) in sets {
+            for (i, &a) in set.iter().enumerate() {
                 tracks[a] += count;
-                own[i + 1..]
+                set[i + 1..]
                     .iter()
                     .for_each(|&b| *both.entry((a, b)).or_default() += count);
             }
@@ -74,8 +74,9 @@ impl Nesting {
         let n = sets.values().sum::<usize>().max(1) as f64;
         let mut sets: Vec<(Vec<usize>, f64)> = sets
             .iter()
-            .map(|(own, &count)| (own.to_vec(), count as f64 / n))
+            .map(|(set, &count)| (set.to_vec(), count as f64 / n))
             .collect();
+        // A genre that nobody bears must still be explainable, or its probability would vanish.
         sets.extend(
             (0..genres.len())
                 .filter(|&c| tracks[c] == 0)
@@ -96,7 +97,9 @@ impl Nesting {
     /// Whether all tracks of a genre, or nearly all, bear another one too, and not the reverse.
     fn is_within(&self, part: usize, whole: usize) -> bool {
         let nearly_all =
-            |of: usize| self.both(part, whole) as f64 >= NEARLY_ALL * self.tracks[of] as f64;
+            |genre: usize| self.both(part, whole) as f64 >= NEARLY_ALL * self.tracks[genre] as f64;
+        // Not the reverse: two names of the same tracks are within each other, and neither is a
+        // part.
         part != whole && self.tracks[part] >= FEWEST && nearly_all(part) && !nearly_all(whole)
     }
 
@@ -165,6 +168,7 @@ impl Nesting {
     /// it is likeliest, found by expectation maximisation (Dempster, Laird and Rubin, 1977) from the sets' shares of the
     /// tracks. Where each track has one genre, nothing changes.
     pub(super) fn undivide(&self, probabilities: &mut Array2<f32>) {
+        // With one genre a track nothing is divided, so nothing has to be put together.
         if self.sets.iter().all(|(set, _)| set.len() == 1) {
             return;
         }
@@ -175,6 +179,7 @@ impl Nesting {
                 .map(|(set, share)| (&set[..], *share))
                 .collect();
             for _ in 0..ROUNDS {
+                // A little for every genre, so that one that no set explains divides by no zero.
                 let mut explained = vec![1e-12; row.len()];
                 for (set, share) in &sets {
                     set.iter()
@@ -187,6 +192,7 @@ impl Nesting {
                     change = change.max((next - *share).abs());
                     *share = next;
                 }
+                // Sets that fell this low never come back, and each costs every round.
                 sets.retain(|(_, share)| *share > 1e-7);
                 if change < 1e-5 {
                     break;
@@ -211,7 +217,7 @@ mod tests {
     use super::*;
 
     fn labels(tracks: &[(usize, &[&str])]) -> Vec<Vec<Genre>> {
-        let of = |names: &[&str]| {
+        let genres_of = |names: &[&str]| {
             names
                 .iter()
                 .map(|name| Genre::plain(name))
@@ -219,7 +225,7 @@ mod tests {
         };
         tracks
             .iter()
-            .flat_map(|(n, names)| std::iter::repeat_n(of(names), *n))
+            .flat_map(|(n, names)| std::iter::repeat_n(genres_of(names), *n))
             .collect()
     }
 

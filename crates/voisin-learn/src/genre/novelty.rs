@@ -43,6 +43,7 @@ impl Novelty {
                 .sum::<f64>()
                 / n;
             novelty.mean[j] = mean;
+            // All held-out tracks alike: any distance beyond would be infinitely novel.
             novelty.deviation[j] = variance.sqrt().max(1e-6);
         }
         let mut scores: Vec<f64> = known.iter().map(|d| novelty.score(d)).collect();
@@ -63,6 +64,7 @@ impl Novelty {
 
     /// How much a track looks like one of an unknown genre, in [0, 1).
     pub(super) fn strangeness(&self, score: f64) -> f64 {
+        // The 99th percentile: one known track in a hundred may look stranger than this.
         let middle = self
             .quantiles
             .get(99)
@@ -140,6 +142,7 @@ impl NoveltyReference {
             .zip(whitened.outer_iter())
             .map(|((near, wide), row)| {
                 let square = row.dot(&row);
+                // Rounding may make the square of a near copy's distance negative.
                 let distance = mean(
                     near.iter()
                         .map(|n| (square - n.similarity).max(0.0).sqrt() / dimension),

@@ -19,6 +19,7 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
     f: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     let threads = rayon::current_num_threads().min(items.len());
+    // A pool of one thread for each fit: whatever it calls runs there and nowhere else.
     let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
     let pools: Vec<_> = (0..threads)
         .filter(|_| threads > 1)
@@ -37,6 +38,8 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
             let f = &f;
             scope.spawn(move || {
                 pool.install(|| {
+                    // The next item goes to whichever thread is free: fits take very different
+                    // times.
                     while let Some((at, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
                         .and_then(|at| Some((at, items.get(at)?)))
                     {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Familiar, FusionPart, Genre, GenreShare, UnknownReason, Votes};
 
-/// What the engine says of one track.
+/// The engine's prediction for one track.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenrePrediction {
     /// The answer; `None` when unknown.
@@ -20,7 +20,7 @@ pub struct GenrePrediction {
     pub probability: f32,
     /// The likeliest of all genres and its probability, where only some were allowed and it is none of them.
     pub without_limit: Option<GenreShare>,
-    /// What of the model answers.
+    /// The parts of the model that answer.
     pub answers_by: FusionPart,
     /// Whether it, or another copy of it, trained the model: then those parts answer that never heard its artist.
     pub held_out: bool,
@@ -51,10 +51,12 @@ impl GenrePrediction {
     pub fn doubt(&mut self, familiar: Familiar, threshold: f32) {
         self.novelty = 1.0 - familiar.share;
         let factor = familiar.certainty();
+        // The shares fall with the answer, so that their order and ratios stay.
         self.probability *= factor;
         self.probabilities
             .iter_mut()
             .for_each(|genre| genre.share *= factor);
+        // Never surer than before: doubt only lowers.
         self.confidence = self.confidence.min(Confidence::of(self.probability));
         let unsure = (self.probability < threshold).then_some(UnknownReason::Unsure);
         self.reject(familiar.unknown().or(self.unknown).or(unsure));
@@ -105,6 +107,7 @@ impl GenrePrediction {
             .iter()
             .find(|share| share.genre == self.best)
             .map_or(0.0, |share| share.share);
+        // More than half of the last digit that is shown.
         self.answers_by == FusionPart::Fused
             && self.agreement == Agreement::Both
             && self.probability > in_head.max(self.votes.share(&self.best)) + 0.005

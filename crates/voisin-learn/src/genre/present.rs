@@ -1,4 +1,4 @@
-//! Which genres of a first guess the labels of a library have, so that what they lack can be told.
+//! Which genres of a first guess the labels of a library have, so that the lacking ones can be reported.
 //!
 //! A genre is there by its name, by a written table of kin styles, or by sound: where a label's own tracks are taken for it
 //! often enough, it is what that library calls otherwise.
@@ -60,6 +60,8 @@ impl KinStyles {
         if label == guessed {
             return true;
         }
+        // `Modern Jazz` is covered by the family of `Jazz`: a label's words count as well as the
+        // whole.
         let words = label
             .name()
             .split(|c: char| !c.is_alphanumeric())
@@ -93,12 +95,15 @@ impl PresentGenres {
         for (row, guess) in guesses {
             for label in labels.get(*row).into_iter().flatten() {
                 *heard.entry(label).or_default() += 1;
+                // An unsure guess is no evidence that a label sounds so.
                 if let Some(guessed) = believed(guess) {
                     *taken.entry((label, &guessed.genre)).or_default() += 1;
                 }
             }
         }
         let is_often = |((label, _), count): &(&(&Genre, &Genre), &usize)| {
+            // Relative to the tracks with that label: a common label would collect every genre by
+            // chance.
             **count as f64 >= SOUNDS_SO * heard.get(label).copied().unwrap_or(0) as f64
         };
         let sounding = taken
@@ -218,7 +223,7 @@ mod tests {
         );
 
         // Twenty tracks of a style that no table has: two that are taken for reggae are a tenth of them, one is not.
-        let own = labels(&["Mbaqanga"; 20]);
+        let labelled = labels(&["Mbaqanga"; 20]);
         let heard = |reggae: usize| -> Vec<(usize, Guess)> {
             (0..20)
                 .map(|row| {
@@ -229,12 +234,13 @@ mod tests {
                 })
                 .collect()
         };
-        let lacks =
-            |reggae| PresentGenres::new(&own, &heard(reggae), kin()).lacking(&guess("Reggae", 0.9));
+        let lacks = |reggae| {
+            PresentGenres::new(&labelled, &heard(reggae), kin()).lacking(&guess("Reggae", 0.9))
+        };
         assert!(lacks(1).is_some() && lacks(2).is_none());
         let unsure: Vec<(usize, Guess)> = (0..20).map(|row| (row, guess("Reggae", 0.4))).collect();
         assert!(
-            PresentGenres::new(&own, &unsure, kin())
+            PresentGenres::new(&labelled, &unsure, kin())
                 .lacking(&guess("Reggae", 0.9))
                 .is_some()
         );
@@ -243,18 +249,19 @@ mod tests {
     #[test]
     fn a_users_families_are_added_and_bad_lines_are_named() {
         let path = Path::new("genre-kin.tsv");
-        let mut own = kin();
-        own.extend_from_tsv("# mine\n\nMbaqanga\tReggae\n", path)
+        let mut kin_styles = kin();
+        kin_styles
+            .extend_from_tsv("# mine\n\nMbaqanga\tReggae\n", path)
             .unwrap();
-        let with = PresentGenres::new(&labels(&["mbaqanga"]), &[], own);
+        let with = PresentGenres::new(&labels(&["mbaqanga"]), &[], kin_styles);
         assert_eq!(with.lacking(&guess("Reggae", 0.9)), None);
         let without = PresentGenres::new(&labels(&["mbaqanga"]), &[], kin());
         assert!(without.lacking(&guess("Reggae", 0.9)).is_some());
         for bad in ["Reggae\tSka\nDub\n", "Reggae\tSka\n\0\t\t-\u{1}\n"] {
-            let said = kin().extend_from_tsv(bad, path).unwrap_err().to_string();
+            let message = kin().extend_from_tsv(bad, path).unwrap_err().to_string();
             assert!(
-                said.contains("genre-kin.tsv, line 2: expected two styles or more"),
-                "{said}"
+                message.contains("genre-kin.tsv, line 2: expected two styles or more"),
+                "{message}"
             );
         }
     }

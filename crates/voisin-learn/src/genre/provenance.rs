@@ -19,7 +19,7 @@ pub struct Recipe {
     pub seed: u64,
 }
 
-/// What a saved model remembers of its making.
+/// Origin of a saved model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Fingerprint of the encoder whose vectors it was trained on.
@@ -28,7 +28,7 @@ pub struct Provenance {
     pub labels: String,
     /// When it was trained, in seconds since 1970 UTC.
     pub trained_at: u64,
-    /// What was asked for; models of voisin 0.1's first days do not know.
+    /// The options it was fitted with; models of voisin 0.1's first days do not know.
     #[serde(default)]
     pub recipe: Option<Recipe>,
     /// Every labelled track of that time, and a digest of its labels.
@@ -44,6 +44,7 @@ impl Provenance {
         Self {
             fingerprint: fingerprint.to_owned(),
             labels: source.to_owned(),
+            // A clock before 1970 gives 0, which only shows as an old date.
             trained_at: now,
             recipe: None,
             labelled: digests(ids, labels).collect(),
@@ -59,6 +60,7 @@ impl Provenance {
             all += 1;
             changed += usize::from(then.remove(&id) != Some(digest));
         }
+        // Those that are left were not met among today's tracks.
         let gone = then.len();
         (changed + gone) as f64 / (all + gone).max(1) as f64
     }
@@ -74,6 +76,7 @@ fn digests<'a>(
         .filter(|(_, genres)| !genres.is_empty())
         .map(|(&id, genres)| {
             let mut keys: Vec<&str> = genres.iter().map(Genre::key).collect();
+            // Neither the order of labels nor a label given twice is a change.
             keys.sort_unstable();
             keys.dedup();
             let hash = blake3::hash(keys.join("\0").as_bytes());

@@ -1,4 +1,5 @@
-//! What validation chooses: how neighbours vote, how strongly the head is penalised, and which of them answers.
+//! Settings that validation chooses: how neighbours vote, how strongly the head is penalised, and
+//! which of them answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ pub struct Settings {
     pub head_classes: Vec<usize>,
 }
 
-/// What of a fitted engine answers.
+/// The part of a fitted engine that answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FusionPart {

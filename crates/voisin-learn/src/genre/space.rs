@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Standardiser;
 use voisin_base::vector::dot;
 
-/// What is done to each number first.
+/// A map of each number before anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
@@ -74,18 +74,24 @@ impl Space {
         let counts = targets.sum_axis(Axis(0));
         let mut means = targets.t().dot(&t);
         for (mut row, &count) in means.outer_iter_mut().zip(&counts) {
+            // Roots of the counts, so that the product below counts each mean as often as its
+            // tracks.
             row /= count.max(1e-9).sqrt();
         }
         let mut within = t.t().dot(&t) - means.t().dot(&means);
         within /= n as f32;
+        // The mean variance: shrinkage pulls towards a sphere of the same size.
         let level = (within.diag().sum() / d as f32).max(1e-6);
         let mut matrix: Vec<f64> = within
             .iter()
             .map(|&v| f64::from(v * (1.0 - shrinkage)))
             .collect();
+        // A little even without shrinkage, since columns that never vary would leave the matrix
+        // singular.
         for j in 0..d {
             matrix[j * d + j] += f64::from(shrinkage.max(1e-5) * level);
         }
+        // Where even that fails, plain standardised rows serve.
         if cholesky(&mut matrix, d) {
             let inverse = invert_lower(&matrix, d);
             // whitened = standardised · L⁻ᵀ

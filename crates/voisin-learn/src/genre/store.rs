@@ -35,7 +35,7 @@ struct Stored {
     digest: String,
 }
 
-/// What every version says of the training set, whose vectors are the tensor `raw`.
+/// Fields of the training set that every version has; its vectors are the tensor `raw`.
 #[derive(Serialize, Deserialize)]
 struct StoredTraining {
     provenance: Provenance,
@@ -67,7 +67,7 @@ impl StoredTraining {
             && self
                 .classes
                 .iter()
-                .all(|own| !own.is_empty() && own.iter().all(|c| *c < k))
+                .all(|classes| !classes.is_empty() && classes.iter().all(|c| *c < k))
     }
 }
 
@@ -124,6 +124,8 @@ impl GenreModel {
             held.novelty.to_vec(),
         ));
         let near = || held.voters.iter().flatten();
+        // Lengths and rows as floats: all tensors of the file are of one kind, and whole numbers
+        // stay exact up to 2²⁴.
         let counts: Vec<f32> = held
             .voters
             .iter()
@@ -136,6 +138,7 @@ impl GenreModel {
         ] {
             tensors.push((format!("held.{name}"), vec![values.len()], values));
         }
+        // In the order of names, so that the seal does not depend on how they were gathered.
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
             .into_iter()
@@ -189,6 +192,7 @@ impl GenreModel {
         let length = file
             .first_chunk()
             .map_or(0, |bytes| u64::from_le_bytes(*bytes)) as usize;
+        // Sorted text is as long as unsorted, so it fits the header's place.
         let words = file.get_mut(8..8 + length).unwrap_or_default();
         let sorted: serde_json::Value = serde_json::from_slice(words).map_err(|e| e.to_string())?;
         words
@@ -217,10 +221,11 @@ impl GenreModel {
         bytes: &[u8],
         fingerprint: &str,
     ) -> Result<(Self, Provenance), String> {
-        let say = |e: &dyn std::fmt::Display| format!("damaged ({e})");
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| say(&e))?;
-        let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
-        let json = said(KEY).ok_or("not a genre model: its header says nothing of voisin")?;
+        let damaged = |e: &dyn std::fmt::Display| format!("damaged ({e})");
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e))?;
+        let metadata = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
+        let json = metadata(KEY).ok_or("not a genre model: its header says nothing of voisin")?;
+        // The version first: a file of another layout need not have the other fields.
         let version = serde_json::from_str::<serde_json::Value>(json)
             .ok()
             .and_then(|v| v.get("version")?.as_u64())
@@ -230,15 +235,17 @@ impl GenreModel {
                 "its layout is version {version}, this program reads version {VERSION}"
             ));
         }
-        let training: StoredTraining = serde_json::from_str(json).map_err(|e| say(&e))?;
+        let training: StoredTraining = serde_json::from_str(json).map_err(|e| damaged(&e))?;
         let provenance = training.provenance.clone();
+        // Vectors of another encoder have the same width at times, and would be compared with
+        // nonsense.
         if provenance.fingerprint != fingerprint {
             return Err(format!(
                 "trained on vectors of model {}, this library's are from {fingerprint}",
                 provenance.fingerprint
             ));
         }
-        let file = SafeTensors::deserialize(bytes).map_err(|e| say(&e))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
         let mut names = file.names();
         names.sort_unstable();
         let is_first = version == u64::from(FIRST_VERSION);
@@ -248,14 +255,15 @@ impl GenreModel {
             vec![(KEY, json.as_bytes())]
         };
         for name in names {
-            let tensor = file.tensor(name).map_err(|e| say(&e))?;
+            let tensor = file.tensor(name).map_err(|e| damaged(&e))?;
             all.push((name, tensor.data()));
         }
         let seal = if is_first {
             Some(&training.checksum)
         } else {
-            said(SEAL)
+            metadata(SEAL)
         };
+        // Before any number is used: a damaged model must not answer.
         if seal != Some(&checksum(all.into_iter())) {
             return Err("damaged (its numbers do not match their checksum)".into());
         }
@@ -266,7 +274,7 @@ impl GenreModel {
                 provenance,
             ));
         }
-        let stored: Stored = serde_json::from_str(json).map_err(|e| say(&e))?;
+        let stored: Stored = serde_json::from_str(json).map_err(|e| damaged(&e))?;
         let model = Self::assemble(&file, stored);
         Ok((
             model.ok_or("damaged (its parts do not fit together)")?,
@@ -284,6 +292,7 @@ impl GenreModel {
             min_tracks: training.min_tracks,
             ..FitOptions::default()
         };
+        // Models without a recipe were fitted with the defaults.
         if let Some(recipe) = training.provenance.recipe {
             (options.folds, options.seed) = (recipe.folds, recipe.seed);
         }
@@ -315,6 +324,8 @@ impl GenreModel {
         let genres = training.genres();
         let k = genres.len();
         let classes = settings.head_classes.len();
+        // Everything is checked against everything else: the seal shows damage, not that a file
+        // makes sense.
         let fits = training.fits(n)
             && settings.head_classes.iter().all(|c| *c < k)
             && settings.head_classes.is_sorted()
@@ -388,8 +399,8 @@ fn held_voters(file: &SafeTensors) -> Option<Vec<Vec<Near>>> {
     let mut left = &all[..];
     let mut voters = Vec::new();
     for &count in &counts {
-        let (own, rest) = left.split_at_checked(count as usize)?;
-        voters.push(own.to_vec());
+        let (voters_of_track, rest) = left.split_at_checked(count as usize)?;
+        voters.push(voters_of_track.to_vec());
         left = rest;
     }
     (left.is_empty() && rows.len() == similarities.len()).then_some(voters)
@@ -440,6 +451,7 @@ fn values(file: &SafeTensors, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
         .collect();
+    // One NaN would spread through every answer.
     values
         .iter()
         .all(|v| v.is_finite())

@@ -14,9 +14,9 @@ pub struct Suspect {
     pub track: TrackId,
     /// Its row in the training set.
     pub row: usize,
-    /// What it is labelled.
+    /// Its labels.
     pub labels: Vec<Genre>,
-    /// What it looks like.
+    /// The genre that it looks like.
     pub suggested: Genre,
     /// How much more probable the suggestion is than the track's own labels, in [-1, 1]; larger is more suspicious.
     pub score: f32,
@@ -48,13 +48,17 @@ const HALVED: usize = 15_000;
 ///
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
 pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
-    let labelled = set.labels.iter().filter(|own| !own.is_empty()).count();
+    let labelled = set
+        .labels
+        .iter()
+        .filter(|genres| !genres.is_empty())
+        .count();
     let options = &FitOptions {
         folds: if labelled > HALVED { 2 } else { options.folds },
         ..options.clone()
     };
     let first = OutOfFold::of(set, options)?;
-    let found = judged(rank(&first, set.labels), set);
+    let found = without_unlearnt(rank(&first, set.labels), set);
     let doubtful: Vec<usize> = found
         .iter()
         .filter(|s| s.confident)
@@ -63,6 +67,7 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
     if doubtful.is_empty() {
         return Ok(found);
     }
+    // Without the doubtful labels, so that two wrong ones cannot vouch for each other.
     let mut labels = set.labels.to_vec();
     for &row in &doubtful {
         labels[row].clear();
@@ -88,7 +93,7 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
     // the doubtful ones were not trained on; their groups do not vote
     let vectors = set.vectors.select(ndarray::Axis(0), &doubtful);
     let groups: Vec<Option<usize>> = doubtful.iter().map(|&r| Some(set.groups[r])).collect();
-    let asked = model.probabilities(&QueryVectors {
+    let answers = model.probabilities(&QueryVectors {
         exclude_groups: &groups,
         ..QueryVectors::of(vectors.view())
     })?;
@@ -99,30 +104,34 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         second.rows.push(row);
         second.ids.push(first.ids[at]);
         second.classes.push(first.classes[at].clone());
-        second.novelty.push(asked.novelty[i]);
+        second.novelty.push(answers.novelty[i]);
         for (all, one) in [
-            (&mut second.fused, asked.fused.row(i)),
-            (&mut second.head, asked.head.row(i)),
-            (&mut second.vote, asked.vote.row(i)),
+            (&mut second.fused, answers.fused.row(i)),
+            (&mut second.head, answers.head.row(i)),
+            (&mut second.vote, answers.vote.row(i)),
         ] {
             // rows of one width: the classes were compared above
             let _ = all.push_row(one);
         }
     }
-    Ok(judged(rank(&second, set.labels), set))
+    Ok(without_unlearnt(rank(&second, set.labels), set))
 }
 
 /// Takes the confidence from suspects none of whose labels has enough tracks by others.
-fn judged(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspect> {
-    let mut of_genre: HashMap<&Genre, HashMap<usize, usize>> = HashMap::new();
+fn without_unlearnt(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspect> {
+    let mut tracks_by_genre: HashMap<&Genre, HashMap<usize, usize>> = HashMap::new();
     for (labels, &group) in set.labels.iter().zip(set.groups) {
         for genre in labels {
-            *of_genre.entry(genre).or_default().entry(group).or_default() += 1;
+            *tracks_by_genre
+                .entry(genre)
+                .or_default()
+                .entry(group)
+                .or_default() += 1;
         }
     }
     for suspect in found.iter_mut().filter(|suspect| suspect.confident) {
         suspect.confident = set.labels[suspect.row].iter().any(|genre| {
-            let groups = of_genre.get(genre).into_iter().flatten();
+            let groups = tracks_by_genre.get(genre).into_iter().flatten();
             groups
                 .filter(|(g, _)| **g != set.groups[suspect.row])
                 .map(|(_, n)| n)
@@ -153,6 +162,7 @@ pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
     let mut all: Vec<Suspect> = Vec::with_capacity(oof.rows.len());
     for (i, classes) in oof.classes.iter().enumerate() {
         let p = oof.fused.row(i);
+        // Any of its labels may be right, so the likeliest of them stands for all.
         let label_probability = classes.iter().map(|&c| p[c]).fold(0.0, f32::max);
         let others = (0..k).filter(|c| !classes.contains(c));
         let Some(other) = others.max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a))) else {
@@ -160,10 +170,10 @@ pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
         };
         let confident = p[other] > label_probability && p[other] >= usual[other];
         let suggested = oof.genres[other].clone();
-        let own: Vec<&str> = classes.iter().map(|&c| oof.genres[c].name()).collect();
+        let labels_of_track: Vec<&str> = classes.iter().map(|&c| oof.genres[c].name()).collect();
         let reason = format!(
             "labelled {}, but looks like {suggested}: {:.0} %, its own label {:.0} %",
-            own.join(" and "),
+            labels_of_track.join(" and "),
             100.0 * p[other],
             100.0 * label_probability,
         );

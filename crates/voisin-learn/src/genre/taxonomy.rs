@@ -1,4 +1,4 @@
-//! From what tags say to labels.
+//! From the text of tags to labels.
 //!
 //! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
 //! and `HIPHOP` are one genre. No shipped table says which of a library's genres are parts of others or related: what lies
@@ -26,6 +26,7 @@ pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
 
 /// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty ones.
 pub(super) fn table_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    // Editors on Windows put a byte order mark before the first line.
     let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
     lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
 }
@@ -193,12 +194,15 @@ impl Taxonomy {
             }
         };
         for tag in tags {
+            // Separators that some program writes between genres; NUL is ID3v2.4's own.
             for part in tag
                 .as_ref()
                 .split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}'])
             {
                 let (numbers, text) = id3_references(part.trim());
                 if !text.is_empty() {
+                    // A known name may have a separator in it, such as `Rap/Hip-Hop`: it is
+                    // one genre.
                     if self.synonyms.contains_key(&text::key(text)) {
                         push(self.genre(text));
                     } else {
@@ -253,6 +257,8 @@ impl Spellings {
         self.counts
             .iter()
             .filter_map(|(key, names)| {
+                // The commonest spelling; of equals the first by name, so that it does not
+                // depend on the order of tracks.
                 let (name, _) = names
                     .iter()
                     .max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;

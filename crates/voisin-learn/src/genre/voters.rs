@@ -49,7 +49,7 @@ impl GenreModel {
         let classes: Vec<Vec<usize>> = examples
             .classes
             .iter()
-            .map(|own| own.iter().map(|&c| places[c]).collect())
+            .map(|classes| classes.iter().map(|&c| places[c]).collect())
             .collect();
         Ok(Self {
             nesting: Nesting::new(genres.clone(), &classes),

@@ -83,6 +83,7 @@ impl Binned {
                 let mut last = usize::MAX;
                 let mut seen = 0;
                 for run in values.chunk_by(|a, b| a == b) {
+                    // With few distinct values each has a bin, and splits are exact.
                     let bin = if distinct <= BINS {
                         bins.len()
                     } else {
@@ -111,6 +112,7 @@ impl Binned {
         let below = self.bins[column][cut].1;
         let next = above.min().unwrap_or(cut);
         let next = self.bins[column][next].0;
+        // Rounding may put the middle of two neighbouring numbers on the upper one.
         let middle = f32::midpoint(below, next);
         if middle >= next { below } else { middle }
     }
@@ -126,6 +128,8 @@ impl Boost {
             .filter(|&row| data.folds[row] == 0)
             .collect();
         let mut settings = settings;
+        // Rounds are counted on a held-out part and then grown again from all rows, which no round
+        // wastes.
         if settings.patience > 0 && !held.is_empty() && held.len() < all.len() {
             let rest: Vec<usize> = all
                 .iter()
@@ -153,6 +157,7 @@ impl Boost {
         let mut best = 0;
         let mut best_loss = f64::INFINITY;
         for round in 0..settings.rounds {
+            // A stream for each round: the same trees on any number of threads.
             let mut random = Random::stream(data.seed, round as u64);
             let sample: Vec<usize> = used
                 .iter()
@@ -167,6 +172,7 @@ impl Boost {
                         .map(|row| {
                             let p = f64::from(p[[row, class]]);
                             let target = f64::from(u8::from(data.class_of[row] == class));
+                            // A probability of 0 or 1 has no second derivative to divide by.
                             (p - target, (2.0 * p * (1.0 - p)).max(1e-6))
                         })
                         .collect();
@@ -209,6 +215,7 @@ impl Boost {
                 break;
             }
         }
+        // Trees behind the best round only fit the rows they grew from.
         if !watched.is_empty() {
             model.trees.truncate(best * k);
             model.values.truncate(best * k);
@@ -284,6 +291,7 @@ fn grow_tree(
         let score = |(g, h): (f64, f64)| g * g / (h + settings.lambda);
         let mut best: Option<(f64, usize, usize)> = None;
         let mut bins = [(0.0f64, 0.0f64); BINS];
+        // A leaf at the depth's end looks at no column at all.
         let splits = if depth < settings.depth && rows.len() > 1 {
             columns
         } else {
@@ -301,6 +309,8 @@ fn grow_tree(
             for cut in 0..cuts {
                 left = (left.0 + bins[cut].0, left.1 + bins[cut].1);
                 let right = (sum.0 - left.0, sum.1 - left.1);
+                // Both sides need enough second derivative, or a leaf would rest on a few certain
+                // rows.
                 if left.1 < settings.least || right.1 < settings.least {
                     continue;
                 }

@@ -73,12 +73,16 @@ impl Forest {
         let mut heard = vec![false; n];
         for one in &grown {
             let all: f64 = one.importances.iter().sum();
+            // Each tree counts the same, however many splits it has; a tree without any has no
+            // importances.
             if all > 0.0 {
                 importances
                     .iter_mut()
                     .zip(&one.importances)
                     .for_each(|(sum, v)| *sum += v / all);
             }
+            // Rows that the tree did not draw are new to it: an estimate of accuracy without a test
+            // set.
             for row in (0..n).filter(|&row| one.drawn[row] == 0) {
                 let leaf = one.tree.value(&data.x.row(row).to_vec());
                 let shares = &one.values[leaf * data.classes..][..data.classes];
@@ -94,12 +98,13 @@ impl Forest {
         importances
             .iter_mut()
             .for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
-        let judged: Vec<usize> = (0..n).filter(|&row| heard[row]).collect();
-        let right = judged
+        let out_of_bag_rows: Vec<usize> = (0..n).filter(|&row| heard[row]).collect();
+        let right = out_of_bag_rows
             .iter()
             .filter(|&&row| argmax(votes.row(row)) == data.class_of[row])
             .count();
-        let out_of_bag = (!judged.is_empty()).then(|| right as f64 / judged.len() as f64);
+        let out_of_bag =
+            (!out_of_bag_rows.is_empty()).then(|| right as f64 / out_of_bag_rows.len() as f64);
         let (trees, values) = grown
             .into_iter()
             .map(|one| {
@@ -221,6 +226,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
     fn new(data: &'a Training<'d>, settings: ForestSettings, random: Random) -> Self {
         let d = data.x.ncols();
         let most = if settings.columns == 0 {
+            // The root of the number of columns, as is usual for classification (Breiman, 2001).
             (d as f64).sqrt() as usize
         } else {
             settings.columns
@@ -255,29 +261,35 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
         let root = self.out.tree.push();
         let mut open = vec![(root, 0..n, 0)];
         while let Some((node, range, depth)) = open.pop() {
-            let own = &mut rows[range.clone()];
+            let node_rows = &mut rows[range.clone()];
             let mut counts = vec![0.0f64; self.data.classes];
-            own.iter()
+            node_rows
+                .iter()
                 .for_each(|&row| counts[self.data.class_of[row]] += 1.0);
+            // A leaf where nothing is left to split, or both sides would be smaller than allowed.
             let is_deep = self.settings.depth > 0 && depth >= self.settings.depth;
             let is_pure = counts.iter().filter(|count| **count > 0.0).count() < 2;
-            let found = if is_deep || is_pure || own.len() < 2 * self.settings.leaf.max(1) {
+            let found = if is_deep || is_pure || node_rows.len() < 2 * self.settings.leaf.max(1) {
                 None
             } else {
-                self.best_split(own, &counts)
+                self.best_split(node_rows, &counts)
             };
             let Some(split) = found else {
                 self.out.tree.left[node] = (self.out.values.len() / self.data.classes) as u32;
-                self.out
-                    .values
-                    .extend(counts.iter().map(|count| (count / own.len() as f64) as f32));
+                self.out.values.extend(
+                    counts
+                        .iter()
+                        .map(|count| (count / node_rows.len() as f64) as f32),
+                );
                 continue;
             };
-            let before = counts.iter().map(|c| c * c).sum::<f64>() / own.len() as f64;
+            let before = counts.iter().map(|c| c * c).sum::<f64>() / node_rows.len() as f64;
             self.out.importances[split.column] += split.purity - before;
-            own.sort_by_key(|&row| self.data.x[[row, split.column]] > split.threshold);
-            let left =
-                own.partition_point(|&row| self.data.x[[row, split.column]] <= split.threshold);
+            // Stable, so that rows of each side keep their order and the tree does not depend on
+            // the sort.
+            node_rows.sort_by_key(|&row| self.data.x[[row, split.column]] > split.threshold);
+            let left = node_rows
+                .partition_point(|&row| self.data.x[[row, split.column]] <= split.threshold);
             let middle = range.start + left;
             let (a, b) = self.out.tree.split(node, split.column, split.threshold);
             open.push((b, middle..range.end, depth + 1));
@@ -295,6 +307,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             if looked == self.most {
                 break;
             }
+            // Shuffled only as far as columns are needed; the order goes on to the next node.
             let other = at + self.random.below(d - at);
             self.order.swap(at, other);
             let column = self.order[at];
@@ -306,7 +319,10 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
                     .map(|&row| (x[[row, column]], class_of[row] as u32)),
             );
             self.sorted
+                // By class among equal values, so that the sort's own order plays no part.
                 .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            // A column that does not vary here cannot split, and does not count as one that was
+            // looked at.
             if self.sorted.first().map(|first| first.0) >= self.sorted.last().map(|last| last.0) {
                 continue;
             }
@@ -328,8 +344,8 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
     fn best_threshold(&self, counts: &[f64]) -> Option<(f32, f64)> {
         let mut left = vec![0.0f64; counts.len()];
         // sums of squared counts on either side, kept up as rows go from right to left
-        let mut mine = 0.0;
-        let mut others = counts.iter().map(|c| c * c).sum::<f64>();
+        let mut left_square = 0.0;
+        let mut right_square = counts.iter().map(|c| c * c).sum::<f64>();
         let n = self.sorted.len();
         let least = self.settings.leaf.max(1);
         let mut best: Option<(f32, f64)> = None;
@@ -337,16 +353,17 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             let (value, class) = self.sorted[i];
             let class = class as usize;
             let right = counts[class] - left[class];
-            mine += 2.0 * left[class] + 1.0;
-            others -= 2.0 * right - 1.0;
+            left_square += 2.0 * left[class] + 1.0;
+            right_square -= 2.0 * right - 1.0;
             left[class] += 1.0;
             let next = self.sorted[i + 1].0;
             if value == next || i + 1 < least || n - i - 1 < least {
                 continue;
             }
-            let purity = mine / (i + 1) as f64 + others / (n - i - 1) as f64;
+            let purity = left_square / (i + 1) as f64 + right_square / (n - i - 1) as f64;
             if best.is_none_or(|best| purity > best.1) {
                 let middle = f32::midpoint(value, next);
+                // Rounding may put the middle on the upper value, which would then go left.
                 best = Some((if middle >= next { value } else { middle }, purity));
             }
         }

@@ -14,7 +14,7 @@ const LEAF: u32 = u32::MAX;
 /// A tree: node 0 is the root, and a node's children lie side by side behind it.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Tree {
-    /// The column that is asked about; [`LEAF`] in a leaf.
+    /// The column that is compared; [`LEAF`] in a leaf.
     column: Vec<u32>,
     /// Values up to here go to the left child.
     threshold: Vec<f32>,
@@ -43,13 +43,14 @@ impl Tree {
     fn value(&self, row: &[f32]) -> usize {
         let mut node = 0;
         while self.column[node] != LEAF {
+            // NaN compares false and goes left, as every row has to end somewhere.
             let is_right = row[self.column[node] as usize] > self.threshold[node];
             node = self.left[node] as usize + usize::from(is_right);
         }
         self.left[node] as usize
     }
 
-    /// Whether every way through it ends at one of `values`, with questions about `columns`.
+    /// Whether every way through it ends at one of `values`, comparing values of `columns`.
     fn is_sound(&self, columns: usize, values: usize) -> bool {
         let n = self.column.len();
         n > 0
@@ -57,6 +58,7 @@ impl Tree {
                 let left = self.left[node] as usize;
                 match self.column[node] {
                     LEAF => left < values,
+                    // Children lie behind their parent, so a walk cannot go in circles.
                     column => (column as usize) < columns && left > node && left + 1 < n,
                 }
             })
@@ -104,5 +106,6 @@ fn load(from: &Tensors, name: &str) -> Option<Vec<Tree>> {
             })
         })
         .collect();
+    // Sizes that leave a rest belong to another file.
     trees.filter(|_| at == column.len())
 }
