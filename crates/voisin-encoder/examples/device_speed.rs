@@ -2,8 +2,9 @@
 //!
 //!     cargo run --release -p voisin-encoder --features cuda --example device_speed -- [DEVICE] [VECTORS...]
 //!
-//! DEVICE: cpu, cuda or cuda:N (default: auto). VECTORS: only the brute force, of so many vectors. Its questions come from memory,
-//! and its answers are there at the end; those of a graph are the vectors themselves.
+//! DEVICE: cpu, cuda or cuda:N (default: auto). VECTORS: only the brute force, of so many vectors.
+//! Its queries come from memory, and its answers are back in memory at the end; the queries of a
+//! graph are the vectors themselves.
 
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
@@ -23,6 +24,7 @@ fn seconds(
     repeats: usize,
     mut run: impl FnMut() -> Result<(), EncoderError>,
 ) -> Result<f64, EncoderError> {
+    // The first run compiles kernels and allocates, so it is not timed.
     run()?;
     let mut times = Vec::with_capacity(repeats);
     for _ in 0..repeats {
@@ -47,6 +49,7 @@ fn networks(device: &Device) -> Result<(), EncoderError> {
                     batch: Some(batch),
                     ..EncoderOptions::default()
                 };
+                // Speed does not depend on the weights, and OpenL3's are not shipped.
                 let encoder = if name.contains("random") {
                     Encoder::random_with(voisin_encoder::Architecture::OpenL3, 1, device, &options)?
                 } else {
@@ -62,6 +65,7 @@ fn networks(device: &Device) -> Result<(), EncoderError> {
                             batch as f64 / time
                         );
                     }
+                    // Out of memory at a large batch is a result, too; the rest goes on.
                     Err(error) => println!("{name:24} {precision:>5?} {batch:6} {error}"),
                 }
             }
@@ -116,6 +120,7 @@ fn vectors(n: usize, dimension: usize) -> Array2<f32> {
         .par_chunks_mut(dimension)
         .enumerate()
         .for_each(|(row, vector)| {
+            // A stream of its own for each row: the vectors do not depend on the number of threads.
             let mut random = Random::stream(3, row as u64);
             let centre = centres.row(row * 7919 % 1000);
             vector
@@ -134,31 +139,33 @@ fn brute_force(device: &Device, n: usize) -> Result<(), EncoderError> {
         let start = Instant::now();
         let on_device = VectorsOnDevice::new(all.view(), device)?;
         println!(
-            "{n} x {dimension}: there after {:.2} s",
+            "{n} x {dimension}: on the device after {:.2} s",
             start.elapsed().as_secs_f64()
         );
         for k in [10, 100] {
             for batch in [1, 1024, 10_000] {
-                let questions = all.slice(s![..batch.min(n), ..]);
-                let time = seconds(3, || on_device.nearest(questions, k).map(drop))?;
-                let checked = (5_000_000 / n).clamp(1, 50).min(questions.nrows());
-                let found = on_device.nearest(questions.slice(s![..checked, ..]), k)?;
+                let queries = all.slice(s![..batch.min(n), ..]);
+                let time = seconds(3, || on_device.nearest(queries, k).map(drop))?;
+                // Exact answers on the CPU cost one pass over all vectors each: fewer of a larger
+                // set.
+                let checked = (5_000_000 / n).clamp(1, 50).min(queries.nrows());
+                let found = on_device.nearest(queries.slice(s![..checked, ..]), k)?;
                 let right: usize = found
                     .rows
                     .outer_iter()
-                    .zip(questions.outer_iter())
-                    .map(|(rows, question)| {
+                    .zip(queries.outer_iter())
+                    .map(|(rows, query)| {
                         let mut exact: Vec<(f32, u32)> =
-                            all.dot(&question).into_iter().zip(0..).collect();
+                            all.dot(&query).into_iter().zip(0..).collect();
                         exact.sort_by(|a, b| b.0.total_cmp(&a.0));
                         rows.iter()
-                            .filter(|id| exact[..k].iter().any(|(_, one)| one == *id))
+                            .filter(|id| exact[..k].iter().any(|(_, exact_id)| exact_id == *id))
                             .count()
                     })
                     .sum();
                 println!(
-                    "{n} x {dimension}, k = {k:3}, {batch:5} at once: {:9.0} questions/s, recall {:.4}",
-                    questions.nrows() as f64 / time,
+                    "{n} x {dimension}, k = {k:3}, {batch:5} at once: {:9.0} queries/s, recall {:.4}",
+                    queries.nrows() as f64 / time,
                     right as f64 / (found.rows.len() as f64)
                 );
             }

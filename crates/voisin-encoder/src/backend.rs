@@ -1,8 +1,8 @@
-//! What every network can do, on whatever device it runs.
+//! The interface of every network, on whatever device it runs.
 
 use super::{EncoderError, Precision};
 
-/// What a pass gives, window after window.
+/// The results of a pass, window after window.
 #[derive(Default)]
 pub(super) struct Pass {
     pub(super) embeddings: Vec<f32>,

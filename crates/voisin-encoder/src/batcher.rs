@@ -38,12 +38,14 @@ impl Batcher {
         build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
         batch: usize,
     ) -> Result<Self, EncoderError> {
+        // Bounded, so that decoding waits instead of filling memory with spectrograms.
         let (sender, requests) = bounded(QUEUE);
         let (ready, built) = bounded(1);
         let thread = std::thread::Builder::new()
             .name("gpu".to_owned())
             .spawn(move || match build() {
                 Ok(network) => {
+                    // The caller may be gone already; nobody then waits for an answer.
                     let _ = ready.send(Ok(network.precision()));
                     serve(&network, &requests, batch.max(1));
                 }
@@ -80,6 +82,7 @@ impl Backend for Batcher {
         if self.process != std::process::id() {
             return Err(EncoderError::Forked);
         }
+        // A channel for each call: results go back to whoever asked, in whatever order batches end.
         let (reply, result) = bounded(1);
         let request = Request {
             mels: mels.to_vec(),
@@ -109,6 +112,7 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
     while let Ok(first) = requests.recv() {
         let mut windows = first.windows;
         waiting.push_back(first);
+        // Only requests that wait already: nothing waits on a clock for a fuller batch.
         while windows < batch
             && let Ok(next) = requests.try_recv()
         {
@@ -122,15 +126,18 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
         }
         let result = in_batches(network, &mels, windows, &mut batch);
         let Ok(pass) = result else {
-            // Nobody shall fail for another's windows.
+            // One caller's windows must not fail another's: each request runs by itself.
             let cells = mels.len() / windows.max(1);
             let mut start = 0;
             for request in waiting.drain(..) {
-                let own = &mels[start * cells..(start + request.windows) * cells];
+                let request_mels = &mels[start * cells..(start + request.windows) * cells];
                 start += request.windows;
-                let _ = request
-                    .reply
-                    .send(in_batches(network, own, request.windows, &mut batch));
+                let _ = request.reply.send(in_batches(
+                    network,
+                    request_mels,
+                    request.windows,
+                    &mut batch,
+                ));
             }
             continue;
         };
@@ -139,11 +146,11 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
         let mut start = 0;
         for request in waiting.drain(..) {
             let end = start + request.windows;
-            let own = Pass {
+            let part = Pass {
                 embeddings: pass.embeddings[start * width..end * width].to_vec(),
                 logits: pass.logits[start * tags..end * tags].to_vec(),
             };
-            let _ = request.reply.send(Ok(own));
+            let _ = request.reply.send(Ok(part));
             start = end;
         }
     }
@@ -158,6 +165,8 @@ fn in_batches<B: Backend>(
     batch: &mut usize,
 ) -> Result<Pass, EncoderError> {
     let cells = mels.len() / windows.max(1);
+    // A failure that halving does not cure is no lack of memory; the batch is then as large as
+    // before.
     let before = *batch;
     let mut whole = Pass::default();
     let mut start = 0;

@@ -69,6 +69,8 @@ impl GpuConvolution {
         finish: ConvolutionFinish,
     ) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
+        // Channels innermost, as the image has them: each row of columns is then copied in whole
+        // runs.
         let filters = weight
             .permute((2, 3, 1, 0))?
             .reshape((height * width * inputs, outputs))?
@@ -85,6 +87,7 @@ impl GpuConvolution {
     /// - `x`: `[n, height, width, inputs]`
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = x.dims4()?;
+        // The kernel is subtracted last: it may be longer than the image without its padding.
         let side = |at: usize, length: usize| {
             length + self.before[at] + self.after[at] + 1 - self.kernel[at]
         };
@@ -99,7 +102,8 @@ impl GpuConvolution {
     }
 }
 
-/// What each output of a convolution is a product with: `[n · height · width, kernel height · kernel width · channels]`.
+/// Rows that the outputs of a convolution are products with: `[n · height · width, kernel height ·
+/// kernel width · channels]`.
 struct ColumnsOp {
     kernel: Size,
     before: Size,
@@ -143,6 +147,8 @@ impl CustomOp1 for ColumnsOp {
             let row = at / self.out[1] % self.out[0];
             let column = at % self.out[1];
             for tap in 0..self.kernel[0] * self.kernel[1] {
+                // A place above or left of the image wraps to a huge number, so one comparison
+                // catches both sides.
                 let y = (row + tap / self.kernel[1]).wrapping_sub(self.before[0]);
                 let z = (column + tap % self.kernel[1]).wrapping_sub(self.before[1]);
                 if y < height && z < width {
@@ -198,6 +204,8 @@ impl CustomOp2 for FinishOp {
             let column = pixel % columns;
             let row = pixel / columns % rows;
             let image = pixel / columns / rows;
+            // The bias of the convolution comes before ReLU, the batch norm behind it, so two pairs
+            // are needed.
             let [first, bias, second, shift] =
                 [0, 1, 2, 3].map(|at| parameters[at * channels + channel]);
             let mut largest = f32::NEG_INFINITY;
@@ -207,6 +215,7 @@ impl CustomOp2 for FinishOp {
                 let value =
                     first * x[((image * height + y) * width + z) * channels + channel] + bias;
                 let value = second * if self.relu && value < 0.0 { 0.0 } else { value } + shift;
+                // NaN fails every comparison and would be dropped: it has to stay visible.
                 if value > largest || value.is_nan() {
                     largest = value;
                 }

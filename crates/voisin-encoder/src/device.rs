@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::EncoderError;
 
-/// What the user asked for with `--device`.
+/// The user's choice of a device, `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The first GPU if there is a usable one, else the CPU.
@@ -56,6 +56,7 @@ impl DeviceChoice {
                 device: self.to_string(),
                 reason,
             }),
+            // Without a GPU this is the normal case and no error; the reason is kept as a note.
             Self::Auto => Device::cuda(0).or_else(|reason| Device::cpu(Some(reason))),
         }
     }
@@ -110,7 +111,7 @@ impl Device {
         Err("this voisin was built without the feature \"cuda\"".to_owned())
     }
 
-    /// What runs the network, for people: `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
+    /// Description of the device for people: `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
     pub fn description(&self) -> &str {
         &self.description
     }
@@ -157,6 +158,7 @@ impl Device {
 #[cfg(any(test, feature = "cuda"))]
 fn plain(error: &str) -> String {
     let first = error.lines().next().unwrap_or_default().trim();
+    // The two codes that a user can do something about; others stay as CUDA has them.
     if first.contains("CUDA_ERROR_NO_DEVICE") {
         "no NVIDIA GPU with a driver was found".to_owned()
     } else if first.contains("CUDA_ERROR_INVALID_DEVICE") {
@@ -206,10 +208,10 @@ mod tests {
             "{:?}",
             auto.note()
         );
-        let asked = DeviceChoice::Cuda(0).resolve().unwrap_err().to_string();
+        let message = DeviceChoice::Cuda(0).resolve().unwrap_err().to_string();
         assert!(
-            asked.contains("cuda:0") && asked.contains("feature"),
-            "{asked}"
+            message.contains("cuda:0") && message.contains("feature"),
+            "{message}"
         );
         assert_eq!(DeviceChoice::Cpu.resolve().unwrap().note(), None);
     }

@@ -43,6 +43,7 @@ impl Embedding {
 
     /// Cosine similarity in [-1, 1]; higher is nearer. `None` if the dimensions differ.
     pub fn cosine(&self, other: &Self) -> Option<f32> {
+        // In f64: two unit vectors' product is compared to the last digits.
         (self.0.len() == other.0.len()).then(|| {
             let dot: f64 = self
                 .0
@@ -91,11 +92,13 @@ impl Parts {
             return;
         }
         let mut rest = vector;
+        // Parts of another length than the vector's mean another model: it is left as it is.
         for &(length, weight) in &self.0 {
             let Some((part, behind)) = rest.split_at_mut_checked(length) else {
                 return;
             };
             let length = norm(part);
+            // A part of zeros has no direction to scale.
             if length > 0.0 && length.is_finite() {
                 for x in part {
                     *x = (f64::from(*x) * weight / length) as f32;
@@ -126,12 +129,17 @@ impl Parts {
             let Some((part, behind)) = rest.split_at_mut_checked(length) else {
                 break;
             };
-            let (own, behind_own) = rest_of_mean.split_at(length);
-            let beyond: Vec<f32> = part.iter().zip(own).map(|(x, mean)| x - mean).collect();
+            let (mean_part, behind_mean) = rest_of_mean.split_at(length);
+            let beyond: Vec<f32> = part
+                .iter()
+                .zip(mean_part)
+                .map(|(x, mean)| x - mean)
+                .collect();
+            // So near the mean, the difference is mostly rounding; its direction would be noise.
             if norm(&beyond) > AT_THE_MEAN * norm(part) && norm(part) > 0.0 {
                 part.copy_from_slice(&beyond);
             }
-            (rest, rest_of_mean) = (behind, behind_own);
+            (rest, rest_of_mean) = (behind, behind_mean);
         }
         self.balance(vector);
         make_unit(vector);
@@ -145,6 +153,7 @@ impl Parts {
         if vector.len() != mean.len() {
             return;
         }
+        // Stored vectors are rounded to 16 bits, so their length is 1 only about.
         make_unit(vector);
         let whole = [(vector.len(), 1.0)];
         let parts = if self.0.len() < 2 {
@@ -158,25 +167,26 @@ impl Parts {
             let Some((part, behind)) = rest.split_at_mut_checked(length) else {
                 return;
             };
-            let (own, behind_own) = rest_of_mean.split_at(length);
+            let (mean_part, behind_mean) = rest_of_mean.split_at(length);
             let length = norm(part);
             let along: f64 = part
                 .iter()
-                .zip(own)
+                .zip(mean_part)
                 .map(|(x, mean)| f64::from(*x) * f64::from(*mean))
                 .sum();
             let along = along / length;
             // How far along the part's direction from the mean a vector of this length is.
-            let far = (along * along + length * length - squared_norm(own))
+            // Rounding may leave a little less than 0, which has no root.
+            let far = (along * along + length * length - squared_norm(mean_part))
                 .max(0.0)
                 .sqrt()
                 - along;
             if far > AT_THE_MEAN_ROUNDED * length {
-                for (x, mean) in part.iter_mut().zip(own) {
+                for (x, mean) in part.iter_mut().zip(mean_part) {
                     *x = (f64::from(*mean) + f64::from(*x) * far / length) as f32;
                 }
             }
-            (rest, rest_of_mean) = (behind, behind_own);
+            (rest, rest_of_mean) = (behind, behind_mean);
         }
     }
 
@@ -206,6 +216,7 @@ fn mean(windows: ArrayView2<f32>) -> Result<Vec<f32>, EncoderError> {
     if windows.nrows() == 0 {
         return Err(EncoderError::BadVector("there is no window to pool"));
     }
+    // f64, so that a track of many windows loses no digits.
     let mut sum = vec![0.0_f64; windows.ncols()];
     for row in windows.rows() {
         for (total, &x) in sum.iter_mut().zip(row) {

@@ -1,4 +1,4 @@
-//! What can go wrong between a weights file and an embedding.
+//! Errors between a weights file and an embedding.
 
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ pub enum EncoderError {
         number: usize,
         /// As it is written.
         layer: String,
-        /// What was expected and found.
+        /// Expected and found.
         problem: String,
     },
     /// A manifest is not valid JSON, or its fields contradict each other.
@@ -54,7 +54,7 @@ pub enum EncoderError {
     BadManifest {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A model of several networks, where one is taken, or spectrograms for another number of networks than it has.
@@ -84,7 +84,7 @@ pub enum EncoderError {
     BadWeights {
         /// File or model name.
         origin: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A tensor that the architecture needs is not in the weights.

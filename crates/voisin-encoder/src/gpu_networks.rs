@@ -128,6 +128,8 @@ impl NetworkReader<'_> {
             None => ConvolutionFinish::new([&one, bias, &one, &zero], false, pool, self.device)?,
             Some((norm, epsilon)) => {
                 let (scale, shift) = self.norm(norm, epsilon)?;
+                // Where ReLU comes first, the norm stays behind it; else it is folded into scale
+                // and bias of the convolution.
                 if relu_first {
                     ConvolutionFinish::new([&one, bias, &scale, &shift], true, pool, self.device)?
                 } else {
@@ -153,6 +155,7 @@ impl NetworkReader<'_> {
     }
 
     fn dense(&self, name: &str) -> std::result::Result<Dense, EncoderError> {
+        // Transposed once, as the product wants it.
         let (weight, shape) = self.values(&format!("{name}.weight"))?;
         let weight = Tensor::from_slice(weight, shape, self.device)?
             .t()?
@@ -255,6 +258,7 @@ impl GpuNetwork {
             Layers::OpenL3 { .. } => x,
             Layers::Vgg { .. } | Layers::Musicnn(_) => x.transpose(1, 2)?.contiguous()?,
         };
+        // Converted behind the input's norm: decibels would lose their last digits in bf16.
         let mut x = self.input.of(&x)?.to_dtype(self.dtype)?;
         match &self.layers {
             Layers::OpenL3 { blocks } => {
@@ -323,6 +327,8 @@ impl GpuMusicnn {
         let first = self.middle[0].forward(&front)?; // [n, 187, 1, 64]
         let second = (self.middle[1].forward(&first)? + &first)?;
         let third = (self.middle[2].forward(&second)? + &second)?;
+        // The dense layers are small and their sums long: in f32 also where convolutions are in
+        // bf16.
         let joined = Tensor::cat(&[front, first, second, third], 3)?
             .squeeze(2)?
             .to_dtype(DType::F32)?;

@@ -1,4 +1,4 @@
-// What networks and searches need on a GPU beside products of matrices. Compiled when a GPU is first used; bfloat16 and half
+// Kernels that networks and searches need on a GPU beside products of matrices. Compiled when a GPU is first used; bfloat16 and half
 // are read and written by their bits, because the compiler has no headers then. Images have their channels next to each other:
 // [n][height][width][channels].
 
@@ -20,7 +20,7 @@ __device__ inline void store(bf16 *to, float x) {
     *to = x == x ? (bf16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16) : (bf16)0x7fff;
 }
 
-// What each output of a convolution is a product with: [n][out_height][out_width][kernel_height][kernel_width][channels], zero
+// Rows that the outputs of a convolution are products with: [n][out_height][out_width][kernel_height][kernel_width][channels], zero
 // beside the image. A block writes one row of outputs; T holds one channel or several.
 template <typename T>
 __device__ void columns(const T *x, T *out, uint height, uint width, uint channels, uint out_height, uint out_width,

@@ -24,6 +24,8 @@ fn kernels() -> Result<&'static str> {
     static COMPILED: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compiled = COMPILED.get_or_init(|| {
         let options = nvrtc::CompileOptions {
+            // The oldest architecture that CUDA 13 knows; the driver compiles its PTX for any newer
+            // card.
             arch: Some("compute_75"),
             ..Default::default()
         };
@@ -44,8 +46,8 @@ fn fits(name: &str, numbers: usize) -> Result<u32> {
     }
 }
 
-/// What each output of a convolution over an image is a product with:
-/// `[n · height · width, kernel height · kernel width · channels]`.
+/// Rows that the outputs of a convolution over an image are products with: `[n · height · width,
+/// kernel height · kernel width · channels]`.
 ///
 /// - `layout`: `[n, height, width, channels]`
 /// - `sizes`: height and width of the kernel, of the zeros above and to the left, and of the outputs
@@ -87,6 +89,7 @@ fn columns_of<T: CudaDType + DeviceRepr>(
     };
     let name = format!("columns_{}", together * size);
     let run = kernel[0] * kernel[1] * channels / together;
+    // The kernels count in 32 bits.
     let rows = fits("columns", n * outputs[0])?;
     let row = fits("columns", (outputs[1] * run).max(height * width * channels))?;
     let function = device.get_or_load_custom_func(&name, MODULE, kernels()?)?;
@@ -94,6 +97,7 @@ fn columns_of<T: CudaDType + DeviceRepr>(
     let mut out = unsafe { device.alloc::<T>(shape.elem_count())? };
     let config = LaunchConfig {
         grid_dim: (rows, 1, 1),
+        // Whole warps, and no more threads than a row has numbers.
         block_dim: (THREADS.min(row.next_multiple_of(32)), 1, 1),
         shared_mem_bytes: 0,
     };
@@ -150,6 +154,7 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     }
     let shape: Shape = (n, height / pool[0], width / pool[1], channels).into();
     let total = fits("finish", shape.elem_count())?;
+    // Offsets inside an image are counted in 32 bits, too.
     fits("finish", height * width * channels)?;
     let (Some((from, to)), Some((first, last))) = (
         x_layout.contiguous_offsets(),
@@ -157,6 +162,7 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     ) else {
         bail!("finish: expected a contiguous image and parameters")
     };
+    // The kernel reads four parameters a channel without asking for their number.
     if last - first != 4 * channels {
         bail!(
             "finish: expected 4 parameters for each of {channels} channels, found {}",
@@ -185,16 +191,16 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     Ok((T::wrap_cuda_slice(out, device), shape))
 }
 
-/// The best `k` of each question, `[questions, k, 2]` of u32: rows of the vectors, and the bits of products in f32.
+/// The best `k` of each query, `[queries, k, 2]` of u32: rows of the vectors, and the bits of products in f32.
 ///
-/// - `numbers`: products of f16, vectors and questions of f32, with the parts that they lie in
-/// - `sizes`: numbers of questions, of columns of the products (a multiple of 8), of vectors (no more), and the dimension
+/// - `numbers`: products of f16, vectors and queries of f32, with the parts that they lie in
+/// - `sizes`: numbers of queries, of columns of the products (a multiple of 8), of vectors (no more), and the dimension
 /// - `wanted`: how many at least are ranked, from `k` to the number of vectors and 1024
 pub(super) fn nearest(
     [
         (products, products_at),
         (vectors, vectors_at),
-        (questions, questions_at),
+        (queries, queries_at),
     ]: [(&CudaStorage, Range<usize>); 3],
     [batch, stride, n, dimension]: [usize; 4],
     wanted: usize,
@@ -203,6 +209,7 @@ pub(super) fn nearest(
     /// As the kernel says.
     const WANTED: usize = 1024;
     let device = products.device().clone();
+    // The kernel reads eight products at a time.
     if !stride.is_multiple_of(8) || !products_at.start.is_multiple_of(8) {
         bail!(
             "nearest: rows of {stride} from {}, expected multiples of 8",
@@ -212,14 +219,14 @@ pub(super) fn nearest(
     if n > stride || k == 0 || k > wanted || wanted > n.min(WANTED) {
         bail!("nearest: {k} of {wanted} of {n} of {stride}, expected up to {WANTED} of {n}")
     }
-    if [products_at.len(), vectors_at.len(), questions_at.len()]
+    if [products_at.len(), vectors_at.len(), queries_at.len()]
         != [batch * stride, n * dimension, batch * dimension]
     {
-        bail!("nearest: {batch} questions, {n} vectors of {dimension}: found other numbers of them")
+        bail!("nearest: {batch} queries, {n} vectors of {dimension}: found other numbers of them")
     }
-    let starts = [vectors_at.start, questions_at.start];
+    let starts = [vectors_at.start, queries_at.start];
     if dimension.is_multiple_of(4) && starts.iter().any(|start| !start.is_multiple_of(4)) {
-        bail!("nearest: vectors and questions from {starts:?}, expected multiples of 4")
+        bail!("nearest: vectors and queries from {starts:?}, expected multiples of 4")
     }
     let sizes = [
         fits("nearest", stride)?,
@@ -230,7 +237,7 @@ pub(super) fn nearest(
     ];
     let products = products.as_cuda_slice::<f16>()?.slice(products_at);
     let vectors = vectors.as_cuda_slice::<f32>()?.slice(vectors_at);
-    let questions = questions.as_cuda_slice::<f32>()?.slice(questions_at);
+    let queries = queries.as_cuda_slice::<f32>()?.slice(queries_at);
     let function = device.get_or_load_custom_func("nearest", MODULE, kernels()?)?;
     // SAFETY: the kernel writes each of these numbers.
     let mut out = unsafe { device.alloc::<u32>(batch * k * 2)? };
@@ -243,12 +250,12 @@ pub(super) fn nearest(
     builder
         .arg(&products)
         .arg(&vectors)
-        .arg(&questions)
+        .arg(&queries)
         .arg(&mut out);
     for size in &sizes {
         builder.arg(size);
     }
-    // SAFETY: the arguments are the kernel's, with the lengths that were checked; a block reads its own question and products
+    // SAFETY: the arguments are the kernel's, with the lengths that were checked; a block reads its own query and products
     // and vectors below `n`, and writes its own `k` places, each once.
     unsafe { builder.launch(config) }.w()?;
     Ok((u32::wrap_cuda_slice(out, device), (batch, k, 2).into()))

@@ -1,4 +1,4 @@
-//! What a model is: its card, kept beside the weights as JSON.
+//! The card of a model, kept beside the weights as JSON.
 
 mod check;
 
@@ -50,8 +50,9 @@ pub struct ModelManifest {
     /// How a track's vector is made of its windows'; the mean by default. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
-    /// What the network says besides the vector and `tags`, in order: logits with the name of each. Of a model that
-    /// joins several networks the further ones' come behind its own; where none are named, those are not told. Format 2.
+    /// Further outputs besides the vector and `tags`, in order: logits with the name of each. Of a
+    /// model that joins several networks the further ones' come behind its own; where none are
+    /// named, those are left out. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<ModelOutput>,
     /// Networks beside the one above, whose vectors are joined to its own, one behind the other. All hear the same sound:
@@ -68,13 +69,13 @@ pub enum Pooling {
     Mean,
 }
 
-/// What a network says of a window besides its vector.
+/// An output for a window besides its vector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelOutput {
-    /// What it is about: `mood`, `voice`; also the name of its tensors.
+    /// Its subject: `mood`, `voice`; also the name of its tensors.
     pub name: String,
-    /// What each logit stands for, in order.
+    /// The meaning of each logit, in order.
     pub labels: Vec<String>,
 }
 
@@ -90,13 +91,14 @@ pub struct ModelNetwork {
     pub weights: String,
     /// SHA-256 of that file, 64 lower-case hexadecimal digits.
     pub weights_sha256: String,
-    /// What its unit vector is multiplied by before it is joined; the first network's counts once.
+    /// Factor of its unit vector before it is joined; the first network's counts once.
     pub weight: f64,
-    /// How many of its logits, from the first, the model does not tell, since another network tells the same better.
+    /// How many of its logits, from the first, the model leaves out, since another network's are
+    /// better.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untold: usize,
-    /// It hears the first of so many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY); what it says of that
-    /// window stands for all of them. Format 3.
+    /// It hears the first of so many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY);
+    /// its output for that window stands for all of them. Format 3.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub every: usize,
     /// Takes the place of the linear layers behind it. Format 3.
@@ -122,8 +124,8 @@ impl ModelNetwork {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelProjection {
-    /// Name of a safetensors file beside the manifest: `projection.{weight, bias}`, and `told.{weight, bias}` where the
-    /// network tells something.
+    /// Name of a safetensors file beside the manifest: `projection.{weight, bias}`, and
+    /// `told.{weight, bias}` where the network has further outputs.
     pub weights: String,
     /// SHA-256 of that file, 64 lower-case hexadecimal digits.
     pub weights_sha256: String,
@@ -164,6 +166,7 @@ impl ModelManifest {
     /// not (name, description, licence, device).
     pub fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
+        // A separator behind each part: without it, two fields could run together into a third.
         for part in [
             "voisin-model-1",
             &self.architecture.to_string(),
@@ -174,11 +177,13 @@ impl ModelManifest {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
+        // Without layers nothing is hashed, so models of format 1 keep their fingerprints.
         for layer in &self.layers {
             hasher.update(layer.as_bytes());
             hasher.update([0]);
         }
-        // What says what is so anyway (the first layer, the mean) changes no vector, and outputs never do.
+        // Fields that only name a default (the first layer, the mean) change no vector, and outputs
+        // never do.
         for network in &self.networks {
             for part in [
                 &network.architecture.to_string(),
@@ -189,6 +194,7 @@ impl ModelManifest {
                 hasher.update(part.as_bytes());
                 hasher.update([0]);
             }
+            // Only where it is not the default, for the same reason.
             if network.every > 1 {
                 hasher.update(format!("every {}\0", network.every));
             }
@@ -202,6 +208,7 @@ impl ModelManifest {
     /// Length of its own network's vector, without those of `networks`.
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
+            // Its last layer decides, which only the manifest lists.
             Architecture::Layers => self.dimension,
             fixed => fixed.dimension(),
         }
@@ -221,7 +228,8 @@ impl ModelManifest {
             path: path.to_owned(),
             reason,
         };
-        // An unknown format is told apart from a broken file before its fields are looked at.
+        // The format comes first: a newer file is reported as such, and not as one with unknown
+        // fields.
         let version: FormatVersion =
             serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         if !(Self::FORMAT..=Self::NEWEST_FORMAT).contains(&version.format) {
@@ -250,6 +258,8 @@ impl ModelManifest {
             licence: "CC0-1.0".to_owned(),
             provenance: format!("uniform random numbers, seed {seed}"),
             weights: format!("{architecture}-random.safetensors"),
+            // There is no file to hash; architecture and seed determine the weights as well as one
+            // would.
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
             layer: None,
@@ -429,7 +439,7 @@ mod tests {
                 name: "voice".into(),
                 labels: vec!["sung".into()],
             }];
-            let said = ModelManifest {
+            let with_defaults = ModelManifest {
                 format: 2,
                 layer,
                 pooling: Some(Pooling::Mean),
@@ -437,14 +447,17 @@ mod tests {
                 ..manifest
             };
             assert_eq!(
-                said.fingerprint(),
+                with_defaults.fingerprint(),
                 fingerprint,
                 "what is so anyway changes nothing"
             );
             assert_eq!(
-                ModelManifest::parse(&serde_json::to_string(&said).unwrap(), Path::new("m"))
-                    .unwrap(),
-                said
+                ModelManifest::parse(
+                    &serde_json::to_string(&with_defaults).unwrap(),
+                    Path::new("m")
+                )
+                .unwrap(),
+                with_defaults
             );
         }
     }
@@ -531,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_hears_less_and_gives_fewer_numbers_is_described_in_format_3() {
+    fn a_network_with_a_projection_needs_format_3() {
         let projection = ModelProjection {
             weights: "short.safetensors".into(),
             weights_sha256: "2".repeat(64),

@@ -23,8 +23,8 @@ pub enum ModelRef {
     Name(String),
     /// A manifest; the weights lie beside it.
     Manifest(PathBuf),
-    /// A weights file; the manifest of the same stem beside it is used if there is one, else the architecture
-    /// is judged by the tensors.
+    /// A weights file; the manifest of the same stem beside it is used if there is one, else the
+    /// architecture is recognised by the tensors.
     Weights(PathBuf),
 }
 
@@ -69,6 +69,7 @@ impl FromStr for ModelRef {
             .extension()
             .and_then(|e| e.to_str())
             .is_some_and(|e| known.contains(&e.to_ascii_lowercase().as_str()));
+        // A bare word is a name even where a file of that name lies in the folder.
         Ok(
             if is_file || path.components().count() > 1 || path.is_absolute() {
                 Self::from(path)
@@ -128,6 +129,7 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let Some(dir) = dir else { return list };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
+        // Without a folder there are no models of one's own; that is no error.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return list,
         Err(error) => {
             list.push(Err(EncoderError::io(dir)(error)));
@@ -139,9 +141,11 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
+    // A folder comes in any order; a list should not.
     paths.sort();
     list.extend(paths.into_iter().map(|path| {
         let manifest = read_manifest(&path)?;
+        // Otherwise a file could take the place of a built-in model unnoticed.
         if is_built_in(&manifest.name) {
             return Err(EncoderError::BuiltInName {
                 name: manifest.name,
@@ -188,7 +192,7 @@ impl ModelRef {
                 name: found.manifest.name,
             });
         }
-        // Names and shapes decide: another network's tensors are said to be missing.
+        // Names and shapes decide: another network's tensors are reported as missing.
         found.weights.check(super::Architecture::OpenL3)?;
         fast_weights(&found.weights)
     }
@@ -241,6 +245,7 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
         .collect();
     entries
         .iter()
+        // The user's own models are behind the built-in ones; the last of equal names counts.
         .rev()
         .find(|entry| entry.manifest.name == name)
         .cloned()
@@ -274,6 +279,7 @@ fn manifest_beside(weights: &Path) -> Result<Option<ModelManifest>, EncoderError
         return Ok(None);
     }
     let manifest = read_manifest(&path)?;
+    // A file that was copied beside another model's card must not be taken for its weights.
     Ok((weights.file_name() == Some(std::ffi::OsStr::new(&manifest.weights))).then_some(manifest))
 }
 
@@ -294,6 +300,8 @@ fn checked<'a>(
     let read = |file: &str, expected: &str| {
         let path = beside.with_file_name(file);
         let bytes = bytes(&path)?;
+        // Before parsing: a damaged file should be reported as damaged, and not as of a wrong
+        // shape.
         let found = sha256_hex(&bytes);
         if found != expected {
             return Err(EncoderError::WrongDigest {
@@ -305,6 +313,7 @@ fn checked<'a>(
         parse(&bytes, &path)
     };
     let weights = read(&manifest.weights, &manifest.weights_sha256)?;
+    // Shapes and finite numbers are checked here once, so that networks need not.
     weights.check(manifest.architecture)?;
     let mut others = Vec::new();
     for network in &manifest.networks {
@@ -366,11 +375,12 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
 }
 
 /// Weights of any network in safetensors, or of OpenL3 in another program's format, with the spectrogram and the
-/// licence that the format tells of.
+/// licence that the format implies.
 fn parse_any(
     bytes: &[u8],
     path: &Path,
 ) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
+    // Formats of other programs hold OpenL3 only; safetensors may hold any network.
     if !matches!(
         WeightFormat::recognise(bytes),
         None | Some(WeightFormat::Safetensors)
@@ -431,11 +441,11 @@ pub fn keep_trained(
 ) -> Result<ModelManifest, EncoderError> {
     check_name(name, file, folder)?;
     let all = parse(&read(file)?, file)?;
-    let own = all.iter().filter(|(name, _)| !is_other(name));
-    let own = own
+    let network_tensors = all.iter().filter(|(name, _)| !is_other(name));
+    let network_tensors = network_tensors
         .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
         .collect();
-    let weights = Weights::new(all.origin(), own);
+    let weights = Weights::new(all.origin(), network_tensors);
     let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
     let manifest = match network {
         Some((layers, front_end, dimension)) => ModelManifest {
@@ -492,6 +502,7 @@ fn keep(
     let manifest = ModelManifest {
         name: name.to_owned(),
         weights: file,
+        // Read again from disk: the digest is that of the file as it lies there.
         weights_sha256: sha256_hex(&read(&path)?),
         ..manifest
     };
@@ -501,6 +512,7 @@ fn keep(
             path: card.clone(),
             reason: error.to_string(),
         })?;
+    // The card last: a model without its weights is never listed.
     atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok(manifest)
 }

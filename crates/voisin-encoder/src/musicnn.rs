@@ -32,6 +32,8 @@ impl FrontBlock {
         let weight = vb.get(layer.shape, &format!("{}.weight", layer.name))?;
         let of_mean = layer.shape.len() == 3;
         Ok(Self {
+            // Kernels without an axis for the bands get one of length 1, and then serve as any
+            // other.
             weight: if of_mean {
                 weight.unsqueeze(D::Minus1)?
             } else {
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn fast_equals_candle_with_temporal_kernels_that_hear_the_mean_of_the_bands() {
+    fn fast_equals_candle_with_temporal_kernels_on_band_means() {
         let random = Weights::random(Architecture::Musicnn, 7);
         let mut tensors: std::collections::BTreeMap<_, _> = random
             .iter()

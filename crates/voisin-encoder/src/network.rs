@@ -36,7 +36,7 @@ struct Network {
     every: usize,
     backend: Box<dyn Backend>,
     projection: Projection,
-    /// Tag logits that it gives, from the first, and that are not told of.
+    /// Tag logits that it gives, from the first, and that the model leaves out.
     untold: usize,
     /// Tag logits behind these, which are.
     tags: usize,
@@ -279,6 +279,7 @@ impl Encoder {
                 ..further.without(network.untold)
             });
         }
+        // Logits of further networks without names could not be told apart.
         if manifest.outputs.is_empty() {
             networks[1..]
                 .iter_mut()
@@ -377,9 +378,13 @@ impl Encoder {
 
     /// Precision of the networks' products; f32 unless all have another one.
     pub fn precision(&self) -> Precision {
-        let of = |network: &Network| network.backend.precision();
-        let first = of(&self.networks[0]);
-        if self.networks.iter().all(|network| of(network) == first) {
+        let precision_of = |network: &Network| network.backend.precision();
+        let first = precision_of(&self.networks[0]);
+        if self
+            .networks
+            .iter()
+            .all(|network| precision_of(network) == first)
+        {
             first
         } else {
             Precision::F32
@@ -467,6 +472,7 @@ impl Encoder {
         let mut embeddings = Vec::new();
         let mut logits = Vec::new();
         for (network, mels) in self.networks.iter().zip(mels) {
+            // The last of several windows may stand alone; it still needs a spectrogram.
             let heard = n.div_ceil(network.every);
             let pass = network.pass(mels, heard)?;
             embeddings.push(network.spread(rows(pass.embeddings, heard, network.dimension)?, n));
@@ -475,6 +481,7 @@ impl Encoder {
                 logits.push(network.spread(all.slice_move(s![.., network.untold..]), n));
             }
         }
+        // The usual model has one network, whose array is passed on without a copy.
         let joined = |mut parts: Vec<Array2<f32>>| match parts.len() {
             0 => Array2::zeros((n, 0)),
             1 => parts.remove(0),
@@ -500,6 +507,7 @@ impl Network {
             let dimension = manifest.dimension;
             let layers = manifest.layers.clone();
             let in_candle = options.engine == CpuPath::Candle;
+            // In a closure, because a GPU's network is built on a thread of its own.
             let build = {
                 let weights = weights.clone();
                 let device = device.clone();
@@ -559,6 +567,8 @@ impl Network {
             .unwrap_or_else(|| default_batch(architecture, device, candle))
             .max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
+            // Candle counts a tensor's numbers in 32 bits, so the card's memory is not the only
+            // limit.
             batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
             let weights = weights.clone();
             let on = device.candle().clone();
@@ -583,6 +593,7 @@ impl Network {
                 Architecture::Layers => return Err(needs_manifest(weights)),
             }
         };
+        // Only now, as OpenL3's tags are in the layer behind the network.
         let tags = match architecture {
             Architecture::Musicnn => musicnn::TAGS,
             Architecture::Vgg => VGG_TAGS,
@@ -641,9 +652,11 @@ impl Network {
             return Err(EncoderError::NotFinite { window: at / cells });
         }
         let mut whole = Pass::default();
+        // Batches are cut here, so that memory depends on the batch and not on the track.
         for batch in mels.chunks(self.batch * cells) {
             let mut pass = self.backend.forward(batch, batch.len() / cells)?;
             self.projection.apply(&mut pass);
+            // Most tracks are one batch: it is returned without a copy.
             if batch.len() == mels.len() {
                 return Ok(pass);
             }
@@ -657,7 +670,7 @@ impl Network {
 /// Windows that go through a network of layers at once.
 const LAYERS_BATCH: usize = 8;
 
-/// What a network of layers is, its weights alone do not say.
+/// Weights alone do not describe a network of layers.
 fn needs_manifest(weights: &Weights) -> EncoderError {
     EncoderError::UnknownArchitecture {
         origin: weights.origin().to_owned(),
@@ -667,7 +680,8 @@ fn needs_manifest(weights: &Weights) -> EncoderError {
 /// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an end beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
 
-/// Numbers of the largest tensor that a network makes of a window: what the outputs of a convolution are products with.
+/// Numbers of the largest tensor that a network makes of a window: the rows that a convolution's
+/// outputs are products with.
 fn columns(architecture: Architecture) -> usize {
     match architecture {
         Architecture::OpenL3 => 128 * 199 * 64 * 9,
@@ -695,6 +709,8 @@ fn not_finite(values: &[f32]) -> Option<usize> {
     const AT_ONCE: usize = 1024;
     // Without an end within, a part takes a fraction of the time.
     let largest = |part: &[f32]| {
+        // The largest of the absolute values by their bits is infinite or NaN if any is: one
+        // comparison for a whole part.
         part.iter()
             .fold(0, |most, x| (x.to_bits() & !(1 << 31)).max(most))
     };

@@ -8,7 +8,7 @@ use super::{Architecture, EncoderError, ModelRef, Weights};
 ///
 /// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1 over the music that it
 /// was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits × dimension, gives further logits from what comes
-/// out of all this: the vector as it is stored tells them too. All are affine, so they commute with the mean over a
+/// out of all this: they follow from the stored vector, too. All are affine, so they commute with the mean over a
 /// track's windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
@@ -19,8 +19,8 @@ pub(super) struct Projection {
 }
 
 impl ModelRef {
-    /// The linear layer that turns what the network of such a model says into search vectors: its matrix, `[512][512]` row by
-    /// row, and its bias. `None` where they are one and the same.
+    /// The linear layer that turns the output of such a model's network into search vectors: its
+    /// matrix, `[512][512]` row by row, and its bias. `None` where they are one and the same.
     #[doc(hidden)]
     pub fn openl3_projection(&self) -> Result<Option<[Vec<f32>; 2]>, EncoderError> {
         let found = self.find()?;
@@ -96,6 +96,7 @@ impl Projection {
         dimension: usize,
     ) -> Result<Self, EncoderError> {
         let vector = Linear::read(weights, "projection", network)?;
+        // Without a layer the network's own vector is the search vector.
         let found = vector.as_ref().map_or(network, |linear| linear.bias.len());
         if found != dimension {
             return Err(bad(
@@ -104,12 +105,12 @@ impl Projection {
             ));
         }
         let tags = Linear::read(weights, "tags", network)?;
-        let told = Linear::read(weights, TOLD, dimension)?;
+        let further = Linear::read(weights, TOLD, dimension)?;
         Ok(Self {
             vector,
             tags,
             standardise: Standardise::read(weights, dimension)?,
-            told,
+            told: further,
         })
     }
 
@@ -132,6 +133,7 @@ impl Projection {
         let Some(standardise) = &self.standardise else {
             return linear.map(|(matrix, bias)| [matrix, bias]);
         };
+        // Without a projection, standardising alone is a diagonal matrix.
         let (mut matrix, mut bias) = linear.unwrap_or_else(|| {
             let n = standardise.mean.len();
             (
@@ -139,6 +141,7 @@ impl Projection {
                 vec![0.0; n],
             )
         });
+        // (Wx + b - mean) · scale is (scale · W)x + (b - mean) · scale.
         standardise.apply(&mut bias);
         let inputs = matrix.len() / bias.len();
         for (row, scale) in matrix.chunks_exact_mut(inputs).zip(&standardise.scale) {
@@ -149,6 +152,7 @@ impl Projection {
 
     /// Adds logits, and turns embeddings into search vectors.
     pub(super) fn apply(&self, pass: &mut Pass) {
+        // Tags first: they read the network's own embedding, which the next line replaces.
         if let Some(tags) = &self.tags {
             pass.logits = tags.forward(&pass.embeddings);
         }
@@ -158,14 +162,16 @@ impl Projection {
         if let Some(standardise) = &self.standardise {
             standardise.apply(&mut pass.embeddings);
         }
-        if let Some(told) = &self.told {
-            let further = told.forward(&pass.embeddings);
-            let windows = further.len() / told.bias.len();
-            let own = pass.logits.len() / windows.max(1);
+        if let Some(layer) = &self.told {
+            let further = layer.forward(&pass.embeddings);
+            // Logits lie window by window, so the further ones are woven in behind each window's
+            // tags.
+            let windows = further.len() / layer.bias.len();
+            let tags = pass.logits.len() / windows.max(1);
             pass.logits = (0..windows)
                 .flat_map(|i| {
-                    let further = &further[i * told.bias.len()..(i + 1) * told.bias.len()];
-                    pass.logits[i * own..(i + 1) * own]
+                    let further = &further[i * layer.bias.len()..(i + 1) * layer.bias.len()];
+                    pass.logits[i * tags..(i + 1) * tags]
                         .iter()
                         .chain(further)
                         .copied()
@@ -184,18 +190,18 @@ pub struct TagLayer {
     layers: Vec<TagsOfPart>,
 }
 
-/// The tags that a part of the embedding tells.
+/// The tags that follow from a part of the embedding.
 #[derive(Debug)]
 struct TagsOfPart {
     /// Where the part begins.
     at: usize,
     linear: Linear,
-    /// What is undone first; none where the layer reads the vector as it is stored.
+    /// Standardising to be undone first; none where the layer reads the vector as it is stored.
     standardise: Option<Standardise>,
 }
 
 impl TagLayer {
-    /// The tags of a model; `None` if it has none, or none that its embeddings tell.
+    /// The tags of a model; `None` if it has none, or none that follow from its embeddings.
     pub fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         // A card without names of tags saves reading the weights.
         if let ModelRef::Name(_) = model
@@ -217,28 +223,33 @@ impl TagLayer {
         let others = manifest.networks.iter();
         let others =
             others.map(|network| (network.architecture, network.dimension(), network.untold));
-        // Without names, what further networks say is not told of.
+        // Without names, outputs of further networks are left out.
         let others = others.take(if manifest.outputs.is_empty() {
             0
         } else {
             usize::MAX
         });
-        let own = (manifest.architecture, manifest.own_dimension(), 0);
+        let first = (manifest.architecture, manifest.own_dimension(), 0);
         let mut layers = Vec::new();
         let mut at = 0;
-        for ((architecture, dimension, mut untold), weights) in std::iter::once(own)
+        for ((architecture, dimension, mut untold), weights) in std::iter::once(first)
             .chain(others)
             .zip(std::iter::once(&found.weights).chain(&found.others))
         {
-            let own = TagsOfPart::own(architecture, weights, at)?;
-            let told = TagsOfPart::told(dimension, weights, at)?;
+            // Order of the logits that the encoder gives: tags of the network first, then those of
+            // its vector.
+            let network_tags = TagsOfPart::network_tags(architecture, weights, at)?;
+            let stored_tags = TagsOfPart::stored_tags(dimension, weights, at)?;
             layers.extend(
-                own.into_iter()
-                    .chain(told)
+                network_tags
+                    .into_iter()
+                    .chain(stored_tags)
                     .filter_map(|part| part.without(&mut untold)),
             );
             at += dimension;
         }
+        // A network whose tags do not follow from its embedding leaves a gap: then none are
+        // offered.
         if names.len()
             != layers
                 .iter()
@@ -274,8 +285,8 @@ impl TagLayer {
 }
 
 impl TagsOfPart {
-    /// The network's own; `None` where it has none, or none that its embedding tells.
-    fn own(
+    /// The network's own; `None` where it has none, or none that follow from its embedding.
+    fn network_tags(
         architecture: Architecture,
         weights: &Weights,
         at: usize,
@@ -289,6 +300,7 @@ impl TagsOfPart {
         let Some(linear) = linear else {
             return Ok(None);
         };
+        // Behind a projection the network's own embedding is gone, and its tags with it.
         if Linear::read(weights, "projection", dimension)?.is_some() {
             return Ok(None);
         }
@@ -300,7 +312,11 @@ impl TagsOfPart {
     }
 
     /// Those that are read off the stored vector.
-    fn told(dimension: usize, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
+    fn stored_tags(
+        dimension: usize,
+        weights: &Weights,
+        at: usize,
+    ) -> Result<Option<Self>, EncoderError> {
         let linear = Linear::read(weights, TOLD, dimension)?;
         Ok(linear.map(|linear| Self {
             at,
@@ -321,6 +337,7 @@ impl TagsOfPart {
     fn logits(&self, mean: &[f32]) -> Vec<f32> {
         let part = mean.get(self.at..self.at + self.linear.inputs);
         let mut raw = part.map_or_else(|| vec![0.0; self.linear.inputs], <[f32]>::to_vec);
+        // A scale of 0 left nothing of the number; its mean is the best guess.
         if let Some(Standardise { mean, scale }) = &self.standardise {
             for ((value, mean), scale) in raw.iter_mut().zip(mean).zip(scale) {
                 *value = if *scale == 0.0 {
@@ -383,6 +400,7 @@ impl Linear {
         let mut out = Vec::with_capacity(rows.len() / self.inputs * self.bias.len());
         for row in rows.chunks_exact(self.inputs) {
             for (weight, bias) in self.weight.chunks_exact(self.inputs).zip(&self.bias) {
+                // Sixteen sums in a fixed order: quick, and the same on every machine.
                 let mut lanes = [0.0f32; 16];
                 let (a, a_rest) = weight.as_chunks::<16>();
                 let (b, b_rest) = row.as_chunks::<16>();
@@ -465,11 +483,11 @@ mod tests {
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
-        let layer = TagsOfPart::told(512, &file, 0);
+        let layer = TagsOfPart::stored_tags(512, &file, 0);
         assert!(layer.is_err(), "a network of another dimension");
     }
 
-    /// What the layer says of the mean of stored windows is the mean of what the network says of each.
+    /// The layer's tags for the mean of stored windows are the mean of the network's tags for each.
     #[test]
     fn tags_follow_from_the_mean_embedding() {
         use crate::{DeviceChoice, Encoder};
@@ -507,8 +525,8 @@ mod tests {
     }
 
     #[test]
-    fn a_projection_of_its_own_takes_the_place_of_the_layers_and_may_be_shorter() {
-        let own = weights(&[
+    fn a_projection_of_its_own_takes_the_place_of_the_layers() {
+        let network = weights(&[
             ("conv.weight", &[1], vec![4.0]),
             ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
             ("projection.bias", &[2], vec![10.0, 20.0]),
@@ -522,7 +540,7 @@ mod tests {
             ("told.bias", &[1], vec![1.0]),
             ("conv.weight", &[1], vec![5.0]),
         ]);
-        let joined = own.with_projection(short);
+        let joined = network.with_projection(short);
         assert_eq!(
             joined.tensor("conv.weight").unwrap().values,
             [4.0],

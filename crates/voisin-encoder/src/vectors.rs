@@ -12,11 +12,11 @@ use super::{Device, EncoderError};
 const BATCH: usize = 1024;
 /// Rows that go to the device, or answers that come back, at once.
 const TRANSFER: usize = 1 << 14;
-/// Bytes that the products of a batch may take where the device does not tell its memory.
+/// Bytes that the products of a batch may take where the device does not report its memory.
 const PRODUCTS: u64 = 1 << 28;
 /// Vectors are made up to a multiple of so many, as the kernel reads products and matrices are multiplied fastest.
 const TOGETHER: usize = 8;
-/// Steps from a product of 0 to one of 1 that products in f16 are told apart by.
+/// Steps that products in f16 distinguish from 0 to 1.
 const STEPS: f32 = 2048.0;
 
 /// Unit vectors on a device, in f16 to be compared and in f32 to be ranked.
@@ -30,17 +30,17 @@ pub struct VectorsOnDevice {
     long: Tensor,
 }
 
-/// The nearest of each question, the best first; of equal ones the one with the lower row first.
+/// The nearest of each query, the best first; of equal ones the one with the lower row first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NearestOnDevice {
-    /// `[questions, k]`, rows of the vectors.
+    /// `[queries, k]`, rows of the vectors.
     pub rows: Array2<u32>,
-    /// `[questions, k]`, products in f32.
+    /// `[queries, k]`, products in f32.
     pub similarities: Array2<f32>,
 }
 
 impl VectorsOnDevice {
-    /// The most neighbours that are found of a question.
+    /// The most neighbours that are found of a query.
     pub const MOST: usize = 496;
 
     /// - `vectors`: `[n, dimension]`, unit rows, at least one
@@ -50,9 +50,11 @@ impl VectorsOnDevice {
         for rows in vectors.axis_chunks_iter(ndarray::Axis(0), TRANSFER) {
             let rows = upload(rows, device)?;
             short.push(rows.to_dtype(DType::F16)?);
+            // Part by part, so that the host copies one part at a time.
             long.push(rows);
         }
         let (n, dimension) = vectors.dim();
+        // Products of zeros are 0, and columns from `n` on are never ranked.
         let missing = n.next_multiple_of(TOGETHER) - n;
         if missing > 0 {
             short.push(Tensor::zeros(
@@ -68,18 +70,18 @@ impl VectorsOnDevice {
         })
     }
 
-    /// The `k` vectors with the largest products with each question.
+    /// The `k` vectors with the largest products with each query.
     ///
     /// Twice as many and 32 are chosen by products in f16 (off by at most 0.0005) and ranked by products in f32.
     ///
-    /// - `questions`: `[q, dimension]`, unit rows
+    /// - `queries`: `[q, dimension]`, unit rows
     /// - `k`: from 1 to the number of vectors and to [`MOST`](Self::MOST)
     pub fn nearest(
         &self,
-        questions: ArrayView2<'_, f32>,
+        queries: ArrayView2<'_, f32>,
         k: usize,
     ) -> Result<NearestOnDevice, EncoderError> {
-        let parts = questions.axis_chunks_iter(ndarray::Axis(0), TRANSFER);
+        let parts = queries.axis_chunks_iter(ndarray::Axis(0), TRANSFER);
         self.nearest_of(parts.map(|rows| upload(rows, &self.device)), k)
     }
 
@@ -100,10 +102,12 @@ impl VectorsOnDevice {
         k: usize,
     ) -> Result<NearestOnDevice, EncoderError> {
         let n = self.long.dim(0)?;
+        // More than asked for are chosen by f16, as its rounding may swap neighbours.
         let find = NearestOp {
             wanted: (2 * k + 32).min(n),
             k,
         };
+        // A quarter of the free memory: matrices and answers need room, too.
         let room = self.device.memory().map_or(PRODUCTS, |free| free / 4);
         let batch = ((room / (2 * n as u64)) as usize).clamp(1, BATCH);
         let mut pairs = Vec::new();
@@ -112,15 +116,15 @@ impl VectorsOnDevice {
             let count = part.dim(0)?;
             let mut found = Vec::new();
             for start in (0..count).step_by(batch) {
-                let questions = part.narrow(0, start, batch.min(count - start))?;
-                let products = questions.to_dtype(DType::F16)?.matmul(&self.short.t()?)?;
-                found.push(products.apply_op3_no_bwd(&self.long, &questions, &find)?);
+                let queries = part.narrow(0, start, batch.min(count - start))?;
+                let products = queries.to_dtype(DType::F16)?.matmul(&self.short.t()?)?;
+                found.push(products.apply_op3_no_bwd(&self.long, &queries, &find)?);
             }
             pairs.extend(Tensor::cat(&found, 0)?.flatten_all()?.to_vec1::<u32>()?);
         }
         let (pairs, _) = pairs.as_chunks::<2>();
         let shape = (pairs.len() / k, k);
-        let shaped = "each question has k";
+        let shaped = "each query has k";
         let rows = pairs.iter().map(|pair| pair[0]).collect();
         let similarities = pairs.iter().map(|pair| f32::from_bits(pair[1])).collect();
         Ok(NearestOnDevice {
@@ -139,9 +143,9 @@ fn upload(rows: ArrayView2<'_, f32>, device: &Device) -> candle_core::Result<Ten
     )
 }
 
-/// Of products with vectors, `[questions, vectors and zeros]` of f16, those vectors, `[n, dimension]`, and the questions,
-/// `[questions, dimension]`: each question's `k` best of the `wanted` with the largest products, and of all equal to the
-/// least of these, ranked in f32. `[questions, k, 2]` of u32: rows, and the products' bits.
+/// Of products with vectors, `[queries, vectors and zeros]` of f16, those vectors, `[n, dimension]`, and the queries,
+/// `[queries, dimension]`: each query's `k` best of the `wanted` with the largest products, and of all equal to the
+/// least of these, ranked in f32. `[queries, k, 2]` of u32: rows, and the products' bits.
 struct NearestOp {
     /// At least `k`, at most twice [`VectorsOnDevice::MOST`] and 32, and the number of vectors.
     wanted: usize,
@@ -154,13 +158,13 @@ impl NearestOp {
         &self,
         products: &Layout,
         vectors: &Layout,
-        questions: &Layout,
+        queries: &Layout,
     ) -> candle_core::Result<[usize; 4]> {
         let (batch, stride) = products.shape().dims2()?;
         let (n, dimension) = vectors.shape().dims2()?;
-        if questions.shape().dims2()? != (batch, dimension) || n > stride {
+        if queries.shape().dims2()? != (batch, dimension) || n > stride {
             bail!(
-                "nearest: products of {products:?}, vectors of {vectors:?}, questions of {questions:?}"
+                "nearest: products of {products:?}, vectors of {vectors:?}, queries of {queries:?}"
             )
         }
         let most = VectorsOnDevice::MOST;
@@ -194,19 +198,21 @@ impl CustomOp3 for NearestOp {
         products_layout: &Layout,
         vectors: &CpuStorage,
         vectors_layout: &Layout,
-        questions: &CpuStorage,
-        questions_layout: &Layout,
+        queries: &CpuStorage,
+        queries_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let [batch, stride, n, dimension] =
-            self.sizes(products_layout, vectors_layout, questions_layout)?;
+            self.sizes(products_layout, vectors_layout, queries_layout)?;
         let products = &products.as_slice::<f16>()?[contiguous(products_layout)?];
         let vectors = &vectors.as_slice::<f32>()?[contiguous(vectors_layout)?];
-        let questions = &questions.as_slice::<f32>()?[contiguous(questions_layout)?];
+        let queries = &queries.as_slice::<f32>()?[contiguous(queries_layout)?];
         let mut out = Vec::with_capacity(2 * batch * self.k);
-        for (row, question) in products.chunks(stride).zip(questions.chunks(dimension)) {
+        for (row, query) in products.chunks(stride).zip(queries.chunks(dimension)) {
             let level =
                 |column: u32| (f32::from(row[column as usize]) * STEPS).round_ties_even() as i32;
             let mut columns: Vec<u32> = (0..n as u32).collect();
+            // Selected by steps of f16, and all at the edge ranked: equal products must not depend
+            // on the order of the selection.
             columns.select_nth_unstable_by_key(self.wanted - 1, |&column| Reverse(level(column)));
             let edge = level(columns[self.wanted - 1]);
             let mut ranked: Vec<(u32, f32)> = (0..n as u32)
@@ -215,7 +221,7 @@ impl CustomOp3 for NearestOp {
                     let vector = &vectors[column as usize * dimension..][..dimension];
                     (
                         column,
-                        vector.iter().zip(question).map(|(a, b)| a * b).sum::<f32>(),
+                        vector.iter().zip(query).map(|(a, b)| a * b).sum::<f32>(),
                     )
                 })
                 .collect();
@@ -236,14 +242,14 @@ impl CustomOp3 for NearestOp {
         products_layout: &Layout,
         vectors: &candle_core::CudaStorage,
         vectors_layout: &Layout,
-        questions: &candle_core::CudaStorage,
-        questions_layout: &Layout,
+        queries: &candle_core::CudaStorage,
+        queries_layout: &Layout,
     ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
-        let sizes = self.sizes(products_layout, vectors_layout, questions_layout)?;
+        let sizes = self.sizes(products_layout, vectors_layout, queries_layout)?;
         let numbers = [
             (products, contiguous(products_layout)?),
             (vectors, contiguous(vectors_layout)?),
-            (questions, contiguous(questions_layout)?),
+            (queries, contiguous(queries_layout)?),
         ];
         super::launch::nearest(numbers, sizes, self.wanted, self.k)
     }
@@ -268,13 +274,13 @@ mod tests {
     #[test]
     fn nearest_are_those_of_products_in_f64() {
         let vectors = unit_rows(9001, 24, 1);
-        let questions = unit_rows(5, 24, 2);
+        let queries = unit_rows(5, 24, 2);
         let device = DeviceChoice::Cpu.resolve().unwrap();
         let found = VectorsOnDevice::new(vectors.view(), &device)
             .unwrap()
-            .nearest(questions.view(), 10)
+            .nearest(queries.view(), 10)
             .unwrap();
-        let exact = questions.mapv(f64::from).dot(&vectors.t().mapv(f64::from));
+        let exact = queries.mapv(f64::from).dot(&vectors.t().mapv(f64::from));
         for (row, exact) in exact.rows().into_iter().enumerate() {
             let mut order: Vec<usize> = (0..exact.len()).collect();
             order.sort_by(|&a, &b| exact[b].total_cmp(&exact[a]));
@@ -286,16 +292,16 @@ mod tests {
         }
         // More than there are beside them, and one vector alone.
         let few = VectorsOnDevice::new(vectors.slice(ndarray::s![..3, ..]), &device).unwrap();
-        assert_eq!(few.nearest(questions.view(), 3).unwrap().rows.dim(), (5, 3));
+        assert_eq!(few.nearest(queries.view(), 3).unwrap().rows.dim(), (5, 3));
         let one = VectorsOnDevice::new(vectors.slice(ndarray::s![..1, ..]), &device).unwrap();
         assert_eq!(
-            one.nearest(questions.view(), 1).unwrap().rows,
+            one.nearest(queries.view(), 1).unwrap().rows,
             Array2::<u32>::zeros((5, 1))
         );
     }
 
     #[test]
-    fn neighbours_are_the_nearest_of_the_vectors_and_of_equal_ones_the_first() {
+    fn neighbours_are_nearest_and_of_equal_ones_the_first() {
         let device = DeviceChoice::Cpu.resolve().unwrap();
         let mut vectors = unit_rows(1203, 17, 3);
         let first = vectors.row(0).to_owned();

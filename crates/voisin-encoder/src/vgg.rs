@@ -108,6 +108,8 @@ impl FastVgg {
         for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
             let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
             let weight = values(&format!("{name}.weight"), &[VGG_CHANNELS, inputs, 3, 3])?;
+            // The kernels' rows are bands where TensorFlow's are frames, so each 3×3 kernel is
+            // transposed.
             turned.push(
                 (0..weight.len())
                     .map(|at| weight[at / 9 * 9 + at % 3 * 3 + at % 9 / 3])
@@ -159,6 +161,7 @@ impl Backend for FastVgg {
         let mut logits = Vec::with_capacity(n * VGG_TAGS);
         for row in embeddings.chunks_exact(VGG_PENULTIMATE) {
             for (weight, bias) in weight.chunks_exact(VGG_PENULTIMATE).zip(bias) {
+                // Sixteen sums in a fixed order: the same bits whatever the batch.
                 let mut lanes = [0.0f32; 16];
                 for (a, b) in weight
                     .as_chunks::<16>()

@@ -16,8 +16,8 @@ use voisin_kernels::musicnn::CONVOLUTIONS;
 
 /// The tensors of a model under the names that the architecture uses.
 ///
-/// What every reader (safetensors here, the other formats in the importers) produces and every network
-/// consumes.
+/// Produced by every reader (safetensors here, the other formats in the importers) and consumed by
+/// every network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     origin: String,
@@ -54,6 +54,7 @@ impl Weights {
             origin: path.display().to_string(),
             reason: error.to_string(),
         };
+        // Tensors are held in f32 whatever type their file had, so that is the type to write.
         let views = self
             .tensors
             .iter()
@@ -75,6 +76,8 @@ impl Weights {
 
     /// These tensors with the linear layers of `projection` in place of their own.
     pub(crate) fn with_projection(mut self, projection: Self) -> Self {
+        // All of its own layers go, also those that the projection lacks: they fit vectors of
+        // another length.
         self.tensors.retain(|name, _| !is_linear_layer(name));
         self.tensors.extend(
             projection
@@ -123,8 +126,9 @@ impl Weights {
         Ok(&tensor.values)
     }
 
-    /// The architecture whose tensors these are, judged by a tensor that only it has.
+    /// The architecture whose tensors these are, recognised by a tensor that only it has.
     pub fn architecture(&self) -> Result<Architecture, EncoderError> {
+        // Each of these names belongs to one architecture alone.
         if self.tensors.contains_key("audio_embedding_layer.weight") {
             Ok(Architecture::OpenL3)
         } else if self.tensors.contains_key("conv2d_5.weight")
@@ -146,7 +150,7 @@ impl Weights {
             Architecture::OpenL3 => openl3_tensors(&self.openl3_channels()),
             Architecture::Musicnn => musicnn_tensors(hears_mean(self)),
             Architecture::Vgg => architecture.tensors(),
-            // Of those only a manifest knows; they are looked at when the network is made.
+            // Only a manifest knows those; they are looked at when the network is made.
             Architecture::Layers => Vec::new(),
         };
         for (name, shape) in tensors {
@@ -206,6 +210,7 @@ impl Weights {
                     "running_mean" => (-0.2, 0.2),
                     "weight" if shape.len() == 1 => (0.75, 1.25),
                     "weight" => {
+                        // He et al. (2015): activations neither grow nor vanish with depth.
                         let bound = (6.0 / (count / shape[0]) as f64).sqrt();
                         (-bound, bound)
                     }

@@ -1,4 +1,4 @@
-//! Networks, training steps and brute force on a GPU against the CPU; told as skipped where there is none.
+//! Networks, training steps and brute force on a GPU against the CPU; reported as skipped where there is none.
 //!
 //! `VOISIN_NEEDS_GPU=1` makes a missing GPU a failure.
 
@@ -135,9 +135,9 @@ fn compare(name: &str, load: impl Fn(&Device, &EncoderOptions) -> Encoder, gpu: 
         );
         assert!(on_gpu.device().is_gpu());
         assert_eq!(on_gpu.precision(), precision, "{name}");
-        let (found, told) = encode(&on_gpu, &mels, n);
+        let (found, found_logits) = encode(&on_gpu, &mels, n);
         let vectors = apart(found.view(), expected.view());
-        let off = (&told - &logits)
+        let off = (&found_logits - &logits)
             .iter()
             .fold(0f32, |most, x| most.max(x.abs()));
         println!(
@@ -184,6 +184,7 @@ fn every_architecture_gives_the_vectors_of_the_cpu() {
 #[test]
 fn many_threads_share_a_gpu() {
     let Some(gpu) = gpu() else { return };
+    // A model of several networks: each thread sends several batches to the device.
     let encoder = Encoder::load(&ModelRef::Name("voisin-256".to_owned()), &gpu).unwrap();
     let alone: Vec<_> = (0..24)
         .map(|i| {
@@ -279,7 +280,7 @@ fn a_training_step_is_that_of_the_cpu() {
             on_cpu.backward(&d);
             on_gpu.backward(&d).unwrap();
             for parameter in on_cpu.layout().to_vec() {
-                // What is left of terms that cancel; in bf16, of its bias too.
+                // Small remainders of terms that cancel; in bf16, of its bias too.
                 let left = match precision {
                     Precision::F32 => "batch_normalization_1.weight",
                     Precision::Bf16 => "batch_normalization_1.",

@@ -7,9 +7,10 @@ use crate::{Stack, StackShape};
 use voisin_features::MelConfig;
 
 impl ModelManifest {
-    /// Says what contradicts itself or cannot be.
+    /// Checks that nothing contradicts itself or is impossible.
     pub(super) fn check(&self) -> Result<(), String> {
         let architecture = self.architecture;
+        // A name becomes a file name in the models folder.
         if self.name.is_empty() || self.name.contains(['/', '\\']) {
             return Err(format!(
                 "\"name\" is \"{}\": expected a word without slashes",
@@ -37,6 +38,7 @@ impl ModelManifest {
             &self.weights_sha256,
         )?;
         self.check_layers()?;
+        // An older voisin would ignore a field that it does not know, and make other vectors.
         let is_newer = self.layer.is_some()
             || !self.layers.is_empty()
             || self.pooling.is_some()
@@ -85,6 +87,7 @@ impl ModelManifest {
                 &network.weights,
                 &network.weights_sha256,
             )?;
+            // A weight of 0 would leave a part without direction, and NaN none at all.
             if !(network.weight.is_finite() && network.weight > 0.0) {
                 return Err(format!(
                     "\"weight\" is {}: expected a number above 0",
@@ -140,7 +143,7 @@ impl ModelManifest {
 /// Longest vector of a network of layers.
 const LONGEST: usize = 65_536;
 
-/// What holds of every network of a model.
+/// Checks that hold for every network of a model.
 ///
 /// - `shape`: mel bands and frames that it takes
 fn check_network(
@@ -162,6 +165,7 @@ fn check_network(
 
 /// Whether a file of weights is named as it should be.
 fn check_file(weights: &str, digest: &str) -> Result<(), String> {
+    // Lower case only: digests are compared as text.
     if digest.len() != 64
         || !digest
             .bytes()
@@ -169,6 +173,7 @@ fn check_file(weights: &str, digest: &str) -> Result<(), String> {
     {
         return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
     }
+    // The file lies beside the manifest; a path could lead anywhere.
     if Path::new(weights).file_name() != Some(std::ffi::OsStr::new(weights)) {
         return Err(format!(
             "\"weights\" is \"{weights}\": expected a file name without folders"

@@ -31,15 +31,15 @@ pub(super) struct StepBlock {
     pub(super) end: usize,
 }
 
-/// What a pass leaves for its gradients.
+/// Intermediate results of a pass that its gradients need.
 #[derive(Debug)]
 pub(super) struct StepBlockPass {
     x: Vec<f32>,
-    /// What the convolution made.
+    /// The convolution's output.
     convolved: Vec<f32>,
     /// Means and variances that the batch norm went by.
     moments: [Vec<f32>; 2],
-    /// What dropout keeps, where there is one.
+    /// Numbers that dropout keeps, where there is one.
     kept: Vec<bool>,
 }
 
@@ -61,6 +61,7 @@ impl ChannelScale {
             weight,
             bias,
         } = self;
+        // One factor for both, so that each number is touched once.
         let factor = steepness * weight;
         to.clear();
         to.extend(row.iter().map(|x| (x - mean) * factor + bias));
@@ -82,7 +83,7 @@ impl StepBlock {
         else {
             return None;
         };
-        let mut own = Self {
+        let mut block = Self {
             isa,
             convolution: at,
             input: [inputs, steps],
@@ -95,24 +96,25 @@ impl StepBlock {
             dropout: None,
             end: at + 1,
         };
+        // Each layer is taken only where it follows in this order; anything else ends the block.
         let layer = |at: usize| layers.get(at).map(|(layer, _)| *layer);
-        if layer(own.end) == Some(StackLayer::BatchNorm) {
-            own.norm = Some(own.end);
-            own.end += 1;
+        if layer(block.end) == Some(StackLayer::BatchNorm) {
+            block.norm = Some(block.end);
+            block.end += 1;
         }
-        if layer(own.end) == Some(StackLayer::Relu) {
-            own.relu = true;
-            own.end += 1;
+        if layer(block.end) == Some(StackLayer::Relu) {
+            block.relu = true;
+            block.end += 1;
         }
-        if let Some(StackLayer::Pool1(by)) = layer(own.end) {
-            own.pool = by;
-            own.end += 1;
+        if let Some(StackLayer::Pool1(by)) = layer(block.end) {
+            block.pool = by;
+            block.end += 1;
         }
-        if let Some(StackLayer::Dropout(share)) = layer(own.end) {
-            own.dropout = Some((own.end, share));
-            own.end += 1;
+        if let Some(StackLayer::Dropout(share)) = layer(block.end) {
+            block.dropout = Some((block.end, share));
+            block.end += 1;
         }
-        Some(own)
+        Some(block)
     }
 
     fn convolution<'a>(&self, weight: &'a [f32]) -> Convolution1<'a> {
@@ -143,7 +145,7 @@ impl StepBlock {
         let norm = self
             .norm
             .map(|norm| [tensor(norm, "weight"), tensor(norm, "bias")]);
-        let of = |at: usize| match norm {
+        let scale_of = |at: usize| match norm {
             None => ChannelScale {
                 mean: 0.0,
                 steepness: 1.0,
@@ -157,11 +159,12 @@ impl StepBlock {
                 bias: bias[at],
             },
         };
-        (0..self.outputs).map(of).collect()
+        (0..self.outputs).map(scale_of).collect()
     }
 
     /// Drops what is not kept, and lets the others grow by as much.
     fn mask(&self, kept: &[bool], numbers: &mut [f32]) {
+        // Inverted dropout: nothing has to be scaled when the network is used.
         let growth = self
             .dropout
             .map_or(1.0, |(_, share)| (1.0 / (1.0 - share)) as f32);
@@ -171,7 +174,7 @@ impl StepBlock {
             .for_each(|(x, kept)| *x *= if *kept { growth } else { 0.0 });
     }
 
-    /// What it makes of signals, `[n][outputs][steps / pool]`.
+    /// Outputs for signals, `[n][outputs][steps / pool]`.
     ///
     /// - `x`: `[n][inputs][steps]`
     pub(super) fn forward(
@@ -203,6 +206,7 @@ impl StepBlock {
             .zip(convolved.par_chunks(length))
             .enumerate()
             .for_each_init(Vec::new, |scaled, (row, (out, convolved))| {
+                // Scaled row by row into scratch memory: the normalised numbers are never stored.
                 scales[row % outputs].apply(convolved, scaled);
                 let runs = out.iter_mut().zip(scaled.chunks_exact(pool));
                 runs.for_each(|(y, run)| *y = largest(run, relu).0);
@@ -225,7 +229,7 @@ impl StepBlock {
         )
     }
 
-    /// What the batch norm saw.
+    /// Mean and variance that the batch norm saw.
     pub(super) fn observed(&self, made: &StepBlockPass) -> Option<Observed> {
         let [mean, variance] = made.moments.clone();
         let count = made.convolved.len() / self.outputs;
@@ -256,6 +260,7 @@ impl StepBlock {
         } = *self;
         let layer = self.convolution(tensor(self.convolution, "weight"));
         let length = layer.made();
+        // Backwards: dropout, pool and relu, batch norm, convolution.
         self.mask(&made.kept, &mut d_out);
         let scales = self.scales(tensor, &made.moments);
         let mut d = vec![0.0; made.convolved.len()];
@@ -266,12 +271,15 @@ impl StepBlock {
         places.zip(made.convolved.par_chunks(length)).for_each_init(
             Vec::new,
             |scaled, ((row, (d, d_out)), convolved)| {
+                // Computed again instead of kept: one row of scratch memory serves for all.
                 scales[row % outputs].apply(convolved, scaled);
                 for ((d, run), d_out) in d
                     .chunks_exact_mut(pool)
                     .zip(scaled.chunks_exact(pool))
                     .zip(d_out)
                 {
+                    // A run without a positive number has no place, and its gradient ends at the
+                    // relu.
                     if let Some(d) = d.get_mut(largest(run, relu).1) {
                         *d = *d_out;
                     }
@@ -279,13 +287,13 @@ impl StepBlock {
             },
         );
         if let Some(norm) = self.norm {
-            // How much the weight and the bias of each channel count.
-            let of = |channel: usize| {
-                let own = made
+            // Gradients of the weight and the bias of each channel.
+            let gradients_of = |channel: usize| {
+                let rows = made
                     .convolved
                     .chunks_exact(length)
                     .zip(d.chunks_exact(length));
-                own.skip(channel)
+                rows.skip(channel)
                     .step_by(outputs)
                     .fold([0.0; 2], |[weight, bias], (x, d)| {
                         let mean = scales[channel].mean;
@@ -295,7 +303,7 @@ impl StepBlock {
                         ]
                     })
             };
-            let sums: Vec<[f64; 2]> = (0..outputs).into_par_iter().map(of).collect();
+            let sums: Vec<[f64; 2]> = (0..outputs).into_par_iter().map(gradients_of).collect();
             let count = (d.len() / outputs) as f64;
             let numbers = d
                 .par_chunks_mut(length)
@@ -313,6 +321,7 @@ impl StepBlock {
                 let shift = (sums[1] / count) as f32;
                 let slope = (sums[0] / count) as f32 * steepness * steepness;
                 let factor = steepness * weight;
+                // The gradient through the batch's own mean and variance (Ioffe and Szegedy, 2015).
                 d.iter_mut()
                     .zip(x)
                     .for_each(|(d, x)| *d = factor * (*d - shift - (x - mean) * slope));
@@ -335,8 +344,8 @@ impl StepBlock {
     }
 }
 
-/// The sum of what is made of the numbers of two rows.
-fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f64 {
+/// The sum of a term of the numbers of two rows.
+fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
     let mut lanes = [0.0f32; LANES];
     let a_parts = a.chunks_exact(LANES);
     let b_parts = b.chunks_exact(LANES);
@@ -344,13 +353,13 @@ fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f64 {
         .remainder()
         .iter()
         .zip(b_parts.remainder())
-        .map(|(a, b)| of(*a, *b))
+        .map(|(a, b)| term(*a, *b))
         .sum();
     for (a, b) in a_parts.zip(b_parts) {
         lanes
             .iter_mut()
             .zip(a.iter().zip(b))
-            .for_each(|(lane, (a, b))| *lane += of(*a, *b));
+            .for_each(|(lane, (a, b))| *lane += term(*a, *b));
     }
     lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>() + f64::from(rest)
 }
@@ -358,13 +367,14 @@ fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f64 {
 /// Means and variances of channels, of `[n][channels][length]`.
 fn moments(x: &[f32], channels: usize, length: usize) -> [Vec<f32>; 2] {
     let count = (x.len() / channels) as f64;
-    let of = |channel: usize| {
+    let moments_of = |channel: usize| {
         let rows = || x.chunks_exact(length).skip(channel).step_by(channels);
         let mean = (rows().map(|row| sum(row, row, |x, _| x)).sum::<f64>() / count) as f32;
+        // Around the mean: a difference of sums of squares would lose its digits.
         let square = |row| sum(row, row, |x, _| (x - mean) * (x - mean));
         (mean, (rows().map(square).sum::<f64>() / count) as f32)
     };
-    let (mean, variance) = (0..channels).into_par_iter().map(of).unzip();
+    let (mean, variance) = (0..channels).into_par_iter().map(moments_of).unzip();
     [mean, variance]
 }
 
@@ -375,7 +385,7 @@ fn largest(run: &[f32], relu: bool) -> (f32, usize) {
     } else {
         (f32::NEG_INFINITY, 0)
     };
-    // What is no number stays one, so that a loss that is lost is seen.
+    // NaN stays, so that a loss that has diverged is noticed.
     run.iter().enumerate().fold(start, |most, (at, x)| {
         if *x > most.0 || x.is_nan() {
             (*x, at)
@@ -390,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_equally_large_numbers_counts_and_what_is_no_number_is_seen() {
+    fn the_first_of_equal_numbers_counts_and_nan_is_kept() {
         assert_eq!(largest(&[1.0, 3.0, 3.0], true), (3.0, 1));
         assert_eq!(largest(&[-2.0, -1.0, -1.0], false), (-1.0, 1));
         assert_eq!(largest(&[-2.0, 0.0], true), (0.0, usize::MAX));

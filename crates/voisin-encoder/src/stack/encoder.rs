@@ -20,11 +20,14 @@ impl Stack {
             .iter()
             .rposition(|(layer, _)| matches!(layer, StackLayer::Linear(_)));
         let end = last_linear.unwrap_or(layers.len());
+        // Dropout changes nothing in use, so the layer before it is the one that made the numbers.
         let maker = layers[..end]
             .iter()
             .rev()
             .find(|(layer, _)| !matches!(layer, StackLayer::Dropout(_)));
         let is_flat = maker.is_some_and(|(layer, _)| *layer == StackLayer::Flatten);
+        // A flattened image has a number for each place; the means of its channels do not depend on
+        // where in the window something was.
         match layers.get(end) {
             Some((_, StackShape::Vector(numbers))) if *numbers <= LONGEST && !is_flat => {
                 (self.written(end), *numbers)
@@ -62,6 +65,7 @@ impl LayersEncoder {
         let stack = Stack::new(layers, StackShape::Image(1, bands, frames), dimension)?;
         let mut tensors: Vec<StackTensor> = stack.tensors(0, FirstWeights::Torch);
         for tensor in &mut tensors {
+            // Weights come from a file: shapes and finite numbers are checked before they are used.
             let values = weights.values(&tensor.name, &tensor.shape, Architecture::Layers)?;
             if values.iter().any(|x| !x.is_finite()) {
                 let reason = format!("tensor \"{}\" has values that are not finite", tensor.name);

@@ -16,7 +16,7 @@ pub(super) const EPSILON: f64 = 1e-5;
 /// Numbers of a dropout mask that are drawn from one stream.
 const DRAWN_TOGETHER: usize = 1 << 14;
 
-/// What a pass is for.
+/// The purpose of a pass.
 #[derive(Clone, Copy)]
 pub(super) enum PassMode {
     /// Batch norms by the batch, dropout by seed and step.
@@ -34,11 +34,11 @@ pub(super) struct Observed {
     pub(super) count: usize,
 }
 
-/// What layers make of what goes into the first of them, `[n, …]`.
+/// Output of layers for the input of the first of them, `[n, …]`.
 ///
 /// - `range`: the layers
 /// - `tensor`: by layer and name
-/// - `observed`: takes what batch norms see in training
+/// - `observed`: takes the moments that batch norms see in training
 pub(super) fn forward(
     stack: &Stack,
     range: Range<usize>,
@@ -48,21 +48,22 @@ pub(super) fn forward(
     observed: &mut Vec<Observed>,
 ) -> Result<Tensor> {
     for (at, (layer, _)) in stack.layers().enumerate().take(range.end).skip(range.start) {
-        let own = |name: &str| tensor(at, name);
+        let layer_tensor = |name: &str| tensor(at, name);
         x = match layer {
             StackLayer::Convolution {
                 kernel: [rows, columns],
                 same,
                 ..
             } => {
+                // Candle pads by one number for both axes; kernels may have different sides.
                 let x = if same {
                     padded(&padded(&x, 2, rows)?, 3, columns)?
                 } else {
                     x
                 };
-                let bias = own("bias");
+                let bias = layer_tensor("bias");
                 let channels = bias.elem_count();
-                x.conv2d(&own("weight"), 0, 1, 1, 1)?
+                x.conv2d(&layer_tensor("weight"), 0, 1, 1, 1)?
                     .broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
             }
             // Candle's conv1d has a wrong gradient, and that of its conv2d takes 20 times as long: here it is a product.
@@ -74,20 +75,24 @@ pub(super) fn forward(
                     Tensor::cat(&(0..kernel).map(shifted).collect::<Result<Vec<_>>>()?, 1)?;
                 // A GPU's products need it.
                 let columns = columns.contiguous()?;
-                let bias = own("bias");
+                let bias = layer_tensor("bias");
                 let out = bias.elem_count();
-                let weight = own("weight").squeeze(2)?.transpose(1, 2)?.contiguous()?;
+                let weight = layer_tensor("weight")
+                    .squeeze(2)?
+                    .transpose(1, 2)?
+                    .contiguous()?;
                 let weight = weight.reshape((1, out, kernel * channels))?;
                 weight
                     .broadcast_matmul(&columns)?
                     .broadcast_add(&bias.reshape((1, out, 1))?)?
             }
-            StackLayer::BatchNorm => batch_norm(at, &x, &own, pass, observed)?,
+            StackLayer::BatchNorm => batch_norm(at, &x, &layer_tensor, pass, observed)?,
             // Candle's relu has a slope of 1 at 0.
             StackLayer::Relu => (&x * x.gt(0.0)?.to_dtype(DType::F32)?.detach())?,
             StackLayer::Elu => x.elu(1.0)?,
             StackLayer::Pool([rows, columns]) => {
                 let (n, c, h, w) = x.dims4()?;
+                // A rest at the end is cut off, so that every window is whole.
                 let high = h / rows;
                 let wide = w / columns;
                 let x = x.narrow(2, 0, high * rows)?.narrow(3, 0, wide * columns)?;
@@ -115,14 +120,18 @@ pub(super) fn forward(
                 x.contiguous()?.reshape((n, c * h, w))?
             }
             StackLayer::Sequence => x.unsqueeze(1)?,
-            StackLayer::Recurrent { all, one_bias, .. } => recurrent(&x, &own, all, one_bias)?,
+            StackLayer::Recurrent { all, one_bias, .. } => {
+                recurrent(&x, &layer_tensor, all, one_bias)?
+            }
             StackLayer::Gap => {
                 let n = x.dim(0)?;
                 let c = x.dim(1)?;
                 x.contiguous()?.reshape((n, c, ()))?.mean(2)?
             }
             StackLayer::Flatten => x.flatten_from(1)?,
-            StackLayer::Linear(_) => x.matmul(&own("weight").t()?)?.broadcast_add(&own("bias"))?,
+            StackLayer::Linear(_) => x
+                .matmul(&layer_tensor("weight").t()?)?
+                .broadcast_add(&layer_tensor("bias"))?,
         };
     }
     Ok(x)
@@ -143,7 +152,7 @@ fn largest(x: &Tensor) -> Result<Tensor> {
     x.gather(&first, D::Minus1)?.squeeze(D::Minus1)
 }
 
-/// Zeros, and what the others grow by.
+/// Zeros, and the factor of the others.
 fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Tensor> {
     let factor = (1.0 / (1.0 - share)) as f32;
     let kept = kept(x.elem_count(), share, seed, step, layer);
@@ -166,6 +175,7 @@ pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize)
     kept.par_chunks_mut(DRAWN_TOGETHER)
         .enumerate()
         .for_each(|(part, kept)| {
+            // A stream for each part, so that threads may draw them in any order.
             let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
             let mut random = Random::stream(stream, part as u64);
             for four in kept.chunks_mut(4) {
@@ -181,7 +191,7 @@ pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize)
 fn batch_norm(
     layer: usize,
     x: &Tensor,
-    own: &dyn Fn(&str) -> Tensor,
+    tensor: &dyn Fn(&str) -> Tensor,
     pass: PassMode,
     observed: &mut Vec<Observed>,
 ) -> Result<Tensor> {
@@ -195,19 +205,20 @@ fn batch_norm(
             let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2))?;
             observed.push(Observed {
                 layer,
+                // Taken off the graph: running statistics have no gradient.
                 mean: mean.flatten_all()?.to_vec1()?,
                 variance: variance.flatten_all()?.to_vec1()?,
                 count: x.elem_count() / channels,
             });
             (mean, variance)
         }
-        PassMode::Judging => (wide(own("running_mean"))?, wide(own("running_var"))?),
+        PassMode::Judging => (wide(tensor("running_mean"))?, wide(tensor("running_var"))?),
     };
     let y = x
         .broadcast_sub(&mean)?
         .broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
-    y.broadcast_mul(&wide(own("weight"))?)?
-        .broadcast_add(&wide(own("bias"))?)?
+    y.broadcast_mul(&wide(tensor("weight"))?)?
+        .broadcast_add(&wide(tensor("bias"))?)?
         .reshape(dims)
 }
 
@@ -215,21 +226,22 @@ fn batch_norm(
 /// PyTorch's order.
 fn recurrent(
     x: &Tensor,
-    own: &dyn Fn(&str) -> Tensor,
+    tensor: &dyn Fn(&str) -> Tensor,
     all: bool,
     one_bias: bool,
 ) -> Result<Tensor> {
     let x = x.transpose(1, 2)?.contiguous()?;
-    let mut bias = own("bias_ih");
+    let mut bias = tensor("bias_ih");
     if !one_bias {
-        bias = (bias + own("bias_hh"))?;
+        bias = (bias + tensor("bias_hh"))?;
     }
     let (n, steps, channels) = x.dims3()?;
     let units = bias.elem_count() / 4;
-    let back = own("weight_hh").t()?;
+    let back = tensor("weight_hh").t()?;
+    // The input's part of all steps is one product; only the state's part goes step by step.
     let into = x
         .reshape((n * steps, channels))?
-        .matmul(&own("weight_ih").t()?)?;
+        .matmul(&tensor("weight_ih").t()?)?;
     let into = into.broadcast_add(&bias)?.reshape((n, steps, ()))?;
     let mut state = Tensor::zeros((n, units), into.dtype(), into.device())?;
     let mut cell = state.clone();

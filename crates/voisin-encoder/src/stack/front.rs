@@ -20,7 +20,7 @@ struct Places {
     dropout: Option<(usize, f64)>,
 }
 
-/// What a network begins with, as far as kernels know it.
+/// The layers that a network begins with, as far as kernels know them.
 #[derive(Debug)]
 pub(super) struct Front {
     plan: ChainPlan,
@@ -44,6 +44,7 @@ impl Front {
         while let Some((plan, place, next)) = block(&layers, end) {
             blocks.push(plan);
             places.push(place);
+            // The first layer that does not fit ends the front; the rest is Candle's.
             end = next;
         }
         let plan = ChainPlan {
@@ -66,20 +67,22 @@ impl Front {
     }
 
     fn tensors<'a>(&self, tensors: &'a [StackTensor]) -> Vec<BlockTensors<'a>> {
-        let of = |layer: usize, name: &str| tensors[find(tensors, layer, name)].values.as_slice();
-        let norm =
-            |at: usize| ["weight", "bias", "running_mean", "running_var"].map(|name| of(at, name));
+        let values =
+            |layer: usize, name: &str| tensors[find(tensors, layer, name)].values.as_slice();
+        let norm = |at: usize| {
+            ["weight", "bias", "running_mean", "running_var"].map(|name| values(at, name))
+        };
         self.places
             .iter()
             .map(|place| BlockTensors {
-                weight: of(place.convolution, "weight"),
-                bias: of(place.convolution, "bias"),
+                weight: values(place.convolution, "weight"),
+                bias: values(place.convolution, "bias"),
                 norm: place.norm.map(norm),
             })
             .collect()
     }
 
-    /// What it computes in use, example by example, so that memory does not grow with their number.
+    /// The chain in use, example by example, so that memory does not grow with their number.
     pub(super) fn finished(&self, tensors: &[StackTensor]) -> FastChain {
         let mut plan = self.plan.clone();
         plan.blocks.iter_mut().for_each(|block| block.together = 1);
@@ -122,6 +125,7 @@ impl FrontTrain {
         seed: u64,
         step: u64,
     ) -> Vec<f32> {
+        // The optimiser has changed the tensors since the last step.
         self.chain.set(None, &self.front.tensors(tensors));
         let places = &self.front.places;
         let mut mask = |block: usize, count: usize| {
@@ -133,6 +137,7 @@ impl FrontTrain {
             })
         };
         let out = self.chain.forward(x, n, &mut mask);
+        // Running statistics moved in the chain; the network's own copy follows.
         for (block, place) in self.front.places.iter().enumerate() {
             let Some(at) = place.norm else { continue };
             for (name, running) in ["running_mean", "running_var"]
@@ -184,6 +189,7 @@ fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, P
     else {
         return None;
     };
+    // The kernels have channels in whole registers.
     if !out.is_multiple_of(16) {
         return None;
     }
@@ -196,6 +202,7 @@ fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, P
         place.norm = Some(next);
         next += 1;
     }
+    // A block without ReLU is not one that the chain can compute.
     if layer(next) != Some(&StackLayer::Relu) {
         return None;
     }

@@ -9,7 +9,7 @@ const WIDEST: usize = 65_536;
 /// Longest side of a kernel or a pool.
 const LONGEST: usize = 1024;
 
-/// What one example is on its way through a network.
+/// The shape of one example on its way through a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StackShape {
     /// Channels, rows (bands), columns (frames).
@@ -70,9 +70,9 @@ pub enum StackLayer {
     },
     /// Brings every channel to mean 0 and deviation 1 over the batch, then scales and shifts it.
     BatchNorm,
-    /// What is negative becomes 0.
+    /// Negative numbers become 0.
     Relu,
-    /// What is negative becomes `exp(x) - 1`.
+    /// Negative numbers become `exp(x) - 1`.
     Elu,
     /// The largest of so many rows and columns; a rest at the end is left out.
     Pool([usize; 2]),
@@ -108,7 +108,7 @@ pub(super) struct TensorPlan {
     pub(super) start: Beginning,
 }
 
-/// What a tensor begins with.
+/// Initial values of a tensor.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Beginning {
     /// Uniform within ± this.
@@ -140,6 +140,7 @@ fn sides(word: Option<&str>) -> Result<[usize; 2], String> {
 
 /// Whether "same" follows; "valid" may stand for its opposite.
 fn is_same<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
+    // "valid" is the default; it may be written for clarity.
     words.next_if(|word| matches!(*word, "same" | "valid")) == Some("same")
 }
 
@@ -185,6 +186,7 @@ impl FromStr for StackLayer {
             "lstm" => {
                 let units = number(words.next(), WIDEST)?;
                 let all = words.next_if_eq(&"all").is_some();
+                // "last" is the default; it may be written for clarity.
                 let _ = !all && words.next_if_eq(&"last").is_some();
                 let one_bias = words.next_if_eq(&"one-bias").is_some();
                 Self::Recurrent {
@@ -197,6 +199,8 @@ impl FromStr for StackLayer {
             "flatten" => Self::Flatten,
             "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
             "linear" => Self::Linear(Some(number(words.next(), WIDEST)?)),
+            // Named in files of earlier versions: its successor is a better message than an unknown
+            // layer.
             "gru" => {
                 return Err("voisin has no gru any more: \"lstm H\" takes its place".to_owned());
             }
@@ -216,18 +220,21 @@ impl FromStr for StackLayer {
 }
 
 impl StackLayer {
-    /// What comes out where `from` goes in.
+    /// The output's shape for an input of shape `from`.
     pub(super) fn shape(self, from: StackShape, classes: usize) -> Result<StackShape, String> {
         use StackShape::{Image, Signal, Vector};
         let side = |length: usize, kernel: usize, same: bool| {
             let kept = if same {
+                // Padding by half a kernel on each side leaves as many outputs as inputs.
                 Some(length)
             } else {
+                // None for a kernel longer than the side, which would have no place to lie.
                 (length + 1).checked_sub(kernel)
             };
             kept.filter(|&kept| kept > 0)
                 .ok_or_else(|| format!("needs a side of {kernel} or more"))
         };
+        // Zeros on both sides keep a length only if the kernel has a middle.
         let odd = |kernel: usize, same: bool| {
             if same && kernel.is_multiple_of(2) {
                 Err("with \"same\" needs an odd kernel")
@@ -235,6 +242,8 @@ impl StackLayer {
                 Ok(())
             }
         };
+        // A pool larger than the image would leave nothing; the rest behind the last whole pool is
+        // dropped.
         let pooled = |length: usize, by: usize| {
             if length >= by {
                 Ok(length / by)
@@ -263,6 +272,8 @@ impl StackLayer {
                 Image(c, pooled(h, rows)?, pooled(w, columns)?)
             }
             (Self::Pool1(by), Signal(c, t)) => Signal(c, pooled(t, by)?),
+            // Every band of every channel becomes a channel, as a recurrent layer wants one vector
+            // per step.
             (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
             (Self::Sequence, Vector(d)) => Signal(1, d),
             (
@@ -281,6 +292,7 @@ impl StackLayer {
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
             (Self::BatchNorm | Self::Relu | Self::Elu | Self::Dropout(_), from) => from,
+            // The arms from here on only choose a message: the pair itself does not fit.
             (_, Image(..)) => {
                 return Err("takes no image: \"flatten\", \"gap\" or \"frames\" is missing".into());
             }
@@ -300,6 +312,7 @@ impl StackLayer {
     /// PyTorch's: uniform within one over the root of the inputs.
     pub(super) fn tensors(self, from: StackShape, classes: usize) -> Vec<TensorPlan> {
         let channels = from.axes()[0];
+        // Channels come first in every shape.
         let tensor = |name, shape: &[usize], start| TensorPlan {
             name,
             shape: shape.to_vec(),
@@ -319,6 +332,7 @@ impl StackLayer {
                 kernel: [rows, columns],
                 ..
             } => with_bias(&[out, channels, rows, columns]),
+            // Weights files have an axis of one row here, which the forward pass squeezes away.
             Self::Convolution1 { out, kernel, .. } => with_bias(&[out, channels, 1, kernel]),
             Self::Linear(out) => with_bias(&[out.unwrap_or(classes), channels]),
             Self::BatchNorm => [
@@ -332,6 +346,7 @@ impl StackLayer {
             Self::Recurrent {
                 units, one_bias, ..
             } => {
+                // The four gates' matrices lie below each other, as in PyTorch.
                 let rows = 4 * units;
                 let start = Beginning::Uniform(1.0 / (units as f64).sqrt());
                 let mut found = vec![

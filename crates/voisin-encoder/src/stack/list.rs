@@ -16,7 +16,7 @@ pub struct Stack {
     layers: Vec<StackLayer>,
     /// As they were written.
     texts: Vec<String>,
-    /// What goes into each layer, and what comes out of the last.
+    /// Inputs of the layers, and the output of the last.
     shapes: Vec<StackShape>,
     classes: usize,
 }
@@ -75,6 +75,7 @@ impl Stack {
         let mut layers = Vec::new();
         let mut written = Vec::new();
         let mut shapes = vec![input];
+        // Counted while reading: a line of text could ask for more memory than there is.
         let mut parameters = 0usize;
         let bad = |at: usize, problem: String| EncoderError::BadLayer {
             number: at + 1,
@@ -96,6 +97,7 @@ impl Stack {
                 .shape(from, classes)
                 .map_err(|problem| bad(at, format!("{problem}; what comes to it is {from}")))?;
             for plan in layer.tensors(from, classes) {
+                // Saturating: a product of sizes from a file may exceed any integer.
                 parameters = parameters.saturating_add(plan.shape.iter().product());
             }
             if parameters > MOST_PARAMETERS || to.cells() > MOST_PARAMETERS {
@@ -110,6 +112,8 @@ impl Stack {
         }
         let last = texts.len() - 1;
         let end = shapes[texts.len()];
+        // The caller has a fixed number of outputs: a trainer's classes, or the numbers of a
+        // vector.
         if end != StackShape::Vector(classes) {
             let problem =
                 format!("ends in {end}, expected {classes}: \"linear classes\" is the last layer");
@@ -148,7 +152,7 @@ impl Stack {
         self.shapes[layer].axes()
     }
 
-    /// What each layer is, the shape that it makes, and how many numbers it learns.
+    /// Layers, the shapes that they make, and the numbers that they learn.
     pub fn summary(&self) -> Vec<(String, String, usize)> {
         let rows = self.layers().zip(&self.texts).zip(&self.shapes[1..]);
         rows.map(|(((layer, from), text), to)| {
@@ -165,12 +169,13 @@ impl Stack {
         .collect()
     }
 
-    /// What the network begins with: the same tensors for the same seed.
+    /// Initial tensors of the network, the same for the same seed.
     pub fn tensors(&self, seed: u64, first: FirstWeights) -> Vec<StackTensor> {
         let mut found = Vec::new();
         for (at, (layer, from)) in self.layers().enumerate() {
             for plan in layer.tensors(from, self.classes) {
                 let count = plan.shape.iter().product();
+                // A stream for each tensor: a layer that is added behind changes none before it.
                 let mut random = Random::stream(seed, 0x57ac ^ ((found.len() as u64) << 16));
                 let values = match (plan.start, first) {
                     (Beginning::Constant(value), _) => vec![value; count],
@@ -210,6 +215,7 @@ fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f3
             uniform(count, (6.0 / (inputs + outputs) as f64).sqrt(), random)
         }
         ("weight_hh", _) => orthogonal(rows, count / rows, random),
+        // Keras starts forget gates open, so that gradients pass through many steps.
         ("bias_ih", StackLayer::Recurrent { units, .. }) => (0..count)
             .map(|row| f32::from(u8::from(row / units == 1)))
             .collect(),
@@ -223,6 +229,7 @@ fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
     let mut found: Vec<Vec<f64>> = Vec::new();
     for _ in 0..columns {
         let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
+        // Gram-Schmidt; columns that follow are at right angles to all before.
         for other in &found {
             let along = dot(&column, other);
             column
@@ -292,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inner_layer_is_what_the_last_linear_layer_takes_or_the_means_of_the_last_image() {
+    fn an_inner_layer_feeds_the_last_linear_one_or_is_a_mean() {
         let image = StackShape::Image(1, 64, 400);
         for (layers, inner, numbers) in [
             (
@@ -387,7 +394,7 @@ mod tests {
         let tensors = Stack::new(&texts, StackShape::Vector(40), 10)
             .unwrap()
             .tensors(3, FirstWeights::Keras);
-        let of = |name: &str| {
+        let values_of = |name: &str| {
             &tensors
                 .iter()
                 .find(|tensor| tensor.name == name)
@@ -395,28 +402,28 @@ mod tests {
                 .values
         };
         assert!(
-            of("layers.1.bias")
+            values_of("layers.1.bias")
                 .iter()
-                .chain(of("layers.3.bias"))
+                .chain(values_of("layers.3.bias"))
                 .all(|x| *x == 0.0)
         );
         let forget: Vec<f32> = (0..96)
             .map(|row| f32::from(u8::from((24..48).contains(&row))))
             .collect();
-        assert_eq!(*of("layers.2.bias_ih"), forget);
+        assert_eq!(*values_of("layers.2.bias_ih"), forget);
         // one input, two places: within the root of 6 / (2 + 32)
         let most = (6.0f32 / 34.0).sqrt();
-        let kernel = of("layers.1.weight");
+        let kernel = values_of("layers.1.weight");
         let furthest = kernel.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         assert!((0.8 * most..=most).contains(&furthest), "{furthest}");
-        let inputs = of("layers.2.weight_ih");
+        let inputs = values_of("layers.2.weight_ih");
         let n = 96.0 * 16.0;
         let variance = inputs.iter().map(|x| f64::from(x * x)).sum::<f64>() / n;
         assert!(
             (variance / (2.0 / 112.0) - 1.0).abs() < 3.0 * (0.8 / n).sqrt(),
             "{variance}"
         );
-        let back = of("layers.2.weight_hh");
+        let back = values_of("layers.2.weight_hh");
         for (a, b) in (0..24).flat_map(|a| (0..24).map(move |b| (a, b))) {
             let dot: f32 = (0..96)
                 .map(|row| back[row * 24 + a] * back[row * 24 + b])

@@ -18,7 +18,7 @@ pub(super) struct LstmLayer {
     one_bias: bool,
 }
 
-/// What a pass leaves for its gradients.
+/// Intermediate results of a pass that its gradients need.
 #[derive(Debug)]
 pub(super) struct LstmLayerPass {
     /// `[n][steps][channels]`
@@ -90,19 +90,28 @@ impl LstmLayer {
             one_bias,
             ..
         } = *self;
+        // The kernel takes steps one after the other, each with its channels side by side.
         let mut turned = vec![0.0; x.len()];
         let cells = channels * steps;
         let examples = turned.chunks_exact_mut(cells).zip(x.chunks_exact(cells));
         examples.for_each(|(to, x)| turn(x, steps, to, channels));
-        let of = |name: &str| tensor(layer, name);
-        let rows = of("weight_ih")
+        let values_of = |name: &str| tensor(layer, name);
+        let rows = values_of("weight_ih")
             .chunks_exact(channels)
-            .zip(of("weight_hh").chunks_exact(units));
+            .zip(values_of("weight_hh").chunks_exact(units));
         let mut weights = Vec::with_capacity(4 * units * (channels + units + 1));
         for (row, (from, back)) in rows.enumerate() {
             weights.extend_from_slice(from);
             weights.extend_from_slice(back);
-            weights.push(of("bias_ih")[row] + if one_bias { 0.0 } else { of("bias_hh")[row] });
+            // PyTorch has two biases, whose sum is all that counts.
+            weights.push(
+                values_of("bias_ih")[row]
+                    + if one_bias {
+                        0.0
+                    } else {
+                        values_of("bias_hh")[row]
+                    },
+            );
         }
         let kept = self.kernel(&weights).forward(&turned);
         let width = KEPT * units;
@@ -145,6 +154,7 @@ impl LstmLayer {
             ..
         } = *self;
         let mut d_states = vec![0.0; made.kept.len() / KEPT];
+        // Only the last state has a gradient from outside, unless all go on.
         let found = d_out.chunks_exact(if all { steps * units } else { units });
         for (to, found) in d_states.chunks_exact_mut(steps * units).zip(found) {
             if all {
@@ -166,6 +176,7 @@ impl LstmLayer {
         let bias = part(channels + units, channels + units + 1);
         take(layer, "bias_ih", &bias);
         if !one_bias {
+            // Both biases are added, so both have the same gradient.
             take(layer, "bias_hh", &bias);
         }
         let mut d_x = vec![0.0; d_turned.len()];
