@@ -9,7 +9,7 @@ const BANDS: usize = 24;
 const HIGHEST_HZ: f64 = 8000.0;
 /// Blocks so many decibels below the loudest do not count: the silence between clicks is no part of them.
 const RANGE_DB: usize = 40;
-/// Levels are told apart by one decibel, from this one on.
+/// Levels differ by one decibel, from this one on.
 const LOWEST_DB: f64 = -160.0;
 const LEVELS: usize = 200;
 /// A sound that changes less than this is steady: half of the least that is found in the demo's music.

@@ -66,8 +66,8 @@ pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
             .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
             .unwrap_or(from)
     };
-    // The wide prior finds the pulse; which of its octaves is felt as the beat is a second question
-    // with a narrower prior.
+    // The wide prior finds the pulse; which of its octaves is felt as the beat is decided
+    // separately, with a narrower prior.
     let pulse = best(SLOWEST, FASTEST, 0.01);
     let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
     let beat = octaves

@@ -7,8 +7,8 @@
 //! number of bits an index is built for a target recall and saved in DIR. Printed: its bytes a vector, seconds of
 //! building; recall and microseconds of processor time of a query (one thread, the best of three rounds, vectors in
 //! memory); what a search looks at; and, with index and vectors put out of the system's cache before each of forty
-//! questions (`dd iflag=nocache`; Linux), medians of the kilobytes that opening and the question read from the disk, and of
-//! the question's milliseconds.
+//! queries (`dd iflag=nocache`; Linux), medians of the kilobytes that opening and the query read from the disk, and of
+//! the query's milliseconds.
 
 #![allow(clippy::print_stdout)] // its results
 

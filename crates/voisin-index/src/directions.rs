@@ -25,9 +25,9 @@ const DIRECTIONS_FROM: usize = 1 << 14;
 const TURNS: usize = 10;
 /// Vectors that codes are tried with, at most.
 const TRIED_WITH: usize = 1 << 15;
-/// Nearest vectors of each trial that codes are judged by.
+/// Nearest vectors of each trial that codes are evaluated by.
 const NEAREST: usize = 10;
-/// Codes are judged by the number of false neighbours that so many of a thousand nearest have at most.
+/// Codes are evaluated by the number of false neighbours that so many of a thousand nearest have at most.
 const PER_MILLE: usize = 995;
 /// Bits of a component, and what such codes cost more than the first, for comparisons and for fewer lists: in false neighbours,
 /// by the square root of the number of vectors, since the part of the lists that a search compares grows with that.

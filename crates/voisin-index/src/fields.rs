@@ -1,4 +1,4 @@
-//! The fields of a header, told once for writing and for reading: little-endian numbers of 64 bits, and bytes behind
+//! The fields of a header, listed once for writing and for reading: little-endian numbers of 64 bits, and bytes behind
 //! their number.
 
 /// Fields on their way into a file, or out of one.

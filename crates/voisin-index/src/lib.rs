@@ -196,7 +196,7 @@ impl VectorIndex {
         self.reader = Some(reader);
     }
 
-    /// Whether the index was made of this vector of `track`, as far as can be told by what it holds of it; for cosines.
+    /// Whether the index was made of this vector of `track`, as far as the codes that it holds show; for cosines.
     #[doc(hidden)]
     pub fn is_of(&self, track: TrackId, vector: &[f32]) -> Result<bool, IndexError> {
         /// The index keeps 16 bits a component.

@@ -202,7 +202,7 @@ impl VectorIndex {
     /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of them or all have been
     /// offered. The rows are searched for [together](Self::search_batch), with the same answers as one by one.
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` is told the row,
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` is given the row,
     /// sees each neighbour once, in lists that are nearest first, and returns those that belong in the result. So what
     /// it needs to know of them can be read once for a whole list.
     pub fn search_until<E: From<IndexError>>(

@@ -71,7 +71,7 @@ pub struct SearchParams<'a> {
     /// How to search.
     pub mode: SearchMode,
     /// Width of the search: candidates of the graph, or lists that are looked at, about so many on average, more for a query
-    /// whose neighbours are harder to tell; `None`: what the build measured to be enough. Higher is slower and more complete.
+    /// whose neighbours are harder to find; `None`: what the build measured to be enough. Higher is slower and more complete.
     pub ef: Option<usize>,
     /// Vectors of the lists that are compared by more than their short codes; `None`: as many as the recall needs that the
     /// index was built for, whatever `ef` is. Some tens do for a recall of 0.95.
