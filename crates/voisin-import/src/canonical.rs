@@ -9,7 +9,7 @@ use crate::{ImportError, WeightFormat};
 pub(super) const LAYERS: usize = 8;
 /// Keras' epsilon, of every batch norm.
 pub(super) const EPSILON: f32 = 1e-3;
-/// What a batch norm has, in Keras' order, and Keras' own names for it.
+/// Fields of a batch norm in Keras' order, each with Keras' name for it.
 pub(super) const NORM_FIELDS: [(&str, &str); 4] = [
     ("weight", "gamma"),
     ("bias", "beta"),
@@ -33,7 +33,8 @@ pub(super) fn norm(i: usize) -> String {
 
 /// Keeps the network's tensors and checks that all are there, fit each other and are finite.
 ///
-/// What files hold besides is known (batch counters, the spectrogram's kernels) or refused.
+/// Of all other tensors, batch counters and the spectrogram's kernels are dropped; the rest is refused,
+/// as it belongs to another network.
 pub(super) fn check(
     format: WeightFormat,
     mut tensors: BTreeMap<String, WeightTensor>,
@@ -58,6 +59,7 @@ pub(super) fn check(
                 format!("{:?}", tensor.shape),
             ));
         }
+        // a NaN or a negative variance would silently make every vector NaN
         let sane = |x: &f32| x.is_finite() && (!name.ends_with("running_var") || *x >= 0.0);
         if let Some(at) = tensor.values.iter().position(|x| !sane(x)) {
             let found = format!("{} at {at}", tensor.values[at]);

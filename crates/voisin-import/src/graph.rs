@@ -1,8 +1,8 @@
 //! From a graph of operations to the network's layers.
 //!
-//! The readers of TensorFlow and ONNX graphs say what each node is; here the one path from the input to the embedding
-//! is followed, constants beside it are computed, and the steps are matched with the network's, whatever the nodes are
-//! called.
+//! The readers of TensorFlow and ONNX graphs translate each node; here the one path from the input to
+//! the embedding is followed, constants beside it are computed, and the steps are matched with the
+//! network's, whatever the nodes are called.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +16,8 @@ use crate::{ImportError, MAX_TOTAL, WeightFormat};
 const MAX_EVALUATIONS: usize = 20_000;
 /// How deep constants may be computed from each other.
 const MAX_DEPTH: usize = 40;
-/// What a node does, with the numbers that decide it. Inputs are names in [`Node::inputs`].
+
+/// The operation of a node with its parameters. Inputs are names in [`Node::inputs`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Op {
     /// The graph's input.
@@ -126,7 +127,8 @@ impl<'g> PathWalk<'g, '_> {
                 unused[producer] = false;
             }
         }
-        // Only ends that could be: a graph of thousands of loose nodes is not walked from each of them.
+        // Bounded: a hostile graph may have thousands of loose nodes, and each end costs a walk through
+        // the whole graph.
         let ends = unused
             .iter()
             .enumerate()
@@ -139,7 +141,8 @@ impl<'g> PathWalk<'g, '_> {
             for _ in 0..graph.nodes.len() {
                 let Some(node) = at else { break };
                 count += usize::from(matches!(node.op, Op::Convolution { .. }));
-                // Constants are never behind a convolution's first input; for sums, try the side that is no constant.
+                // Constants are never behind a convolution's first input; of a sum, follow the side that is
+                // no constant.
                 at = node
                     .inputs
                     .iter()
@@ -173,6 +176,7 @@ impl<'g> PathWalk<'g, '_> {
         let mut node = &graph.nodes[end];
         // A convolution whose padding is still missing: how much.
         let mut padding_due: Option<(&Node, [i64; 4])> = None;
+        // a path longer than the graph has nodes is a circle
         for _ in 0..=graph.nodes.len() {
             if let Some((convolution, due)) = padding_due
                 && !matches!(node.op, Op::Pad(_) | Op::Same)
@@ -231,8 +235,8 @@ impl<'g> PathWalk<'g, '_> {
                         layout: *layout,
                         bias,
                     });
-                    let own = padding.unwrap_or([1; 4]);
-                    padding_due = (own != [1; 4]).then(|| (node, own.map(|pad| 1 - pad)));
+                    let padded = padding.unwrap_or([1; 4]);
+                    padding_due = (padded != [1; 4]).then(|| (node, padded.map(|pad| 1 - pad)));
                     0
                 }
                 Op::BatchNorm { epsilon } => {
@@ -240,7 +244,7 @@ impl<'g> PathWalk<'g, '_> {
                     for (i, field) in fields.iter_mut().enumerate() {
                         *field = self.input(node, i + 1)?.values;
                     }
-                    // The network's own epsilon, whatever the node's is.
+                    // The network always adds its own epsilon, so the difference goes into the variance.
                     for variance in &mut fields[3] {
                         *variance += epsilon - EPSILON;
                     }
@@ -342,6 +346,8 @@ impl<'g> PathWalk<'g, '_> {
 
     /// The value of something that depends on constants only; `None` if it depends on the input.
     fn evaluate(&mut self, value: &str, depth: usize) -> Result<Option<Constant>, ImportError> {
+        // Shared constants are computed again for each use, so nesting could double the work at every
+        // level: a count bounds it, not only the depth.
         self.evaluations += 1;
         if self.evaluations > MAX_EVALUATIONS || depth > MAX_DEPTH {
             let expected = format!("constants at most {MAX_DEPTH} operations deep");

@@ -21,7 +21,7 @@ const MAX_NESTING: usize = 6;
 /// Data sets in one layer.
 const MAX_DATASETS: usize = 16;
 
-/// What a file holds.
+/// Content of a file.
 pub(super) struct KerasFile {
     pub(super) tensors: BTreeMap<String, WeightTensor>,
     /// Whether the spectrogram was a layer of the model.
@@ -35,7 +35,8 @@ struct Layer {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<KerasFile, ImportError> {
-    // The crate is fuzzed by its authors; should it panic all the same, a damaged file is what it saw.
+    // The crate is fuzzed by its authors; should it panic all the same, the file is reported as damaged
+    // and the program goes on.
     std::panic::catch_unwind(|| read_file(bytes))
         .unwrap_or_else(|_| Err(damaged("the HDF5 reader gave up")))
 }
@@ -152,7 +153,7 @@ impl Layer {
     }
 }
 
-/// A spectrogram layer is only of use to tell what the model hears.
+/// A spectrogram layer is only used to check its number of bands.
 fn check_bands(layer: &Layer) -> Result<(), ImportError> {
     match layer.parts.iter().find(|(part, ..)| part == "freq2mel") {
         Some((_, shape, _)) if shape.last() != Some(&128) => {
@@ -218,7 +219,7 @@ fn layers(root: &Group) -> Result<Vec<Layer>, ImportError> {
     })?;
     let mut names = tree.groups().map_err(hdf5)?;
     names.truncate(MAX_LAYERS);
-    // conv2d, conv2d_1, …, conv2d_10
+    // By number: conv2d, conv2d_1, …, conv2d_10; as text conv2d_10 would come before conv2d_2.
     names.sort_by_cached_key(|name| {
         let (stem, number) = name.rsplit_once('_').unwrap_or((name, "0"));
         number

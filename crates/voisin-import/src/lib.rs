@@ -1,6 +1,6 @@
 //! Reads OpenL3's published weights, whichever tool wrote them.
 //!
-//! | format | written by | told by |
+//! | format | written by | recognised by |
 //! |---|---|---|
 //! | Keras HDF5 (`.h5`) | openl3 | HDF5's signature |
 //! | frozen TensorFlow graph (`.pb`) | Essentia | the fields of a `GraphDef` |
@@ -8,8 +8,8 @@
 //! | torch archive (`.pth`, `.pth.tar`) | torchopenl3 | a zip with `data.pkl`, or torch's older magic number |
 //! | safetensors | anything | its header |
 //!
-//! Contents decide, never the name. Every reader ends in the names of torchopenl3 (kernels `[out, in, height, width]`),
-//! with widths taken from the file and checked against each other.
+//! Contents decide, never the name. Every reader returns the names of torchopenl3 (kernels
+//! `[out, in, height, width]`), with widths taken from the file and checked against each other.
 //!
 //! Files come from strangers: nothing in them is executed, sizes are compared with the bytes that are there before
 //! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
@@ -55,7 +55,7 @@ const MAX_ELEMENTS: usize = 1 << 23;
 /// Most numbers that are decoded from one file, however often it refers to them; the network has 4.7 million.
 const MAX_TOTAL: usize = 1 << 26;
 
-/// What a weights file is.
+/// The format of a weights file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightFormat {
     /// HDF5 as Keras writes it.
@@ -83,7 +83,7 @@ impl std::fmt::Display for WeightFormat {
 }
 
 impl WeightFormat {
-    /// What a file is, judged by its contents.
+    /// Recognises a format by the contents of a file.
     pub fn recognise(bytes: &[u8]) -> Option<Self> {
         // HDF5 may begin behind a block of the user's own, of 512 bytes or a power of two times that.
         let hdf5 = |at: usize| {
@@ -94,6 +94,7 @@ impl WeightFormat {
         if hdf5(0) || (9..20).any(|power| hdf5(1 << power)) {
             return Some(Self::Keras);
         }
+        // The protocol buffers come last: they have no signature, so almost any bytes might begin one.
         if bytes.starts_with(b"PK\x03\x04") || torch::is_legacy(bytes) {
             return Some(Self::Torch);
         }
@@ -142,13 +143,13 @@ pub struct Imported {
     /// `batch_normalization_{1..8}.{weight,bias,running_mean,running_var}`, `conv2d_{1..7}.{weight,bias}`,
     /// `audio_embedding_layer.{weight,bias}`.
     pub tensors: BTreeMap<String, WeightTensor>,
-    /// What the file was.
+    /// The format of the file.
     pub format: WeightFormat,
-    /// The licence that the publisher states, as far as the format tells who that is.
+    /// The licence that the publisher states, where the format identifies the publisher.
     pub licence: Option<&'static str>,
-    /// The spectrogram that the weights' publisher feeds them, as far as the file tells.
+    /// The spectrogram that the weights' publisher feeds them, where the file identifies it.
     pub variant: Option<OpenL3Variant>,
-    /// What a user should know, such as batch norms that were folded into something else.
+    /// Remarks for the user, such as batch norms that were folded into something else.
     pub notes: Vec<String>,
 }
 
@@ -184,7 +185,7 @@ pub enum ImportError {
     /// The file breaks the rules of its own format, or ends too early.
     #[error("damaged {format}: {reason}")]
     Damaged {
-        /// What the file began as.
+        /// The format as which it was recognised.
         format: WeightFormat,
         /// Expected and found.
         reason: String,
@@ -192,13 +193,13 @@ pub enum ImportError {
     /// A sound file, but of something else than the network.
     #[error("{format} of another network: {place}: expected {expected}, found {found}")]
     OtherNetwork {
-        /// What the file is.
+        /// The format of the file.
         format: WeightFormat,
         /// Layer, tensor or node.
         place: String,
-        /// What the network has there.
+        /// The network's content there.
         expected: String,
-        /// What the file has there.
+        /// The file's content there.
         found: String,
     },
 }
@@ -316,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_files_are_told_apart() {
+    fn foreign_files_are_named_in_the_error() {
         for (bytes, expected) in [
             (&b""[..], "empty"),
             (b"\x1f\x8b\x08\x00rest", "gzip"),

@@ -208,6 +208,7 @@ impl Matcher {
             fields
         } else {
             self.affine += usize::from(folded || !found.is_empty());
+            // in f64: several steps are multiplied here, and one rounding at the end is enough
             let mut scale = vec![1f64; width];
             let mut shift = vec![0f64; width];
             for step in found {
@@ -227,7 +228,7 @@ impl Matcher {
                 }
             }
             let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
-            // Variance and epsilon make one.
+            // mean 0, and a variance that with the network's epsilon makes 1: only scale and shift remain
             [
                 narrow(scale),
                 narrow(shift),
@@ -241,7 +242,8 @@ impl Matcher {
         Ok(())
     }
 
-    /// What may follow the last convolution before its pool: multiplications and additions, folded into it.
+    /// Folds multiplications and additions between the last convolution and its pool into the
+    /// convolution.
     fn last(&mut self, name: &str) -> Result<(), ImportError> {
         while let Some(step) = self
             .steps

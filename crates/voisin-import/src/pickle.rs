@@ -26,7 +26,7 @@ pub(super) enum Value {
     Dict(Vec<(ObjectId, ObjectId)>),
     /// A name that may be called: module and attribute.
     Global(&'static str),
-    /// What the pickler left outside.
+    /// A reference to data outside of the pickle, as torch stores its tensors.
     Persistent(ObjectId),
     /// A known name, called with a tuple.
     Called {
@@ -74,7 +74,7 @@ pub(super) const REBUILD_PARAMETER: &str = KNOWN[3];
 
 impl Pickle {
     pub(super) fn value(&self, id: ObjectId) -> &Value {
-        // Ids are only ever made by `Machine::push`.
+        // ids are only made by `Machine::make`, so the fallback is never taken
         self.values.get(id).unwrap_or(&Value::None)
     }
 

@@ -80,6 +80,7 @@ impl<'a> Iterator for Message<'a> {
         }
         let left = self.rest.len();
         let field = self.field();
+        // after a malformed field the boundaries of all later ones are unknown
         if field.is_none() {
             self.rest = &[];
         }
@@ -157,8 +158,8 @@ impl<'a> WireValue<'a> {
 /// Attributes of a node of a graph, by name; each is a message.
 pub(super) type Attributes<'a> = HashMap<String, Message<'a>>;
 
-/// Field `number` of an attribute; the last one if there are several. ONNX: 2 float, 3 integer, 4 text, 5 tensor; TensorFlow: 2 text,
-/// 4 float, 8 tensor.
+/// Field `number` of an attribute; the last one if there are several, as protocol buffers demand. ONNX:
+/// 2 float, 3 integer, 4 text, 5 tensor; TensorFlow: 2 text, 4 float, 8 tensor.
 pub(super) fn attribute<'a>(
     attributes: &Attributes<'a>,
     key: &str,

@@ -9,7 +9,7 @@ use crate::WeightTensor;
 /// The tensors of a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out), by name.
 ///
 /// # Errors
-/// What is wrong with the file, in words.
+/// The file is no valid safetensors file; the reason in words.
 pub fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = BTreeMap::new();

@@ -43,8 +43,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
             value: WireValue::Bytes(node),
         } = field?
         {
-            let (node, constant) = read_node(node)?;
-            let mut node = node;
+            let (mut node, constant) = read_node(node)?;
             if let Some(tensor) = constant {
                 node.op = Op::Constant(graph.constants.len());
                 graph.constants.push(Box::new(move || read_tensor(tensor)));
@@ -205,7 +204,7 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
                     let Field { number: 2, value } = axis? else {
                         continue;
                     };
-                    // A size of 0 is not written.
+                    // protocol buffers leave out a value of 0
                     let mut size = 0;
                     for field in Message::new(FORMAT, value.bytes().unwrap_or_default()) {
                         let field = field?;
@@ -240,7 +239,8 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
             .map(|b| f32::from_le_bytes(*b))
             .collect();
     }
-    // One number may stand for all.
+    // TensorFlow writes a tensor of equal numbers as one number. The limit keeps a few bytes from
+    // standing for a huge tensor.
     if values.len() == 1 && count > 1 && count <= 1 << 16 {
         values = vec![values[0]; count];
     }

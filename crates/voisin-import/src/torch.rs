@@ -142,7 +142,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
     })
 }
 
-/// A file of the archive; never more of it than a weights file may have, whatever it says of itself.
+/// A file of the archive; never more of it than a weights file may have, whatever size its header
+/// states.
 fn entry(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>, ImportError> {
     let file = archive
         .by_name(name)
@@ -192,7 +193,8 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
     let Value::List(keys_ids) = keys.value(keys.root) else {
         return Err(damaged("no list of storages after the pickle".to_owned()));
     };
-    // Bytes of a storage are only known to belong to it in the order of the list; their types are in the pickle.
+    // The storages' bytes follow in the order of the list; the types, and so their lengths, are in the
+    // pickle.
     let mut kinds: HashMap<String, StorageType> = HashMap::new();
     collect(&pickle, |view| {
         kinds.insert(view.key.clone(), view.kind);
@@ -271,7 +273,7 @@ fn collect(
         let Value::Dict(entries) = pickle.value(at) else {
             break;
         };
-        // A checkpoint has the dictionary under a name of its own.
+        // training scripts save the dictionary inside a checkpoint, under one of these names
         let nested = entries.iter().find(|(key, value)| {
             matches!(
                 pickle.text(*key),
@@ -300,6 +302,7 @@ fn collect(
                 kind_of(pickle.value(key)),
             ));
         };
+        // torch's DataParallel puts this before every name
         let name = name.strip_prefix("module.").unwrap_or(name);
         let Some(view) = view(pickle, value) else {
             let found = kind_of(pickle.value(value));
