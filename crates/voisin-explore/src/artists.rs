@@ -16,7 +16,7 @@ use voisin_base::artists;
 use voisin_base::text::{fold, meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
 
-/// Tracks of one artist that are looked at, evenly spread over the library's order.
+/// Tracks of one artist that are compared, evenly spread over the library's order.
 const MOST_TRACKS: usize = 200;
 /// Pairs of tracks given as the reason.
 const REASONS: usize = 3;
@@ -35,7 +35,7 @@ pub enum Makers {
 }
 
 impl Makers {
-    /// What one of them is called.
+    /// The noun for one of them.
     pub fn one(self) -> &'static str {
         match self {
             Self::Artists => "artist",
@@ -66,7 +66,7 @@ pub struct NearArtist {
 /// Two tracks of two artists.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrackPair {
-    /// A track of the artist that was asked about.
+    /// A track of the artist that is searched from.
     pub own: TrackId,
     /// A track of the other.
     pub other: TrackId,
@@ -104,7 +104,7 @@ pub struct ArtistSummary {
 
 /// One artist's or one album's tracks.
 struct ArtistTracks {
-    /// What it is asked for by: an artist, or "artist – album".
+    /// Its name in a query: an artist, or "artist – album".
     name: String,
     artist: String,
     album: Option<String>,
@@ -215,7 +215,7 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
 
-/// Of some of them the [`SHORT_LIST`] of all whose means point most nearly where their own do.
+/// For some of the artists, the [`SHORT_LIST`] others whose means have the most similar direction.
 fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>> {
     let Some(first) = bodies.first() else {
         return Ok(Vec::new());
@@ -223,7 +223,7 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
     let mut means = Array2::zeros((bodies.len(), first.mean.len()));
     for (mut row, body) in means.rows_mut().into_iter().zip(bodies) {
         let norm = body.mean.dot(&body.mean).sqrt();
-        // Tracks that are opposites have no direction in common: the first one's stands for it.
+        // Opposite tracks cancel out and leave no direction; the first track's stands in for it.
         if norm > f32::EPSILON {
             row.assign(&(&body.mean / norm));
         } else {
@@ -231,6 +231,7 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
         }
     }
     let short = SHORT_LIST.min(bodies.len() - 1);
+    // the graph of all pairs is computed in blocks, so for most artists it is the shorter way
     if some.len() > bodies.len() / 2 {
         let graph = KnnGraph::exact(means.view(), short)?;
         return Ok(some
@@ -240,8 +241,9 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
     }
     let nearest = |some: &[usize]| -> Vec<Vec<usize>> {
         let products = means.select(Axis(0), some).dot(&means.t());
-        let of = |(&own, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
-            let mut others: Vec<usize> = (0..bodies.len()).filter(|&other| other != own).collect();
+        let nearest_means = |(&artist, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
+            let mut others: Vec<usize> =
+                (0..bodies.len()).filter(|&other| other != artist).collect();
             let order =
                 |&a: &usize, &b: &usize| products[b].total_cmp(&products[a]).then(a.cmp(&b));
             if short < others.len() {
@@ -250,7 +252,10 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
             }
             others
         };
-        some.iter().zip(products.rows()).map(of).collect()
+        some.iter()
+            .zip(products.rows())
+            .map(nearest_means)
+            .collect()
     };
     Ok(some.par_chunks(TOGETHER).flat_map_iter(nearest).collect())
 }
@@ -270,36 +275,36 @@ pub fn near_artists(
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta, makers);
     let names = || bodies.iter().map(|body| body.name.as_str());
-    let asked = match makers {
+    let wanted = match makers {
         Makers::Artists => artists::artists(name).first().copied().unwrap_or(name),
         Makers::Albums => name,
     };
-    let found = meant(asked, names());
+    let found = meant(wanted, names());
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
-            or_did_you_mean(&spelt_alike(asked, names()))
+            or_did_you_mean(&spelt_alike(wanted, names()))
         } else {
             format!(": it is a part of {} names", found.len())
         };
         return Err(ExploreError::UnknownArtist {
             makers,
-            asked: asked.to_owned(),
+            asked: wanted.to_owned(),
             hint,
         });
     };
-    let own = bodies
+    let queried = bodies
         .iter()
         .find(|body| body.name == *name)
         .expect("the name is one of theirs");
     let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
-        .filter(|body| !std::ptr::eq(*body, own))
-        .map(|body| (similarity(own, body), body))
+        .filter(|body| !std::ptr::eq(*body, queried))
+        .map(|body| (similarity(queried, body), body))
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     near.truncate(limit);
     let answer = near.into_iter().map(|(similarity, body)| {
-        let products: Array2<f32> = own.vectors.dot(&body.vectors.t());
+        let products: Array2<f32> = queried.vectors.dot(&body.vectors.t());
         let best = products
             .columns()
             .into_iter()
@@ -311,7 +316,7 @@ pub fn near_artists(
         let mut pairs: Vec<TrackPair> = products
             .indexed_iter()
             .map(|((a, b), &similarity)| TrackPair {
-                own: meta[own.rows[a]].id,
+                own: meta[queried.rows[a]].id,
                 other: meta[body.rows[b]].id,
                 similarity,
             })
@@ -339,7 +344,7 @@ pub fn near_artists(
             album: body.album.clone(),
             tracks: body.count,
             similarity,
-            mean_similarity: cosine(own, body),
+            mean_similarity: cosine(queried, body),
             because,
             songs: songs.into_iter().map(|(_, song)| song).collect(),
         }
@@ -373,20 +378,20 @@ pub fn artists(
         .par_iter()
         .zip(near)
         .map(|(&row, near)| {
-            let own = &bodies[row];
+            let body = &bodies[row];
             let nearest = near
                 .into_iter()
-                .map(|other| (similarity(own, &bodies[other]), &bodies[other]))
+                .map(|other| (similarity(body, &bodies[other]), &bodies[other]))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.name.cmp(&a.1.name)));
-            let closeness = own.vectors.dot(&own.mean);
-            let most = (0..own.rows.len())
+            let closeness = body.vectors.dot(&body.mean);
+            let most = (0..body.rows.len())
                 .max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
             ArtistSummary {
-                artist: own.artist.clone(),
-                album: own.album.clone(),
-                tracks: own.count,
-                medoid: meta[own.rows[most.expect("an artist has tracks")]].id,
-                cohesion: (own.count > 1).then(|| own.mean.dot(&own.mean).sqrt().min(1.0)),
+                artist: body.artist.clone(),
+                album: body.album.clone(),
+                tracks: body.count,
+                medoid: meta[body.rows[most.expect("an artist has tracks")]].id,
+                cohesion: (body.count > 1).then(|| body.mean.dot(&body.mean).sqrt().min(1.0)),
                 nearest: nearest.map(|(similarity, body)| Nearest {
                     artist: body.artist.clone(),
                     album: body.album.clone(),
@@ -463,12 +468,12 @@ mod tests {
             let norm = row.dot(&row).sqrt();
             row /= norm;
         }
-        let of = |i: usize| {
+        let track_of = |i: usize| {
             let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
             track.artist = Some(format!("artist {}", (i * i) % 90));
             track
         };
-        let meta: Vec<TrackMeta> = (0..400).map(of).collect();
+        let meta: Vec<TrackMeta> = (0..400).map(track_of).collect();
         let all = artists(vectors.view(), &meta, Makers::Artists, usize::MAX).expect("same rows");
         let first = artists(vectors.view(), &meta, Makers::Artists, 7).expect("same rows");
         assert!(all.len() > 20 && all[..7] == first, "{first:?}");
@@ -503,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_artist_is_told() {
+    fn an_unknown_artist_is_an_error() {
         let (vectors, meta) = two_styles();
         assert!(
             near_artists(vectors.view(), &meta, Makers::Artists, "Z", 5)
@@ -515,7 +520,7 @@ mod tests {
 
     /// Two albums of one title by two artists, a compilation in one folder, and tracks of no album.
     #[test]
-    fn albums_are_told_by_their_artist_or_their_folder() {
+    fn albums_are_identified_by_their_artist_or_folder() {
         let rows = [
             ("/m/a/1.mp3", "Ann", Some("Hits"), Some("Ann")),
             ("/m/a/2.mp3", "Ann feat. Bo", Some("hits"), Some("Ann")),

@@ -30,7 +30,8 @@ pub struct DuplicateOptions {
     pub certain: Fit,
     /// Windows that leave a doubt: the pair is listened to.
     pub possible: Fit,
-    /// What decides where a pair is not listened to, if titles and artists agree: one of the two must be reached.
+    /// Windows that decide where a pair's audio is not compared, if titles and artists agree: one of the
+    /// two must be reached.
     pub unheard: [Fit; 2],
     /// The same, where titles or artists are missing.
     pub untitled: Fit,
@@ -83,7 +84,7 @@ impl Default for DuplicateOptions {
             certain: Fit::new(0.9, 0.8),
             possible: Fit::new(0.5, 0.2),
             unheard: [Fit::new(0.9, 0.5), Fit::new(0.75, 0.6)],
-            // More than the most distinct pair of different recordings has.
+            // above the most distinct pair of different recordings, 0.68
             untitled: Fit::new(0.9, 0.72),
             // Encoders' padding and pauses between tracks are shorter.
             unheard_difference: 5.0,
@@ -97,7 +98,7 @@ impl Default for DuplicateOptions {
 
 /// Listens to two files, where their windows leave a doubt.
 pub trait PairListener: Sync {
-    /// Told once, before the first pair.
+    /// Called once, before the first pair.
     ///
     /// - `pairs`: how many are in doubt, as far as they are listened to
     /// - `unheard`: how many more there are, which their windows decide alone
@@ -105,7 +106,7 @@ pub trait PairListener: Sync {
         let _ = (pairs, unheard);
     }
 
-    /// What an earlier listening found: whether two tracks are one recording.
+    /// Verdict of an earlier comparison: whether two tracks are one recording.
     fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
         let _ = (a, b);
         None
@@ -122,7 +123,7 @@ pub trait PairListener: Sync {
         None
     }
 
-    /// Told what became of a pair whose correlation it gave.
+    /// Called with the verdict on a pair whose correlation it returned.
     fn decided(&self, a: TrackId, b: TrackId, same: bool) {
         let _ = (a, b, same);
     }
@@ -169,14 +170,15 @@ const ANY: Fit = Fit {
 };
 /// Window sets kept at once.
 const CACHE: usize = 4096;
-/// Pairs compared between two visits to the source.
+/// Pairs compared at once, whose windows are loaded together.
 const BATCH: usize = 512;
 
 /// Groups files of the same recording, most bytes to be won first. Each file of a group was found to be the same recording as
 /// the one to keep: that it is like another copy is not enough.
 ///
-/// What is not listened to counts where the music is of one length ([`DuplicateOptions::unheard_difference`]) and titles and
-/// artists do not differ: windows alone take songs by one man at a piano for one recording.
+/// A pair whose audio is not compared counts where the music is of one length
+/// ([`DuplicateOptions::unheard_difference`]) and titles and artists do not differ: windows alone take
+/// songs by one man at a piano for one recording.
 ///
 /// - `graph`, `meta`: same rows
 /// - `source`: opens window vectors, closed again before anything is listened to; pairs of which one has none are left out
@@ -189,30 +191,30 @@ pub fn duplicates<S: WindowSource>(
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
     same_length("metadata", graph.len(), meta.len())?;
-    let laid = laid_over(
+    let aligned = align_pairs(
         &candidates(graph, meta, options),
         meta,
         source(),
         options,
         &options.possible,
     );
-    let mut judge = Judge {
+    let mut decider = PairDecider {
         meta,
         listener,
         options,
-        laid,
+        aligned,
         same: BTreeMap::new(),
         left: options.most_heard,
     };
-    judge.candidates();
-    let mut open: BTreeSet<usize> = judge.confirmed().flat_map(|(a, b)| [a, b]).collect();
+    decider.candidates();
+    let mut open: BTreeSet<usize> = decider.confirmed().flat_map(|(a, b)| [a, b]).collect();
     let mut answer = Vec::new();
     loop {
-        let mut copies = judge.copies_among(&open);
+        let mut copies = decider.copies_among(&open);
         if copies.is_empty() {
             break;
         }
-        let music = judge.music(&copies);
+        let music = decider.music(&copies);
         for rows in &mut copies {
             rows.sort_by(|&a, &b| better(&meta[a], &meta[b], &music));
         }
@@ -220,38 +222,38 @@ pub fn duplicates<S: WindowSource>(
         let open_pairs: Vec<(usize, usize)> = copies
             .iter()
             .flat_map(|rows| rows[1..].iter().map(|&row| ordered(rows[0], row)))
-            .filter(|pair| !judge.same.contains_key(pair))
+            .filter(|pair| !decider.same.contains_key(pair))
             .collect();
         let unknown: Vec<_> = open_pairs
             .iter()
             .copied()
-            .filter(|pair| !judge.laid.contains_key(pair))
+            .filter(|pair| !decider.aligned.contains_key(pair))
             .collect();
         if !unknown.is_empty() {
-            judge
-                .laid
-                .extend(laid_over(&unknown, meta, source(), options, &ANY));
+            decider
+                .aligned
+                .extend(align_pairs(&unknown, meta, source(), options, &ANY));
         }
-        judge.decide(&open_pairs);
+        decider.decide(&open_pairs);
         for rows in copies {
             let keep = rows[0];
             let others: Vec<usize> = rows[1..]
                 .iter()
                 .copied()
-                .filter(|&row| judge.is_same(ordered(keep, row)))
+                .filter(|&row| decider.is_same(ordered(keep, row)))
                 .collect();
             open.remove(&keep);
             open.retain(|row| !others.contains(row));
-            answer.extend(judge.group(keep, &others, &music));
+            answer.extend(decider.group(keep, &others, &music));
         }
     }
     answer.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.best.cmp(&b.best)));
     Ok(answer)
 }
 
-/// What the windows of two tracks say.
+/// Two tracks' windows laid over each other.
 #[derive(Debug, Clone)]
-struct Laid {
+struct Aligned {
     pair: DuplicatePair,
     /// Seconds by which the silence at the start of the second is longer, as far as windows tell.
     lead: f32,
@@ -259,25 +261,25 @@ struct Laid {
     lengths_agree: bool,
 }
 
-impl Laid {
+impl Aligned {
     fn fit(&self) -> Fit {
         Fit::new(self.pair.similarity, self.pair.distinctness)
     }
 }
 
-/// Says of pairs of rows whether they are one recording.
-struct Judge<'a> {
+/// Decides for pairs of rows whether they are one recording.
+struct PairDecider<'a> {
     meta: &'a [TrackMeta],
     listener: Option<&'a dyn PairListener>,
     options: &'a DuplicateOptions,
-    laid: HashMap<(usize, usize), Laid>,
+    aligned: HashMap<(usize, usize), Aligned>,
     /// Pairs that were decided: whether they are one recording, and the correlation where they were listened to.
     same: BTreeMap<(usize, usize), (bool, Option<f32>)>,
     /// Pairs that may still be listened to.
     left: usize,
 }
 
-impl Judge<'_> {
+impl PairDecider<'_> {
     fn is_same(&self, pair: (usize, usize)) -> bool {
         self.same.get(&pair).is_some_and(|&(same, _)| same)
     }
@@ -291,9 +293,9 @@ impl Judge<'_> {
 
     /// Decides as many of all pairs as it takes to know which tracks hang together.
     fn candidates(&mut self) {
-        let mut pairs: Vec<(usize, usize)> = self.laid.keys().copied().collect();
+        let mut pairs: Vec<(usize, usize)> = self.aligned.keys().copied().collect();
         // The most distinct first: they join most, and what is joined need not be listened to.
-        let distinctness = |pair: &(usize, usize)| self.laid[pair].pair.distinctness;
+        let distinctness = |pair: &(usize, usize)| self.aligned[pair].pair.distinctness;
         pairs.sort_by(|x, y| distinctness(y).total_cmp(&distinctness(x)).then(x.cmp(y)));
         let (sure, doubtful): (Vec<_>, Vec<_>) = pairs
             .into_iter()
@@ -350,11 +352,11 @@ impl Judge<'_> {
 
     /// Whether a pair is one recording, where that is known without listening.
     fn without_listening(&self, pair: (usize, usize)) -> Option<bool> {
-        let Some(laid) = self.laid.get(&pair) else {
+        let Some(aligned) = self.aligned.get(&pair) else {
             return Some(false);
         };
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
-        let is_certain = laid.fit().reaches(&self.options.certain) && laid.lengths_agree;
+        let is_certain = aligned.fit().reaches(&self.options.certain) && aligned.lengths_agree;
         if is_certain && titles(a, b) != Titles::Differ {
             return Some(true);
         }
@@ -364,9 +366,9 @@ impl Judge<'_> {
 
     /// Whether a pair that nobody could listen to counts as one recording.
     fn is_likely(&self, pair: (usize, usize)) -> bool {
-        let laid = &self.laid[&pair];
-        let reaches = |least: &Fit| laid.fit().reaches(least);
-        laid.lengths_agree
+        let aligned = &self.aligned[&pair];
+        let reaches = |least: &Fit| aligned.fit().reaches(least);
+        aligned.lengths_agree
             && match titles(&self.meta[pair.0], &self.meta[pair.1]) {
                 Titles::Agree => self.options.unheard.iter().any(reaches),
                 Titles::Unknown => reaches(&self.options.untitled),
@@ -377,7 +379,7 @@ impl Judge<'_> {
     fn correlation(&self, pair: (usize, usize)) -> Option<f32> {
         let listener = self.listener?;
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
-        let correlation = listener.correlation(a, b, self.laid[&pair].lead)?;
+        let correlation = listener.correlation(a, b, self.aligned[&pair].lead)?;
         listener.decided(a.id, b.id, correlation >= self.options.correlation);
         Some(correlation)
     }
@@ -430,7 +432,7 @@ impl Judge<'_> {
             .map(|&row| ordered(keep, row))
             .map(|pair| DuplicatePair {
                 correlation: self.same[&pair].1,
-                ..self.laid[&pair].pair.clone()
+                ..self.aligned[&pair].pair.clone()
             });
         let mut reason = reason(&self.meta[keep], &self.meta[*second], music);
         let named = named_versions(others.iter().chain([&keep]).map(|&row| &self.meta[row]));
@@ -454,7 +456,7 @@ fn ordered(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
 
-/// What titles and artists say of two tracks.
+/// Agreement of two tracks' titles and artists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Titles {
     /// One artist, and one title up to words that tell versions apart.
@@ -509,14 +511,14 @@ pub fn same_by_windows(
     b: (&TrackMeta, &WindowSet),
     options: &DuplicateOptions,
 ) -> Option<DuplicatePair> {
-    let laid = lay_over(a, b, options, &options.possible)
+    let aligned = align_windows(a, b, options, &options.possible)
         .filter(|_| titles(a.0, b.0) != Titles::Differ)?;
     let fits = options
         .unheard
         .iter()
         .chain([&options.certain])
-        .any(|least| laid.fit().reaches(least));
-    fits.then_some(laid.pair)
+        .any(|least| aligned.fit().reaches(least));
+    fits.then_some(aligned.pair)
 }
 
 /// Pairs of rows worth a look, each once, in order.
@@ -547,14 +549,14 @@ fn candidates(
     pairs
 }
 
-/// Of these pairs those whose windows fit so well at least.
-fn laid_over(
+/// Aligns these pairs and keeps those whose windows fit at least so well.
+fn align_pairs(
     pairs: &[(usize, usize)],
     meta: &[TrackMeta],
     mut source: impl WindowSource,
     options: &DuplicateOptions,
     least: &Fit,
-) -> HashMap<(usize, usize), Laid> {
+) -> HashMap<(usize, usize), Aligned> {
     let mut cache: HashMap<usize, Option<Arc<WindowSet>>> = HashMap::new();
     let mut found = HashMap::new();
     for batch in pairs.chunks(BATCH) {
@@ -574,7 +576,7 @@ fn laid_over(
         found.par_extend(loaded.par_iter().filter_map(|(a, b, first, second)| {
             Some((
                 (*a, *b),
-                lay_over((&meta[*a], first), (&meta[*b], second), options, least)?,
+                align_windows((&meta[*a], first), (&meta[*b], second), options, least)?,
             ))
         }));
     }
@@ -582,12 +584,12 @@ fn laid_over(
 }
 
 /// Lays the windows of two tracks over each other; `None` if they fit less well than `least`, or have no windows.
-fn lay_over(
+fn align_windows(
     (a, first): (&TrackMeta, &WindowSet),
     (b, second): (&TrackMeta, &WindowSet),
     options: &DuplicateOptions,
     least: &Fit,
-) -> Option<Laid> {
+) -> Option<Aligned> {
     let one = Extent::of(a, first);
     let other = Extent::of(b, second);
     let apart = if a.seconds > 0.0 && b.seconds > 0.0 {
@@ -604,7 +606,7 @@ fn lay_over(
     let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
     let usual = products.mean()?.min(0.999_9);
     let fit = Fit::new(best.similarity, (best.similarity - usual) / (1.0 - usual));
-    fit.reaches(least).then_some(Laid {
+    fit.reaches(least).then_some(Aligned {
         pair: DuplicatePair {
             a: a.id,
             b: b.id,
@@ -696,7 +698,7 @@ fn worth(track: &TrackMeta) -> f64 {
 ///
 /// - `music`: seconds without silence, of all files or of none
 fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::cmp::Ordering {
-    // Silence is no length, and a second more or less says nothing.
+    // Silence is no length, and steps of two seconds keep a second more or less from deciding.
     let length = |t: &TrackMeta| {
         music
             .get(&t.id)
@@ -809,10 +811,12 @@ mod tests {
     /// Thirty windows a second apart of one piece; `noise` is what a codec changes.
     fn piece(seed: u64, cut: usize, noise: f32) -> WindowSet {
         let common = unit_vectors(1, 32, 1000);
-        let own = unit_vectors(34, 32, seed);
+        let changing = unit_vectors(34, 32, seed);
         let mut rng = StdRng::seed_from_u64(seed * 31 + cut as u64);
         let raw = Array2::from_shape_fn((30, 32), |(i, d)| {
-            3.0 * common[[0, d]] + own[[i + cut, d]] + noise * normal(&mut rng) / 32.0_f32.sqrt()
+            3.0 * common[[0, d]]
+                + changing[[i + cut, d]]
+                + noise * normal(&mut rng) / 32.0_f32.sqrt()
         });
         WindowSet::new(&(0..30).map(|i| i as f32).collect::<Vec<_>>(), &raw)
     }
@@ -1010,10 +1014,14 @@ mod tests {
         }
         // The same song: as it is, with silence before it, behind it, and long before it.
         let late = |seconds: f32, noise: f32| {
-            let own = piece(1, 0, noise);
+            let original = piece(1, 0, noise);
             WindowSet {
-                starts: own.starts.iter().map(|start| start + seconds).collect(),
-                ..own
+                starts: original
+                    .starts
+                    .iter()
+                    .map(|start| start + seconds)
+                    .collect(),
+                ..original
             }
         };
         let sets = [
@@ -1177,10 +1185,10 @@ mod tests {
             );
             (found, ears.asked.into_inner().expect("no panic"))
         };
-        let (same, asked) = groups(0.9, &meta, 100);
+        let (same, heard) = groups(0.9, &meta, 100);
         assert_eq!(same.len(), 2, "{same:?}");
         assert_eq!(
-            asked,
+            heard,
             [(TrackId(2), TrackId(3))],
             "certain and impossible pairs are not heard"
         );

@@ -15,7 +15,7 @@ pub const NONE: u32 = u32::MAX;
 ///
 /// Row `i` lists the neighbours of row `i` of the vectors, nearest first, never `i` itself. Rows of tracks
 /// that have fewer than `k` others end in [`NONE`] with similarity −1.
-// What it is read from is checked by `check`, whoever wrote it.
+// A deserialised graph is checked by `check` before use, whoever wrote it.
 #[allow(clippy::unsafe_derive_deserialize)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnnGraph {
@@ -34,7 +34,7 @@ const BASE_BLOCK: usize = 2048;
 
 /// Rows that [`KnnGraph::thinned`] compares for each neighbour that it keeps.
 const THINNED_FROM: usize = 4;
-/// Rows that it walks over for each row at most.
+/// Rows that it visits for each row at most.
 const MET: usize = 4096;
 
 impl KnnGraph {
@@ -90,6 +90,7 @@ impl KnnGraph {
                             let id = (start + offset) as u32;
                             if similarity > floor[r] && id as usize != first + r {
                                 candidates.push((similarity, id));
+                                // cutting only every k-th time keeps selection linear in the pairs
                                 if candidates.len() > 2 * k {
                                     candidates.select_nth_unstable_by(k - 1, nearest_first);
                                     candidates.truncate(k);
@@ -306,10 +307,10 @@ mod tests {
         };
         let share = (0..rows.len()).map(same).sum::<usize>() as f64 / (15 * rows.len()) as f64;
         assert!(share > 0.85, "{share}");
-        let own = vectors
+        let similarity = vectors
             .row(rows[3])
             .dot(&vectors.row(rows[thinned.neighbours[[3, 0]] as usize]));
-        assert!((thinned.similarities[[3, 0]] - own).abs() < 1e-6);
+        assert!((thinned.similarities[[3, 0]] - similarity).abs() < 1e-6);
     }
 
     #[test]

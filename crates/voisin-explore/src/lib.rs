@@ -58,7 +58,7 @@ pub use meta::TrackMeta;
 pub use name_limit::NameLimit;
 pub use windows::{WindowSet, WindowSource};
 
-/// What can go wrong while exploring.
+/// Errors of exploring.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExploreError {
@@ -75,7 +75,7 @@ pub enum ExploreError {
     /// Fewer tracks than the question needs.
     #[error("{what} needs at least {needed} tracks, found {found}: add more music")]
     TooFew {
-        /// What was asked.
+        /// The computation that needs them.
         what: &'static str,
         /// Tracks needed.
         needed: usize,
@@ -93,7 +93,7 @@ pub enum ExploreError {
     /// A row number outside the input.
     #[error("row {row} is outside the {rows} tracks given")]
     Row {
-        /// Row asked for.
+        /// The row given.
         row: usize,
         /// Rows there are.
         rows: usize,
@@ -115,15 +115,15 @@ pub enum ExploreError {
         from: usize,
         /// Row it should reach.
         to: usize,
-        /// What to relax.
+        /// The condition to relax.
         hint: &'static str,
     },
     /// An artist or an album that there is none of, or several.
     #[error("no {} \"{asked}\"{hint}", makers.one())]
     UnknownArtist {
-        /// What was looked for.
+        /// Whether an artist or an album was searched for.
         makers: Makers,
-        /// What was asked.
+        /// The name given.
         asked: String,
         /// Who may have been meant, in words.
         hint: String,

@@ -1,4 +1,4 @@
-//! What exploring knows about a track besides its vector.
+//! Metadata of a track, besides its vector.
 
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +179,7 @@ impl TrackMeta {
         })
     }
 
-    /// Which song it is, where that can be told: tracks with the same text are versions of one song.
+    /// Which song it is, where its tags identify one: tracks with the same text are versions of one song.
     pub fn song(&self) -> Option<String> {
         song(self.artist.as_deref(), Some(self.title.as_str()))
     }

@@ -53,7 +53,7 @@ mod tests {
     fn each_name_has_room_for_so_many() {
         let mut limit = NameLimit::new(Some(2));
         assert!(limit.admit(names(&["a", "b"])) && limit.admit(names(&["a"])));
-        // What is refused is not counted: of "b" there is one.
+        // refused names are not counted: of "b" there is one
         assert!(
             !limit.admit(names(&["b", "a"]))
                 && limit.admit(names(&["b"]))

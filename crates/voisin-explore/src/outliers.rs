@@ -1,4 +1,4 @@
-//! What is far from everything, and why.
+//! Tracks that are far from all others, with reasons.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,7 @@ fn scores(distances: &[f32]) -> Vec<f32> {
     let spread = 1.4826 * median(distances.iter().map(|d| (d - centre).abs()).collect());
     distances
         .iter()
+        // the spread is 0 where more than half of the distances are equal
         .map(|d| (d - centre) / spread.max(1e-4))
         .collect()
 }
@@ -83,7 +84,8 @@ pub(super) fn strays(graph: &KnnGraph) -> Vec<bool> {
 /// Tracks whose score is above `threshold` ([`THRESHOLD`] is usual), farthest first.
 ///
 /// - `graph`, `meta`: same rows
-/// - `source`: window vectors, which tell a steady tone or noise from speech or a mixture; optional
+/// - `source`: window vectors, which distinguish a steady tone or noise from speech or a mixture;
+///   optional
 pub fn outliers(
     graph: &KnnGraph,
     meta: &[TrackMeta],
@@ -114,7 +116,7 @@ pub fn outliers(
     Ok(found.collect())
 }
 
-/// What the file itself says.
+/// Reasons from the file's own facts.
 fn facts(track: &TrackMeta) -> Vec<String> {
     let mut reasons = Vec::new();
     if track.decoded_share < 0.98 {
@@ -124,10 +126,10 @@ fn facts(track: &TrackMeta) -> Vec<String> {
         ));
     }
     if let Some(peak) = track.peak.filter(|&peak| peak < 0.01) {
-        let level = 20.0 * peak.max(1e-10).log10();
-        reasons.push(
-            format!("nearly silent: its peak is {level:.0} dB below full scale").replace('-', ""),
-        );
+        let below = -20.0 * peak.max(1e-10).log10();
+        reasons.push(format!(
+            "nearly silent: its peak is {below:.0} dB below full scale"
+        ));
     }
     if track.seconds > 0.0 && track.seconds < 15.0 {
         reasons.push(format!("only {:.0} s long", track.seconds));
@@ -138,7 +140,7 @@ fn facts(track: &TrackMeta) -> Vec<String> {
     reasons
 }
 
-/// What the course of the windows says.
+/// A reason from how the sound changes over the windows.
 fn course(windows: &super::WindowSet) -> Option<String> {
     if windows.len() < 4 {
         return None;

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_does_not_move_nothing_is_said() {
+    fn a_steady_sound_has_no_agreement() {
         let steady = Array2::from_elem((24, 600), -20.0_f32);
         let a = Outline::new(music(1, 600).view(), 50.0);
         assert_eq!(

@@ -39,7 +39,7 @@ pub struct PlaceOptions {
 }
 
 impl PlaceOptions {
-    /// What is no answer in a track: from and to in seconds.
+    /// Stretches of a track that are no answer: from and to in seconds.
     pub fn taken(&self, track: TrackId) -> Vec<(f32, f32)> {
         if self.own.contains(&track) {
             vec![self.itself]
@@ -158,7 +158,7 @@ pub fn search(
 ///
 /// See [`search`]. There must be windows on both sides.
 ///
-/// - `taken`: from and to in seconds of what is no answer
+/// - `taken`: stretches that are no answer, from and to in seconds
 /// - `places`: how many at most, none of which overlap; 0 is 1
 pub fn best_passages(
     query: &WindowSet,
@@ -329,10 +329,10 @@ mod tests {
             )
             .expect("windows");
             assert_eq!(found[0].track, TrackId(9));
-            let own = query.starts[0];
+            let expected = query.starts[0];
             assert!(
-                (found[0].from - own).abs() < 1.0,
-                "spacing {spacing}: {} for {own}",
+                (found[0].from - expected).abs() < 1.0,
+                "spacing {spacing}: {} for {expected}",
                 found[0].from
             );
             assert!(found[0].similarity > 0.97 && found[1].similarity < 0.9);
@@ -396,16 +396,19 @@ mod tests {
         );
         options.places = 3;
         let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
-        let own: Vec<&PassageMatch> = found
+        let places: Vec<&PassageMatch> = found
             .iter()
             .filter(|place| place.track == TrackId(1))
             .collect();
-        assert_eq!((own.len(), own[0].from, own[1].from), (3, 100.0, 160.0));
-        assert!(
-            own[1].similarity > 0.99 && own[2].similarity < 0.9,
-            "{own:?}"
+        assert_eq!(
+            (places.len(), places[0].from, places[1].from),
+            (3, 100.0, 160.0)
         );
-        assert!(own[2].to <= 20.0 || own[2].from >= 32.0, "{own:?}");
+        assert!(
+            places[1].similarity > 0.99 && places[2].similarity < 0.9,
+            "{places:?}"
+        );
+        assert!(places[2].to <= 20.0 || places[2].from >= 32.0, "{places:?}");
         // A track without room for another place answers nothing.
         options.itself = (0.0, 200.0);
         let found = search(&query, 1.0, &tracks[..1], &mut source, &options, 10).expect("windows");

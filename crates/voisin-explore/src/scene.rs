@@ -114,7 +114,7 @@ impl Scene {
         }
     }
 
-    /// A filled rectangle, and what it says where the pointer rests on it (in SVG).
+    /// A filled rectangle, with a tooltip in SVG.
     pub fn rect(&mut self, x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: impl Into<String>) {
         self.items.push(Mark::Rect {
             x,
@@ -281,14 +281,14 @@ impl Scene {
                     pixels,
                 } => {
                     let rows = pixels.len() / 3 / columns;
-                    // memory takes all that is written
+                    // writing to memory cannot fail
                     let png =
                         pixels::encode(pixels, *columns as u32, rows as u32).unwrap_or_default();
                     write!(
                         out,
                         "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
                          preserveAspectRatio=\"none\" image-rendering=\"{}\" href=\"data:image/png;base64,{}\"/>",
-                        // rows that can be told apart have edges
+                        // rows at least two pixels high are shown with sharp edges
                         if 2.0 * rows as f64 <= *h {
                             "pixelated"
                         } else {
@@ -354,12 +354,13 @@ impl Scene {
                 let rows = pixels.len() / 3 / columns;
                 for to_y in (y * k).round() as usize..((y + h) * k).round() as usize {
                     for to_x in (x * k).round() as usize..((x + w) * k).round() as usize {
-                        let of = |to: usize, from: f64, size: f64, all: usize| {
+                        let source_pixel = |to: usize, from: f64, size: f64, all: usize| {
                             ((((to as f64 + 0.5) / k - from) / size * all as f64) as usize)
                                 .min(all - 1)
                         };
-                        let from =
-                            3 * (of(to_y, *y, *h, rows) * columns + of(to_x, *x, *w, *columns));
+                        let from = 3
+                            * (source_pixel(to_y, *y, *h, rows) * columns
+                                + source_pixel(to_x, *x, *w, *columns));
                         let to = 3 * (to_y * (width * FINE) as usize + to_x);
                         fine[to..to + 3].copy_from_slice(&pixels[from..from + 3]);
                     }

@@ -17,7 +17,7 @@ pub struct Liked {
     pub towards: f32,
     /// Largest cosine similarity to a track to stay away from; −1 if there is none.
     pub away: f32,
-    /// What the list is sorted by, descending.
+    /// The score that the list is sorted by, descending.
     pub score: f32,
 }
 
@@ -73,6 +73,8 @@ pub fn like_unlike(
         .into_iter()
         .map(|seed| vectors.dot(&seed))
         .collect();
+    // Only similarity above the library's average counts against a track, or in a library of one style
+    // every track would be penalised.
     let usual: Vec<f32> = away
         .iter()
         .map(|similarities| similarities.mean().unwrap_or(0.0))

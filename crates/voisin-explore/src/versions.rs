@@ -1,7 +1,7 @@
 //! Recordings of one song: live takes, remasters, edits, and whatever else a song was recorded as.
 //!
-//! Titles that agree and vectors that are near say which pairs to look at ([`candidates`]); works that tags name, or else
-//! how far the chords of both go together ([`likeness`]), say whether they are of one song ([`versions`]).
+//! Candidates are pairs with agreeing titles or near vectors ([`candidates`]); the works named in tags,
+//! or else the likeness of the chords ([`likeness`]), decide whether they are of one song ([`versions`]).
 //!
 //! Not for: copies of one recording (see [`duplicates`](super::duplicates)).
 
@@ -17,10 +17,10 @@ use super::{KnnGraph, Result, TrackMeta, same_length};
 const AGREEING: f32 = 0.3;
 /// Least likeness of tracks whose titles do not agree; those pairs have 0.44 at most.
 pub const ALONE: f32 = 0.5;
-/// Neighbours of each track that are looked at where titles do not agree, and their least cosine.
+/// Neighbours of each track that are compared where titles do not agree, and their least cosine.
 const NEIGHBOURS: usize = 8;
 const NEAR: f32 = 0.85;
-/// Pairs of such that are looked at, the nearest first.
+/// Most such pairs, the nearest first.
 const MOST_NEAR: usize = 2000;
 /// Of so many of the tracks with one title all others are candidates.
 const MOST_OF_TITLE: usize = 10;
@@ -29,7 +29,7 @@ const MOST_OF_TITLE: usize = 10;
 const SPAN: usize = 8;
 /// Share of the other track's places that each place of a track recurs at.
 const RECURRING: f32 = 0.1;
-/// What a place that does not recur takes off a path.
+/// Cost of a place on a path that does not recur.
 const GAP: f32 = 0.5;
 /// Transpositions that are tried, the likeliest by all notes together first.
 const TRANSPOSITIONS: usize = 2;
@@ -100,7 +100,7 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
     Ok(found)
 }
 
-/// What a file says of the song that it is a recording of.
+/// Facts from a file about the song that it is a recording of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SongFacts {
     /// Ids of the works that its tags name.

@@ -1,4 +1,4 @@
-//! Window vectors: what a track sounds like second by second.
+//! Window vectors: the sound of a track, second by second.
 
 use ndarray::Array2;
 

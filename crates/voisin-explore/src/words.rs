@@ -1,4 +1,4 @@
-//! Words that music is asked for with: what they mean in a model's tags, and how strongly each track is what they say.
+//! Words to search music by: their meaning in a model's tags, and how strongly each track matches them.
 //!
 //! A table ([`WordTable`]) gives each word tags; a phrase is read against it ([`WordTable::read`]). Strengths are
 //! percentiles of the library ([`strength`]): "calm" is calmer than most of one's music, whatever the numbers of the
@@ -21,7 +21,8 @@ pub struct WordTable {
     nearest: BTreeMap<String, String>,
 }
 
-/// What a word means: as strong as the strongest of `any`, less the strongest of `but`; either may be empty.
+/// Meaning of a word: as strong as the strongest of `any`, less the strongest of `but`; either may be
+/// empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WordMeaning {
     /// The word as the table has it first.
@@ -43,7 +44,7 @@ impl WordMeaning {
 pub struct Term {
     /// As it was written.
     pub text: String,
-    /// What it means.
+    /// Its meaning.
     pub meaning: WordMeaning,
     /// Whether it must not be so.
     pub negated: bool,
@@ -52,7 +53,7 @@ pub struct Term {
 /// A phrase as far as it was understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Phrase {
-    /// What was understood, in order.
+    /// The words understood, in order.
     pub terms: Vec<Term>,
     /// Words that mean nothing to the table.
     pub unknown: Vec<String>,
@@ -179,12 +180,14 @@ impl WordTable {
                     "expected words before the tab, found none".to_owned(),
                 ));
             };
-            // Where a model has none of the tags of a word, those that are denied do not make up for them.
-            if if is_all_denied {
+            // A word with tags to look for needs one of them: without any, "drums, -rock" would mean
+            // "not rock" alone.
+            let has_none = if is_all_denied {
                 but.is_empty()
             } else {
                 any.is_empty()
-            } {
+            };
+            if has_none {
                 if strict {
                     return Err(wrong("expected tags after the tab, found none".to_owned()));
                 }
@@ -358,18 +361,19 @@ pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
 /// for one that is missing. A term that is denied counts by what is left to 1.
 pub fn fit(strengths: &[(Vec<f32>, bool)]) -> Vec<f32> {
     let rows = strengths.first().map_or(0, |(shares, _)| shares.len());
-    let of = |row: usize| {
+    let joint_strength = |row: usize| {
         let logs = strengths.iter().map(|(shares, negated)| {
             let share = if *negated {
                 1.0 - shares[row]
             } else {
                 shares[row]
             };
+            // one share of 0 must not rule a track out whatever the other terms are
             f64::from(share.max(1e-6)).ln()
         });
         (logs.sum::<f64>() / strengths.len() as f64).exp() as f32
     };
-    (0..rows).map(of).collect()
+    (0..rows).map(joint_strength).collect()
 }
 
 #[cfg(test)]
@@ -401,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn phrases_are_read_with_negations_and_the_rest_is_told() {
+    fn phrases_are_read_with_negations_and_unknown_words() {
         for (text, terms, unknown) in [
             (
                 "calm piano, no voice",
@@ -481,8 +485,8 @@ mod tests {
             denied.meaning("loud").unwrap(),
         );
         assert_eq!(loud, [0.75, 0.25]);
-        let mut own = table();
-        own.extend("singing\trock\n", true).unwrap();
-        assert_eq!(own.meaning("singing").unwrap().any, [3]);
+        let mut table = table();
+        table.extend("singing\trock\n", true).unwrap();
+        assert_eq!(table.meaning("singing").unwrap().any, [3]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a cluster is: centre, medoid, labels, name, neighbours.
+//! Descriptions of clusters: centre, medoid, labels, name, neighbours.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,6 +14,7 @@ pub(super) fn centres(
     groups: usize,
     group_of: impl Fn(usize) -> Option<usize>,
 ) -> Array2<f32> {
+    // in f64: a large cluster adds up a hundred thousand vectors
     let mut sums = Array2::<f64>::zeros((groups, vectors.ncols()));
     let mut sizes = vec![0.0_f64; groups];
     for (row, vector) in vectors.rows().into_iter().enumerate() {
@@ -199,7 +200,8 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
         .take(2)
         .map(|g| g.label.as_str())
         .collect();
-    // What most tracks are comes first, even if it is as common elsewhere; where nothing stands out, what is commonest.
+    // The genre of most tracks comes first, even if it is as common elsewhere; where none is
+    // distinctive, the commonest.
     let enough = if words.is_empty() { 0.3 } else { 0.5 };
     let common = genres
         .iter()
@@ -213,10 +215,10 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
         words.insert(0, common);
         words.truncate(2);
     }
-    let said: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    let genre_words: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let new_tags = tags
         .iter()
-        .filter(|t| distinctive(t, 0.3, 1.3) && !said.contains(&t.label.to_lowercase()));
+        .filter(|t| distinctive(t, 0.3, 1.3) && !genre_words.contains(&t.label.to_lowercase()));
     words.extend(new_tags.take(2).map(|t| t.label.as_str()));
     let artist = artists
         .iter()
@@ -241,6 +243,7 @@ fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
         .filter(|track| medoids.contains(&track.id))
         .map(|track| (track.id, track.display()))
         .collect();
+    // Each pass may make a name equal to another one; ids differ, so the third pass ends it.
     for pass in 0..3 {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for cluster in clusters.iter() {

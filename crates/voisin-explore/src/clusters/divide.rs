@@ -70,9 +70,9 @@ pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     edges
 }
 
-/// What a division depends on.
+/// Inputs of a division.
 #[derive(Clone)]
-pub(super) struct Divided<'a> {
+pub(super) struct DivisionInput<'a> {
     pub(super) vectors: ArrayView2<'a, f32>,
     pub(super) graph: &'a KnnGraph,
     /// Rows left out from the start.
@@ -86,11 +86,11 @@ pub(super) struct Divided<'a> {
 }
 
 /// Divides the graph.
-pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
-    if of.graph.len() > WHOLE {
-        return divide_by_part(of, DIVIDED);
+pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
+    if input.graph.len() > WHOLE {
+        return divide_by_part(input, DIVIDED);
     }
-    let Divided {
+    let DivisionInput {
         vectors,
         graph,
         noise,
@@ -98,7 +98,7 @@ pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
         options,
         start,
         resolution: previous_resolution,
-    } = of;
+    } = input;
     let edges = edges(graph, noise);
     let divided = leiden::graph(graph.len(), edges.iter());
     let search = DivisionSearch {
@@ -138,35 +138,36 @@ pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
     })
 }
 
-/// The division of so many rows, drawn by chance, with the others where their neighbours are.
-fn divide_by_part(of: Divided<'_>, most: usize) -> Result<Division> {
-    let Divided {
+/// Divides a random sample of the rows and assigns the others to the groups of their neighbours.
+fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
+    let DivisionInput {
         vectors,
         graph,
         noise,
         ..
-    } = of;
+    } = input;
     let mut rows: Vec<usize> = (0..graph.len()).filter(|&row| !noise[row]).collect();
     let usable = rows.len();
-    Random::stream(of.options.seed, PART).shuffle(&mut rows);
+    Random::stream(input.options.seed, PART).shuffle(&mut rows);
     rows.truncate(most);
     rows.sort_unstable();
-    let division = divide(Divided {
+    let division = divide(DivisionInput {
         vectors: vectors.select(Axis(0), &rows).view(),
         graph: &graph.thinned(vectors, &rows),
         noise: &vec![false; rows.len()],
-        min_size: (of.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
-        start: of
+        min_size: (input.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
+        start: input
             .start
             .map(|start| rows.iter().map(|&row| start[row]).collect()),
-        ..of
+        ..input
     })?;
     let mut labels = vec![None; graph.len()];
     rows.iter()
         .zip(&division.labels)
         .for_each(|(&row, &label)| labels[row] = label);
     let is_drawn: HashSet<usize> = rows.into_iter().collect();
-    // A row that has no group yet takes the one that most of its neighbours have; then each once more, when all have one.
+    // A row that has no group yet takes the one that most of its neighbours have; once all have one,
+    // each is assigned again, since its neighbours may only now have theirs.
     let mut again = true;
     while again {
         let free = (0..graph.len()).filter(|row| !noise[*row] && labels[*row].is_none());
@@ -248,7 +249,7 @@ struct DivisionSearch<'a> {
 }
 
 impl DivisionSearch<'_> {
-    /// What many near-optimal divisions agree on, preferring what grew from `start`.
+    /// The consensus of many near-optimal divisions, unless one that grew from `start` is nearly as good.
     ///
     /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.
     /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
@@ -262,6 +263,7 @@ impl DivisionSearch<'_> {
             .collect();
         let agreed = self.edges.iter().filter_map(|&(a, b, weight)| {
             let together = found.iter().filter(|labels| labels[a] == labels[b]).count();
+            // the paper's threshold: edges that fewer than half of the runs keep together are dropped
             let agree = 2 * together >= found.len();
             agree.then(|| (a, b, weight * together as f64 / found.len() as f64))
         });
@@ -287,12 +289,12 @@ impl DivisionSearch<'_> {
                 labels = familiar;
             }
         }
-        self.without_crumbs(&labels)
+        self.without_small_groups(&labels)
     }
 
-    /// As [`best`](Self::best), at a lower resolution where the groups are so small that most tracks are in none: what
-    /// divides a large collection finely takes a small one to pieces. Where that gives no groups either, as it was. Also
-    /// the resolution that it took.
+    /// As [`best`](Self::best), at a lower resolution where groups get so small that most tracks are in
+    /// none: a resolution that divides a large collection finely takes a small one to pieces. Where a
+    /// lower one gives no groups either, the first result. Also returns the resolution used.
     fn mostly_grouped(
         &self,
         mut resolution: f64,
@@ -305,9 +307,9 @@ impl DivisionSearch<'_> {
             if groups.len() > 1 && 2 * labels.iter().flatten().count() >= labels.len() {
                 return (labels, resolution);
             }
-            let as_it_was = first.get_or_insert((labels, resolution));
+            let first_result = first.get_or_insert((labels, resolution));
             if resolution <= USUAL {
-                return std::mem::take(as_it_was);
+                return std::mem::take(first_result);
             }
             resolution = (resolution / STEP).max(USUAL);
         }
@@ -334,7 +336,7 @@ impl DivisionSearch<'_> {
     }
 
     /// Groups below the least size become noise.
-    fn without_crumbs(&self, labels: &[usize]) -> Vec<Option<usize>> {
+    fn without_small_groups(&self, labels: &[usize]) -> Vec<Option<usize>> {
         let mut sizes: HashMap<usize, usize> = HashMap::new();
         for (label, _) in labels.iter().zip(self.noise).filter(|&(_, &noise)| !noise) {
             *sizes.entry(*label).or_default() += 1;
@@ -377,7 +379,7 @@ impl DivisionSearch<'_> {
                 f64::midpoint(low, high)
             };
             let labels = leiden(self.divided, middle.exp(), self.seed, None);
-            match groups(&self.without_crumbs(&labels)).cmp(&count) {
+            match groups(&self.without_small_groups(&labels)).cmp(&count) {
                 Ordering::Less => low = middle,
                 Ordering::Equal => {
                     high = middle;
@@ -564,7 +566,7 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let mut noise = vec![false; 3000];
         noise[17] = true;
-        let of = Divided {
+        let input = DivisionInput {
             vectors: vectors.view(),
             graph: &graph,
             noise: &noise,
@@ -573,8 +575,8 @@ mod tests {
             start: None,
             resolution: None,
         };
-        let whole = divide(of.clone()).expect("3000 rows");
-        let part = divide_by_part(of, 1000).expect("3000 rows");
+        let whole = divide(input.clone()).expect("3000 rows");
+        let part = divide_by_part(input, 1000).expect("3000 rows");
         assert_eq!(part.labels[17], None);
         assert!(part.labels.iter().filter(|label| label.is_none()).count() < 5);
         let numbers = |labels: &[Option<usize>]| {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::track::TrackId;
 
-/// What the next clustering needs to give the same ids to the same groups.
+/// State that the next clustering needs to give the same ids to the same groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// Smallest id never used: an id that is gone is not given to another group.
@@ -48,7 +48,7 @@ impl Identity {
     }
 }
 
-/// What happened to a cluster since the previous clustering.
+/// A change of a cluster since the previous clustering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Change {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn split_merge_new_and_gone_are_told() {
+    fn split_merge_new_and_gone_are_reported() {
         let ids = tracks(0..40);
         // Old: 1 = 0..10, 2 = 10..20, 3 = 20..25, 4 = tracks that no longer exist.
         let mut members: Vec<(TrackId, u32)> = ids[..25]
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_run_numbers_by_size_and_tells_nothing() {
+    fn the_first_run_numbers_by_size_and_has_no_changes() {
         let ids = tracks(0..6);
         let labels = [Some(0), Some(1), Some(1), None, Some(1), Some(0)];
         let (assignment, changes, identity) = carry_over(&ids, &labels, None);

@@ -80,12 +80,12 @@ fn renumber(labels: &mut [u32]) -> usize {
     count as usize
 }
 
-/// A graph whose rows are pieces of the groups that are looked for: single rows to begin with.
+/// A graph whose rows are pieces of the groups to find: single rows at first.
 struct Level<'a> {
     edges: Cow<'a, Edges>,
     /// The weight of all ends of edges at each row, those inside it too.
     volumes: Vec<f64>,
-    /// What a volume costs, next to another: resolution over the volume of all.
+    /// Penalty per product of two volumes: resolution over the total volume.
     price: f64,
 }
 
@@ -107,16 +107,18 @@ impl<'a> Level<'a> {
         let mut sums = vec![0.0; labels.len()];
         for (row, (&label, volume)) in labels.iter().zip(&self.volumes).enumerate() {
             sums[label as usize] += volume;
-            let own = self
+            let inside_group = self
                 .edges
                 .row(row)
                 .filter(|&(other, _)| labels[other] == label);
-            inside += own.map(|(_, weight)| f64::from(weight)).sum::<f64>();
+            inside += inside_group
+                .map(|(_, weight)| f64::from(weight))
+                .sum::<f64>();
         }
         inside - self.price * sums.iter().map(|sum: &f64| sum * sum).sum::<f64>()
     }
 
-    /// One round: `labels` are where it starts, and what it comes to.
+    /// One round: `labels` are the groups to start from, and are replaced by the result.
     fn divide(&self, labels: &mut [u32], random: &mut Random) {
         renumber(labels);
         let mut groups = labels.to_vec();
@@ -152,17 +154,18 @@ impl<'a> Level<'a> {
         while let Some(row) = queue.pop_front() {
             let row = row as usize;
             waits[row] = false;
-            let own = groups[row];
+            let current = groups[row];
             let volume = self.volumes[row];
             ties.count(
                 self.edges
                     .row(row)
                     .map(|(other, weight)| (groups[other], weight)),
             );
-            sums[own as usize] -= volume;
-            let best = ties.best(own, |group| self.price * volume * sums[group as usize]);
+            // without the row itself, so that staying and moving are compared alike
+            sums[current as usize] -= volume;
+            let best = ties.best(current, |group| self.price * volume * sums[group as usize]);
             sums[best as usize] += volume;
-            if best != own {
+            if best != current {
                 any = true;
                 groups[row] = best;
                 for (other, _) in self.edges.row(row) {
@@ -183,7 +186,7 @@ impl<'a> Level<'a> {
         let mut is_alone = vec![true; groups.len()];
         let mut ties = Ties::new(groups.len());
         for row in self.order(random) {
-            let own = row;
+            let current = row;
             let at = row as usize;
             if !is_alone[at] {
                 continue;
@@ -194,11 +197,11 @@ impl<'a> Level<'a> {
                 .filter(|&(other, _)| groups[other] == groups[at]);
             ties.count(near.map(|(other, weight)| (pieces[other], weight)));
             sums[at] = 0.0;
-            let best = ties.best(own, |piece| {
+            let best = ties.best(current, |piece| {
                 self.price * self.volumes[at] * sums[piece as usize]
             });
             sums[best as usize] += self.volumes[at];
-            if best != own {
+            if best != current {
                 pieces[at] = best;
                 (is_alone[at], is_alone[best as usize]) = (false, false);
             }
@@ -269,18 +272,22 @@ impl Ties {
         }
     }
 
-    /// What was counted, which is forgotten.
+    /// Takes the counted weights out.
     fn drain(&mut self) -> impl Iterator<Item = (u32, f32)> + '_ {
         self.near
             .drain(..)
             .map(|group| (group, std::mem::take(&mut self.weights[group as usize])))
     }
 
-    /// The group that gains most, its own where none gains more; what was counted is forgotten.
+    /// The group that gains most, the current one where none gains more; the counted weights are taken
+    /// out.
     ///
     /// - `cost`: of being in a group
-    fn best(&mut self, own: u32, cost: impl Fn(u32) -> f64) -> u32 {
-        let mut best = (f64::from(self.weights[own as usize]) - cost(own), own);
+    fn best(&mut self, current: u32, cost: impl Fn(u32) -> f64) -> u32 {
+        let mut best = (
+            f64::from(self.weights[current as usize]) - cost(current),
+            current,
+        );
         for (group, weight) in self.drain() {
             let gain = f64::from(weight) - cost(group);
             if gain > best.0 + GAIN {
@@ -301,7 +308,7 @@ mod tests {
     /// Modularity by its definition.
     fn modularity(n: usize, edges: &[Edge], labels: &[usize], resolution: f64) -> f64 {
         let total: f64 = edges.iter().map(|edge| edge.2).sum();
-        let of = |row: usize| {
+        let weights_at = |row: usize| {
             edges
                 .iter()
                 .filter(move |edge| edge.0 == row || edge.1 == row)
@@ -315,7 +322,7 @@ mod tests {
         let group = |label| {
             (0..n)
                 .filter(|&row| labels[row] == label)
-                .flat_map(of)
+                .flat_map(weights_at)
                 .sum::<f64>()
         };
         let squares: f64 = (0..n)
@@ -342,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn no_single_row_could_move_to_a_better_group_and_groups_hang_together() {
+    fn groups_are_connected_and_no_row_gains_by_moving() {
         let (vectors, _) = grouped(9, 40, 12, 1.4, 3);
         let graph_of = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
         let n = 360;

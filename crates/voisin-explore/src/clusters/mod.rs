@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExploreError, KnnGraph, Result, TrackMeta, outliers, same_length};
 use voisin_base::track::TrackId;
 
-/// Neighbours per track that clustering looks at; more blur small groups (measured on GTZAN: 10, 15, 20, 30).
+/// Neighbours per track that clustering uses; more blur small groups (measured on GTZAN: 10, 15, 20, 30).
 pub const NEIGHBOURS: usize = 15;
 
 /// Up to this many tracks a part of the collection gets its own exact neighbour graph.
@@ -46,7 +46,8 @@ const COARSE: f64 = 0.35;
 pub enum Detail {
     /// Few, broad groups.
     Coarse,
-    /// What the music suggests: the resolution whose groups come out again when a fifth of the tracks is missing.
+    /// The most stable one: the resolution whose groups come out again when a fifth of the tracks is
+    /// missing.
     #[default]
     Default,
     /// Many small groups, which hold at least half of the tracks together.
@@ -91,7 +92,7 @@ impl std::str::FromStr for Detail {
     }
 }
 
-/// What to look for.
+/// Settings of a clustering.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClusterOptions {
     /// Level of detail; ignored where `count` is set.
@@ -165,7 +166,7 @@ pub struct Clustering {
     pub modularity: f64,
     /// Leiden's resolution that gave it.
     pub resolution: f64,
-    /// What became of the previous clustering's clusters; empty on the first run.
+    /// Changes since the previous clustering; empty on the first run.
     pub changes: Vec<Change>,
     /// Keep this and pass it to the next run: ids survive by it.
     pub identity: Identity,
@@ -249,7 +250,7 @@ fn cluster_rows(
         {
             divide::unchanged(graph, &noise, groups, resolution)
         }
-        _ => divide::divide(divide::Divided {
+        _ => divide::divide(divide::DivisionInput {
             vectors,
             graph,
             noise: &noise,
@@ -280,7 +281,8 @@ fn cluster_rows(
     })
 }
 
-/// What a division depends on, as a number that is stored: BLAKE3 of a form that no release changes.
+/// Fingerprint of everything that a division depends on. It is stored, so its form (BLAKE3) must not
+/// change between releases.
 fn question(
     vectors: ArrayView2<'_, f32>,
     ids: &[TrackId],
@@ -306,7 +308,7 @@ fn question(
         number(&mut hasher, n);
     }
     ids.iter().for_each(|id| number(&mut hasher, id.0 as u64));
-    // Many rows at a time: a digest of long pieces takes a fifth of the time.
+    // Many rows at a time: BLAKE3 of long pieces takes a fifth of the time.
     let mut bytes = Vec::new();
     for rows in vectors.axis_chunks_iter(Axis(0), 128) {
         bytes.clear();
@@ -503,12 +505,12 @@ mod tests {
     fn the_stored_question_never_changes_by_itself() {
         let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
         let ids = [TrackId(3), TrackId(9)];
-        let asked = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
+        let question_of = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
         let plain = ClusterOptions {
             seed: 7,
             ..ClusterOptions::default()
         };
-        assert_eq!(asked(&plain), QUESTION);
+        assert_eq!(question_of(&plain), QUESTION);
         for other in [
             ClusterOptions {
                 detail: Detail::Fine,
@@ -523,7 +525,7 @@ mod tests {
                 ..plain.clone()
             },
         ] {
-            assert_ne!(asked(&other), QUESTION);
+            assert_ne!(question_of(&other), QUESTION);
         }
         assert_ne!(question(vectors.view(), &ids, 4, &plain), QUESTION);
         assert_ne!(

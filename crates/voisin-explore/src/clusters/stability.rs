@@ -1,4 +1,4 @@
-//! Which resolution the music itself suggests: the one whose groups come out again when a part of the tracks is missing.
+//! Choice of the resolution: the one whose groups come out again when a part of the tracks is missing.
 //!
 //! Modularity at resolution 1 divides small collections of few styles too finely. Groups that are there are found again
 //! in parts of the collection; groups that are cut out of an even cloud come out differently each time (Ben-Hur,
@@ -16,7 +16,7 @@ use voisin_base::random::Random;
 const RESOLUTIONS: [f64; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
 /// Larger collections are divided at [`USUAL`]: their groups hardly depend on parts of them.
 const MOST_TRACKS: usize = 20_000;
-/// Where stability is not asked for.
+/// The resolution where stability is not measured.
 pub(super) const USUAL: f64 = 1.0;
 /// Parts of the collection that are divided; half as many of more than [`SMALL`] tracks, whose parts agree more.
 const PARTS: usize = 8;
@@ -95,14 +95,14 @@ pub(super) fn stable_resolution(
                 .par_iter()
                 .map(|&(a, b)| {
                     let common = || rows.iter().filter(|&&row| parts[a][row] && parts[b][row]);
-                    let labels = |of: usize| {
+                    let labels = |part: usize| {
                         common()
-                            .map(|&row| of_resolution[of][row] as u32)
+                            .map(|&row| of_resolution[part][row] as u32)
                             .collect::<Vec<_>>()
                     };
                     let a = labels(a);
                     let b = labels(b);
-                    // One group of everything is always found again, and says nothing.
+                    // a single group of everything is always found again, so it counts as no agreement
                     let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
                     if several(&a) && several(&b) {
                         adjusted_rand_index(&a, &b)

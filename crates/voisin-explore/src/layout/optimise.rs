@@ -49,7 +49,7 @@ pub(super) fn optimise(
             due.clear();
             due.resize(row.len() + 1, 0);
             let mut many = 0;
-            // Whether an edge is due is hard to foresee, for a processor too: no branch hangs on it.
+            // Whether an edge is due is hard to predict, so the loop writes without a branch.
             for ((&j, &rate), count) in
                 (edges.ends[row.clone()].iter().zip(&rates[row.clone()])).zip(&mut counts[row])
             {
@@ -72,9 +72,9 @@ pub(super) fn optimise(
     }
 }
 
-/// Rows that are moved side by side: each of a row's moves waits for the one before, while moves of another row can go
-/// on. Only rows that have nothing to do with each other's moves go together, so that all moves are as if one row came
-/// after the other.
+/// Rows that are moved side by side: each of a row's moves waits for the one before, while moves of
+/// another row can go on. Only rows whose moves do not touch each other go together, so the result is
+/// that of moving one row after the other.
 struct Group {
     forces: Forces,
     /// Repelling samples behind each attracting one.
@@ -123,7 +123,8 @@ impl Group {
         self.samples.extend_from_slice(samples);
     }
 
-    /// Marks what a row's moves look at. False where it may have to do with another row's.
+    /// Marks the rows that a row's moves read and write. False where one of them belongs to another
+    /// row's moves.
     fn mark(&mut self, row: usize, samples: &[u32], moving: &[bool]) -> bool {
         let seen = 2 * self.number;
         let moved = 2 * self.number + 1;
@@ -156,7 +157,7 @@ impl Group {
         let mut lanes: Vec<(usize, [f32; 2], &[u32])> = (self.heads.iter().zip(ends))
             .map(|(&(row, begin), end)| (row, positions[row], &self.samples[begin..end]))
             .collect();
-        // Those that have the most moves first: who is done is behind who is not.
+        // The rows with most moves first, so that those still active are always a prefix.
         lanes.sort_unstable_by_key(|lane| std::cmp::Reverse(lane.2.len()));
         let most = lanes.first().map_or(0, |lane| lane.2.len());
         for first in (0..most).step_by(every) {

@@ -14,7 +14,7 @@ pub struct LayoutQuality {
     pub trustworthiness: f64,
     /// Mean share of a track's k nearest that are also among its k nearest on the map.
     pub preservation: f64,
-    /// Neighbours looked at.
+    /// Neighbours compared.
     pub k: usize,
     /// Rows on which it was measured.
     pub rows: usize,
@@ -58,13 +58,14 @@ pub fn quality(
             order[..k]
                 .iter()
                 .fold((0_u64, 0_u64), |(penalty, kept), &j| {
-                    let own = similarities[j as usize];
+                    let similarity = similarities[j as usize];
                     // Rank among the others by similarity; ties go by row.
                     let rank = 1
                         + (0..n)
                             .filter(|&l| l != i && l != j as usize)
                             .filter(|&l| {
-                                similarities[l] > own || (similarities[l] >= own && l < j as usize)
+                                similarities[l] > similarity
+                                    || (similarities[l] >= similarity && l < j as usize)
                             })
                             .count() as u64;
                     (

@@ -66,7 +66,7 @@ pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32
         return Vec::new();
     }
     let mean = vectors.mean_axis(ndarray::Axis(0)).expect("there are rows");
-    // A sample is enough to find two directions.
+    // A sample is enough to find two directions; the covariance costs rows × dim².
     let step = n.div_ceil(5000);
     let rows: Vec<usize> = (0..n).step_by(step).collect();
     let centred: Array2<f32> = &vectors.select(ndarray::Axis(0), &rows) - &mean;

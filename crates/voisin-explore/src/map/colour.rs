@@ -7,7 +7,7 @@ use super::super::{ExploreError, TrackMeta};
 use super::MapData;
 use super::labels::SLOTS;
 
-/// What a map is coloured by.
+/// The property that colours a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ColourBy {
     /// First genre of the tags.
@@ -56,7 +56,7 @@ impl ColourBy {
         }
     }
 
-    /// What tracks without a category are called.
+    /// Name of the tracks without a category.
     pub(super) fn none(self) -> &'static str {
         match self {
             Self::Genre => "no genre",
@@ -72,7 +72,7 @@ impl ColourBy {
 
     /// The category of each row, `None` for none.
     pub(super) fn labels(self, data: &MapData<'_>) -> Vec<Option<String>> {
-        let of = |value: fn(&TrackMeta) -> Option<&str>| -> Vec<Option<String>> {
+        let text_of = |value: fn(&TrackMeta) -> Option<&str>| -> Vec<Option<String>> {
             let kept = |text: &&str| !text.is_empty();
             data.meta
                 .iter()
@@ -80,28 +80,28 @@ impl ColourBy {
                 .collect()
         };
         match self {
-            Self::Genre => of(|track| {
+            Self::Genre => text_of(|track| {
                 track
                     .genres
                     .iter()
                     .map(String::as_str)
                     .find(|g| !g.trim().is_empty())
             }),
-            Self::Predicted => of(|track| track.predicted_genre.as_deref()),
+            Self::Predicted => text_of(|track| track.predicted_genre.as_deref()),
             Self::Cluster => data
                 .cluster_names()
                 .into_iter()
                 .map(|name| name.map(str::to_owned))
                 .collect(),
-            Self::Word => of(|track| track.tags.first().map(String::as_str)),
-            Self::Artist => of(|track| track.artist.as_deref()),
+            Self::Word => text_of(|track| track.tags.first().map(String::as_str)),
+            Self::Artist => text_of(|track| track.artist.as_deref()),
             Self::Year => data
                 .meta
                 .iter()
                 .map(|track| track.year.map(|year| year.to_string()))
                 .collect(),
             Self::Folder => folders(data.meta),
-            Self::Agreement => of(|track| {
+            Self::Agreement => text_of(|track| {
                 agreement(track).map(|agrees| if agrees { AGREEMENT[0] } else { AGREEMENT[1] })
             }),
         }
@@ -123,7 +123,7 @@ impl std::str::FromStr for ColourBy {
     }
 }
 
-/// Names of what [`agreement`] tells, in the order of the legend.
+/// Names of the two results of [`agreement`], in the order of the legend.
 pub(super) const AGREEMENT: [&str; 2] = ["agree", "differ"];
 
 /// Whether the predicted genre is one of the tags'; `None` where either is missing.

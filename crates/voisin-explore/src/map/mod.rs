@@ -17,7 +17,7 @@ use ndarray::ArrayView2;
 use super::clusters::Clustering;
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 
-/// What a map shows.
+/// Input of a map.
 #[derive(Debug, Clone, Copy)]
 pub struct MapData<'a> {
     /// `[n, 2]` positions.

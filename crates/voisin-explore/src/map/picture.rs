@@ -85,7 +85,7 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
         }
         _ => categories(data, &labels, way.none(), Order::Count),
     };
-    // Whether tags and prediction agree is a matter of tracks, not of places.
+    // agreement is scattered over the whole map, so its two names belong to no place
     let named = way != ColourBy::Agreement;
     let years = colour::year_range(data.meta).filter(|_| way == ColourBy::Year);
     Ok(paint(
@@ -100,7 +100,7 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
     ))
 }
 
-/// What is drawn besides positions.
+/// Everything to draw besides positions.
 struct Drawn {
     /// Category of each row.
     of_row: Vec<usize>,

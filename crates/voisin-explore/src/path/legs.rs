@@ -21,9 +21,9 @@ pub(super) fn excess(
         .iter()
         .for_each(|&row| artists.take(meta[row].artist_keys()));
     let mut exceeds = |row: &usize| {
-        let own = meta[*row].artist_keys();
-        let exceeds = !artists.has_room(&own);
-        artists.take(own);
+        let names = meta[*row].artist_keys();
+        let exceeds = !artists.has_room(&names);
+        artists.take(names);
         exceeds
     };
     rows.iter()
@@ -43,7 +43,7 @@ impl WalkSteps {
         hops: Option<usize>,
         banned: &HashSet<usize>,
     ) -> Result<Vec<usize>> {
-        // A hair of room: the smallest step itself must be within it.
+        // room for rounding: the smallest possible step itself must be within the limit
         let limit = limit * (1.0 + 1e-6);
         let closed = |number: usize, rows: &[usize]| -> HashSet<usize> {
             let others = stops[..number].iter().chain(&stops[number + 2..]);

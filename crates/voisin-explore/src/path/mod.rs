@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_step_is_near_the_smallest_of_any_walk_of_as_many_tracks() {
+    fn the_largest_step_is_near_the_smallest_possible() {
         let vectors = unit_vectors(200, 6, 12);
         let graph = KnnGraph::exact(vectors.view(), 8).expect("unit vectors");
         let meta = metas(200, 200);

@@ -70,7 +70,7 @@ impl WalkSteps {
                 sets.join(i, j);
             }
         }
-        // However few tracks are asked for, there is a way.
+        // a direct step between stops, so that any number of tracks has a way
         for leg in stops.windows(2) {
             let step = distance(vectors, leg[0], leg[1]);
             links[leg[0]].push((leg[1] as u32, step));
@@ -115,10 +115,10 @@ impl WalkSteps {
             for block in smallest.chunks(256) {
                 let products: ndarray::Array2<f32> =
                     vectors.select(Axis(0), block).dot(&vectors.t());
-                for (row, &own) in products.rows().into_iter().zip(block) {
+                for (row, &inner) in products.rows().into_iter().zip(block) {
                     for (other, &similarity) in row.iter().enumerate() {
                         if similarity > best.0 && !inside.contains(&other) {
-                            best = (similarity, own, other);
+                            best = (similarity, inner, other);
                         }
                     }
                 }

@@ -41,7 +41,7 @@ impl Length {
         }
     }
 
-    /// Tracks that are looked for.
+    /// Number of tracks to search for.
     pub fn asked(self) -> usize {
         match self {
             Self::Tracks(tracks) => tracks,
@@ -50,7 +50,7 @@ impl Length {
     }
 }
 
-/// What becomes of the seeds themselves.
+/// How the seeds themselves are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SeedUse {
     /// They are not in the list.
@@ -61,7 +61,7 @@ pub enum SeedUse {
     Open(usize),
 }
 
-/// What a list should be like.
+/// Settings of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlaylistOptions {
     /// How long.
@@ -73,7 +73,7 @@ pub struct PlaylistOptions {
     pub diversity: f32,
     /// Shuffles with this seed; `None` orders by small steps.
     pub shuffle: Option<u64>,
-    /// What becomes of the seeds.
+    /// How the seeds are used.
     pub seeds: SeedUse,
     /// Least cosine similarity to the seed a track is there for.
     pub min_similarity: Option<f32>,
@@ -105,11 +105,11 @@ pub struct Entry {
     pub similarity: f32,
 }
 
-/// Seeds that are looked at separately; more are thinned out to the most different ones.
+/// Seeds that are used separately; more are thinned out to the most different ones.
 const MOST_SEEDS: usize = 32;
 /// How many nearest tracks for each track of the list are its neighbourhood at full diversity.
 pub const REACH: usize = 3;
-/// So many times the length of a list are tracks that it can be made from as if from all.
+/// So many times a list's length in nearest tracks give the same list as all tracks would.
 pub const LEAST_ROOM: usize = 4 * REACH;
 /// Length taken for tracks whose own is unknown, in seconds.
 const USUAL_SECONDS: f64 = 240.0;
@@ -137,8 +137,8 @@ pub fn playlist(
     Ok(found.unwrap_or_default())
 }
 
-/// The same from some of all tracks, [`LEAST_ROOM`] times the list's length or more; `None` where tracks might belong into it
-/// that are not among them.
+/// The same from a part of all tracks, [`LEAST_ROOM`] times the list's length or more; `None` where
+/// tracks outside of the part might belong into the list.
 ///
 /// - `least`: similarity to a seed that no other track than these exceeds
 pub fn playlist_near(
@@ -165,7 +165,7 @@ pub fn playlist_near(
     };
     let opening = list.entries.len();
     let sources = thin_out(vectors, seeds);
-    let asked = options.length.asked();
+    let wanted_tracks = options.length.asked();
     let mut pools: Vec<CandidatePool> = sources
         .iter()
         .map(|&seed| {
@@ -174,10 +174,12 @@ pub fn playlist_near(
             CandidatePool::new(vectors, seed, wanted, least(seed), usable)
         })
         .collect();
-    let most = asked.max(vectors.nrows() / 4);
-    let reach = ((options.diversity * (REACH * asked) as f32) as usize).clamp(1, most.max(1));
+    let most = wanted_tracks.max(vectors.nrows() / 4);
+    let reach =
+        ((options.diversity * (REACH * wanted_tracks) as f32) as usize).clamp(1, most.max(1));
     let mut turn = 0;
     let mut idle = 0;
+    // when every pool in turn had nothing to add, the conditions leave no more tracks
     while list.wants_more() && idle < pools.len() {
         let pool = &mut pools[turn % sources.len()];
         turn += 1;

@@ -72,7 +72,7 @@ pub(super) struct CandidatePool {
     pub(super) seed: usize,
     /// Row and similarity to the seed, nearest first.
     candidates: Vec<(usize, f32)>,
-    /// How many of them were looked at.
+    /// How many of them were considered.
     seen: usize,
     /// Those of them that the list admits.
     pub(super) near: Vec<PlaylistCandidate>,
@@ -117,8 +117,8 @@ impl CandidatePool {
         }
     }
 
-    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken. What the
-    /// list refuses once it refuses for good.
+    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are
+    /// taken. A candidate that the list refuses once is dropped, as it would always be refused.
     ///
     /// - `opening`: entries that nothing is compared with
     pub(super) fn take(
@@ -163,7 +163,7 @@ impl CandidatePool {
             };
             (1.0 - diversity) * candidate.similarity - diversity * repeated
         };
-        // Of equals the nearest, which come first.
+        // `max_by` returns the last of equals: reversed, that is the nearest
         let best = self
             .near
             .iter()
