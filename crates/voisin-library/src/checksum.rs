@@ -1,5 +1,5 @@
-//! Checksums of what is stored. Of vectors and windows: what is read is what was written, or it is not served. Of other rows:
-//! what changed without being written is found by [`Library::check`](super::Library::check).
+//! Checksums of stored data. A vector or window whose checksum differs is not served; damage to other
+//! rows is found by [`Library::check`](super::Library::check).
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -15,7 +15,7 @@ pub(super) struct SealedTable {
     key: &'static str,
     /// The columns that the checksum is of. Left out: hints such as when a file was last seen.
     columns: &'static str,
-    /// What its rows hold, for people.
+    /// Its content in words, for messages.
     pub(super) what: &'static str,
     /// The track that a row belongs to.
     track: &'static str,
@@ -115,6 +115,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
 
 fn of_row(row: &Context<'_>) -> [u8; LENGTH] {
     let mut hasher = blake3::Hasher::new();
+    // with type and length before each value, so that no two rows give the same bytes
     let mut add = |kind: u8, bytes: &[u8]| {
         hasher
             .update(&[kind])
@@ -146,9 +147,9 @@ pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<
             .collect::<Vec<_>>()
             .join(" AND ");
         for (event, trigger) in [("INSERT", "added"), ("UPDATE OF", "changed")] {
-            let of = if trigger == "added" { "" } else { columns };
+            let watched = if trigger == "added" { "" } else { columns };
             connection.execute_batch(&format!(
-                "CREATE TEMP TRIGGER {name}_{trigger}_sealed AFTER {event} {of} ON main.{name} BEGIN
+                "CREATE TEMP TRIGGER {name}_{trigger}_sealed AFTER {event} {watched} ON main.{name} BEGIN
                      UPDATE {name} SET checksum = row_checksum({columns}) WHERE {row};
                  END"
             ))?;
@@ -248,7 +249,7 @@ mod tests {
     fn values_of_other_types_and_other_borders_have_other_checksums() {
         let connection = Connection::open_in_memory().unwrap();
         register(&connection).unwrap();
-        let of = |values: &str| {
+        let checksum_of = |values: &str| {
             let sql = format!("SELECT row_checksum({values})");
             connection
                 .query_row(&sql, [], |row| row.get::<_, Vec<u8>>(0))
@@ -257,9 +258,9 @@ mod tests {
         let all = [
             "1", "1.0", "'1'", "x'31'", "NULL", "'1', ''", "'', '1'", "1, NULL", "'11'",
         ]
-        .map(of);
+        .map(checksum_of);
         let different: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!((different.len(), all[0].len()), (all.len(), LENGTH));
-        assert_eq!(of("1, 'a', NULL"), of("1, 'a', NULL"));
+        assert_eq!(checksum_of("1, 'a', NULL"), checksum_of("1, 'a', NULL"));
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured of the sound itself: tempo, key, loudness.
+//! Measurements of the sound itself: tempo, key, loudness.
 
 use std::collections::HashMap;
 

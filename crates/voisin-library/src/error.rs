@@ -1,4 +1,4 @@
-//! What can go wrong with a library, as a caller can act on it.
+//! Errors of a library, sorted by what a caller can do about them.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ pub enum LibraryError {
     NotALibrary {
         /// The database file.
         path: PathBuf,
-        /// What was found instead.
+        /// The kind of file found instead.
         found: String,
     },
     /// A newer voisin wrote this library.
@@ -88,7 +88,7 @@ pub enum LibraryError {
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// What shows the damage.
+        /// The sign of the damage.
         detail: String,
     },
     /// The file or its folder cannot be written, or the library was opened read-only.
@@ -174,7 +174,7 @@ pub enum LibraryError {
     /// A vector that must never be stored: not finite, not of unit norm, or with ill-shaped windows.
     #[error("vector refused: {reason}")]
     BadVector {
-        /// What is wrong with it.
+        /// The property that it lacks.
         reason: String,
     },
     /// A text that no file's tags can hold.
@@ -188,12 +188,12 @@ pub enum LibraryError {
         /// Bytes that one may have.
         most: usize,
     },
-    /// What is stored of a track is not what was written: it is not served.
+    /// Stored data of a track differs from what was written, so it is not served.
     #[error("the {what} of track {track} is damaged (its checksum differs)")]
     DamagedTrack {
         /// The track.
         track: TrackId,
-        /// What of it, in words.
+        /// The damaged part, in words.
         what: &'static str,
     },
     /// The same audio is there already: attach the file to it instead.
@@ -211,10 +211,10 @@ pub enum LibraryError {
         /// The file.
         path: PathBuf,
     },
-    /// Nobody and nothing is so called.
+    /// No artist, composer, album or folder has this name.
     #[error("no {what} \"{name}\"{}", or_did_you_mean(suggestions))]
     UnknownName {
-        /// What was asked for: an artist, an album.
+        /// The kind of name: artist, album …
         what: &'static str,
         /// Its name.
         name: String,
@@ -238,7 +238,7 @@ pub enum LibraryError {
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// On which file.
         path: PathBuf,

@@ -13,7 +13,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::text::{meant, spelt_alike};
 use voisin_base::track::TrackId;
 
-/// What a name is of.
+/// Kinds of names in tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NameOf {
     /// An artist's.
@@ -24,13 +24,13 @@ pub enum NameOf {
     Album,
 }
 
-/// Names that tags have, with the state of the library that they were read in: who lists tracks by an artist asks for them
-/// with each page.
+/// Names that tags have, cached with the state of the library that they were read in: a list of tracks
+/// by an artist needs them for every page.
 pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
 
-/// Those whom a text names; an album's name is one.
-fn parts(of: NameOf, text: &str) -> Vec<&str> {
-    if of == NameOf::Album {
+/// The people whom a text names; none for the name of an album.
+fn parts(kind: NameOf, text: &str) -> Vec<&str> {
+    if kind == NameOf::Album {
         Vec::new()
     } else {
         artists(text)
@@ -38,14 +38,15 @@ fn parts(of: NameOf, text: &str) -> Vec<&str> {
 }
 
 impl Library {
-    /// The names that are meant, as tags have them: one that is so called, else all that have it in them; of an artist,
-    /// with the texts that name others too (`Alpha feat. Beta`). Nobody is an error that suggests.
+    /// The names that a text matches, as tags have them: the one that it is equal to, else all that contain
+    /// it; of an artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error
+    /// with suggestions.
     #[doc(hidden)]
-    pub fn names_meant(&self, of: NameOf, name: &str) -> Result<Vec<String>> {
-        let all = self.names(of)?;
+    pub fn names_meant(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
+        let all = self.names(kind)?;
         let several: Vec<(&str, Vec<&str>)> = all
             .iter()
-            .map(|text| (text.as_str(), parts(of, text)))
+            .map(|text| (text.as_str(), parts(kind, text)))
             .filter(|(text, parts)| !parts.is_empty() && parts != &[*text])
             .collect();
         let mut known: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -66,7 +67,7 @@ impl Library {
                 .map(|(text, _)| (*text).to_owned()),
         );
         if found.is_empty() {
-            let (what, remedy) = match of {
+            let (what, remedy) = match kind {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
                 NameOf::Composer => ("composer", "see the tags of your files".into()),
                 NameOf::Album => ("album", "see the tags of your files".into()),
@@ -108,8 +109,8 @@ impl Library {
         Ok(stored)
     }
 
-    /// What `text` refers to: an id (`17`, or `#17` where a title is a number too), the path of a file in
-    /// the library, or words of artist, title, album or file name. At most `limit` candidates are listed.
+    /// Resolves `text`: an id (`17`, or `#17` where a title is a number too), the path of a file in the
+    /// library, or words of artist, title, album or file name. At most `limit` candidates are listed.
     #[doc(hidden)]
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
         if let Some(text) = text.to_str() {
@@ -131,7 +132,7 @@ impl Library {
         }
     }
 
-    /// As [`resolve`](Self::resolve), for words alone: the disk is not asked.
+    /// As [`resolve`](Self::resolve), for words alone, without access to the disk.
     #[doc(hidden)]
     pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
@@ -182,13 +183,13 @@ impl Library {
 
     /// Every name of this kind that a file's tags have, once, sorted.
     #[doc(hidden)]
-    pub fn names(&self, of: NameOf) -> Result<Arc<[String]>> {
+    pub fn names(&self, kind: NameOf) -> Result<Arc<[String]>> {
         let state = self.state()?;
         let known = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, names)) = known().get(&of).filter(|(read_in, _)| *read_in == state) {
+        if let Some((_, names)) = known().get(&kind).filter(|(read_in, _)| *read_in == state) {
             return Ok(Arc::clone(names));
         }
-        let sql = match of {
+        let sql = match kind {
             NameOf::Artist => "SELECT artist, album_artist FROM tags",
             NameOf::Composer => "SELECT composer, NULL FROM credits",
             NameOf::Album => "SELECT album, NULL FROM tags",
@@ -210,14 +211,14 @@ impl Library {
         let mut names: Vec<String> = self.sql(names)?.into_iter().collect();
         names.sort_unstable();
         let names: Arc<[String]> = names.into();
-        known().insert(of, (state, Arc::clone(&names)));
+        known().insert(kind, (state, Arc::clone(&names)));
         Ok(names)
     }
 
     /// The tracks of which a file's tags have exactly this name.
     #[doc(hidden)]
-    pub fn tracks_named(&self, of: NameOf, name: &str) -> Result<Vec<TrackId>> {
-        let condition = match of {
+    pub fn tracks_named(&self, kind: NameOf, name: &str) -> Result<Vec<TrackId>> {
+        let condition = match kind {
             NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
             NameOf::Composer => "t.file IN (SELECT file FROM credits WHERE composer = ?1)",
             NameOf::Album => "t.album = ?1",

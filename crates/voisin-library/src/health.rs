@@ -59,7 +59,7 @@ pub enum LibraryFault {
         name: &'static str,
         /// Its value.
         stored: u64,
-        /// What there is.
+        /// The number counted.
         actual: u64,
     },
 }
@@ -115,9 +115,9 @@ impl std::fmt::Display for LibraryFault {
 /// The outcome of [`Library::check`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Health {
-    /// Vectors looked at.
+    /// Vectors checked.
     pub vectors: u64,
-    /// What is wrong; empty for a sound library.
+    /// The faults; empty for a sound library.
     pub findings: Vec<LibraryFault>,
     /// Tracks that the next `add` will embed again. Not wrong, only not done.
     pub without_vector: u64,
@@ -146,7 +146,7 @@ pub struct RepairReport {
     pub definitions: u64,
     /// Whether the database's own indices were rebuilt.
     pub reindexed: bool,
-    /// What is still wrong and cannot be mended without losing something.
+    /// Faults that cannot be mended without losing something.
     pub remaining: Vec<LibraryFault>,
 }
 
@@ -204,7 +204,8 @@ impl Library {
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);
-        // Asked before the transaction. What is damaged in between is not known to be on disk, and is not taken out.
+        // The disk is read before the transaction, in which others wait. A row damaged in between is not
+        // known to have its file, so nothing of it is removed.
         let on_disk = self.sql(on_disk(&self.connection))?;
         let path = self.path.clone();
         let report = self.write(|tx| {

@@ -1,4 +1,4 @@
-//! What listeners heard, and what they think of it, as players tell.
+//! Listening history and ratings of each listener, as players report them.
 
 use std::collections::HashMap;
 
@@ -7,32 +7,32 @@ use rusqlite::OptionalExtension as _;
 use super::{Library, Result};
 use voisin_base::track::TrackId;
 
-/// What a player tells of a track.
+/// An event that a player reports of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// It was heard, from this second since 1970 UTC on.
     Heard(i64),
     /// It is liked, disliked, or neither any more.
     Liked(Option<bool>),
-    /// It is worth so many stars, 1 to 5, or is not judged any more.
+    /// It is rated with so many stars, 1 to 5, or not rated any more.
     Rated(Option<u8>),
 }
 
-/// What listeners did with a track.
+/// Last play and opinion of a track.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Listened {
     /// When it was heard last, in seconds since 1970 UTC.
     pub last: Option<i64>,
-    /// From -1, disliked, to 1, liked; what was only heard often is a little liked.
+    /// From -1, disliked, to 1, liked; many plays alone count as a weak liking.
     pub opinion: f32,
 }
 
-/// Plays from which on a track that nobody judged is liked as much as it can be by being heard, and how much that is.
+/// Plays after which an unrated track has the highest opinion that plays alone can give, and that opinion.
 const OFTEN: f32 = 20.0;
 const LIKED_BY_PLAYS: f32 = 0.5;
 
 impl Listened {
-    /// How much something is liked that was heard so often, and of which nobody says more.
+    /// The opinion of an unrated track with so many plays.
     pub fn of_plays(plays: u64) -> Self {
         let often = (plays as f32).ln_1p() / OFTEN.ln_1p();
         Self {
@@ -43,9 +43,9 @@ impl Listened {
 }
 
 impl Library {
-    /// Notes what a player tells; what is told again is known already.
+    /// Stores events that a player reports; repeating one changes nothing.
     #[doc(hidden)]
-    pub fn note_listening(&mut self, listener: &str, told: &[(TrackId, Told)]) -> Result<()> {
+    pub fn note_listening(&mut self, listener: &str, events: &[(TrackId, Told)]) -> Result<()> {
         self.write(|tx| {
             let mut heard = tx.prepare_cached(
                 "INSERT OR IGNORE INTO heard (content, listener, at) SELECT content, ?2, ?3 FROM audio WHERE id = ?1",
@@ -58,7 +58,7 @@ impl Library {
                 "INSERT INTO opinions (content, listener, rating) SELECT content, ?2, ?3 FROM audio WHERE id = ?1
                  ON CONFLICT (content, listener) DO UPDATE SET rating = excluded.rating",
             )?;
-            for (track, what) in told {
+            for (track, what) in events {
                 match what {
                     Told::Heard(at) => heard.execute((track.0, listener, at))?,
                     Told::Liked(how) => {
@@ -73,7 +73,8 @@ impl Library {
         })
     }
 
-    /// What a listener did with these tracks, as far as anything is known; all listeners together where none is named.
+    /// Last play and opinion of each of these tracks that has any; of all listeners together where none is
+    /// named.
     #[doc(hidden)]
     pub fn listening(
         &self,
@@ -106,26 +107,26 @@ impl Library {
         let sql = "SELECT a.id, avg(coalesce(o.liked, (o.rating - 3) / 2.0)) FROM audio a JOIN opinions o USING (content)
                    WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR o.listener = ?2)
                        AND (o.liked IS NOT NULL OR o.rating IS NOT NULL) GROUP BY a.id";
-        let said: rusqlite::Result<Vec<(i64, f64)>> =
-            self.connection
-                .prepare_cached(sql)
-                .and_then(|mut statement| {
-                    statement
-                        .query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?)))?
-                        .collect()
-                });
-        for (track, said) in self.sql(said)? {
-            all.entry(TrackId(track)).or_default().opinion = said as f32;
+        let opinions: rusqlite::Result<Vec<(i64, f64)>> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect()
+            });
+        for (track, opinion) in self.sql(opinions)? {
+            all.entry(TrackId(track)).or_default().opinion = opinion as f32;
         }
         Ok(all)
     }
 
-    /// Whether a listener said that they like a track, or dislike it.
+    /// Whether a listener likes or dislikes a track explicitly; `None` for neither.
     #[doc(hidden)]
     pub fn liked(&self, listener: &str, track: TrackId) -> Result<Option<bool>> {
         let sql =
             "SELECT liked FROM opinions JOIN audio USING (content) WHERE id = ?1 AND listener = ?2";
-        let said = self
+        let opinion = self
             .connection
             .prepare_cached(sql)
             .and_then(|mut statement| {
@@ -134,13 +135,12 @@ impl Library {
                     .optional()
             });
         Ok(self
-            .sql::<Option<Option<i64>>>(said)?
+            .sql::<Option<Option<i64>>>(opinion)?
             .flatten()
             .map(|liked| liked > 0))
     }
 
-    /// The listeners that anything is known of: how often each heard something, and of how many tracks each said what they
-    /// think.
+    /// All listeners, with the number of plays and the number of opinions of each.
     #[doc(hidden)]
     pub fn listeners(&self) -> Result<Vec<(String, u64, u64)>> {
         let sql = "SELECT listener, sum(plays), sum(opinions) FROM (
@@ -163,7 +163,7 @@ impl Library {
         self.sql(found)
     }
 
-    /// Forgets all that is known of a listener; how many plays and opinions that was.
+    /// Deletes all data of a listener; returns the number of plays and opinions deleted.
     #[doc(hidden)]
     pub fn forget_listener(&mut self, listener: &str) -> Result<u64> {
         self.write(|tx| {
@@ -195,7 +195,7 @@ mod tests {
                 .collect()
         };
         let ids = add(&mut library);
-        let told = [
+        let events = [
             (ids[0], Told::Heard(100)),
             (ids[0], Told::Heard(100)),
             (ids[1], Told::Heard(50)),
@@ -203,7 +203,7 @@ mod tests {
             (ids[2], Told::Rated(Some(5))),
             (ids[2], Told::Liked(Some(false))),
         ];
-        library.note_listening("ann", &told).unwrap();
+        library.note_listening("ann", &events).unwrap();
         library
             .note_listening(
                 "ben",

@@ -1,4 +1,4 @@
-//! Where a library is at home, so that a copy of it can be told from one that was moved.
+//! Where a library is at home, which distinguishes a copy of it from a library that was moved.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,8 @@ impl Library {
             return Ok(None);
         };
         let other = Self::open(dir, OpenMode::ReadOnly).and_then(|other| other.identity());
-        let is_there = other.is_ok_and(|other| self.identity().is_ok_and(|own| own == other));
+        let is_there =
+            other.is_ok_and(|other| self.identity().is_ok_and(|identity| identity == other));
         Ok(is_there.then(|| dir.to_owned()))
     }
 
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_told_from_a_library_that_was_moved() {
+    fn a_copy_differs_from_a_library_that_was_moved() {
         let folder = tempfile::tempdir().unwrap();
         let [first, second, moved] =
             ["first", "second", "moved"].map(|name| folder.path().join(name));

@@ -1,4 +1,4 @@
-//! What a killed process leaves behind, and how those that come after it learn of it.
+//! Journals of the files in hand, by which later runs recognise the leftovers of a killed process.
 //!
 //! A process that reads or writes audio files keeps a journal in the library's folder: which files it has in hand at the
 //! moment. The journal goes when the process ends by itself. One that stays was kept by a process that was killed, or
@@ -16,7 +16,7 @@ use voisin_base::abandoned::{self, PREFIX};
 /// Bytes of a journal for each file in hand: the length of its path in two bytes, then the path.
 const SLOT: usize = 8192;
 
-/// What is being done with the files of a journal.
+/// The operation on the files of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
     /// They are being read.
@@ -88,13 +88,13 @@ fn read(journal: &Path) -> Vec<PathBuf> {
     bytes.chunks(SLOT).filter_map(entry).collect()
 }
 
-/// What killed processes left behind.
+/// Leftovers of killed processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leftovers {
     /// Temporary files and folders, in the library's folder and beside audio files. The next run that writes removes
     /// them.
     pub temporary: Vec<PathBuf>,
-    /// Audio files that were being read. The next `add` finds out whether one of them is to blame.
+    /// Audio files that were being read. The next `add` finds out whether one of them crashes the decoder.
     pub in_hand: Vec<PathBuf>,
 }
 
@@ -108,7 +108,7 @@ impl Library {
         Journal::create(&self.dir, kind).ok()
     }
 
-    /// What killed processes left behind. Nothing is changed.
+    /// The leftovers of killed processes. Nothing is changed.
     #[doc(hidden)]
     pub fn leftovers(&self) -> Leftovers {
         let files = |prefix| abandoned::files_in(&self.dir, prefix);
@@ -152,7 +152,7 @@ impl Library {
         }
     }
 
-    /// Forgets what killed processes had in hand, once it is known who is to blame.
+    /// Deletes the journals of killed readers, once it is known which file crashed them.
     #[doc(hidden)]
     pub fn forget_in_hand(&self) {
         for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {

@@ -32,11 +32,11 @@ pub struct LabelTotals {
 impl LabelTotals {
     /// How many labels were given, taken or changed, at least; those that files exchanged do not count.
     pub fn changes(&self, other: &Self) -> u64 {
-        let of = |totals: &Self, key: &String| totals.tagged.get(key).copied().unwrap_or(0);
+        let count_of = |totals: &Self, key: &String| totals.tagged.get(key).copied().unwrap_or(0);
         let fewer = |a: &Self, b: &Self| -> u64 {
             a.tagged
                 .iter()
-                .map(|(key, count)| count.saturating_sub(of(b, key)))
+                .map(|(key, count)| count.saturating_sub(count_of(b, key)))
                 .sum()
         };
         let by_hand = self

@@ -1,7 +1,7 @@
 //! The SQLite catalogue: tracks, files, tags, vectors, failures. The source of truth.
 //!
-//! It is for keeping what cannot be made again cheaply, and for telling what changed. It does not decode
-//! audio, compute vectors or search them: an index is a cache of it that can be thrown away at any time.
+//! For: keeping what cannot be computed again cheaply, and listing changes. Not for: decoding audio,
+//! computing vectors or searching them; an index is a cache of it that can be thrown away at any time.
 //!
 //! A library is a folder with one database, `voisin.db`, in write-ahead mode:
 //!
@@ -181,15 +181,16 @@ impl Library {
         )
     }
 
-    /// In case that a statement fails, SQLite keeps copies of the pages that it changes, by default in a file once there are
-    /// eight in a transaction: forty writes for each track that comes in. For statements that each change a few.
+    /// Keeps SQLite's statement journals in memory: by default it writes the pages that a statement changes
+    /// to a file, in case the statement fails, which costs forty writes for each track. For transactions
+    /// whose statements each change a few pages.
     fn keep_statements_in_memory(&self) -> Result<()> {
         const IN_MEMORY: i64 = 2;
         if self.pragma("temp_store")? == IN_MEMORY {
             return Ok(());
         }
         self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))?;
-        // SQLite drops what is temporary with it.
+        // Changing temp_store drops all temporary objects, the sealing triggers among them.
         self.sql(checksum::seal_what_is_written(&self.connection))
     }
 
@@ -310,7 +311,7 @@ impl Library {
         self.set_setting(IDENTITY, Some(kind.name()))
     }
 
-    /// Whom tracks count as by.
+    /// Whether tracks count as by their artist or their composer.
     #[doc(hidden)]
     pub fn person(&self) -> Result<Person> {
         Ok(self
@@ -319,7 +320,7 @@ impl Library {
             .unwrap_or_default())
     }
 
-    /// Sets whom tracks count as by, from now on.
+    /// Sets whether tracks count as by their artist or their composer.
     #[doc(hidden)]
     pub fn set_person(&mut self, person: Person) -> Result<()> {
         self.set_setting(PERSON, Some(person.name()))

@@ -1,4 +1,4 @@
-//! All tracks in the order that someone asks for.
+//! All tracks, sorted.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row};
 use super::{Library, Result, fold};
 use voisin_base::track::TrackId;
 
-/// What tracks can be sorted by.
+/// Sort orders of tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SortBy {
     /// Number in the library.
@@ -45,7 +45,7 @@ pub enum SortBy {
 }
 
 impl SortBy {
-    /// All of them, with the names they are asked for by.
+    /// All of them, with their names on the command line.
     pub const ALL: [(&'static str, Self); 15] = [
         ("id", Self::Id),
         ("artist", Self::Artist),
@@ -122,7 +122,7 @@ impl std::str::FromStr for SortBy {
     }
 }
 
-/// One cell of what is sorted by.
+/// One cell of a sort key.
 enum Key {
     Missing,
     Number(f64),
@@ -140,7 +140,7 @@ impl Key {
         })
     }
 
-    /// What is missing comes last, whichever way is up.
+    /// Missing values come last, ascending and descending.
     fn compare(&self, other: &Self, descending: bool) -> Ordering {
         let turned = |order: Ordering| if descending { order.reverse() } else { order };
         match (self, other) {
@@ -153,12 +153,12 @@ impl Key {
     }
 }
 
-/// What each track is sorted by; its first file's tags are its own.
+/// Tables of the sort keys; a track has the tags of its first file.
 const SORTED_FROM: &str = "FROM audio a
      LEFT JOIN files f ON f.id = (SELECT min(id) FROM files WHERE track = a.id)
      LEFT JOIN tags t ON t.file = f.id LEFT JOIN descriptors d ON d.track = a.id";
 
-/// A track, and what it is sorted by.
+/// A track with its sort key.
 struct Sortable {
     id: TrackId,
     keys: Vec<Key>,
@@ -302,7 +302,7 @@ fn by_artist(descending: bool, from_one: bool) -> String {
     } else {
         String::new()
     };
-    // A cross join reads its tables in this order.
+    // SQLite keeps the order of a CROSS JOIN, so the index of artists is walked and the query stops early.
     format!(
         "SELECT f.track, {columns} FROM tags t CROSS JOIN files f ON f.id = t.file
          WHERE {artist} IS NOT NULL {from}
@@ -317,7 +317,7 @@ mod tests {
     use crate::testing::{library, track};
 
     #[test]
-    fn the_first_tracks_are_read_along_the_index_in_the_order_of_all() {
+    fn first_tracks_along_the_index_are_those_of_the_full_order() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         let artists = [

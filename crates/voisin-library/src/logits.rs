@@ -1,4 +1,4 @@
-//! What the model says of tracks besides their vectors: logits of its tags.
+//! The model's logits of its tags, stored beside the vectors.
 
 use rusqlite::params;
 

@@ -1,15 +1,15 @@
-//! What similarity is relative to: the mean that is taken off a library's vectors before they are compared, kept as a
-//! setting for each model and changed together with the generation. The vectors themselves stay as they are.
+//! The mean that is subtracted from a library's vectors before they are compared, kept as a setting for
+//! each model and changed together with the generation. The stored vectors stay as they are.
 
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Library, LibraryError, Result};
 
-/// What is taken off a library's vectors before they are compared.
+/// The mean subtracted from a library's vectors before they are compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredMean {
-    /// What is taken off; of few vectors less than their mean.
+    /// The vector to subtract; of few vectors less than their mean.
     #[serde(with = "bits")]
     pub values: Vec<f32>,
     /// Of how many vectors it was taken.
@@ -26,7 +26,7 @@ pub(super) const CHANGE: i64 = 3;
 const PREFIX: &str = "mean.";
 
 impl Library {
-    /// What is taken off the current model's vectors, if it was ever taken; one that cannot be read counts as none.
+    /// The mean of the current model's vectors, if one is stored; one that cannot be read counts as none.
     #[doc(hidden)]
     pub fn mean(&self) -> Result<Option<StoredMean>> {
         let Some(model) = self.model()? else {
@@ -36,7 +36,7 @@ impl Library {
         Ok(text.and_then(|text| read(&text, model.dimension)))
     }
 
-    /// Keeps what is taken off the current model's vectors. Other values than before are a generation of their own.
+    /// Stores the mean of the current model's vectors. Other values than before are a new generation.
     ///
     /// Returns the generation of an index of the vectors of `mean.generation` with this mean.
     ///
@@ -86,7 +86,7 @@ impl Library {
     }
 }
 
-/// Takes out the means of models that are no longer known, and what is told of their neighbours.
+/// Deletes the means of models that are no longer known, and the distances of their neighbours.
 pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
     tx.execute(
         "DELETE FROM settings WHERE (name GLOB 'mean.*' OR name GLOB 'nearness.*')
@@ -101,7 +101,7 @@ fn read(text: &str, dimension: usize) -> Option<StoredMean> {
         .then_some(mean)
 }
 
-/// Numbers as their bits, so that not the last one of them is lost in writing.
+/// Numbers as their bits, so that they are read back exactly.
 mod bits {
     use serde::{Deserialize as _, Deserializer, Serializer};
 

@@ -57,7 +57,7 @@ impl Library {
         if mode != OpenMode::ReadOnly {
             library.note_first_home();
             match checksum::seal_what_is_written(&library.connection) {
-                // A table that is not there: for `check` to tell, and for `repair`.
+                // A missing table is reported by `check` and mended by `repair`; the rest can be read.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
                 sealed => library.sql(sealed)?,
             }
@@ -180,7 +180,7 @@ impl Library {
     /// SQLite notices missing pages, but takes the rest of a page that was cut for zeros.
     fn refuse_cut_file(&self) -> Result<()> {
         let expected = self.pragma("page_count")? * self.pragma("page_size")?;
-        // What the log holds need not be in the file yet.
+        // pages in the log need not be in the file yet
         if !log_is_empty(&self.path) {
             return Ok(());
         }
@@ -193,8 +193,8 @@ impl Library {
         }
     }
 
-    /// Brings the schema up to date. Another process may be about to do the same: whoever has the lock
-    /// looks at the version again.
+    /// Brings the schema up to date. Another process may be about to do the same, so the version is read
+    /// again under the lock.
     fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
         let from = self.pragma("user_version")?;

@@ -55,8 +55,8 @@ pub fn from_bytes(bytes: &[u8]) -> PathBuf {
     }
 }
 
-/// The form in which the catalogue keeps a path: absolute, its folder free of links, its own name as
-/// it is.
+/// The form in which the catalogue keeps a path: absolute, its folder free of links, its own name
+/// unchanged.
 ///
 /// So a folder reached by two ways is one folder, and a link to a file keeps the name its owner gave
 /// it. A folder that does not exist is made absolute and cleaned without asking the disk.
@@ -186,10 +186,10 @@ mod tests {
             "/..",
             "s3://bucket/../a.mp3",
         ] {
-            let said = check(Path::new(bad)).expect_err(bad).to_string();
+            let message = check(Path::new(bad)).expect_err(bad).to_string();
             assert!(
-                said.starts_with(&format!("path {bad:?}: expected an absolute one")),
-                "{said}"
+                message.starts_with(&format!("path {bad:?}: expected an absolute one")),
+                "{message}"
             );
         }
     }

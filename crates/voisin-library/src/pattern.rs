@@ -26,8 +26,8 @@ impl TagPattern {
     /// A pattern as it is written: `^The `, or `title:remix` for one field.
     ///
     /// # Errors
-    /// What was expected, in words: the expression cannot be read or would take more than a megabyte, or there is no such
-    /// field.
+    /// The form expected, in words: the expression cannot be read or would take more than a megabyte, or
+    /// there is no such field.
     pub fn new(text: &str) -> Result<Self, String> {
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
@@ -68,10 +68,10 @@ impl TagPattern {
             &[album.as_bytes()],
             &[path],
         ];
-        let asked = self
+        let searched = self
             .field
             .map_or(&fields[..], |field| &fields[field..=field]);
-        asked
+        searched
             .iter()
             .copied()
             .flatten()
@@ -79,7 +79,7 @@ impl TagPattern {
     }
 }
 
-/// What is wrong with an expression, on one line: the last line of the crate's drawing says it.
+/// The fault of an expression on one line: the last line of the message that `regex` draws.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_expression_is_told() {
+    fn an_unreadable_expression_is_refused() {
         let refused = |text: &str| TagPattern::new(text).unwrap_err();
         assert_eq!(refused("title:(a"), "a regular expression (unclosed group)");
         assert!(refused("genre:rock").starts_with("artist, title, album, path before the colon"));

@@ -1,4 +1,4 @@
-//! Filters over tags, as conditions of SQL: the one place that knows what a filter's fields ask of a database's columns.
+//! Filters over tags as SQL conditions: the one place that maps a filter's fields to a database's columns.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub enum FilterValue {
     Texts(Vec<String>),
     /// A path.
     Path(Vec<u8>),
-    /// What stands for names and paths, of which one will do.
+    /// Keys of names and paths, of which one will do.
     Keys(Vec<i64>),
 }
 
@@ -48,9 +48,9 @@ impl ToSql for FilterValue {
 pub enum FilterDialect {
     /// As a library: a row for each file `f`, its audio `a`, tags `t` and descriptors `d`, and names as they are folded.
     Sqlite,
-    /// As one table with lists of what stands for names and paths.
+    /// As one table with lists of keys of names and paths.
     Postgres {
-        /// What stands for a name, folded, or a path.
+        /// The key of a folded name, or of a path.
         key: fn(&[u8]) -> i64,
     },
 }
@@ -89,11 +89,11 @@ impl Join {
     }
 }
 
-/// In place of a column that a server has not: whoever asks one refuses such a filter before.
+/// In place of a column that a server lacks: callers refuse such a filter before.
 const NO_COLUMN: &str = "{} is null";
 
 impl FilterSql {
-    /// What always holds.
+    /// The condition that always holds.
     ///
     /// - `first`: the number of the first value
     pub fn new(dialect: FilterDialect, first: usize) -> Self {
@@ -150,7 +150,7 @@ impl FilterSql {
         self.also(&condition.replace("{}", &named.join(", ")));
     }
 
-    /// Adds what a filter asks, but for words, which no column knows.
+    /// Adds a filter's conditions, but for words, which no column has.
     ///
     /// - `licences`: as files spell them, those that the filter allows
     pub fn add(&mut self, filter: &TrackFilter, licences: Vec<String>) -> Result<()> {
@@ -297,14 +297,14 @@ impl FilterSql {
             ));
         }
         if !keys.is_empty() {
-            // A folder's name may also be a file's.
+            // a folder given by the user may also be the path of a file
             self.and(postgres, FilterValue::Keys(keys));
         }
         Ok(())
     }
 }
 
-/// What patterns look at, after the track.
+/// Columns that patterns match, after the track.
 const PATTERN_COLUMNS: &str = ", t.artist, t.album_artist, t.title, t.album, f.path";
 
 fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::Result<bool> {
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_asks_both_databases_the_same() {
+    fn a_filter_is_the_same_in_both_dialects() {
         let names = |names: &[&str]| {
             names
                 .iter()
@@ -481,12 +481,12 @@ mod tests {
             tempo_octaves: true,
             ..TrackFilter::default()
         };
-        let of = |dialect, first| {
+        let sql_for = |dialect, first| {
             let mut sql = FilterSql::new(dialect, first);
             sql.add(&filter, Vec::new()).unwrap();
             (sql.sql, sql.values)
         };
-        let (sql, values) = of(FilterDialect::Sqlite, 1);
+        let (sql, values) = sql_for(FilterDialect::Sqlite, 1);
         assert!(
             sql.contains("g.genre_key in (?1, ?2))") && sql.contains("y.album_artist_key in (?3)"),
             "{sql}"
@@ -500,7 +500,7 @@ mod tests {
             ["trip hop", "jazz", "bjork"].map(|name| FilterValue::Text(name.to_owned()))
         );
         let key = |bytes: &[u8]| bytes.len() as i64;
-        let (sql, values) = of(FilterDialect::Postgres { key }, 2);
+        let (sql, values) = sql_for(FilterDialect::Postgres { key }, 2);
         assert_eq!(
             sql,
             "true and genre_keys && $2 and not artist_keys && $3 and year_max >= $4 and year_min <= $5 \

@@ -1,4 +1,4 @@
-//! What reads the catalogue.
+//! Reading the catalogue.
 
 use half::f16;
 use ndarray::Array2;
@@ -67,8 +67,8 @@ const TRACK_QUERY: &str = concat!(
 );
 
 impl Library {
-    /// What is known of a file with this size and modification time. Compares for equality only, so that
-    /// a clock that went backwards hides no change.
+    /// The state of a file with this size and modification time. Compares for equality only, so that a
+    /// clock that went backwards hides no change.
     #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
@@ -127,7 +127,7 @@ impl Library {
         )
     }
 
-    /// The track of the file under this path as it is stored; the disk is not asked.
+    /// The track of the file under this path as it is stored, without access to the disk.
     #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
         self.lookup(
@@ -390,7 +390,7 @@ impl Library {
 
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
     ///
-    /// What is not as it was written is [`LibraryError::DamagedTrack`].
+    /// Windows whose checksum differs are [`LibraryError::DamagedTrack`].
     #[doc(hidden)]
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
         let sql = "SELECT starts, vectors, checksum FROM windows
@@ -440,7 +440,7 @@ impl Library {
         Ok(Some(TrackWindows { vectors, starts }))
     }
 
-    /// What changed since `generation`; `None` if the log does not reach back so far, or `generation`
+    /// The changes since `generation`; `None` if the log does not reach back so far, or `generation`
     /// lies ahead of the library (as after restoring a backup): an index is to be built anew then.
     #[doc(hidden)]
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
@@ -474,10 +474,10 @@ impl Library {
             let entry = tracks.entry(track).or_insert((change != 0, false));
             entry.1 = change != 2;
         }
-        let pick = |of: fn(&(bool, bool)) -> bool| {
+        let pick = |is_wanted: fn(&(bool, bool)) -> bool| {
             tracks
                 .iter()
-                .filter(|(_, state)| of(state))
+                .filter(|(_, state)| is_wanted(state))
                 .map(|(&track, _)| TrackId(track))
                 .collect()
         };

@@ -1,4 +1,4 @@
-//! Recordings with all that is known of them, as they travel from one library to another.
+//! Recordings with everything stored about them, for transfer from one library to another.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::{
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
 
-/// A recording with its files, tags, vectors, and what was measured and said of it.
+/// A recording with its files, tags, vectors, measurements and label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackRecord {
     /// Who it is, and what is known of it besides its vectors.
@@ -27,13 +27,13 @@ pub struct TrackRecord {
 /// All that is known of a recording but its vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrackFacts {
-    /// What decoding it told.
+    /// Facts from decoding it.
     pub audio: AudioFacts,
     /// When it was added, in seconds since 1970 UTC.
     pub added_at: i64,
     /// Its files, the one known longest first.
     pub files: Vec<TaggedFile>,
-    /// What was measured of its sound, if anything was.
+    /// Measurements of its sound, if there are any.
     pub descriptors: Option<Descriptors>,
     /// The genre that its owner gave it by hand.
     pub label: Option<String>,
@@ -48,7 +48,7 @@ pub struct TaggedFile {
     pub tags: TrackTags,
 }
 
-/// What taking records in did.
+/// The outcome of taking in records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MergeOutcome {
     /// Recordings that are new.
@@ -196,7 +196,7 @@ impl Library {
     /// was not known here. What is known here stays. Each call is one transaction.
     #[doc(hidden)]
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
-        // Asked before the transaction, and once a sheet, not once a part.
+        // The disk is read before the transaction, in which others wait, and once per sheet, not per part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
         let mut sheets: HashSet<&Path> = files
             .filter_map(|file| store::sheet_of(&file.record.path))
@@ -345,7 +345,7 @@ impl TrackRecord {
             .collect()
     }
 
-    /// What it takes in memory, about (bytes).
+    /// Its size in memory, about (bytes).
     fn size(&self) -> usize {
         let texts: usize = self.facts.files.iter().flat_map(TaggedFile::texts).sum();
         4 * self.vector.len() + 2 * self.windows.vectors.len() + texts + 1000
@@ -389,7 +389,7 @@ pub struct Intake<'a> {
     waiting: Vec<(Option<TrackId>, TrackRecord)>,
     /// Of the records that wait.
     bytes: usize,
-    /// What was taken in so far.
+    /// The outcome so far.
     pub taken: MergeOutcome,
 }
 
@@ -429,7 +429,7 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Writes what still waits; returns what became of all.
+    /// Writes the remaining records; returns the outcome of all.
     pub fn finish(mut self) -> Result<MergeOutcome> {
         self.write()?;
         Ok(self.taken)

@@ -6,7 +6,7 @@ use super::store::below;
 use super::{Library, LibraryError, Result, paths, stored_path};
 use voisin_base::cue::Place;
 
-/// What moving a folder changes.
+/// The changes of moving a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relocation {
     /// Each file's path before and after, by the path before.
@@ -18,7 +18,7 @@ pub struct Relocation {
 }
 
 impl Library {
-    /// What [`relocate`](Self::relocate) would change.
+    /// The changes that [`relocate`](Self::relocate) would make.
     ///
     /// # Errors
     /// The library has no file below `old` or `new`, or none of them is below `new`.

@@ -95,7 +95,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|_| damaged("its first page cannot be read, restore a backup"))?;
         let migrations = migrations();
-        // What is left of an older schema stays one: whoever opens it next brings it up to date.
+        // A database of an older schema keeps it; the next opening migrates it.
         let known = usize::try_from(version).ok().filter(|version| *version > 0);
         let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
             let newest = migrations.len();
@@ -141,7 +141,7 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
             Ok(())
         })
         .map_err(fail)?;
-        // What the schema refuses was read, and is not what was written.
+        // a row that the schema refuses was read, but is not the one that was written
         report.note(table, rows, whole && rows == read);
     }
     let (rows, whole) = copy_genres(old, new).map_err(fail)?;
@@ -213,7 +213,7 @@ fn read_table(
     mut put: impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<bool> {
     let select = format!("SELECT {columns} FROM {table} NOT INDEXED");
-    // What the schema no longer says: nobody needs to try a million keys of it.
+    // a table that the damaged schema lacks; trying a million keys of it would find nothing
     if old.prepare(&select).is_err() {
         return Ok(false);
     }

@@ -1,12 +1,12 @@
-//! Questions that are kept under a name. What they are is told by who asks them; here they are text.
+//! Named lists and questions, stored as text; `voisin-questions` knows their form.
 
 use super::{Library, Result};
 
-/// How the settings are named that hold them.
+/// Prefix of the settings that hold them.
 const PREFIX: &str = "list.";
 
 impl Library {
-    /// The names of what is kept, and its text, by name.
+    /// All names with their texts, by name.
     #[doc(hidden)]
     pub fn saved_lists(&self) -> Result<Vec<(String, String)>> {
         let sql =
@@ -22,13 +22,13 @@ impl Library {
         self.sql(found)
     }
 
-    /// What is kept under a name.
+    /// The text stored under a name.
     #[doc(hidden)]
     pub fn saved_list(&self, name: &str) -> Result<Option<String>> {
         self.setting(&format!("{PREFIX}{name}"))
     }
 
-    /// Keeps something under a name, in the place of what was there; `None` takes it out.
+    /// Stores a text under a name, replacing the former one; `None` deletes it.
     #[doc(hidden)]
     pub fn save_list(&mut self, name: &str, text: Option<&str>) -> Result<()> {
         self.set_setting(&format!("{PREFIX}{name}"), text)

@@ -58,9 +58,9 @@ enum SongName {
 pub struct SongSet(HashSet<SongName>);
 
 impl SongSet {
-    /// Adds what a track is a recording of.
+    /// Adds the song that a track is a recording of.
     ///
-    /// - `song`: what [`Library::known_songs`] says of it
+    /// - `song`: its entry in [`Library::known_songs`]
     pub fn insert(&mut self, track: &Track, song: Option<TrackId>) {
         let title = track.song();
         self.0.extend(codes(track));
@@ -72,7 +72,7 @@ impl SongSet {
 
     /// Whether a track is a recording of one of these songs.
     ///
-    /// - `song`: what [`Library::known_songs`] says of it
+    /// - `song`: its entry in [`Library::known_songs`]
     pub fn contains(&self, track: &Track, song: Option<TrackId>) -> bool {
         let has = |name: SongName| self.0.contains(&name);
         let title = track.song().map(if song.is_some() {
@@ -122,12 +122,12 @@ mod tests {
         }
         let tracks = library.tracks().unwrap();
         let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-        let again = |library: &Library, of: usize| -> Vec<&str> {
+        let again = |library: &Library, row: usize| -> Vec<&str> {
             let known = library.known_songs(&ids).unwrap();
             let mut songs = SongSet::default();
-            songs.insert(&tracks[of], known.get(&ids[of]).copied());
+            songs.insert(&tracks[row], known.get(&ids[row]).copied());
             let is_again =
-                |i: &usize| *i != of && songs.contains(&tracks[*i], known.get(&ids[*i]).copied());
+                |i: &usize| *i != row && songs.contains(&tracks[*i], known.get(&ids[*i]).copied());
             (0..titles.len())
                 .filter(is_again)
                 .map(|i| titles[i])
@@ -143,12 +143,13 @@ mod tests {
             "one ISRC"
         );
         // The demo is of another song, and one with a title of its own is of this one; the second take came later.
-        let of = |pairs: &[(usize, usize)]| pairs.iter().map(|&(a, b)| (ids[a], ids[b])).collect();
+        let as_ids =
+            |pairs: &[(usize, usize)]| pairs.iter().map(|&(a, b)| (ids[a], ids[b])).collect();
         library
-            .remember_songs(&of(&[(0, 0), (1, 0), (2, 2), (3, 0), (4, 2)]))
+            .remember_songs(&as_ids(&[(0, 0), (1, 0), (2, 2), (3, 0), (4, 2)]))
             .unwrap();
         library
-            .remember_songs(&of(&[(0, 0), (1, 0), (2, 2), (3, 0)]))
+            .remember_songs(&as_ids(&[(0, 0), (1, 0), (2, 2), (3, 0)]))
             .unwrap();
         assert_eq!(
             again(&library, 0),
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(again(&library, 4), ["Hurt", "Hurt (Live)", "Hurt (Demo)"]);
         library.remove_tracks(&ids[..1]).unwrap();
         assert_eq!(library.known_songs(&ids).unwrap().len(), 3);
-        library.remember_songs(&of(&[(0, 0), (3, 3)])).unwrap();
+        library.remember_songs(&as_ids(&[(0, 0), (3, 3)])).unwrap();
         assert_eq!(
             library.known_songs(&ids).unwrap(),
             HashMap::from([(ids[3], ids[3])]),

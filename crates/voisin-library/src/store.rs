@@ -1,4 +1,4 @@
-//! What changes the catalogue. Every call is one transaction.
+//! Changing the catalogue. Every call is one transaction.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -62,7 +62,7 @@ impl Library {
         tags: &TrackTags,
     ) -> Result<AttachOutcome> {
         let path = paths::to_bytes(&file.path)?;
-        // The file system is asked before the transaction: others must not wait for a disk that is slow to answer.
+        // The disk is read before the transaction, in which others wait: it may be slow to answer.
         let sheet = sheet_of(&file.path).filter(|sheet| is_whole(sheet));
         let mut gone = self.sql(files_of(&self.connection, track))?;
         if gone.iter().any(|(_, other)| other == path) {
@@ -310,7 +310,8 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     Ok((exact, from, to))
 }
 
-/// Whether there is certainly no file of this name. Of an address nobody knows here.
+/// Whether there is certainly no file of this name; never of a remote address, which is not looked up
+/// here.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     if address::scheme(path).is_some() {
@@ -334,7 +335,7 @@ fn absent(folder: &Path) -> Option<PathBuf> {
                     absent
                 };
             }
-            // What cannot be looked into cannot be told from an empty folder.
+            // a folder that cannot be read may be an empty mount point as well
             Err(_) if above.is_dir() => return Some(above.to_owned()),
             Err(_) => absent = Some(above.to_owned()),
         }
@@ -575,7 +576,7 @@ pub(super) fn put_vectors(
          ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
     )?
     .execute((track.0, model.id, &vector, checksum::of(track.0, &[&vector])))?;
-    // What was read off the former windows.
+    // logits are computed from the windows, so the former ones are stale
     tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?
         .execute((track.0, model.id))?;
     let starts = f32_bytes(&windows.starts);

@@ -25,7 +25,7 @@ impl Library {
     /// One of them is unknown, or a file of `gone` is on the disk.
     #[doc(hidden)]
     pub fn take_over(&mut self, gone: TrackId, by: TrackId) -> Result<()> {
-        // The file system is asked before the transaction: others must not wait for a disk that is slow to answer.
+        // The disk is read before the transaction, in which others wait: it may be slow to answer.
         let lost = self.sql(files_of(&self.connection, gone))?;
         let found = lost
             .iter()
@@ -106,13 +106,13 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
     Ok(())
 }
 
-/// What decoding told; when it was added stays.
+/// Moves the facts from decoding; the time of adding stays.
 fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let content: Vec<u8> =
         tx.query_row("SELECT content FROM audio WHERE id = ?1", [by.0], |row| {
             row.get(0)
         })?;
-    // Two tracks cannot have one content, and the row is read once more.
+    // content is unique: the other track gets a random one until its row, still to be read, is deleted
     tx.execute(
         "UPDATE audio SET content = randomblob(32) WHERE id = ?1",
         [by.0],
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_exist_are_not_taken_over_and_a_label_of_its_own_stays() {
+    fn existing_files_are_not_taken_over_and_an_own_label_stays() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
         let mut old = track(1, vector(1), 0);

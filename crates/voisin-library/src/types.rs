@@ -1,4 +1,4 @@
-//! What goes into the catalogue and what comes out of it: plain data, no SQL.
+//! Types that go into the catalogue and come out of it: plain data, no SQL.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use voisin_base::song::song;
 use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
 
-/// What a library is opened for.
+/// Modes of opening a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
     /// Reading only; works in folders that cannot be written.
@@ -26,7 +26,7 @@ pub enum OpenMode {
     Create,
 }
 
-/// What is known of a recording from decoding it.
+/// Facts about a recording from decoding it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AudioFacts {
     /// BLAKE3 of the compressed packets.
@@ -81,7 +81,7 @@ impl FileRecord {
     pub(super) fn of_part(part: &CuePart) -> std::io::Result<Self> {
         let (sheet, audio) = part.metadata()?;
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
-        // It has no bytes of its own: whoever deletes it wins none.
+        // a part has no bytes of its own: deleting it frees none
         Ok(Self {
             path: part.path(),
             size: 0,
@@ -122,11 +122,11 @@ pub struct NewTrack {
     pub vector: Vec<f32>,
     /// The vectors of its windows; may have no rows.
     pub windows: TrackWindows,
-    /// What was measured of its sound, if anything was.
+    /// Measurements of its sound, if there are any.
     pub descriptors: Option<Descriptors>,
 }
 
-/// What was measured of a recording's sound.
+/// Measurements of a recording's sound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
     /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
@@ -148,7 +148,7 @@ pub struct Descriptors {
 pub struct Track {
     /// Its key.
     pub id: TrackId,
-    /// What is known of the recording.
+    /// Facts about the recording.
     pub audio: AudioFacts,
     /// When it was added, in seconds since 1970 UTC.
     pub added_at: i64,
@@ -177,15 +177,16 @@ impl Track {
         self.main_artist().map(artists).unwrap_or_default()
     }
 
-    /// Whom it counts as by, where lists hold so many tracks of one person and folds keep a person's tracks together: its
-    /// artists, or its composers where the library says so and a file names one.
+    /// The people that it counts as by, in lists with so many tracks per person and in folds that keep a
+    /// person's tracks together: its artists, or its composers where the library is set so and a file
+    /// names one.
     pub fn people(&self) -> Vec<&str> {
         self.composers
             .as_deref()
             .map_or_else(|| self.artists(), artists)
     }
 
-    /// Which song it is, where that can be told: tracks with the same text are versions of one song.
+    /// Which song it is, where its tags identify one: tracks with the same text are versions of one song.
     pub fn song(&self) -> Option<String> {
         song(self.main_artist(), self.tags.title.as_deref())
     }
@@ -248,7 +249,7 @@ pub struct StoredFile {
     pub seen_at: i64,
 }
 
-/// What the library knows of a file.
+/// State of a file in the library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileState {
     /// Never seen.
@@ -270,7 +271,7 @@ pub enum FileState {
     },
 }
 
-/// What [`Library::attach_file`](super::Library::attach_file) did.
+/// The outcome of [`Library::attach_file`](super::Library::attach_file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachOutcome {
     /// The path belonged to this track already: size, time and tags were brought up to date.
@@ -354,7 +355,7 @@ pub struct Vectors {
     pub values: Array2<f32>,
 }
 
-/// What changed among the vectors between two generations.
+/// Changes of the vectors between two generations.
 ///
 /// To bring an index up to date, take out `removed` first (an id it does not have is no error), then
 /// put in `added`. A track whose vector was replaced is in both.
@@ -393,7 +394,7 @@ pub struct Status {
     pub bytes: u64,
 }
 
-/// What a removal took out.
+/// Counts of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Files taken out of the catalogue (nothing on disk is touched).
@@ -479,7 +480,7 @@ impl TrackFilter {
     }
 }
 
-/// What a user's words refer to.
+/// The result of resolving a user's words.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolution {
     /// Exactly one track.

@@ -6,7 +6,7 @@ use super::{Library, Result};
 use voisin_base::track::TrackId;
 
 impl Library {
-    /// What the method of this version heard, by the smaller and the greater id of each pair.
+    /// Verdicts of this version of the method, by the smaller and the greater id of each pair.
     #[doc(hidden)]
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
         let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
@@ -19,7 +19,7 @@ impl Library {
         self.sql(found)
     }
 
-    /// Keeps what was heard of a pair, in place of what was known. It goes with either track.
+    /// Stores the verdict on a pair, replacing the former one. It is deleted with either track.
     #[doc(hidden)]
     pub fn remember_duplicate(
         &mut self,

@@ -13,7 +13,7 @@ pub type TagValues = BTreeMap<String, Vec<String>>;
 /// The tag that stands alone in the database, as a list.
 const GENRE: &str = "genre";
 
-/// What was written into a file.
+/// Tags written into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenTags {
     /// The file.
@@ -22,7 +22,7 @@ pub struct WrittenTags {
     pub before: TagValues,
     /// As they were written.
     pub after: TagValues,
-    /// What gives the file back the bytes that it had; `None` where that was not kept.
+    /// Patch that restores the file's former bytes; `None` where none was kept.
     pub patch: Option<Vec<u8>>,
 }
 
@@ -88,7 +88,7 @@ impl Library {
         self.sql(runs)
     }
 
-    /// What a run wrote, by path.
+    /// The tags that a run wrote, by path.
     #[doc(hidden)]
     pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
         let sql =
@@ -100,7 +100,7 @@ impl Library {
         self.sql(written)
     }
 
-    /// What a run wrote into a file.
+    /// The tags that a run wrote into a file.
     #[doc(hidden)]
     pub fn written_into(&self, run: i64, path: &Path) -> Result<Option<WrittenTags>> {
         let sql =

@@ -72,7 +72,7 @@ impl Pattern {
     }
 }
 
-/// What the last pattern that fits says: left out or kept; `None` if none fits.
+/// Verdict of the last pattern that fits: whether the path is left out; `None` if none fits.
 fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> Option<bool> {
     let below = path
         .strip_prefix(root)

@@ -15,13 +15,13 @@ struct LinkedFolder {
     /// In stored form.
     #[serde(with = "record::path_form")]
     path: PathBuf,
-    /// Whether they are followed; else its owner was told of them.
+    /// Whether they are followed; else they were reported to the owner once.
     is_followed: bool,
 }
 
 impl Library {
     fn linked_folders(&self) -> Result<Vec<LinkedFolder>> {
-        // What cannot be read was not written here: then no link is followed.
+        // a setting that cannot be read was not written here; following no link is the safe choice
         Ok(self
             .setting(LINKS)?
             .and_then(|text| serde_json::from_str(&text).ok())
@@ -68,7 +68,7 @@ impl Library {
         self.set_setting(LINKS, serde_json::to_string(folders).ok().as_deref())
     }
 
-    /// What is remembered of a folder holds at its new place.
+    /// Moves what is remembered of folders below `old` to `new`.
     pub(crate) fn relocate_linked_folders(&mut self, old: &Path, new: &Path) -> Result<()> {
         let mut known = self.linked_folders()?;
         let before = known.clone();
@@ -104,7 +104,7 @@ mod tests {
             library.note_links(&folders(&["/a"]), true).unwrap(),
             folders(&[])
         );
-        // What was followed stays so, and is told of once.
+        // a followed folder stays followed, and is reported once
         assert_eq!(
             library.note_links(&folders(&["/a", "/c"]), false).unwrap(),
             folders(&["/c"])

@@ -1,8 +1,9 @@
 //! From what a user names to the audio files meant: folders, playlists, single files, lists.
 //!
-//! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
+//! A fault of one path is reported and does not stop the rest. Only playlists and CUE sheets are opened.
 //!
-//! Not for: looking into files of audio (`audio::probe`), or telling which of them the library has (`engine::add`).
+//! Not for: reading audio (`voisin-audio`), or deciding which files the library has already
+//! (`voisin-engine`).
 
 mod exclude;
 mod followed;
@@ -30,12 +31,12 @@ const LARGEST_PLAYLIST: u64 = 64 << 20;
 /// Files of these names keep a folder, and all below it, out of the library.
 pub const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
     /// Files to add, each once, in the order of the arguments and sorted by name within a folder.
     pub files: Vec<FileRecord>,
-    /// What could not be followed.
+    /// Paths that could not be followed.
     pub problems: Vec<ScanProblem>,
     /// Folders left out because of `.notmusic` or `.nomedia`.
     pub skipped_folders: Vec<PathBuf>,

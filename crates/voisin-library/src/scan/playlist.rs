@@ -16,7 +16,7 @@ pub enum PlaylistKind {
 }
 
 impl PlaylistKind {
-    /// What a file is by its extension.
+    /// The format of a file by its extension.
     pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -28,7 +28,7 @@ impl PlaylistKind {
     }
 }
 
-/// What a playlist says where a track is.
+/// The place of a track, as a playlist gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaylistEntry {
     /// The bytes of a path, absolute or relative to the playlist.
@@ -155,7 +155,7 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
     Some(PlaylistEntry::Path(text.to_vec()))
 }
 
-/// What stands before and after the first colon, if the former can be the scheme of an address.
+/// Splits an address into its scheme and the rest, at the first colon.
 fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|&byte| byte == b':')?;
     let scheme = &text[..at];
@@ -313,7 +313,7 @@ fn tag_end(tag: &[u8]) -> usize {
     tag.len()
 }
 
-/// What follows a `<!DOCTYPE …>` with its brackets.
+/// The text after a `<!DOCTYPE …>` with its brackets.
 fn after_declaration(text: &[u8]) -> &[u8] {
     let mut depth = 0_usize;
     for (at, &byte) in text.iter().enumerate() {

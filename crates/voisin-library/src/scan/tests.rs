@@ -64,7 +64,7 @@ impl FolderTree {
 }
 
 #[test]
-fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
+fn a_folder_gives_its_audio_without_hidden_and_marked_folders() {
     let tree = FolderTree::new(&[
         "m/b.mp3",
         "m/a.MP3",
@@ -93,7 +93,7 @@ fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
         found.files[0],
         FileRecord::read(&tree.at("m/a.MP3")).unwrap()
     );
-    // What is named is taken, hidden or not, whatever its name says; twice is once.
+    // a file that is named is taken, hidden or not, whatever its extension; a second time counts once
     let found = tree.scan(&[
         "m/.hidden.mp3",
         "m/cover.jpg",
