@@ -1,4 +1,4 @@
-//! What a run answers about other tracks, and a challenge's submission.
+//! Predictions of a finished run for other tracks, and a challenge's submission file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -14,37 +14,37 @@ use crate::dataset::Fault;
 use voisin_base::output::OutputTarget;
 use voisin_learn::metrics::{argmax, risk_coverage};
 
-/// Answers about the tracks of a data set.
+/// Predictions for the tracks of a data set.
 #[derive(Debug, Clone)]
 pub struct Answered {
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// What each track is called.
+    /// The key of each track.
     pub keys: Vec<String>,
     /// `[tracks, classes]`
     pub probabilities: Array2<f32>,
-    /// Tracks that could not be listened to.
+    /// Tracks that could not be decoded.
     pub faults: Vec<Fault>,
-    /// Below this probability an answer is "unknown".
+    /// Below this probability the prediction is "unknown".
     pub least: f32,
 }
 
-/// What is answered where no class is probable enough.
+/// Stands for a class where none is probable enough.
 pub const UNKNOWN: &str = "unknown";
 
-/// The probability from which on a run's answers were right as often as is asked, on the tracks that it was judged on and
-/// had not learnt from; more than 1 where not even its surest were.
+/// The lowest probability at which a run's predictions reach a precision, measured on its held-out
+/// tracks; more than 1 where not even the surest predictions reach it.
 pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
-    let judged: Vec<(f64, bool)> = answers_of(run)?
+    let outcomes: Vec<(f64, bool)> = answers_of(run)?
         .into_values()
-        .map(|(truth, said, p)| (p, truth == said))
+        .map(|(truth, predicted, p)| (p, truth == predicted))
         .collect();
-    let steps = risk_coverage(&judged);
+    let steps = risk_coverage(&outcomes);
     let enough = steps
         .iter()
         .rev()
         .find(|step| 1.0 - step.risk >= f64::from(precision));
-    // predictions are kept with six digits
+    // predictions.csv holds six decimals, so a track at the threshold may have been rounded up to it
     Ok(enough.map_or(2.0, |step| step.threshold as f32 - 1e-6))
 }
 
@@ -62,7 +62,7 @@ impl Answered {
         (p >= self.least).then_some(class)
     }
 
-    /// What rows of probabilities say, with a column for each class.
+    /// From a matrix of probabilities, a column for each class.
     pub fn of(matrix: &Matrix) -> Self {
         Self {
             classes: matrix.columns.clone(),
@@ -74,7 +74,7 @@ impl Answered {
     }
 }
 
-/// Asks a run's model about rows of its own features.
+/// Applies a run's model to rows of the features that it was trained on.
 pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     let path = run.join("model.safetensors");
     let model = Model::read(&path)?;
@@ -99,10 +99,11 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     })
 }
 
-/// Writes one row for every wanted title: in the order and form of a sample, else of the table that was asked about.
+/// Writes one row for every wanted title: in the order and form of a sample file, else of the
+/// predicted table.
 ///
-/// Titles that could not be listened to get the commonest class of the training tracks; they are returned. Nothing is
-/// written where a wanted title is not known at all.
+/// Titles that could not be decoded get the commonest class of the training tracks; they are
+/// returned. Nothing is written where a wanted title is in no row of the data.
 pub fn write_submission(
     output: &OutputTarget,
     run: &Path,
@@ -126,7 +127,7 @@ pub fn write_submission(
             b',',
         ),
     };
-    let said: HashMap<&str, &str> = answered
+    let predictions: HashMap<&str, &str> = answered
         .keys
         .iter()
         .enumerate()
@@ -136,6 +137,8 @@ pub fn write_submission(
     wanted
         .iter()
         .for_each(|key| *counts.entry(key).or_default() += 1);
+    // A jury compares row by row: a missing or doubled title would shift or void the whole file, so
+    // nothing is written until every title is known exactly once.
     let twice: Vec<&str> = counts
         .iter()
         .filter(|(_, n)| **n > 1)
@@ -165,11 +168,11 @@ pub fn write_submission(
     let commonest = report.classes.get(commonest).map_or("", String::as_str);
     let unheard: Vec<String> = wanted
         .iter()
-        .filter(|key| !said.contains_key(key.as_str()))
+        .filter(|key| !predictions.contains_key(key.as_str()))
         .cloned()
         .collect();
     let rows = wanted.iter().map(|key| {
-        let answer = said.get(key.as_str()).copied().unwrap_or(commonest);
+        let answer = predictions.get(key.as_str()).copied().unwrap_or(commonest);
         [key.clone(), answer.to_owned()]
     });
     output.write(csv_bytes(&header, separator, rows))?;

@@ -1,4 +1,4 @@
-//! Labelled rows, judged by algorithms that did not learn from them.
+//! Labelled rows of a run, and the evaluation of algorithms on the held-out ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,24 @@ use super::leak::RandomFolds;
 use super::matrix::{Matrix, Row, class_of};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
-use super::split::{Split, at_random, deal, hold_out};
+use super::split::{Split, at_random, hold_out, split_rows};
 use crate::dataset::{Part, class_names};
 use voisin_base::random::Random;
 use voisin_learn::Training;
 use voisin_learn::genre::{Fold, deal_folds, grouped_folds};
 use voisin_learn::metrics::{Spread, argmax};
 
-/// In place of a number of settings: this run is one of those among which is to be chosen.
+/// In place of the number of settings tried: this run is itself one of the trials of a search.
 pub const TRIAL: usize = usize::MAX;
 
-/// Folds inside the training rows, for what an algorithm must learn on rows that it was not fitted on.
+/// Folds inside the training rows, for algorithms that calibrate on rows they were not fitted on.
 const INNER: usize = 5;
-/// Shuffles of permutation importance.
+/// Shuffles per group of columns in permutation importance.
 const SHUFFLES: u64 = 10;
-/// Single columns that permutation importance looks at.
+/// Single columns whose permutation importance is measured.
 const SINGLE: usize = 40;
-/// Rows that permutation importance looks at.
-const LOOKED_AT: usize = 500;
+/// Rows on which permutation importance is measured.
+const IMPORTANCE_ROWS: usize = 500;
 
 /// Labelled rows with everything that the fits need.
 pub(super) struct Bench<'a> {
@@ -36,12 +36,12 @@ pub(super) struct Bench<'a> {
     pub(super) classes: Vec<String>,
     pub(super) class_of: Vec<usize>,
     pub(super) split: Split,
-    /// Tracks of the class that is left out, and their numbers.
+    /// Tracks of the class that is excluded from training, and their features.
     pub(super) left_out: (Vec<Row>, Array2<f32>),
 }
 
-/// What an algorithm said of the rows of each fold.
-pub(super) struct Judged {
+/// Predictions of one algorithm for the held-out rows of each fold.
+pub(super) struct FoldPredictions {
     pub(super) algorithm: Algorithm,
     /// `[rows, classes]` each
     pub(super) p: Vec<Array2<f32>>,
@@ -49,18 +49,20 @@ pub(super) struct Judged {
     pub(super) seconds: f64,
 }
 
-/// Shares in which predictions are best joined: one after the other is added, the same ones again and again, whichever
-/// lowers the loss most. Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models", 2004.
+/// Weights of an ensemble by greedy selection with replacement: in each round the member is added
+/// that lowers the log loss most. Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from
+/// libraries of models", 2004.
 ///
-/// - `p`: of each algorithm, the probability of the truth on each row
+/// - `p`: for each algorithm, the probability of the true class on each row
 fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
     const ROUNDS: usize = 50;
     let mut counts = vec![0.0; p.len()];
     let mut sum = vec![0.0; p.first().map_or(0, Vec::len)];
     for round in 1..=ROUNDS {
-        let gain = |own: &Vec<f64>| -> f64 {
+        let gain = |probabilities: &Vec<f64>| -> f64 {
             sum.iter()
-                .zip(own)
+                .zip(probabilities)
+                // a single probability of 0 must not decide over all other rows
                 .map(|(sum, p)| ((sum + p) / round as f64).max(1e-6).ln())
                 .sum()
         };
@@ -73,8 +75,8 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
 
 impl<'a> Bench<'a> {
     pub(super) fn new(config: &'a Config, mut matrix: Matrix) -> Result<Self, LabError> {
-        let aside = &config.data.left_out;
-        let of = |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<Row>, Array2<f32>) {
+        let excluded = &config.data.left_out;
+        let rows_whose_label = |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<Row>, Array2<f32>) {
             let is_of_it =
                 |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
             let rows: Vec<usize> = (0..matrix.rows.len()).filter(is_of_it).collect();
@@ -83,13 +85,14 @@ impl<'a> Bench<'a> {
                 matrix.values.select(Axis(0), &rows),
             )
         };
-        let left_out = of(&|label| !aside.is_empty() && label == aside);
-        if !aside.is_empty() && left_out.0.is_empty() {
+        let left_out = rows_whose_label(&|label| !excluded.is_empty() && label == excluded);
+        if !excluded.is_empty() && left_out.0.is_empty() {
             return Err(LabError::Asked(format!(
-                "data.left_out: expected a class that there is, found {aside}"
+                "data.left_out: expected a class of the data, found {excluded}"
             )));
         }
-        (matrix.rows, matrix.values) = of(&|label| aside.is_empty() || label != aside);
+        (matrix.rows, matrix.values) =
+            rows_whose_label(&|label| excluded.is_empty() || label != excluded);
         let classes = class_names(matrix.rows.iter().map(|row| &row.item));
         if classes.len() < 2 {
             let found = classes
@@ -100,7 +103,7 @@ impl<'a> Bench<'a> {
             )));
         }
         let class_of = class_of(&matrix.rows, &classes);
-        let mut split = deal(
+        let mut split = split_rows(
             &matrix.rows,
             &class_of,
             classes.len(),
@@ -117,10 +120,11 @@ impl<'a> Bench<'a> {
                 )));
             }
         }
-        // Folds leave a test part of the data set's own alone; else they judge every track.
+        // Folds leave alone a test part that comes with the data set; otherwise every track is held
+        // out once.
         if config.data.folds > 0 && !matches!(split.how.as_str(), "given" | "lists" | "table") {
             split.parts.fill(Some(Part::Training));
-            split.said = format!(
+            split.summary = format!(
                 "{} folds by {}{}",
                 config.data.folds,
                 split.how,
@@ -141,16 +145,16 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Whether the final model learns from a row.
-    pub(super) fn learns(&self, row: usize) -> bool {
+    /// Whether the final model is trained on a row.
+    pub(super) fn is_learnt_from(&self, row: usize) -> bool {
         matches!(
             self.split.parts[row],
             Some(Part::Training | Part::Validation)
         )
     }
 
-    /// Rows that judge the final model; none of a trial.
-    pub(super) fn test(&self, chosen_among: usize) -> Vec<usize> {
+    /// Rows of the test part; none for a trial, which must not see them.
+    pub(super) fn test_rows(&self, chosen_among: usize) -> Vec<usize> {
         if chosen_among == TRIAL {
             Vec::new()
         } else {
@@ -158,26 +162,27 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The folds that algorithms are judged on; without any, the validation part is the only one.
+    /// The folds on which algorithms are evaluated; without cross-validation, the validation part is
+    /// the only one.
     pub(super) fn folds(&self) -> Vec<Fold> {
         let data = &self.config.data;
         if data.folds == 0 {
-            let rest = self.split.rows(Part::Training);
-            let held = self.split.rows(Part::Validation);
+            let training_rows = self.split.rows(Part::Training);
+            let validation_rows = self.split.rows(Part::Validation);
             return vec![Fold {
                 repeat: 0,
                 number: 0,
-                rest,
-                held,
+                rest: training_rows,
+                held: validation_rows,
             }];
         }
         let rows: Vec<usize> = (0..self.class_of.len())
-            .filter(|&row| self.learns(row))
+            .filter(|&row| self.is_learnt_from(row))
             .collect();
-        let (own, groups) = self.classes_and_groups(&rows);
+        let (labels, groups) = self.classes_and_groups(&rows);
         let seeds =
             (0..data.repeats as u64).map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
-        let mut folds = deal_folds(&own, self.classes.len(), &groups, data.folds, seeds);
+        let mut folds = deal_folds(&labels, self.classes.len(), &groups, data.folds, seeds);
         for at in folds
             .iter_mut()
             .flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held))
@@ -193,22 +198,27 @@ impl<'a> Bench<'a> {
             .unzip()
     }
 
-    /// Weights of the algorithms in a joint answer, and what such answers say of each fold's rows, where the weights
-    /// are those of the other folds (of a validation part: of its other fifths).
-    pub(super) fn select(&self, folds: &[Fold], judged: &[Judged]) -> (Vec<f64>, Vec<Array2<f32>>) {
+    /// Weights of the algorithms in an ensemble, and the ensemble's predictions for each fold's rows.
+    /// Those use weights found on the other folds (of a validation part: on its other fifths), so
+    /// that no row chooses the weights by which it is evaluated.
+    pub(super) fn select(
+        &self,
+        folds: &[Fold],
+        evaluated: &[FoldPredictions],
+    ) -> (Vec<f64>, Vec<Array2<f32>>) {
         let parts: Vec<Vec<usize>> = folds
             .iter()
             .map(|one| {
                 if self.config.data.folds == 0 {
-                    self.dealt(&one.held)
+                    self.inner_folds(&one.held)
                 } else {
                     vec![one.number; one.held.len()]
                 }
             })
             .collect();
-        // what each algorithm gives the truth on the rows that are wanted
+        // each algorithm's probability of the true class on the rows that are wanted
         let weights = |wanted: &dyn Fn(usize, usize) -> bool| -> Vec<f64> {
-            let of = |one: &Judged| -> Vec<f64> {
+            let true_class_probabilities = |one: &FoldPredictions| -> Vec<f64> {
                 let at = |at: usize| -> Vec<f64> {
                     let held = folds[at].held.iter().enumerate();
                     let held =
@@ -218,17 +228,23 @@ impl<'a> Bench<'a> {
                 };
                 (0..folds.len()).flat_map(at).collect()
             };
-            greedy(&judged.iter().map(of).collect::<Vec<_>>())
+            greedy(
+                &evaluated
+                    .iter()
+                    .map(true_class_probabilities)
+                    .collect::<Vec<_>>(),
+            )
         };
-        let said = folds
+        let joint = folds
             .iter()
             .enumerate()
             .map(|(at, fold)| {
                 let mut all = Array2::zeros((fold.held.len(), self.classes.len()));
                 for part in parts[at].iter().copied().collect::<BTreeSet<usize>>() {
-                    let own = weights(&|repeat, other| repeat == fold.repeat && other != part);
+                    let others_weights =
+                        weights(&|repeat, other| repeat == fold.repeat && other != part);
                     for place in (0..fold.held.len()).filter(|&place| parts[at][place] == part) {
-                        for (one, weight) in judged.iter().zip(&own) {
+                        for (one, weight) in evaluated.iter().zip(&others_weights) {
                             all.row_mut(place)
                                 .scaled_add(*weight as f32, &one.p[at].row(place));
                         }
@@ -237,30 +253,36 @@ impl<'a> Bench<'a> {
                 all
             })
             .collect();
-        (weights(&|_, _| true), said)
+        (weights(&|_, _| true), joint)
     }
 
-    /// Folds inside some rows, groups whole.
-    pub(super) fn dealt(&self, rows: &[usize]) -> Vec<usize> {
-        let (own, groups) = self.classes_and_groups(rows);
-        grouped_folds(&own, self.classes.len(), &groups, INNER, self.config.seed)
+    /// Folds inside some rows; a group is in one fold.
+    pub(super) fn inner_folds(&self, rows: &[usize]) -> Vec<usize> {
+        let (labels, groups) = self.classes_and_groups(rows);
+        grouped_folds(
+            &labels,
+            self.classes.len(),
+            &groups,
+            INNER,
+            self.config.seed,
+        )
     }
 
-    /// Whether each of some rows is of the fifth that a network chooses its epoch by, groups whole.
-    pub(super) fn fifth(&self, rows: &[usize]) -> Vec<bool> {
-        let (own, groups): (Vec<usize>, Vec<usize>) = rows
+    /// Whether each of some rows is in the fifth by which a network chooses its epoch; groups whole.
+    pub(super) fn validation_fifth(&self, rows: &[usize]) -> Vec<bool> {
+        let (labels, groups): (Vec<usize>, Vec<usize>) = rows
             .iter()
             .map(|&row| (self.class_of[row], self.split.groups[row]))
             .unzip();
-        let held = hold_out(
-            &own,
+        let part_of = hold_out(
+            &labels,
             self.classes.len(),
             &groups,
             1,
             INNER,
             self.config.seed,
         );
-        held.into_iter().map(|part| part > 0).collect()
+        part_of.into_iter().map(|part| part > 0).collect()
     }
 
     pub(super) fn fit_all(
@@ -276,8 +298,9 @@ impl<'a> Bench<'a> {
             .ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
     }
 
-    /// The share of some rows that is learnt from: the same of each class, and a row at least.
-    pub(super) fn shared(&self, rows: &[usize]) -> Vec<usize> {
+    /// The share of some rows that is trained on (`data.share`): the same of each class, at least one
+    /// row.
+    pub(super) fn subsample(&self, rows: &[usize]) -> Vec<usize> {
         let mut left: Vec<usize> = vec![0; self.classes.len()];
         rows.iter().for_each(|&row| left[self.class_of[row]] += 1);
         left.iter_mut()
@@ -292,15 +315,16 @@ impl<'a> Bench<'a> {
             *left = left.saturating_sub(1);
             is_kept
         });
+        // drawn at random, but kept in the order of the data set
         order.sort_unstable();
         order.into_iter().map(|at| rows[at]).collect()
     }
 
     pub(super) fn fit(&self, algorithm: Algorithm, rows: &[usize]) -> Result<Model, LabError> {
-        let rows = &self.shared(rows)[..];
+        let rows = &self.subsample(rows)[..];
         let x = self.matrix.values.select(Axis(0), rows);
         let class_of: Vec<usize> = rows.iter().map(|&row| self.class_of[row]).collect();
-        let folds = self.dealt(rows);
+        let folds = self.inner_folds(rows);
         let data = Training {
             x: x.view(),
             class_of: &class_of,
@@ -317,34 +341,35 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// What a model says of some rows.
-    pub(super) fn said(&self, model: &Model, rows: &[usize]) -> Array2<f32> {
+    /// Class probabilities of a model for some rows, `[rows, classes]`.
+    pub(super) fn predict(&self, model: &Model, rows: &[usize]) -> Array2<f32> {
         model.probabilities(self.matrix.values.select(Axis(0), rows).view())
     }
 
-    /// How many of some rows are named rightly.
-    fn right(&self, rows: &[usize], said: &Array2<f32>) -> usize {
+    /// Number of rows whose most probable class is the true one.
+    fn count_correct(&self, rows: &[usize], predictions: &Array2<f32>) -> usize {
         rows.iter()
-            .zip(said.outer_iter())
+            .zip(predictions.outer_iter())
             .filter(|(row, p)| argmax(p) == self.class_of[**row])
             .count()
     }
 
-    /// Judges logistic regression on five folds dealt three times, once with groups kept together and once with tracks
-    /// dealt at random.
+    /// Accuracy of logistic regression in five folds, repeated three times: once with groups kept
+    /// together, once with tracks split at random.
     pub(super) fn random_folds(&self) -> Result<RandomFolds, LabError> {
         let all: Vec<usize> = (0..self.class_of.len()).collect();
-        let (own, groups) = self.classes_and_groups(&all);
+        let (labels, groups) = self.classes_and_groups(&all);
         let accuracy = |groups: &[usize]| -> Result<f64, LabError> {
             let seeds = (0..3).map(|repeat| self.config.seed.wrapping_add(repeat));
-            let mut right = 0;
-            for Fold { rest, held, .. } in deal_folds(&own, self.classes.len(), groups, 5, seeds) {
-                right += self.right(
+            let mut correct = 0;
+            for Fold { rest, held, .. } in deal_folds(&labels, self.classes.len(), groups, 5, seeds)
+            {
+                correct += self.count_correct(
                     &held,
-                    &self.said(&self.fit(Algorithm::Logistic, &rest)?, &held),
+                    &self.predict(&self.fit(Algorithm::Logistic, &rest)?, &held),
                 );
             }
-            Ok(right as f64 / (3 * all.len()) as f64)
+            Ok(correct as f64 / (3 * all.len()) as f64)
         };
         Ok(RandomFolds {
             grouped: accuracy(&groups)?,
@@ -365,36 +390,36 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// How well an algorithm did, over all dealings.
+    /// Figures of an algorithm over all folds and repeats.
     pub(super) fn method(
         &self,
         name: &str,
         folds: &[Fold],
-        judged: &[Array2<f32>],
+        predictions: &[Array2<f32>],
         seconds: f64,
         note: Option<String>,
     ) -> Method {
         let mut truth = Vec::new();
-        let mut said = Vec::new();
+        let mut predicted = Vec::new();
         let mut groups = Vec::new();
-        let mut dealings: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (fold, p) in folds.iter().zip(judged) {
+        let mut repeats: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (fold, p) in folds.iter().zip(predictions) {
             for (&row, p) in fold.held.iter().zip(p.outer_iter()) {
                 let answer = argmax(p);
-                let counts = dealings.entry(fold.repeat).or_default();
+                let counts = repeats.entry(fold.repeat).or_default();
                 counts.0 += usize::from(answer == self.class_of[row]);
                 counts.1 += 1;
                 truth.push(self.class_of[row]);
-                said.push(answer);
+                predicted.push(answer);
                 groups.push(self.split.groups[row]);
             }
         }
-        let shares: Vec<f64> = dealings
+        let shares: Vec<f64> = repeats
             .values()
             .map(|(right, all)| *right as f64 / *all as f64)
             .collect();
         let [accuracy, balanced_accuracy, macro_f1] =
-            intervals(&truth, &said, &groups, self.classes.len());
+            intervals(&truth, &predicted, &groups, self.classes.len());
         Method {
             name: name.to_owned(),
             accuracy,
@@ -407,7 +432,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Permutation importance: on the test part by the final model, else on the first fold by a model without it.
+    /// Permutation importance: of the final model on the test part, else of a model of the first fold
+    /// on the rows held out there.
     pub(super) fn importance(
         &self,
         fold: &Fold,
@@ -415,22 +441,23 @@ impl<'a> Bench<'a> {
         answering: &[(Algorithm, f64)],
         test: &[usize],
     ) -> Result<Vec<Importance>, LabError> {
-        let own_fit = if test.is_empty() {
+        let fold_model = if test.is_empty() {
             Some(self.fit_all(answering, &fold.rest)?)
         } else {
             None
         };
-        let model = own_fit.as_ref().unwrap_or(model);
+        let model = fold_model.as_ref().unwrap_or(model);
         let mut rows = if test.is_empty() {
             fold.held.clone()
         } else {
             test.to_vec()
         };
         Random::stream(self.config.seed, 0x1a9).shuffle(&mut rows);
-        rows.truncate(LOOKED_AT);
+        rows.truncate(IMPORTANCE_ROWS);
         let x = self.matrix.values.select(Axis(0), &rows);
         let accuracy = |x: &Array2<f32>| {
-            self.right(&rows, &model.probabilities(x.view())) as f64 / rows.len().max(1) as f64
+            self.count_correct(&rows, &model.probabilities(x.view())) as f64
+                / rows.len().max(1) as f64
         };
         let mut names: Vec<&String> = Vec::new();
         for group in &self.matrix.groups {
@@ -452,7 +479,8 @@ impl<'a> Bench<'a> {
                     .map(|name| (name.clone(), members(name)))
                     .collect()
             };
-        // and the single columns that tell classes apart best
+        // Each column measured costs ten predictions of all rows, so of single columns only those
+        // that separate the classes best are measured.
         let together = groups.len();
         let mut single: Vec<(f64, usize)> =
             self.separation(&fold.rest).into_iter().zip(0..).collect();
@@ -464,7 +492,7 @@ impl<'a> Bench<'a> {
                 .map(|&(_, at)| (self.matrix.columns[at].clone(), vec![at])),
         );
         let before = accuracy(&x);
-        let own = model.importances();
+        let built_in = model.importances();
         let mut found = Vec::new();
         for (number, (name, columns)) in groups.into_iter().enumerate() {
             let drops: Vec<f64> = (0..SHUFFLES)
@@ -481,14 +509,14 @@ impl<'a> Bench<'a> {
                 })
                 .collect();
             let spread = Spread::of(&drops);
-            let own = own
+            let share = built_in
                 .as_ref()
-                .map(|own| columns.iter().map(|&column| own[column]).sum());
+                .map(|built_in| columns.iter().map(|&column| built_in[column]).sum());
             found.push(Importance {
                 columns: name,
                 drop: spread.mean,
                 deviation: spread.deviation,
-                own,
+                own: share,
                 single: number >= together,
             });
         }
@@ -496,29 +524,37 @@ impl<'a> Bench<'a> {
         Ok(found)
     }
 
-    /// Of each column, how far the classes' means lie apart by what is spread within them (the F statistic, but for a
-    /// factor that is the same for all).
+    /// The F statistic of each column, but for a factor that is the same for all: variance between the
+    /// classes' means over variance within classes.
     fn separation(&self, rows: &[usize]) -> Vec<f64> {
-        let of = |column: ndarray::ArrayView1<f32>| {
+        let f_statistic = |column: ndarray::ArrayView1<f32>| {
             let mut sums = vec![[0.0; 3]; self.classes.len()];
             for &row in rows.iter().filter(|&&row| column[row].is_finite()) {
                 let x = f64::from(column[row]);
-                let own = &mut sums[self.class_of[row]];
-                *own = [own[0] + 1.0, own[1] + x, own[2] + x * x];
+                let moments = &mut sums[self.class_of[row]];
+                *moments = [moments[0] + 1.0, moments[1] + x, moments[2] + x * x];
             }
-            let [n, sum, square] = sums.iter().fold([0.0; 3], |all, own| {
-                [all[0] + own[0], all[1] + own[1], all[2] + own[2]]
+            let [n, sum, square] = sums.iter().fold([0.0; 3], |all, moments| {
+                [
+                    all[0] + moments[0],
+                    all[1] + moments[1],
+                    all[2] + moments[2],
+                ]
             });
             let between = sums
                 .iter()
-                .filter(|own| own[0] > 0.0)
-                .map(|own| own[1] * own[1] / own[0])
+                .filter(|moments| moments[0] > 0.0)
+                .map(|moments| moments[1] * moments[1] / moments[0])
                 .sum::<f64>()
                 - sum * sum / f64::max(n, 1.0);
             let within = square - sum * sum / f64::max(n, 1.0) - between;
             if within > 0.0 { between / within } else { 0.0 }
         };
-        self.matrix.values.axis_iter(Axis(1)).map(of).collect()
+        self.matrix
+            .values
+            .axis_iter(Axis(1))
+            .map(f_statistic)
+            .collect()
     }
 }
 
@@ -527,8 +563,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selection_joins_members_that_help_and_leaves_out_others() {
-        // two that are sure of different halves, one that knows nothing
+    fn selection_drops_members_that_do_not_help() {
+        // two that are sure of different halves, one that is uninformative
         let half = |first: bool| {
             (0..40)
                 .map(|i| if (i < 20) == first { 0.9 } else { 0.3 })

@@ -14,7 +14,7 @@ use voisin_learn::metrics::{confusion, per_class};
 /// Draws of the bootstrap.
 const DRAWS: usize = 2000;
 
-/// A run's answers to its judged tracks: track to (label, answer, the answer's probability).
+/// A run's predictions for its held-out tracks: track to (label, prediction, its probability).
 pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String, f64)>, LabError> {
     let path = run.join("predictions.csv");
     let cells = read_cells(&path)?;
@@ -27,25 +27,25 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
             )
         })
     };
-    let [key, genre, split, said] = [
+    let [key, genre, split, predicted] = [
         column("path")?,
         column("genre")?,
         column("split")?,
         column("predicted")?,
     ];
     let has_test = cells.rows.iter().any(|(_, row)| row[split] == "test");
-    let judged = cells
+    let evaluated = cells
         .rows
         .iter()
         .filter(|(_, row)| !has_test || row[split] == "test");
     let surest = |row: &[String]| {
         row.iter()
-            .skip(said + 1)
+            .skip(predicted + 1)
             .filter_map(|p| p.parse().ok())
             .fold(0.0, f64::max)
     };
-    let answer = |row: &Vec<String>| (row[genre].clone(), row[said].clone(), surest(row));
-    Ok(judged
+    let answer = |row: &Vec<String>| (row[genre].clone(), row[predicted].clone(), surest(row));
+    Ok(evaluated
         .map(|(_, row)| (row[key].clone(), answer(row)))
         .collect())
 }
@@ -102,7 +102,7 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     let both: Vec<&String> = a.keys().filter(|key| b.contains_key(*key)).collect();
     if both.len() < a.len() || both.len() < b.len() {
         warnings.push(format!(
-            "only {} of {} and {} judged tracks are the same",
+            "only {} of {} and {} evaluated tracks are the same",
             both.len(),
             a.len(),
             b.len()
@@ -128,8 +128,8 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     let mut drawn: BTreeMap<&str, Vec<(bool, bool)>> = BTreeMap::new();
     let mut recall: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for key in &both {
-        let (truth, said, _) = &a[*key];
-        let right = (truth == said, *truth == b[*key].1);
+        let (truth, predicted, _) = &a[*key];
+        let right = (truth == predicted, *truth == b[*key].1);
         drawn
             .entry(groups.get(*key).map_or(key.as_str(), String::as_str))
             .or_default()
@@ -157,6 +157,8 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
         });
         if rows > 0.0 { points / rows } else { 0.0 }
     };
+    // Whole groups are drawn: tracks of one artist are right or wrong together, so drawing single
+    // tracks would make the interval too narrow.
     let mut random = Random::new(1);
     let mut draws: Vec<f64> = (0..DRAWS)
         .map(|_| share(&mut (0..sums.len()).map(|_| random.below(sums.len()))))
@@ -194,12 +196,14 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
 /// Two-sided exact binomial test of a fair coin.
 fn mcnemar(a: usize, b: usize) -> f64 {
     let n = a + b;
+    // The binomial terms as logarithms: 2^-n is 0 in floating point beyond a thousand tracks.
     let mut term = -(n as f64) * std::f64::consts::LN_2;
     let mut tail = 0.0;
     for k in 0..=a.min(b) {
         tail += term.exp();
         term += ((n - k) as f64 / (k + 1) as f64).ln();
     }
+    // where both counts are equal the middle term is in both tails
     (2.0 * tail).min(1.0)
 }
 
@@ -262,18 +266,18 @@ pub(super) fn pairs_of(path: &Path) -> Result<Pairs, LabError> {
 pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     const MISSING: &str = "(missing)";
     let (wanted, _, _) = pairs_of(truth)?;
-    let (said, _, _) = pairs_of(submission)?;
-    let said: BTreeMap<String, String> = said.into_iter().collect();
+    let (submitted, _, _) = pairs_of(submission)?;
+    let submitted: BTreeMap<String, String> = submitted.into_iter().collect();
     let known: BTreeSet<&String> = wanted.iter().map(|(key, _)| key).collect();
     let missing: Vec<String> = wanted
         .iter()
-        .filter(|(key, _)| !said.contains_key(key))
+        .filter(|(key, _)| !submitted.contains_key(key))
         .map(|(key, _)| key.clone())
         .collect();
     let names: BTreeSet<String> = wanted
         .iter()
         .map(|(_, label)| label.clone())
-        .chain(said.values().cloned())
+        .chain(submitted.values().cloned())
         .collect();
     let mut classes: Vec<String> = names.into_iter().collect();
     if !missing.is_empty() {
@@ -283,7 +287,7 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     let truths: Vec<usize> = wanted.iter().map(|(_, label)| class(label)).collect();
     let answers: Vec<usize> = wanted
         .iter()
-        .map(|(key, _)| class(said.get(key).map_or(MISSING, String::as_str)))
+        .map(|(key, _)| class(submitted.get(key).map_or(MISSING, String::as_str)))
         .collect();
     let matrix = confusion(&truths, &answers, classes.len());
     let single: Vec<usize> = (0..truths.len()).collect();
@@ -294,7 +298,7 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
         balanced_accuracy: balanced.value,
         macro_f1: f1.value,
         f1: per_class(&matrix).iter().map(|class| class.f1).collect(),
-        unknown: said
+        unknown: submitted
             .keys()
             .filter(|key| !known.contains(key))
             .cloned()
@@ -317,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn missing_rows_are_wrong_and_unknown_ones_are_told() {
+    fn missing_rows_are_wrong_and_unknown_ones_are_listed() {
         let folder = tempfile::tempdir().unwrap();
         let truth = folder.path().join("t.csv");
-        let said = folder.path().join("s.csv");
+        let submission = folder.path().join("s.csv");
         std::fs::write(&truth, "titre,id_genre\na,1\nb,2\nc,1\nd,2\n").unwrap();
-        std::fs::write(&said, "titre;id_genre\nb;2\na;1\nc;2\nx;1\n").unwrap();
-        let score = score(&said, &truth).unwrap();
+        std::fs::write(&submission, "titre;id_genre\nb;2\na;1\nc;2\nx;1\n").unwrap();
+        let score = score(&submission, &truth).unwrap();
         assert_eq!((score.rows, score.accuracy.value), (4, 0.5));
         assert_eq!(
             (score.missing, score.unknown),

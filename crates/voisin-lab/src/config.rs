@@ -15,7 +15,7 @@ use voisin_train::classifier::NetworkRecipe;
 /// Largest configuration that is read.
 const LARGEST: u64 = 1 << 20;
 
-/// Everything that decides what a run is.
+/// Every setting that decides the result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -44,17 +44,18 @@ pub struct Config {
 pub struct Data {
     /// `KIND:PATH` with its options.
     pub source: String,
-    /// What is learnt: a column's name, `genre` for the usual one.
+    /// The column to learn; `genre` for the usual one.
     pub label: String,
-    /// How parts are dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file.
+    /// How the data is split: auto, given, artist, album, folder, track, lists:DIR or a CSV file.
     pub split: String,
     /// Cross-validation in so many folds; 0: one held-out part.
     pub folds: usize,
-    /// How often the folds are dealt.
+    /// Repeats of the cross-validation, each with other folds.
     pub repeats: usize,
-    /// A class that nothing is learnt of: where its tracks come to lie says what the others taught. Empty: none.
+    /// A class to exclude from training: where its tracks are placed shows what the model learnt from
+    /// the others. Empty: none.
     pub left_out: String,
-    /// The part of the training tracks that is learnt from, of every class alike.
+    /// The share of the training tracks to train on, the same of every class.
     pub share: f64,
 }
 
@@ -119,16 +120,16 @@ impl Config {
         let file = file
             .map(|path| read_table(path).map(|table| (path, table)))
             .transpose()?;
-        let held = file
+        let from_file = file
             .as_ref()
             .and_then(|(_, table)| table.get("recipe")?.as_str().map(str::to_owned));
-        let asked = pairs
+        let from_pairs = pairs
             .iter()
             .rev()
             .find(|(key, _)| key == "recipe")
             .map(|(_, value)| value);
-        let recipe = asked
-            .or(held.as_ref())
+        let recipe = from_pairs
+            .or(from_file.as_ref())
             .map_or("features", |recipe| recipe.trim_matches('"'));
         let mut table = Self::of_recipe(recipe).table();
         if let Some((path, file)) = file {
@@ -145,8 +146,8 @@ impl Config {
         config.check()
     }
 
-    /// What is taken where nobody wants to choose: algorithms of several kinds, the cheapest first, judged in folds and
-    /// joined.
+    /// Settings for those who do not want to choose: algorithms of several kinds, the cheapest first,
+    /// cross-validated and joined into an ensemble.
     pub fn auto() -> Self {
         let mut config = Self {
             recipe: "auto".to_owned(),
@@ -189,7 +190,7 @@ impl Config {
         toml::to_string(self).unwrap_or_default()
     }
 
-    /// What of it takes part: the settings of its network, or of its algorithms.
+    /// The settings that have an effect: of its network, or of its algorithms.
     pub fn shown(&self) -> String {
         let mut table = self.table();
         if self.network.is_some() {
@@ -260,7 +261,7 @@ impl Config {
             ),
             (
                 folds > 0 || repeats == 1,
-                "data.folds: expected 2 to 100: repeats deal them again",
+                "data.folds: expected 2 to 100: repeats need folds",
             ),
             (
                 share > 0.0 && share <= 1.0,
@@ -279,7 +280,7 @@ impl Config {
         self.settings.check()
     }
 
-    /// A complaint "KEY: expected …" with the value that was found there, before what explains it.
+    /// Adds the value found to a message "KEY: expected …", before its explanation.
     fn with_value(&self, text: String) -> String {
         let Some((key, expected)) = text.split_once(": expected ") else {
             return text;
@@ -328,7 +329,7 @@ fn networks() -> impl Iterator<Item = &'static str> {
     NetworkRecipe::ALL.into_iter().map(|recipe| recipe.name)
 }
 
-/// A value as a line of TOML has it; what is none is text.
+/// A value as in a line of TOML; anything that does not parse is text.
 fn value_of(text: &str) -> Value {
     let parsed = format!("value = {text}").parse::<Table>().ok();
     let value = parsed.and_then(|mut table| table.remove("value"));
@@ -391,7 +392,7 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
         if of_networks.iter().any(|(name, _)| ends(&name.as_str())) {
             return Err(format!("only networks have {key}: name one with --recipe"));
         }
-        // as it may be written: whole, or without the tables that it is in
+        // a key may be written whole or without its tables, so suggestions compare every ending
         let endings = |name: &'_ str| {
             name.match_indices('.')
                 .map(|(at, _)| at + 1)
@@ -429,20 +430,20 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     };
     let found = value.to_string();
     at.insert(last.to_owned(), value);
-    // what does not fit is told beside its key
+    // Tried at once, one key at a time: serde names the type that it expected, but not the key.
     let fitting: Result<Config, _> = Value::Table(table.clone()).try_into();
     fitting.map(|_| ()).map_err(|error: toml::de::Error| {
-        let said = error.message();
-        let kind = match said
+        let message = error.message();
+        let kind = match message
             .strip_prefix("invalid ")
-            .and_then(|said| said.rsplit_once(", expected "))
+            .and_then(|message| message.rsplit_once(", expected "))
         {
             Some((_, "f64")) => "a number",
             Some((_, "usize" | "u64" | "u32")) => "a whole number, 0 or more",
             Some((_, "a boolean")) => "true or false",
             Some((_, "a string")) => "text",
             Some((_, "a sequence")) => "a list",
-            _ => return format!("{name}: {}", said.trim_end()),
+            _ => return format!("{name}: {}", message.trim_end()),
         };
         format!("{name}: expected {kind}, found {found}")
     })
@@ -485,35 +486,39 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_known_are_errors_with_the_nearest_one() {
-        let said = |key: &str, value: &str| {
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        let message = |key: &str, value: &str| {
             Config::changed(None, &pairs(&[(key, value)]))
                 .unwrap_err()
                 .to_string()
         };
         assert!(
-            said("data.splt", "x").contains("did you mean data.split"),
+            message("data.splt", "x").contains("did you mean data.split"),
             "{}",
-            said("data.splt", "x")
+            message("data.splt", "x")
         );
         assert!(
-            said("forest.tree", "9").contains("did you mean forest.trees"),
+            message("forest.tree", "9").contains("did you mean forest.trees"),
             "{}",
-            said("forest.tree", "9")
+            message("forest.tree", "9")
         );
-        assert!(said("svm.c", "-1").ends_with("settings.svm.c: expected more than 0, found -1.0"));
         assert!(
-            said("data.repeats", "3")
-                .ends_with("data.folds: expected 2 to 100, found 0: repeats deal them again")
+            message("svm.c", "-1").ends_with("settings.svm.c: expected more than 0, found -1.0")
         );
-        let text = said("seed", "\"x\"");
+        assert!(
+            message("data.repeats", "3")
+                .ends_with("data.folds: expected 2 to 100, found 0: repeats need folds")
+        );
+        let text = message("seed", "\"x\"");
         assert!(
             text.ends_with("seed: expected a whole number, 0 or more, found \"x\""),
             "{text}"
         );
-        assert!(said("svm.c", "x").ends_with("settings.svm.c: expected a number, found \"x\""));
-        assert!(said("epochs", "3").contains("only networks have epochs: name one with --recipe"));
-        let text = said("columns", "3");
+        assert!(message("svm.c", "x").ends_with("settings.svm.c: expected a number, found \"x\""));
+        assert!(
+            message("epochs", "3").contains("only networks have epochs: name one with --recipe")
+        );
+        let text = message("columns", "3");
         let expected =
             "2 keys end so, settings.boost.columns and settings.forest.columns: write more";
         assert!(text.contains(expected), "{text}");
@@ -527,7 +532,7 @@ mod tests {
         let training = config.network.unwrap().training;
         assert_eq!((training.patience, training.rate), (3, 0.5));
         assert_eq!(config.settings, AlgorithmSettings::default());
-        assert!(said("forest.trees", "0").contains("forest.trees"));
+        assert!(message("forest.trees", "0").contains("forest.trees"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.toml");
         std::fs::write(&path, "[data]\nsource = \"x\"\nwhat = 1\n").unwrap();

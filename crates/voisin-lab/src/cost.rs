@@ -1,4 +1,4 @@
-//! What a run took, phase by phase, and what it ran on.
+//! Time and memory of a run, phase by phase, and the system that it ran on.
 
 use std::path::Path;
 use std::time::Instant;
@@ -21,7 +21,7 @@ impl Clock {
         }
     }
 
-    /// What it took.
+    /// Wall-clock time, CPU time and peak memory since the start.
     pub fn cost(&self, phase: &str) -> Cost {
         let processor = self
             .processor
@@ -36,10 +36,10 @@ impl Clock {
     }
 }
 
-/// Processor seconds of all threads so far, where the system tells (Linux, in hundredths).
+/// CPU seconds of all threads so far; on Linux alone, in hundredths.
 fn processor_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // the name of the program may hold blanks; it ends at the last bracket
+    // the program's name, in brackets, may itself hold blanks and brackets
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
     Some(ticks / 100.0)
@@ -55,7 +55,7 @@ fn peak_kilobytes() -> Option<f64> {
         .ok()
 }
 
-/// Writes what each phase took into a run's folder.
+/// Writes the cost of each phase into a run's folder.
 pub(super) fn write_cost(run: &Path, cost: &[Cost]) -> Result<(), LabError> {
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
     let rows = cost.iter().map(|c| {

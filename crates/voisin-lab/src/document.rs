@@ -21,7 +21,7 @@ pub enum DocumentPart {
     Heading(String),
     /// A paragraph.
     Text(String),
-    /// What helps to read the rest; not on a terminal.
+    /// An explanation; not on a terminal.
     Hint(String),
     /// Cells below their columns' names.
     Table {
@@ -36,9 +36,9 @@ pub enum DocumentPart {
     },
     /// A drawing; not on a terminal.
     Picture {
-        /// What its file is called after the report's name.
+        /// Suffix of its file's name, after the report's.
         name: &'static str,
-        /// What it shows.
+        /// Its title.
         title: String,
         /// The drawing.
         scene: Scene,
@@ -72,7 +72,7 @@ impl Document {
         self.parts.push(DocumentPart::Text(text.into()));
     }
 
-    /// Adds what helps to read the rest.
+    /// Adds an explanation.
     pub fn hint(&mut self, text: impl Into<String>) {
         self.parts.push(DocumentPart::Hint(text.into()));
     }

@@ -17,7 +17,8 @@ use voisin_base::text::with_causes;
 use voisin_explore::scene::Scene;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
-/// What is known of tracks besides their numbers, as far as the data set knows it of any: a header, and a row for each.
+/// Metadata of the tracks as a header and a row for each, with the columns that have a value in any
+/// row.
 fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
     let columns = matrix.rows.iter().map(|row| {
         let item = &row.item;
@@ -44,10 +45,10 @@ fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
     let header =
         std::iter::once(set.key_name.clone()).chain(known.iter().map(|&at| names[at].to_owned()));
     let rows = matrix.rows.iter().zip(&columns).map(|(row, columns)| {
-        let own = known
+        let cells = known
             .iter()
             .map(|&at| columns[at].clone().unwrap_or_default());
-        std::iter::once(row.item.key.clone()).chain(own).collect()
+        std::iter::once(row.item.key.clone()).chain(cells).collect()
     });
     (header.collect(), rows.collect())
 }
@@ -108,11 +109,11 @@ pub type HearArray =
 
 /// Writes an array of every track. As a set of features it has one column: whether the file is new.
 pub struct ArrayWriter {
-    /// What is written.
+    /// Computes the array of a file.
     pub hear: HearArray,
     /// Where the array of each file goes.
     pub targets: HashMap<PathBuf, PathBuf>,
-    /// Whether what is there is written again.
+    /// Whether existing files are overwritten.
     pub force: bool,
 }
 

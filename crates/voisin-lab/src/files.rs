@@ -26,7 +26,7 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
 
 /// Parses a `.npy` file; an error says what was found instead.
 ///
-/// The header is held against the bytes that are there before anything is allocated for what it promises.
+/// The header is checked against the number of bytes before anything is allocated for it.
 pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     /// NumPy itself reads no longer header.
     const LONGEST_HEADER: usize = 10_000;
@@ -40,7 +40,8 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     };
     let header = bytes.get(..length).filter(|_| length <= LONGEST_HEADER);
     let mut header = header.ok_or_else(|| format!("a header of {length} bytes"))?;
-    // A shape is one bracket within another; a parser follows them as deep as they go.
+    // A real header has one bracket (the shape) within another; the parser recurses into as many as
+    // there are, so a header of nothing but brackets could overflow its stack.
     if header[10..]
         .iter()
         .filter(|byte| b"([{".contains(byte))
@@ -184,8 +185,8 @@ mod tests {
 
     /// The first of these asked for 800 GB, the second never came to an end.
     #[test]
-    fn a_header_is_held_against_the_file_before_anything_is_allocated() {
-        let of = |shape: &str| {
+    fn a_header_is_checked_against_the_size_of_its_file() {
+        let npy_of_shape = |shape: &str| {
             npy(&format!(
                 "{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}"
             ))
@@ -200,7 +201,7 @@ mod tests {
             ("5,", "1 dimensions"),
             ("5, 5, 5", "3 dimensions"),
         ] {
-            let found = parse_vectors(&of(shape)).unwrap_err();
+            let found = parse_vectors(&npy_of_shape(shape)).unwrap_err();
             assert!(found.contains(words), "{shape}: {found}");
         }
         let deep = npy(&format!(

@@ -23,7 +23,7 @@ use voisin_learn::{Centroid, Standardiser, Svm};
 pub struct EvalOptions {
     /// Outer folds; a group (artist) is never split.
     pub folds: usize,
-    /// How often the folds are dealt anew.
+    /// Repeats, each with other folds.
     pub repeats: usize,
     /// Start of the random numbers.
     pub seed: u64,
@@ -31,7 +31,7 @@ pub struct EvalOptions {
     pub fit: FitOptions,
     /// Whether the rivals run too.
     pub rivals: bool,
-    /// What a group is, in the singular: artist, album …
+    /// The kind of group, in the singular: artist, album …
     pub group: String,
 }
 
@@ -50,7 +50,7 @@ impl Default for EvalOptions {
     }
 }
 
-/// What is judged, and what it is: the engine's answer first, then its halves, then the rivals.
+/// The methods evaluated, with their descriptions: the engine first, then its halves, then the rivals.
 const METHODS: [(&str, &str); 6] = [
     ("fused", "voisin's answer: head, neighbours or both joined"),
     ("head", "the trained head alone"),
@@ -83,15 +83,15 @@ pub struct GenreReport {
     pub tracks: usize,
     /// Groups among them.
     pub groups: usize,
-    /// What a group is: artist, album …
+    /// The kind of group: artist, album …
     pub group: String,
     /// Outer folds.
     pub folds: usize,
-    /// Dealings of the folds.
+    /// Repeats of the cross-validation.
     pub repeats: usize,
     /// Fused first, then its halves, then the rivals; no head where no fold had tracks enough for one.
     pub methods: Vec<MethodReport>,
-    /// Of the fused answer, over the held-out predictions of the first dealing; classes by key.
+    /// Of the fused answer, over the held-out predictions of the first repeat; classes by key.
     #[serde(skip)]
     pub figures: Figures,
     /// Genres of one or two tracks, which count in no mean over genres.
@@ -116,17 +116,17 @@ pub fn evaluate_genre(
     let n = labelled.len();
     let k = genres.len();
     let folds = options.folds.max(2);
-    let own = |labels: &Vec<Genre>| {
+    let class_numbers = |labels: &Vec<Genre>| {
         labels
             .iter()
             .filter_map(|g| genres.binary_search(g).ok())
             .collect()
     };
-    let classes: Vec<Vec<usize>> = data.labels.iter().map(own).collect();
+    let classes: Vec<Vec<usize>> = data.labels.iter().map(class_numbers).collect();
     let groups = data.groups.iter().collect::<BTreeSet<_>>().len();
     if groups < folds {
         return Err(LabError::Asked(format!(
-            "found {} (artists) of labelled tracks: {folds} folds need at least {folds}; deal fewer folds, or group by \
+            "found {} (artists) of labelled tracks: {folds} folds need at least {folds}; use fewer folds, or group by \
              something finer",
             count(groups as u64, "group")
         )));
@@ -136,11 +136,12 @@ pub fn evaluate_genre(
         .iter()
         .flatten()
         .for_each(|&class| sizes[class] += 1);
-    // What is found of one or two tracks is chance, and would weigh as much as a genre of hundreds.
+    // The recall of a genre of one or two tracks is chance, and would weigh as much as that of a
+    // genre of hundreds.
     let some_have_enough = sizes.iter().any(|&size| size >= FEW);
     let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
-    let judged = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
-    let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); judged.len()];
+    let methods = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
+    let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); methods.len()];
     let mut first_rows = Vec::new();
     let mut first = Array2::zeros((0, k));
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
@@ -153,26 +154,34 @@ pub fn evaluate_genre(
         folds,
         (0..options.repeats.max(1)).map(&seed),
     ) {
-        let train = data.set().select(&fold.rest);
-        let held = data.vectors.select(Axis(0), &fold.held);
-        let (model, _) = GenreModel::fit(&train.set(), &options.fit)?;
-        let said = model.probabilities(&QueryVectors::of(held.view()))?;
-        // columns of the model to columns of the whole
-        let [fused, head, vote] = [said.fused, said.head, said.vote].map(|p| {
-            let mut wide = Array2::zeros((held.nrows(), k));
-            for (genre, column) in model.genres().iter().zip(p.columns()) {
-                genres
-                    .binary_search(genre)
-                    .into_iter()
-                    .for_each(|to| wide.column_mut(to).assign(&column));
-            }
-            wide
-        });
+        let training = data.set().select(&fold.rest);
+        let test_vectors = data.vectors.select(Axis(0), &fold.held);
+        let (model, _) = GenreModel::fit(&training.set(), &options.fit)?;
+        let predictions = model.probabilities(&QueryVectors::of(test_vectors.view()))?;
+        // A training part may lack a genre: its model's columns are spread to those of all genres.
+        let [fused, head, vote] =
+            [predictions.fused, predictions.head, predictions.vote].map(|p| {
+                let mut wide = Array2::zeros((test_vectors.nrows(), k));
+                for (genre, column) in model.genres().iter().zip(p.columns()) {
+                    genres
+                        .binary_search(genre)
+                        .into_iter()
+                        .for_each(|to| wide.column_mut(to).assign(&column));
+                }
+                wide
+            });
         let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
         let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
         if options.rivals {
-            let of: Vec<Vec<usize>> = fold.rest.iter().map(|&row| classes[row].clone()).collect();
-            answers.extend(rivals(&train, &of, &held, k, seed(fold.repeat)));
+            let training_classes: Vec<Vec<usize>> =
+                fold.rest.iter().map(|&row| classes[row].clone()).collect();
+            answers.extend(rivals(
+                &training,
+                &training_classes,
+                &test_vectors,
+                k,
+                seed(fold.repeat),
+            ));
         }
         for (shares, answers) in shares.iter_mut().zip(&answers) {
             let truth: Vec<Vec<usize>> =
@@ -180,7 +189,7 @@ pub fn evaluate_genre(
             let hits = truth
                 .iter()
                 .zip(answers)
-                .filter(|(own, a)| own.contains(a))
+                .filter(|(labels, a)| labels.contains(a))
                 .count();
             let (expected, found, _) = by_class(&truth, answers);
             let m = confusion(&expected, &found, k);
@@ -196,7 +205,7 @@ pub fn evaluate_genre(
         has_head |= neighbours_alone.len() < model.genres().len();
         without_head.extend(neighbours_alone.into_iter().cloned());
     }
-    // as the tracks are, not as the folds
+    // in the order of the tracks, which does not depend on the folds
     let mut order: Vec<usize> = (0..first_rows.len()).collect();
     order.sort_by_key(|&at| first_rows[at]);
     let names: Vec<String> = genres.iter().map(|genre| genre.name().to_owned()).collect();
@@ -225,7 +234,7 @@ pub fn evaluate_genre(
         group: options.group.clone(),
         folds,
         repeats: options.repeats.max(1),
-        methods: judged
+        methods: methods
             .iter()
             .zip(&shares)
             .map(method)
@@ -240,42 +249,42 @@ pub fn evaluate_genre(
     })
 }
 
-/// Answers of the RBF SVM (its `C` chosen on held-out groups of the training part), of the nearest centroid, and of
-/// always saying the commonest genre.
+/// Predictions of the RBF SVM (its `C` chosen on held-out groups of the training part), of the
+/// nearest centroid, and of the commonest genre.
 ///
 /// - `classes`: of each row of `train`
 fn rivals(
     train: &LabelledRows,
     classes: &[Vec<usize>],
-    held: &Array2<f32>,
+    test_vectors: &Array2<f32>,
     k: usize,
     seed: u64,
 ) -> [Vec<usize>; 3] {
     const COSTS: [f64; 3] = [1.0, 3.0, 10.0];
-    let main: Vec<usize> = classes.iter().map(|own| own[0]).collect();
-    let mut right = [0usize; COSTS.len()];
+    let main: Vec<usize> = classes.iter().map(|labels| labels[0]).collect();
+    let mut correct = [0usize; COSTS.len()];
     for fold in deal_folds(classes, k, &train.groups, 4, [seed]) {
         let known: Vec<usize> = fold.rest.iter().map(|&row| main[row]).collect();
         let [x, q] = [&fold.rest, &fold.held].map(|rows| train.vectors.select(Axis(0), rows));
-        for (right, cost) in right.iter_mut().zip(COSTS) {
-            let said = Svm::fit(x.view(), &known, k, cost).predict(q.view());
-            *right += fold
+        for (correct, cost) in correct.iter_mut().zip(COSTS) {
+            let predicted = Svm::fit(x.view(), &known, k, cost).predict(q.view());
+            *correct += fold
                 .held
                 .iter()
-                .zip(&said)
-                .filter(|(row, said)| classes[**row].contains(said))
+                .zip(&predicted)
+                .filter(|(row, predicted)| classes[**row].contains(predicted))
                 .count();
         }
     }
-    let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(right)]);
+    let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(correct)]);
     let (standard, rows) = Standardiser::fit(train.vectors.view());
     let centroid = Centroid::fit(rows.view(), &main, k);
     let mut counts = vec![0usize; k];
     main.iter().for_each(|&class| counts[class] += 1);
     [
-        svm.predict(held.view()),
-        centroid.predict(standard.apply(held.view()).view()),
-        vec![argmax(counts); held.nrows()],
+        svm.predict(test_vectors.view()),
+        centroid.predict(standard.apply(test_vectors.view()).view()),
+        vec![argmax(counts); test_vectors.nrows()],
     ]
 }
 
@@ -305,16 +314,16 @@ impl GenreReport {
         let f = &self.figures;
         let group = &self.group;
         page.text(format!(
-            "{} tracks of {} {group}s, {} genres; {} folds by {group}, dealt {}; mean ± spread over folds, %",
+            "{} tracks of {} {group}s, {} genres; {} folds by {group}, {}; mean ± spread over folds, %",
             self.tracks,
             self.groups,
             f.per_class.len(),
             self.folds,
-            if self.repeats == 1 { "once".to_owned() } else { format!("{} times", self.repeats) }
+            count(self.repeats as u64, "repeat")
         ));
         page.hint(format!(
-            "Every track was judged by an engine that had never heard its {group}: the {group}s were dealt into {} parts, and \
-             each part was judged by what was learnt from the others.",
+            "Every track was held out, with all of its {group}, from the engine that predicted it: the {group}s were split into \
+             {} parts, and each part was predicted by an engine trained on the others.",
             self.folds
         ));
         page.heading("Methods side by side");

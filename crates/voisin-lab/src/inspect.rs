@@ -1,4 +1,4 @@
-//! What is in a data set: every file opened and decoded once.
+//! The content of a data set: every file opened and decoded once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::leak::{Leak, listen, look};
 use super::matrix::{FeatureSet, Matrix, Row, SoundFile, artists, class_of, licences};
-use super::split::{Split, deal};
+use super::split::{Split, split_rows};
 use super::{LabError, csv_bytes};
 use crate::dataset::{Dataset, Fault, Part, class_names};
 use voisin_audio::{self, AudioInfo};
@@ -26,10 +26,10 @@ const FULL_SCALE: f32 = 0.999;
 const BLOCK: usize = 4096;
 const SILENT_DB: f64 = -60.0;
 
-/// What decoding one file told.
+/// Measurements of a decoded file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
-    /// What it is.
+    /// Container, codec, rate and length.
     pub info: AudioInfo,
     /// Bytes of the file.
     pub bytes: u64,
@@ -41,17 +41,17 @@ pub struct Heard {
     pub silent: f64,
 }
 
-/// What near copies are looked for by.
+/// The descriptors by which near copies are searched for.
 const LIKENESS: DescriptorSet = DescriptorSet::Mfcc40Mean;
 
 /// A data set as it was found.
 #[derive(Debug)]
 pub struct Inspection {
-    /// Tracks that can be listened to.
+    /// Tracks that can be decoded.
     pub rows: Vec<Row>,
-    /// What decoding told of each; nothing where a data set has no audio.
+    /// Measurements of each; none where a data set has no audio.
     pub heard: Vec<Option<Heard>>,
-    /// What each sounds like, `[rows, columns]`.
+    /// Descriptors of each, `[rows, columns]`.
     pub likeness: Array2<f32>,
     /// All that could not be used.
     pub faults: Vec<Fault>,
@@ -59,7 +59,7 @@ pub struct Inspection {
     pub short: Vec<(String, f64)>,
 }
 
-fn hear(path: &Path) -> Result<Heard, String> {
+fn measure(path: &Path) -> Result<Heard, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
     let starts: Vec<i64> = (0..info.n_frames)
         .step_by(BLOCK)
@@ -69,10 +69,10 @@ fn hear(path: &Path) -> Result<Heard, String> {
     let mut clipped = 0usize;
     let mut silent = 0usize;
     let mut sink = |_: usize, block: &[f32]| {
-        let own: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
+        let energy: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
         clipped += block.iter().filter(|v| v.abs() >= FULL_SCALE).count();
-        silent += usize::from(10.0 * (own / BLOCK as f64).max(1e-20).log10() < SILENT_DB);
-        square += own;
+        silent += usize::from(10.0 * (energy / BLOCK as f64).max(1e-20).log10() < SILENT_DB);
+        square += energy;
     };
     voisin_audio::read_windows(path, &info, info.sample_rate, &starts, BLOCK, &mut sink)
         .map_err(|error| with_causes(&error))?;
@@ -106,7 +106,7 @@ pub fn inspect(
                 return Err(String::new());
             }
             let heard = item.path.as_deref().map(|path| {
-                let heard = hear(path)?;
+                let heard = measure(path)?;
                 let likeness = LIKENESS.compute(&SoundFile::new(path, &heard.info), stop)?;
                 Ok((heard, likeness))
             });
@@ -134,7 +134,7 @@ pub fn inspect(
                     .map(|heard| (heard.info.content, heard.info.seconds()))
                     .unzip();
                 found.rows.push(match &set.columns {
-                    Some(own) if content.is_none() => Row::of_numbers(item, own.values.row(at)),
+                    Some(table) if content.is_none() => Row::of_numbers(item, table.values.row(at)),
                     _ => Row {
                         item: item.clone(),
                         content,
@@ -159,7 +159,8 @@ pub fn inspect(
             .iter()
             .filter(|seconds| (**seconds - median).abs() < 0.05 * median)
             .count();
-        // clips of one length: the others stand out
+        // Where at least eight of ten have the same length the set consists of clips, and shorter ones
+        // are damaged; in an album collection they are just short songs.
         if alike * 10 >= lengths.len() * 8 {
             found.short = found
                 .rows
@@ -187,7 +188,7 @@ pub struct ClassCounts {
     pub parts: [usize; 3],
 }
 
-/// All that `voisin dataset` says.
+/// Everything that `voisin dataset` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Overview {
     /// `KIND:PATH` with its options.
@@ -208,9 +209,9 @@ pub struct Overview {
     pub licences: BTreeMap<String, usize>,
     /// Mean kilobits a second.
     pub kbit: f64,
-    /// How the parts are dealt; none where labels are missing.
+    /// How the data is split; none where labels are missing.
     pub split: Option<String>,
-    /// What is on both sides.
+    /// Tracks, artists and albums in more than one part.
     pub leak: Leak,
     /// Tracks with one channel.
     pub mono: usize,
@@ -220,9 +221,9 @@ pub struct Overview {
     pub mostly_silent: usize,
     /// Tracks that are shorter than nearly all others, with their seconds.
     pub short: Vec<(String, f64)>,
-    /// What could not be used, with reasons.
+    /// Rows and files that could not be used, with reasons.
     pub failures: Vec<(String, String)>,
-    /// What there is to know about how it was read.
+    /// Remarks about how it was read.
     pub notes: Vec<String>,
     /// Labels that look wrong, where it was asked for.
     pub suspects: Vec<SuspectLabel>,
@@ -233,22 +234,22 @@ pub struct Overview {
 pub struct SuspectLabel {
     /// The track.
     pub path: String,
-    /// What it is labelled.
+    /// Its label.
     pub label: String,
-    /// What it looks like.
+    /// The class that the models predict.
     pub suggested: String,
     /// Why, in one sentence.
     pub reason: String,
 }
 
-/// Labels that are confidently contradicted by models which never saw the track's artist, the likeliest mistakes first: what
-/// `voisin suspects` does for a library.
+/// Labels that are confidently contradicted by models which never saw the track's artist, the
+/// likeliest mistakes first, as `voisin suspects` does for a library.
 ///
-/// - `how`, `seed`: how parts are dealt, which says what is never on two sides
+/// - `how`, `seed`: the split, whose groups are kept together
 pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabel>, LabError> {
     let rows = &matrix.rows;
     let names = class_names(rows.iter().map(|row| &row.item));
-    let groups = deal(rows, &class_of(rows, &names), names.len(), how, seed)?.groups;
+    let groups = split_rows(rows, &class_of(rows, &names), names.len(), how, seed)?.groups;
     let ids: Vec<TrackId> = (0..rows.len() as i64).map(TrackId).collect();
     let genre = |name: &String| Genre::from_parts(name.as_str(), name.as_str());
     let labels: Vec<Vec<Genre>> = rows
@@ -298,7 +299,7 @@ pub fn overview(
     let names = set.classes();
     let class_of = class_of(&rows, &names);
     let mut notes = set.notes.clone();
-    let split: Option<Split> = match deal(&rows, &class_of, names.len(), how, seed) {
+    let split: Option<Split> = match split_rows(&rows, &class_of, names.len(), how, seed) {
         _ if rows.is_empty() => None,
         Ok(split) => Some(split),
         Err(LabError::Asked(why)) => {
@@ -311,11 +312,12 @@ pub fn overview(
         .iter()
         .enumerate()
         .map(|(class, name)| {
-            let own: Vec<usize> = (0..rows.len())
+            let members: Vec<usize> = (0..rows.len())
                 .filter(|&row| class_of[row] == class)
                 .collect();
             let mut artists: BTreeMap<String, usize> = BTreeMap::new();
-            own.iter()
+            members
+                .iter()
                 .filter_map(|&row| rows[row].item.artist.as_deref())
                 .for_each(|name| {
                     *artists.entry(fold(name)).or_default() += 1;
@@ -323,15 +325,16 @@ pub fn overview(
             let largest = artists.values().max().copied().unwrap_or(0);
             let parts = Part::ALL.map(|part| {
                 let split = split.as_ref();
-                own.iter()
+                members
+                    .iter()
                     .filter(|&&row| split.is_some_and(|split| split.parts[row] == Some(part)))
                     .count()
             });
             ClassCounts {
                 name: name.clone(),
-                tracks: own.len(),
+                tracks: members.len(),
                 artists: artists.len(),
-                largest_artist: largest as f64 / own.len().max(1) as f64,
+                largest_artist: largest as f64 / members.len().max(1) as f64,
                 parts,
             }
         })
@@ -374,7 +377,7 @@ pub fn overview(
             );
             leak
         }),
-        split: split.map(|split| split.said),
+        split: split.map(|split| split.summary),
         mono: heard.iter().filter(|one| one.info.channels == 1).count(),
         clipped: heard.iter().filter(|one| one.clipped > 1e-3).count(),
         mostly_silent: heard.iter().filter(|one| one.silent > 0.5).count(),

@@ -1,4 +1,4 @@
-//! What is on both sides of a split and should not be.
+//! Leakage: tracks, artists and albums that are in more than one part of a split.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use voisin_explore::duplicates::DuplicateOptions;
 use voisin_explore::versions;
 use voisin_learn::Preparation;
 
-/// What training shares with a part that judges.
+/// Overlap of the training part with the validation or the test part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SharedTracks {
     /// The part.
@@ -88,16 +88,16 @@ pub struct Leak {
     pub doubles: Vec<Double>,
     /// Which copies were looked for, in a sentence.
     pub looked_for: String,
-    /// What random folds would have shown.
+    /// The accuracy that random folds would have shown.
     pub random_folds: Option<RandomFolds>,
 }
 
-/// The same algorithm judged twice.
+/// The same algorithm cross-validated with and without groups.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RandomFolds {
     /// Accuracy with groups kept together.
     pub grouped: f64,
-    /// Accuracy with tracks dealt at random.
+    /// Accuracy with tracks split at random.
     pub random: f64,
 }
 
@@ -108,7 +108,7 @@ impl RandomFolds {
     }
 }
 
-/// Looks for what the parts have in common.
+/// Finds everything that the parts have in common by metadata and digests.
 pub fn look(rows: &[Row], split: &Split) -> Leak {
     let shared = [Part::Validation, Part::Test]
         .into_iter()
@@ -118,9 +118,9 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
             // the final model learns from validation tracks too
             let training: Vec<usize> = (0..rows.len())
                 .filter(|&row| {
-                    let own = split.parts[row];
-                    own == Some(Part::Training)
-                        || (part == Part::Test && own == Some(Part::Validation))
+                    let training_part = split.parts[row];
+                    training_part == Some(Part::Training)
+                        || (part == Part::Test && training_part == Some(Part::Validation))
                 })
                 .collect();
             let common = |name: &dyn Fn(&Row) -> Option<String>| -> Vec<String> {
@@ -145,7 +145,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
                     Some((rows[*first].item.key.clone(), rows[row].item.key.clone()))
                 })
                 .collect();
-            // an album's name says little without its artist: every artist has a "Greatest Hits"
+            // an album's name alone identifies nothing: many artists have a "Greatest Hits"
             let album = |row: &Row| {
                 let artist = row.item.artist.as_deref().map(fold).unwrap_or_default();
                 row.item
@@ -204,26 +204,27 @@ fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Doubl
     }
 }
 
-/// Whether two rows are in two parts, or where folds judge in two groups.
+/// Whether two rows are in two parts, or with cross-validation in two groups.
 fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
-    let own = split.parts[a];
-    let other = split.parts[b];
+    let part = split.parts[a];
+    let other_part = split.parts[b];
     let in_folds = split
         .parts
         .iter()
         .all(|part| matches!(part, None | Some(Part::Training)));
-    own.is_some()
-        && other.is_some()
-        && (own != other || (in_folds && split.groups[a] != split.groups[b]))
+    part.is_some()
+        && other_part.is_some()
+        && (part != other_part || (in_folds && split.groups[a] != split.groups[b]))
 }
 
-/// Most tracks whose nearest ones are searched for near copies, pairs that are listened to, and neighbours of a track.
+/// Limits of the search for near copies: tracks of a data set, pairs that are decoded, and neighbours
+/// of a track.
 const MOST_SEARCHED: usize = 20_000;
 const MOST_HEARD: usize = 500;
 const NEIGHBOURS: usize = 5;
 
-/// Listens for near copies on two sides of the split, as `voisin duplicates` does: to pairs of tracks that are among each
-/// other's nearest by their numbers, the most alike first.
+/// Searches for near copies in two parts of the split, as `voisin duplicates` does: decodes pairs of
+/// tracks that are among each other's nearest by their features, the most similar first.
 ///
 /// - `values`: `[rows, columns]`
 pub fn listen(
@@ -244,6 +245,7 @@ pub fn listen(
     let mut units = Preparation::fit(values).1;
     for mut row in units.outer_iter_mut() {
         let length = row.dot(&row).sqrt();
+        // a row of zeros has no direction; any unit vector keeps it out of NaN
         if length > 1e-6 {
             row /= length
         } else {
@@ -274,6 +276,7 @@ pub fn listen(
             };
             !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
         });
+    // chords are costly, so they are computed once for each track and only where the audio differs
     let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
     let heard = alone.into_par_iter().filter(|_| !stopped());
     let heard: BTreeMap<usize, _> = heard
@@ -335,7 +338,7 @@ mod tests {
             parts: parts.into(),
             groups: vec![0, 1, 0, 3],
             how: "given".to_owned(),
-            said: String::new(),
+            summary: String::new(),
             at_random: false,
             listed: std::collections::HashMap::new(),
         };
@@ -354,7 +357,7 @@ mod tests {
             apart: true,
         };
         assert_eq!(found.doubles, [expected]);
-        // in folds whatever is of two groups may be apart
+        // with cross-validation two groups may be in two folds
         let in_folds = look(&rows, &split([t; 4])).doubles;
         assert!(in_folds[0].apart && in_folds.len() == 1);
         let clean = look(&rows[..3], &split([t, e, t, None]));

@@ -1,11 +1,13 @@
-//! The laboratory: classifiers trained on data sets, judged, compared, and asked.
+//! The laboratory: trains classifiers on data sets, evaluates and compares them, and applies them.
 //!
-//! What it is for: from a [`Dataset`](crate::dataset::Dataset) to numbers ([`matrix`]), to parts without an artist on two
-//! sides ([`split`], [`leak`]), to fitted algorithms ([`model`]) or networks ([`networks`]) in a run folder ([`run`]) that holds all that is needed
-//! to repeat it, to figures with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]) and answers ([`answer`]).
-//! Numbers also go out as files for other programs ([`extract`]). A
-//! run that is cut off goes on with the same command and ends with the same bits. What it is not for: the genres of a
-//! library (`genre`), reading tables (`dataset`), the algorithms themselves (`learn`).
+//! For: turning a [`Dataset`](crate::dataset::Dataset) into numbers ([`matrix`]), splitting it so
+//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
+//! ([`networks`]) in a run folder ([`run`]) that holds all that is needed to repeat the run, figures
+//! with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
+//! ([`answer`]), and features as files for other programs ([`extract`]). An interrupted run resumes
+//! with the same command and is bit-for-bit reproducible.
+//!
+//! Not for: the genres of a library and the algorithms themselves (`voisin-learn`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
@@ -37,17 +39,17 @@ use std::path::{Path, PathBuf};
 use voisin_base::output::OutputError;
 use voisin_base::remedy::Remedy;
 
-/// What can go wrong in the laboratory.
+/// Errors of the laboratory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
     /// A data set could not be read.
     #[error(transparent)]
     Dataset(#[from] crate::dataset::DatasetError),
-    /// A model could not listen, or the library not answer.
+    /// The engine failed, at decoding audio or at reading the library.
     #[error(transparent)]
     Engine(#[from] voisin::EngineError),
-    /// The genre engine could not do its part.
+    /// The genre engine failed.
     #[error(transparent)]
     Genre(#[from] voisin_learn::genre::GenreError),
     /// A network could not be trained.
@@ -66,16 +68,16 @@ pub enum LabError {
     Run {
         /// The folder or file.
         path: PathBuf,
-        /// What was expected and found.
+        /// The value expected, and the one found.
         problem: String,
     },
-    /// The place of a file that was named is not to be had.
+    /// An output file cannot be created where it was asked for.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// Nothing of a data set could be listened to.
+    /// No track of a data set could be decoded.
     #[error("no track could be listened to: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
     NoneHeard(Vec<crate::dataset::Fault>),
-    /// What was asked for does not go together, or cannot be done with this data.
+    /// Options that contradict each other, or that this data does not allow.
     #[error("{0}")]
     Asked(String),
     /// Someone pressed Ctrl-C.
@@ -91,7 +93,7 @@ impl LabError {
         }
     }
 
-    /// What helps.
+    /// The next step that may help, where one is known.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Output(error) => error.remedy(),

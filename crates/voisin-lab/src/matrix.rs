@@ -19,13 +19,13 @@ use voisin_base::track::ContentId;
 use voisin_base::{atomic_file, regular_file};
 use voisin_features::DescriptorSet;
 
-/// A file to be listened to. What several sets of descriptors take of it is decoded once.
+/// A file to compute features of; audio that several sets of descriptors need is decoded once.
 pub struct SoundFile<'a> {
     /// Where it is.
     pub path: &'a Path,
-    /// What it is.
+    /// Container, codec, rate and length.
     pub info: &'a AudioInfo,
-    /// Whether several sets listen to it.
+    /// Whether several sets use it.
     is_shared: bool,
     /// Its middle: Hz, samples and the second that they begin at.
     middles: RefCell<Vec<(u32, Vec<f32>, f64)>>,
@@ -42,7 +42,8 @@ impl<'a> SoundFile<'a> {
         }
     }
 
-    /// Reads what a set of descriptors is computed from: the whole file, or the middle of one longer than [`LONGEST`].
+    /// Decodes the audio that a set of descriptors is computed from: the whole file, or the middle of
+    /// one longer than [`LONGEST`].
     ///
     /// - `sink`: takes samples, their rate in Hz, and the second that they begin at
     pub(crate) fn middle<T>(
@@ -82,7 +83,7 @@ impl<'a> SoundFile<'a> {
     }
 }
 
-/// Numbers that listening gives.
+/// Features computed from audio.
 pub trait FeatureSet: Send + Sync {
     /// As the command line names it.
     fn name(&self) -> &str;
@@ -207,7 +208,7 @@ pub struct Cache {
     folder: PathBuf,
     /// Why nothing is kept any more.
     broken: OnceLock<String>,
-    /// What killed runs left half-written is gone.
+    /// Set once the half-written files of killed runs are removed.
     swept: OnceLock<()>,
 }
 
@@ -225,7 +226,7 @@ impl Cache {
         path_of(&self.folder.join(fingerprint), content, "f32")
     }
 
-    /// What is kept of a track; a file that is not whole counts as none.
+    /// The cached features of a track; a file that is not whole counts as none.
     fn read(&self, fingerprint: &str, content: ContentId, columns: usize) -> Option<Vec<f32>> {
         let numbers = read_whole(&self.path(fingerprint, content), 4 * columns as u64)?;
         let numbers = numbers
@@ -259,10 +260,10 @@ impl Cache {
         }
     }
 
-    /// Removes what killed runs left half-written, before this one writes.
+    /// Removes the half-written files of killed runs, before the first write.
     fn sweep(&self) {
-        let folders = |of: &Path| {
-            std::fs::read_dir(of)
+        let folders = |parent: &Path| {
+            std::fs::read_dir(parent)
                 .into_iter()
                 .flatten()
                 .flatten()
@@ -279,18 +280,18 @@ impl Cache {
     }
 }
 
-/// What is known of a row besides its numbers.
+/// A row's track: everything but its numbers.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The track.
     pub item: Item,
-    /// Its audio's digest, or of a row that was not listened to that of its numbers.
+    /// Digest of its audio, or of its numbers where there is no audio.
     pub content: Option<ContentId>,
-    /// Its length, where it was listened to.
+    /// Its length, where it was decoded.
     pub seconds: Option<f64>,
 }
 
-/// Numbers that two different tracks do not share by chance.
+/// So many numbers, not all whole, identify a track: two tracks do not share them by chance.
 const TELLING: usize = 4;
 
 impl Row {
@@ -307,7 +308,7 @@ impl Row {
         }
     }
 
-    /// Its audio's digest, where it was listened to.
+    /// Digest of its audio, where it was decoded.
     pub(crate) fn audio(&self) -> Option<ContentId> {
         self.content.filter(|_| self.seconds.is_some())
     }
@@ -353,7 +354,7 @@ pub struct Matrix {
     pub groups: Vec<String>,
     /// `[rows, columns]`
     pub values: Array2<f32>,
-    /// Tracks that could not be listened to.
+    /// Tracks that could not be decoded.
     pub faults: Vec<Fault>,
 }
 
@@ -439,13 +440,13 @@ fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
     Ok(set)
 }
 
-/// Listens to the tracks of a data set, all threads at once.
+/// Computes the features of all tracks of a data set, on all threads.
 ///
-/// - `own`: whether the data set's own columns are among the features
-/// - `progress`: told how many tracks are done
+/// - `with_own_columns`: whether the data set's own columns are among the features
+/// - `progress`: called with the number of tracks done
 pub fn compute(
     set: &Dataset,
-    own: bool,
+    with_own_columns: bool,
     sets: &[&dyn FeatureSet],
     cache: Option<&Cache>,
     progress: &(dyn Fn(usize) + Sync),
@@ -458,10 +459,10 @@ pub fn compute(
         values: Array2::zeros((0, 0)),
         faults: set.faults.clone(),
     };
-    let own = set.columns.as_ref().filter(|_| own);
-    if let Some(own) = own {
-        matrix.columns.clone_from(&own.names);
-        matrix.groups = own
+    let table = set.columns.as_ref().filter(|_| with_own_columns);
+    if let Some(table) = table {
+        matrix.columns.clone_from(&table.names);
+        matrix.groups = table
             .names
             .iter()
             .map(|name| group_of(name).to_owned())
@@ -486,6 +487,7 @@ pub fn compute(
         .items
         .par_iter()
         .map(|item| {
+            // a full disk fails every further file alike, so the first failure ends the run
             if stop.load(Ordering::Relaxed) || broken().is_some() {
                 return Err("interrupted".to_owned());
             }
@@ -511,8 +513,8 @@ pub fn compute(
             Ok((content, seconds, numbers)) => {
                 kept.push(at);
                 flat.extend(numbers);
-                matrix.rows.push(match own {
-                    Some(own) if content.is_none() => Row::of_numbers(item, own.values.row(at)),
+                matrix.rows.push(match table {
+                    Some(table) if content.is_none() => Row::of_numbers(item, table.values.row(at)),
                     _ => Row {
                         item: item.clone(),
                         content,
@@ -528,10 +530,10 @@ pub fn compute(
     }
     let listened = Array2::from_shape_vec((kept.len(), widths.iter().sum()), flat);
     let listened = listened.map_err(|error| LabError::Asked(error.to_string()))?;
-    matrix.values = match own {
-        Some(own) => {
-            let own = own.values.select(Axis(0), &kept);
-            concatenate(Axis(1), &[own.view(), listened.view()])
+    matrix.values = match table {
+        Some(table) => {
+            let table = table.values.select(Axis(0), &kept);
+            concatenate(Axis(1), &[table.view(), listened.view()])
                 .map_err(|e| LabError::Asked(e.to_string()))?
         }
         None => listened,
@@ -606,7 +608,7 @@ mod tests {
             (first, second),
             (alone(DescriptorSet::Mfcc), alone(DescriptorSet::Mfcc40Mean))
         );
-        // its own 44.1 kHz would have to be read
+        // this set needs 44.1 kHz, which was not decoded
         assert!(DescriptorSet::Fma.compute(&file, &stop).is_err());
     }
 
@@ -634,7 +636,7 @@ mod tests {
         let kept = before.path("x", ContentId([7; 32]));
         let left = kept.with_file_name(format!("{}abc.f32", voisin_base::abandoned::PREFIX));
         std::fs::write(&left, "half").unwrap();
-        // What nobody holds any more, by its age where locks do not tell.
+        // old enough to count as abandoned where locks cannot show it
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
         std::fs::File::options()
             .write(true)
@@ -650,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_written_is_told_once_and_stops_nothing() {
+    fn an_unwritable_cache_is_reported_once_and_stops_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "no folder").unwrap();

@@ -1,4 +1,4 @@
-//! Algorithms by name: fitted, saved, read, asked.
+//! Algorithms by name: fitting, saving, loading, predicting.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -96,7 +96,7 @@ impl FromStr for Algorithm {
 pub struct LogisticSettings {
     /// Weight of errors against the penalty.
     pub c: f64,
-    /// What of the weights is penalised: their squares (`l2`) or their absolute values (`l1`).
+    /// Penalty on the weights: their squares (`l2`) or their absolute values (`l1`).
     pub penalty: Penalty,
 }
 
@@ -128,7 +128,7 @@ pub struct AlgorithmSettings {
 }
 
 impl AlgorithmSettings {
-    /// Says which number cannot be worked with.
+    /// Checks all settings; the error names the first one out of range.
     pub(super) fn check(&self) -> Result<(), String> {
         let above = |x: f64| x > 0.0 && x <= 1e9;
         let share = |x: f64| x > 0.0 && x <= 1.0;
@@ -186,16 +186,16 @@ impl AlgorithmSettings {
 /// The two largest classes of an SVM's training rows at most: their kernel has this many squared numbers.
 const LARGEST_PAIR: usize = 24_000;
 
-/// One algorithm of a model, with what is done to rows before it.
+/// One fitted algorithm of a model, with the scaling of its input.
 struct Member {
     algorithm: Algorithm,
-    /// How much its answer counts.
+    /// Weight of its predictions.
     weight: f64,
     preparation: Preparation,
     classifier: Box<dyn FittedClassifier>,
 }
 
-/// A fitted algorithm, or several whose answers are joined.
+/// A fitted algorithm, or a weighted ensemble of several.
 pub struct Model {
     /// Names of the classes.
     pub classes: Vec<String>,
@@ -207,7 +207,8 @@ pub struct Model {
 impl Model {
     /// Fits on raw rows.
     ///
-    /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for what is learnt on rows left out
+    /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for algorithms that
+    ///   calibrate on held-out rows
     pub fn fit(
         algorithm: Algorithm,
         settings: &AlgorithmSettings,
@@ -220,6 +221,8 @@ impl Model {
             x: rows.view(),
             ..*data
         };
+        // An SVM of each pair of classes holds a kernel matrix of their rows, so the largest pair
+        // decides over the memory.
         let mut sizes = vec![0; data.classes];
         data.class_of.iter().for_each(|&class| sizes[class] += 1);
         sizes.sort_unstable();
@@ -264,7 +267,7 @@ impl Model {
         })
     }
 
-    /// Several models of the same rows as one, whose answers count by their weights.
+    /// An ensemble of models of the same rows, with a weight for each.
     pub fn joined(models: Vec<(f64, Self)>) -> Option<Self> {
         let mut members = Vec::new();
         let mut names = None;
@@ -286,27 +289,27 @@ impl Model {
     pub fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut all = Array2::zeros((x.nrows(), self.classes.len()));
         for one in &self.members {
-            let said = one
+            let p = one
                 .classifier
                 .probabilities(one.preparation.apply(x).view());
-            all.scaled_add(one.weight as f32, &said);
+            all.scaled_add(one.weight as f32, &p);
         }
         all
     }
 
-    /// How much each column counts, where all its algorithms tell.
+    /// Importance of each column, where every member has a measure of its own.
     pub fn importances(&self) -> Option<Vec<f64>> {
         let mut all = vec![0.0; self.columns.len()];
         for one in &self.members {
-            let own = one.classifier.importances()?;
+            let shares = one.classifier.importances()?;
             all.iter_mut()
-                .zip(own)
-                .for_each(|(sum, own)| *sum += one.weight * own);
+                .zip(shares)
+                .for_each(|(sum, shares)| *sum += one.weight * shares);
         }
         Some(all)
     }
 
-    /// What fitting told besides, of a single algorithm.
+    /// A remark about the fit of a single algorithm.
     pub fn note(&self) -> Option<String> {
         if let [only] = self.members.as_slice() {
             only.classifier.note()
@@ -330,10 +333,10 @@ impl Model {
         };
         let mut tensors = Tensors::default();
         for (number, one) in self.members.iter().enumerate() {
-            let mut own = Tensors::default();
-            one.preparation.save(&mut own);
-            one.classifier.save(&mut own);
-            tensors.put_all(number, own);
+            let mut member_tensors = Tensors::default();
+            one.preparation.save(&mut member_tensors);
+            one.classifier.save(&mut member_tensors);
+            tensors.put_all(number, member_tensors);
         }
         let head = serde_json::to_string(&head).map_err(|error| error.to_string())?;
         tensors.to_bytes(HashMap::from([(KEY.to_owned(), head)]))
@@ -350,7 +353,7 @@ impl Model {
             Tensors::from_bytes(bytes).map_err(|error| format!("damaged ({error})"))?;
         let text = header
             .get(KEY)
-            .ok_or("not a model of a run: its header says nothing of one")?;
+            .ok_or("not a model of a run: its header has no description of one")?;
         let head: Head =
             serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))?;
         if head.format != 1 {
@@ -423,7 +426,7 @@ fn boxed<C: FittedClassifier + 'static>(found: Option<C>) -> Option<Box<dyn Fitt
 
 /// Largest model that is read.
 const LARGEST: u64 = 8 << 30;
-/// Where the header of the file has the rest.
+/// Key of the model's description in the header of its file.
 const KEY: &str = "voisin-run";
 
 #[cfg(test)]
@@ -447,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn every_algorithm_learns_and_is_the_same_after_a_file_and_on_other_threads() {
+    fn every_algorithm_learns_and_round_trips_through_a_file() {
         let (x, class_of) = blobs(1);
         let (queries, truth) = blobs(2);
         let folds: Vec<usize> = (0..90).map(|row| row / 3 % 5).collect();
@@ -484,6 +487,7 @@ mod tests {
             let bytes = model.to_bytes(&settings).unwrap();
             let again = Model::from_bytes(&bytes).unwrap();
             assert_eq!(again.probabilities(queries.view()), p, "{name}");
+            // two equal members, so the ensemble predicts as each of them
             let pair = Model::joined(vec![(0.25, fit()), (0.75, fit())])
                 .unwrap()
                 .to_bytes(&settings)
@@ -495,6 +499,7 @@ mod tests {
                 (&pair - &p).iter().all(|apart| apart.abs() < 1e-6),
                 "{name}"
             );
+            // one thread fits the same model bit for bit
             let alone = rayon::ThreadPoolBuilder::new()
                 .num_threads(1)
                 .build()

@@ -1,4 +1,4 @@
-//! What the reports of runs and comparisons say, as [`Document`]s.
+//! Reports of runs and comparisons as [`Document`]s.
 
 use super::compare::Comparison;
 use super::document::Document;
@@ -155,7 +155,7 @@ fn leak_card(page: &mut Document, report: &Report) {
         ));
     }
     let named = |one: &&Double| format!("{} and {} {}", one.first, one.second, one.why.words());
-    // the same audio in two parts was told above
+    // the same audio in two parts is listed above
     let (apart, together): (Vec<&Double>, Vec<&Double>) =
         report.leak.doubles.iter().partition(|one| one.apart);
     let apart = apart
@@ -181,8 +181,8 @@ fn leak_card(page: &mut Document, report: &Report) {
     );
     if let Some(both) = report.leak.random_folds {
         page.text(format!(
-            "leak: folds at random would be {:.1} points too kind ({} instead of {}: logistic regression, five folds of \
-             its own dealt three times)",
+            "leak: folds at random would be {:.1} points too kind ({} instead of {}: logistic regression, five folds, \
+             repeated three times)",
             both.points(),
             percent(both.random),
             percent(both.grouped)
@@ -202,7 +202,7 @@ fn learning(page: &mut Document, report: &Report) {
     if !learning.decisions.is_empty() {
         page.heading("Windows against tracks");
         page.hint(
-            "What is heard of single windows or crops, and what they come to together (--decide).",
+            "Predictions of single windows or crops, and of all of a track's together (--decide).",
         );
         let rows = learning
             .decisions
@@ -224,8 +224,8 @@ fn learning(page: &mut Document, report: &Report) {
             .collect();
         page.picture(name, title, chart(title, "epoch", "", &curves));
     }
-    if let Some(own) = &learning.forming {
-        forming(page, own, &report.classes);
+    if let Some(found) = &learning.forming {
+        forming(page, found, &report.classes);
     }
 }
 
@@ -331,7 +331,7 @@ fn methods(page: &mut Document, report: &Report) {
     let header = [
         "algorithm",
         "accuracy",
-        "dealings",
+        "repeats",
         "balanced",
         "macro F1",
         "seconds",
@@ -348,9 +348,9 @@ fn methods(page: &mut Document, report: &Report) {
     }
 }
 
-/// Confusion, class by class, curves: what every report says of one set of answers.
+/// Confusion, figures by class, curves: the sections of every report about one set of predictions.
 ///
-/// - `who`: what answered
+/// - `who`: name of the method
 pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     page.heading("Right and wrong");
     page.text(format!(
@@ -474,10 +474,10 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
             dots,
         }]
     };
-    let title = "Said and true";
+    let title = "Predicted and observed";
     let scene = curves(
         title,
-        "probability said",
+        "predicted probability",
         "share that was right",
         &one(bins, true),
         true,
@@ -560,7 +560,7 @@ fn importance(page: &mut Document, report: &Report) {
         "Points of probability that tracks' own classes lose when some of what is heard is blanked, mean over tracks that it \
          has not learnt from and the mean's standard error."
     } else {
-        "Points of accuracy lost when columns are shuffled between the judged tracks, mean and deviation of ten shuffles; \
+        "Points of accuracy lost when columns are shuffled between the evaluated tracks, mean and deviation of ten shuffles; \
          beside it the algorithm's own measure."
     });
     let titles = if is_network {
@@ -569,29 +569,29 @@ fn importance(page: &mut Document, report: &Report) {
         ["columns", "single column"]
     };
     for (single, most, title) in [(false, DRAWN, titles[0]), (true, SINGLE, titles[1])] {
-        let own = report
+        let measures = report
             .importance
             .iter()
             .filter(|i| i.single == single)
             .take(most);
-        let rows = own.map(|i| {
+        let rows = measures.map(|i| {
             let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
-            let own = i.own.map(percent);
+            let measures = i.own.map(percent);
             [i.columns.clone(), lost]
                 .into_iter()
-                .chain(own)
+                .chain(measures)
                 .collect::<Vec<_>>()
         });
         let rows: Vec<Vec<String>> = rows.collect();
         let wide = rows.first().map_or(0, Vec::len);
         page.detail(&[title, "points lost", "own measure"][..wide], rows);
     }
-    if let Some(own) = report
+    if let Some(found) = report
         .learning
         .as_ref()
         .and_then(|learning| learning.occlusion.as_ref())
     {
-        page.picture("occlusion", "Where it listens", occlusion_map(own));
+        page.picture("occlusion", "Where it listens", occlusion_map(found));
     }
 }
 
@@ -605,7 +605,7 @@ fn occlusion_map(found: &Occlusion) -> Scene {
         |i, j| {
             let row = found.lost.iter().rev().nth(i);
             let lost = row.and_then(|row| row.get(j)).copied().unwrap_or(0.0);
-            // of what is next to nothing it is -0
+            // + 0.0 turns -0 into 0
             let label = format!("{:.1}", (1000.0 * lost).round() / 10.0 + 0.0);
             (
                 Some((lost / most).max(0.0)),
@@ -644,7 +644,7 @@ fn cost(page: &mut Document, report: &Report) {
         .for_each(|(name, digest)| page.text(format!("{name} {digest}")));
 }
 
-/// Names of pictures of what each run takes for which.
+/// Names of the pictures of each run's confusion matrix.
 const CONFUSIONS: [&str; 6] = [
     "confusion-1",
     "confusion-2",
@@ -701,8 +701,12 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         ("accuracy", "Share named rightly after each epoch", false),
         ("loss", "Loss after each epoch", true),
     ] {
-        let curves = learning().flat_map(|(name, own)| {
-            let [training, validation] = if is_loss { &own.loss } else { &own.accuracy };
+        let curves = learning().flat_map(|(name, learning)| {
+            let [training, validation] = if is_loss {
+                &learning.loss
+            } else {
+                &learning.accuracy
+            };
             [("training", training), ("validation", validation)]
                 .map(|(part, numbers)| (format!("{name}, {part}"), by_epoch(numbers)))
         });
@@ -713,10 +717,10 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
     }
     page.heading("What each took");
     let sum = |report: &Report| -> [f64; 2] {
-        let of = |part: &dyn Fn(&Cost) -> f64| report.cost.iter().map(part).sum::<f64>();
+        let total = |part: &dyn Fn(&Cost) -> f64| report.cost.iter().map(part).sum::<f64>();
         [
-            of(&|cost| cost.seconds),
-            of(&|cost| cost.processor.unwrap_or(0.0)),
+            total(&|cost| cost.seconds),
+            total(&|cost| cost.processor.unwrap_or(0.0)),
         ]
     };
     let rows = runs.iter().map(|(name, report)| {

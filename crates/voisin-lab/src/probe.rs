@@ -14,9 +14,9 @@ use voisin_learn::{Logistic, Penalty, Svm};
 /// How to probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProbeOptions {
-    /// Parts that the artists are dealt into.
+    /// Number of folds; all tracks of an artist are in one.
     pub folds: usize,
-    /// Dealings; the spread is taken over them.
+    /// Repeats, each with other folds; the spread is taken over them.
     pub seeds: u64,
     /// Weight of errors in the support vector machine.
     pub svm_c: f64,
@@ -35,20 +35,20 @@ impl Default for ProbeOptions {
     }
 }
 
-/// What the probes found.
+/// Results of the probes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Probes {
     /// Labelled tracks.
     pub tracks: usize,
     /// Artists; tracks without one are artists of their own.
     pub groups: usize,
-    /// Parts that the artists were dealt into.
+    /// Number of folds.
     pub folds: usize,
-    /// Dealings.
+    /// Repeats.
     pub seeds: u64,
     /// Share of tracks named rightly by the most common label.
     pub majority: f64,
-    /// Share of tracks named rightly by logistic regression; mean and deviation over dealings.
+    /// Share of tracks named rightly by logistic regression; mean and deviation over repeats.
     pub linear: Spread,
     /// The same of the support vector machine with an RBF kernel.
     pub svm: Spread,
@@ -56,7 +56,7 @@ pub struct Probes {
     pub svm_by_label: Vec<f64>,
 }
 
-/// Probes labelled vectors, each judged by what was learnt from other artists.
+/// Probes labelled vectors: each is predicted by classifiers trained on other artists.
 ///
 /// - `vectors`: `[tracks, dimension]`
 /// - `labels`: number of each track's label; `artists`: number of each track's artist
@@ -98,7 +98,10 @@ pub fn probes(
     let [mut linear, mut svm] = [(); 2].map(|()| vec![0.0; seeds as usize]);
     let mut right_by_label = vec![0usize; classes];
     for Fold {
-        repeat, rest, held, ..
+        repeat,
+        rest: training_rows,
+        held: test_rows,
+        ..
     } in deal_folds(
         &classes_of,
         classes,
@@ -106,9 +109,9 @@ pub fn probes(
         options.folds.max(2),
         0..seeds,
     ) {
-        let train = vectors.select(Axis(0), &rest);
-        let test = vectors.select(Axis(0), &held);
-        let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
+        let train = vectors.select(Axis(0), &training_rows);
+        let test = vectors.select(Axis(0), &test_rows);
+        let known: Vec<usize> = training_rows.iter().map(|&row| labels[row]).collect();
         let probe = Logistic::of_classes(
             train.view(),
             &known,
@@ -117,7 +120,7 @@ pub fn probes(
         )
         .predict(test.view());
         let machine = Svm::fit(train.view(), &known, classes, options.svm_c).predict(test.view());
-        for (at, label) in held.iter().map(|&row| labels[row]).enumerate() {
+        for (at, label) in test_rows.iter().map(|&row| labels[row]).enumerate() {
             linear[repeat] += f64::from(u8::from(probe[at] == label));
             svm[repeat] += f64::from(u8::from(machine[at] == label));
             right_by_label[label] += usize::from(machine[at] == label);

@@ -28,14 +28,14 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// One algorithm as it was judged beside the others.
+/// One algorithm, evaluated beside the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Method {
     /// The algorithm.
     pub name: String,
     /// Share of tracks named rightly, with its interval.
     pub accuracy: Interval,
-    /// Deviation of the accuracy between dealings; 0 for one.
+    /// Deviation of the accuracy between repeats; 0 for one.
     pub deviation: f64,
     /// Mean recall over classes.
     pub balanced_accuracy: Interval,
@@ -43,7 +43,7 @@ pub struct Method {
     pub macro_f1: Interval,
     /// Seconds that its fits took.
     pub seconds: f64,
-    /// What fitting told besides.
+    /// A remark about the fit.
     pub note: Option<String>,
     /// Whether it is the one that answers.
     pub chosen: bool,
@@ -74,7 +74,7 @@ pub struct ClassFigures {
 pub struct Figures {
     /// test, validation (of a network without a test part), or folds.
     pub on: String,
-    /// Tracks judged.
+    /// Tracks evaluated.
     pub tracks: usize,
     /// Groups (artists) among them.
     pub groups: usize,
@@ -165,7 +165,7 @@ pub struct DataCard {
     pub failed: usize,
     /// The first of them, with reasons.
     pub first_failures: Vec<(String, String)>,
-    /// What there is to know about how it was read.
+    /// Remarks about how it was read.
     pub notes: Vec<String>,
 }
 
@@ -176,7 +176,7 @@ pub struct Report {
     pub format: u32,
     /// The data.
     pub data: DataCard,
-    /// How the parts were dealt, in a sentence.
+    /// How the data was split, in a sentence.
     pub split: String,
     /// Whether artists may be on both sides.
     pub at_random: bool,
@@ -188,17 +188,17 @@ pub struct Report {
     pub columns: usize,
     /// Columns that never vary.
     pub constant: Vec<String>,
-    /// How the algorithms were judged side by side.
+    /// How the algorithms were evaluated side by side.
     pub judged_by: String,
     /// Side by side.
     pub methods: Vec<Method>,
-    /// The chosen one's answers.
+    /// Of the chosen algorithm's predictions.
     pub figures: Figures,
-    /// What it listens to; most important first.
+    /// Importance of the features; most important first.
     pub importance: Vec<Importance>,
-    /// What is on both sides.
+    /// Tracks, artists and albums in more than one part.
     pub leak: Leak,
-    /// Wall and processor seconds by phase.
+    /// Wall-clock and CPU seconds by phase.
     pub cost: Vec<Cost>,
     /// Of the data (content, label, split) and of the run (settings, data, weights).
     pub digests: BTreeMap<String, String>,
@@ -212,20 +212,20 @@ pub struct Report {
 /// A network's epochs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Learning {
-    /// What the curves show, in words.
+    /// Remarks on the curves.
     pub notes: Vec<String>,
     /// Mean loss of the training and the validation part after each epoch.
     pub loss: [Vec<f64>; 2],
     /// Share named rightly of both.
     pub accuracy: [Vec<f64>; 2],
-    /// What each layer is, what comes out of it, and how many numbers it learns.
+    /// Each layer, its output, and its number of parameters.
     pub layers: Vec<(String, String, usize)>,
-    /// How many of the judged windows, and of the tracks by each decision about their windows, are named rightly.
+    /// Accuracy of single windows, and of tracks by each way to join their windows.
     pub decisions: Vec<(String, f64)>,
     /// How the inner layer forms, of a network whose inner layer is a space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forming: Option<Forming>,
-    /// What it listens to, of a network that hears spectrograms.
+    /// Occlusion map, of a network that takes spectrograms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occlusion: Option<Occlusion>,
 }
@@ -258,16 +258,16 @@ pub struct Occlusion {
     pub lost: Vec<Vec<f64>>,
 }
 
-/// What a phase took.
+/// Time and memory of a phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// The phase.
     pub phase: String,
-    /// Wall seconds.
+    /// Wall-clock seconds.
     pub seconds: f64,
-    /// Processor seconds of all threads, where the system tells.
+    /// CPU seconds of all threads, where the system counts them.
     pub processor: Option<f64>,
-    /// Largest memory so far, megabytes, where the system tells.
+    /// Peak memory so far in megabytes, where the system counts it.
     pub memory: Option<f64>,
 }
 
@@ -292,12 +292,12 @@ impl Report {
     }
 }
 
-/// Answers to be judged, a row each.
+/// Predictions to evaluate, a row each.
 #[derive(Debug, Clone)]
 pub struct Answers<'a> {
     /// Names of the classes.
     pub classes: &'a [String],
-    /// What each track is called, where the wrong ones are to be named.
+    /// The key of each track, for the list of wrong predictions; may be empty.
     pub keys: Vec<&'a str>,
     /// The classes of each; an answer that is one of them is right.
     pub truth: Vec<Vec<usize>>,
@@ -314,23 +314,27 @@ const WRONG: usize = 20;
 /// A class of fewer tracks is shown, but counts in no mean over classes, and no curve is drawn of it.
 pub(super) const FEW: usize = 3;
 
-/// Truths and answers, one for each class of each track, and of which track they are: an answer that is one of a track's
-/// classes finds all of them, and any other misses all.
+/// True and predicted class for each label of each track, and the track's row: a prediction that is
+/// one of a track's labels counts as right for all of them, any other as wrong for all.
 pub(super) fn by_class(
     truth: &[Vec<usize>],
     answers: &[usize],
 ) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
     let mut expected = Vec::new();
-    let mut said = Vec::new();
+    let mut predicted = Vec::new();
     let mut rows = Vec::new();
-    for (row, (own, &answer)) in truth.iter().zip(answers).enumerate() {
-        for &class in own {
+    for (row, (labels, &answer)) in truth.iter().zip(answers).enumerate() {
+        for &class in labels {
             expected.push(class);
-            said.push(if own.contains(&answer) { class } else { answer });
+            predicted.push(if labels.contains(&answer) {
+                class
+            } else {
+                answer
+            });
             rows.push(row);
         }
     }
-    (expected, said, rows)
+    (expected, predicted, rows)
 }
 
 /// Accuracy, balanced accuracy and macro F1, with intervals by drawing whole groups (Efron, 1979).
@@ -347,6 +351,7 @@ pub fn intervals(
         *members.entry(group).or_default().entry((t, a)).or_default() += 1;
     }
     let members: Vec<_> = members.into_values().collect();
+    // a constant seed: the interval of the same predictions is the same in every report
     let mut random = Random::new(1);
     let mut draws: [Vec<f64>; 3] = Default::default();
     for _ in 0..DRAWS {
@@ -383,33 +388,35 @@ impl Figures {
         }
     }
 
-    /// - `failed`: tracks that should have been judged and could not be listened to
-    pub fn of(on: &str, said: &Answers, failed: usize) -> Self {
-        let k = said.classes.len();
-        let p: Vec<Vec<f64>> = said
+    /// - `failed`: tracks of the part that could not be decoded
+    pub fn of(on: &str, answered: &Answers, failed: usize) -> Self {
+        let k = answered.classes.len();
+        let p: Vec<Vec<f64>> = answered
             .probabilities
             .outer_iter()
             .map(|row| row.iter().map(|v| f64::from(*v)).collect())
             .collect();
         let answers: Vec<usize> = p.iter().map(argmax).collect();
-        // the answer where it is one of the track's classes, else its first class
-        let truth = said.truth.iter().zip(&answers);
+        // the prediction where it is one of the track's labels, else its first label
+        let truth = answered.truth.iter().zip(&answers);
         let truth: Vec<usize> = truth
-            .map(|(own, a)| if own.contains(a) { *a } else { own[0] })
+            .map(|(labels, a)| if labels.contains(a) { *a } else { labels[0] })
             .collect();
-        // the best ranked of a track's classes stands for it where only probabilities count
-        let likeliest = |(own, p): (&Vec<usize>, &Vec<f64>)| {
-            own.iter()
+        // the most probable of a track's labels stands for it in measures of probabilities
+        let likeliest = |(labels, p): (&Vec<usize>, &Vec<f64>)| {
+            labels
+                .iter()
                 .copied()
                 .max_by(|a, b| p[*a].total_cmp(&p[*b]))
                 .unwrap_or(0)
         };
-        let ranked: Vec<usize> = said.truth.iter().zip(&p).map(likeliest).collect();
-        let (expected, found, rows) = by_class(&said.truth, &answers);
+        let ranked: Vec<usize> = answered.truth.iter().zip(&p).map(likeliest).collect();
+        let (expected, found, rows) = by_class(&answered.truth, &answers);
         let matrix = confusion(&expected, &found, k);
-        let [overall, mut balanced, mut f1] = intervals(&truth, &answers, &said.groups, k);
+        let [overall, mut balanced, mut f1] = intervals(&truth, &answers, &answered.groups, k);
+        // with several labels a track, means over classes count each label once
         if rows.len() > truth.len() {
-            let groups: Vec<usize> = rows.iter().map(|&row| said.groups[row]).collect();
+            let groups: Vec<usize> = rows.iter().map(|&row| answered.groups[row]).collect();
             [_, balanced, f1] = intervals(&expected, &found, &groups, k);
         }
         let sure: Vec<(f64, bool)> = p
@@ -423,9 +430,13 @@ impl Figures {
             .enumerate()
             .map(|(c, measures)| {
                 let scores: Vec<f64> = p.iter().map(|p| p[c]).collect();
-                let positive: Vec<bool> = said.truth.iter().map(|own| own.contains(&c)).collect();
+                let positive: Vec<bool> = answered
+                    .truth
+                    .iter()
+                    .map(|labels| labels.contains(&c))
+                    .collect();
                 ClassFigures {
-                    name: said.classes[c].clone(),
+                    name: answered.classes[c].clone(),
                     measures,
                     answered: answers.iter().filter(|a| **a == c).count(),
                     auc: auc(&scores, &positive),
@@ -435,12 +446,12 @@ impl Figures {
                 }
             })
             .collect();
-        let mut wrong: Vec<usize> = (0..said.keys.len())
+        let mut wrong: Vec<usize> = (0..answered.keys.len())
             .filter(|&row| answers[row] != truth[row])
             .collect();
         wrong.sort_by(|&a, &b| p[b][answers[b]].total_cmp(&p[a][answers[a]]));
         wrong.truncate(WRONG);
-        let groups: std::collections::BTreeSet<usize> = said.groups.iter().copied().collect();
+        let groups: std::collections::BTreeSet<usize> = answered.groups.iter().copied().collect();
         let n = truth.len();
         Self {
             on: on.to_owned(),
@@ -463,9 +474,9 @@ impl Figures {
             wrong: wrong
                 .into_iter()
                 .map(|row| Wrong {
-                    path: said.keys[row].to_owned(),
-                    genre: said.classes[truth[row]].clone(),
-                    predicted: said.classes[answers[row]].clone(),
+                    path: answered.keys[row].to_owned(),
+                    genre: answered.classes[truth[row]].clone(),
+                    predicted: answered.classes[answers[row]].clone(),
                     probability: p[row][answers[row]],
                 })
                 .collect(),
@@ -479,6 +490,7 @@ impl Figures {
         let mut found: Vec<(&str, usize, usize, Vec<&str>)> = Vec::new();
         for (c, class) in self.per_class.iter().enumerate() {
             let support = class.measures.support;
+            // three more at least: in a small class half as many again is one or two tracks
             if class.answered * 2 < support * 3 || class.answered < support + 3 {
                 continue;
             }

@@ -1,7 +1,9 @@
-//! A run: algorithms judged side by side, the best one fitted on all that may be learnt from and judged once.
+//! A run: algorithms evaluated side by side; the best one is fitted on training and validation rows
+//! together and evaluated once on the test part.
 //!
-//! Every fit is kept in the run's folder when it ends, so a run that was cut off goes on where it was; what is left to do
-//! depends on the settings and the data alone, so it ends with the same bits.
+//! Every fit is stored in the run's folder when it ends, so an interrupted run resumes there. The
+//! remaining work depends on the settings and the data alone, so the result is bit-for-bit
+//! reproducible.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use std::time::Instant;
 use ndarray::{Array2, Axis};
 
 pub use super::bench::TRIAL;
-use super::bench::{Bench, Judged};
+use super::bench::{Bench, FoldPredictions};
 use super::config::{Combine, Config};
 pub use super::cost::Clock;
 use super::cost::{environment, write_cost};
@@ -31,7 +33,7 @@ use voisin_learn::metrics::argmax;
 /// Reasons for failures that the report repeats.
 const FIRST_FAILURES: usize = 20;
 
-/// What a run is doing.
+/// Progress of a run.
 #[derive(Debug, Clone)]
 pub struct Progress {
     /// Share of the fits that are done.
@@ -42,7 +44,7 @@ pub struct Progress {
     pub seconds_left: f64,
 }
 
-/// What a run that is not finished has worked out so far, in its folder.
+/// Folder of the finished fits of an unfinished run, in the run's folder.
 const WORK: &str = "work";
 /// The table of a search's trials, in the folder of the run that is chosen by them, and its first line.
 pub const TRIALS: &str = "trials.csv";
@@ -51,7 +53,7 @@ pub const TRIALS_HEADER: &str = "trial,settings,budget,accuracy,low,high,seconds
 /// Bytes of it: a thousand trials with all of their settings have less.
 const LARGEST_TRIALS: u64 = 64 << 20;
 
-/// What a run is made from.
+/// Inputs of a run.
 #[derive(Debug)]
 pub struct RunInputs<'a> {
     /// All settings.
@@ -66,15 +68,15 @@ pub struct RunInputs<'a> {
     pub chosen_among: usize,
     /// How to repeat it.
     pub command: String,
-    /// What came before: reading, listening.
+    /// Of the phases before it: reading and decoding.
     pub cost: Vec<Cost>,
 }
 
-/// What a report says of a choice.
+/// The part of a report's sentence that names how settings were chosen.
 pub(super) fn among(settings: usize) -> String {
     match settings {
         0 => String::new(),
-        TRIAL => "; a trial, which the test part knows nothing of".to_owned(),
+        TRIAL => "; a trial, evaluated without the test part".to_owned(),
         settings => format!("; settings chosen among {settings} trials (trials.csv)"),
     }
 }
@@ -93,13 +95,13 @@ pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
                 }
                 return Ok(finished);
             }
-            Some((key, held, asked)) if run.join("data.csv").exists() => {
+            Some((key, begun_with, wanted)) if run.join("data.csv").exists() => {
                 let problem = format!(
-                    "this run was begun with {key} = {held}, and {asked} is asked for: name another folder, or ask for the same"
+                    "this run was begun with {key} = {begun_with}, and now {key} is {wanted}: name another folder, or keep the setting"
                 );
                 return Err(LabError::run(run, problem));
             }
-            // Nothing was judged: those settings could not be worked with, or were cut off before.
+            // No data.csv: the earlier attempt failed or was interrupted before the first fit.
             Some(_) => {}
         }
     }
@@ -115,8 +117,8 @@ pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     if run.join("config.toml").exists() {
         return Ok(());
     }
-    // what a killed run left half-written has a name that begins with a dot
-    // and trials come before the run that is chosen by them
+    // Half-written files of a killed run have names that begin with a dot, and a search writes its
+    // trials before the run that is chosen by them begins.
     let is_other = |name: std::ffi::OsString| match &*name.to_string_lossy() {
         TRIALS => !regular_file::read_text(&run.join(TRIALS), LARGEST_TRIALS)
             .is_ok_and(|text| text.starts_with(TRIALS_HEADER)),
@@ -142,12 +144,12 @@ pub fn train(
     let config = given.config;
     let mut cost = given.cost;
     let bench = Bench::new(config, given.matrix)?;
-    let (work, digest) = bench.hold(run, given.set)?;
+    let (work, digest) = bench.begin_work(run, given.set)?;
 
     let clock = Clock::start();
     let folds = bench.folds();
-    let judged = bench.judge(&folds, &work, progress, stop)?;
-    let mut methods: Vec<Method> = judged
+    let evaluated = bench.evaluate(&folds, &work, progress, stop)?;
+    let mut methods: Vec<Method> = evaluated
         .iter()
         .map(|one| {
             bench.method(
@@ -160,16 +162,16 @@ pub fn train(
         })
         .collect();
     let best = argmax(methods.iter().map(|method| method.accuracy.value));
-    let mut answering = vec![(judged[best].algorithm, 1.0)];
-    let mut answers = judged[best].p.clone();
+    let mut answering = vec![(evaluated[best].algorithm, 1.0)];
+    let mut answers = evaluated[best].p.clone();
     let mut chosen = best;
-    if config.algorithms.combine == Combine::Select && judged.len() > 1 {
-        let (weights, p) = bench.select(&folds, &judged);
-        let of = |(one, weight): (&Judged, &f64)| (one.algorithm, *weight);
-        let joined: Vec<(Algorithm, f64)> = judged
+    if config.algorithms.combine == Combine::Select && evaluated.len() > 1 {
+        let (weights, p) = bench.select(&folds, &evaluated);
+        let member = |(one, weight): (&FoldPredictions, &f64)| (one.algorithm, *weight);
+        let joined: Vec<(Algorithm, f64)> = evaluated
             .iter()
             .zip(&weights)
-            .map(of)
+            .map(member)
             .filter(|(_, weight)| *weight > 0.0)
             .collect();
         let words = joined
@@ -177,34 +179,40 @@ pub fn train(
             .map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
         let note = words.collect::<Vec<_>>().join(", ");
         methods.push(bench.method("select", &folds, &p, 0.0, Some(note)));
-        // Where nothing is gained, one algorithm answers.
-        if methods[judged.len()].accuracy.value > methods[best].accuracy.value {
-            (answering, answers, chosen) = (joined, p, judged.len());
+        // An ensemble that is no better is not worth its cost: one algorithm is kept.
+        if methods[evaluated.len()].accuracy.value > methods[best].accuracy.value {
+            (answering, answers, chosen) = (joined, p, evaluated.len());
         }
     }
     methods[chosen].chosen = true;
-    cost.push(clock.cost("judging the algorithms"));
+    cost.push(clock.cost("evaluating the algorithms"));
 
     let clock = Clock::start();
     progress(&Progress {
         share: 0.95,
-        doing: "the answer's own fit".to_owned(),
+        doing: "final fit".to_owned(),
         seconds_left: 0.0,
     });
-    let test = bench.test(given.chosen_among);
+    let test = bench.test_rows(given.chosen_among);
     let learnt: Vec<usize> = (0..bench.class_of.len())
-        .filter(|&row| bench.learns(row))
+        .filter(|&row| bench.is_learnt_from(row))
         .collect();
     let model = bench.fit_all(&answering, &learnt)?;
     let bytes = model
         .to_bytes(&config.settings)
         .map_err(|error| LabError::run(run, error))?;
     write(&run.join("model.safetensors"), &bytes)?;
-    cost.push(clock.cost("the answer's own fit"));
+    cost.push(clock.cost("final fit"));
 
     let clock = Clock::start();
-    let said = (!test.is_empty()).then(|| bench.said(&model, &test));
-    let figures = bench.conclude(run, given.set, (&folds, &answers), (&test, said), "folds")?;
+    let predictions = (!test.is_empty()).then(|| bench.predict(&model, &test));
+    let figures = bench.conclude(
+        run,
+        given.set,
+        (&folds, &answers),
+        (&test, predictions),
+        "folds",
+    )?;
     let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
     if given.chosen_among != TRIAL {
@@ -259,7 +267,7 @@ pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap
     BTreeMap::from([("data".to_owned(), data), ("run".to_owned(), run)])
 }
 
-/// Writes a finished run's report; what it was worked out from goes.
+/// Writes a finished run's report and removes its intermediate files.
 pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), LabError> {
     write_cost(run, &report.cost)?;
     write(&run.join("environment.toml"), environment())?;
@@ -273,22 +281,22 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
 }
 
 impl Bench<'_> {
-    /// Judges each algorithm on rows that it did not learn from; what was done before is read from `work`.
-    fn judge(
+    /// Evaluates each algorithm on held-out rows; fits that are already done are read from `work`.
+    fn evaluate(
         &self,
         folds: &[Fold],
         work: &Path,
         progress: &mut dyn FnMut(&Progress),
         stop: &AtomicBool,
-    ) -> Result<Vec<Judged>, LabError> {
+    ) -> Result<Vec<FoldPredictions>, LabError> {
         let names = &self.config.algorithms.names;
         let all = (names.len() * folds.len() + 1) as f64;
         let begun = Instant::now();
         let mut done = 0.0;
         let mut fitted = 0.0;
-        let mut judged = Vec::new();
+        let mut evaluated = Vec::new();
         for &algorithm in names {
-            let mut one = Judged {
+            let mut one = FoldPredictions {
                 algorithm,
                 p: Vec::new(),
                 note: None,
@@ -300,17 +308,17 @@ impl Bench<'_> {
                 }
                 let spent = begun.elapsed().as_secs_f64();
                 let number = fold.number + 1;
-                let dealing = fold.repeat + 1;
+                let repeat = fold.repeat + 1;
                 progress(&Progress {
                     share: done / all,
-                    doing: format!("{}, fold {number} of dealing {dealing}", algorithm.name()),
+                    doing: format!("{}, repeat {repeat}, fold {number}", algorithm.name()),
                     seconds_left: if fitted > 0.0 {
                         spent / fitted * (all - done)
                     } else {
                         0.0
                     },
                 });
-                let name = format!("{}-{dealing}-{number}.safetensors", algorithm.name());
+                let name = format!("{}-{repeat}-{number}.safetensors", algorithm.name());
                 let path = work.join(name);
                 let kept = read_unit(&path, fold.held.len(), self.classes.len());
                 let (p, note, seconds) = if let Some(kept) = kept {
@@ -318,14 +326,14 @@ impl Bench<'_> {
                 } else {
                     let start = Instant::now();
                     let model = self.fit(algorithm, &fold.rest)?;
-                    let p = self.said(&model, &fold.held);
+                    let p = self.predict(&model, &fold.held);
                     let note = model.note();
                     let seconds = start.elapsed().as_secs_f64();
                     write_unit(&path, &p, note.as_deref(), seconds)?;
                     fitted += 1.0;
                     (p, note, seconds)
                 };
-                one = Judged {
+                one = FoldPredictions {
                     note,
                     seconds: one.seconds + seconds,
                     ..one
@@ -333,22 +341,26 @@ impl Bench<'_> {
                 one.p.push(p);
                 done += 1.0;
             }
-            judged.push(one);
+            evaluated.push(one);
         }
-        Ok(judged)
+        Ok(evaluated)
     }
 
-    /// Begins or goes on with a run's folder for work, where the data are the same as when it was begun.
+    /// Creates a run's work folder, or resumes in it if the data are the same as before.
     ///
     /// - returns: that folder, and the digest of the data
-    pub(super) fn hold(&self, run: &Path, set: &Dataset) -> Result<(PathBuf, String), LabError> {
+    pub(super) fn begin_work(
+        &self,
+        run: &Path,
+        set: &Dataset,
+    ) -> Result<(PathBuf, String), LabError> {
         let work = run.join(WORK);
         std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
         let digest = self.digest();
         let digest_file = work.join("data.txt");
         let both = format!("{digest}\n{}\n", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
-            Ok(held) if held != both.as_bytes() => {
+            Ok(known) if known != both.as_bytes() => {
                 let problem =
                     "the data changed since this run was begun: name another folder for it";
                 return Err(LabError::run(run, problem));
@@ -360,7 +372,8 @@ impl Bench<'_> {
         Ok((work, digest))
     }
 
-    /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; the key stands for audio that there is none of.
+    /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; without audio the key
+    /// stands for the content.
     fn digest(&self) -> String {
         let line = |(row, part): (&Row, &Option<Part>)| {
             let content = row
@@ -426,15 +439,16 @@ impl Bench<'_> {
         }
     }
 
-    /// Figures of a run's answers to the test part, else to the folds of the first dealing; all answers are written.
+    /// Figures of a run's predictions for the test part, else for the folds of the first repeat; all
+    /// predictions are written.
     ///
-    /// - `test`: its rows, and what is said of them; `otherwise`: what figures are on without one
+    /// - `test`: its rows, and their predictions; `otherwise`: name of the rows without a test part
     pub(super) fn conclude(
         &self,
         run: &Path,
         set: &Dataset,
         (folds, answers): (&[Fold], &[Array2<f32>]),
-        (test, said): (&[usize], Option<Array2<f32>>),
+        (test, predictions): (&[usize], Option<Array2<f32>>),
         otherwise: &str,
     ) -> Result<Figures, LabError> {
         let first: Vec<(&Fold, &Array2<f32>)> = folds
@@ -442,17 +456,21 @@ impl Bench<'_> {
             .zip(answers)
             .filter(|(fold, _)| fold.repeat == 0)
             .collect();
-        let held: Vec<usize> = first
+        let held_out: Vec<usize> = first
             .iter()
             .flat_map(|(fold, _)| fold.held.clone())
             .collect();
         let parts: Vec<_> = first.iter().map(|(_, p)| p.view()).collect();
         let out_of_fold = ndarray::concatenate(Axis(0), &parts)
             .unwrap_or_else(|_| Array2::zeros((0, self.classes.len())));
-        self.write_predictions(run, &first, said.as_ref().map(|said| (test, said)))?;
-        let (name, on, p) = match said {
-            Some(said) => ("test", test, said),
-            None => (otherwise, &held[..], out_of_fold),
+        self.write_predictions(
+            run,
+            &first,
+            predictions.as_ref().map(|predictions| (test, predictions)),
+        )?;
+        let (name, on, p) = match predictions {
+            Some(predictions) => ("test", test, predictions),
+            None => (otherwise, &held_out[..], out_of_fold),
         };
         let items: HashMap<&str, &Item> = set
             .items
@@ -481,13 +499,13 @@ impl Bench<'_> {
         header.extend(self.classes.iter().map(|class| format!("p_{class}")));
         let line = |row: usize, part: &str, fold: String, p: ndarray::ArrayView1<f32>| {
             let label = self.classes[self.class_of[row]].clone();
-            let said = self.classes[argmax(p)].clone();
+            let predictions = self.classes[argmax(p)].clone();
             let mut cells = vec![
                 self.matrix.rows[row].item.key.clone(),
                 label,
                 part.to_owned(),
                 fold,
-                said,
+                predictions,
             ];
             cells.extend(p.iter().map(|p| format!("{p:.6}")));
             cells
@@ -498,14 +516,14 @@ impl Bench<'_> {
         } else {
             "validation"
         };
-        for (fold, said) in folds {
-            let held = fold.held.iter().zip(said.outer_iter());
-            rows.extend(held.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
+        for (fold, predictions) in folds {
+            let held_out = fold.held.iter().zip(predictions.outer_iter());
+            rows.extend(held_out.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
         }
-        if let Some((test, said)) = test {
+        if let Some((test, predictions)) = test {
             rows.extend(
                 test.iter()
-                    .zip(said.outer_iter())
+                    .zip(predictions.outer_iter())
                     .map(|(&row, p)| line(row, "test", String::new(), p)),
             );
         }
@@ -550,20 +568,23 @@ impl Bench<'_> {
                 _ => continue,
             };
             notes.push(format!(
-                "class {class} has one {one}, which cannot be both learnt from and judged"
+                "class {class} has one {one}, which cannot be in both training and evaluation"
             ));
         }
         let constant = voisin_learn::Preparation::fit(self.matrix.values.view())
             .0
             .constant();
         let judged_by = if data.folds > 0 {
+            let repeated = match data.repeats {
+                1 => String::new(),
+                repeats => format!(", repeated {repeats} times"),
+            };
             format!(
-                "{} folds, {}; no group on two sides of a fold",
-                data.folds,
-                count(data.repeats as u64, "dealing")
+                "{}-fold cross-validation{repeated}, groups kept together",
+                data.folds
             )
         } else {
-            "Judged on the validation part".to_owned()
+            "Evaluated on the validation part".to_owned()
         };
         Report {
             format: 1,
@@ -574,7 +595,7 @@ impl Bench<'_> {
                 tracks: rows.len(),
                 artists: artists(rows),
                 sizes,
-                // of nothing it is -0
+                // the sum of nothing is -0; adding 0 makes it 0
                 seconds: rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0,
                 licences: licences(rows),
                 failed: self.matrix.faults.len(),
@@ -587,7 +608,7 @@ impl Bench<'_> {
                     .collect(),
                 notes,
             },
-            split: self.split.said.clone(),
+            split: self.split.summary.clone(),
             at_random: self.split.at_random,
             classes: self.classes.clone(),
             features: self.config.features.sets.clone(),
@@ -612,7 +633,7 @@ impl Bench<'_> {
     }
 }
 
-/// A finished fit's answers, what it told, and how long it took; nothing where the file is not whole.
+/// A finished fit's predictions, its note, and its seconds; nothing where the file is not whole.
 fn read_unit(
     path: &Path,
     rows: usize,

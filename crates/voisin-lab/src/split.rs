@@ -1,4 +1,4 @@
-//! Which tracks are learnt from, chosen on, judged: dealt so that an artist is on one side.
+//! Splits into training, validation and test parts, with every artist in one part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use voisin_base::random::Random;
 use voisin_base::text::{count, fold};
 use voisin_learn::genre::grouped_folds;
 
-/// A held-out part is this part of the tracks: one for judging, one for choosing.
+/// A held-out part is a tenth of the tracks: one for testing, one for validation.
 const TENTH: usize = 10;
-/// Dealings that the most even one is taken of.
-const DEALINGS: u64 = 32;
+/// Random splits of which the one closest to the class distribution is used.
+const ATTEMPTS: u64 = 32;
 
-/// What marks figures of tracks that nothing keeps together.
+/// The warning beside figures of a split that keeps no artists together.
 pub(super) fn at_random(rows: &[Row]) -> &'static str {
     if rows.iter().any(|row| row.item.artist.is_some()) {
         "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)"
@@ -24,17 +24,17 @@ pub(super) fn at_random(rows: &[Row]) -> &'static str {
     }
 }
 
-/// Parts of all rows, and what keeps rows together.
+/// Parts of all rows, and the groups that are kept together.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// What each row serves for; `None`: it is in no part.
+    /// The part of each row; `None`: it is in no part.
     pub parts: Vec<Option<Part>>,
-    /// Rows of one number are never dealt apart.
+    /// Rows of one number are always in the same part.
     pub groups: Vec<usize>,
     /// given, artist, album, folder, track, lists or table.
     pub how: String,
     /// In a sentence, with a warning where figures may be too good.
-    pub said: String,
+    pub summary: String,
     /// Whether figures must be marked: nothing keeps an artist on one side.
     pub at_random: bool,
     /// By the stems of names: the parts that lists or a table name.
@@ -78,10 +78,10 @@ impl Split {
     }
 }
 
-/// Deals the parts.
+/// Splits the rows into parts.
 ///
 /// - `how`: auto, given, artist, album, folder, track, lists:DIR, or a CSV file; `class_of`: the class of each row
-pub fn deal(
+pub fn split_rows(
     rows: &[Row],
     class_of: &[usize],
     classes: usize,
@@ -98,7 +98,7 @@ pub fn deal(
         "auto" => "track",
         other => other,
     };
-    // What keeps rows together where they are dealt, and for the folds of training rows where they are not.
+    // A given split needs groups too: they keep the folds of its training rows apart.
     let by = match chosen {
         "artist" | "album" | "folder" | "track" => chosen,
         _ if has(|row| row.item.artist.is_some()) => "artist",
@@ -110,7 +110,7 @@ pub fn deal(
         parts: vec![None; rows.len()],
         groups,
         how: chosen.to_owned(),
-        said: String::new(),
+        summary: String::new(),
         at_random: by == "track",
         listed: HashMap::new(),
     };
@@ -157,7 +157,7 @@ pub fn deal(
         )));
     }
     fill_validation(&mut split, class_of, classes, seed);
-    split.said = sentence(&split, by, rows);
+    split.summary = sentence(&split, by, rows);
     Ok(split)
 }
 
@@ -243,7 +243,7 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
         .collect()
 }
 
-/// A tenth for judging, one for choosing, the others to learn from.
+/// A tenth for testing, a tenth for validation, the others for training.
 fn deal_tenths(
     split: &mut Split,
     class_of: &[usize],
@@ -261,32 +261,33 @@ fn deal_tenths(
             count(known as u64, what)
         )));
     }
-    let held = hold_out(class_of, classes, &split.groups, 2, TENTH, seed);
+    let part_of = hold_out(class_of, classes, &split.groups, 2, TENTH, seed);
     let parts = [Part::Training, Part::Test, Part::Validation];
-    split.parts = held.into_iter().map(|part| Some(parts[part])).collect();
+    split.parts = part_of.into_iter().map(|part| Some(parts[part])).collect();
     Ok(())
 }
 
-/// Where nothing serves for choosing, a tenth of the training rows does.
+/// Takes a tenth of the training rows for validation where a split has no validation part.
 fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: u64) {
     if !split.rows(Part::Validation).is_empty() {
         return;
     }
     let rows = split.rows(Part::Training);
-    let (own, groups): (Vec<usize>, Vec<usize>) = rows
+    let (labels, groups): (Vec<usize>, Vec<usize>) = rows
         .iter()
         .map(|&row| (class_of[row], split.groups[row]))
         .unzip();
-    let held = hold_out(&own, classes, &groups, 1, TENTH, seed);
-    if held.contains(&0) {
-        for (row, _) in rows.iter().zip(held).filter(|(_, part)| *part > 0) {
+    let part_of = hold_out(&labels, classes, &groups, 1, TENTH, seed);
+    if part_of.contains(&0) {
+        for (row, _) in rows.iter().zip(part_of).filter(|(_, part)| *part > 0) {
             split.parts[*row] = Some(Part::Validation);
         }
     }
 }
 
-/// Takes parts out to judge by, groups whole: of many dealings the one whose parts are nearest to the whole in classes and
-/// in the number of groups. Groups larger than half a part are learnt from, unless a class has no others.
+/// Chooses held-out parts, groups whole: of many random splits, the one closest to the full class
+/// distribution and number of groups. Groups larger than half a part stay in training, unless a class
+/// has no others.
 ///
 /// - `parts`: how many; `share`: each is this part of the rows
 /// - returns: of each row its part's number, from 1; 0: none
@@ -308,13 +309,13 @@ pub(super) fn hold_out(
     }
     let is_small = |group: &usize| sizes[group] * 2 * share <= groups.len();
     let mut small: BTreeSet<usize> = sizes.keys().copied().filter(is_small).collect();
-    for own in &of_class {
-        let mut own: Vec<usize> = own.iter().copied().collect();
-        Random::new(seed).shuffle(&mut own);
-        own.sort_by_key(|group| sizes[group]);
-        // one group of a class at least is learnt from
-        let most = parts.min(own.len().saturating_sub(1));
-        small.extend(own.into_iter().take(most));
+    for class_groups in &of_class {
+        let mut class_groups: Vec<usize> = class_groups.iter().copied().collect();
+        Random::new(seed).shuffle(&mut class_groups);
+        class_groups.sort_by_key(|group| sizes[group]);
+        // at least one group of every class stays in training
+        let most = parts.min(class_groups.len().saturating_sub(1));
+        small.extend(class_groups.into_iter().take(most));
     }
     if small.len() < parts {
         small = sizes.keys().copied().collect();
@@ -322,13 +323,13 @@ pub(super) fn hold_out(
     let rows: Vec<usize> = (0..groups.len())
         .filter(|&row| small.contains(&groups[row]))
         .collect();
-    let own: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
+    let labels: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
     let own_groups: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
     let folds = (rows.len() * share / groups.len().max(1)).max(parts);
     let mut best: Option<(f64, Vec<usize>)> = None;
-    for dealing in 0..DEALINGS {
-        let seed = seed.wrapping_mul(DEALINGS).wrapping_add(dealing);
-        let fold_of = grouped_folds(&own, classes, &own_groups, folds, seed);
+    for attempt in 0..ATTEMPTS {
+        let seed = seed.wrapping_mul(ATTEMPTS).wrapping_add(attempt);
+        let fold_of = grouped_folds(&labels, classes, &own_groups, folds, seed);
         let mut in_fold = vec![vec![(0.0, BTreeSet::new()); classes]; folds];
         for (&row, &fold) in rows.iter().zip(&fold_of) {
             let found = &mut in_fold[fold][class_of[row]];
@@ -336,7 +337,7 @@ pub(super) fn hold_out(
             found.1.insert(groups[row]);
         }
         let unevenness = |fold: usize| -> f64 {
-            let of = |class: usize| {
+            let deviation = |class: usize| {
                 let (found, found_groups) = &in_fold[fold][class];
                 let wanted = rows_of_class[class] / share as f64;
                 let wanted_groups = of_class[class].len() as f64 / share as f64;
@@ -345,7 +346,7 @@ pub(super) fn hold_out(
             };
             (0..classes)
                 .filter(|&class| rows_of_class[class] > 0.0)
-                .map(of)
+                .map(deviation)
                 .sum()
         };
         let mut order: Vec<(f64, usize)> = (0..folds)
@@ -354,6 +355,7 @@ pub(super) fn hold_out(
             .collect();
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
         order.truncate(parts);
+        // a class wholly held out could never be predicted: worse than any uneven split
         let untaught = (0..classes).filter(|&class| {
             let held: f64 = order.iter().map(|(_, fold)| in_fold[*fold][class].0).sum();
             held > 0.0 && held >= rows_of_class[class]
@@ -485,25 +487,25 @@ mod tests {
         let names: Vec<String> = (0..120).map(|i| format!("Artist {}", i / 3)).collect();
         let artists: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
         let class_of: Vec<usize> = (0..120).map(|i| i / 3 % 4).collect();
-        let split = deal(&rows(&artists), &class_of, 4, "auto", 3).unwrap();
+        let split = split_rows(&rows(&artists), &class_of, 4, "auto", 3).unwrap();
         assert_eq!((split.how.as_str(), split.at_random), ("artist", false));
         assert_eq!(Part::ALL.map(|part| split.rows(part).len()), [96, 12, 12]);
         let end = "0 artists on two sides; the largest artist has 3 / 25 / 25 % of them";
-        assert!(split.said.ends_with(end), "{}", split.said);
+        assert!(split.summary.ends_with(end), "{}", split.summary);
         for i in 0..120 {
             assert_eq!(split.parts[i], split.parts[i / 3 * 3]);
         }
-        let unknown = deal(&rows(&[None; 40]), &class_of[..40], 4, "auto", 3).unwrap();
+        let unknown = split_rows(&rows(&[None; 40]), &class_of[..40], 4, "auto", 3).unwrap();
         assert!(
             unknown.at_random
                 && unknown
-                    .said
+                    .summary
                     .contains("figures are too good if tracks share a maker")
         );
     }
 
     #[test]
-    fn no_part_is_judged_by_one_artist_and_the_seed_matters() {
+    fn held_out_parts_have_several_artists_and_depend_on_the_seed() {
         // two of four classes belong to one artist for the most part
         let size = |class: usize, artist: usize| if class < 2 && artist == 0 { 17 } else { 3 };
         let mut artists = Vec::new();
@@ -519,27 +521,31 @@ mod tests {
         let artists: Vec<Option<&str>> = artists.iter().map(|name| Some(name.as_str())).collect();
         let rows = rows(&artists);
         let deals: Vec<Split> = (1..6)
-            .map(|seed| deal(&rows, &class_of, 4, "auto", seed).unwrap())
+            .map(|seed| split_rows(&rows, &class_of, 4, "auto", seed).unwrap())
             .collect();
         for split in &deals {
             for part in [Part::Validation, Part::Test] {
                 let held = split.rows(part);
                 for class in 0..4 {
-                    let own = held.iter().filter(|&&row| class_of[row] == class).count();
-                    assert!((3..=6).contains(&own), "{class}: {own}, {}", split.said);
+                    let tracks = held.iter().filter(|&&row| class_of[row] == class).count();
+                    assert!(
+                        (3..=6).contains(&tracks),
+                        "{class}: {tracks}, {}",
+                        split.summary
+                    );
                 }
                 let groups: BTreeSet<usize> = held.iter().map(|&row| split.groups[row]).collect();
-                assert!(groups.len() >= 5, "{}", split.said);
+                assert!(groups.len() >= 5, "{}", split.summary);
             }
         }
         assert!(deals.iter().any(|split| split.parts != deals[0].parts));
     }
 
     #[test]
-    fn a_class_is_learnt_from_before_it_is_judged() {
+    fn every_class_of_a_held_out_part_is_in_training_too() {
         let names = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e", "f", "f"].map(Some);
         let class_of = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
-        let split = deal(&rows(&names), &class_of, 3, "auto", 1).unwrap();
+        let split = split_rows(&rows(&names), &class_of, 3, "auto", 1).unwrap();
         for class in 0..3 {
             assert!(
                 split
@@ -547,13 +553,13 @@ mod tests {
                     .iter()
                     .any(|&row| class_of[row] == class),
                 "{}",
-                split.said
+                split.summary
             );
         }
         assert!(!split.rows(Part::Test).is_empty() && !split.rows(Part::Validation).is_empty());
         let one_each = ["a", "b", "c"].map(Some);
         let folders = [0, 1, 2];
-        let split = deal(&rows(&one_each), &folders, 3, "artist", 1).unwrap();
+        let split = split_rows(&rows(&one_each), &folders, 3, "artist", 1).unwrap();
         assert_eq!(Part::ALL.map(|part| split.rows(part).len()), [1, 1, 1]);
     }
 
@@ -587,7 +593,7 @@ mod tests {
         std::fs::write(folder.path().join("valid_filtered.txt"), "2.wav\n").unwrap();
         std::fs::write(folder.path().join("test_filtered.txt"), "g/3\n").unwrap();
         let how = format!("lists:{}", folder.path().display());
-        let split = deal(&rows(&[None; 5]), &[0, 1, 0, 1, 0], 2, &how, 1).unwrap();
+        let split = split_rows(&rows(&[None; 5]), &[0, 1, 0, 1, 0], 2, &how, 1).unwrap();
         let [t, v, e] = Part::ALL.map(Some);
         assert_eq!(split.parts, [t, t, v, e, None]);
         let broken = Item {
@@ -596,12 +602,12 @@ mod tests {
         };
         assert_eq!(split.failures_among(&rows(&[None; 5]), &[3], &[&broken]), 1);
         assert!(
-            split.said.contains("2 / 1 / 1, 1 track in no part"),
+            split.summary.contains("2 / 1 / 1, 1 track in no part"),
             "{}",
-            split.said
+            split.summary
         );
         assert!(
-            deal(&rows(&[None; 5]), &[0; 5], 1, "nowhere", 1)
+            split_rows(&rows(&[None; 5]), &[0; 5], 1, "nowhere", 1)
                 .unwrap_err()
                 .to_string()
                 .contains("expected given")

@@ -80,7 +80,7 @@ pub(crate) struct RetrievalArgs {
 
 /// Can simple classifiers read the genre off the vectors? Linear and RBF-SVM probes
 ///
-/// All tracks of an artist are on one side of every fold. Means and deviations are over dealings of the artists.
+/// All tracks of an artist are in one fold. Means and deviations are over repeats.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin eval embedding --folds 5 --repeats 3 --join pop,rock --format json"

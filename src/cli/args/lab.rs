@@ -97,7 +97,7 @@ const RECIPES: [&str; 8] = {
 /// Train classifiers on a data set, side by side, and judge the best one
 ///
 /// RUN is a folder of its own: settings, data, out-of-fold and test predictions, the fitted model, report.json and
-/// report.html. Artists are kept on one side of every split where they are known. The test part is looked at once, by the
+/// report.html. Artists are kept on one side of every split where they are known. The test part is used once, by the
 /// algorithm that was best on the validation part or in the folds. Ctrl-C and crashes cost at most the fit in hand: the
 /// same command goes on from there and ends with the same bits.
 #[derive(Debug, Args)]

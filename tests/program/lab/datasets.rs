@@ -219,7 +219,7 @@ fn tables_are_read_as_people_write_them() {
 }
 
 #[test]
-fn missing_and_double_titles_are_told_and_stop_nothing() {
+fn missing_and_double_titles_are_reported_and_stop_nothing() {
     let files = ["a.wav", "b.wav", "x/b.wav", "left over.wav"];
     let said = Shelf::new(
         &files,
@@ -308,7 +308,7 @@ fn dataset_check_finds_leaks_between_parts() {
 }
 
 #[test]
-fn copies_are_found_by_listening_and_equal_rows_by_their_numbers() {
+fn copies_are_found_by_audio_and_equal_rows_by_numbers() {
     let sandbox = Sandbox::new();
     let mut table = "path,genre,artist,split\n".to_owned();
     for seed in 1..7u64 {

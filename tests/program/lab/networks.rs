@@ -376,7 +376,7 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
 }
 
 #[test]
-fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone() {
+fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
     let sandbox = Sandbox::new();
     let music = low_and_high(&sandbox, 1.5);
     let data = format!("folder:{}", music.display());
@@ -548,7 +548,7 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     for (values, expected) in [
         (
             "knn.k=1,5",
-            "begun with settings.knn.k = 3, and 5 is asked for",
+            "begun with settings.knn.k = 3, and now settings.knn.k is 5",
         ),
         (
             "knn.k=1,3,5",

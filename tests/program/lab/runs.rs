@@ -52,7 +52,7 @@ fn train(data: &str, run: &Path, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
+fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
     let sandbox = Sandbox::new();
     let data = write(
         &sandbox,
@@ -180,6 +180,10 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
         (&"folds".into(), &90.into())
     );
     assert_eq!(report["methods"][0]["name"], "lda");
+    assert_eq!(
+        report["judged_by"],
+        "5-fold cross-validation, repeated 2 times, groups kept together"
+    );
     fine(sandbox.run(train(
         &data,
         &b,
@@ -226,7 +230,7 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
         "{}",
         text(&output.stderr)
     );
-    // with a split of its own, folds are dealt inside training and validation
+    // a data set with its own split has its folds inside training and validation
     let given: String = table
         .lines()
         .enumerate()
@@ -246,6 +250,10 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
     let given = write(&sandbox, "h.csv", &given);
     let run = sandbox.path("given");
     let report = fine_json(sandbox.run(train(&given, &run, &["--folds", "3", "--format", "json"])));
+    assert_eq!(
+        report["judged_by"],
+        "3-fold cross-validation, groups kept together"
+    );
     assert_eq!(
         (&report["figures"]["on"], &report["figures"]["tracks"]),
         (&"test".into(), &9.into())
@@ -325,7 +333,7 @@ fn a_run_that_is_killed_goes_on_to_the_same_bits() {
 }
 
 #[test]
-fn auto_judges_many_and_joins_those_that_help() {
+fn auto_evaluates_many_and_joins_those_that_help() {
     let sandbox = Sandbox::new();
     let data = write(
         &sandbox,
@@ -562,7 +570,7 @@ fn a_class_that_is_left_out_is_taken_for_its_neighbour() {
         &["--set", "data.left_out=loud"],
     ));
     assert!(
-        text(&wrong.stderr).contains("expected a class that there is, found loud"),
+        text(&wrong.stderr).contains("expected a class of the data, found loud"),
         "{}",
         text(&wrong.stderr)
     );

@@ -178,9 +178,9 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
                 ));
             }
         }
-        let own: Vec<u32> = values.row(at).iter().map(|value| value.to_bits()).collect();
+        let bits: Vec<u32> = values.row(at).iter().map(|value| value.to_bits()).collect();
         if let Some((before, numbers, other)) = seen.get(&row[key]) {
-            if *numbers == own {
+            if *numbers == bits {
                 let word = if *other == text(label) {
                     "the same as"
                 } else {
@@ -194,7 +194,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
             }
             again.push(row[key].clone());
         } else {
-            seen.insert(row[key].clone(), (line, own, text(label)));
+            seen.insert(row[key].clone(), (line, bits, text(label)));
         }
         kept.push(at);
         set.items.push(Item {

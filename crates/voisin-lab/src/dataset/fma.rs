@@ -155,11 +155,11 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
         let Ok(id) = row[0].parse::<u64>() else {
             continue;
         };
-        let own = text(Some(own_subset)).unwrap_or_else(|| "full".to_owned());
+        let track_subset = text(Some(own_subset)).unwrap_or_else(|| "full".to_owned());
         if SUBSETS
             .iter()
-            .position(|name| *name == own)
-            .is_none_or(|own| own > size)
+            .position(|name| *name == track_subset)
+            .is_none_or(|track_subset| track_subset > size)
         {
             continue;
         }
@@ -192,9 +192,9 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     })?;
     let found = tracks(&table, source)?;
     let parent = folder.parent().unwrap_or(Path::new(""));
-    // the asked subset's folder first: a larger one may lie beside it, or only a smaller one be there
-    let asked = source.option("subset").unwrap_or(SUBSETS[0]);
-    let names: Vec<String> = [asked]
+    // the chosen subset's folder first: a larger one may lie beside it, or only a smaller one be there
+    let subset = source.option("subset").unwrap_or(SUBSETS[0]);
+    let names: Vec<String> = [subset]
         .iter()
         .chain(&SUBSETS)
         .map(|subset| format!("fma_{subset}"))

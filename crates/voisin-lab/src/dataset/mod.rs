@@ -1,8 +1,8 @@
 //! Data sets: tracks with labels, groups and splits, read from any layout into one form.
 //!
-//! What it is for: FMA's tables, a folder for each genre, CSV files of titles and labels, CSV files of ready features.
-//! All of them are untrusted bytes: bounded, without panics, one bad row never stops the rest. What it is not for:
-//! decoding audio, dealing splits, training (`lab`).
+//! For: FMA's tables, a folder for each genre, CSV files of titles and labels, CSV files of ready
+//! features. All of them are untrusted bytes: bounded, without panics, one bad row never stops the
+//! rest. Not for: decoding audio, splitting, training.
 
 mod columns;
 mod fma;
@@ -20,7 +20,7 @@ pub use columns::group_of;
 pub use source::{Kind, Source};
 pub(crate) use table::read_cells;
 
-/// What a track serves for.
+/// A part of a split.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -30,7 +30,7 @@ pub enum Part {
     Training,
     /// Choosing.
     Validation,
-    /// Judging, once.
+    /// Evaluating, once.
     Test,
 }
 
@@ -63,21 +63,22 @@ impl Part {
 pub struct Item {
     /// Its audio; `None` where there is none, as in a table of features.
     pub path: Option<PathBuf>,
-    /// What the data set calls it: a title, an id, a path below the folder. Answers are written with this.
+    /// Its key in the data set: a title, an id, a path below the folder. Predictions are written with
+    /// it.
     pub key: String,
-    /// What is to be learnt, as the data set spells it.
+    /// The label to learn, as the data set spells it.
     pub label: Option<String>,
     /// Who made it.
     pub artist: Option<String>,
-    /// What it was released on.
+    /// The release that it is on.
     pub album: Option<String>,
     /// Under which terms.
     pub licence: Option<String>,
-    /// What the data set says it serves for.
+    /// The part that the data set puts it in.
     pub part: Option<Part>,
 }
 
-/// What could not be used, and why.
+/// A row or file that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// As the data set names it.
@@ -98,7 +99,7 @@ pub struct Columns {
 /// A data set as it was read; nothing has been decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Where it is from: `KIND:PATH` with its options, all of them said.
+    /// Where it is from: `KIND:PATH` with all of its options.
     pub source: String,
     /// Its tracks.
     pub items: Vec<Item>,
@@ -106,7 +107,7 @@ pub struct Dataset {
     pub keys: Vec<String>,
     /// Rows and files that are no tracks.
     pub faults: Vec<Fault>,
-    /// What there is to know about how it was read.
+    /// Remarks about how it was read.
     pub notes: Vec<String>,
     /// Header of the column of keys, for answers in the same form.
     pub key_name: String,
@@ -154,7 +155,7 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
     names
 }
 
-/// What is wrong with a whole data set.
+/// Errors that make a whole data set unusable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
@@ -163,7 +164,7 @@ pub enum DatasetError {
     Source {
         /// As it was given.
         text: String,
-        /// What was expected.
+        /// The form expected.
         problem: String,
     },
     /// A file could not be read.
@@ -181,7 +182,7 @@ pub enum DatasetError {
         path: PathBuf,
         /// Counted from 1.
         line: u64,
-        /// What was expected and what was found.
+        /// The content expected, and the one found.
         problem: String,
     },
 }
@@ -196,7 +197,7 @@ impl DatasetError {
     }
 }
 
-/// Reads a data set of files; `library` and `vectors` are for who knows the library.
+/// Reads a data set of files; `library` and `vectors` are read by [`crate::matrix::open`].
 pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
     match source.kind {
         Kind::Fma => fma::read(source),
@@ -210,7 +211,7 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
     }
 }
 
-/// What a path looks like.
+/// The kind of data set that a path looks like.
 fn kind_of(path: &Path) -> Option<Kind> {
     if path.is_dir() {
         let is_fma = fma::table_of(path).is_some();

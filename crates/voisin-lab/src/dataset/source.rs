@@ -8,7 +8,7 @@ use std::str::FromStr;
 use voisin_base::directories;
 use voisin_base::text::{did_you_mean, spelt_alike};
 
-/// What a data set is laid out like.
+/// The layout of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `tracks.csv` of the Free Music Archive and its folders of clips.
@@ -53,7 +53,7 @@ pub struct Source {
     /// The folder or file; empty for the library.
     pub path: PathBuf,
     options: BTreeMap<String, String>,
-    /// Whether the layout was found out rather than said.
+    /// Whether the layout was guessed from the path rather than given.
     pub guessed: bool,
 }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_told_from_commas_in_names() {
+    fn options_are_distinguished_from_commas_in_names() {
         let source: Source = "table:a, b,c.csv,audio=my, music,label=id_genre"
             .parse()
             .unwrap();

@@ -8,7 +8,7 @@ use voisin_audio::is_audio_candidate;
 use voisin_base::text::{clean, count, decode, fold};
 use voisin_library::scan::scan;
 
-/// What a column may be called, in any case and without accents; the first name that is there counts.
+/// Names of a column, compared without case and accents; the first one present is used.
 pub(super) const KEYS: &[&str] = &[
     "path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id",
 ];
@@ -96,15 +96,15 @@ impl Cells {
         names: &[&str],
         path: &Path,
     ) -> Result<Option<usize>, DatasetError> {
-        let Some(asked) = source.option(option) else {
+        let Some(name) = source.option(option) else {
             return Ok(self.column(names));
         };
-        self.column(&[&fold(asked)]).map(Some).ok_or_else(|| {
+        self.column(&[&fold(name)]).map(Some).ok_or_else(|| {
             let found = self.header.join(", ");
             DatasetError::table(
                 path,
                 1,
-                format!("expected the column {asked}, found {found}"),
+                format!("expected the column {name}, found {found}"),
             )
         })
     }
@@ -172,9 +172,9 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             set.fault(format!("line {line}"), format!("no {}", set.key_name));
             continue;
         };
-        let own = text(label);
+        let row_label = text(label);
         if let Some((before, other)) = seen.get(&name) {
-            let same = *other == own;
+            let same = *other == row_label;
             let word = if same {
                 "the same as"
             } else {
@@ -186,7 +186,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             );
             continue;
         }
-        seen.insert(name.clone(), (*line, own.clone()));
+        seen.insert(name.clone(), (*line, row_label.clone()));
         set.keys.push(name.clone());
         if let Some(why) = text(status).filter(|status| status != "ok") {
             set.fault(&name, format!("line {line}: {why}"));
@@ -208,7 +208,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             Ok(path) => set.items.push(Item {
                 path: Some(path),
                 key: name,
-                label: own,
+                label: row_label,
                 artist: text(others[0]),
                 album: text(others[1]),
                 part: text(others[2]).and_then(|part| Part::parse(&part)),

@@ -16,7 +16,8 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
     })
 }
 
-/// What separates cells: whichever of comma, semicolon and tab is most frequent in the first line outside quotes.
+/// The separator of cells: whichever of comma, semicolon and tab is most frequent in the first line
+/// outside quotes.
 pub(super) fn separator(text: &str) -> u8 {
     let mut quoted = false;
     let mut counts = [(b'\t', 0), (b';', 0), (b',', 0)];

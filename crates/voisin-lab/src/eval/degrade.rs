@@ -1,4 +1,4 @@
-//! What happens to copies of a track: lossy coding, other rates, other levels, cuts, lost treble, other speeds.
+//! Degraded copies of a track: lossy coding, other rates, other levels, cuts, lost treble, other speeds.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use voisin_audio;
 const RATE: u32 = 44_100;
 /// Rate of the resampled copy, Hz.
 const OTHER_RATE: u32 = 32_000;
-/// What is cut off the beginning, seconds.
+/// Seconds that are cut off the beginning.
 const SHIFT: usize = 3;
 /// Edge of the low-pass, Hz.
 const EDGE: f64 = 8000.0;
@@ -72,11 +72,11 @@ impl Tools {
     /// Looks for ffmpeg and lame.
     pub fn find() -> Self {
         let runs = |program: &str, argument: &str| {
-            let said = Command::new(program)
+            let output = Command::new(program)
                 .arg(argument)
                 .stdin(Stdio::null())
                 .output();
-            said.is_ok_and(|said| said.status.success())
+            output.is_ok_and(|output| output.status.success())
         };
         Self {
             ffmpeg: runs("ffmpeg", "-version"),
@@ -157,7 +157,7 @@ pub fn degrade(
     if way == D::Mp3 && !tools.ffmpeg {
         let plain = folder.join("plain.pcm");
         let (waveform, _) = voisin_audio::read_all(original, RATE)?;
-        // lame takes samples that are floating point numbers for integers.
+        // lame reads raw floating-point samples as integers, so it gets integers
         let integer =
             |x: &f32| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes();
         let bytes: Vec<u8> = waveform.samples.iter().flat_map(integer).collect();
@@ -199,7 +199,7 @@ pub fn degrade(
     };
     let (mut waveform, _) = voisin_audio::read_all(original, rate)?;
     let samples = &mut waveform.samples;
-    let mut said = rate;
+    let mut header_rate = rate;
     match way {
         D::Softer => samples.iter_mut().for_each(|x| *x *= 0.501_187_2),
         D::Shifted => {
@@ -208,11 +208,12 @@ pub fn degrade(
             samples.drain(..cut);
         }
         D::LowPassed => low_pass(samples, EDGE / f64::from(RATE)),
-        D::Faster => said = 45_423,
-        D::Slower => said = 42_777,
+        // 3 % off 44 100 Hz: the samples stay, a wrong rate in the header makes a player go faster
+        D::Faster => header_rate = 45_423,
+        D::Slower => header_rate = 42_777,
         _ => {}
     }
-    write_wav(&out, said, samples)?;
+    write_wav(&out, header_rate, samples)?;
     Ok(out)
 }
 

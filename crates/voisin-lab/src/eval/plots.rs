@@ -15,7 +15,7 @@ use voisin_explore::scene::{Anchor, Rgb, Scene, blend, shorten};
 const INK: Rgb = (34, 34, 34);
 /// Size of titles.
 const TITLE: f64 = 15.0;
-/// What has no value.
+/// Cells without a value.
 const NOTHING: Rgb = (214, 214, 214);
 const FAINT: Rgb = (190, 190, 190);
 const GRID: Rgb = (235, 235, 235);

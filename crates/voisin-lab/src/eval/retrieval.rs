@@ -1,5 +1,5 @@
-//! How good neighbours are, judged by labels: precision, average precision, k-NN accuracy, and whether a degraded
-//! copy finds its original.
+//! Quality of neighbours by labels: precision, average precision, k-NN accuracy, and whether a
+//! degraded copy finds its original.
 //!
 //! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never counts as its
 //! neighbour, else albums are found instead of styles.
@@ -20,7 +20,7 @@ use voisin_learn::genre::unit_rows;
 /// Redraws of the queries from which spreads are taken.
 const REDRAWS: usize = 1000;
 
-/// What cannot be evaluated.
+/// Errors of an evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RetrievalError {
@@ -44,7 +44,7 @@ pub enum RetrievalError {
         /// Rows and columns of the copies.
         copies: (usize, usize),
     },
-    /// Too few artists or labels to learn from some and judge others.
+    /// Too few artists or labels to train on some and test on others.
     #[error(
         "found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels"
     )]
@@ -77,7 +77,7 @@ impl std::fmt::Display for Figure {
 /// How to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrievalOptions {
-    /// Neighbours that are looked at.
+    /// Neighbours per query.
     pub k: usize,
     /// Bring every dimension to mean 0 and deviation 1 first (over the set); else vectors are compared as they are.
     pub standardise: bool,
@@ -96,9 +96,9 @@ impl Default for RetrievalOptions {
 /// Figures of a set of labelled vectors.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Retrieval {
-    /// Tracks that were asked with: those with a candidate by another artist.
+    /// Tracks used as queries: those with a candidate by another artist.
     pub queries: usize,
-    /// Neighbours that were looked at.
+    /// Neighbours per query.
     pub k: usize,
     /// Share of the k nearest (by other artists) that have the query's label.
     pub precision: Figure,
@@ -153,7 +153,7 @@ pub fn retrieval(
                 return None;
             }
             order.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]).then(a.cmp(&b)));
-            Some(judge(labels, labels[query], &order, k))
+            Some(measure_ranking(labels, labels[query], &order, k))
         })
         .collect();
     if queries.is_empty() {
@@ -162,12 +162,12 @@ pub fn retrieval(
     let count = labels.iter().max().map_or(0, |most| most + 1);
     let by_label = (0..count)
         .map(|label| {
-            let own: Vec<f64> = queries
+            let precisions: Vec<f64> = queries
                 .iter()
                 .filter(|q| q.label == label)
                 .map(|q| q.precision)
                 .collect();
-            own.iter().sum::<f64>() / own.len() as f64
+            precisions.iter().sum::<f64>() / precisions.len() as f64
         })
         .collect();
     let figure =
@@ -184,7 +184,7 @@ pub fn retrieval(
 }
 
 /// Figures of one ranking of candidates.
-fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigures {
+fn measure_ranking(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigures {
     let same = |i: &usize| labels[*i] == label;
     let top = &order[..k.min(order.len())];
     let mut found = 0.0;
@@ -228,16 +228,17 @@ pub struct Robustness {
     pub similarity: f64,
 }
 
-/// Asks with each copy among all originals; row i of `copies` is a copy of row `own[i]` of `originals`.
+/// Searches all originals with each copy; row i of `copies` is a copy of row `own[i]` of `originals`.
 ///
 /// # Errors
 /// No copies, another dimension, not as many numbers as copies, or a number that is no row of the originals.
 pub fn robustness(
     originals: ArrayView2<'_, f32>,
     copies: ArrayView2<'_, f32>,
-    own: &[usize],
+    originals_of: &[usize],
 ) -> Result<Robustness, RetrievalError> {
-    let fits = own.len() == copies.nrows() && own.iter().all(|&row| row < originals.nrows());
+    let fits = originals_of.len() == copies.nrows()
+        && originals_of.iter().all(|&row| row < originals.nrows());
     if originals.ncols() != copies.ncols() || !fits {
         return Err(RetrievalError::Shapes {
             originals: originals.dim(),
@@ -251,14 +252,19 @@ pub fn robustness(
     let copies = unit(copies, false);
     let similarity = copies.dot(&originals.t());
     let n = copies.nrows();
-    let own = |i: usize| similarity[[i, own[i]]];
+    let originals_of = |i: usize| similarity[[i, originals_of[i]]];
     let found = (0..n)
-        .filter(|&i| similarity.row(i).iter().all(|&other| other <= own(i)))
+        .filter(|&i| {
+            similarity
+                .row(i)
+                .iter()
+                .all(|&other| other <= originals_of(i))
+        })
         .count();
     Ok(Robustness {
         copies: n,
         found: found as f64 / n as f64,
-        similarity: (0..n).map(|i| f64::from(own(i))).sum::<f64>() / n as f64,
+        similarity: (0..n).map(|i| f64::from(originals_of(i))).sum::<f64>() / n as f64,
     })
 }
 

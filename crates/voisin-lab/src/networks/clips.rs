@@ -1,4 +1,4 @@
-//! What a network hears of a file, and where it is kept.
+//! Spectrograms of a file as a network takes them, and their cache.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -24,7 +24,7 @@ use voisin_features::{
 use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
 use voisin_train::encoder::{TrainError, vary};
 
-/// How much more of a file its copies may need.
+/// Speed of the fastest changed copy, which needs so much more of a file.
 const FASTEST: f64 = 1.1;
 
 /// From files to what a network takes.
@@ -101,7 +101,8 @@ impl ClipReader {
         }
     }
 
-    /// How many of a track's examples it is judged by, of so many that are kept.
+    /// Number of crops by which a track is evaluated, of so many examples that are kept; changed copies
+    /// are for training alone.
     pub fn judged(&self, kept: usize) -> usize {
         kept / (1 + self.settings.copies) * self.settings.crops()
     }
@@ -168,6 +169,7 @@ impl ClipReader {
                 return;
             }
             self.example_of(&heard[..length], &mut found[0]);
+            // seeded by the audio itself, so that a track's copies are the same in every run and cache
             for (number, copy) in found.iter_mut().enumerate().skip(1) {
                 let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
                 let mut varied = vary(
@@ -193,7 +195,8 @@ impl ClipReader {
         }
     }
 
-    /// What [`decode`](Self::decode) gives as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`, or means.
+    /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`,
+    /// or means.
     pub fn array(
         &self,
         path: &Path,
@@ -211,7 +214,7 @@ impl ClipReader {
         ArrayD::from_shape_vec(shape, cells).map_err(|error| error.to_string())
     }
 
-    /// Puts what is heard of samples behind what there is.
+    /// Appends the example of some samples.
     fn example_of(&self, samples: &[f32], found: &mut Vec<f32>) {
         let Some(front_end) = &self.front_end else {
             found.extend(DescriptorSet::Mfcc40Mean.of(samples, DESCRIPTOR_RATE));
@@ -223,18 +226,18 @@ impl ClipReader {
         found.extend_from_slice(&mel);
     }
 
-    /// Of everything that changes a number.
+    /// Identifies everything that changes a number, so that no cache mixes two kinds.
     fn fingerprint(&self) -> String {
         let name = self.recipe.name;
         let windows = self.settings.windows;
-        let own = match &self.front_end {
+        let print = match &self.front_end {
             None => "cepstrum-1".to_owned(),
             Some(front_end) => format!("{name}-{}-{windows}", front_end.config().fingerprint()),
         };
         if self.settings.copies == 0 {
-            own
+            print
         } else {
-            format!("{own}-copies-{}", self.settings.copies)
+            format!("{print}-copies-{}", self.settings.copies)
         }
     }
 
@@ -263,7 +266,7 @@ impl KeptSpectrograms {
         }
     }
 
-    /// What it hears with.
+    /// The reader that computes them.
     pub fn reader(&self) -> &ClipReader {
         &self.reader
     }

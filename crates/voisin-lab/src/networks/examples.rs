@@ -1,4 +1,4 @@
-//! What a run's networks learn from and are asked about, and what they say of it.
+//! Examples that a run's networks are trained and evaluated on, and their predictions.
 
 use ndarray::Array2;
 
@@ -6,7 +6,7 @@ use crate::LabError;
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{ClassJudge, Decision, LoadExample, TrackExamples, said};
 
-/// Of each track, of each of its windows, the probabilities of the classes.
+/// Class probabilities, `[track][window][class]`.
 pub(super) type WindowAnswers = Vec<Vec<Vec<f32>>>;
 
 /// `[tracks, classes]`
@@ -16,7 +16,8 @@ pub(super) fn joined(windows: &WindowAnswers, how: Decision) -> Result<Array2<f3
     Array2::from_shape_vec(shape, rows.concat()).map_err(|error| LabError::Asked(error.to_string()))
 }
 
-/// How many of the windows, and of the tracks by each decision, are named rightly; nothing where a track has one window.
+/// Accuracy of single windows, and of tracks by each way to join their windows; nothing where each
+/// track has one window.
 pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String, f64)> {
     let all: usize = windows.iter().map(Vec::len).sum();
     if all <= windows.len() {
@@ -33,7 +34,7 @@ pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String
         let answers = windows.iter().map(|windows| argmax(how.join(windows)));
         answers
             .zip(truth)
-            .filter(|(said, truth)| said == *truth)
+            .filter(|(predicted, truth)| predicted == *truth)
             .count() as f64
             / windows.len() as f64
     };
@@ -43,7 +44,7 @@ pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String
         .collect()
 }
 
-/// What a run's networks learn from and are asked about.
+/// Examples that a run's networks are trained and evaluated on.
 #[derive(Clone, Copy)]
 pub(super) struct RunExamples<'a> {
     pub(super) class_of: &'a [usize],
@@ -68,7 +69,7 @@ impl<'a> RunExamples<'a> {
         }
     }
 
-    /// What is said of each track's windows.
+    /// Class probabilities of each track's windows.
     pub(super) fn heard(
         self,
         net: &dyn ClassJudge,

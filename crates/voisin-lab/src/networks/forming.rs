@@ -1,4 +1,5 @@
-//! How a network's inner layer comes to be a space: its map, epoch by epoch, and where a class lies that it never heard.
+//! How a network's inner layer becomes a space: its map, epoch by epoch, and the place of a class that
+//! it was not trained on.
 
 use std::path::Path;
 
@@ -13,8 +14,8 @@ use voisin_train::classifier::{places_file, read_tensors};
 /// Tracks that are learnt from and tracks on a map, at most.
 pub(super) const WATCHED: usize = 400;
 
-/// What of a training is watched: places in the inner layer of tracks that it learns from, which say where classes are, and
-/// behind them those of tracks that are drawn.
+/// Tracks whose places in the inner layer are recorded in every epoch: training tracks, whose means
+/// are the classes, and behind them the tracks that are drawn.
 pub(super) struct WatchedTracks<'a> {
     /// Names of the classes.
     pub(super) classes: &'a [String],
@@ -22,12 +23,12 @@ pub(super) struct WatchedTracks<'a> {
     pub(super) learnt: Vec<usize>,
     /// The class of each track that is drawn; none of the class that is left out.
     pub(super) drawn: Vec<Option<usize>>,
-    /// What is left out.
+    /// Name of the class that is left out.
     pub(super) left_out: &'a str,
 }
 
 impl WatchedTracks<'_> {
-    /// Reads what the training wrote down.
+    /// Reads the places that the training recorded.
     ///
     /// - `best`: the epoch whose weights are kept, from 0
     /// - returns: nothing where the network has no such layer
@@ -52,6 +53,7 @@ impl WatchedTracks<'_> {
         }
         let first = &all[0];
         let last = &all[best + 1];
+        // one plane for all epochs, or the maps could not be compared
         let plane = principal_axes(self.drawn_of(last), 1);
         let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
             let along = |row: ArrayView1<f32>, at| plane.get(at).map_or(0.0, |axis| row.dot(axis));
@@ -61,24 +63,25 @@ impl WatchedTracks<'_> {
                 .collect()
         };
         let [before, after] = [first, last].map(|units| self.nearest(units));
-        // of the drawn tracks that are asked about, how many are where they are wanted
+        // of the drawn tracks for which `wanted` has an answer, the share for which it is yes
         let shares = |wanted: &dyn Fn(Option<usize>, usize) -> Option<bool>| {
             [&before, &after].map(|nearest| {
                 let pairs = self.drawn.iter().zip(nearest);
                 let hits: Vec<bool> = pairs
-                    .filter_map(|(own, near)| wanted(*own, *near))
+                    .filter_map(|(class, near)| wanted(*class, *near))
                     .collect();
                 hits.iter().filter(|hit| **hit).count() as f64 / hits.len().max(1) as f64
             })
         };
         let mut nearest: Vec<(String, [f64; 2])> = Vec::new();
         if !self.left_out.is_empty() {
-            let of = |class| shares(&|own, near| own.is_none().then_some(near == class));
+            let share_near =
+                |class| shares(&|of_track, near| of_track.is_none().then_some(near == class));
             nearest.extend(
                 self.classes
                     .iter()
                     .enumerate()
-                    .map(|(class, name)| (name.clone(), of(class))),
+                    .map(|(class, name)| (name.clone(), share_near(class))),
             );
             nearest.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
         }
@@ -99,7 +102,7 @@ impl WatchedTracks<'_> {
                 .collect(),
             left_out: self.left_out.to_owned(),
             nearest,
-            own: shares(&|own, near| own.map(|own| own == near)),
+            own: shares(&|class, near| class.map(|class| class == near)),
         }))
     }
 
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tracks_of_a_class_left_out_are_told_by_the_mean_that_they_are_nearest_to() {
+    fn tracks_of_a_class_left_out_move_to_the_nearest_mean() {
         let folder = tempfile::tempdir().unwrap();
         let classes = ["a".to_owned(), "b".to_owned()];
         let watched = WatchedTracks {

@@ -1,5 +1,5 @@
-//! What a network listens to: bands and times of what it hears are blanked, one after the other, and it is asked again.
-//! Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014.
+//! Occlusion maps of a network: bands and times of its input are blanked, one after the other, and it
+//! predicts again. Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014.
 
 use std::ops::Range;
 
@@ -27,6 +27,7 @@ fn strips(rows: usize) -> Vec<Range<usize>> {
 
 /// Sets bands in frames to the mean of the example.
 fn blank(example: &mut [f32], frames: usize, rows: &Range<usize>, columns: &Range<usize>) {
+    // the mean rather than 0, which is no neutral value of a spectrogram in decibels
     let mean = example.iter().sum::<f32>() / example.len() as f32;
     for row in example
         .chunks_exact_mut(frames)
@@ -64,10 +65,10 @@ pub(super) fn occlusion(
                 ..examples
             }
             .heard(net, tracks, training.batch)?;
-            let of = |(windows, &track): (&Vec<Vec<f32>>, &usize)| {
+            let probability_of_truth = |(windows, &track): (&Vec<Vec<f32>>, &usize)| {
                 f64::from(training.decide.join(windows)[examples.class_of[track]])
             };
-            Ok(heard.iter().zip(tracks).map(of).collect())
+            Ok(heard.iter().zip(tracks).map(probability_of_truth).collect())
         };
     let before = truths(STRIPED, 0..0, 0..0)?;
     let lost =

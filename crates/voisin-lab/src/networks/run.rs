@@ -1,4 +1,5 @@
-//! A run of a network: trained, chosen by the validation part, judged once on the test part, asked.
+//! A run of a network: training, choice of the epoch on the validation part, one evaluation on the
+//! test part, predictions.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,7 @@ use voisin_train::encoder::TrainError;
 const BEST: &str = "best.safetensors";
 /// Time between checkpoints inside an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
-/// A validation loss so much above its least one says that the network learns its training tracks by heart.
+/// A validation loss so much above its least one is reported as overfitting.
 const OVERFITTED: f64 = 1.05;
 
 impl Config {
@@ -144,9 +145,9 @@ pub fn train(
     let (recipe, settings) = named(config)?;
     let mut cost = given.cost;
     let bench = Bench::new(config, given.matrix)?;
-    let (work, digest) = bench.hold(run, given.set)?;
+    let (work, digest) = bench.begin_work(run, given.set)?;
     let rows = &bench.matrix.rows;
-    // behind those that are learnt from or judge, the tracks of a class that is left out
+    // after the tracks of the split, those of the class that is left out
     let everyone: Vec<&Row> = rows.iter().chain(&bench.left_out.0).collect();
     let counts = bench.matrix.values.column(0);
     let counts = counts.iter().chain(bench.left_out.1.column(0));
@@ -173,15 +174,16 @@ pub fn train(
         load: &load,
     };
 
-    // Every fold's network chooses its epoch by a fifth of what it may learn from; the last network is the run's own.
+    // Every fold's network chooses its epoch on a fifth of its training rows: the held-out rows must
+    // not choose what they evaluate. The last network is the run's own.
     let folds = bench.folds();
     let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
     let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
-        let held = bench.fifth(rows);
+        let is_validation = bench.validation_fifth(rows);
         let part = |chosen: bool| {
             rows.iter()
-                .zip(&held)
-                .filter(|(_, held)| **held == chosen)
+                .zip(&is_validation)
+                .filter(|(_, is_validation)| **is_validation == chosen)
                 .map(|(row, _)| *row)
                 .collect()
         };
@@ -191,20 +193,22 @@ pub fn train(
         for fold in &folds {
             let (training, validation) = inside(&fold.rest);
             let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
-            fits.push((folder, bench.shared(&training), validation));
+            fits.push((folder, bench.subsample(&training), validation));
         }
-        let learnt: Vec<usize> = (0..rows.len()).filter(|&row| bench.learns(row)).collect();
+        let learnt: Vec<usize> = (0..rows.len())
+            .filter(|&row| bench.is_learnt_from(row))
+            .collect();
         let (training, validation) = inside(&learnt);
-        fits.push((run.to_owned(), bench.shared(&training), validation));
+        fits.push((run.to_owned(), bench.subsample(&training), validation));
     } else {
         fits.push((
             run.to_owned(),
-            bench.shared(&folds[0].rest),
+            bench.subsample(&folds[0].rest),
             folds[0].held.clone(),
         ));
     }
 
-    let test = bench.test(given.chosen_among);
+    let test = bench.test_rows(given.chosen_among);
     let few = |mut tracks: Vec<usize>| {
         Random::stream(config.seed, 0x3a9).shuffle(&mut tracks);
         tracks.truncate(WATCHED);
@@ -232,7 +236,7 @@ pub fn train(
     let count = fits.len();
     let mut answers = Vec::new();
     let mut last = None;
-    let mut judged: WindowAnswers = Vec::new();
+    let mut windowed: WindowAnswers = Vec::new();
     let mut truth: Vec<usize> = Vec::new();
     for (number, (folder, training, validation)) in fits.iter().enumerate() {
         std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
@@ -258,14 +262,17 @@ pub fn train(
         };
         let fitted = fit(&mut *net, &options, learning, &mut |now| {
             let epochs = options.training.epochs;
-            let of = if count > 1 {
+            let prefix = if count > 1 {
                 format!("network {} of {count}, ", number + 1)
             } else {
                 String::new()
             };
             progress(&Progress {
                 share: (number as f64 + now.share) / count as f64,
-                doing: format!("{of}epoch {} of {epochs}, loss {:.3}", now.epoch, now.loss),
+                doing: format!(
+                    "{prefix}epoch {} of {epochs}, loss {:.3}",
+                    now.epoch, now.loss
+                ),
                 seconds_left: now.seconds_left,
             });
             !stop.load(Ordering::Relaxed)
@@ -277,7 +284,7 @@ pub fn train(
         if let Some(fold) = folds.get(number) {
             let heard = examples.heard(&*net, &fold.held, settings.training.batch)?;
             answers.push(joined(&heard, decide)?);
-            judged.extend(heard);
+            windowed.extend(heard);
             truth.extend(fold.held.iter().map(|&row| bench.class_of[row]));
         }
         last = Some((net, fitted));
@@ -296,29 +303,36 @@ pub fn train(
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
-    let mut said = None;
+    let mut predictions = None;
     if !test.is_empty() {
-        judged = examples.heard(&*net, &test, settings.training.batch)?;
+        windowed = examples.heard(&*net, &test, settings.training.batch)?;
         truth = test.iter().map(|&row| bench.class_of[row]).collect();
-        said = Some(joined(&judged, decide)?);
+        predictions = Some(joined(&windowed, decide)?);
     }
     let otherwise = if config.data.folds > 0 {
         "folds"
     } else {
         "validation"
     };
-    let figures = bench.conclude(run, given.set, (&folds, &answers), (&test, said), otherwise)?;
-    // by tracks that it has not learnt from
-    let mut asked = if test.is_empty() {
-        fits.pop().map_or_else(Vec::new, |(.., held)| held)
+    let figures = bench.conclude(
+        run,
+        given.set,
+        (&folds, &answers),
+        (&test, predictions),
+        otherwise,
+    )?;
+    // on tracks that the network was not trained on
+    let mut unseen = if test.is_empty() {
+        fits.pop()
+            .map_or_else(Vec::new, |(.., validation)| validation)
     } else {
         test
     };
-    Random::stream(config.seed, 0x0cc1).shuffle(&mut asked);
+    Random::stream(config.seed, 0x0cc1).shuffle(&mut unseen);
     let (importance, occlusion) = if given.chosen_among == TRIAL {
         (Vec::new(), None)
     } else {
-        occlusion(&*net, examples, &asked, kept.reader(), &settings.training)?
+        occlusion(&*net, examples, &unseen, kept.reader(), &settings.training)?
     };
     let forming = watched.forming(run, fitted.history.len(), fitted.best)?;
     cost.push(clock.cost("figures"));
@@ -353,7 +367,7 @@ pub fn train(
         constant: Vec::new(),
         learning: Some(Learning {
             layers: layers(config, classes)?,
-            decisions: decisions(&judged, &truth),
+            decisions: decisions(&windowed, &truth),
             forming,
             occlusion,
             ..learning(&fitted, settings.training.within_error)
@@ -367,18 +381,18 @@ pub fn train(
     Ok(report)
 }
 
-/// The curves, and what is to be seen in them.
+/// The learning curves, with remarks on them.
 fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     let history = &fitted.history;
-    let of =
+    let curve =
         |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
     let loss = [
-        of(&|epoch| epoch.train_loss),
-        of(&|epoch| epoch.validation_loss),
+        curve(&|epoch| epoch.train_loss),
+        curve(&|epoch| epoch.validation_loss),
     ];
     let accuracy = [
-        of(&|epoch| epoch.train_accuracy),
-        of(&EpochFigures::validation_accuracy),
+        curve(&|epoch| epoch.train_accuracy),
+        curve(&EpochFigures::validation_accuracy),
     ];
     let least = argmax(loss[1].iter().map(|loss| -loss));
     let mut notes = vec![format!(
@@ -401,7 +415,7 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
             && last.train_loss < first.train_loss
         {
             notes.push(format!(
-                "It overfits from epoch {} on: it goes on getting better on the tracks that it learns from alone.",
+                "It overfits from epoch {} on: only the training tracks still improve.",
                 least + 2
             ));
         }
@@ -414,8 +428,8 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     }
 }
 
-/// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other
-/// whose genres it hears as alike.
+/// Exports the network of a finished run up to its inner layer as an embedding model: tracks are then
+/// near each other whose genres it cannot tell apart well.
 pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
     let config = Config::of_run(run)?;
     let report = Report::read(run)?;
@@ -423,7 +437,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         let recipe = &config.recipe;
         LabError::run(
             run,
-            format!("its recipe is {recipe}: {why}; `classify --with RUN` asks any run"),
+            format!("its recipe is {recipe}: {why}; `classify --with RUN` takes any run"),
         )
     };
     let Some((recipe, settings)) = config.network() else {
@@ -501,7 +515,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
     Ok(kept.map_err(TrainError::from)?)
 }
 
-/// A run's network that answers about other tracks: a set of features whose columns are the classes' probabilities.
+/// A run's network as a set of features, whose columns are the class probabilities.
 pub struct Answering {
     reader: ClipReader,
     net: Box<dyn ClassJudge>,
@@ -521,7 +535,7 @@ impl Answering {
         let mut tensors = read_tensors(&path)?;
         net.restore(&mut |name| tensors.remove(name))
             .map_err(|problem| LabError::run(&path, problem))?;
-        // copies are for learning alone
+        // changed copies are for training alone
         let settings = NetworkSettings {
             copies: 0,
             ..settings.clone()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use voisin_encoder::{FirstWeights, ModelRef, Stack, StackShape};
 use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
 
-/// What `space` begins with: the model of one network that voisin has of its own.
+/// The model that `space` starts from: voisin's own model of a single network.
 const START: &str = "voisin-3";
 
 /// How a network is made and trained.
@@ -18,8 +18,8 @@ pub struct NetworkSettings {
     pub width: usize,
     /// Of `space`: a model of OpenL3's shape to begin with; empty: random weights.
     pub start: String,
-    /// Of `space` that begins with a model: that its network stays as it is, and the linear layer alone learns that turns
-    /// what it says into search vectors.
+    /// Of `space` that starts from a model: whether its network stays frozen, so that only the linear
+    /// layer is trained which turns its output into search vectors.
     pub frozen: bool,
     /// Of `space`: windows of one second of each track.
     pub windows: usize,
@@ -29,14 +29,14 @@ pub struct NetworkSettings {
     pub crop: f64,
     /// Changed copies of every track to learn from: up to a tenth faster or slower, with noise 20 to 50 dB below.
     pub copies: usize,
-    /// What its weights begin with; those of `space` have a way of their own.
+    /// How its weights are initialised; `space` ignores it.
     pub initialise: FirstWeights,
     /// How it is trained.
     pub training: ClassTraining,
 }
 
 impl NetworkSettings {
-    /// What a recipe has.
+    /// Defaults of a recipe.
     pub fn of(recipe: &NetworkRecipe) -> Self {
         let is_space = recipe.input == RecipeInput::Windows;
         Self {
@@ -57,7 +57,7 @@ impl NetworkSettings {
         }
     }
 
-    /// What the network takes.
+    /// Shape of the network's input.
     pub fn input(&self, recipe: &NetworkRecipe) -> StackShape {
         recipe.example(if self.crop > 0.0 {
             self.crop
@@ -66,7 +66,7 @@ impl NetworkSettings {
         })
     }
 
-    /// How many crops of a clip, evenly spread, are judged together.
+    /// Number of crops of a clip, evenly spread, whose predictions are joined.
     pub fn crops(&self) -> usize {
         if self.crop > 0.0 {
             (self.seconds / self.crop).ceil() as usize
@@ -89,7 +89,7 @@ impl NetworkSettings {
         self.frozen && self.start().is_some()
     }
 
-    /// Says which setting cannot be worked with.
+    /// Checks all settings; the error names the first one out of range.
     pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
         let is_space = recipe.input == RecipeInput::Windows;
         let hears_clips = matches!(recipe.input, RecipeInput::Clip(_));

@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         model.name,
         model.fingerprint,
         found.folds,
-        count(found.seeds, "dealing")
+        count(found.seeds, "repeat")
     );
     let mut page = Document::new("Probes");
     page.text(&summary);
@@ -63,9 +63,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         row(format!("RBF SVM, C = {}", args.svm_c), found.svm),
     ];
     page.table(&["probe", "accuracy", "deviation"], rows, None);
-    page.hint(
-        "All tracks of an artist are on one side of every fold. Deviations are over dealings.",
-    );
+    page.hint("All tracks of an artist are in one fold. Deviations are over repeats.");
     by_genre(
         &mut page,
         &by_label,

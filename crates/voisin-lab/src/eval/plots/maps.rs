@@ -4,7 +4,7 @@ use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, TITLE, shorten};
 
 /// One map.
 pub(crate) struct MapPanel<'a> {
-    /// What it is called.
+    /// Its title.
     pub(crate) title: String,
     /// Where the tracks are.
     pub(crate) points: &'a [[f32; 2]],
@@ -36,7 +36,7 @@ pub(crate) fn maps(
         .flat_map(|panel| panel.points.iter().chain(panel.means).flatten());
     let widest = all.fold(1e-6f32, |most, x| most.max(x.abs()));
     let colour = |class: usize| match apart {
-        Some(own) if own == class => INK,
+        Some(highlighted) if highlighted == class => INK,
         _ => SERIES.get(class).copied().unwrap_or(FAINT),
     };
     let size = |class: usize| if apart == Some(class) { 4.0 } else { 3.0 };

@@ -45,9 +45,9 @@ impl Ramp {
 
 /// A matrix over time.
 pub struct Panel<'a> {
-    /// What it shows, with its unit.
+    /// Its title, with the unit of its values.
     pub title: &'a str,
-    /// What its rows are.
+    /// The quantity on its vertical axis.
     pub rows: &'a str,
     /// `[rows, frames]`, the lowest row first.
     pub values: ArrayView2<'a, f64>,
@@ -270,7 +270,7 @@ fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
     scene.height += NUMBERS;
 }
 
-/// What the colours mean.
+/// The colour scale beside a matrix.
 fn key(scene: &mut Scene, top: f64, panel: &Panel) {
     const STEPS: usize = 50;
     let x = LEFT + WIDE + 14.0;
@@ -304,16 +304,16 @@ pub fn hertz(hz: f64) -> String {
 
 /// Means over the fields of a grid, row by row from the highest.
 fn pooled(values: ArrayView2<f64>, columns: usize, rows: usize) -> Vec<f64> {
-    let span = |at: usize, of: usize, all: usize| {
-        let first = at * all / of;
-        first..((at + 1) * all / of).max(first + 1).min(all)
+    let span = |at: usize, parts: usize, all: usize| {
+        let first = at * all / parts;
+        first..((at + 1) * all / parts).max(first + 1).min(all)
     };
     let mut out = Vec::with_capacity(rows * columns);
     for row in (0..rows).rev() {
-        let own = span(row, rows, values.nrows());
+        let rows_of_field = span(row, rows, values.nrows());
         for column in 0..columns {
             let field = values.slice(ndarray::s![
-                own.clone(),
+                rows_of_field.clone(),
                 span(column, columns, values.ncols())
             ]);
             out.push(field.mean().unwrap_or(f64::NAN));
