@@ -39,6 +39,7 @@ pub(super) fn at_offset(
     let mut j = 0;
     for (i, &start) in few.starts.iter().enumerate() {
         let time = start + shift;
+        // both lists ascend, so the nearest partner only moves on
         while j + 1 < many.len()
             && (many.starts[j + 1] - time).abs() <= (many.starts[j] - time).abs()
         {
@@ -95,6 +96,7 @@ pub(super) fn best(
         return None;
     }
     let products: ndarray::Array2<f32> = a.vectors.dot(&b.vectors.t());
+    // half of the coarser spacing: no window is farther from a partner where the tracks overlap
     let tolerance = (spacing(a).max(spacing(b)) / 2.0).max(0.5) + 0.01;
     let steps = (most / 0.1).ceil() as i32;
     let tried = (-steps..=steps)

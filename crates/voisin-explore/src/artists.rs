@@ -180,6 +180,7 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let count = rows.len();
             let rows: Vec<usize> = rows
                 .into_iter()
+                // evenly over the library, so that all albums are represented
                 .step_by(count.div_ceil(MOST_TRACKS))
                 .collect();
             let vectors = vectors.select(Axis(0), &rows);

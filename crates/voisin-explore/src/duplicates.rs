@@ -561,6 +561,7 @@ fn align_pairs(
     let mut found = HashMap::new();
     for batch in pairs.chunks(BATCH) {
         if cache.len() > CACHE {
+            // pairs mostly come in ascending order, so old rows hardly come again
             cache.clear();
         }
         let mut windows = |row: usize| {
@@ -604,6 +605,7 @@ fn align_windows(
     let lead = (other.lead - one.lead) as f32;
     let best = align::best(first, second, options.coverage, lead, options.most_offset)?;
     let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
+    // below 1, which would divide by 0 in a steady tone
     let usual = products.mean()?.min(0.999_9);
     let fit = Fit::new(best.similarity, (best.similarity - usual) / (1.0 - usual));
     fit.reaches(least).then_some(Aligned {

@@ -104,6 +104,7 @@ impl KnnGraph {
                     candidates.sort_unstable_by(nearest_first);
                     for (j, &(similarity, id)) in candidates.iter().take(k).enumerate() {
                         ids[r * k + j] = id;
+                        // rounding may exceed 1 by an ulp
                         sims[r * k + j] = similarity.clamp(-1.0, 1.0);
                     }
                 }

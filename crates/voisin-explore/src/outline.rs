@@ -41,6 +41,7 @@ impl Outline {
         let half = ((LOCAL / 2.0 * frames_per_second).round() as usize).max(1);
         let mut motion = Array2::zeros((frames, bands));
         for (band, row) in decibels.axis_iter(Axis(0)).enumerate() {
+            // prefix sums: each local mean costs the same, whatever its width
             let mut sums = Vec::with_capacity(frames + 1);
             sums.push(0.0_f64);
             for &value in row {
@@ -105,6 +106,7 @@ impl Outline {
             let count = (to - from) as usize;
             let a = self.squares(i, i + count);
             let b = other.squares(j, j + count);
+            // correlation of two nearly constant signals is noise
             if a.min(b) < quiet * (bands * count) as f64 {
                 return None;
             }

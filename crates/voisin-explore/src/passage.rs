@@ -251,6 +251,7 @@ fn best_place(
         .map(|(j, i)| windows.starts[j] - query.starts[i])
         .collect();
     shifts.sort_unstable_by(f32::total_cmp);
+    // windows of both sides are evenly spaced, so most shifts coincide
     shifts.dedup_by(|next, kept| *next - *kept < SAME_PLACE);
     for shift in shifts.into_iter().filter(|&shift| inside(shift)) {
         let low = windows

@@ -336,6 +336,7 @@ impl Scene {
     pub fn png(&self, scale: u32) -> io::Result<Vec<u8>> {
         with_font();
         let failed = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
+        // pixels grow with the square of the scale
         let scale = scale.clamp(1, 4);
         let k = f64::from(scale * FINE);
         let width = (self.width * f64::from(scale)).ceil() as u32;

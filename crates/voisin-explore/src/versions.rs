@@ -60,6 +60,7 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
     }
     let mut found: Vec<VersionCandidate> = Vec::new();
     for rows in titles.values() {
+        // bounded: of a hundred tracks called "Intro" all pairs would be 4 950
         for (i, &a) in rows.iter().enumerate().take(MOST_OF_TITLE) {
             found.extend(rows[i + 1..].iter().map(|&b| VersionCandidate {
                 a,
@@ -216,6 +217,7 @@ fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
     let rows = a.nrows() + 1 - SPAN;
     let columns = b.nrows() + 1 - SPAN;
     let mut spans = Array2::<f32>::zeros((rows, columns));
+    // sums along diagonals: products of whole spans of frames
     for late in 0..SPAN {
         spans += &products.slice(s![late..late + rows, late..late + columns]);
     }

@@ -245,6 +245,7 @@ impl WordTable {
             let mut negated = false;
             let mut joined = false;
             while at < words.len() {
+                // the longest first, so that "hip hop" is not read as "hip"
                 let longest = (at + 1..=words.len()).rev().find_map(|end| {
                     self.words
                         .get(&words[at..end].join(" "))

@@ -59,6 +59,7 @@ fn pieces<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Ed
 pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(graph.len() * NEIGHBOURS);
     pairs.extend(pieces(graph, noise).map(|(a, b, _)| (a as u32, b as u32)));
+    // sorted pairs put the two pieces of an edge next to each other
     pairs.sort_unstable();
     let mut edges: Vec<Edge> = Vec::with_capacity(pairs.len());
     for (a, b) in pairs {
@@ -100,6 +101,7 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
         resolution: previous_resolution,
     } = input;
     let edges = edges(graph, noise);
+    // built once: every run of the consensus divides the same graph
     let divided = leiden::graph(graph.len(), edges.iter());
     let search = DivisionSearch {
         divided: &divided,
@@ -271,6 +273,7 @@ impl DivisionSearch<'_> {
         let agreed = leiden::graph(self.noise.len(), agreed.iter());
         let mut labels = leiden(&agreed, resolution, seed, None);
         if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
+            // the previous groups compete twice: unchanged, and improved by Leiden
             let grown = self.grown(start);
             let warm = leiden(self.divided, resolution, seed, Some(grown.clone()));
             let quality = |labels: &[usize]| {
@@ -391,6 +394,7 @@ impl DivisionSearch<'_> {
         let mut resolution = high.exp();
         let mut labels = self.best(resolution, start);
         while groups(&labels) < count {
+            // the consensus may have fewer groups than the single run of the bisection
             resolution *= 1.25;
             if resolution > 500.0 {
                 return Err(too_many());

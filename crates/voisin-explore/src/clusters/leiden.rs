@@ -147,6 +147,7 @@ impl<'a> Level<'a> {
             .iter()
             .zip(&self.volumes)
             .for_each(|(&group, volume)| sums[group as usize] += volume);
+        // only rows whose neighbourhood changed are visited again (the fast local move)
         let mut queue = VecDeque::from(self.order(random));
         let mut waits = vec![true; groups.len()];
         let mut ties = Ties::new(groups.len());
@@ -188,6 +189,7 @@ impl<'a> Level<'a> {
         for row in self.order(random) {
             let current = row;
             let at = row as usize;
+            // only single rows join: moving a row out of a piece could disconnect it
             if !is_alone[at] {
                 continue;
             }
@@ -265,6 +267,7 @@ impl Ties {
     fn count(&mut self, ties: impl Iterator<Item = (u32, f32)>) {
         for (group, weight) in ties {
             let sum = &mut self.weights[group as usize];
+            // a weight is above 0, so a sum of 0 is a group not seen yet
             if *sum <= 0.0 {
                 self.near.push(group);
             }

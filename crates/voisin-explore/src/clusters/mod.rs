@@ -206,6 +206,7 @@ pub fn cluster(
     }
     let part = vectors.select(Axis(0), rows);
     let part_graph = if rows.len() <= EXACT_SUBSET {
+        // most neighbours of the whole graph are outside of the part
         KnnGraph::exact(part.view(), NEIGHBOURS)?
     } else {
         graph.induced(rows)
@@ -240,6 +241,7 @@ fn cluster_rows(
         });
     }
     let ids: Vec<TrackId> = meta.iter().map(|track| track.id).collect();
+    // left out before dividing: a stray would join whatever group happens to be nearest
     let noise = outliers::strays(graph);
     let start = previous.map(|p| p.labels(&ids));
     let resolution = previous.and_then(|p| p.resolution);

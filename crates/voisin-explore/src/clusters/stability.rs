@@ -41,6 +41,7 @@ pub(super) fn stable_resolution(
         return USUAL;
     }
     let mut candidates = RESOLUTIONS.to_vec();
+    // the previous resolution is only a candidate if it is none of the usual ones
     candidates.extend(previous.filter(|previous| {
         (0.01..=100.0).contains(previous)
             && RESOLUTIONS

@@ -192,6 +192,7 @@ impl Group {
         self.heads.clear();
         self.samples.clear();
         self.number += 1;
+        // marks hold twice the number, which must not overflow
         if self.number == u32::MAX / 2 {
             self.marks.fill(0);
             self.number = 1;

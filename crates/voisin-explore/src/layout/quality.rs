@@ -38,6 +38,7 @@ pub fn quality(
             found: n,
         });
     }
+    // every row costs a comparison with all others
     let rows: Vec<usize> = (0..n).step_by(n.div_ceil(sample)).collect();
     let (penalty, kept) = rows
         .par_iter()

@@ -68,6 +68,7 @@ pub fn html(
 ) -> Result<String> {
     data.check()?;
     let json =
+        // a "</script>" in a tag must not end the script
         serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
     let script = [
         include_str!("page/data.js"),

@@ -57,6 +57,7 @@ impl WalkSteps {
                     .unwrap_or(1)
             })
             .collect();
+        // steps that one leg does not need are left for the later ones
         let mut spare = hops.map(|hops| hops.saturating_sub(needed.iter().sum()));
         let mut rows = vec![stops[0]];
         for (number, leg) in stops.windows(2).enumerate() {

@@ -91,6 +91,7 @@ pub fn path(
     let least = net.least_step(&stops, hops);
     let mut banned: HashSet<usize> = HashSet::new();
     // Excess tracks of an artist are taken off the graph until the walk has none.
+    // each round bans at least one track; a walk that needs more than this is refused
     for _ in 0..64 {
         let mut rows = net.through(&stops, least * SLACK, hops, &banned)?;
         if let Some(tracks) = options.tracks {

@@ -172,6 +172,7 @@ impl WalkSteps {
             }
             for &(j, step) in &self.links[i] {
                 let j = j as usize;
+                // Dijkstra with the largest step in place of the sum
                 let next = cost.max(step);
                 if next < best[j] && (j == to || !banned.contains(&j)) {
                     best[j] = next;
@@ -279,6 +280,7 @@ impl WalkSteps {
             .collect();
         steps.sort_unstable_by(f32::total_cmp);
         steps.dedup();
+        // a larger limit never needs more hops, so the smallest one can be bisected
         let first = steps.partition_point(|&step| !fits(step));
         steps.get(first).copied().unwrap_or(f32::INFINITY)
     }

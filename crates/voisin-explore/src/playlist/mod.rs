@@ -236,6 +236,7 @@ pub fn chain(
     let mut best: Vec<usize> = Vec::new();
     // The candidate to try next at the end of the list.
     let mut next = 0;
+    // backtracking is exponential in the worst case, so it is bounded
     for _ in 0..MOST_STEPS {
         let fitting = (next..candidates.len()).find(|i| {
             !list.contains(i)
