@@ -186,6 +186,7 @@ impl Library {
     pub fn names(&self, kind: NameOf) -> Result<Arc<[String]>> {
         let state = self.state()?;
         let known = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        // any commit, of this connection or another, changes the state and so ends the cache
         if let Some((_, names)) = known().get(&kind).filter(|(read_in, _)| *read_in == state) {
             return Ok(Arc::clone(names));
         }
@@ -239,6 +240,7 @@ impl Library {
         const ALIKE: f64 = 0.88;
         let query = fold(text);
         let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        // every word is compared with every word of every file
         if words.is_empty() || words.len() > 8 {
             return Ok(Vec::new());
         }

@@ -242,6 +242,7 @@ fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
 
 /// The definitions that are not as a new library has them, with what they should be.
 fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
+    // the migrations themselves say how a sound library is defined
     let mut new = Connection::open_in_memory()?;
     if Migrations::from_slice(&migrations())
         .to_latest(&mut new)
@@ -261,6 +262,7 @@ fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
     if damaged.is_empty() {
         return Ok(0);
     }
+    // the only way to mend a definition without copying the rows below it
     connection.execute_batch("PRAGMA writable_schema = ON")?;
     let mut mended = 0;
     for ((kind, name), sql) in &damaged {

@@ -64,6 +64,7 @@ impl Library {
                     Told::Liked(how) => {
                         liked.execute((track.0, listener, how.map(|likes| if likes { 1 } else { -1 })))?
                     }
+                    // clamped: a value that the schema refuses would undo all events of the call
                     Told::Rated(stars) => {
                         rated.execute((track.0, listener, stars.map(|stars| stars.clamp(1, 5))))?
                     }

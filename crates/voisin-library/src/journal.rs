@@ -53,6 +53,7 @@ impl Journal {
         let file = tempfile::Builder::new()
             .prefix(kind.prefix())
             .tempfile_in(dir)?;
+        // the lock on it ends with the process, which tells others that it was killed
         abandoned::hold(file.as_file());
         Ok(Self {
             file: Mutex::new(file),
@@ -132,6 +133,7 @@ impl Library {
             let _ = std::fs::remove_file(path);
         }
         for journal in abandoned::files_in(&self.dir, JournalKind::Writing.prefix()) {
+            // a copy on a disk that is not mounted is tried again next time
             if read(&journal).iter().all(|copy| remove_copy(copy)) {
                 let _ = std::fs::remove_file(journal);
             }

@@ -369,6 +369,7 @@ impl Library {
     /// other processes commit meanwhile.
     #[doc(hidden)]
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
+        // already inside of a transaction, whose state is kept as well
         if !self.connection.is_autocommit() {
             return Ok(Snapshot::nested());
         }
@@ -396,6 +397,7 @@ impl Library {
         }
         let transaction = self
             .connection
+            // A deferred transaction could read first and then fail to upgrade its lock.
             .transaction_with_behavior(TransactionBehavior::Immediate);
         let result = transaction.map_err(WorkError::Sql).and_then(|tx| {
             let value = work(&tx)?;

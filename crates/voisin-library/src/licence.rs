@@ -14,6 +14,7 @@ pub fn licence_fits(text: &str, wanted: &str) -> bool {
     let (wanted, Some(id)) = (licence_id(wanted).to_lowercase(), creative_commons(text)) else {
         return fold(text).contains(&fold(wanted));
     };
+    // cc-by must not match cc-by-sa, but any version of itself
     let with_version = |rest: &str| {
         rest.strip_prefix('-')
             .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()))

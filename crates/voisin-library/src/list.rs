@@ -206,6 +206,7 @@ impl Library {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         });
         let mut rows = self.sql(rows)?;
+        // sorted here, since SQLite does not fold case and accents
         rows.sort_by(|a, b| a.compare(b, by, descending));
         Ok(rows.into_iter().map(|row| row.id).collect())
     }

@@ -73,6 +73,7 @@ impl Library {
             }
             tx.execute("UPDATE state SET generation = generation + 1", [])?;
             tx.execute(
+                // every generation has a row in the log, which is how gaps in it are recognised
                 "INSERT INTO changes SELECT generation, 0, ?1 FROM state",
                 [CHANGE],
             )?;

@@ -139,6 +139,7 @@ impl Library {
             mode,
             names: Mutex::default(),
         };
+        // before anything is written, which could hide the cut
         library.refuse_cut_file()?;
         let newest = migrations.len() as i64;
         if version > newest {
@@ -149,6 +150,7 @@ impl Library {
             });
         }
         if version < newest {
+            // beside other files of a library an empty database is a loss, not a fresh start
             if version == 0 && mode != OpenMode::Create {
                 return Err(if has_other_files(dir) {
                     LibraryError::Emptied { path: library.path }
@@ -196,6 +198,7 @@ impl Library {
     /// Brings the schema up to date. Another process may be about to do the same, so the version is read
     /// again under the lock.
     fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
+        // two processes may find the old schema at the same time
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
         let from = self.pragma("user_version")?;
         let mut backup = None;

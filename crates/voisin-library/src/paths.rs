@@ -68,6 +68,7 @@ pub fn stored_path(path: &Path) -> PathBuf {
     }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
+        // only the folder is resolved: a link to a file keeps the name that its owner gave it
         && let Ok(folder) = dunce::canonicalize(parent)
     {
         return folder.join(name);

@@ -472,6 +472,7 @@ impl Library {
             .filter(|(_, change)| *change != mean::CHANGE)
         {
             let entry = tracks.entry(track).or_insert((change != 0, false));
+            // change: 0 added, 1 replaced, 2 removed
             entry.1 = change != 2;
         }
         let pick = |is_wanted: fn(&(bool, bool)) -> bool| {

@@ -249,6 +249,7 @@ impl Library {
                 Ok(Some(record)) => intake.add(record)?,
                 Ok(None) => {}
                 Err(error @ LibraryError::DamagedTrack { .. }) => {
+                    // one damaged track must not keep the others from being merged
                     intake.taken.refuse(|| error.to_string())
                 }
                 Err(error) => return Err(error),
@@ -275,6 +276,7 @@ fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<
         let Ok(path) = paths::to_bytes(&failure.path) else {
             continue;
         };
+        // failures come from other machines and are as untrusted as tracks
         if paths::check(&failure.path).is_err()
             || path.len().max(failure.reason.len()) > LONGEST_TEXT
         {

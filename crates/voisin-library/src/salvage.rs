@@ -225,6 +225,7 @@ fn read_table(
         return Ok(true);
     }
     let after = forwards.last.unwrap_or(i64::MIN);
+    // a damaged page in the middle hides what comes after it, but not from behind
     let downwards = format!("{select} WHERE {key} > ?1 ORDER BY {key} DESC");
     let backwards = read_rows(old, &downwards, Some(after), &mut put)?;
     if backwards.whole {
@@ -233,6 +234,7 @@ fn read_table(
     let from = forwards.last.map_or(1, |last| last.saturating_add(1));
     let to = backwards.last.unwrap_or(i64::MAX).min(greatest_key(old));
     let single = format!("{select} WHERE {key} = ?1");
+    // what is left between two damaged pages can only be reached by its key
     for id in from..to {
         read_rows(old, &single, Some(id), &mut put)?;
     }

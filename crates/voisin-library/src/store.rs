@@ -305,6 +305,7 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     }
     let mut to = from.clone();
     if let Some(last) = to.last_mut() {
+        // the separator plus one is the first byte above every path below the folder
         *last += 1;
     }
     Ok((exact, from, to))

@@ -151,6 +151,7 @@ impl Library {
             let sql = format!(
                 "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE model IN ({OTHERS}) LIMIT 500)"
             );
+            // one transaction each, so that other writers get their turn between them
             while self.write(|tx| Ok(tx.execute(&sql, [])?))? > 0 {}
         }
         self.write(|tx| {

@@ -35,6 +35,7 @@ fn to_json(values: &TagValues) -> String {
 }
 
 fn from_json(text: &str) -> serde_json::Result<TagValues> {
+    // a list is the genres alone, see `to_json`
     if text.starts_with('[') {
         return Ok(TagValues::from([(
             GENRE.to_owned(),

@@ -310,6 +310,7 @@ impl Scanner<'_> {
         let first = self.scan.files.len();
         let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root)
+            // links that lead out are filtered below, where the root is known
             .follow_links(true)
             .sort_by_file_name()
             .into_iter();
@@ -386,6 +387,7 @@ impl Scanner<'_> {
                 match entry.metadata() {
                     Ok(metadata) => {
                         let folder = entry.path().parent().unwrap_or(&root);
+                        // resolving a folder costs system calls, and files come folder by folder
                         if parent.0 != folder {
                             let canonical = dunce::canonicalize(folder)
                                 .unwrap_or_else(|_| folder.to_path_buf());
