@@ -209,6 +209,7 @@ impl<'a> Bench<'a> {
         let parts: Vec<Vec<usize>> = folds
             .iter()
             .map(|one| {
+                // a validation part has no folds of its own, so it is divided into fifths
                 if self.config.data.folds == 0 {
                     self.inner_folds(&one.held)
                 } else {
@@ -304,6 +305,7 @@ impl<'a> Bench<'a> {
         let mut left: Vec<usize> = vec![0; self.classes.len()];
         rows.iter().for_each(|&row| left[self.class_of[row]] += 1);
         left.iter_mut()
+            // rounded up, so that no class vanishes
             .for_each(|n| *n = (self.config.data.share * *n as f64).ceil() as usize);
         let mut order: Vec<usize> = (0..rows.len()).collect();
         if self.config.data.share < 1.0 {
@@ -453,6 +455,7 @@ impl<'a> Bench<'a> {
             test.to_vec()
         };
         Random::stream(self.config.seed, 0x1a9).shuffle(&mut rows);
+        // drawn at random, since data sets are often sorted by class
         rows.truncate(IMPORTANCE_ROWS);
         let x = self.matrix.values.select(Axis(0), &rows);
         let accuracy = |x: &Array2<f32>| {
@@ -471,6 +474,7 @@ impl<'a> Bench<'a> {
                 .collect()
         };
         let mut groups: Vec<(String, Vec<usize>)> =
+            // A single group of all columns would only measure the whole model.
             if names.len() < 2 && self.matrix.columns.len() > 1 {
                 Vec::new()
             } else {

@@ -33,6 +33,7 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
         column("split")?,
         column("predicted")?,
     ];
+    // With a test part the folds chose the algorithm, so only the test part is a fair comparison.
     let has_test = cells.rows.iter().any(|(_, row)| row[split] == "test");
     let evaluated = cells
         .rows
@@ -99,6 +100,7 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     }
     let a = answers_of(first)?;
     let b = answers_of(second)?;
+    // only common tracks can be paired
     let both: Vec<&String> = a.keys().filter(|key| b.contains_key(*key)).collect();
     if both.len() < a.len() || both.len() < b.len() {
         warnings.push(format!(

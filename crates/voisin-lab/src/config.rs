@@ -131,6 +131,7 @@ impl Config {
         let recipe = from_pairs
             .or(from_file.as_ref())
             .map_or("features", |recipe| recipe.trim_matches('"'));
+        // The recipe decides the defaults, so it is looked up before any other key is applied.
         let mut table = Self::of_recipe(recipe).table();
         if let Some((path, file)) = file {
             merge(&mut table, &file, "").map_err(|problem| LabError::run(path, problem))?;
@@ -194,6 +195,7 @@ impl Config {
     pub fn shown(&self) -> String {
         let mut table = self.table();
         if self.network.is_some() {
+            // the defaults of these tables have no effect on a network
             table.retain(|key, _| !["settings", "features", "algorithms"].contains(&key));
         }
         let names: Vec<&str> = self.algorithms.names.iter().map(|one| one.name()).collect();
@@ -282,6 +284,7 @@ impl Config {
 
     /// Adds the value found to a message "KEY: expected …", before its explanation.
     fn with_value(&self, text: String) -> String {
+        // Checks return constant texts; the value is only looked up for the one that failed.
         let Some((key, expected)) = text.split_once(": expected ") else {
             return text;
         };
@@ -387,6 +390,7 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
                 "{n} keys end so, {names}: write more of the one that is meant"
             ));
         }
+        // A key of networks alone is no misspelling; the next step is to name a recipe.
         let mut of_networks = Vec::new();
         flatten(&Config::of_recipe("space").table(), "", &mut of_networks);
         if of_networks.iter().any(|(name, _)| ends(&name.as_str())) {

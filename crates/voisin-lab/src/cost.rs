@@ -41,6 +41,7 @@ fn processor_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
     // the program's name, in brackets, may itself hold blanks and brackets
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    // fields 14 and 15: user and system time in ticks of 1/100 s
     let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
     Some(ticks / 100.0)
 }

@@ -185,6 +185,7 @@ impl Document {
                 }
                 DocumentPart::Picture { name, title, scene } => {
                     let file = format!("{stem}-{name}.svg");
+                    // these characters would end the link in Markdown
                     let shown = file.replace(['<', '>', '\n', '\r'], "_");
                     pictures.push((file, scene));
                     format!("![{title}](<{shown}>)\n\n")

@@ -208,6 +208,7 @@ fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Doubl
 fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
     let part = split.parts[a];
     let other_part = split.parts[b];
+    // without held-out parts any group may be in any fold
     let in_folds = split
         .parts
         .iter()
@@ -238,6 +239,7 @@ pub fn listen(
         .iter()
         .map(|row| row.item.path.as_ref().filter(|_| row.audio().is_some()))
         .collect();
+    // exact neighbours cost a product of every pair of rows
     if paths.iter().all(Option::is_none) || rows.len() > MOST_SEARCHED {
         leak.looked_for += " alone.";
         return;
@@ -261,7 +263,9 @@ pub fn listen(
                 .row(a)
                 .map(move |(b, similarity)| (similarity, [a, b]))
         })
+        // each mutual pair once
         .filter(|(_, [a, b])| a < b && graph.row(*b).any(|(other, _)| other == *a))
+        // equal audio is listed by its digest already
         .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
         .collect();
     pairs.sort_by(|x, y| y.0.total_cmp(&x.0));

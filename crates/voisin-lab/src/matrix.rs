@@ -66,6 +66,7 @@ impl<'a> SoundFile<'a> {
             if let Some(sink) = sink.take() {
                 found = Some(sink(samples, rate, seconds));
             }
+            // Kept only where another set will need it: ten minutes at 22 050 Hz are 53 MB.
             if self.is_shared {
                 middles.push((rate, samples.to_vec(), seconds));
             }
@@ -247,6 +248,7 @@ impl Cache {
         if self.broken.get().is_some() {
             return;
         }
+        // only a run that writes cleans up; reading alone changes nothing on the disk
         self.swept.get_or_init(|| self.sweep());
         let bytes: Vec<u8> = numbers
             .iter()
@@ -572,6 +574,7 @@ fn listen(
             continue;
         }
         let found = set.compute(&file, stop)?;
+        // a NaN in one track would spread to the scaling of its whole column
         if found.len() != width || found.iter().any(|number| !number.is_finite()) {
             return Err(format!("{} gave what is no number", set.name()));
         }

@@ -216,6 +216,7 @@ impl Model {
         classes: &[String],
         columns: &[String],
     ) -> Result<Self, LabError> {
+        // All algorithms get scaled columns without gaps, fitted on the training rows alone.
         let (preparation, rows) = Preparation::fit(data.x);
         let data = &Training {
             x: rows.view(),
@@ -362,6 +363,7 @@ impl Model {
                 head.format
             ));
         }
+        // a file may hold settings that no fit accepts, such as 0 neighbours
         head.settings.check()?;
         let members: Option<Vec<Member>> = head
             .algorithms

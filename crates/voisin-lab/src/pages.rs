@@ -248,6 +248,7 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     let last = forming.epochs.len().saturating_sub(1);
     let mut shown: Vec<usize> = (0..=last).collect();
     if last >= MAPS {
+        // evenly spread, the first and the last epoch among them
         shown = (0..MAPS).map(|at| at * last / (MAPS - 1)).collect();
     }
     let title = |epoch: usize| {
@@ -490,6 +491,7 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         .iter()
         .map(|s| (s.coverage, s.risk))
         .collect();
+    // the axis ends at the next tenth above the curve
     let top = (risk.iter().map(|point| point.1).fold(0.05, f64::max) * 10.0).ceil() / 10.0;
     let title = "Wrong answers when only the surest are given";
     page.picture(

@@ -78,6 +78,7 @@ pub fn probes(
     let groups: Vec<usize> = artists
         .iter()
         .enumerate()
+        // a track without an artist is a group of its own
         .map(|(row, artist)| artist.unwrap_or(named + row))
         .collect();
     let count = groups

@@ -372,6 +372,7 @@ pub fn intervals(
         at += 1;
         Interval {
             value,
+            // 2.5 % of the draws lie beyond each end
             low: values[DRAWS / 40],
             high: values[DRAWS - 1 - DRAWS / 40],
         }

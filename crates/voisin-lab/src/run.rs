@@ -215,6 +215,7 @@ pub fn train(
     )?;
     let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
+    // a search decodes pairs of copies once, in the chosen run
     if given.chosen_among != TRIAL {
         leak::listen(
             &mut found,
@@ -290,6 +291,7 @@ impl Bench<'_> {
         stop: &AtomicBool,
     ) -> Result<Vec<FoldPredictions>, LabError> {
         let names = &self.config.algorithms.names;
+        // one more for the final fit
         let all = (names.len() * folds.len() + 1) as f64;
         let begun = Instant::now();
         let mut done = 0.0;
@@ -312,6 +314,7 @@ impl Bench<'_> {
                 progress(&Progress {
                     share: done / all,
                     doing: format!("{}, repeat {repeat}, fold {number}", algorithm.name()),
+                    // fits that were read from the disk say nothing about the time of the others
                     seconds_left: if fitted > 0.0 {
                         spent / fitted * (all - done)
                     } else {
@@ -320,6 +323,7 @@ impl Bench<'_> {
                 });
                 let name = format!("{}-{repeat}-{number}.safetensors", algorithm.name());
                 let path = work.join(name);
+                // a fit whose file was cut off by a kill is done again
                 let kept = read_unit(&path, fold.held.len(), self.classes.len());
                 let (p, note, seconds) = if let Some(kept) = kept {
                     kept
@@ -389,6 +393,7 @@ impl Bench<'_> {
             .zip(&self.split.parts)
             .map(line)
             .collect();
+        // sorted, so that the order of files and rows does not matter
         lines.sort_unstable();
         blake3::hash(lines.concat().as_bytes()).to_hex().to_string()
     }

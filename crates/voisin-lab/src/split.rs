@@ -89,6 +89,7 @@ pub fn split_rows(
     seed: u64,
 ) -> Result<Split, LabError> {
     let has =
+        // a tag that most tracks lack would leave most of them in groups of one
         |value: fn(&Row) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
     let is_given = rows.iter().all(|row| row.item.part.is_some());
     let chosen = match how {
@@ -164,6 +165,7 @@ pub fn split_rows(
 fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
     let sizes = Part::ALL.map(|part| split.rows(part).len());
     let numbers = format!("{} / {} / {}", sizes[0], sizes[1], sizes[2]);
+    // lists and tables may name only some of the tracks
     let left = split.parts.iter().filter(|part| part.is_none()).count();
     let left = if left > 0 {
         format!(", {} in no part", count(left as u64, "track"))
@@ -225,7 +227,9 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
                 _ => None,
             };
             let next = numbers.len();
+            // NUL keeps the keys of tracks without a name apart from names.
             let name = name.unwrap_or_else(|| format!("\0{}", item.key));
+            // Copies must not be in two parts, even where nothing else keeps tracks together.
             if by == "track"
                 && let Some(&same) = row
                     .content
@@ -317,6 +321,7 @@ pub(super) fn hold_out(
         let most = parts.min(class_groups.len().saturating_sub(1));
         small.extend(class_groups.into_iter().take(most));
     }
+    // too few small groups to fill the parts: any group may be held out
     if small.len() < parts {
         small = sizes.keys().copied().collect();
     }
@@ -325,6 +330,7 @@ pub(super) fn hold_out(
         .collect();
     let labels: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
     let own_groups: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
+    // only small groups are divided, but a fold is to have its share of all rows
     let folds = (rows.len() * share / groups.len().max(1)).max(parts);
     let mut best: Option<(f64, Vec<usize>)> = None;
     for attempt in 0..ATTEMPTS {
@@ -394,6 +400,7 @@ fn of_lists(folder: &Path) -> Result<HashMap<String, Part>, LabError> {
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
+    // read_dir has no order, and where two lists name one track the last one counts
     files.sort();
     for file in files {
         let name = file

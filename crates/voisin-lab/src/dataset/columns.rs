@@ -180,6 +180,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         }
         let bits: Vec<u32> = values.row(at).iter().map(|value| value.to_bits()).collect();
         if let Some((before, numbers, other)) = seen.get(&row[key]) {
+            // equal numbers are the same row again; others are another part of the track
             if *numbers == bits {
                 let word = if *other == text(label) {
                     "the same as"

@@ -59,6 +59,7 @@ pub(super) fn rows(
         .flexible(true)
         .from_reader(BufReader::with_capacity(
             1 << 16,
+            // bounded: a hostile file may never end
             std::io::Read::take(file, 1 << 30),
         ));
     Ok(reader.into_byte_records().map(move |record| {
@@ -84,6 +85,7 @@ pub(super) fn rows(
         if let Some(first) = cells.first_mut() {
             *first = first.trim_start_matches('\u{feff}').to_owned();
         }
+        // an empty last cell, so that even an empty line has a first one
         cells.push(String::new());
         Ok(cells)
     }))

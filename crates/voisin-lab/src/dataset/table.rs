@@ -69,6 +69,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
     }
     let header = rows.remove(0).1;
     for (_, cells) in &mut rows {
+        // short rows are common in tables that a spreadsheet wrote
         cells.resize(header.len(), String::new());
     }
     Ok(Cells {

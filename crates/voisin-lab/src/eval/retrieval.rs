@@ -147,6 +147,7 @@ pub fn retrieval(
         .filter_map(|query| {
             let similarity: Array1<f32> = unit.dot(&unit.row(query));
             let mut order: Vec<usize> = (0..n)
+                // a track of an unknown artist stays a candidate, as it may be by anybody
                 .filter(|&i| i != query && (artists[i].is_none() || artists[i] != artists[query]))
                 .collect();
             if order.is_empty() {

@@ -177,6 +177,7 @@ impl ClipReader {
                     &mut Random::stream(seed ^ (at as u64) << 8, number as u64),
                 );
                 if self.front_end.is_some() {
+                    // a changed copy may be shorter or longer than the example
                     varied.resize(length, 0.0);
                 }
                 self.example_of(&varied, copy);
@@ -295,6 +296,7 @@ impl KeptSpectrograms {
         to: &mut [f32],
     ) -> Result<(), TrainError> {
         let crops = self.reader.settings.crops();
+        // without crops the kept example is the input itself
         if crops == 1 && self.reader.settings.crop == 0.0 {
             return self.read_whole(content, number, to);
         }

@@ -116,6 +116,7 @@ impl WatchedTracks<'_> {
         let mean = learnt
             .mean_axis(Axis(0))
             .unwrap_or_else(|| Array1::zeros(places.ncols()));
+        // the mean is common to all classes, so without it cosines would differ little
         let mut units = places - &mean;
         units
             .outer_iter_mut()

@@ -102,6 +102,7 @@ pub(super) fn occlusion(
         &names,
         rows.iter().map(|rows| [rows.clone(), 0..frames]).collect(),
     )?;
+    // means over time have no times to blank
     if frames < STRIPS {
         return Ok((found, None));
     }

@@ -209,6 +209,7 @@ pub fn train(
     }
 
     let test = bench.test_rows(given.chosen_among);
+    // a map of all tracks would be neither readable nor cheap to record in every epoch
     let few = |mut tracks: Vec<usize>| {
         Random::stream(config.seed, 0x3a9).shuffle(&mut tracks);
         tracks.truncate(WATCHED);
@@ -376,6 +377,7 @@ pub fn train(
     };
     publish(run, &report, &work)?;
     for epoch in 0..=fitted.history.len() {
+        // places of single epochs are only needed for the report
         let _ = std::fs::remove_file(places_file(run, epoch));
     }
     Ok(report)
@@ -504,6 +506,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
             .strip_prefix("layers.")
             .and_then(|rest| rest.split('.').next()?.parse().ok())
         {
+            // the layers behind the inner one, and the head, are no part of an embedding
             Some::<usize>(layer) => layer >= kept_layers,
             None => tensor.starts_with("head."),
         },
