@@ -678,6 +678,13 @@ impl Extent {
 /// Whether nothing is lost by the codec.
 fn lossless(track: &TrackMeta) -> bool {
     let codec = track.codec.to_lowercase();
+    // these carry "pcm" in their names, but keep 4 or 8 bits of each sample
+    if ["adpcm", "alaw", "mulaw"]
+        .iter()
+        .any(|name| codec.contains(name))
+    {
+        return false;
+    }
     ["flac", "alac", "pcm", "wav", "aiff", "wavpack", "ape"]
         .iter()
         .any(|name| codec.contains(name))
@@ -952,6 +959,29 @@ mod tests {
             ("Tom", "Dixie", 35.0),
         ] {
             assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn compressed_pcm_is_not_kept_in_place_of_a_lossless_copy() {
+        let file = |id: i64, codec: &str, bytes: u64| TrackMeta {
+            seconds: 30.0,
+            bytes,
+            codec: codec.to_owned(),
+            sample_rate: 44_100,
+            channels: 2,
+            ..TrackMeta::new(TrackId(id), format!("{id}.wav"))
+        };
+        let whole = file(2, "pcm_s16le", 5_292_000);
+        for codec in ["adpcm_ms", "adpcm_ima_wav", "pcm_alaw", "pcm_mulaw"] {
+            let compressed = file(1, codec, 1_323_000);
+            let order = better(&whole, &compressed, &HashMap::new());
+            assert!(order.is_lt(), "{codec}");
+            let words = reason(&whole, &compressed, &HashMap::new());
+            assert!(
+                words.starts_with("lossless (pcm_s16le) rather than"),
+                "{words}"
+            );
         }
     }
 
