@@ -18,8 +18,9 @@ impl Library {
                 .all(|(_, path)| is_gone(&paths::from_bytes(path))))
     }
 
-    /// Gives a track whose files are gone the files, audio, vectors and measurements of another one, which is no more. Its
-    /// id, the links of servers to it and the label that it was given by hand stay, unless the other has a label of its own.
+    /// Gives a track whose files are gone the files, audio, vectors and measurements of another one, which is no more.
+    /// Its id, its plays and opinions, the links of servers to it and the label that it was given by hand
+    /// stay, unless the other has a label of its own.
     ///
     /// # Errors
     /// One of them is unknown, or a file of `gone` is on the disk.
@@ -63,6 +64,7 @@ impl Library {
                  ON CONFLICT (content) DO NOTHING",
                 ids,
             )?;
+            move_listening(tx, gone, by)?;
             move_audio(tx, gone, by)?;
             Ok(())
         })
@@ -106,6 +108,33 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
     Ok(())
 }
 
+/// Moves plays and opinions to the new audio, which they belong to by its content. Where a listener has
+/// an opinion of both files, that of the new one counts.
+fn move_listening(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
+    let ids = (gone.0, by.0);
+    let old = "(SELECT content FROM audio WHERE id = ?1)";
+    let new = "(SELECT content FROM audio WHERE id = ?2)";
+    let plays = format!("UPDATE OR IGNORE heard SET content = {new} WHERE content = {old}");
+    tx.execute(&plays, ids)?;
+    let opinions = format!(
+        "INSERT INTO opinions (content, listener, liked, rating)
+         SELECT {new}, listener, liked, rating FROM opinions WHERE content = {old}
+         ON CONFLICT (content, listener) DO UPDATE
+         SET liked = coalesce(liked, excluded.liked), rating = coalesce(rating, excluded.rating)"
+    );
+    tx.execute(&opinions, ids)?;
+    // a play that both files had, and the opinions that were copied
+    for table in ["heard", "opinions"] {
+        tx.execute(
+            &format!(
+                "DELETE FROM {table} WHERE content = (SELECT content FROM audio WHERE id = ?1)"
+            ),
+            [gone.0],
+        )?;
+    }
+    Ok(())
+}
+
 /// Moves the facts from decoding; the time of adding stays.
 fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let content: Vec<u8> =
@@ -132,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{library, track};
-    use crate::{OpenMode, TrackTags};
+    use crate::{OpenMode, Told, TrackTags};
     use voisin_base::vector::make_unit;
 
     fn vector(seed: u64) -> Vec<f32> {
@@ -203,6 +232,39 @@ mod tests {
             library.find_by_content(&new.audio.content).unwrap(),
             Some(gone)
         );
+    }
+
+    #[test]
+    fn plays_and_opinions_go_on_with_the_new_audio() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let gone = library.insert_track(&track(1, vector(1), 0)).unwrap();
+        let by = library.insert_track(&track(2, vector(2), 0)).unwrap();
+        let ann = [
+            (gone, Told::Heard(100)),
+            (gone, Told::Heard(200)),
+            (by, Told::Heard(200)),
+            (gone, Told::Liked(Some(true))),
+            (gone, Told::Rated(Some(5))),
+            (by, Told::Rated(Some(2))),
+        ];
+        library.note_listening("ann", &ann).unwrap();
+        let ben = [(gone, Told::Heard(300)), (gone, Told::Liked(Some(false)))];
+        library.note_listening("ben", &ben).unwrap();
+        library.take_over(gone, by).unwrap();
+        assert_eq!(
+            library.listeners().unwrap(),
+            [("ann".into(), 2, 1), ("ben".into(), 1, 1)],
+            "a play of both files counts once"
+        );
+        assert_eq!(library.liked("ann", gone).unwrap(), Some(true));
+        let ben = library.listening(Some("ben"), &[gone]).unwrap()[&gone];
+        assert_eq!((ben.last, ben.opinion), (Some(300), -1.0));
+        // without the like, the newer file's two stars are left
+        let no_like = [(gone, Told::Liked(None))];
+        library.note_listening("ann", &no_like).unwrap();
+        let ann = library.listening(Some("ann"), &[gone]).unwrap()[&gone];
+        assert_eq!((ann.last, ann.opinion), (Some(200), -0.5));
     }
 
     #[test]
