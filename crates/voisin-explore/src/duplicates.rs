@@ -20,11 +20,11 @@ use voisin_base::track::TrackId;
 /// Thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DuplicateOptions {
-    /// Pairs of tracks below this cosine of track vectors are not looked at.
+    /// Pairs of tracks below this cosine of track vectors are not compared.
     pub candidate_similarity: f32,
     /// Least cosine of tracks whose lengths differ by more than twice `most_offset`, as with silence at an end of one.
     pub silent_similarity: f32,
-    /// Neighbours of each track that are looked at.
+    /// Neighbours of each track that are compared.
     pub neighbours: usize,
     /// Windows that leave no doubt.
     pub certain: Fit,
@@ -112,12 +112,13 @@ pub trait PairListener: Sync {
         None
     }
 
-    /// How well the audio of two tracks fits, −1 to 1; `None` where it cannot be said (a file is gone, or silent).
+    /// How well the audio of two tracks fits, −1 to 1; `None` where they cannot be
+    /// compared (a file is gone, or silent).
     ///
     /// - `lead`: seconds by which silence before the music of `b` is longer, as far as that is known
     fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32>;
 
-    /// Seconds of a track without silence at its ends; `None` where it cannot be said.
+    /// Seconds of a track without silence at its ends; `None` where they are not known.
     fn music_seconds(&self, track: &TrackMeta) -> Option<f64> {
         let _ = track;
         None
@@ -255,7 +256,7 @@ pub fn duplicates<S: WindowSource>(
 #[derive(Debug, Clone)]
 struct Aligned {
     pair: DuplicatePair,
-    /// Seconds by which the silence at the start of the second is longer, as far as windows tell.
+    /// Seconds by which the silence at the start of the second is longer, estimated from the windows.
     lead: f32,
     /// Whether the music of both is of one length.
     lengths_agree: bool,
@@ -291,7 +292,7 @@ impl PairDecider<'_> {
             .map(|(&pair, _)| pair)
     }
 
-    /// Decides as many of all pairs as it takes to know which tracks hang together.
+    /// Decides as many pairs as it takes to know the connected groups of tracks.
     fn candidates(&mut self) {
         let mut pairs: Vec<(usize, usize)> = self.aligned.keys().copied().collect();
         // The most distinct first: they join most, and what is joined need not be listened to.
@@ -384,7 +385,7 @@ impl PairDecider<'_> {
         Some(correlation)
     }
 
-    /// Rows that hang together by pairs of one recording, two or more at a time.
+    /// Groups of two or more rows that pairs of one recording connect.
     fn copies_among(&self, rows: &BTreeSet<usize>) -> Vec<Vec<usize>> {
         let mut sets = DisjointSets::new(self.meta.len());
         let joined = self
@@ -400,7 +401,7 @@ impl PairDecider<'_> {
         copies.into_values().filter(|rows| rows.len() > 1).collect()
     }
 
-    /// Seconds of music of files that differ in length from their copies; for none or for all of those that hang together.
+    /// Seconds of music of files that differ in length from their copies; for none or all of a group.
     fn music(&self, copies: &[Vec<usize>]) -> HashMap<TrackId, f64> {
         let Some(listener) = self.listener else {
             return HashMap::new();
@@ -459,7 +460,7 @@ fn ordered(a: usize, b: usize) -> (usize, usize) {
 /// Agreement of two tracks' titles and artists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Titles {
-    /// One artist, and one title up to words that tell versions apart.
+    /// One artist, and one title up to words that distinguish versions.
     Agree,
     /// Titles or artists are missing, or are such as many pieces have.
     Unknown,
@@ -470,7 +471,7 @@ fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
     if a.title.trim().is_empty() || b.title.trim().is_empty() {
         return Titles::Unknown;
     }
-    // Of one artist, whoever that is.
+    // with the same artist for both, so that only the titles are compared
     let [one, other] = [a, b].map(|track| song(Some("anybody"), Some(track.title.as_str())));
     let names_agree = match (&one, &other) {
         (Some(one), Some(other)) => one == other,
@@ -489,7 +490,7 @@ fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
     }
 }
 
-/// The titles of copies whose tags tell versions apart, each once; none where they do not.
+/// The titles of copies whose tags distinguish versions, each once; none where they do not.
 fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a str> {
     let mut named: BTreeMap<String, &str> = BTreeMap::new();
     for track in tracks.filter(|track| !track.title.trim().is_empty()) {
@@ -504,8 +505,8 @@ fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a st
     }
 }
 
-/// How the windows of two tracks fit, where they alone say that the tracks are one recording; titles and artists that differ
-/// say that they are none.
+/// How the windows of two tracks fit, where the windows alone prove one recording and titles and artists
+/// do not differ.
 pub fn same_by_windows(
     a: (&TrackMeta, &WindowSet),
     b: (&TrackMeta, &WindowSet),
@@ -623,7 +624,7 @@ fn align_windows(
     })
 }
 
-/// Where the music of a file lies, as far as its windows tell: silent ones are not kept. Seconds.
+/// Where the music of a file lies, in seconds, estimated from its windows: silent ones are not kept.
 struct Extent {
     /// Silence before the music.
     lead: f64,
@@ -1159,7 +1160,7 @@ mod tests {
         );
     }
 
-    /// Hears of each pair what the test says; counts what it was asked.
+    /// Returns the test's correlation for each pair, and records its calls.
     struct Ears {
         says: f32,
         asked: std::sync::Mutex<Vec<(TrackId, TrackId)>>,
@@ -1228,7 +1229,7 @@ mod tests {
             (same[0].pairs[0].correlation, same[1].pairs[0].correlation),
             (None, Some(0.9))
         );
-        assert_eq!(groups(0.5, &meta, 100).0.len(), 1, "the audio says no");
+        assert_eq!(groups(0.5, &meta, 100).0.len(), 1, "the audio differs");
         // Not heard, or not to be heard: the windows alone decide, and they are too far apart.
         assert_eq!(groups(0.9, &meta, 0).0.len(), 1);
         meta.iter_mut().for_each(|track| track.seconds = 0.0);

@@ -1,6 +1,6 @@
 //! Two stretches of audio, each as the energies of some bands over time: are they the same recording?
 //!
-//! Vectors say what music sounds like; this says whether it is the very same performance. Levels and equalisation fall
+//! Vectors measure what music sounds like; outlines, whether it is the very same performance. Levels and equalisation fall
 //! away with each band's local mean; what is left (when each band rises and falls) survives codecs, and no two
 //! performances share it. Not for finding: it compares two given stretches.
 
@@ -83,7 +83,7 @@ impl Outline {
 
     /// Where `self` fits best into `other`, among lags (see [`LagAgreement::lag`]) from `least` to `most` seconds.
     ///
-    /// `None` where nothing can be said: too little overlap, or one of the two does not move.
+    /// `None` where they cannot be compared: too little overlap, or one of the two does not move.
     ///
     /// # Panics
     /// If the outlines have different numbers of bands.

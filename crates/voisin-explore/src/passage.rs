@@ -21,13 +21,13 @@ pub struct PassageMatch {
     pub to: f32,
     /// Mean cosine similarity of the windows laid over each other.
     pub similarity: f32,
-    /// Windows of the track that lie in the passage: one says less than ten.
+    /// Windows of the track that lie in the passage: one is weaker evidence than ten.
     pub windows: usize,
     /// Seconds from one window of the track to the next: the place may be off by as much.
     pub spacing: f32,
 }
 
-/// Where a passage is looked for.
+/// Where a passage is searched for.
 #[derive(Debug, Clone, Default)]
 pub struct PlaceOptions {
     /// Places of each track at most, none of which overlap; 0 is 1.
@@ -232,7 +232,7 @@ fn best_place(
     let begin = query.starts[0];
     let end = query.starts[query.len() - 1];
     let mut best = (0.0, f32::NEG_INFINITY, 0_usize);
-    // It lies wholly in the track, as far as the track's windows tell.
+    // it must lie wholly in the track, by the starts of the track's windows
     let first = windows.starts[0];
     let last = windows.starts[windows.len() - 1];
     let inside = |shift: f32| {

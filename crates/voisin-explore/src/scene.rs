@@ -27,7 +27,7 @@ const LINE: f64 = 1.164;
 /// machines without fonts.
 static FONT: &[u8] = include_bytes!("map/font/DejaVuSans-subset.ttf");
 
-/// Makes the font known; one that cannot be read leaves the family unknown, and drawing says so.
+/// Registers the font; if it cannot be read the family stays unknown, and drawing fails.
 fn with_font() {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| drop(register_font(FAMILY, FontStyle::Normal, FONT)));

@@ -41,7 +41,7 @@ pub struct VersionCandidate {
     pub a: usize,
     /// Row of the other, the greater.
     pub b: usize,
-    /// Whether artist and title say so (see [`TrackMeta::song`]); if not, their vectors are near.
+    /// Whether artist and title agree (see [`TrackMeta::song`]); if not, their vectors are near.
     pub titles_agree: bool,
 }
 

@@ -59,7 +59,7 @@ pub struct Phrase {
     pub unknown: Vec<String>,
 }
 
-/// Words that say nothing of the sound.
+/// Words without a meaning for the sound.
 const FILLERS: [&str; 34] = [
     "a",
     "an",
@@ -297,7 +297,7 @@ fn column_key(name: &str) -> String {
     )
 }
 
-/// How strongly each track is what a word says: its percentile, 0 to 1, among all rows; equal ones share theirs.
+/// How strongly each track matches a word: its percentile, 0 to 1, among all rows; equal ones share theirs.
 ///
 /// - `standard`: `[tracks, tags]`, each column of mean 0 and variance 1 (see [`standardised`])
 pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32> {

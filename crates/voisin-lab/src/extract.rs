@@ -103,7 +103,7 @@ pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Resu
         .map_err(|error| with_causes(&error))
 }
 
-/// Computes the array of a file, or says why there is none.
+/// Computes the array of a file; the error is the reason why there is none.
 pub type HearArray =
     Box<dyn Fn(&Path, &AudioInfo, &AtomicBool) -> Result<ArrayD<f32>, String> + Send + Sync>;
 

@@ -24,7 +24,7 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
     parse_vectors(&bytes).map_err(|found| LabError::run(path, format!("{expected}, found {found}")))
 }
 
-/// Parses a `.npy` file; an error says what was found instead.
+/// Parses a `.npy` file; an error names the content found instead.
 ///
 /// The header is checked against the number of bytes before anything is allocated for it.
 pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
@@ -141,7 +141,7 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError>
 
 /// Trains on one set of vectors, predicts another, and writes `row,genre,probability,unknown`.
 ///
-/// `genre` is always the best known one; `unknown` says whether the engine would rather not answer.
+/// `genre` is always the best known one; `unknown` is whether the engine would abstain.
 /// Returns the model and how many rows were written.
 pub fn predict_files(
     set: &LabelledVectors,

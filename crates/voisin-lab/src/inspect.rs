@@ -225,7 +225,7 @@ pub struct Overview {
     pub failures: Vec<(String, String)>,
     /// Remarks about how it was read.
     pub notes: Vec<String>,
-    /// Labels that look wrong, where it was asked for.
+    /// Labels that look wrong, if they were searched for.
     pub suspects: Vec<SuspectLabel>,
 }
 

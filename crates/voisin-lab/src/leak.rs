@@ -86,7 +86,7 @@ pub struct Leak {
     pub contradictions: Vec<(String, String)>,
     /// Tracks that are there twice.
     pub doubles: Vec<Double>,
-    /// Which copies were looked for, in a sentence.
+    /// How copies were searched for, in a sentence.
     pub looked_for: String,
     /// The accuracy that random folds would have shown.
     pub random_folds: Option<RandomFolds>,
@@ -184,7 +184,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
     } else {
         "equal numbers"
     };
-    let looked_for = format!("Copies were looked for by {kind}");
+    let looked_for = format!("Copies were searched for by {kind}");
     Leak {
         shared,
         contradictions,
@@ -302,8 +302,8 @@ pub fn listen(
             .extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
     }
     leak.looked_for += &format!(
-        ", and by listening to {} of {candidates} pairs on two sides that are nearest to each other: what was encoded \
-         again, made louder or cut is found so, and by its chords what plays faster.",
+        ", and by decoding {} of {candidates} pairs in two parts that are nearest to each other: this finds what was \
+         encoded again, made louder or cut, and by its chords what plays faster.",
         pairs.len()
     );
 }

@@ -75,7 +75,7 @@ pub enum LabError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// No track of a data set could be decoded.
-    #[error("no track could be listened to: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
+    #[error("no track could be decoded: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
     NoneHeard(Vec<crate::dataset::Fault>),
     /// Options that contradict each other, or that this data does not allow.
     #[error("{0}")]

@@ -104,7 +104,7 @@ pub trait FeatureSet: Send + Sync {
     }
 }
 
-/// Windows of a track that a model hears.
+/// Windows of a track that a model embeds.
 const WINDOWS: usize = 24;
 
 /// The mean embedding of a model.

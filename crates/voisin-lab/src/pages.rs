@@ -374,7 +374,7 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     if f.accuracy_with_failures < f.accuracy.value {
         let with = percent(f.accuracy_with_failures);
         page.hint(format!(
-            "With tracks that could not be listened to counted as wrong: {with}."
+            "With tracks that could not be decoded counted as wrong: {with}."
         ));
     }
     // the largest classes, so that a page of 200 classes stays readable
@@ -556,11 +556,11 @@ fn importance(page: &mut Document, report: &Report) {
     if report.importance.is_empty() {
         return;
     }
-    page.heading("What it listens to");
+    page.heading("Importance");
     let is_network = report.learning.is_some();
     page.hint(if is_network {
-        "Points of probability that tracks' own classes lose when some of what is heard is blanked, mean over tracks that it \
-         has not learnt from and the mean's standard error."
+        "Points of probability that tracks' own classes lose when a part of the spectrogram is blanked, mean over tracks that \
+         it was not trained on and the mean's standard error."
     } else {
         "Points of accuracy lost when columns are shuffled between the evaluated tracks, mean and deviation of ten shuffles; \
          beside it the algorithm's own measure."
@@ -593,11 +593,12 @@ fn importance(page: &mut Document, report: &Report) {
         .as_ref()
         .and_then(|learning| learning.occlusion.as_ref())
     {
-        page.picture("occlusion", "Where it listens", occlusion_map(found));
+        page.picture("occlusion", "Occlusion map", occlusion_map(found));
     }
 }
 
-/// Where a network listens: the more a cell takes away from the true class, the darker. High bands are on top.
+/// Occlusion map of a network: the more a cell takes away from the true class, the darker. High bands
+/// are on top.
 fn occlusion_map(found: &Occlusion) -> Scene {
     let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
     let bands: Vec<String> = found.bands.iter().rev().cloned().collect();

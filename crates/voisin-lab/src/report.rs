@@ -80,7 +80,7 @@ pub struct Figures {
     pub groups: usize,
     /// Share named rightly.
     pub accuracy: Interval,
-    /// The same, tracks that could not be listened to counted as wrong.
+    /// The same, tracks that could not be decoded counted as wrong.
     pub accuracy_with_failures: f64,
     /// Mean recall over classes.
     pub balanced_accuracy: Interval,
@@ -157,7 +157,7 @@ pub struct DataCard {
     pub artists: usize,
     /// Tracks of each class, in the order of the classes.
     pub sizes: Vec<usize>,
-    /// Seconds of music, where it was listened to.
+    /// Seconds of music, where it was decoded.
     pub seconds: f64,
     /// Tracks of each licence.
     pub licences: BTreeMap<String, usize>,

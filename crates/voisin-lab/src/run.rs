@@ -40,7 +40,7 @@ pub struct Progress {
     pub share: f64,
     /// In a few words.
     pub doing: String,
-    /// Seconds that are left, as far as the fits so far tell.
+    /// Seconds left, estimated from the fits so far.
     pub seconds_left: f64,
 }
 

@@ -13,7 +13,7 @@ pub enum LibraryError {
     /// There is no library in this folder yet.
     #[error("no library in {}", dir.display())]
     NotFound {
-        /// The folder that was looked into.
+        /// The folder.
         dir: PathBuf,
     },
     /// A folder that is to be moved holds nothing of the library.
@@ -333,7 +333,7 @@ impl From<LibraryError> for WorkError {
     }
 }
 
-/// Whether the last system error of this thread says that the disk is full.
+/// Whether the last system error of this thread is a full disk.
 ///
 /// SQLite reports a full disk as an I/O error where it grows its shared-memory file.
 fn is_no_space() -> bool {

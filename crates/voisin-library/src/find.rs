@@ -361,7 +361,7 @@ impl SearchTexts {
     }
 }
 
-/// Words that are looked for at once.
+/// Most words of a query.
 const MOST_WORDS: usize = 64;
 
 /// From this score on, the words are a title, not only in it.

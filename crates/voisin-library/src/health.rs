@@ -519,7 +519,7 @@ fn repair(
     Ok(report)
 }
 
-/// Mends a row that is not as it was written, as far as its file or its track can tell again what it held.
+/// Mends a damaged row as far as its content can be read again from its file or its track.
 ///
 /// - `there`: the track that it belongs to, where that has a file on disk
 fn mend_row(
@@ -530,7 +530,7 @@ fn mend_row(
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
     match (table, track, there) {
-        // Which of it is wrong, its file alone can tell: it is new to the next add.
+        // Which column is wrong is only known by reading the file again: it is new to the next add.
         ("audio", _, Some(track)) => {
             report.to_embed += tx.execute("DELETE FROM audio WHERE id = ?1", [track.0])? as u64;
         }
@@ -543,7 +543,7 @@ fn mend_row(
             report.to_measure +=
                 tx.execute("DELETE FROM descriptors WHERE track = ?1", [track.0])? as u64;
         }
-        // Made again of the windows when they are asked for.
+        // computed again from the windows when they are needed
         ("logits", Some(track), _) => {
             tx.execute("DELETE FROM logits WHERE track = ?1", [track.0])?;
         }
@@ -566,7 +566,7 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     make_unit(&mut vector).then_some(vector)
 }
 
-/// Makes a vector again from its windows, if they are sound; tells whether they are.
+/// Computes a vector again from its windows; returns whether these are sound.
 fn pool_again(
     tx: &Transaction<'_>,
     track: TrackId,
@@ -613,7 +613,7 @@ fn mend_vector(
         .optional()?;
     // It belonged to nothing and is gone already.
     let Some(held) = held else { return Ok(()) };
-    // Windows are half precision, but a norm that is off says that some component is, too.
+    // Windows are in half precision, but a wrong norm means that some component of the vector is wrong.
     if pool_again(tx, track, dimension, report)? {
         return Ok(());
     }

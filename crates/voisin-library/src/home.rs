@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::record::path_form;
 use super::{Library, OpenMode, Result};
 
-/// Setting that says where the library's database is.
+/// Setting: the place of the library's database.
 const HOME: &str = "home";
 
 /// A database's place.
@@ -127,7 +127,7 @@ mod tests {
             None,
             "nobody else is it any more"
         );
-        // The moved one says where it is; then the other one is a copy of that, as far as it knows.
+        // once the moved one has settled, a copy of it is a copy of its new place
         let mut library = open(&moved);
         library.settle(false).unwrap();
         let identity = library.identity().unwrap();

@@ -107,7 +107,7 @@ impl Library {
         })
     }
 
-    /// Takes back the last change of a label that was not taken back yet, and says which.
+    /// Undoes the last change of a label that is not undone yet, and returns it.
     #[doc(hidden)]
     pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
         self.write(|tx| {

@@ -353,7 +353,7 @@ impl Library {
     }
 
     /// Takes the lock that keeps a second long run of changes away, until it is dropped or the process
-    /// ends in whatever way. It says nothing to readers.
+    /// ends in whatever way. Readers are not affected.
     ///
     /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
     /// left behind are removed.

@@ -339,7 +339,7 @@ mod tests {
             new.tags.track_number = (seed % 4 > 0).then_some((60 - seed) as u32);
             library.insert_track(&new).unwrap();
         }
-        // A second file of a track says otherwise, and does not count.
+        // a second file of a track has another artist, which does not count
         let mut second = track(3, vec![0.6, 0.8], 0);
         second.file.path = "/m/other.ogg".into();
         second.tags.artist = Some("AAA".into());

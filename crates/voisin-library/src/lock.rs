@@ -16,7 +16,7 @@ pub struct WriterLock {
 }
 
 impl WriterLock {
-    /// Takes the lock of `dir`, or says who has it.
+    /// Takes the lock of `dir`; the error names the process that has it.
     pub(super) fn try_take(dir: &Path) -> Result<Self, LibraryError> {
         let path = dir.join(LOCK_FILE);
         let opened = OpenOptions::new()

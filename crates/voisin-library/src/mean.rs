@@ -149,7 +149,7 @@ mod tests {
             (library.mean().unwrap(), library.generation().unwrap()),
             (Some(one.clone()), 2)
         );
-        // The same values, looked at again, are no news.
+        // the same values again are no change
         assert_eq!(
             library
                 .set_mean(&StoredMean {

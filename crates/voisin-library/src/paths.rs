@@ -115,7 +115,7 @@ fn clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// Where the library is unless said otherwise: `VOISIN_LIBRARY`, else `XDG_DATA_HOME/voisin`, else
+/// The default place of the library: `VOISIN_LIBRARY`, else `XDG_DATA_HOME/voisin`, else
 /// `~/.local/share/voisin` (the current folder's `voisin-library` if there is no home).
 pub fn default_dir() -> PathBuf {
     directories::from_variable("VOISIN_LIBRARY")

@@ -1,4 +1,4 @@
-//! Regular expressions over what tags say.
+//! Regular expressions over tags.
 
 use regex::bytes::{Regex, RegexBuilder};
 

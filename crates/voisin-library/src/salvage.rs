@@ -50,7 +50,7 @@ const TABLES: [(&str, bool); 21] = [
     ("opinions", false),
 ];
 
-/// Greatest key that is looked for row by row, where no better limit is known.
+/// Greatest key that is tried row by row, where no better limit is known.
 const UNKNOWN_LIMIT: i64 = 1_000_000;
 
 /// Makes a new database from what can be read of a damaged one, which is kept beside it.

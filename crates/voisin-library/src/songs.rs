@@ -53,7 +53,7 @@ enum SongName {
 }
 
 /// Songs that a list has already. Two tracks are of one song if they have one MBID or ISRC; or if both were compared
-/// with others for it, when they were found to be; and else if artist and title say so.
+/// with others for it, when they were found to be; and else if artist and title agree.
 #[derive(Debug, Clone, Default)]
 pub struct SongSet(HashSet<SongName>);
 

@@ -211,7 +211,7 @@ impl Library {
 
     /// Takes out the entries of files that are not on disk, and the tracks that have no other.
     ///
-    /// `missing` comes from [`Library::missing_files`]; each is looked at again.
+    /// `missing` comes from [`Library::missing_files`]; each is checked on the disk again.
     #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         let paths = missing

@@ -241,7 +241,7 @@ impl std::str::FromStr for Person {
 /// A file that holds a track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
-    /// Path, size and modification time when it was last looked at.
+    /// Path, size and modification time when it was last scanned.
     pub record: FileRecord,
     /// The track it holds.
     pub track: TrackId,

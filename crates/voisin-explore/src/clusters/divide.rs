@@ -372,7 +372,7 @@ impl DivisionSearch<'_> {
             expected: "fewer: the collection does not fall into so many groups of the least size",
         };
         // Where does a single run begin to give enough groups? Most requests are near what Leiden alone gives.
-        // Below the coarse level Leiden swallows all that hangs together; joining by Ward keeps groups even.
+        // Below the coarse level Leiden merges everything connected; joining by Ward keeps groups even.
         let mut low = COARSE.ln();
         let mut high = 200.0_f64.ln();
         for step in 0..10 {

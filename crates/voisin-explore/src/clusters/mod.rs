@@ -160,7 +160,7 @@ pub struct Clustering {
     pub clusters: Vec<Cluster>,
     /// Tracks that belong to none.
     pub noise: Vec<TrackId>,
-    /// Cluster id per input row; 0 is noise, and rows that were not asked for.
+    /// Cluster id per input row; 0 is noise, and rows that were not to be clustered.
     pub assignment: Vec<u32>,
     /// Modularity of the division (at resolution 1, noise apart), −0.5 to 1; higher is better separated.
     pub modularity: f64,

@@ -85,7 +85,7 @@ struct Group {
     samples: Vec<u32>,
     /// The number of this group.
     number: u32,
-    /// Of each row, twice the number of the group that looked at it last, and 1 more if that moves it.
+    /// Of each row, twice the number of the group that used it last, and 1 more if that moves it.
     marks: Vec<u32>,
 }
 

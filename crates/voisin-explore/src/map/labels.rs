@@ -23,7 +23,7 @@ const PALETTE: [Rgb; 8] = [
     (0x4d, 0x4d, 0x4d),
 ];
 
-/// Shapes tell apart what shares a colour.
+/// Shapes distinguish categories of one colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MarkerShape {
     Circle,

@@ -75,7 +75,7 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
         ColourBy::Agreement => {
             categories(data, &labels, way.none(), Order::Given(&colour::AGREEMENT))
         }
-        // One category of all years: the ramp tells them apart.
+        // one category of all years, which the ramp distinguishes
         ColourBy::Year => {
             let known: Vec<Option<String>> = labels
                 .iter()

@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn standardising_hears_small_dimensions() {
-        // The first axis is loud and says nothing, the second is quiet and says all.
+        // the first axis is large and uninformative, the second small and informative
         let vectors = array![[9.0f32, 0.1], [-9.0, 0.1], [8.0, -0.1], [-8.0, -0.1]];
         let ask = |standardise| {
             let options = RetrievalOptions { k: 1, standardise };

@@ -345,7 +345,7 @@ pub fn train(
         ..method
     };
     let mut leaks = leak::look(rows, &bench.split);
-    leaks.looked_for += " alone; `voisin dataset` listens for more.";
+    leaks.looked_for += " alone; `voisin dataset` decodes the nearest pairs to find more.";
     let digests = digests(config, digest, &bytes);
     let mut report = bench.report(
         given.set,
@@ -465,7 +465,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         }
         RecipeInput::Cepstrum => {
             return Err(unfit(
-                "expected a network that hears spectrograms, not the mean of a whole track",
+                "expected a network that takes spectrograms, not the mean of a whole track",
             ));
         }
     };
@@ -474,7 +474,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         .map_or(usize::MAX, |(layers, ..)| layers.len());
     let classes = report.classes.join(", ");
     let description = format!(
-        "a space of one's own: trained to tell {}: {classes}",
+        "trained by the user to distinguish {}: {classes}",
         report.data.label_name
     );
     let run_digest = report.digests.get("run").map_or("", String::as_str);

@@ -23,7 +23,7 @@ pub struct NetworkSettings {
     pub frozen: bool,
     /// Of `space`: windows of one second of each track.
     pub windows: usize,
-    /// Seconds of a clip, of networks that hear one.
+    /// Seconds of a clip, of networks that take one.
     pub seconds: f64,
     /// Seconds that are cut out of a clip each time, at random in training and evenly spread in the end; 0: none.
     pub crop: f64,
@@ -119,7 +119,7 @@ impl NetworkSettings {
             (
                 is_space || self.windows == 1,
                 "windows",
-                "1: only the recipe space hears several",
+                "1: only the recipe space takes several",
             ),
             (
                 !hears_clips || (0.5..=120.0).contains(&self.seconds),
@@ -129,7 +129,7 @@ impl NetworkSettings {
             (
                 self.crop == 0.0 || (hears_clips && (0.5..=self.seconds).contains(&self.crop)),
                 "crop",
-                "0, or of networks that hear clips 0.5 to as much as those have",
+                "0, or for networks of clips 0.5 to the length of a clip",
             ),
             ((0..=20).contains(&self.copies), "copies", "0 to 20"),
         ] {

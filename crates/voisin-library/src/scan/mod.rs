@@ -92,7 +92,7 @@ pub struct SystemFolder {
     pub folder: PathBuf,
     /// Files of audio below it.
     pub files: u64,
-    /// Whether it holds too much to be looked through, so that there may be more files.
+    /// Whether it holds too much to be counted, so that there may be more files.
     pub is_more: bool,
 }
 
@@ -109,7 +109,7 @@ impl Scan {
     /// Puts the parts of files that hold a CUE sheet in their place, below the folders that were walked: a file that was
     /// named is meant as it is.
     ///
-    /// - `is_known`: whether a file need not be looked into, which takes longer than finding it
+    /// - `is_known`: whether a file need not be opened, which takes longer than finding it
     pub fn split_files(&mut self, is_known: &dyn Fn(&FileRecord) -> bool) {
         for file in std::mem::take(&mut self.files) {
             let is_below = |root: &PathBuf| file.path.starts_with(root);

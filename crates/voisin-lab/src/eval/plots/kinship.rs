@@ -38,7 +38,7 @@ fn ramp(scene: &mut Scene) {
 fn note(scene: &mut Scene, kinship: &Kinship) {
     if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
         scene.height += 24.0;
-        let text = format!("* fewer than {FEW} tracks: its place says little");
+        let text = format!("* fewer than {FEW} tracks: its place is uncertain");
         scene.text(12.0, scene.height - 14.0, 12.0, Anchor::Start, INK, text);
     }
 }
@@ -63,7 +63,7 @@ pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
     scene
 }
 
-/// A genre's name, with a star where its few tracks say little.
+/// A genre's name, with a star where it has few tracks.
 fn name_of(kinship: &Kinship, genre: usize) -> String {
     let genre = &kinship.genres[genre];
     format!(

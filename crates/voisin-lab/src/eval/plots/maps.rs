@@ -66,7 +66,7 @@ pub(crate) fn maps(
             .iter()
             .enumerate()
             .for_each(|(class, place)| dot(*place, class, 9.0, 0.35));
-        // what is looked for lies on top
+        // drawn last, so on top
         let mut order: Vec<usize> = (0..panel.points.len().min(class_of.len())).collect();
         order.sort_by_key(|&track| apart == Some(class_of[track]));
         for track in order {
