@@ -146,6 +146,7 @@ fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
 }
 
 fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> Vec<ArtistTracks> {
+    // ordered by name, so that ties are broken alike in every run
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, track) in meta.iter().enumerate() {
         let keys = match makers {
@@ -299,6 +300,7 @@ pub fn near_artists(
         .expect("the name is one of theirs");
     let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
+        // by address, as two albums may have one name
         .filter(|body| !std::ptr::eq(*body, queried))
         .map(|body| (similarity(queried, body), body))
         .collect();

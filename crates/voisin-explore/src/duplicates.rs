@@ -546,6 +546,7 @@ fn candidates(
         .map(|(pair, _)| pair)
         .collect();
     pairs.sort_unstable();
+    // a pair is found from both of its ends
     pairs.dedup();
     pairs
 }

@@ -121,6 +121,7 @@ pub fn search(
         });
     }
     let mut found = Vec::new();
+    // only the windows of one batch are in memory at a time
     for batch in tracks.chunks(BATCH) {
         let loaded: Vec<(TrackId, WindowSet)> = batch
             .iter()

@@ -68,6 +68,7 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
         };
         let best = argmax(p.iter().map(gain));
         sum.iter_mut().zip(&p[best]).for_each(|(sum, p)| *sum += p);
+        // the share of rounds in which a member is added is its weight
         counts[best] += 1.0 / ROUNDS as f64;
     }
     counts
@@ -85,6 +86,7 @@ impl<'a> Bench<'a> {
                 matrix.values.select(Axis(0), &rows),
             )
         };
+        // before the split, whose parts would otherwise count these tracks
         let left_out = rows_whose_label(&|label| !excluded.is_empty() && label == excluded);
         if !excluded.is_empty() && left_out.0.is_empty() {
             return Err(LabError::Asked(format!(
@@ -112,6 +114,7 @@ impl<'a> Bench<'a> {
         )?;
         if config.data.folds > 0 {
             let groups: BTreeSet<usize> = split.groups.iter().copied().collect();
+            // a fold without a group would be empty
             if groups.len() < config.data.folds {
                 return Err(LabError::Asked(format!(
                     "{} folds need as many groups (artists), found {}: fewer folds, or --split track, which marks the figures",
@@ -425,6 +428,7 @@ impl<'a> Bench<'a> {
         Method {
             name: name.to_owned(),
             accuracy,
+            // one accuracy per repeat: their spread is what another split would change
             deviation: Spread::of(&shares).deviation,
             balanced_accuracy,
             macro_f1,

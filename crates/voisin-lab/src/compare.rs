@@ -292,6 +292,7 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
         .map(|(key, _)| class(submitted.get(key).map_or(MISSING, String::as_str)))
         .collect();
     let matrix = confusion(&truths, &answers, classes.len());
+    // a submission has no groups, so every row is drawn alone
     let single: Vec<usize> = (0..truths.len()).collect();
     let [accuracy, balanced, f1] = intervals(&truths, &answers, &single, classes.len());
     Ok(Score {

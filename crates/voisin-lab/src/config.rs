@@ -156,6 +156,7 @@ impl Config {
         };
         config.data.folds = 5;
         config.algorithms = Algorithms {
+            // without the two baselines, and the genre engine, which validates itself
             names: Algorithm::ALL[2..9]
                 .iter()
                 .map(|(_, algorithm)| *algorithm)

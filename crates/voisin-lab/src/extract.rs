@@ -131,6 +131,7 @@ impl FeatureSet for ArrayWriter {
             .targets
             .get(file.path)
             .ok_or("has no place to be written to")?;
+        // an interrupted run left whole files only, so they need not be computed again
         if target.exists() && !self.force {
             return Ok(vec![0.0]);
         }

@@ -60,6 +60,7 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
         return Err("vectors of no numbers".to_owned());
     }
     let values = (bytes.len() - length) as u128;
+    // a header may state any two 64-bit numbers
     let expected = rows as u128 * columns as u128;
     if ![4, 8]
         .iter()

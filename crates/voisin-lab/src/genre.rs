@@ -138,6 +138,7 @@ pub fn evaluate_genre(
         .for_each(|&class| sizes[class] += 1);
     // The recall of a genre of one or two tracks is chance, and would weigh as much as that of a
     // genre of hundreds.
+    // if all genres are that small, the means are over all of them
     let some_have_enough = sizes.iter().any(|&size| size >= FEW);
     let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
     let methods = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
@@ -322,8 +323,8 @@ impl GenreReport {
             count(self.repeats as u64, "repeat")
         ));
         page.hint(format!(
-            "Every track was held out, with all of its {group}, from the engine that predicted it: the {group}s were split into \
-             {} parts, and each part was predicted by an engine trained on the others.",
+            "Every track was predicted by an engine trained without its {group}: the {group}s were split into {} parts, and \
+             each part was predicted by an engine trained on the others.",
             self.folds
         ));
         page.heading("Methods side by side");

@@ -53,6 +53,7 @@ impl<'a> SoundFile<'a> {
     ) -> Result<T, String> {
         let rate = set.rate(self.info.sample_rate);
         let mut middles = self.middles.borrow_mut();
+        // another set of the same rate has decoded it already
         if let Some((_, samples, start)) = middles.iter().find(|(known, ..)| *known == rate) {
             return Ok(sink(samples, rate, *start));
         }

@@ -277,6 +277,7 @@ impl Model {
                 weight: weight * one.weight,
                 ..one
             }));
+            // all of one run, so their classes and columns are the same
             names = Some((model.classes, model.columns));
         }
         names.map(|(classes, columns)| Self {
@@ -305,7 +306,7 @@ impl Model {
             let shares = one.classifier.importances()?;
             all.iter_mut()
                 .zip(shares)
-                .for_each(|(sum, shares)| *sum += one.weight * shares);
+                .for_each(|(sum, share)| *sum += one.weight * share);
         }
         Some(all)
     }

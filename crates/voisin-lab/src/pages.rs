@@ -162,6 +162,7 @@ fn leak_card(page: &mut Document, report: &Report) {
         .iter()
         .filter(|one| one.why != Likeness::Audio || report.leak.shared.is_empty());
     apart
+        // all of them are in report.json
         .take(20)
         .for_each(|one| page.text(format!("leak: {}, on two sides", named(one))));
     if !together.is_empty() {
@@ -571,17 +572,17 @@ fn importance(page: &mut Document, report: &Report) {
         ["columns", "single column"]
     };
     for (single, most, title) in [(false, DRAWN, titles[0]), (true, SINGLE, titles[1])] {
-        let measures = report
+        let shown = report
             .importance
             .iter()
             .filter(|i| i.single == single)
             .take(most);
-        let rows = measures.map(|i| {
+        let rows = shown.map(|i| {
             let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
-            let measures = i.own.map(percent);
+            let own_measure = i.own.map(percent);
             [i.columns.clone(), lost]
                 .into_iter()
-                .chain(measures)
+                .chain(own_measure)
                 .collect::<Vec<_>>()
         });
         let rows: Vec<Vec<String>> = rows.collect();

@@ -365,13 +365,11 @@ pub fn intervals(
             draws.push(value);
         }
     }
-    let mut at = 0;
-    draws.map(|mut values| {
+    std::array::from_fn(|figure| {
+        let values = &mut draws[figure];
         values.sort_unstable_by(f64::total_cmp);
-        let value = whole[at];
-        at += 1;
         Interval {
-            value,
+            value: whole[figure],
             // 2.5 % of the draws lie beyond each end
             low: values[DRAWS / 40],
             high: values[DRAWS - 1 - DRAWS / 40],

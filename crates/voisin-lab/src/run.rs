@@ -263,6 +263,7 @@ pub fn train(
 
 /// BLAKE3 of the data, and of settings, data and weights together.
 pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap<String, String> {
+    // equal digests mean equal settings, data and weights
     let run = blake3::hash(&[config.text().as_bytes(), data.as_bytes(), weights].concat());
     let run = run.to_hex().to_string();
     BTreeMap::from([("data".to_owned(), data), ("run".to_owned(), run)])
@@ -504,13 +505,13 @@ impl Bench<'_> {
         header.extend(self.classes.iter().map(|class| format!("p_{class}")));
         let line = |row: usize, part: &str, fold: String, p: ndarray::ArrayView1<f32>| {
             let label = self.classes[self.class_of[row]].clone();
-            let predictions = self.classes[argmax(p)].clone();
+            let predicted = self.classes[argmax(p)].clone();
             let mut cells = vec![
                 self.matrix.rows[row].item.key.clone(),
                 label,
                 part.to_owned(),
                 fold,
-                predictions,
+                predicted,
             ];
             cells.extend(p.iter().map(|p| format!("{p:.6}")));
             cells

@@ -189,6 +189,7 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
             both.insert(group);
         }
     }
+    // a part of mostly one artist would measure that artist
     let largest = Part::ALL.map(|part| {
         let rows = split.rows(part);
         let mut sizes = HashMap::<usize, usize>::new();

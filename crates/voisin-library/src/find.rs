@@ -118,6 +118,7 @@ impl Library {
             if !digits.is_empty()
                 && digits.bytes().all(|byte| byte.is_ascii_digit())
                 && let Ok(id) = digits.parse().map(TrackId)
+                // a number may also be a title, so only ids that exist count
                 && self.contains(id)?
             {
                 return Ok(Resolution::One(id));
@@ -311,6 +312,7 @@ impl Library {
         });
         let mut found = self.sql(found)?;
         found.sort_unstable_by_key(|&(score, id)| (id, std::cmp::Reverse(score)));
+        // the best file of a track counts
         found.dedup_by_key(|(_, id)| *id);
         found.sort_by_key(|&(score, id)| (std::cmp::Reverse(score), id));
         Ok(found)

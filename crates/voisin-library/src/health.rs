@@ -470,6 +470,7 @@ fn repair(
         .iter()
         .any(|finding| matches!(finding, LibraryFault::Database(_)))
     {
+        // an index is rebuilt from its table, which may be all that is broken
         tx.execute_batch("REINDEX")?;
         report.reindexed = true;
     }

@@ -60,6 +60,7 @@ impl Library {
         let (Some(home), Some(here)) = (self.home()?, Home::of(&self.path)) else {
             return Ok(None);
         };
+        // a file that was moved on its disk keeps its inode
         let is_own = home.path == here.path || home.file.is_some() && home.file == here.file;
         let Some(dir) = home.path.parent().filter(|_| !is_own) else {
             return Ok(None);

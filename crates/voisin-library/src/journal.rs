@@ -71,6 +71,7 @@ impl Journal {
         let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = file
+            // a slot per thread, so that no entry overwrites another's
             .seek(SeekFrom::Start((slot * SLOT) as u64))
             .and_then(|_| file.write_all(&entry));
     }

@@ -94,6 +94,7 @@ impl Library {
             let mut changed = 0;
             for content in contents {
                 let before = label(tx, *content)?;
+                // setting the same label again is no change to undo
                 if before.as_deref() != genre {
                     put(tx, *content, genre)?;
                     tx.prepare_cached(

@@ -70,6 +70,7 @@ fn creative_commons(text: &str) -> Option<String> {
         }
         if by {
             let mut id = "cc-by".to_owned();
+            // no licence has both ND and SA: without derivatives there is nothing to share alike
             for (is_in, code) in [(nc, "-nc"), (nd, "-nd"), (sa && !nd, "-sa")] {
                 id.push_str(if is_in { code } else { "" });
             }

@@ -51,6 +51,7 @@ impl Library {
         }
         for (_, target) in &files {
             let bytes = paths::to_bytes(target)?;
+            // a target below the old folder is moved itself, so it is free
             if (first.as_slice()..last.as_slice()).contains(&bytes) {
                 continue;
             }

@@ -114,6 +114,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
 fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Result<()> {
     let new = &library.connection;
     let fail = |error| LibraryError::from_sql(&library.path, error);
+    // the page of a parent may be lost while its children can be read
     new.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")
         .map_err(fail)?;
     for (table, is_keyed) in TABLES {
@@ -249,6 +250,7 @@ fn greatest_key(old: &Connection) -> i64 {
         |row| row.get(0),
     );
     newest.map_or(UNKNOWN_LIMIT, |newest: i64| {
+        // clamped, as the sequence may be damaged as well
         newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000
     })
 }

@@ -155,6 +155,7 @@ pub(super) fn carry_over(
             None => Change::Gone { id },
         });
     }
+    // everything is new in the first run
     if previous.is_none() {
         changes.clear();
     }

@@ -29,6 +29,7 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
     let mut a = 1.0;
     let mut b = 1.0;
     for _ in 0..200 {
+        // keeps the determinant above 0
         let mut aa = 1e-12;
         let mut ab = 0.0;
         let mut bb = 1e-12;

@@ -41,6 +41,7 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
             _ => union.push((a, b, w)),
         }
     }
+    // strengths of far neighbours underflow to 0
     union.retain(|edge| edge.2 > 0.0);
     Edges::symmetric(n, union.iter().copied())
 }

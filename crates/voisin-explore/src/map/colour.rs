@@ -183,6 +183,7 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
         .rev()
         .map(cut)
         .find(|names| names.iter().flatten().collect::<HashSet<_>>().len() <= SLOTS)
+        // more folders than colours even at the top: the smallest become "other"
         .unwrap_or_else(|| cut(1))
 }
 

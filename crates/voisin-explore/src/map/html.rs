@@ -106,6 +106,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     let bounds = data.bounds();
     let quantise = |row: usize, d: usize| {
         let share = (data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]);
+        // 16 bits are finer than the pixels of a screen
         (share.clamp(0.0, 1.0) * 65535.0).round() as u16
     };
     let shown = |track: &TrackMeta| {
@@ -136,6 +137,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
             neighbours.push(j as u32);
             similarity.push((s * 10_000.0).round() as i16);
         }
+        // rows of equal length, so that the page can index them
         neighbours.resize(end, graph::NONE);
         similarity.resize(end, 0);
     }
@@ -151,6 +153,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
         ),
         ids: pack(
             meta.iter()
+                // JavaScript numbers are doubles
                 .flat_map(|track| (track.id.0 as f64).to_le_bytes()),
         ),
         titles: meta.iter().map(TrackMeta::display_title).collect(),

@@ -301,6 +301,7 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         let mut name = one_line(&category.name);
         let room = (right - left - size(16.0)).max(40.0);
         let with_count = |name: &str| format!("{name}  {}", category.count);
+        // cut by measured width: letters differ too much for a count
         while name.chars().count() > 4 && text_width(&with_count(&name), letters) > room {
             name = shorten(&name, name.chars().count() - 1);
         }

@@ -151,6 +151,7 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
     let from = parts(folder);
     let to = parts(path);
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    // another drive, which no relative path leads to
     if common == 0 {
         return slashes(path.as_os_str());
     }

@@ -26,6 +26,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         let genre = parts
             .next()
             .map(|part| part.as_os_str().to_string_lossy().into_owned());
+        // a file directly in the root is in no genre's folder
         if parts.next().is_none() {
             set.fault(key, "lies in no genre's folder");
             continue;

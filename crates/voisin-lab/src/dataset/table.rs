@@ -189,6 +189,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         }
         seen.insert(name.clone(), (*line, row_label.clone()));
         set.keys.push(name.clone());
+        // the table that `voisin dataset` writes marks the files that failed
         if let Some(why) = text(status).filter(|status| status != "ok") {
             set.fault(&name, format!("line {line}: {why}"));
             continue;

@@ -20,6 +20,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
 /// outside quotes.
 pub(super) fn separator(text: &str) -> u8 {
     let mut quoted = false;
+    // max_by_key returns the last of equals, so the comma wins a tie
     let mut counts = [(b'\t', 0), (b';', 0), (b',', 0)];
     for byte in text.bytes() {
         match byte {

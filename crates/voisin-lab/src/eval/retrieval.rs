@@ -229,7 +229,8 @@ pub struct Robustness {
     pub similarity: f64,
 }
 
-/// Searches all originals with each copy; row i of `copies` is a copy of row `own[i]` of `originals`.
+/// Searches all originals with each copy; row i of `copies` is a copy of row `originals_of[i]` of
+/// `originals`.
 ///
 /// # Errors
 /// No copies, another dimension, not as many numbers as copies, or a number that is no row of the originals.
@@ -253,19 +254,19 @@ pub fn robustness(
     let copies = unit(copies, false);
     let similarity = copies.dot(&originals.t());
     let n = copies.nrows();
-    let originals_of = |i: usize| similarity[[i, originals_of[i]]];
+    let to_original = |i: usize| similarity[[i, originals_of[i]]];
     let found = (0..n)
         .filter(|&i| {
             similarity
                 .row(i)
                 .iter()
-                .all(|&other| other <= originals_of(i))
+                .all(|&other| other <= to_original(i))
         })
         .count();
     Ok(Robustness {
         copies: n,
         found: found as f64 / n as f64,
-        similarity: (0..n).map(|i| f64::from(originals_of(i))).sum::<f64>() / n as f64,
+        similarity: (0..n).map(|i| f64::from(to_original(i))).sum::<f64>() / n as f64,
     })
 }
 

@@ -119,6 +119,7 @@ impl ClipReader {
         };
         let crops = self.settings.crops();
         let room = whole - wanted;
+        // evenly spread from start to end; a single crop is at the start
         let place = place.unwrap_or_else(|| (number % crops) as f64 / (crops.max(2) - 1) as f64);
         let from = ((place * (room + 1) as f64) as usize).min(room);
         for (to, kept) in to
@@ -231,14 +232,14 @@ impl ClipReader {
     fn fingerprint(&self) -> String {
         let name = self.recipe.name;
         let windows = self.settings.windows;
-        let print = match &self.front_end {
+        let fingerprint = match &self.front_end {
             None => "cepstrum-1".to_owned(),
             Some(front_end) => format!("{name}-{}-{windows}", front_end.config().fingerprint()),
         };
         if self.settings.copies == 0 {
-            print
+            fingerprint
         } else {
-            format!("{print}-copies-{}", self.settings.copies)
+            format!("{fingerprint}-copies-{}", self.settings.copies)
         }
     }
 

@@ -86,6 +86,7 @@ pub(super) fn occlusion(
             for (name, [rows, columns]) in names.iter().zip(strips) {
                 let lost = lost(truths(STRIPED, rows, columns)?);
                 let Spread { mean, deviation } = Spread::of(&lost);
+                // the standard error of the mean
                 let deviation = deviation / (lost.len() as f64).sqrt();
                 found.push(Importance {
                     columns: name.clone(),

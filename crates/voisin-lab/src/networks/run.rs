@@ -99,6 +99,7 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
     let mut channels = 1;
     start.weights.for_each(|name, shape, values| {
         let (layer, part) = name.rsplit_once('.').unwrap_or((name, ""));
+        // statistics of batch norms are not learnt by gradients
         if part.starts_with("running_") {
             return;
         }
@@ -251,6 +252,7 @@ pub fn train(
             },
             seed: config.seed,
             checkpoint_every: CHECKPOINT_EVERY,
+            // only the last network, the run's own, is drawn
             watched: if number + 1 < fits.len() || given.chosen_among == TRIAL {
                 Vec::new()
             } else {
@@ -474,7 +476,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         .map_or(usize::MAX, |(layers, ..)| layers.len());
     let classes = report.classes.join(", ");
     let description = format!(
-        "trained by the user to distinguish {}: {classes}",
+        "a space of one's own: trained to tell {}: {classes}",
         report.data.label_name
     );
     let run_digest = report.digests.get("run").map_or("", String::as_str);

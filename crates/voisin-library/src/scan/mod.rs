@@ -312,6 +312,7 @@ impl Scanner<'_> {
         let mut walk = WalkDir::new(&root)
             // links that lead out are filtered below, where the root is known
             .follow_links(true)
+            // directories have no order of their own
             .sort_by_file_name()
             .into_iter();
         let mut parent = (PathBuf::new(), PathBuf::new());
