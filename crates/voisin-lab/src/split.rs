@@ -584,14 +584,14 @@ mod tests {
         };
         let failed = [Part::Test, Part::Test, Part::Test, Part::Training].map(item);
         let failed: Vec<&Item> = failed.iter().collect();
-        let given = deal(&all, &[0; 10], 1, "given", 1).unwrap();
+        let given = split_rows(&all, &[0; 10], 1, "given", 1).unwrap();
         let test = given.rows(Part::Test);
         assert_eq!(given.failures_among(&all, &test, &failed), 3);
         let training: Vec<usize> = (0..5).collect();
         assert_eq!(given.failures_among(&all, &training, &failed), 1);
         // Half of the rows, and half of the failures.
-        let dealt = deal(&all, &[0; 10], 1, "track", 1).unwrap();
-        assert_eq!(dealt.failures_among(&all, &training, &failed), 2);
+        let by_track = split_rows(&all, &[0; 10], 1, "track", 1).unwrap();
+        assert_eq!(by_track.failures_among(&all, &training, &failed), 2);
     }
 
     #[test]
