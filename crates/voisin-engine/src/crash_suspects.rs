@@ -175,6 +175,7 @@ fn verdict(status: ExitStatus) -> Verdict {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "a test may fail by a panic")]
 mod tests {
     use super::*;
 

@@ -255,7 +255,11 @@ impl PyLibrary {
         paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
         take_over = false, threads = None, progress = None
     ))]
-    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "by name, in Python"
+    )]
     fn add<'py>(
         &self,
         py: Python<'py>,
