@@ -67,7 +67,7 @@ impl KeptAnswer for FoundSuspects {
 
 /// All that an answer is made of. Its JSON, one line, is compared letter by letter.
 #[derive(Serialize)]
-struct Basis<'a> {
+struct AnswerBasis<'a> {
     version: &'static str,
     library: String,
     generation: u64,
@@ -128,7 +128,7 @@ impl Engine {
             LabelSource::Tags | LabelSource::Folder => None,
         };
         let [synonyms, hierarchy] = self.genre_tables().map(|table| table.map(file_state));
-        let basis = Basis {
+        let basis = AnswerBasis {
             version: env!("CARGO_PKG_VERSION"),
             library: library.identity()?,
             generation: library.generation()?,
