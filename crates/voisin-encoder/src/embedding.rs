@@ -281,9 +281,9 @@ mod tests {
                 .as_slice(),
             [0.6, 0.8, 0.0]
         );
-        for one in [Parts(vec![(3, 1.0)]), Parts::of_stored("{}")] {
+        for whole in [Parts(vec![(3, 1.0)]), Parts::of_stored("{}")] {
             assert_eq!(
-                one.pool(windows.view()).unwrap(),
+                whole.pool(windows.view()).unwrap(),
                 pool(windows.view()).unwrap()
             );
         }

@@ -67,14 +67,14 @@ struct NetworkReader<'a> {
 
 impl NetworkReader<'_> {
     fn values(&self, name: &str) -> std::result::Result<(&[f32], &[usize]), EncoderError> {
-        let found = self
+        let tensor = self
             .weights
             .tensor(name)
             .ok_or_else(|| EncoderError::BadWeights {
                 origin: self.weights.origin().to_owned(),
                 reason: format!("the tensor {name} is missing"),
             })?;
-        Ok((&found.values, &found.shape))
+        Ok((&tensor.values, &tensor.shape))
     }
 
     /// Scale and shift of a batch norm.
@@ -100,10 +100,10 @@ impl NetworkReader<'_> {
         epsilon: f64,
     ) -> std::result::Result<ConvolutionFinish, EncoderError> {
         let (scale, shift) = self.norm(name, epsilon)?;
-        let one = vec![1.0; scale.len()];
-        let zero = vec![0.0; scale.len()];
+        let ones = vec![1.0; scale.len()];
+        let zeros = vec![0.0; scale.len()];
         Ok(ConvolutionFinish::new(
-            [&scale, &shift, &one, &zero],
+            [&scale, &shift, &ones, &zeros],
             false,
             [1, 1],
             self.device,
@@ -122,16 +122,16 @@ impl NetworkReader<'_> {
     ) -> std::result::Result<GpuConvolution, EncoderError> {
         let (weight, shape) = self.values(&format!("{name}.weight"))?;
         let (bias, _) = self.values(&format!("{name}.bias"))?;
-        let one = vec![1.0; bias.len()];
-        let zero = vec![0.0; bias.len()];
+        let ones = vec![1.0; bias.len()];
+        let zeros = vec![0.0; bias.len()];
         let finish = match norm {
-            None => ConvolutionFinish::new([&one, bias, &one, &zero], false, pool, self.device)?,
+            None => ConvolutionFinish::new([&ones, bias, &ones, &zeros], false, pool, self.device)?,
             Some((norm, epsilon)) => {
                 let (scale, shift) = self.norm(norm, epsilon)?;
                 // Where ReLU comes first, the norm stays behind it; else it is folded into scale
                 // and bias of the convolution.
                 if relu_first {
-                    ConvolutionFinish::new([&one, bias, &scale, &shift], true, pool, self.device)?
+                    ConvolutionFinish::new([&ones, bias, &scale, &shift], true, pool, self.device)?
                 } else {
                     let moved: Vec<f32> = bias
                         .iter()
@@ -139,7 +139,12 @@ impl NetworkReader<'_> {
                         .zip(&shift)
                         .map(|((b, s), t)| b * s + t)
                         .collect();
-                    ConvolutionFinish::new([&scale, &moved, &one, &zero], true, pool, self.device)?
+                    ConvolutionFinish::new(
+                        [&scale, &moved, &ones, &zeros],
+                        true,
+                        pool,
+                        self.device,
+                    )?
                 }
             }
         };

@@ -186,15 +186,15 @@ impl ModelRef {
     /// The network of a model of OpenL3's shape, to train on from.
     #[doc(hidden)]
     pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
-        let found = self.find()?;
-        if !found.others.is_empty() {
+        let model = self.find()?;
+        if !model.others.is_empty() {
             return Err(EncoderError::SeveralNetworks {
-                name: found.manifest.name,
+                name: model.manifest.name,
             });
         }
         // Names and shapes decide: another network's tensors are reported as missing.
-        found.weights.check(super::Architecture::OpenL3)?;
-        fast_weights(&found.weights)
+        model.weights.check(super::Architecture::OpenL3)?;
+        fast_weights(&model.weights)
     }
 
     /// Finds the model, reads its weights and compares their digest with the manifest's.
@@ -302,12 +302,12 @@ fn checked<'a>(
         let bytes = bytes(&path)?;
         // Before parsing: a damaged file should be reported as damaged, and not as of a wrong
         // shape.
-        let found = sha256_hex(&bytes);
-        if found != expected {
+        let digest = sha256_hex(&bytes);
+        if digest != expected {
             return Err(EncoderError::WrongDigest {
                 path,
                 expected: expected.to_owned(),
-                found,
+                found: digest,
             });
         }
         parse(&bytes, &path)
@@ -385,9 +385,9 @@ fn parse_any(
         WeightFormat::recognise(bytes),
         None | Some(WeightFormat::Safetensors)
     ) {
-        let found = voisin_import::parse(bytes)?;
-        let weights = Weights::new(path.display().to_string(), found.tensors);
-        return Ok((weights, found.variant, found.licence));
+        let imported = voisin_import::parse(bytes)?;
+        let weights = Weights::new(path.display().to_string(), imported.tensors);
+        return Ok((weights, imported.variant, imported.licence));
     }
     Ok((parse(bytes, path)?, None, None))
 }
@@ -408,22 +408,24 @@ pub fn import_model(
     folder: &Path,
 ) -> Result<(ModelManifest, Vec<String>), EncoderError> {
     check_name(name, file, folder)?;
-    let found = voisin_import::import(file)?;
-    let weights = Weights::new(file.display().to_string(), found.tensors);
+    let imported = voisin_import::import(file)?;
+    let weights = Weights::new(file.display().to_string(), imported.tensors);
     weights.check(super::Architecture::OpenL3)?;
-    let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
+    let variant = variant
+        .or(imported.variant)
+        .unwrap_or(OpenL3Variant::Original);
     let origin = file
         .file_name()
         .map(|f| f.to_string_lossy().into_owned())
         .unwrap_or_default();
     let manifest = ModelManifest {
-        description: format!("OpenL3 mel128 / 512, taken from a {} file", found.format),
+        description: format!("OpenL3 mel128 / 512, taken from a {} file", imported.format),
         front_end: MelConfig::openl3(variant),
-        licence: found.licence.unwrap_or("unknown").to_owned(),
+        licence: imported.licence.unwrap_or("unknown").to_owned(),
         provenance: format!("imported from {origin}"),
         ..ModelManifest::random(super::Architecture::OpenL3, 0)
     };
-    Ok((keep(&weights, name, manifest, folder)?, found.notes))
+    Ok((keep(&weights, name, manifest, folder)?, imported.notes))
 }
 
 /// Takes a network that was trained here into a folder of models.

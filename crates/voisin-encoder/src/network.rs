@@ -285,7 +285,7 @@ impl Encoder {
                 .iter_mut()
                 .for_each(|network| network.tags = 0);
         } else {
-            let given: usize = networks.iter().map(|network| network.tags).sum();
+            let logits_given: usize = networks.iter().map(|network| network.tags).sum();
             let named: usize = manifest
                 .outputs
                 .iter()
@@ -293,9 +293,9 @@ impl Encoder {
                 .sum();
             let named = named + manifest.tags.as_ref().map_or(0, Vec::len);
             // Without the layers behind the networks there are fewer.
-            if named != given && !options.raw {
+            if named != logits_given && !options.raw {
                 let reason = format!(
-                    "its tags and outputs have {named} names, its networks give {given} logits"
+                    "its tags and outputs have {named} names, its networks give {logits_given} logits"
                 );
                 return Err(EncoderError::BadWeights {
                     origin: manifest.name,
@@ -599,7 +599,7 @@ impl Network {
             Architecture::Vgg => VGG_TAGS,
             Architecture::OpenL3 => projection.tags(),
             Architecture::Layers => 0,
-        } + projection.told();
+        } + projection.vector_tags();
         let dimension = if options.raw {
             architecture.dimension()
         } else {

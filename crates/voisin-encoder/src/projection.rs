@@ -15,7 +15,7 @@ pub(super) struct Projection {
     vector: Option<Linear>,
     tags: Option<Linear>,
     standardise: Option<Standardise>,
-    told: Option<Linear>,
+    vector_tags: Option<Linear>,
 }
 
 impl ModelRef {
@@ -23,14 +23,14 @@ impl ModelRef {
     /// matrix, `[512][512]` row by row, and its bias. `None` where they are one and the same.
     #[doc(hidden)]
     pub fn openl3_projection(&self) -> Result<Option<[Vec<f32>; 2]>, EncoderError> {
-        let found = self.find()?;
+        let model = self.find()?;
         let network = Architecture::OpenL3.dimension();
-        Ok(Projection::read(&found.weights, network, found.manifest.own_dimension())?.affine())
+        Ok(Projection::read(&model.weights, network, model.manifest.own_dimension())?.affine())
     }
 }
 
 /// Name of the layer that reads logits off a stored vector.
-const TOLD: &str = "told";
+const VECTOR_TAGS: &str = "told";
 
 #[derive(Debug)]
 struct Standardise {
@@ -97,20 +97,20 @@ impl Projection {
     ) -> Result<Self, EncoderError> {
         let vector = Linear::read(weights, "projection", network)?;
         // Without a layer the network's own vector is the search vector.
-        let found = vector.as_ref().map_or(network, |linear| linear.bias.len());
-        if found != dimension {
+        let outputs = vector.as_ref().map_or(network, |linear| linear.bias.len());
+        if outputs != dimension {
             return Err(bad(
                 weights,
-                &format!("projection has {found} outputs, expected {dimension}"),
+                &format!("projection has {outputs} outputs, expected {dimension}"),
             ));
         }
         let tags = Linear::read(weights, "tags", network)?;
-        let further = Linear::read(weights, TOLD, dimension)?;
+        let further = Linear::read(weights, VECTOR_TAGS, dimension)?;
         Ok(Self {
             vector,
             tags,
             standardise: Standardise::read(weights, dimension)?,
-            told: further,
+            vector_tags: further,
         })
     }
 
@@ -120,8 +120,10 @@ impl Projection {
     }
 
     /// Number of logits that it gives from the search vector, behind all others.
-    pub(super) fn told(&self) -> usize {
-        self.told.as_ref().map_or(0, |linear| linear.bias.len())
+    pub(super) fn vector_tags(&self) -> usize {
+        self.vector_tags
+            .as_ref()
+            .map_or(0, |linear| linear.bias.len())
     }
 
     /// Projection and standardising in one: a matrix, row by row, and a bias. `None` where neither is there.
@@ -162,7 +164,7 @@ impl Projection {
         if let Some(standardise) = &self.standardise {
             standardise.apply(&mut pass.embeddings);
         }
-        if let Some(layer) = &self.told {
+        if let Some(layer) = &self.vector_tags {
             let further = layer.forward(&pass.embeddings);
             // Logits lie window by window, so the further ones are woven in behind each window's
             // tags.
@@ -209,8 +211,8 @@ impl TagLayer {
         {
             return Ok(None);
         }
-        let found = model.find()?;
-        let manifest = found.manifest;
+        let model_files = model.find()?;
+        let manifest = model_files.manifest;
         let Some(mut names) = manifest.tags.clone() else {
             return Ok(None);
         };
@@ -234,7 +236,7 @@ impl TagLayer {
         let mut at = 0;
         for ((architecture, dimension, mut untold), weights) in std::iter::once(first)
             .chain(others)
-            .zip(std::iter::once(&found.weights).chain(&found.others))
+            .zip(std::iter::once(&model_files.weights).chain(&model_files.others))
         {
             // Order of the logits that the encoder gives: tags of the network first, then those of
             // its vector.
@@ -317,7 +319,7 @@ impl TagsOfPart {
         weights: &Weights,
         at: usize,
     ) -> Result<Option<Self>, EncoderError> {
-        let linear = Linear::read(weights, TOLD, dimension)?;
+        let linear = Linear::read(weights, VECTOR_TAGS, dimension)?;
         Ok(linear.map(|linear| Self {
             at,
             linear,
@@ -464,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn told_reads_the_vector_as_it_is_stored() {
+    fn vector_tags_read_the_vector_as_it_is_stored() {
         let file = weights(&[
             ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
             ("projection.bias", &[2], vec![10.0, 20.0]),
@@ -474,7 +476,7 @@ mod tests {
             ("told.bias", &[2], vec![0.0, -1.0]),
         ]);
         let projection = Projection::read(&file, 2, 2).unwrap();
-        assert_eq!((projection.tags(), projection.told()), (0, 2));
+        assert_eq!((projection.tags(), projection.vector_tags()), (0, 2));
         // Behind the network's own logits, window by window.
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
@@ -547,7 +549,7 @@ mod tests {
             "the network stays"
         );
         let projection = Projection::read(&joined, 2, 1).unwrap();
-        assert_eq!((projection.tags(), projection.told()), (0, 1));
+        assert_eq!((projection.tags(), projection.vector_tags()), (0, 1));
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
             logits: Vec::new(),
@@ -639,10 +641,10 @@ mod tests {
             reason(&[("projection.weight", &[2, 2], vec![f32::NAN; 4]), bias])
                 .contains("not finite")
         );
-        let one: [(&str, &[usize], Vec<f32>); 2] = [
+        let too_short: [(&str, &[usize], Vec<f32>); 2] = [
             ("projection.weight", &[1, 2], vec![0.0; 2]),
             ("projection.bias", &[1], vec![0.0]),
         ];
-        assert!(reason(&one).contains("expected 2"));
+        assert!(reason(&too_short).contains("expected 2"));
     }
 }

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::{Device, EncoderError};
 
-/// Questions that are compared at once at most.
+/// Queries that are compared at once at most.
 const BATCH: usize = 1024;
 /// Rows that go to the device, or answers that come back, at once.
 const TRANSFER: usize = 1 << 14;
@@ -114,13 +114,17 @@ impl VectorsOnDevice {
         for part in parts {
             let part = part?;
             let count = part.dim(0)?;
-            let mut found = Vec::new();
+            let mut neighbours = Vec::new();
             for start in (0..count).step_by(batch) {
                 let queries = part.narrow(0, start, batch.min(count - start))?;
                 let products = queries.to_dtype(DType::F16)?.matmul(&self.short.t()?)?;
-                found.push(products.apply_op3_no_bwd(&self.long, &queries, &find)?);
+                neighbours.push(products.apply_op3_no_bwd(&self.long, &queries, &find)?);
             }
-            pairs.extend(Tensor::cat(&found, 0)?.flatten_all()?.to_vec1::<u32>()?);
+            pairs.extend(
+                Tensor::cat(&neighbours, 0)?
+                    .flatten_all()?
+                    .to_vec1::<u32>()?,
+            );
         }
         let (pairs, _) = pairs.as_chunks::<2>();
         let shape = (pairs.len() / k, k);
@@ -153,7 +157,7 @@ struct NearestOp {
 }
 
 impl NearestOp {
-    /// Questions, columns of the products, vectors and dimension.
+    /// Queries, columns of the products, vectors and dimension.
     fn sizes(
         &self,
         products: &Layout,
@@ -293,9 +297,9 @@ mod tests {
         // More than there are beside them, and one vector alone.
         let few = VectorsOnDevice::new(vectors.slice(ndarray::s![..3, ..]), &device).unwrap();
         assert_eq!(few.nearest(queries.view(), 3).unwrap().rows.dim(), (5, 3));
-        let one = VectorsOnDevice::new(vectors.slice(ndarray::s![..1, ..]), &device).unwrap();
+        let single = VectorsOnDevice::new(vectors.slice(ndarray::s![..1, ..]), &device).unwrap();
         assert_eq!(
-            one.nearest(queries.view(), 1).unwrap().rows,
+            single.nearest(queries.view(), 1).unwrap().rows,
             Array2::<u32>::zeros((5, 1))
         );
     }

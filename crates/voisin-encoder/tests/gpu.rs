@@ -417,8 +417,8 @@ fn brute_force_finds_the_nearest() {
         row /= length;
     }
     let on_gpu = VectorsOnDevice::new(vectors.view(), &gpu).unwrap();
-    let questions = vectors.slice(ndarray::s![..1500, ..]);
-    let found = on_gpu.nearest(questions, k).unwrap();
+    let queries = vectors.slice(ndarray::s![..1500, ..]);
+    let found = on_gpu.nearest(queries, k).unwrap();
     for row in (0..1500).step_by(10) {
         let exact = vectors.dot(&vectors.row(row));
         let mut sorted = exact.to_vec();
@@ -429,7 +429,7 @@ fn brute_force_finds_the_nearest() {
             assert!((exact[id as usize] - similarity).abs() < 1e-5);
             assert!(
                 (similarity - sorted[column]).abs() < 1e-5,
-                "question {row}, place {column}"
+                "query {row}, place {column}"
             );
         }
     }

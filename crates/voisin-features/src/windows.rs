@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_judged_about_the_mean() {
+    fn silence_is_measured_about_the_mean() {
         let tone = |amplitude: f32, offset: f32| -> Vec<f32> {
             (0..48_000)
                 .map(|i| amplitude * (i as f32 * 0.1).sin() + offset)

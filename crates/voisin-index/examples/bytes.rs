@@ -22,7 +22,7 @@ use ndarray::Array2;
 use voisin_index::{IndexOptions, IndexStamp, SearchParams, TrackId, VectorIndex};
 use voisin_kernels::buffer::{ask_for, let_go, map_file};
 
-/// Questions that are asked of a cold disk.
+/// Queries whose reads and waiting are measured with a cold cache.
 const COLD: usize = 40;
 
 type Failure = Box<dyn std::error::Error>;
@@ -157,7 +157,7 @@ fn main() -> Result<(), Failure> {
                     let found = index.search(query.to_slice().unwrap_or_default(), k, &params)?;
                     let near =
                         |track: TrackId| truth.iter().take(k).any(|&row| i64::from(row) == track.0);
-                    hits += found.iter().filter(|one| near(one.track)).count();
+                    hits += found.iter().filter(|neighbor| near(neighbor.track)).count();
                 }
                 best = best.min((micros() - before) / queries.nrows() as f64);
             }
@@ -169,7 +169,7 @@ fn main() -> Result<(), Failure> {
         println!("; {:?}", index.stats().lists);
         drop(index);
         let mut opening = Vec::new();
-        let mut asking = Vec::new();
+        let mut query_reads = Vec::new();
         let mut waiting = Vec::new();
         for query in queries.outer_iter().take(COLD) {
             for path in [&file, &vectors] {
@@ -185,13 +185,13 @@ fn main() -> Result<(), Failure> {
             let start = Instant::now();
             index.search(query.to_slice().unwrap_or_default(), 10, &params)?;
             waiting.push(start.elapsed().as_secs_f64() * 1e3);
-            asking.push(kilobytes() - opened);
+            query_reads.push(kilobytes() - opened);
             opening.push(opened - before);
         }
         let open = median(opening);
-        let ask = median(asking);
+        let per_query = median(query_reads);
         let wait = median(waiting);
-        println!("  cold: opening reads {open:.0} kB, a question {ask:.0} kB, in {wait:.2} ms");
+        println!("  cold: opening reads {open:.0} kB, a query {per_query:.0} kB, in {wait:.2} ms");
     }
     Ok(())
 }

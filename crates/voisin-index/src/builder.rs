@@ -112,7 +112,7 @@ fn link(
         .zip(reverse)
         .for_each(|((row, chosen), mut all)| {
             // Both may have chosen each other.
-            all.retain(|one| !chosen.kept.contains(one));
+            all.retain(|slot| !chosen.kept.contains(slot));
             all.extend(&chosen.kept);
             if all.len() > stride {
                 all = Chosen::of(source, all, stride).whole();
@@ -153,8 +153,8 @@ fn link(
         .par_chunks_exact_mut(stride)
         .zip(&forward)
         .for_each(|(row, chosen)| {
-            chosen.spare.iter().for_each(|one| {
-                add(row, one.name());
+            chosen.spare.iter().for_each(|candidate| {
+                add(row, candidate.name());
             });
         });
     Graph::new(stride, links)

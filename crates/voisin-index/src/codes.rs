@@ -620,22 +620,25 @@ impl Codes {
     pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
         if self.hi.unchecked().is_some() {
             [&self.hi, &self.lo].into_iter().for_each(|plane| {
-                plane.expect(some.iter().map(|one| self.row(one.name() as usize)))
+                plane.expect(
+                    some.iter()
+                        .map(|candidate| self.row(candidate.name() as usize)),
+                )
             });
-            some.iter().for_each(|one| {
+            some.iter().for_each(|candidate| {
                 _ = (
-                    self.hi_row(one.name() as usize),
-                    self.lo_row(one.name() as usize),
+                    self.hi_row(candidate.name() as usize),
+                    self.lo_row(candidate.name() as usize),
                 )
             });
         }
         let hi = self.hi.raw();
         let lo = self.lo.raw();
-        for one in some {
-            let slot = one.name() as usize;
+        for candidate in some {
+            let slot = candidate.name() as usize;
             let row = self.row(slot);
             let similarity = self.similarity_in((&hi[row.clone()], &lo[row]), isa, query, slot);
-            *one = Scored::new(similarity, one.name());
+            *candidate = Scored::new(similarity, candidate.name());
         }
     }
 

@@ -305,11 +305,12 @@ impl Directions {
                 .near(&all, along.query(self.bits), least, &mut nearer);
             // The trial's own surroundings are hidden here as in the search that widths are
             // measured with.
-            nearer.retain(|one| {
-                !trial.hidden.contains(&one.name()) && !nearest.contains(&one.name())
+            nearer.retain(|candidate| {
+                !trial.hidden.contains(&candidate.name()) && !nearest.contains(&candidate.name())
             });
-            near.into_iter()
-                .map(move |one| nearer.iter().filter(|&&other| other < one).count() * step)
+            near.into_iter().map(move |candidate| {
+                nearer.iter().filter(|&&other| other < candidate).count() * step
+            })
         };
         let mut counts: Vec<usize> = trials
             .par_iter()
@@ -526,8 +527,9 @@ pub(crate) mod tests {
                 let pairs = found.iter().zip(&truth);
                 let hits: usize = pairs
                     .map(|(found, truth)| {
-                        let is_found =
-                            |one: &&Neighbor| found.iter().any(|other| other.track == one.track);
+                        let is_found = |neighbor: &&Neighbor| {
+                            found.iter().any(|other| other.track == neighbor.track)
+                        };
                         truth.iter().filter(is_found).count()
                     })
                     .sum();

@@ -88,7 +88,7 @@ impl HeaderFields<'_> {
 
     /// One of `all`, by its place.
     pub(crate) fn one_of<T: Copy + PartialEq>(&mut self, all: &[T], value: &mut T) -> FieldResult {
-        let mut place = all.iter().position(|one| one == value)?;
+        let mut place = all.iter().position(|choice| choice == value)?;
         self.number(&mut place)?;
         *value = *all.get(place)?;
         Some(())

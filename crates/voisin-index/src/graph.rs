@@ -44,9 +44,9 @@ pub(crate) struct Graph {
 type Pooled = u64;
 
 #[inline]
-fn pooled(one: Scored) -> Pooled {
+fn pooled(scored: Scored) -> Pooled {
     // The lowest bit of the name's place marks a followed candidate, so names have 31 bits.
-    one.key() >> 32 << 32 | u64::from(one.name()) << 1
+    scored.key() >> 32 << 32 | u64::from(scored.name()) << 1
 }
 
 #[inline]
@@ -171,7 +171,7 @@ impl Graph {
             walk.seen
                 .resize(walk.seen.len().max(self.len().div_ceil(64)), 0);
             let walks = queries.iter().zip(&along).zip(entries).enumerate();
-            let one = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
+            let walk_from = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
                 walk.pool.clear();
                 // Only the words that were marked are cleared; all of them would cost more than a
                 // walk.
@@ -206,7 +206,7 @@ impl Graph {
                 codes.similarities8(isa, query, slots, products, found);
                 then(at, found)
             };
-            walks.map(one).collect()
+            walks.map(walk_from).collect()
         })
     }
 }
@@ -255,12 +255,12 @@ impl Search<'_> {
             u64::MAX
         };
         fresh.clear();
-        for one in scored.drain(..) {
-            let word = one.name() as usize / 64;
-            let bit = 1 << (one.name() % 64);
-            let new = pooled(one);
+        for candidate in scored.drain(..) {
+            let word = candidate.name() as usize / 64;
+            let bit = 1 << (candidate.name() % 64);
+            let new = pooled(candidate);
             // A slot that was once too far stays out, since the pool's worst only gets better.
-            if new < limit && seen[word] & bit == 0 && !self.hidden.contains(&one.name()) {
+            if new < limit && seen[word] & bit == 0 && !self.hidden.contains(&candidate.name()) {
                 if seen[word] == 0 {
                     marked.push(word as u32);
                 }

@@ -87,9 +87,9 @@ impl Grouping {
             |lists: &[&[Vec<u32>]]| once.compared(source, directions, trials, spill.recall, lists);
         let more = (SPILL_LISTS * groups as f64) as usize;
         // Centres are compared, too, so more lists have a cost of their own.
-        let one = groups as f64 + compared(&[&first]);
-        let two = more as f64 + compared(&[&first, &second]);
-        if two > spill.pays * one {
+        let cost_of_one = groups as f64 + compared(&[&first]);
+        let cost_of_two = more as f64 + compared(&[&first, &second]);
+        if cost_of_two > spill.pays * cost_of_one {
             return once;
         }
         let mut twice = Self::of(source, directions, vectors, more);
@@ -307,11 +307,11 @@ pub(crate) mod tests {
                 .search(&query, 100, &params(SearchMode::Lists))
                 .unwrap();
             assert_eq!(found, together);
-            let found: HashSet<TrackId> = found.iter().map(|one| one.track).collect();
+            let found: HashSet<TrackId> = found.iter().map(|neighbor| neighbor.track).collect();
             assert_eq!(found.len(), 100);
             hits += exact
                 .iter()
-                .filter(|one| found.contains(&one.track))
+                .filter(|neighbor| found.contains(&neighbor.track))
                 .count();
             // Every vector that passes is compared once.
             let odd = |track: TrackId| track.0 % 2 == 1;
@@ -320,7 +320,7 @@ pub(crate) mod tests {
                 ..params(SearchMode::Lists)
             };
             let filtered = built.search(&query, 20, &filter).unwrap();
-            let found: HashSet<TrackId> = filtered.iter().map(|one| one.track).collect();
+            let found: HashSet<TrackId> = filtered.iter().map(|neighbor| neighbor.track).collect();
             assert!(found.len() == 20 && found.iter().all(|track| odd(*track)));
         }
         assert!(hits >= 3960, "{hits} of 4000");

@@ -484,13 +484,20 @@ mod tests {
                     truth.sort_by(|a, b| b.0.total_cmp(&a.0));
                     right += found
                         .iter()
-                        .filter(|one| truth[..10].iter().any(|other| other.1 == one.track))
+                        .filter(|neighbor| {
+                            truth[..10].iter().any(|other| other.1 == neighbor.track)
+                        })
                         .count();
                     assert!(found.is_sorted_by(|a, b| a.similarity >= b.similarity));
-                    for one in found {
-                        let truth = value(&vectors.row(one.track.0 as usize / 3));
-                        let error = (f64::from(one.similarity) - truth).abs() / truth.abs().max(1.);
-                        assert!(error < 1e-4, "{metric} {mode}: {} {truth}", one.similarity);
+                    for neighbor in found {
+                        let truth = value(&vectors.row(neighbor.track.0 as usize / 3));
+                        let error =
+                            (f64::from(neighbor.similarity) - truth).abs() / truth.abs().max(1.);
+                        assert!(
+                            error < 1e-4,
+                            "{metric} {mode}: {} {truth}",
+                            neighbor.similarity
+                        );
                     }
                 }
                 let least = if mode == SearchMode::Exact { 597 } else { 590 };
@@ -574,7 +581,7 @@ mod tests {
             .unwrap()
         );
         assert!(
-            found.iter().flatten().all(|one| pass(one.track))
+            found.iter().flatten().all(|neighbor| pass(neighbor.track))
                 && found.iter().all(|found| found.len() == 10)
         );
         // A set is of one index in one state, and of no other index, were it of the same vectors.

@@ -152,9 +152,9 @@ pub(crate) fn are_all_places<'a>(
 /// - `seen`: memory to work in
 fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
     seen.resize(seen.len().max(n.div_ceil(64)), 0);
-    found.retain(|one| {
-        let word = &mut seen[one.name() as usize / 64];
-        let bit = 1 << (one.name() % 64);
+    found.retain(|candidate| {
+        let word = &mut seen[candidate.name() as usize / 64];
+        let bit = 1 << (candidate.name() % 64);
         let is_new = *word & bit == 0;
         *word |= bit;
         is_new
@@ -162,7 +162,7 @@ fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
     // Only the words that were used are cleared: all of them would cost more than the search.
     found
         .iter()
-        .for_each(|one| seen[one.name() as usize / 64] = 0);
+        .for_each(|candidate| seen[candidate.name() as usize / 64] = 0);
 }
 
 impl Lists {
@@ -372,7 +372,7 @@ impl Lists {
         });
         let mut blocks = nearest
             .iter()
-            .flat_map(|one| self.list(one.name()).chunks_exact(BLOCK_BYTES));
+            .flat_map(|candidate| self.list(candidate.name()).chunks_exact(BLOCK_BYTES));
         blocks.any(|block| {
             let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else {
                 return false;
@@ -540,7 +540,7 @@ impl Lists {
         match next {
             Next::Codes(codes) => {
                 slots.clear();
-                slots.extend(pool.found.iter().map(|one| one.name()));
+                slots.extend(pool.found.iter().map(|candidate| candidate.name()));
                 codes.similarities8(isa, query, slots, products, found);
             }
             Next::Residuals(residuals) => {
@@ -570,9 +570,9 @@ impl Lists {
         (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
         by_list.clear();
         by_list.resize(requests.len(), (0, 0));
-        for &one in requests {
-            let place = &mut ends[one.0 as usize];
-            by_list[*place as usize] = one;
+        for &request in requests {
+            let place = &mut ends[request.0 as usize];
+            by_list[*place as usize] = request;
             *place += 1;
         }
         for same_list in by_list.chunk_by(|a, b| a.0 == b.0) {
@@ -587,7 +587,7 @@ impl Lists {
                 .iter()
                 .for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
             rest.iter()
-                .for_each(|&one| self.compare_some(isa, blocks, [one], along, pools));
+                .for_each(|&query| self.compare_some(isa, blocks, [query], along, pools));
         }
     }
 

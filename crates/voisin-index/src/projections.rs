@@ -94,13 +94,13 @@ impl Projections {
         let squares: Vec<f32> = (0..centres.len()).map(|at| centres.square(at)).collect();
         let choose = |(group, members): (usize, &Vec<u32>)| {
             let mut found = Vec::new();
-            // Scores are products less half of the centre's square.
-            // Products with all other centres, once for all members of the group.
+            // Scores with all other centres, once for all members of the group: products less half of
+            // the centre's square.
             let mut beside = vec![0_f32; centres.len()];
             isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
             found
                 .iter()
-                .for_each(|one| beside[one.name() as usize] = one.score());
+                .for_each(|candidate| beside[candidate.name() as usize] = candidate.score());
             let second = |&slot: &u32| {
                 found.clear();
                 isa.near(
@@ -111,22 +111,23 @@ impl Projections {
                 );
                 let to_first = found
                     .iter()
-                    .find(|one| one.name() as usize == group)
-                    .map_or(0., |one| one.score());
+                    .find(|candidate| candidate.name() as usize == group)
+                    .map_or(0., |candidate| candidate.score());
                 let square = self.square(slot as usize);
                 // |x − c|² from the products, without the vectors; rounding must not make it zero.
                 let left = (square - 2. * to_first).max(f32::MIN_POSITIVE);
                 let constant = square - to_first - 0.5 * squares[group];
                 let mut least = f32::INFINITY;
                 let mut nearest = NOBODY;
-                for one in &found {
+                for candidate in &found {
                     // The second term only adds, so a centre that is too far already is skipped.
-                    let distance = square - 2. * one.score();
-                    if distance < least && one.name() as usize != group {
-                        let along = constant + beside[one.name() as usize] - one.score();
+                    let distance = square - 2. * candidate.score();
+                    if distance < least && candidate.name() as usize != group {
+                        let along =
+                            constant + beside[candidate.name() as usize] - candidate.score();
                         let loss = distance + ALONG * (along * along / left);
                         if loss < least {
-                            (least, nearest) = (loss, one.name());
+                            (least, nearest) = (loss, candidate.name());
                         }
                     }
                 }
@@ -178,26 +179,30 @@ impl Projections {
     fn of(&self, places: impl Iterator<Item = usize>) -> Self {
         let mut some = Self::zeroed(self.width, 0);
         for at in places {
-            let one = self.at(at);
-            some.codes.extend_from_slice(one.code);
-            some.factors.push(one.factor);
+            let vector = self.at(at);
+            some.codes.extend_from_slice(vector.code);
+            some.factors.push(vector.factor);
         }
         some
     }
 
     pub(crate) fn square(&self, at: usize) -> f32 {
-        let one = self.at(at);
-        let square: i32 = one.code.iter().map(|&x| i32::from(x) * i32::from(x)).sum();
-        square as f32 * (one.factor * one.factor)
+        let vector = self.at(at);
+        let square: i32 = vector
+            .code
+            .iter()
+            .map(|&x| i32::from(x) * i32::from(x))
+            .sum();
+        square as f32 * (vector.factor * vector.factor)
     }
 
     /// Puts the mean of some into the place of another's vector; returns the value of one step.
     fn mean(&self, members: &[u32], to: &mut [i8]) -> f32 {
         let mut sum = vec![0_f64; self.width];
         for &at in members {
-            let one = self.at(at as usize);
-            for (sum, &x) in sum.iter_mut().zip(one.code) {
-                *sum += f64::from(x) * f64::from(one.factor);
+            let vector = self.at(at as usize);
+            for (sum, &x) in sum.iter_mut().zip(vector.code) {
+                *sum += f64::from(x) * f64::from(vector.factor);
             }
         }
         // Sums in f64 in the order of slots: the same on any number of threads.
@@ -240,7 +245,9 @@ impl Projections {
         const AT_ONCE: usize = 4;
         // Equal scores go to the lower number, whichever part of the centres they come from.
         let better = |best: &mut Scored, found: &[Scored]| {
-            *best = found.iter().fold(*best, |best, &one| best.min(one));
+            *best = found
+                .iter()
+                .fold(*best, |best, &candidate| best.min(candidate));
         };
         let mut nearest = vec![0_u32; self.len()];
         nearest

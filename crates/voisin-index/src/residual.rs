@@ -129,9 +129,9 @@ impl Residuals {
                 let step = row_bytes(self.width, self.bits);
                 // Asked for side by side before any is read.
                 let parts = || {
-                    found
-                        .iter()
-                        .map(|one| one.name() as usize * step..(one.name() as usize + 1) * step)
+                    found.iter().map(|candidate| {
+                        candidate.name() as usize * step..(candidate.name() as usize + 1) * step
+                    })
                 };
                 self.rows.expect(parts());
                 for (to, part) in rows.chunks_exact_mut(self.width).zip(parts()) {
@@ -142,16 +142,16 @@ impl Residuals {
                 slots.extend(0..found.len() as u32);
                 isa.dot8_list(rows, slots, &query.code, products);
             });
-            for (one, &product) in found.iter_mut().zip(products.iter()) {
-                let left = product as f32 * (query.scale * self.scales[one.name() as usize]);
-                *one = Scored::new(one.score() + left, one.name());
+            for (candidate, &product) in found.iter_mut().zip(products.iter()) {
+                let left = product as f32 * (query.scale * self.scales[candidate.name() as usize]);
+                *candidate = Scored::new(candidate.score() + left, candidate.name());
             }
         }
         // Only the query's own part is added here; offsets of vectors are in their short codes'
         // scores.
-        found
-            .iter_mut()
-            .for_each(|one| *one = Scored::new(one.score() + query.offset, one.name()));
+        found.iter_mut().for_each(|candidate| {
+            *candidate = Scored::new(candidate.score() + query.offset, candidate.name());
+        });
     }
 }
 
@@ -238,9 +238,15 @@ mod tests {
 
     fn shared(found: &[Vec<Neighbor>], truth: &[Vec<Neighbor>]) -> f64 {
         let pairs = found.iter().zip(truth);
-        let is_of =
-            |one: &Neighbor, truth: &[Neighbor]| truth.iter().any(|other| other.track == one.track);
-        let hits = pairs.map(|(found, truth)| found.iter().filter(|one| is_of(one, truth)).count());
+        let is_of = |neighbor: &Neighbor, truth: &[Neighbor]| {
+            truth.iter().any(|other| other.track == neighbor.track)
+        };
+        let hits = pairs.map(|(found, truth)| {
+            found
+                .iter()
+                .filter(|neighbor| is_of(neighbor, truth))
+                .count()
+        });
         hits.sum::<usize>() as f64 / truth.iter().map(Vec::len).sum::<usize>() as f64
     }
 
@@ -282,10 +288,10 @@ mod tests {
                     .unwrap();
                 let recall = shared(&found, &truth);
                 assert!(recall >= 0.98, "{metric}, {bits} bits: {recall}");
-                let one = opened
+                let alone = opened
                     .search(&queries.row(7).to_vec(), 10, &SearchParams::default())
                     .unwrap();
-                assert_eq!(one, found[7], "alone as in a batch");
+                assert_eq!(alone, found[7], "alone as in a batch");
                 for isa in Isa::available() {
                     opened.isa = isa;
                     let again = opened

@@ -1,4 +1,4 @@
-//! Questions to an index: one vector or many, with filters, and the neighbours of all.
+//! Queries to an index: one vector or many, with filters, and the neighbours of all.
 
 use std::collections::HashSet;
 

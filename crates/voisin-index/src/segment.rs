@@ -229,12 +229,12 @@ impl Segment {
                     } = buffers;
                     self.codes
                         .similarities8(isa, query, slots, products, ranked);
-                    for one in ranked {
-                        let slot = one.name() as usize;
+                    for candidate in ranked {
+                        let slot = candidate.name() as usize;
                         let meta = self.codes.meta[slot];
                         // The bound is proven, so a vector that is skipped cannot be among the
                         // nearest.
-                        if one.score() + bound.of(meta.scale, meta.offset) >= top.worst() {
+                        if candidate.score() + bound.of(meta.scale, meta.offset) >= top.worst() {
                             top.push(self.codes.similarity(isa, query, slot), self.ids[slot]);
                         }
                     }
@@ -409,7 +409,7 @@ pub(crate) fn nearest16<R>(
     error8: f32,
     then: impl FnOnce(&[Scored]) -> R,
 ) -> R {
-    let fetch = |one: &Scored| codes.prefetch_low(one.name() as usize);
+    let fetch = |candidate: &Scored| codes.prefetch_low(candidate.name() as usize);
     let worst = |some: &[Scored]| some.iter().max().copied();
     NEAREST.with_borrow_mut(|(found, spare)| {
         found.clear();
@@ -423,14 +423,14 @@ pub(crate) fn nearest16<R>(
         let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
         candidates
             .iter()
-            .filter(|one| one.score() >= limit)
+            .filter(|candidate| candidate.score() >= limit)
             .for_each(fetch);
         codes.similarities16(isa, query, found);
         let limit = worst(found).map_or(f32::NEG_INFINITY, |worst| worst.score() - error8);
         let others = candidates
             .iter()
             // Those that were compared already are better than `last`.
-            .filter(|&&one| Some(one) > last && one.score() >= limit);
+            .filter(|&&candidate| Some(candidate) > last && candidate.score() >= limit);
         let first = found.len();
         found.extend(others);
         codes.similarities16(isa, query, &mut found[first..]);
@@ -457,13 +457,13 @@ fn rerank(
         // Selected, not sorted: the far ones are mostly never looked at.
         ranked.select_nth_unstable(first);
     }
-    let mut last = ranked.first().map(|one| one.name() as usize);
+    let mut last = ranked.first().map(|candidate| candidate.name() as usize);
     let (near, far) = ranked.split_at_mut(first);
     near.sort_unstable();
-    let mut offer = |one: &Scored| {
-        let chance = one.score() + error8 >= top.worst();
+    let mut offer = |candidate: &Scored| {
+        let chance = candidate.score() + error8 >= top.worst();
         if chance {
-            let slot = one.name() as usize;
+            let slot = candidate.name() as usize;
             let (similarity, track) = exact(slot);
             if similarity >= top.worst() {
                 last = Some(slot);

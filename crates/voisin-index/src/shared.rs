@@ -441,7 +441,7 @@ mod tests {
             .install(|| VectorIndex::build(&ids(0..6000), vectors.slice(s![..6000, ..]), &options));
         let shared = SharedIndex::new(built.unwrap());
         // Those that nobody asks for.
-        let one = |at: usize| vectors.slice(s![6000 + at % 2000..=6000 + at % 2000, ..]);
+        let row_of = |at: usize| vectors.slice(s![6000 + at % 2000..=6000 + at % 2000, ..]);
         let start = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -450,7 +450,7 @@ mod tests {
                         break;
                     }
                     if id % 10 == 0 {
-                        shared.add(&[TrackId(id)], one(id as usize)).unwrap();
+                        shared.add(&[TrackId(id)], row_of(id as usize)).unwrap();
                     }
                     assert_eq!(shared.remove(TrackId(id - 50)), id < 6050 || id % 10 == 0);
                     moved.fetch_add(1, Ordering::Relaxed);
@@ -468,10 +468,10 @@ mod tests {
                 }
                 let id = TrackId(OF_TASK * (task as i64 + 1) + round as i64);
                 match task {
-                    0 => shared.add(&[id], one(row)).unwrap(),
+                    0 => shared.add(&[id], row_of(row)).unwrap(),
                     1 => {
                         // Beyond what there is room for at times: it builds again.
-                        let far = (1. + (round % 8) as f32) * &one(row);
+                        let far = (1. + (round % 8) as f32) * &row_of(row);
                         shared.add(&[id], far.view()).unwrap();
                         assert!(shared.remove(id));
                     }

@@ -61,7 +61,7 @@ impl Top {
                 let worst = self
                     .found
                     .iter()
-                    .map(|one| one.similarity)
+                    .map(|neighbor| neighbor.similarity)
                     .min_by(f32::total_cmp);
                 self.worst = worst.unwrap_or(self.worst);
             } else if self.found.len() > self.k + self.k / MORE {
@@ -96,11 +96,11 @@ impl Top {
 
 /// The order of results: nearest first, equals by id.
 pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
-    let key = |one: &Neighbor| {
+    let key = |neighbor: &Neighbor| {
         // Higher similarity and then lower id as one number: sorting then needs no branches. The
         // sign bit orders negative ids first.
-        u128::from(Scored::new(one.similarity, 0).key()) << 64
-            | u128::from(one.track.0 as u64 ^ 1 << 63)
+        u128::from(Scored::new(neighbor.similarity, 0).key()) << 64
+            | u128::from(neighbor.track.0 as u64 ^ 1 << 63)
     };
     key(a).cmp(&key(b))
 }

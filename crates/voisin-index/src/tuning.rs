@@ -551,7 +551,7 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
     for (at, k) in AT.into_iter().enumerate() {
         let mut ranks: Vec<usize> = errors
             .iter()
-            .flat_map(|one| one.ranks[..k].iter().copied())
+            .flat_map(|trial| trial.ranks[..k].iter().copied())
             .collect();
         ranks.sort_unstable();
         // Where this is too few, the limit of signs is raised during the search.
@@ -560,14 +560,14 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
     let beyond = |errors_of: fn(&Errors) -> &Vec<f32>| {
         let mut all: Vec<f32> = errors
             .iter()
-            .flat_map(|one| errors_of(one).iter().copied())
+            .flat_map(|trial| errors_of(trial).iter().copied())
             .collect();
         all.sort_unstable_by(f32::total_cmp);
         all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.)
     };
     // A file may hold no larger ones.
-    tuning.sign_error = beyond(|one| &one.signs).min(100.);
-    tuning.error8 = beyond(|one| &one.error8).min(2.);
+    tuning.sign_error = beyond(|errors| &errors.signs).min(100.);
+    tuning.error8 = beyond(|errors| &errors.error8).min(2.);
 }
 
 /// Mean share of the true `k` neighbours that a search returns, and its standard error.
@@ -683,7 +683,7 @@ mod tests {
                 .unwrap();
             let pairs = found.iter().zip(&truth);
             let hits: usize = pairs
-                .map(|(a, b)| b.iter().filter(|one| a.contains(one)).count())
+                .map(|(a, b)| b.iter().filter(|neighbor| a.contains(neighbor)).count())
                 .sum();
             assert!(hits >= before, "{width}: {hits} after {before}");
             before = hits;
@@ -713,7 +713,7 @@ mod tests {
             };
             let found = search(mode).into_iter().zip(search(SearchMode::Exact));
             let hits: usize = found
-                .map(|(a, b)| b.iter().filter(|one| a.contains(one)).count())
+                .map(|(a, b)| b.iter().filter(|neighbor| a.contains(neighbor)).count())
                 .sum();
             hits as f64 / (10 * strangers.nrows()) as f64
         };

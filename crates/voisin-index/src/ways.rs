@@ -462,7 +462,9 @@ impl VectorIndex {
                 (0..pool.len()).filter(|&at| allowed.contains(pool[at].name() as usize));
             let last = place.nth(count - 1);
             (
-                retain(pool, |one| allowed.contains(one.name() as usize)),
+                retain(pool, |candidate| {
+                    allowed.contains(candidate.name() as usize)
+                }),
                 last,
             )
         };
@@ -482,9 +484,9 @@ impl VectorIndex {
                 top.k(),
                 self.tuning.error8,
                 |found| {
-                    top.start(found.iter().map(|one| Neighbor {
-                        track: self.base.ids[one.name() as usize],
-                        similarity: one.score(),
+                    top.start(found.iter().map(|candidate| Neighbor {
+                        track: self.base.ids[candidate.name() as usize],
+                        similarity: candidate.score(),
                     }));
                 },
             );

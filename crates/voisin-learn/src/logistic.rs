@@ -445,7 +445,7 @@ mod tests {
     fn it_learns_and_a_strong_penalty_says_less() {
         let (x, t) = clouds(300, 1);
         let (y, u) = clouds(150, 2);
-        let right = |fit: &Logistic| {
+        let correct = |fit: &Logistic| {
             let p = fit.log_probabilities(y.view());
             let best = |row: ndarray::ArrayView1<f32>| crate::metrics::argmax(row);
             p.outer_iter()
@@ -455,7 +455,7 @@ mod tests {
         };
         let weak = Logistic::fit(x.view(), t.view(), 1.0);
         let strong = Logistic::fit(x.view(), t.view(), 1e4);
-        assert!(right(&weak) > 100, "{} of 150", right(&weak));
+        assert!(correct(&weak) > 100, "{} of 150", correct(&weak));
         let surest = |fit: &Logistic| {
             fit.log_probabilities(y.view())
                 .iter()

@@ -50,8 +50,8 @@ pub fn confusion(truth: &[usize], answer: &[usize], classes: usize) -> Vec<Vec<u
 
 /// Share of answers on the diagonal of a confusion matrix; 0 for an empty one.
 pub fn accuracy(confusion: &[Vec<usize>]) -> f64 {
-    let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
-    ratio(right, confusion.iter().flatten().sum())
+    let correct: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
+    ratio(correct, confusion.iter().flatten().sum())
 }
 
 /// Mean recall over the classes that occur.
@@ -105,9 +105,9 @@ fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
     let answered: Vec<f64> = (0..confusion.len())
         .map(|c| confusion.iter().map(|row| row[c]).sum::<usize>() as f64)
         .collect();
-    let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
+    let correct: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
     let all = truth.iter().sum();
-    (truth, answered, all, right as f64)
+    (truth, answered, all, correct as f64)
 }
 
 /// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is not defined.
@@ -151,16 +151,16 @@ pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f6
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let positives = positive.iter().filter(|p| **p).count();
-    let mut found = 0;
+    let mut hits = 0;
     let mut points = Vec::new();
     for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
-        found += usize::from(positive[i]);
+        hits += usize::from(positive[i]);
         // Equal scores have one threshold, so they are one point.
         if order
             .get(at + 1)
             .is_none_or(|&next| scores[next] != scores[i])
         {
-            points.push((ratio(found, positives), ratio(found, at + 1)));
+            points.push((ratio(hits, positives), ratio(hits, at + 1)));
         }
     }
     points
@@ -183,14 +183,14 @@ pub struct ClassMeasures {
 pub fn per_class(confusion: &[Vec<usize>]) -> Vec<ClassMeasures> {
     (0..confusion.len())
         .map(|c| {
-            let right = confusion[c][c];
+            let correct = confusion[c][c];
             let support: usize = confusion[c].iter().sum();
             let answered: usize = confusion.iter().map(|row| row[c]).sum();
             ClassMeasures {
                 support,
-                precision: ratio(right, answered),
-                recall: ratio(right, support),
-                f1: ratio(2 * right, support + answered),
+                precision: ratio(correct, answered),
+                recall: ratio(correct, support),
+                f1: ratio(2 * correct, support + answered),
             }
         })
         .collect()
@@ -314,7 +314,7 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     if positives == 0 {
         return None;
     }
-    let mut found = 0usize;
+    let mut hits = 0usize;
     let mut sum = 0.0;
     let mut at = 0;
     while at < order.len() {
@@ -323,8 +323,8 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
             end += 1;
         }
         let here = order[at..end].iter().filter(|&&i| positive[i]).count();
-        found += here;
-        sum += here as f64 * ratio(found, end);
+        hits += here;
+        sum += here as f64 * ratio(hits, end);
         at = end;
     }
     Some(sum / positives as f64)

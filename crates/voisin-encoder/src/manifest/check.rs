@@ -17,8 +17,8 @@ impl ModelManifest {
                 self.name
             ));
         }
-        let others = self.networks.iter().map(ModelNetwork::dimension);
-        let dimension = self.own_dimension() + others.sum::<usize>();
+        let further = self.networks.iter().map(ModelNetwork::dimension);
+        let dimension = self.own_dimension() + further.sum::<usize>();
         if self.dimension != dimension {
             let makers = if self.networks.is_empty() {
                 architecture.to_string()

@@ -161,13 +161,13 @@ impl FrontTrain {
     ) {
         self.chain.backward(gradient);
         for (block, place) in self.front.places.iter().enumerate() {
-            let found = self.chain.block_gradients(block);
-            let mut put = |layer: usize, name: &str, found: &[f32]| {
-                to[find(tensors, layer, name)].copy_from_slice(found);
+            let gradients = self.chain.block_gradients(block);
+            let mut put = |layer: usize, name: &str, gradients: &[f32]| {
+                to[find(tensors, layer, name)].copy_from_slice(gradients);
             };
-            put(place.convolution, "weight", found.weight);
-            put(place.convolution, "bias", found.bias);
-            if let (Some(at), Some([weight, bias])) = (place.norm, found.norm) {
+            put(place.convolution, "weight", gradients.weight);
+            put(place.convolution, "bias", gradients.bias);
+            if let (Some(at), Some([weight, bias])) = (place.norm, gradients.norm) {
                 put(at, "weight", weight);
                 put(at, "bias", bias);
             }

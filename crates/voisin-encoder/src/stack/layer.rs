@@ -349,15 +349,15 @@ impl StackLayer {
                 // The four gates' matrices lie below each other, as in PyTorch.
                 let rows = 4 * units;
                 let start = Beginning::Uniform(1.0 / (units as f64).sqrt());
-                let mut found = vec![
+                let mut tensors = vec![
                     tensor("weight_ih", &[rows, channels], start),
                     tensor("weight_hh", &[rows, units], start),
                     tensor("bias_ih", &[rows], start),
                 ];
                 if !one_bias {
-                    found.push(tensor("bias_hh", &[rows], start));
+                    tensors.push(tensor("bias_hh", &[rows], start));
                 }
-                found
+                tensors
             }
             _ => Vec::new(),
         }

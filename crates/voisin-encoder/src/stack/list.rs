@@ -171,12 +171,12 @@ impl Stack {
 
     /// Initial tensors of the network, the same for the same seed.
     pub fn tensors(&self, seed: u64, first: FirstWeights) -> Vec<StackTensor> {
-        let mut found = Vec::new();
+        let mut tensors = Vec::new();
         for (at, (layer, from)) in self.layers().enumerate() {
             for plan in layer.tensors(from, self.classes) {
                 let count = plan.shape.iter().product();
                 // A stream for each tensor: a layer that is added behind changes none before it.
-                let mut random = Random::stream(seed, 0x57ac ^ ((found.len() as u64) << 16));
+                let mut random = Random::stream(seed, 0x57ac ^ ((tensors.len() as u64) << 16));
                 let values = match (plan.start, first) {
                     (Beginning::Constant(value), _) => vec![value; count],
                     (Beginning::Uniform(most), FirstWeights::Torch) => {
@@ -186,14 +186,14 @@ impl Stack {
                         as_keras(layer, &plan, &mut random)
                     }
                 };
-                found.push(StackTensor {
+                tensors.push(StackTensor {
                     name: format!("layers.{at}.{}", plan.name),
                     shape: plan.shape,
                     values,
                 });
             }
         }
-        found
+        tensors
     }
 }
 
@@ -226,11 +226,11 @@ fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f3
 /// Columns of length 1 at right angles to each other (Saxe, `McClelland` and Ganguli, 2014).
 fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let mut found: Vec<Vec<f64>> = Vec::new();
+    let mut basis: Vec<Vec<f64>> = Vec::new();
     for _ in 0..columns {
         let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
         // Gram-Schmidt; columns that follow are at right angles to all before.
-        for other in &found {
+        for other in &basis {
             let along = dot(&column, other);
             column
                 .iter_mut()
@@ -239,10 +239,10 @@ fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
         }
         let length = dot(&column, &column).sqrt().max(1e-12);
         column.iter_mut().for_each(|x| *x /= length);
-        found.push(column);
+        basis.push(column);
     }
     (0..rows * columns)
-        .map(|at| found[at % columns][at / columns] as f32)
+        .map(|at| basis[at % columns][at / columns] as f32)
         .collect()
 }
 

@@ -155,21 +155,21 @@ impl LstmLayer {
         } = *self;
         let mut d_states = vec![0.0; made.kept.len() / KEPT];
         // Only the last state has a gradient from outside, unless all go on.
-        let found = d_out.chunks_exact(if all { steps * units } else { units });
-        for (to, found) in d_states.chunks_exact_mut(steps * units).zip(found) {
+        let gradients = d_out.chunks_exact(if all { steps * units } else { units });
+        for (to, gradients) in d_states.chunks_exact_mut(steps * units).zip(gradients) {
             if all {
-                turn(found, steps, to, units);
+                turn(gradients, steps, to, units);
             } else {
-                to[(steps - 1) * units..].copy_from_slice(found);
+                to[(steps - 1) * units..].copy_from_slice(gradients);
             }
         }
         let kernel = self.kernel(&made.weights);
         let [d_turned, d_weights] = kernel.backward(&made.x, &made.kept, &d_states, to_inputs);
         let part = |from: usize, to: usize| {
-            let mut found = Vec::with_capacity(4 * units * (to - from));
+            let mut columns = Vec::with_capacity(4 * units * (to - from));
             let rows = d_weights.chunks_exact(channels + units + 1);
-            rows.for_each(|row| found.extend_from_slice(&row[from..to]));
-            found
+            rows.for_each(|row| columns.extend_from_slice(&row[from..to]));
+            columns
         };
         take(layer, "weight_ih", &part(0, channels));
         take(layer, "weight_hh", &part(channels, channels + units));

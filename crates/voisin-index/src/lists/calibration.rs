@@ -33,14 +33,14 @@ impl Lists {
                 &mut seen,
             );
         }
-        seen.retain(|one| !hidden.contains(&one.name()));
+        seen.retain(|candidate| !hidden.contains(&candidate.name()));
         seen.sort_unstable();
         // Of two places of a vector the first counts.
         let rank: HashMap<u32, usize> = seen
             .iter()
             .enumerate()
             .rev()
-            .map(|(rank, one)| (one.name(), rank))
+            .map(|(rank, candidate)| (candidate.name(), rank))
             .collect();
         let rank_of = |slot: &u32| {
             let nearest = lists_of

@@ -127,7 +127,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Set::Avx512 { .. } => unsafe { avx512::keep_between(found, least, worse.key()) },
-            _ => found.retain(|one| (least..worse.key()).contains(&one.key())),
+            _ => found.retain(|candidate| (least..worse.key()).contains(&candidate.key())),
         }
     }
 }
@@ -138,11 +138,11 @@ mod portable {
     /// The least key that is not below `least`.
     #[inline(always)]
     pub(super) fn best_from(all: &[Scored], least: u64) -> u64 {
-        let from = |one: &Scored| {
-            if one.key() < least {
+        let from = |candidate: &Scored| {
+            if candidate.key() < least {
                 u64::MAX
             } else {
-                one.key()
+                candidate.key()
             }
         };
         all.iter().map(from).fold(u64::MAX, u64::min)
@@ -307,12 +307,12 @@ mod avx512 {
         // SAFETY: so many were written.
         unsafe { rest.set_len(worse) };
         for at in whole..n {
-            let one = all[at];
-            if one < pivot {
-                all[better] = one;
+            let candidate = all[at];
+            if candidate < pivot {
+                all[better] = candidate;
                 better += 1;
             } else {
-                rest.push(one);
+                rest.push(candidate);
             }
         }
         better
@@ -343,9 +343,12 @@ mod tests {
             for (i, j) in [(0_u32, 0), (1, 2), (7, 1 << 31), (u32::MAX, 3)] {
                 let order = b.total_cmp(&a).then(i.cmp(&j));
                 assert_eq!(Scored::new(a, i).cmp(&Scored::new(b, j)), order, "{a} {b}");
-                let one = Scored::new(a, i);
-                assert_eq!((one.score().to_bits(), one.name()), (a.to_bits(), i));
-                assert_eq!(Scored::from(one.key()), one);
+                let candidate = Scored::new(a, i);
+                assert_eq!(
+                    (candidate.score().to_bits(), candidate.name()),
+                    (a.to_bits(), i)
+                );
+                assert_eq!(Scored::from(candidate.key()), candidate);
             }
         }
     }
@@ -390,13 +393,14 @@ mod tests {
                     let mut between = all.clone();
                     isa.keep_between(&mut between, Some(better), worse);
                     between.sort_unstable();
-                    let is_between = |one: &&Scored| better < **one && **one < worse;
+                    let is_between =
+                        |candidate: &&Scored| better < **candidate && **candidate < worse;
                     assert!(
                         between.iter().eq(want.iter().filter(is_between)),
                         "{isa:?} {most} of {n}"
                     );
                     assert_eq!(isa.best_after(&all, None), want.first().copied());
-                    let next = want.iter().find(|&&one| one > better).copied();
+                    let next = want.iter().find(|&&candidate| candidate > better).copied();
                     assert_eq!(isa.best_after(&all, Some(better)), next);
                     let kept = got.len();
                     assert_eq!(got, want[..kept], "{isa:?} {most} of {n}");

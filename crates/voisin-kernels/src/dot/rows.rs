@@ -261,9 +261,9 @@ mod tests {
                 let mut got = [const { Vec::new() }; 4];
                 isa.products(&matrix, queries.each_ref(), got.each_mut());
                 assert_eq!(got, want, "{isa:?} {rows} {width}");
-                let mut one = Vec::new();
-                isa.products(&matrix, [&queries[1]], [&mut one]);
-                assert_eq!(one, want[1], "{isa:?} {rows} {width}");
+                let mut alone = Vec::new();
+                isa.products(&matrix, [&queries[1]], [&mut alone]);
+                assert_eq!(alone, want[1], "{isa:?} {rows} {width}");
             }
         }
     }

@@ -165,17 +165,17 @@ impl Validated {
                 let fusion = Fusion::fit(part, novelty.clone(), &voices, &targets, &covered);
                 let (mut probabilities, _) = fusion.apply(&voices);
                 nesting.undivide(&mut probabilities);
-                let right =
+                let is_correct =
                     |&r: &usize| examples.classes[r].contains(&argmax(probabilities.row(r)));
-                (fusion, covered.iter().map(right).collect())
+                (fusion, covered.iter().map(is_correct).collect())
             })
             .collect();
-        let rights: Vec<&[bool]> = tried.iter().map(|(_, right)| &right[..]).collect();
-        let chosen = last_unless_worse(&rights);
-        let share = |right: &[bool]| {
-            right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64
+        let hits: Vec<&[bool]> = tried.iter().map(|(_, correct)| &correct[..]).collect();
+        let chosen = last_unless_worse(&hits);
+        let share = |correct: &[bool]| {
+            correct.iter().filter(|r| **r).count() as f64 / correct.len().max(1) as f64
         };
-        let accuracies: Vec<f64> = rights.iter().map(|right| share(right)).collect();
+        let accuracies: Vec<f64> = hits.iter().map(|correct| share(correct)).collect();
         let (fusion, _) = tried.swap_remove(chosen);
         let (divided, scores) = fusion.apply(&voices);
         Ok(Self {
@@ -286,13 +286,13 @@ impl Quality {
         // Rows that no fold held out have flat predictions, which say nothing of quality.
         for &r in covered {
             let best = argmax(oof.fused.row(r));
-            let right = oof.classes[r].contains(&best);
-            hits += usize::from(right);
+            let is_correct = oof.classes[r].contains(&best);
+            hits += usize::from(is_correct);
             for &class in &oof.classes[r] {
                 recalled[class].0 += usize::from(best == class);
                 recalled[class].1 += 1;
             }
-            sure.push((f64::from(oof.fused[[r, best]]), right));
+            sure.push((f64::from(oof.fused[[r, best]]), is_correct));
         }
         let recalls: Vec<f64> = recalled
             .iter()
@@ -346,14 +346,14 @@ fn precision_steps(oof: &OutOfFold, covered: &[usize]) -> Vec<PrecisionStep> {
     answers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     // At most 200 steps, however many tracks there are: the file keeps them.
     let stride = answers.len().div_ceil(200).max(1);
-    let mut right = 0;
+    let mut hits = 0;
     let mut steps = Vec::new();
     for (i, &(threshold, correct)) in answers.iter().enumerate() {
-        right += usize::from(correct);
+        hits += usize::from(correct);
         if (i + 1) % stride == 0 || i + 1 == answers.len() {
             steps.push(PrecisionStep {
                 threshold,
-                precision: right as f32 / (i + 1) as f32,
+                precision: hits as f32 / (i + 1) as f32,
                 coverage: (i + 1) as f32 / answers.len() as f32,
             });
         }

@@ -166,8 +166,8 @@ mod tests {
     /// Rows whose voices all say the same with the probability given, and are right seven times in ten; the last tenth
     /// is strange, and there the plain vote alone is right, always.
     fn voices(n: usize, probability: f32) -> (AnswerSources, Array2<f32>) {
-        let log = |right: bool| {
-            if right {
+        let log = |is_correct: bool| {
+            if is_correct {
                 probability.ln()
             } else {
                 (1.0 - probability).ln()

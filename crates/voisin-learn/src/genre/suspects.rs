@@ -58,14 +58,14 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         ..options.clone()
     };
     let first = OutOfFold::of(set, options)?;
-    let found = without_unlearnt(rank(&first, set.labels), set);
-    let doubtful: Vec<usize> = found
+    let suspects = without_unlearnt(rank(&first, set.labels), set);
+    let doubtful: Vec<usize> = suspects
         .iter()
         .filter(|s| s.confident)
         .map(|s| s.row)
         .collect();
     if doubtful.is_empty() {
-        return Ok(found);
+        return Ok(suspects);
     }
     // Without the doubtful labels, so that two wrong ones cannot vouch for each other.
     let mut labels = set.labels.to_vec();
@@ -79,7 +79,7 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         groups: set.groups,
     };
     let Ok((model, mut second)) = GenreModel::fit(&cleaned, options) else {
-        return Ok(found);
+        return Ok(suspects);
     };
     if second
         .genres
@@ -88,7 +88,7 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         .ne(first.genres.iter().map(Genre::key))
     {
         // a genre lost all its tracks: the rounds no longer speak of the same classes
-        return Ok(found);
+        return Ok(suspects);
     }
     // the doubtful ones were not trained on; their groups do not vote
     let vectors = set.vectors.select(ndarray::Axis(0), &doubtful);
@@ -105,13 +105,13 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         second.ids.push(first.ids[at]);
         second.classes.push(first.classes[at].clone());
         second.novelty.push(answers.novelty[i]);
-        for (all, one) in [
+        for (probabilities, row) in [
             (&mut second.fused, answers.fused.row(i)),
             (&mut second.head, answers.head.row(i)),
             (&mut second.vote, answers.vote.row(i)),
         ] {
             // rows of one width: the classes were compared above
-            let _ = all.push_row(one);
+            let _ = probabilities.push_row(row);
         }
     }
     Ok(without_unlearnt(rank(&second, set.labels), set))

@@ -71,21 +71,21 @@ impl Forest {
         let mut importances = vec![0.0; data.x.ncols()];
         let mut votes = Array2::<f64>::zeros((n, data.classes));
         let mut heard = vec![false; n];
-        for one in &grown {
-            let all: f64 = one.importances.iter().sum();
+        for grown_tree in &grown {
+            let all: f64 = grown_tree.importances.iter().sum();
             // Each tree counts the same, however many splits it has; a tree without any has no
             // importances.
             if all > 0.0 {
                 importances
                     .iter_mut()
-                    .zip(&one.importances)
+                    .zip(&grown_tree.importances)
                     .for_each(|(sum, v)| *sum += v / all);
             }
             // Rows that the tree did not draw are new to it: an estimate of accuracy without a test
             // set.
-            for row in (0..n).filter(|&row| one.drawn[row] == 0) {
-                let leaf = one.tree.value(&data.x.row(row).to_vec());
-                let shares = &one.values[leaf * data.classes..][..data.classes];
+            for row in (0..n).filter(|&row| grown_tree.drawn[row] == 0) {
+                let leaf = grown_tree.tree.value(&data.x.row(row).to_vec());
+                let shares = &grown_tree.values[leaf * data.classes..][..data.classes];
                 votes
                     .row_mut(row)
                     .iter_mut()
@@ -99,18 +99,21 @@ impl Forest {
             .iter_mut()
             .for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
         let out_of_bag_rows: Vec<usize> = (0..n).filter(|&row| heard[row]).collect();
-        let right = out_of_bag_rows
+        let correct = out_of_bag_rows
             .iter()
             .filter(|&&row| argmax(votes.row(row)) == data.class_of[row])
             .count();
         let out_of_bag =
-            (!out_of_bag_rows.is_empty()).then(|| right as f64 / out_of_bag_rows.len() as f64);
+            (!out_of_bag_rows.is_empty()).then(|| correct as f64 / out_of_bag_rows.len() as f64);
         let (trees, values) = grown
             .into_iter()
-            .map(|one| {
-                let leaves = one.values.len() / data.classes;
-                let values = Array2::from_shape_vec((leaves, data.classes), one.values);
-                (one.tree, values.expect("a row of shares for each leaf"))
+            .map(|grown_tree| {
+                let leaves = grown_tree.values.len() / data.classes;
+                let values = Array2::from_shape_vec((leaves, data.classes), grown_tree.values);
+                (
+                    grown_tree.tree,
+                    values.expect("a row of shares for each leaf"),
+                )
             })
             .unzip();
         Self {
@@ -269,12 +272,13 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             // A leaf where nothing is left to split, or both sides would be smaller than allowed.
             let is_deep = self.settings.depth > 0 && depth >= self.settings.depth;
             let is_pure = counts.iter().filter(|count| **count > 0.0).count() < 2;
-            let found = if is_deep || is_pure || node_rows.len() < 2 * self.settings.leaf.max(1) {
-                None
-            } else {
-                self.best_split(node_rows, &counts)
-            };
-            let Some(split) = found else {
+            let best_split =
+                if is_deep || is_pure || node_rows.len() < 2 * self.settings.leaf.max(1) {
+                    None
+                } else {
+                    self.best_split(node_rows, &counts)
+                };
+            let Some(split) = best_split else {
                 self.out.tree.left[node] = (self.out.values.len() / self.data.classes) as u32;
                 self.out.values.extend(
                     counts

@@ -308,8 +308,8 @@ fn products_of_fields<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
     let total = |sums: [__m512i; FIELDS], at: usize| {
         let mut sum = _mm512_setzero_si512();
         for field in 0..FIELDS {
-            let one = _mm512_srav_epi32(sums[field], _mm512_set1_epi32(shift(field)));
-            sum = _mm512_add_epi32(sum, one);
+            let shifted = _mm512_srav_epi32(sums[field], _mm512_set1_epi32(shift(field)));
+            sum = _mm512_add_epi32(sum, shifted);
         }
         _mm512_add_epi32(bias[at], _mm512_add_epi32(sum, sum))
     };

@@ -369,7 +369,7 @@ mod tests {
                         Scored::new(sum as f32 * (scale * query.factor) + offset, name)
                     })
                     .collect();
-                let mut sorted: Vec<f32> = all.iter().map(|one| one.score()).collect();
+                let mut sorted: Vec<f32> = all.iter().map(|candidate| candidate.score()).collect();
                 sorted.sort_by(f32::total_cmp);
                 let limits = [
                     f32::NEG_INFINITY,
@@ -380,7 +380,7 @@ mod tests {
                 let want = limits.map(|limit| -> Vec<Scored> {
                     all.iter()
                         .copied()
-                        .filter(|one| one.score() >= limit)
+                        .filter(|candidate| candidate.score() >= limit)
                         .collect()
                 });
                 for isa in Isa::available() {

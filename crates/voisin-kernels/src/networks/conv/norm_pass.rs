@@ -156,16 +156,16 @@ pub(super) struct Stats {
 impl Stats {
     /// Those that leave `c` channels as they are.
     pub(super) fn identity(c: usize) -> Self {
-        let [one, zero] = [1.0, 0.0].map(|value| vec![value; c]);
+        let [ones, zeros] = [1.0, 0.0].map(|value| vec![value; c]);
         Self {
-            mean: zero.clone(),
-            inv_std: one.clone(),
-            scale: one.clone(),
-            shift: zero.clone(),
-            c0: zero.clone(),
-            c1: zero.clone(),
-            running_mean: zero,
-            running_var: one,
+            mean: zeros.clone(),
+            inv_std: ones.clone(),
+            scale: ones.clone(),
+            shift: zeros.clone(),
+            c0: zeros.clone(),
+            c1: zeros.clone(),
+            running_mean: zeros,
+            running_var: ones,
         }
     }
 
