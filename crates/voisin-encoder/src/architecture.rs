@@ -19,10 +19,12 @@ pub enum Architecture {
     OpenL3,
     /// MusiCNN (Pons and Serra, 2019): patches of 3 s, 200-d penultimate layer, 50 tags.
     Musicnn,
-    /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last pool, 50 tags.
+    /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last
+    /// pool, 50 tags.
     Vgg,
-    /// Layers that the manifest lists ([`ModelManifest::layers`](crate::ModelManifest::layers)), from a network that was
-    /// trained in the laboratory: what comes out of the last is the vector. Only as a model of one network.
+    /// Layers that the manifest lists ([`ModelManifest::layers`](crate::ModelManifest::layers)),
+    /// from a network that was trained in the laboratory: what comes out of the last is the vector.
+    /// Only as a model of one network.
     Layers,
 }
 
@@ -40,7 +42,8 @@ impl Architecture {
         }
     }
 
-    /// The spectrogram that the published weights were trained on; [`Layers`](Self::Layers) have none that are.
+    /// The spectrogram that the published weights were trained on; [`Layers`](Self::Layers) have
+    /// none that are.
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
@@ -48,7 +51,8 @@ impl Architecture {
         }
     }
 
-    /// The layers whose output can be a window's vector, as a manifest names them; the first is the usual one.
+    /// The layers whose output can be a window's vector, as a manifest names them; the first is the
+    /// usual one.
     pub fn layers(self) -> &'static [&'static str] {
         match self {
             Self::OpenL3 => &["audio_embedding_layer"],
@@ -58,8 +62,8 @@ impl Architecture {
         }
     }
 
-    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of [`Layers`](Self::Layers) zeros,
-    /// since they take what their front end makes.
+    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of
+    /// [`Layers`](Self::Layers) zeros, since they take what their front end makes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
             Self::Layers => [0, 0],

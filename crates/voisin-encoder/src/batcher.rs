@@ -1,8 +1,10 @@
-//! One thread that owns a GPU's network and joins what several callers hand over into large batches.
+//! One thread that owns a GPU's network and joins what several callers hand over into large
+//! batches.
 //!
-//! Tracks are decoded on many threads, a few dozen windows each; a GPU wants more at once. While one batch runs,
-//! the next one gathers in a bounded queue, so nothing waits on a clock. The network is built, used and dropped on
-//! this one thread: Candle gives each thread a CUDA stream of its own and orders nothing between them.
+//! Tracks are decoded on many threads, a few dozen windows each; a GPU wants more at once. While
+//! one batch runs, the next one gathers in a bounded queue, so nothing waits on a clock. The
+//! network is built, used and dropped on this one thread: Candle gives each thread a CUDA stream of
+//! its own and orders nothing between them.
 
 use std::collections::VecDeque;
 use std::thread::JoinHandle;
@@ -12,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::backend::{Backend, Pass};
 use super::{EncoderError, Precision};
 
-/// Calls that may wait; further callers block. (Each waits for its own result, so the queue never holds more than
-/// there are callers.)
+/// Calls that may wait; further callers block. (Each waits for its own result, so the queue never
+/// holds more than there are callers.)
 const QUEUE: usize = 64;
 
 struct Request {
@@ -33,7 +35,8 @@ pub(super) struct Batcher {
 
 impl Batcher {
     /// - `build`: makes the network, on the thread that will use it
-    /// - `batch`: windows that go through it at once at most; halved for good where the device has no memory for it
+    /// - `batch`: windows that go through it at once at most; halved for good where the device has
+    ///   no memory for it
     pub(super) fn start<B: Backend>(
         build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
         batch: usize,
@@ -156,8 +159,8 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
     }
 }
 
-/// `windows` windows, at most `batch` at once. A batch that fails is tried again in halves, and `batch` stays as small
-/// as it had to become: most often memory was short.
+/// `windows` windows, at most `batch` at once. A batch that fails is tried again in halves, and
+/// `batch` stays as small as it had to become: most often memory was short.
 fn in_batches<B: Backend>(
     network: &B,
     mels: &[f32],
@@ -198,7 +201,8 @@ mod tests {
 
     const CELLS: usize = 3;
 
-    /// Embeds a window as its sum and its first value; fails on more than `most` windows and on windows of NaN.
+    /// Embeds a window as its sum and its first value; fails on more than `most` windows and on
+    /// windows of NaN.
     struct Sums {
         most: usize,
         seen: std::sync::Arc<Mutex<Vec<usize>>>,

@@ -1,9 +1,10 @@
-//! Convolutions over images whose channels lie next to each other, `[n, height, width, channels]`: what the networks are
-//! made of on a GPU.
+//! Convolutions over images whose channels lie next to each other, `[n, height, width, channels]`:
+//! what the networks are made of on a GPU.
 //!
-//! A convolution is one product of matrices: each output's part of the image in a row (Chellapilla, Puri, Simard, "High
-//! Performance Convolutional Neural Networks for Document Processing", 2006) with the filters. Candle's own computes five
-//! 64-bit divisions for each number of these rows, and a batch norm in five passes: on an H200 it takes 10 to 40 times as long.
+//! A convolution is one product of matrices: each output's part of the image in a row (Chellapilla,
+//! Puri, Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006)
+//! with the filters. Candle's own computes five 64-bit divisions for each number of these rows, and
+//! a batch norm in five passes: on an H200 it takes 10 to 40 times as long.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -23,7 +24,8 @@ pub(crate) struct GpuConvolution {
     finish: ConvolutionFinish,
 }
 
-/// The largest of each pool of `second · f(first · x + bias) + shift`, where `f` is ReLU or nothing.
+/// The largest of each pool of `second · f(first · x + bias) + shift`, where `f` is ReLU or
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct ConvolutionFinish {
     /// `[4, channels]`: first, bias, second, shift
@@ -61,7 +63,8 @@ impl ConvolutionFinish {
 }
 
 impl GpuConvolution {
-    /// - `weight`: `[outputs, inputs, kernel height, kernel width]`, of the type that is computed in
+    /// - `weight`: `[outputs, inputs, kernel height, kernel width]`, of the type that is computed
+    ///   in
     pub(crate) fn new(
         weight: &Tensor,
         before: Size,

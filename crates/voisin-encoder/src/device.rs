@@ -47,8 +47,9 @@ impl fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// Opens the device.
     ///
-    /// `Auto` falls back to the CPU and says why in [`Device::note`]; `Cuda` never falls back. Call it inside
-    /// the rayon pool that will encode: the CPU's description names that pool's number of threads.
+    /// `Auto` falls back to the CPU and says why in [`Device::note`]; `Cuda` never falls back. Call
+    /// it inside the rayon pool that will encode: the CPU's description names that pool's number of
+    /// threads.
     pub fn resolve(self) -> Result<Device, EncoderError> {
         match self {
             Self::Cpu => Device::cpu(None),
@@ -83,7 +84,8 @@ impl Device {
         })
     }
 
-    /// `Device::cuda_if_available` of Candle is an error without a GPU, so the device itself is tried.
+    /// `Device::cuda_if_available` of Candle is an error without a GPU, so the device itself is
+    /// tried.
     #[cfg(feature = "cuda")]
     fn cuda(ordinal: usize) -> Result<Self, String> {
         // Without a driver cudarc panics while it loads the library; that must not end the process.
@@ -154,7 +156,8 @@ impl Device {
     }
 }
 
-/// Candle's error as one sentence: it may carry a backtrace, and without a driver CUDA cannot explain its own codes.
+/// Candle's error as one sentence: it may carry a backtrace, and without a driver CUDA cannot
+/// explain its own codes.
 #[cfg(any(test, feature = "cuda"))]
 fn plain(error: &str) -> String {
     let first = error.lines().next().unwrap_or_default().trim();

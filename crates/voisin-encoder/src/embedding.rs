@@ -56,17 +56,19 @@ impl Embedding {
     }
 }
 
-/// Share of its own length by which a vector must differ from a mean to have a direction from there: what is less is the
-/// rounding of 32 bits for the greater part.
+/// Share of its own length by which a vector must differ from a mean to have a direction from
+/// there: what is less is the rounding of 32 bits for the greater part.
 const AT_THE_MEAN: f64 = 1e-5;
 
 /// The same of a vector that was rounded to 16 bits a number.
 const AT_THE_MEAN_ROUNDED: f64 = 1e-3;
 
-/// The parts of a model's vectors: those of its networks, one behind the other, with the weight of each.
+/// The parts of a model's vectors: those of its networks, one behind the other, with the weight of
+/// each.
 ///
-/// Windows are kept as the networks gave them. What is compared, a track's mean or a single window, is balanced first:
-/// each part to the length of its weight, so that no network speaks louder because its numbers are larger.
+/// Windows are kept as the networks gave them. What is compared, a track's mean or a single window,
+/// is balanced first: each part to the length of its weight, so that no network speaks louder
+/// because its numbers are larger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts(Vec<(usize, f64)>);
 
@@ -108,11 +110,11 @@ impl Parts {
         }
     }
 
-    /// A vector relative to a mean: what each part has beyond the mean's, to the length of the part's weight, and the whole
-    /// to length 1.
+    /// A vector relative to a mean: what each part has beyond the mean's, to the length of the
+    /// part's weight, and the whole to length 1.
     ///
-    /// A part that is the mean's own within [`AT_THE_MEAN`] has no direction from there and stays as it is, and so does a
-    /// vector of another length than the mean.
+    /// A part that is the mean's own within [`AT_THE_MEAN`] has no direction from there and stays
+    /// as it is, and so does a vector of another length than the mean.
     pub fn centre(&self, vector: &mut [f32], mean: &[f32]) {
         if vector.len() != mean.len() {
             return;
@@ -147,8 +149,8 @@ impl Parts {
 
     /// Puts back what [`centre`](Self::centre) took off: the raw vector, as exact as this one is.
     ///
-    /// Centring leaves each part as long as it was, which says how far from the mean it lay. A part at the mean stays as it
-    /// is, and so does a vector of another length than the mean.
+    /// Centring leaves each part as long as it was, which says how far from the mean it lay. A part
+    /// at the mean stays as it is, and so does a vector of another length than the mean.
     pub fn restore(&self, vector: &mut [f32], mean: &[f32]) {
         if vector.len() != mean.len() {
             return;
@@ -202,8 +204,8 @@ impl Parts {
 ///
 /// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
 ///
-/// Sums run in f64 in the order given, so the result depends on nothing but the rows. An error if there is
-/// no row, a value is not finite, or the mean is zero.
+/// Sums run in f64 in the order given, so the result depends on nothing but the rows. An error if
+/// there is no row, a value is not finite, or the mean is zero.
 #[allow(
     clippy::needless_pass_by_value,
     reason = "a view is a pointer and two lengths; callers write `x.view()`"
@@ -355,7 +357,8 @@ mod tests {
                 let mut restored = centred.clone();
                 parts.restore(&mut restored, &mean);
                 assert!(apart(&restored, raw) < 1e-5, "{}", apart(&restored, raw));
-                // As 16 bits a number have it: as exact as these are, and the same when it is centred again.
+                // As 16 bits a number have it: as exact as these are, and the same when it is
+                // centred again.
                 let rounded: Vec<f32> = centred
                     .iter()
                     .map(|&x| half::f16::from_f32(x).to_f32())

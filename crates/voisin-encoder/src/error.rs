@@ -57,7 +57,8 @@ pub enum EncoderError {
         /// The fault.
         reason: String,
     },
-    /// A model of several networks, where one is taken, or spectrograms for another number of networks than it has.
+    /// A model of several networks, where one is taken, or spectrograms for another number of
+    /// networks than it has.
     #[error(
         "model {name} joins several networks: expected a model of one, or a spectrogram for each"
     )]

@@ -1,7 +1,8 @@
-//! OpenL3, MusiCNN and VGG as a GPU runs them: [convolutions](super::channels_last) with their batch norms folded in.
+//! OpenL3, MusiCNN and VGG as a GPU runs them: [convolutions](super::channels_last) with their
+//! batch norms folded in.
 //!
-//! Candle's layers ([`openl3`](super::openl3), [`musicnn`](super::musicnn), [`vgg`](super::vgg)) are what they are tested
-//! against.
+//! Candle's layers ([`openl3`](super::openl3), [`musicnn`](super::musicnn), [`vgg`](super::vgg))
+//! are what they are tested against.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -110,8 +111,8 @@ impl NetworkReader<'_> {
         )?)
     }
 
-    /// A convolution, ReLU and batch norm in the order of `relu_first`, and the largest of each pool; without a batch norm
-    /// no ReLU either.
+    /// A convolution, ReLU and batch norm in the order of `relu_first`, and the largest of each
+    /// pool; without a batch norm no ReLU either.
     fn convolution(
         &self,
         name: &str,

@@ -50,7 +50,8 @@ fn fits(name: &str, numbers: usize) -> Result<u32> {
 /// kernel height · kernel width · channels]`.
 ///
 /// - `layout`: `[n, height, width, channels]`
-/// - `sizes`: height and width of the kernel, of the zeros above and to the left, and of the outputs
+/// - `sizes`: height and width of the kernel, of the zeros above and to the left, and of the
+///   outputs
 pub(super) fn columns(
     storage: &CudaStorage,
     layout: &Layout,
@@ -118,7 +119,8 @@ fn columns_of<T: CudaDType + DeviceRepr>(
     for size in &sizes {
         builder.arg(size);
     }
-    // SAFETY: the arguments are the kernel's; a block reads in the image alone and writes its own row of `rows`.
+    // SAFETY: the arguments are the kernel's; a block reads in the image alone and writes its own
+    // row of `rows`.
     unsafe { builder.launch(config) }.w()?;
     Ok((T::wrap_cuda_slice(out, device), shape))
 }
@@ -186,15 +188,18 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     for size in &sizes {
         builder.arg(size);
     }
-    // SAFETY: the arguments are the kernel's; a thread reads its own pool and writes its own number of `total`.
+    // SAFETY: the arguments are the kernel's; a thread reads its own pool and writes its own number
+    // of `total`.
     unsafe { builder.launch(config) }.w()?;
     Ok((T::wrap_cuda_slice(out, device), shape))
 }
 
-/// The best `k` of each query, `[queries, k, 2]` of u32: rows of the vectors, and the bits of products in f32.
+/// The best `k` of each query, `[queries, k, 2]` of u32: rows of the vectors, and the bits of
+/// products in f32.
 ///
 /// - `numbers`: products of f16, vectors and queries of f32, with the parts that they lie in
-/// - `sizes`: numbers of queries, of columns of the products (a multiple of 8), of vectors (no more), and the dimension
+/// - `sizes`: numbers of queries, of columns of the products (a multiple of 8), of vectors (no
+///   more), and the dimension
 /// - `wanted`: how many at least are ranked, from `k` to the number of vectors and 1024
 pub(super) fn nearest(
     [
@@ -255,8 +260,8 @@ pub(super) fn nearest(
     for size in &sizes {
         builder.arg(size);
     }
-    // SAFETY: the arguments are the kernel's, with the lengths that were checked; a block reads its own query and products
-    // and vectors below `n`, and writes its own `k` places, each once.
+    // SAFETY: the arguments are the kernel's, with the lengths that were checked; a block reads its
+    // own query and products and vectors below `n`, and writes its own `k` places, each once.
     unsafe { builder.launch(config) }.w()?;
     Ok((u32::wrap_cuda_slice(out, device), (batch, k, 2).into()))
 }

@@ -44,7 +44,8 @@ pub struct ModelManifest {
     /// [`Architecture::layers`]' first. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    /// The layers of a network of [`Architecture::Layers`], as `voisin train classifier` writes them. Format 2.
+    /// The layers of a network of [`Architecture::Layers`], as `voisin train classifier` writes
+    /// them. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
     /// How a track's vector is made of its windows'; the mean by default. Format 2.
@@ -55,8 +56,9 @@ pub struct ModelManifest {
     /// named, those are left out. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<ModelOutput>,
-    /// Networks beside the one above, whose vectors are joined to its own, one behind the other. All hear the same sound:
-    /// one whose window is shorter hears the middle of the longest. Format 2.
+    /// Networks beside the one above, whose vectors are joined to its own, one behind the other.
+    /// All hear the same sound: one whose window is shorter hears the middle of the longest.
+    /// Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ModelNetwork>,
 }
@@ -120,7 +122,8 @@ impl ModelNetwork {
     }
 }
 
-/// Linear layers behind a network, in a file of their own: fewer numbers from weights that are used elsewhere as they are.
+/// Linear layers behind a network, in a file of their own: fewer numbers from weights that are used
+/// elsewhere as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelProjection {
@@ -162,8 +165,8 @@ impl ModelManifest {
 
     /// Identity of the vectors that this model makes: 32 hexadecimal digits.
     ///
-    /// It covers what changes a vector (weights, architecture, front end, pooling) and leaves out what does
-    /// not (name, description, licence, device).
+    /// It covers what changes a vector (weights, architecture, front end, pooling) and leaves out
+    /// what does not (name, description, licence, device).
     pub fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
         // A separator behind each part: without it, two fields could run together into a third.

@@ -115,8 +115,9 @@ pub fn models_dir() -> Option<PathBuf> {
         .or_else(|| Some(directories::data()?.join("models")))
 }
 
-/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read, or that has the
-/// name of a built-in model, becomes an error of its own and does not hide the others.
+/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read,
+/// or that has the name of a built-in model, becomes an error of its own and does not hide the
+/// others.
 pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let mut list: Vec<_> = built_in()
         .map(|manifest| {
@@ -374,8 +375,8 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     })
 }
 
-/// Weights of any network in safetensors, or of OpenL3 in another program's format, with the spectrogram and the
-/// licence that the format implies.
+/// Weights of any network in safetensors, or of OpenL3 in another program's format, with the
+/// spectrogram and the licence that the format implies.
 fn parse_any(
     bytes: &[u8],
     path: &Path,
@@ -398,8 +399,10 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
 
 /// Takes weights from another program into a folder of models: `NAME.safetensors` and `NAME.json`.
 ///
-/// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512, recognised by its contents
-/// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far as that is known
+/// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512,
+///   recognised by its contents
+/// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far
+///   as that is known
 /// - returns: the manifest, and what a user should know
 pub fn import_model(
     file: &Path,
@@ -431,7 +434,8 @@ pub fn import_model(
 /// Takes a network that was trained here into a folder of models.
 ///
 /// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
-/// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of OpenL3's shape
+/// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of
+///   OpenL3's shape
 /// - `description`, `provenance`, `licence`: for its card
 pub fn keep_trained(
     file: &Path,

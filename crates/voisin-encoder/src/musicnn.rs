@@ -1,8 +1,9 @@
-//! MusiCNN: layer by layer in Candle, the reference of the fast paths on a CPU and on a GPU; and the tensors for the
-//! former.
+//! MusiCNN: layer by layer in Candle, the reference of the fast paths on a CPU and on a GPU; and
+//! the tensors for the former.
 //!
-//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale", ISMIR
-//! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
+//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at
+//! scale", ISMIR 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music
+//! audio tagging", 2019.
 
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
@@ -15,13 +16,15 @@ use voisin_kernels::musicnn::{CONVOLUTIONS, Convolution, EPSILON, MIDDLE};
 use voisin_kernels::musicnn::{DENSE, NORMS, convolutions};
 pub use voisin_kernels::musicnn::{FastMusicnn, TAGS};
 
-/// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum over the bands.
+/// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum
+/// over the bands.
 struct FrontBlock {
     weight: Tensor,
     of_mean: bool,
     bias: Tensor,
     norm: BatchNorm,
-    /// Zeros before and after in time, so that frames stay 187 (TensorFlow's "same": the odd one after).
+    /// Zeros before and after in time, so that frames stay 187 (TensorFlow's "same": the odd one
+    /// after).
     padding: (usize, usize),
     span: tracing::Span,
 }

@@ -15,12 +15,13 @@ use voisin_kernels::{Precision, conv, isa};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
-/// On a CPU every window is computed on its own, with the same operations in the same order whatever else is in
-/// the batch and however many threads there are: its embedding is the same to the last bit. The current rayon
-/// pool is used; no thread is started here. On a GPU the last bits may depend on the batch.
+/// On a CPU every window is computed on its own, with the same operations in the same order
+/// whatever else is in the batch and however many threads there are: its embedding is the same to
+/// the last bit. The current rayon pool is used; no thread is started here. On a GPU the last bits
+/// may depend on the batch.
 ///
-/// A model may join several networks: its embedding is theirs, one behind the other, each as it comes out. Each has a
-/// spectrogram of its own, of the same sound ([`Encoder::front_ends`]).
+/// A model may join several networks: its embedding is theirs, one behind the other, each as it
+/// comes out. Each has a spectrogram of its own, of the same sound ([`Encoder::front_ends`]).
 pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
@@ -74,10 +75,12 @@ pub struct EncoderOptions {
     pub engine: CpuPath,
     /// Windows that go through the network at once; by default what suits the device.
     pub batch: Option<usize>,
-    /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for every network on
-    /// a GPU; elsewhere asking for it changes nothing, as [`Encoder::precision`] tells.
+    /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for
+    /// every network on a GPU; elsewhere asking for it changes nothing, as [`Encoder::precision`]
+    /// tells.
     pub precision: Precision,
-    /// Leave out the linear layer behind the network, where the weights have one: the network's own output.
+    /// Leave out the linear layer behind the network, where the weights have one: the network's own
+    /// output.
     pub raw: bool,
 }
 
@@ -86,7 +89,8 @@ pub struct EncoderOptions {
 pub struct Tagged {
     /// `[n, dimension]`, as [`Encoder::encode`] gives them.
     pub embeddings: Array2<f32>,
-    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`], then of its outputs' labels.
+    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`], then of its
+    /// outputs' labels.
     pub logits: Array2<f32>,
 }
 
@@ -254,7 +258,8 @@ impl Backend for Box<dyn Backend> {
 }
 
 impl Encoder {
-    /// Finds the model, checks its weights against its manifest, and prepares the network on `device`.
+    /// Finds the model, checks its weights against its manifest, and prepares the network on
+    /// `device`.
     pub fn load(model: &ModelRef, device: &Device) -> Result<Self, EncoderError> {
         Self::load_with(model, device, &EncoderOptions::default())
     }
@@ -335,7 +340,8 @@ impl Encoder {
         )
     }
 
-    /// The network of `manifest` with `weights`, which must be finite and of the architecture's shapes.
+    /// The network of `manifest` with `weights`, which must be finite and of the architecture's
+    /// shapes.
     #[doc(hidden)]
     pub fn new(
         manifest: ModelManifest,
@@ -371,7 +377,8 @@ impl Encoder {
         self.manifest.dimension
     }
 
-    /// Whether it hears a track that is shorter than a window, with zeros behind, as a network of layers has learnt to.
+    /// Whether it hears a track that is shorter than a window, with zeros behind, as a network of
+    /// layers has learnt to.
     pub fn pads(&self) -> bool {
         self.manifest.architecture == Architecture::Layers
     }
@@ -401,12 +408,14 @@ impl Encoder {
         std::iter::once(&self.manifest.front_end).chain(others)
     }
 
-    /// For each of the [`front_ends`](Self::front_ends): its network hears the first of so many consecutive windows.
+    /// For each of the [`front_ends`](Self::front_ends): its network hears the first of so many
+    /// consecutive windows.
     pub fn every(&self) -> impl Iterator<Item = usize> {
         self.networks.iter().map(|network| network.every)
     }
 
-    /// Number of windows that are worth handing over at once; more are cut into batches of this size.
+    /// Number of windows that are worth handing over at once; more are cut into batches of this
+    /// size.
     pub fn preferred_batch(&self) -> usize {
         self.networks
             .iter()
@@ -421,8 +430,8 @@ impl Encoder {
     ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into) writes them
     /// - returns: `[n, dimension]`, raw: not normalised, may be negative
     ///
-    /// A value that is not finite, in the input or the output, is an error, and so is a model of several networks:
-    /// [`encode_each`](Self::encode_each).
+    /// A value that is not finite, in the input or the output, is an error, and so is a model of
+    /// several networks: [`encode_each`](Self::encode_each).
     pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
         self.encode_each(&[mels], n)
     }
@@ -437,13 +446,14 @@ impl Encoder {
     /// Embeds `n` windows, of which each network hears its own spectrograms, in the order of
     /// [`front_ends`](Self::front_ends); as [`encode`](Self::encode).
     ///
-    /// A network that hears one window of [`every`](Self::every) takes `n` / `every` spectrograms, rounded up, and what it
-    /// says of one stands in the rows of all the windows up to the next.
+    /// A network that hears one window of [`every`](Self::every) takes `n` / `every` spectrograms,
+    /// rounded up, and what it says of one stands in the rows of all the windows up to the next.
     pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Array2<f32>, EncoderError> {
         Ok(self.passes(mels, n)?.0)
     }
 
-    /// As [`encode_each`](Self::encode_each), with the tag logits of the networks, one behind the other.
+    /// As [`encode_each`](Self::encode_each), with the tag logits of the networks, one behind the
+    /// other.
     #[doc(hidden)]
     pub fn encode_each_with_tags(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
         if self.tags() == 0 {
@@ -677,7 +687,8 @@ fn needs_manifest(weights: &Weights) -> EncoderError {
     }
 }
 
-/// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an end beyond.
+/// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an
+/// end beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
 
 /// Numbers of the largest tensor that a network makes of a window: the rows that a convolution's

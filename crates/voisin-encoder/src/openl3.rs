@@ -1,7 +1,7 @@
 //! OpenL3 mel128, 512 dimensions, in Candle: the reference of the fast paths on a CPU and on a GPU.
 //!
-//! Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More", ICASSP 2019. Layer names are those of the weights
-//! files (torchopenl3's; Keras' without `_layer` suffixes).
+//! Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More", ICASSP 2019. Layer names are those of
+//! the weights files (torchopenl3's; Keras' without `_layer` suffixes).
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};

@@ -3,13 +3,14 @@
 use super::backend::Pass;
 use super::{Architecture, EncoderError, ModelRef, Weights};
 
-/// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search vector, which may be shorter;
-/// `tags.{weight, bias}`, tags × the network's, gives tag logits from the same embedding. Either may be missing.
+/// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search
+/// vector, which may be shorter; `tags.{weight, bias}`, tags × the network's, gives tag logits from
+/// the same embedding. Either may be missing.
 ///
-/// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1 over the music that it
-/// was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits × dimension, gives further logits from what comes
-/// out of all this: they follow from the stored vector, too. All are affine, so they commute with the mean over a
-/// track's windows.
+/// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1
+/// over the music that it was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits ×
+/// dimension, gives further logits from what comes out of all this: they follow from the stored
+/// vector, too. All are affine, so they commute with the mean over a track's windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
     vector: Option<Linear>,
@@ -126,7 +127,8 @@ impl Projection {
             .map_or(0, |linear| linear.bias.len())
     }
 
-    /// Projection and standardising in one: a matrix, row by row, and a bias. `None` where neither is there.
+    /// Projection and standardising in one: a matrix, row by row, and a bias. `None` where neither
+    /// is there.
     pub(super) fn affine(&self) -> Option<[Vec<f32>; 2]> {
         let linear = self
             .vector
@@ -183,7 +185,8 @@ impl Projection {
     }
 }
 
-/// A model's tags from its embeddings, without the network: of a track's mean embedding, the mean of its windows' logits.
+/// A model's tags from its embeddings, without the network: of a track's mean embedding, the mean
+/// of its windows' logits.
 #[derive(Debug)]
 pub struct TagLayer {
     names: Vec<String>,
@@ -327,7 +330,8 @@ impl TagsOfPart {
         }))
     }
 
-    /// Without its first logits, of which `untold` are still to be left out; `None` where none are left.
+    /// Without its first logits, of which `untold` are still to be left out; `None` where none are
+    /// left.
     fn without(mut self, untold: &mut usize) -> Option<Self> {
         let count = (*untold).min(self.linear.bias.len());
         *untold -= count;

@@ -4,7 +4,8 @@ use super::Architecture;
 use super::architecture::{VGG_PENULTIMATE, VGG_TAGS};
 use voisin_kernels::musicnn;
 
-/// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may be narrower.
+/// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may
+/// be narrower.
 pub(crate) const OPENL3_CHANNELS: [usize; 9] = [1, 64, 64, 128, 128, 256, 256, 512, 512];
 
 /// Filters of every convolution of the VGG.
@@ -22,7 +23,8 @@ pub(crate) fn vgg_norm(i: usize) -> String {
 }
 
 impl Architecture {
-    /// Name and shape of every tensor of the architecture; none of [`Layers`](Self::Layers), which only a manifest knows.
+    /// Name and shape of every tensor of the architecture; none of [`Layers`](Self::Layers), which
+    /// only a manifest knows.
     pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
         let mut list = Vec::new();
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));

@@ -14,14 +14,16 @@ const BATCH: usize = 1024;
 const TRANSFER: usize = 1 << 14;
 /// Bytes that the products of a batch may take where the device does not report its memory.
 const PRODUCTS: u64 = 1 << 28;
-/// Vectors are made up to a multiple of so many, as the kernel reads products and matrices are multiplied fastest.
+/// Vectors are made up to a multiple of so many, as the kernel reads products and matrices are
+/// multiplied fastest.
 const TOGETHER: usize = 8;
 /// Steps that products in f16 distinguish from 0 to 1.
 const STEPS: f32 = 2048.0;
 
 /// Unit vectors on a device, in f16 to be compared and in f32 to be ranked.
 ///
-/// A product of two unit vectors is at most 1, where f16 has three bits more than bf16 at the same speed.
+/// A product of two unit vectors is at most 1, where f16 has three bits more than bf16 at the same
+/// speed.
 #[derive(Debug)]
 pub struct VectorsOnDevice {
     device: Device,
@@ -72,7 +74,8 @@ impl VectorsOnDevice {
 
     /// The `k` vectors with the largest products with each query.
     ///
-    /// Twice as many and 32 are chosen by products in f16 (off by at most 0.0005) and ranked by products in f32.
+    /// Twice as many and 32 are chosen by products in f16 (off by at most 0.0005) and ranked by
+    /// products in f32.
     ///
     /// - `queries`: `[q, dimension]`, unit rows
     /// - `k`: from 1 to the number of vectors and to [`MOST`](Self::MOST)
@@ -85,8 +88,8 @@ impl VectorsOnDevice {
         self.nearest_of(parts.map(|rows| upload(rows, &self.device)), k)
     }
 
-    /// The `k` vectors with the largest products with each of the vectors, which is one of them itself:
-    /// [`nearest`](Self::nearest) without a way to the device.
+    /// The `k` vectors with the largest products with each of the vectors, which is one of them
+    /// itself: [`nearest`](Self::nearest) without a way to the device.
     pub fn neighbours(&self, k: usize) -> Result<NearestOnDevice, EncoderError> {
         let n = self.long.dim(0)?;
         let starts = (0..n).step_by(TRANSFER);
@@ -147,9 +150,10 @@ fn upload(rows: ArrayView2<'_, f32>, device: &Device) -> candle_core::Result<Ten
     )
 }
 
-/// Of products with vectors, `[queries, vectors and zeros]` of f16, those vectors, `[n, dimension]`, and the queries,
-/// `[queries, dimension]`: each query's `k` best of the `wanted` with the largest products, and of all equal to the
-/// least of these, ranked in f32. `[queries, k, 2]` of u32: rows, and the products' bits.
+/// Of products with vectors, `[queries, vectors and zeros]` of f16, those vectors,
+/// `[n, dimension]`, and the queries, `[queries, dimension]`: each query's `k` best of the `wanted`
+/// with the largest products, and of all equal to the least of these, ranked in f32.
+/// `[queries, k, 2]` of u32: rows, and the products' bits.
 struct NearestOp {
     /// At least `k`, at most twice [`VectorsOnDevice::MOST`] and 32, and the number of vectors.
     wanted: usize,

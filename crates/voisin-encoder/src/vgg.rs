@@ -1,8 +1,9 @@
 //! The VGG network of the `musicnn` package: a reference in Candle, and the fast path.
 //!
-//! Pons and Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019; after Choi,
-//! Fazekas and Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016. Five 3×3 convolutions
-//! of 128 filters, each followed by ReLU, batch norm and a max pool. The fifth pool is the embedding, 2 times × 128.
+//! Pons and Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging",
+//! 2019; after Choi, Fazekas and Sandler, "Automatic tagging using deep convolutional neural
+//! networks", ISMIR 2016. Five 3×3 convolutions of 128 filters, each followed by ReLU, batch norm
+//! and a max pool. The fifth pool is the embedding, 2 times × 128.
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
@@ -21,8 +22,9 @@ use voisin_kernels::{Isa, Precision};
 pub(crate) const EPSILON: f64 = 1e-3;
 /// Frames and bands that each pool joins.
 ///
-/// These are the pools of the graph that `MSD_vgg` was saved with. The package's own `models.py` has others (4 × 1 with
-/// steps of 2 × 2, then 2 × 2 three times); on music, the batch norms' stored statistics fit the graph's and not those.
+/// These are the pools of the graph that `MSD_vgg` was saved with. The package's own `models.py`
+/// has others (4 × 1 with steps of 2 × 2, then 2 × 2 three times); on music, the batch norms'
+/// stored statistics fit the graph's and not those.
 pub(crate) const POOLS: [(usize, usize); 5] = [(4, 1), (1, 4), (2, 2), (2, 2), (4, 4)];
 
 /// The network.
@@ -80,10 +82,12 @@ impl Vgg {
     }
 }
 
-/// Patches that go through the network together, so that the deep convolutions' filters are read once for all.
+/// Patches that go through the network together, so that the deep convolutions' filters are read
+/// once for all.
 const TOGETHER: usize = 8;
 
-/// The network by voisin's kernels. Rows are mel bands there and columns frames, the other way about.
+/// The network by voisin's kernels. Rows are mel bands there and columns frames, the other way
+/// about.
 pub(crate) struct FastVgg {
     chain: FastChain,
     /// `[50][256]` and `[50]`.

@@ -168,8 +168,9 @@ impl Weights {
         Ok(())
     }
 
-    /// Channels before and after each convolution of an OpenL3-shaped network: its own, where the eight filter banks fit
-    /// each other, have multiples of 16 channels, and end in 512; else OpenL3's, for a check to say what does not fit.
+    /// Channels before and after each convolution of an OpenL3-shaped network: its own, where the
+    /// eight filter banks fit each other, have multiples of 16 channels, and end in 512; else
+    /// OpenL3's, for a check to say what does not fit.
     pub(crate) fn openl3_channels(&self) -> [usize; 9] {
         let mut channels = OPENL3_CHANNELS;
         for i in 0..8 {
@@ -197,8 +198,8 @@ impl Weights {
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
     /// statistics that are not trivial, so that a test sees a mistake in any of them.
     ///
-    /// The numbers come from a formula that other languages can repeat exactly (`uniform`); the golden tests'
-    /// generator does.
+    /// The numbers come from a formula that other languages can repeat exactly (`uniform`); the
+    /// golden tests' generator does.
     pub fn random(architecture: Architecture, seed: u64) -> Self {
         let tensors = architecture
             .tensors()
@@ -254,7 +255,8 @@ fn is_linear_layer(name: &str) -> bool {
         .any(|layer| name.starts_with(layer))
 }
 
-/// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the name plus the seed.
+/// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the
+/// name plus the seed.
 pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item = f64> {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -263,8 +265,9 @@ pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item
     (0..count).map(move |_| f64::from(random.f32()))
 }
 
-/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of the bands, as in Won,
-/// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
+/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of
+/// the bands, as in Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging
+/// models", SMC 2020.
 pub(super) fn hears_mean(weights: &Weights) -> bool {
     weights
         .tensor(&format!("{}.weight", CONVOLUTIONS[2].name))

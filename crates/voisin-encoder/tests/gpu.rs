@@ -1,4 +1,5 @@
-//! Networks, training steps and brute force on a GPU against the CPU; reported as skipped where there is none.
+//! Networks, training steps and brute force on a GPU against the CPU; reported as skipped where
+//! there is none.
 //!
 //! `VOISIN_NEEDS_GPU=1` makes a missing GPU a failure.
 
@@ -251,7 +252,8 @@ fn a_training_step_is_that_of_the_cpu() {
     let mels: Vec<f32> = (0..n * h * w)
         .map(|_| 20.0 * random.normal() as f32 - 40.0)
         .collect();
-    // In bf16 some maxima move to other places, and with them gradients: by half their length on a CPU, too.
+    // In bf16 some maxima move to other places, and with them gradients: by half their length on a
+    // CPU, too.
     for (precision, steps, outputs, allowed) in [
         (Precision::F32, 2, 2e-5, 2e-3),
         (Precision::Bf16, 1, 5e-2, 0.9),

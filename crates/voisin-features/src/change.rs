@@ -1,4 +1,5 @@
-//! How much a sound changes, however loud it is: music does, while noise, tones and clicks keep one spectrum.
+//! How much a sound changes, however loud it is: music does, while noise, tones and clicks keep one
+//! spectrum.
 
 use super::spectra::Spectra;
 
@@ -7,12 +8,14 @@ const BLOCK_SECONDS: f64 = 0.256;
 const BANDS: usize = 24;
 /// Bands are as wide as on the mel scale, up to this frequency.
 const HIGHEST_HZ: f64 = 8000.0;
-/// Blocks so many decibels below the loudest do not count: the silence between clicks is no part of them.
+/// Blocks so many decibels below the loudest do not count: the silence between clicks is no part of
+/// them.
 const RANGE_DB: usize = 40;
 /// Levels differ by one decibel, from this one on.
 const LOWEST_DB: f64 = -160.0;
 const LEVELS: usize = 200;
-/// A sound that changes less than this is steady: half of the least that is found in the demo's music.
+/// A sound that changes less than this is steady: half of the least that is found in the demo's
+/// music.
 const STEADY_BELOW: f64 = 0.027;
 
 /// Reads a sound piece by piece and measures how much its spectrum changes.
@@ -73,7 +76,8 @@ impl SpectralChange {
         }
     }
 
-    /// How far the shapes of the blocks' spectra lie from their mean, from 0, where all are the same, to 1; `None` of silence.
+    /// How far the shapes of the blocks' spectra lie from their mean, from 0, where all are the
+    /// same, to 1; `None` of silence.
     fn value(&self) -> Option<f64> {
         // Blocks far below the loudest are the gaps between clicks, whose noise would count as a
         // change.
@@ -84,7 +88,8 @@ impl SpectralChange {
         Some(1.0 - (0..BANDS).map(|band| mean(band).powi(2)).sum::<f64>())
     }
 
-    /// Whether what was heard hardly changes from beginning to end, as noise, a tone or clicks; not of silence.
+    /// Whether what was heard hardly changes from beginning to end, as noise, a tone or clicks; not
+    /// of silence.
     pub fn is_steady(&self) -> bool {
         self.value().is_some_and(|value| value < STEADY_BELOW)
     }

@@ -1,7 +1,8 @@
 //! Numbers that librosa 0.11 computes from the spectra of a whole clip: bands, cepstra, pitch
 //! classes, and the shape of spectra.
 //!
-//! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window.
+//! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic
+//! Hann window.
 
 use std::borrow::Cow;
 
@@ -166,7 +167,8 @@ impl<'a> Clip<'a> {
         concatenate(Axis(0), &views).unwrap_or_default()
     }
 
-    /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero crossings.
+    /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero
+    /// crossings.
     fn shape(&self) -> Array2<f64> {
         let mut rows = Array2::zeros((3 + CONTRAST_BANDS + 2, self.frames()));
         let mut peaks = Array2::zeros((CONTRAST_BANDS, self.frames()));
@@ -205,7 +207,8 @@ impl<'a> Clip<'a> {
                 let mean = |kept: &[f32]| {
                     kept.iter().map(|v| f64::from(v.abs()).sqrt()).sum::<f64>() / kept.len() as f64
                 };
-                // Music is loud below and soft above: few cells find a place among those that are kept.
+                // Music is loud below and soft above: few cells find a place among those that are
+                // kept.
                 largest(cells.chunks(BLOCK), 1.0, *quantile, &mut kept);
                 peaks[[band, frame]] = mean(&kept);
                 largest(cells.rchunks(BLOCK), -1.0, *quantile, &mut kept);
@@ -217,8 +220,8 @@ impl<'a> Clip<'a> {
         rows
     }
 
-    /// Share of each frame's samples whose sign is another one than that before; what is beyond the ends repeats the last
-    /// sample.
+    /// Share of each frame's samples whose sign is another one than that before; what is beyond the
+    /// ends repeats the last sample.
     fn crossings(&self) -> Vec<f64> {
         let Some(last) = self.samples.len().checked_sub(1) else {
             return vec![0.0; self.frames()];
@@ -236,7 +239,8 @@ impl<'a> Clip<'a> {
             .collect()
     }
 
-    /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
+    /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own
+    /// pitch.
     pub(super) fn chroma(&self) -> Array2<f64> {
         let weights =
             chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
@@ -245,8 +249,8 @@ impl<'a> Clip<'a> {
         rows
     }
 
-    /// How far the clip's pitches lie from equal temperament at 440 Hz, in semitones: the commonest rest of the louder
-    /// spectral peaks from 150 to 4000 Hz.
+    /// How far the clip's pitches lie from equal temperament at 440 Hz, in semitones: the commonest
+    /// rest of the louder spectral peaks from 150 to 4000 Hz.
     ///
     /// - `size`: of a bin by its power
     fn tuning(&self, size: impl Fn(f32) -> f64) -> f64 {
@@ -294,7 +298,8 @@ impl<'a> Clip<'a> {
     }
 }
 
-/// The sum of a term of each pair, in eight parts: the same on every instruction set, and the compiler may add side by side.
+/// The sum of a term of each pair, in eight parts: the same on every instruction set, and the
+/// compiler may add side by side.
 #[inline(always)]
 fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
     let mut parts = [0.0; 8];
@@ -385,7 +390,8 @@ impl Work for Loudest<'_> {
     }
 }
 
-/// Keeps the `count` largest of the cells times `sign`, in order. Blocks that hold none of them are passed over whole.
+/// Keeps the `count` largest of the cells times `sign`, in order. Blocks that hold none of them are
+/// passed over whole.
 fn largest<'a>(
     blocks: impl Iterator<Item = &'a [f32]>,
     sign: f32,
@@ -450,8 +456,8 @@ fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
     }
 }
 
-/// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1: hardly any loudness and
-/// articulation are left. Müller and Ewert, "Chroma Toolbox", 2011.
+/// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1:
+/// hardly any loudness and articulation are left. Müller and Ewert, "Chroma Toolbox", 2011.
 fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     const REACH: usize = 20;
     let mut shares = classes.clone();
@@ -480,8 +486,8 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     cens
 }
 
-/// Places of a chord on circles of fifths, minor and major thirds. Harte, Sandler and Gasser, "Detecting harmonic change
-/// in musical audio", 2006.
+/// Places of a chord on circles of fifths, minor and major thirds. Harte, Sandler and Gasser,
+/// "Detecting harmonic change in musical audio", 2006.
 fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
     let mut shares = chroma.clone();
     normalise(&mut shares, FrameNorm::Sum);
@@ -509,8 +515,9 @@ pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
     basis.dot(mel)
 }
 
-/// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu, Zhang, Tao and Cai, "Music
-/// type classification by spectral contrast feature", 2002; bins at the edges as librosa has them.
+/// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu,
+/// Zhang, Tao and Cai, "Music type classification by spectral contrast feature", 2002; bins at the
+/// edges as librosa has them.
 fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
     let edge = |band: usize| {
         if band == 0 {
@@ -551,8 +558,8 @@ fn octaves(hz: f64, tuning: f64) -> f64 {
     (hz / (440.0 * 2f64.powf(tuning / CHROMA as f64) / 16.0)).log2()
 }
 
-/// How much of each bin belongs to each pitch class, `[CHROMA, BINS]`: bumps a semitone wide, octaves near the fifth
-/// counting most. Ellis, "Chroma feature analysis and synthesis", 2007.
+/// How much of each bin belongs to each pitch class, `[CHROMA, BINS]`: bumps a semitone wide,
+/// octaves near the fifth counting most. Ellis, "Chroma feature analysis and synthesis", 2007.
 fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
     let classes = CHROMA as f64;
     let mut places: Vec<f64> = (1..FRAME)

@@ -73,8 +73,8 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
     }
 }
 
-/// The nearest number that a 16-bit float can hold, ties to even, for `x >= 0`; what is larger than all of them becomes
-/// the largest.
+/// The nearest number that a 16-bit float can hold, ties to even, for `x >= 0`; what is larger than
+/// all of them becomes the largest.
 #[inline(always)]
 fn round_to_half(x: f32) -> f32 {
     const LARGEST: f32 = 65_504.0;
@@ -89,10 +89,11 @@ fn round_to_half(x: f32) -> f32 {
     }
 }
 
-/// Decimal logarithm of a positive normal number, to 2e-7 of its value or 2e-7, whichever is larger.
+/// Decimal logarithm of a positive normal number, to 2e-7 of its value or 2e-7, whichever is
+/// larger.
 ///
-/// `x = 2^e m` with `m` in [√½, √2), and `ln m = 2 artanh((m - 1) / (m + 1))` by its series. No table and no branch, so
-/// that loops over it become vector instructions.
+/// `x = 2^e m` with `m` in [√½, √2), and `ln m = 2 artanh((m - 1) / (m + 1))` by its series. No
+/// table and no branch, so that loops over it become vector instructions.
 #[inline(always)]
 fn log10(x: f32) -> f32 {
     let offset = SQRT_2.to_bits() - (1 << 23); // √½

@@ -6,18 +6,19 @@ use super::FeaturesError;
 
 /// Which of the three published spectrograms of OpenL3 a set of weights expects.
 ///
-/// Embeddings differ between them (cosine about 0.976 on the reference clip), so the variant is part of a model's
-/// identity. Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More", ICASSP 2019.
+/// Embeddings differ between them (cosine about 0.976 on the reference clip), so the variant is
+/// part of a model's identity. Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More",
+/// ICASSP 2019.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpenL3Variant {
-    /// The training of the published weights, openl3 up to 0.3.1, torchopenl3: 982 zeros on either side, power
-    /// spectrum, HTK mel scale with Slaney's area norm, square root.
+    /// The training of the published weights, openl3 up to 0.3.1, torchopenl3: 982 zeros on either
+    /// side, power spectrum, HTK mel scale with Slaney's area norm, square root.
     Original,
     /// openl3 from 0.4 (kapre 0.3): zeros only at the end, magnitudes, Slaney's scale and norm.
     Kapre04,
-    /// Essentia's OpenL3 models: frames centred on their time (1024 zeros before), magnitudes, Slaney's scale,
-    /// triangles of unit area.
+    /// Essentia's OpenL3 models: frames centred on their time (1024 zeros before), magnitudes,
+    /// Slaney's scale, triangles of unit area.
     Essentia,
 }
 
@@ -72,8 +73,8 @@ pub enum Spectrum {
 pub enum MelScale {
     /// `2595 log10(1 + f / 700)`.
     Htk,
-    /// Linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for a factor of 6.4). Slaney, Auditory
-    /// Toolbox, 1998.
+    /// Linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for a factor of 6.4).
+    /// Slaney, Auditory Toolbox, 1998.
     Slaney,
     /// Critical bands. Traunmüller, "Analytical expressions for the tonotopic sensory scale", 1990.
     Bark,
@@ -85,7 +86,8 @@ pub enum MelScale {
 pub enum MelNorm {
     /// Unit area over frequency in Hz: height `2 / (upper - lower)`.
     Slaney,
-    /// Essentia's `unit_tri`; the same height, kept apart because the name is part of a model's description.
+    /// Essentia's `unit_tri`; the same height, kept apart because the name is part of a model's
+    /// description.
     UnitTri,
     /// Height 1.
     Peak,
@@ -95,8 +97,8 @@ pub enum MelNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// `max(10 log10(max(x, amin)) - window's maximum, -range_db)`: 0 at the loudest cell of the window. Level
-    /// does not matter. A window of silence is 0 everywhere.
+    /// `max(10 log10(max(x, amin)) - window's maximum, -range_db)`: 0 at the loudest cell of the
+    /// window. Level does not matter. A window of silence is 0 everywhere.
     Decibel {
         /// Smallest value before the logarithm.
         amin: f64,
@@ -112,8 +114,8 @@ pub enum Compression {
 
 /// Every number that decides what a mel spectrogram is.
 ///
-/// A frame `i` covers samples `[i · hop - pad_left, i · hop - pad_left + n_fft)` of its window; samples outside the
-/// window are zero.
+/// A frame `i` covers samples `[i · hop - pad_left, i · hop - pad_left + n_fft)` of its window;
+/// samples outside the window are zero.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MelConfig {
@@ -146,13 +148,14 @@ pub struct MelConfig {
     pub mel_norm: MelNorm,
     /// From energies to the network's input.
     pub compression: Compression,
-    /// Level that every window is brought to first, dB RMS relative to full scale; `None` leaves it as it is.
+    /// Level that every window is brought to first, dB RMS relative to full scale; `None` leaves it
+    /// as it is.
     ///
     /// For networks that hear level: the same music mastered louder is then the same to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level_dbfs: Option<f32>,
-    /// Whether the numbers of every window are brought to mean 0 and deviation 1 in the end; those of a window that is all
-    /// but even keep their deviation.
+    /// Whether the numbers of every window are brought to mean 0 and deviation 1 in the end; those
+    /// of a window that is all but even keep their deviation.
     #[serde(default, skip_serializing_if = "is_false")]
     pub standardised: bool,
 }
@@ -199,7 +202,8 @@ impl MelConfig {
         }
     }
 
-    /// A frame of Slaney's bands over all frequencies, in decibels to 80 below the loudest, as librosa has them.
+    /// A frame of Slaney's bands over all frequencies, in decibels to 80 below the loudest, as
+    /// librosa has them.
     pub fn librosa(sample_rate: u32, n_fft: usize, hop: usize, n_mels: usize) -> Self {
         Self {
             sample_rate,
@@ -218,8 +222,8 @@ impl MelConfig {
 
     /// MusiCNN's 96 bands × 187 frames of about three seconds at 16 kHz.
     ///
-    /// Frames are not padded: a window is `186 · 256 + 512 = 48 128` samples. Pons, Serra, "musicnn: Pre-trained
-    /// convolutional neural networks for music audio tagging", 2019.
+    /// Frames are not padded: a window is `186 · 256 + 512 = 48 128` samples. Pons, Serra,
+    /// "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
     pub fn musicnn() -> Self {
         Self {
             sample_rate: 16_000,
@@ -241,7 +245,8 @@ impl MelConfig {
         }
     }
 
-    /// The same front end, with every window brought to `level` dB RMS relative to full scale first.
+    /// The same front end, with every window brought to `level` dB RMS relative to full scale
+    /// first.
     #[must_use]
     pub fn at_level(self, level: f32) -> Self {
         Self {
@@ -275,8 +280,8 @@ impl MelConfig {
         self.n_mels * self.n_frames
     }
 
-    /// Sixteen hex digits that change whenever any number does: BLAKE3 of the configuration as compact JSON, fields in
-    /// declared order.
+    /// Sixteen hex digits that change whenever any number does: BLAKE3 of the configuration as
+    /// compact JSON, fields in declared order.
     pub fn fingerprint(&self) -> String {
         let text = serde_json::to_string(self)
             // A context of its own keeps this hash apart from every other hash of the same text.
@@ -286,8 +291,8 @@ impl MelConfig {
         hasher.finalize().to_hex()[..16].to_owned()
     }
 
-    /// Checks that every number is one that [`MelFrontEnd`](super::MelFrontEnd) can compute with; a configuration may
-    /// come from a manifest that somebody wrote by hand.
+    /// Checks that every number is one that [`MelFrontEnd`](super::MelFrontEnd) can compute with; a
+    /// configuration may come from a manifest that somebody wrote by hand.
     pub fn validate(&self) -> Result<(), FeaturesError> {
         let within = |field, value: usize, low: usize, high: usize| {
             if (low..=high).contains(&value) {

@@ -1,8 +1,10 @@
-//! Pitch classes by a constant-Q transform: bins a semitone apart from C1 to B7, each heard as long as its pitch needs.
+//! Pitch classes by a constant-Q transform: bins a semitone apart from C1 to B7, each heard as long
+//! as its pitch needs.
 //!
-//! Brown, "Calculation of a constant Q spectral transform", 1991, octave by octave on ever slower copies of the clip as in
-//! Schörkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010; windows, lengths and scales are
-//! librosa's, the filters that halve the rate are not.
+//! Brown, "Calculation of a constant Q spectral transform", 1991, octave by octave on ever slower
+//! copies of the clip as in Schörkhuber and Klapuri, "Constant-Q transform toolbox for music
+//! processing", 2010; windows, lengths and scales are librosa's, the filters that halve the rate
+//! are not.
 
 use ndarray::Array2;
 use realfft::{RealFftPlanner, num_complex::Complex};
@@ -19,7 +21,8 @@ const LOWEST: f64 = 440.0 / 16.0 * 1.189_207_115_002_721;
 const FRAME: usize = 256;
 /// Hz at which the longest filter just fits.
 const FASTEST: f64 = 30_000.0;
-/// Bins on either side of a pitch that its filter reaches; beyond, a Hann window lets less than a thousandth pass.
+/// Bins on either side of a pitch that its filter reaches; beyond, a Hann window lets less than a
+/// thousandth pass.
 const REACH: usize = 10;
 
 /// Numbers of a filter: its bins, and zeros up to a whole number of registers.
@@ -109,7 +112,8 @@ impl Work for Strengths<'_> {
     }
 }
 
-/// Strength of each pitch class over time, `[12, frames]`, frames centred every `hop` samples, zeros outside the clip.
+/// Strength of each pitch class over time, `[12, frames]`, frames centred every `hop` samples,
+/// zeros outside the clip.
 ///
 /// - `tuning`: of the clip, in semitones
 pub(super) fn pitch_classes<T: Copy + Default>(
@@ -200,8 +204,8 @@ pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(
     frame[after..].fill(U::default());
 }
 
-/// Half the rate. What is heard afterwards ends at a tenth of the old rate, what would fold into it begins at four tenths:
-/// a half-band filter of 31 taps under a Blackman window.
+/// Half the rate. What is heard afterwards ends at a tenth of the old rate, what would fold into it
+/// begins at four tenths: a half-band filter of 31 taps under a Blackman window.
 fn halved<T: Copy + Default>(samples: &[T]) -> Vec<f64>
 where
     f64: From<T>,

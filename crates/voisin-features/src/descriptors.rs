@@ -1,6 +1,7 @@
-//! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the eleven kinds of the Free Music
-//! Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", 2017). Besides, tempo
-//! and key as [`tempo`] and [`KeyFinder`] find them.
+//! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the
+//! eleven kinds of the Free Music Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson,
+//! "FMA: A Dataset for Music Analysis", 2017). Besides, tempo and key as [`tempo`] and
+//! [`KeyFinder`] find them.
 //!
 //! Rows of numbers over time become seven statistics each.
 
@@ -34,13 +35,14 @@ pub enum DescriptorSet {
     MfccNative,
     /// Means of 40 of them.
     Mfcc40Mean,
-    /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's bandwidth, centroid,
-    /// contrast and roll-off, tonal centroids, zero crossings: 518.
+    /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's
+    /// bandwidth, centroid, contrast and roll-off, tonal centroids, zero crossings: 518.
     Fma,
     /// Beats a minute, 0 where no beat is found: one number.
     Tempo,
-    /// Where the key lies on the circle of fifths, as cosine and sine of its [hour](voisin_base::key::MusicalKey::hour), which
-    /// it shares with its relative one, and whether it is minor (1) or major (-1); zeros where no note is heard: 3.
+    /// Where the key lies on the circle of fifths, as cosine and sine of its
+    /// [hour](voisin_base::key::MusicalKey::hour), which it shares with its relative one, and
+    /// whether it is minor (1) or major (-1); zeros where no note is heard: 3.
     Key,
 }
 
@@ -100,7 +102,8 @@ impl DescriptorSet {
         }
     }
 
-    /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from whatever a file has.
+    /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from
+    /// whatever a file has.
     pub fn rate(self, native: u32) -> u32 {
         // A frame has 2048 samples at any rate; far from 22 kHz its numbers could not be compared
         // with others.
@@ -216,8 +219,8 @@ fn key_numbers(samples: &[f32], rate: u32) -> Array1<f64> {
     Array1::from_iter(numbers)
 }
 
-/// Mean, deviation (population), skewness, kurtosis (Fisher's), median, least, largest. Of a row that does not vary,
-/// skewness and kurtosis are 0.
+/// Mean, deviation (population), skewness, kurtosis (Fisher's), median, least, largest. Of a row
+/// that does not vary, skewness and kurtosis are 0.
 fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
     let n = row.len() as f64;
     let mean = row.sum() / n;

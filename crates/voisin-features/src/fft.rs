@@ -1,7 +1,8 @@
 //! Complex Fourier transforms, for other crates.
 //!
-//! A planner holds code for each instruction set and many lengths, and Rust compiles it again in each crate that makes
-//! one: with all of voisin's planners in this crate, it is compiled once for f32 and once for f64.
+//! A planner holds code for each instruction set and many lengths, and Rust compiles it again in
+//! each crate that makes one: with all of voisin's planners in this crate, it is compiled once for
+//! f32 and once for f64.
 
 use std::sync::Arc;
 

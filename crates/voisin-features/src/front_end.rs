@@ -30,8 +30,8 @@ pub struct Scratch {
 
 /// Computes mel spectrograms; shared between threads, each with its own [`Scratch`].
 ///
-/// The transform is done in `f64`: see this crate's README. Results do not depend on the CPU's vector instructions
-/// beyond the last bits.
+/// The transform is done in `f64`: see this crate's README. Results do not depend on the CPU's
+/// vector instructions beyond the last bits.
 #[derive(Clone)]
 pub struct MelFrontEnd {
     config: Arc<MelConfig>,
@@ -80,8 +80,8 @@ impl MelFrontEnd {
         }
     }
 
-    /// The mel spectrogram of the first `window_samples` of `samples` (mono, at the configuration's rate); a shorter
-    /// slice is followed by zeros, a sample that is not a number counts as zero.
+    /// The mel spectrogram of the first `window_samples` of `samples` (mono, at the configuration's
+    /// rate); a shorter slice is followed by zeros, a sample that is not a number counts as zero.
     pub fn compute(&self, samples: &[f32]) -> MelSpectrogram {
         let mut values = Array2::zeros((self.config.n_mels, self.config.n_frames));
         let out = values.as_slice_mut().expect("a new array is contiguous");
@@ -173,8 +173,8 @@ fn set_level(padded: &mut [f32], n: usize, level: f32) {
 /// Samples beyond this are clipped, so that powers stay finite in `f32`.
 const LOUDEST: f32 = 1e15;
 
-/// Copies the window behind `pad_left` zeros, and zeros behind it; what does not fit is no frame's. What is not a
-/// number becomes zero.
+/// Copies the window behind `pad_left` zeros, and zeros behind it; what does not fit is no frame's.
+/// What is not a number becomes zero.
 fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
     let pad_left = pad_left.min(padded.len());
     let (left, rest) = padded.split_at_mut(pad_left);
@@ -410,7 +410,8 @@ mod tests {
                 .unwrap()
         );
 
-        // A half of silence beside a half of noise: silent frames are at the floor, though computed in pairs.
+        // A half of silence beside a half of noise: silent frames are at the floor, though computed
+        // in pairs.
         let half: Vec<f32> = loud[..24_000].to_vec();
         let mel = front_end.compute(&half);
         let first_silent = (24_000 + 982) / 242 + 1;

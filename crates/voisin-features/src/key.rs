@@ -1,12 +1,16 @@
-//! Key: the pitches and chords of a piece of music against what the 24 major and minor keys are made of.
+//! Key: the pitches and chords of a piece of music against what the 24 major and minor keys are
+//! made of.
 //!
-//! Spectral peaks between 55 and 1500 Hz are brought into tune with the piece itself and folded into 12 pitch classes; each also
-//! counts, ever less, for the notes whose overtone it may be (after Gómez 2006). Every frame counts the same, however loud.
+//! Spectral peaks between 55 and 1500 Hz are brought into tune with the piece itself and folded
+//! into 12 pitch classes; each also counts, ever less, for the notes whose overtone it may be
+//! (after Gómez 2006). Every frame counts the same, however loud.
 //!
-//! Two things speak for a key. Pitch classes: how they correlate with the profiles that Krumhansl and Kessler found by experiment
-//! (1982). Chords: each frame with its neighbours is compared with the 24 triads, and what they are is scored by how usual each
-//! triad is in a key (after Noland and Sandler 2006): the six of its scale alike, the tonic's more often. Profiles and weights
-//! were chosen on rendered grooves and real music by `research/quality/descriptor_figures.py`'s measures.
+//! Two things speak for a key. Pitch classes: how they correlate with the profiles that Krumhansl
+//! and Kessler found by experiment (1982). Chords: each frame with its neighbours is compared with
+//! the 24 triads, and what they are is scored by how usual each triad is in a key (after Noland and
+//! Sandler 2006): the six of its scale alike, the tonic's more often. Profiles and weights were
+//! chosen on rendered grooves and real music by `research/quality/descriptor_figures.py`'s
+//! measures.
 
 use super::spectra::{Spectra, halved, halvings};
 use voisin_base::key::MusicalKey;
@@ -36,7 +40,8 @@ const BASS: f64 = -9.0;
 const ROOT: f64 = 0.3;
 /// How sharply the likest chord stands out.
 const SHARPNESS: f64 = 40.0;
-/// Chords of a key, its tonic's apart, as roots above it and whether they are minor: those of the scale, and minor's dominant.
+/// Chords of a key, its tonic's apart, as roots above it and whether they are minor: those of the
+/// scale, and minor's dominant.
 const CHORDS: [&[(usize, bool)]; 2] = [
     &[(2, true), (4, true), (5, false), (7, false), (9, true)],
     &[
@@ -63,7 +68,8 @@ pub struct KeyFinder {
     spectra: Spectra,
     /// Samples from one frame to the next, after halving.
     step: usize,
-    /// Of each unbroken stretch the frames, of each frame its peaks: pitches in semitones above a C, and shares of all heights.
+    /// Of each unbroken stretch the frames, of each frame its peaks: pitches in semitones above a
+    /// C, and shares of all heights.
     stretches: Vec<Vec<Vec<(f32, f32)>>>,
 }
 
@@ -167,7 +173,8 @@ impl KeyFinder {
         MusicalKey::all().max_by(|&a, &b| fit(a).total_cmp(&fit(b)))
     }
 
-    /// How far the piece is out of tune, semitones: the mean direction of all peaks about their nearest note.
+    /// How far the piece is out of tune, semitones: the mean direction of all peaks about their
+    /// nearest note.
     fn tuning(&self) -> f64 {
         // A mean of directions, since a quarter tone sharp and one flat are the same distance from
         // a note.
@@ -181,8 +188,9 @@ impl KeyFinder {
     }
 }
 
-/// How much of each pitch class there is in a piece over time, a frame every 0.256 s, in tune with the piece itself: from C
-/// upwards, relative to the frame's strongest (255). Frames without any note are left out.
+/// How much of each pitch class there is in a piece over time, a frame every 0.256 s, in tune with
+/// the piece itself: from C upwards, relative to the frame's strongest (255). Frames without any
+/// note are left out.
 ///
 /// - `samples`: mono
 /// - `rate`: Hz
@@ -318,7 +326,8 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Chords of notes (semitones above middle C), two seconds each, with overtones, `cents` out of tune.
+    /// Chords of notes (semitones above middle C), two seconds each, with overtones, `cents` out of
+    /// tune.
     fn chords(chords: &[&[i32]], cents: f64, rate: u32) -> Vec<f32> {
         let chord = |notes: &[i32]| -> Vec<f32> {
             (0..2 * rate)

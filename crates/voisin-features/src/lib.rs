@@ -1,4 +1,5 @@
-//! From samples to mel spectrograms (windows, STFT, mel bands, decibels), tempo and key. Pure mathematics.
+//! From samples to mel spectrograms (windows, STFT, mel bands, decibels), tempo and key. Pure
+//! mathematics.
 //!
 //! Not here: decoding and resampling (`audio`), and anything that has weights (`encoder`).
 //!

@@ -59,8 +59,9 @@ pub fn centres(config: &MelConfig) -> Vec<f64> {
 
 /// The mel filter bank of a configuration, `[n_mels, 1 + n_fft / 2]`.
 ///
-/// Triangles between `n_mels + 2` frequencies spaced evenly in mel from `f_min` to `f_max`; bin `k` is at
-/// `k · sample_rate / n_fft` Hz. Within 1e-6 of librosa 0.11's `filters.mel` (`tests/parts/features.rs`).
+/// Triangles between `n_mels + 2` frequencies spaced evenly in mel from `f_min` to `f_max`; bin `k`
+/// is at `k · sample_rate / n_fft` Hz. Within 1e-6 of librosa 0.11's `filters.mel`
+/// (`tests/parts/features.rs`).
 pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     let edges = edges(config);
     let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;
@@ -86,11 +87,12 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
 
 /// The non-zero weights of a filter bank, bin by bin.
 ///
-/// Between two neighbouring edges a bin lies on the rising side of one triangle and on the falling side of the one
-/// before: two weights a bin are all there is.
+/// Between two neighbouring edges a bin lies on the rising side of one triangle and on the falling
+/// side of the one before: two weights a bin are all there is.
 #[derive(Debug, Clone)]
 pub(super) struct Triangles {
-    /// Bins between edges `s` and `s + 1`: rising side of band `s`, falling side of band `s - 1`; `n_mels + 1` of them.
+    /// Bins between edges `s` and `s + 1`: rising side of band `s`, falling side of band `s - 1`;
+    /// `n_mels + 1` of them.
     segments: Vec<std::ops::Range<usize>>,
     /// Per bin: weight in the band that rises, weight in the band that falls.
     weights: Vec<[f64; 2]>,
@@ -123,7 +125,8 @@ impl Triangles {
         Self { segments, weights }
     }
 
-    /// Calls `sink(band, sum of each spectrum)` for each band; `spectra`: `1 + n_fft / 2` bins of `N` spectra side by side.
+    /// Calls `sink(band, sum of each spectrum)` for each band; `spectra`: `1 + n_fft / 2` bins of
+    /// `N` spectra side by side.
     #[inline(always)]
     pub(super) fn project<const N: usize>(
         &self,

@@ -16,7 +16,8 @@ pub(super) struct Spectra {
     amplitudes: Vec<f32>,
 }
 
-/// The next even length whose transform is quick: without factors above 7. Those of 16 and 48 kHz are so in any case.
+/// The next even length whose transform is quick: without factors above 7. Those of 16 and 48 kHz
+/// are so in any case.
 fn quick_length(least: f64) -> usize {
     let is_quick = |length: &usize| {
         let without = |rest: usize, factor: usize| {
@@ -37,8 +38,9 @@ pub(super) fn halvings(rate: u32, least: u32) -> u32 {
     (rate / least.max(1)).checked_ilog2().unwrap_or(0)
 }
 
-/// Every second sample of a smoothed signal, so many times over. A halving takes about 2 dB at most of what lies below an eighth
-/// of the rate that it finds, and 25 dB at least of what folds down there: enough for onsets and pitches.
+/// Every second sample of a smoothed signal, so many times over. A halving takes about 2 dB at most
+/// of what lies below an eighth of the rate that it finds, and 25 dB at least of what folds down
+/// there: enough for onsets and pitches.
 pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
     let mut samples = Cow::Borrowed(samples);
     for _ in 0..times {
@@ -82,7 +84,8 @@ impl Spectra {
         self.hann.len()
     }
 
-    /// Amplitudes of the frame at the start of `samples`, `1 + size / 2` bins; what is missing or no number is silence.
+    /// Amplitudes of the frame at the start of `samples`, `1 + size / 2` bins; what is missing or
+    /// no number is silence.
     pub(super) fn of(&mut self, samples: &[f32]) -> &[f32] {
         self.frame.fill(0.0);
         for ((value, &sample), &weight) in self.frame.iter_mut().zip(samples).zip(&self.hann) {

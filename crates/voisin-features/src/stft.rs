@@ -1,7 +1,8 @@
 //! Windowed Fourier transforms of all frames of a window, and their sums in mel bands.
 //!
-//! In f64: a window spans 80 dB with a factor of 10 on *amplitudes*, so its floor is 1e-8 of its loudest cell. That is
-//! about the rounding of an f32 transform: the quiet cells would be noise, and a different noise on each machine.
+//! In f64: a window spans 80 dB with a factor of 10 on *amplitudes*, so its floor is 1e-8 of its
+//! loudest cell. That is about the rounding of an f32 transform: the quiet cells would be noise,
+//! and a different noise on each machine.
 
 use std::sync::Arc;
 

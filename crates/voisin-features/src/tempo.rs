@@ -1,9 +1,10 @@
 //! Tempo: how strongly the onsets of a piece of music repeat themselves, beat by beat.
 //!
-//! Onset strength is the rise of 40 logarithmic mel bands (spectral flux). Its generalised autocorrelation (Tolonen and
-//! Karjalainen 2000: a compressed power spectrum) is read at eight multiples of each beat's length (a comb, as Scheirer 1998
-//! and Klapuri 2006 have it); log-normal priors choose a pulse and its octave (after Ellis 2007). All numbers were chosen on
-//! rendered grooves and real music, by `research/quality/descriptor_figures.py`'s measures.
+//! Onset strength is the rise of 40 logarithmic mel bands (spectral flux). Its generalised
+//! autocorrelation (Tolonen and Karjalainen 2000: a compressed power spectrum) is read at eight
+//! multiples of each beat's length (a comb, as Scheirer 1998 and Klapuri 2006 have it); log-normal
+//! priors choose a pulse and its octave (after Ellis 2007). All numbers were chosen on rendered
+//! grooves and real music, by `research/quality/descriptor_figures.py`'s measures.
 
 use realfft::RealFftPlanner;
 
@@ -94,8 +95,8 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
         squares += sum_of_squares(amplitudes);
         let mut rest = amplitudes;
         for (band, weights) in weights.iter().enumerate() {
-            // A bin between two centres lies on the rising side of one triangle and on the falling side of the one before;
-            // band 0 takes what falls off the first.
+            // A bin between two centres lies on the rising side of one triangle and on the falling
+            // side of the one before; band 0 takes what falls off the first.
             let mut fallen = sums[band];
             let mut risen = 0.0;
             let (bins, others) = rest.split_at(weights.len());
@@ -136,8 +137,8 @@ fn sum_of_squares(values: &[f32]) -> f64 {
     f64::from(sums.iter().sum::<f32>() + rest)
 }
 
-/// For each band, how far the bins between its centre and the next one's have risen to the latter; they follow each other from
-/// bin 0 on.
+/// For each band, how far the bins between its centre and the next one's have risen to the latter;
+/// they follow each other from bin 0 on.
 fn band_weights(size: usize, rate: f64) -> Vec<Vec<f32>> {
     let mel = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
     let step = (mel(HIGHEST_HZ) - mel(LOWEST_HZ)) / (BANDS + 1) as f64;

@@ -1,7 +1,7 @@
 //! Which windows of a track are analysed, and which are too quiet to count.
 //!
-//! All positions are in samples at the model's rate. A start may be negative, and a window may run past the end: there
-//! are zeros there.
+//! All positions are in samples at the model's rate. A start may be negative, and a window may run
+//! past the end: there are zeros there.
 
 /// Level below which a window is near-silent, dB relative to full scale (RMS).
 pub const SILENCE_DBFS: f32 = -70.0;
@@ -9,8 +9,10 @@ pub const SILENCE_DBFS: f32 = -70.0;
 /// openl3's own windows: every `hop` samples, covering everything.
 ///
 /// - `len`: samples of the track; an empty track has no windows
-/// - `center`: half a window of zeros before the first sample, so that window `i` is centred on `i · hop`
-/// - returns: `1 + ceil((len + pad - window) / hop)` starts, at least one; zeros follow the end of the track
+/// - `center`: half a window of zeros before the first sample, so that window `i` is centred on
+///   `i · hop`
+/// - returns: `1 + ceil((len + pad - window) / hop)` starts, at least one; zeros follow the end of
+///   the track
 pub fn reference(len: u64, window: usize, hop: usize, center: bool) -> Vec<i64> {
     if len == 0 {
         return Vec::new();
@@ -24,10 +26,11 @@ pub fn reference(len: u64, window: usize, hop: usize, center: bool) -> Vec<i64> 
 
 /// `n` windows spread evenly over the whole track.
 ///
-/// Where they fit beside each other, the track is cut into `n` equal parts, and each part's middle is a window's middle.
-/// Where they do not, they overlap: the first one starts with the track, the last one ends with it, and the rest lie
-/// evenly between, but never closer than `hop` samples (one second is usual), so that a short track has fewer. A track
-/// shorter than a window gets a single one from its first sample, followed by zeros; an empty track, or `n = 0`, none.
+/// Where they fit beside each other, the track is cut into `n` equal parts, and each part's middle
+/// is a window's middle. Where they do not, they overlap: the first one starts with the track, the
+/// last one ends with it, and the rest lie evenly between, but never closer than `hop` samples (one
+/// second is usual), so that a short track has fewer. A track shorter than a window gets a single
+/// one from its first sample, followed by zeros; an empty track, or `n = 0`, none.
 pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
     if len == 0 || n == 0 {
         return Vec::new();
@@ -57,10 +60,11 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
         .collect()
 }
 
-/// Everything at a hop of one second: starts at 0, `rate`, `2 · rate`, … as long as the window fits, then one more
-/// that ends with the track if something is left.
+/// Everything at a hop of one second: starts at 0, `rate`, `2 · rate`, … as long as the window
+/// fits, then one more that ends with the track if something is left.
 ///
-/// A track shorter than a window gets a single one from its first sample, followed by zeros; an empty track none.
+/// A track shorter than a window gets a single one from its first sample, followed by zeros; an
+/// empty track none.
 pub fn hop_1s(len: u64, window: usize, rate: u32) -> Vec<i64> {
     if len == 0 {
         return Vec::new();
@@ -76,10 +80,12 @@ pub fn hop_1s(len: u64, window: usize, rate: u32) -> Vec<i64> {
     starts
 }
 
-/// One second apart within a part of the track: starts at `from`, `from + rate`, … as long as the window fits before
-/// `to`; where none fits, a single one about the part's middle, inside the track if that is long enough.
+/// One second apart within a part of the track: starts at `from`, `from + rate`, … as long as the
+/// window fits before `to`; where none fits, a single one about the part's middle, inside the track
+/// if that is long enough.
 ///
-/// - `from`, `to`: samples; a part that ends behind the track ends with it, and one outside it has no windows
+/// - `from`, `to`: samples; a part that ends behind the track ends with it, and one outside it has
+///   no windows
 pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> {
     let to = to.min(len);
     if from >= to {
@@ -102,7 +108,8 @@ pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> 
 
 /// Whether a window is too quiet to say anything: RMS about its mean below [`SILENCE_DBFS`].
 ///
-/// A constant offset is silence too. Samples that are not finite count as zero; an empty window is silent.
+/// A constant offset is silence too. Samples that are not finite count as zero; an empty window is
+/// silent.
 pub fn is_near_silent(samples: &[f32]) -> bool {
     if samples.is_empty() {
         return true;

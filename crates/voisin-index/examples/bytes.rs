@@ -3,12 +3,13 @@
 //!
 //! `cargo run --release -p voisin-index --example bytes -- DIR RECALL [all | 4 | 2 | 1 | 0]...`
 //!
-//! DIR holds base.npy, queries.npy and truth.npy (float32 unit vectors; exact neighbours by dot product, int32). For each
-//! number of bits an index is built for a target recall and saved in DIR. Printed: its bytes a vector, seconds of
-//! building; recall and microseconds of processor time of a query (one thread, the best of three rounds, vectors in
-//! memory); what a search looks at; and, with index and vectors put out of the system's cache before each of forty
-//! queries (`dd iflag=nocache`; Linux), medians of the kilobytes that opening and the query read from the disk, and of
-//! the query's milliseconds.
+//! DIR holds base.npy, queries.npy and truth.npy (float32 unit vectors; exact neighbours by dot
+//! product, int32). For each number of bits an index is built for a target recall and saved in DIR.
+//! Printed: its bytes a vector, seconds of building; recall and microseconds of processor time of a
+//! query (one thread, the best of three rounds, vectors in memory); what a search looks at; and,
+//! with index and vectors put out of the system's cache before each of forty queries
+//! (`dd iflag=nocache`; Linux), medians of the kilobytes that opening and the query read from the
+//! disk, and of the query's milliseconds.
 
 #![allow(clippy::print_stdout)] // its results
 
@@ -64,7 +65,8 @@ fn proc_number(file: &str, name: &str) -> f64 {
     found.unwrap_or(0.)
 }
 
-/// Processor time of this thread so far, in microseconds. The kernel brings a running thread's time up to date once a tick, and when it gives way.
+/// Processor time of this thread so far, in microseconds. The kernel brings a running thread's time
+/// up to date once a tick, and when it gives way.
 fn micros() -> f64 {
     std::thread::yield_now();
     proc_number("/proc/thread-self/schedstat", "") / 1e3

@@ -1,4 +1,5 @@
-//! A vector index by itself: built, asked, filtered, changed while it is searched, saved and opened again.
+//! A vector index by itself: built, asked, filtered, changed while it is searched, saved and opened
+//! again.
 //!
 //! ```text
 //! cargo run --release -p voisin-index --example vector_index
@@ -24,7 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Ids are numbers of one's own.
     let ids: Vec<TrackId> = (0..6000).map(|i| TrackId(10 * i)).collect();
 
-    // Cosines unless another metric is asked for. From 5 000 vectors on there are lists; fewer are scanned.
+    // Cosines unless another metric is asked for. From 5 000 vectors on there are lists; fewer are
+    // scanned.
     let options = IndexOptions {
         metric: IndexMetric::Euclidean,
         ..IndexOptions::default()
@@ -44,8 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         index.search(&query, 3, &SearchParams::default())?
     );
 
-    // Filters are applied inside the search, so the list is full whatever they leave: a function, or a bitmap that is
-    // made once for many searches.
+    // Filters are applied inside the search, so the list is full whatever they leave: a function,
+    // or a bitmap that is made once for many searches.
     let hundreds = |id: TrackId| id.0 % 100 == 0;
     let by_function = SearchParams {
         filter: Some(&hundreds),

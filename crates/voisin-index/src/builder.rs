@@ -1,5 +1,5 @@
-//! Builds the graph: every slot's nearest come from the lists (or from a graph that `hnsw_rs` inserts into), those
-//! that no nearer one stands for are linked, both ways.
+//! Builds the graph: every slot's nearest come from the lists (or from a graph that `hnsw_rs`
+//! inserts into), those that no nearer one stands for are linked, both ways.
 
 use rayon::prelude::*;
 
@@ -11,14 +11,14 @@ use voisin_kernels::dot::best::Scored;
 
 /// Slots whose neighbours are looked for together.
 const TOGETHER: usize = 512;
-/// Lists that a slot's neighbours are looked for in; half as many where lists are longer, those of more directions, and
-/// half as many where vectors are in two.
+/// Lists that a slot's neighbours are looked for in; half as many where lists are longer, those of
+/// more directions, and half as many where vectors are in two.
 const LOOKED_AT: usize = 80;
 
 /// Builds a graph over all slots, in parallel on rayon's current pool.
 ///
-/// From lists the result does not depend on the number of threads; with `hnsw_rs`, on one thread the same vectors,
-/// options and seed give the same graph.
+/// From lists the result does not depend on the number of threads; with `hnsw_rs`, on one thread
+/// the same vectors, options and seed give the same graph.
 pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOptions) -> Graph {
     let width = options.ef_construction;
     // Whole blocks, as a row of links is compared in one sweep of the kernel.
@@ -121,8 +121,8 @@ fn link(
                 .zip(all)
                 .for_each(|(link, other)| *link = other.name());
         });
-    // Where rows have room, comparing more of them costs nothing: first those that few lead to, in the rows of their
-    // nearest.
+    // Where rows have room, comparing more of them costs nothing: first those that few lead to, in
+    // the rows of their nearest.
     let mut leading = vec![0_usize; n];
     links
         .iter()
@@ -176,8 +176,8 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is
-    /// nearer to the point than to any kept before.
+    /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first,
+    /// is kept if it is nearer to the point than to any kept before.
     fn of(source: CodeSource<'_>, mut candidates: Vec<Scored>, limit: usize) -> Self {
         candidates.sort_unstable();
         let mut chosen = Self::default();

@@ -1,4 +1,5 @@
-//! A mapped file whose body is held against its digests: all of it, or piece by piece as it is read.
+//! A mapped file whose body is held against its digests: all of it, or piece by piece as it is
+//! read.
 
 use std::ops::Range;
 use std::path::PathBuf;

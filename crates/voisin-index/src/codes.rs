@@ -1,13 +1,13 @@
 //! Vectors at 16 bits a component, in two planes of one byte: the first alone is an 8-bit vector.
 //!
-//! A vector is centred by the mean of the index, scaled so that its largest component is 127, and written as
-//! `scale · (hi + lo / 254)`. With mean μ, stored x and query q:
+//! A vector is centred by the mean of the index, scaled so that its largest component is 127, and
+//! written as `scale · (hi + lo / 254)`. With mean μ, stored x and query q:
 //!
 //! `⟨q, x⟩ = ⟨q − μ, x − μ⟩ + ⟨q, μ⟩ + ⟨x, μ⟩ − |μ|²`
 //!
-//! so only the first term is quantised; the rest is one number per vector. Products are sums of integers:
-//! the same on every machine and in every order. A cosine at 16 bits is within 5e-5 of the real one (some
-//! 3e-6 at 512 dimensions), at 8 bits within about 0.005.
+//! so only the first term is quantised; the rest is one number per vector. Products are sums of
+//! integers: the same on every machine and in every order. A cosine at 16 bits is within 5e-5 of
+//! the real one (some 3e-6 at 512 dimensions), at 8 bits within about 0.005.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -114,15 +114,16 @@ impl Plane {
         }
     }
 
-    /// Asks for parts that are about to be read, of a file that is not checked yet: side by side, not one after the other.
+    /// Asks for parts that are about to be read, of a file that is not checked yet: side by side,
+    /// not one after the other.
     pub(crate) fn expect(&self, parts: impl Iterator<Item = Range<usize>>) {
         if let Some((file, start)) = self.unchecked() {
             parts.for_each(|part| file.expect(start + part.start..start + part.end));
         }
     }
 
-    /// Some bytes. Of a file these are checked first; where they are not as they were written it keeps that in mind, and
-    /// they are numbers all the same.
+    /// Some bytes. Of a file these are checked first; where they are not as they were written it
+    /// keeps that in mind, and they are numbers all the same.
     #[inline]
     pub(crate) fn part(&self, part: Range<usize>) -> &[u8] {
         // Damage is kept in mind and reported at the search's end, so that the scan needs no error
@@ -133,7 +134,8 @@ impl Plane {
         &self.raw()[part]
     }
 
-    /// As [`part`](Self::part), but no bytes at all of a file where they are not as they were written or not `sane`.
+    /// As [`part`](Self::part), but no bytes at all of a file where they are not as they were
+    /// written or not `sane`.
     #[inline]
     pub(crate) fn sane_part(&self, part: Range<usize>, sane: impl Fn(&[u8]) -> bool) -> &[u8] {
         let bytes = &self.raw()[part.clone()];
@@ -250,7 +252,8 @@ impl Codec {
         ))
     }
 
-    /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and `⟨x, μ⟩`.
+    /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and
+    /// `⟨x, μ⟩`.
     fn quantise(&self, vector: &[f32], hi: &mut [i8], lo: &mut [i8]) -> (f32, f64) {
         // In f64, as a vector is stored once and compared often.
         let norm = vector
@@ -486,7 +489,8 @@ impl Codes {
         }
     }
 
-    /// Encodes vectors into some of the room, in parallel; `row(i)` is the one at `slots.start + i`.
+    /// Encodes vectors into some of the room, in parallel; `row(i)` is the one at
+    /// `slots.start + i`.
     pub(crate) fn encode<'a>(
         &mut self,
         codec: &Codec,

@@ -24,11 +24,13 @@ pub(super) const MAX_VECTORS: usize = 1 << 31;
 pub(super) const MAX_DIMENSION: usize = 65_536;
 
 impl VectorIndex {
-    /// Builds an index of `vectors` (`[ids.len(), dimension]`, of any length), in parallel on rayon's current pool.
+    /// Builds an index of `vectors` (`[ids.len(), dimension]`, of any length), in parallel on
+    /// rayon's current pool.
     ///
-    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be) from
-    /// [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options; with
-    /// [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one thread.
+    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be)
+    /// from [`IndexOptions::graph_from`] on. The result depends only on the vectors and the
+    /// options; with [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one
+    /// thread.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],

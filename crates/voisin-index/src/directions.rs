@@ -1,9 +1,11 @@
-//! The directions in which the vectors of an index differ most, and short codes: projections on them.
+//! The directions in which the vectors of an index differ most, and short codes: projections on
+//! them.
 //!
-//! Either the 64 first directions, of which a code has 8 bits each, or, mixed, 128 at 4 bits or 256 at 2. Where the first
-//! 64 hold all that tells vectors apart they come nearest. Of windows of recordings 128 hold more of what strangers have;
-//! where vectors differ in all directions, as in many embeddings of text, it is better to know little of each than nothing
-//! of most (`RaBitQ`: Gao and Long 2024, with more bits: Gao et al. 2025). What serves is measured.
+//! Either the 64 first directions, of which a code has 8 bits each, or, mixed, 128 at 4 bits or 256
+//! at 2. Where the first 64 hold all that tells vectors apart they come nearest. Of windows of
+//! recordings 128 hold more of what strangers have; where vectors differ in all directions, as in
+//! many embeddings of text, it is better to know little of each than nothing of most (`RaBitQ`: Gao
+//! and Long 2024, with more bits: Gao et al. 2025). What serves is measured.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -19,7 +21,8 @@ use voisin_kernels::dot::short::{
 };
 use voisin_kernels::dot::{ALIGN, ProductRows, QueryCode};
 
-/// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
+/// Vectors that the directions are found from, at most: products of so many bytes stay within 32
+/// bits.
 const DIRECTIONS_FROM: usize = 1 << 14;
 /// Turns of the iteration that finds them.
 const TURNS: usize = 10;
@@ -27,10 +30,12 @@ const TURNS: usize = 10;
 const TRIED_WITH: usize = 1 << 15;
 /// Nearest vectors of each trial that codes are evaluated by.
 const NEAREST: usize = 10;
-/// Codes are evaluated by the number of false neighbours that so many of a thousand nearest have at most.
+/// Codes are evaluated by the number of false neighbours that so many of a thousand nearest have at
+/// most.
 const PER_MILLE: usize = 995;
-/// Bits of a component, and what such codes cost more than the first, for comparisons and for fewer lists: in false neighbours,
-/// by the square root of the number of vectors, since the part of the lists that a search compares grows with that.
+/// Bits of a component, and what such codes cost more than the first, for comparisons and for fewer
+/// lists: in false neighbours, by the square root of the number of vectors, since the part of the
+/// lists that a search compares grows with that.
 const COSTS: [(usize, f64); 3] = [(8, 0.), (4, 0.1), (2, 0.3)];
 /// Vectors that are projected together.
 pub(crate) const PROJECTED: usize = 4;
@@ -95,7 +100,8 @@ impl Directions {
         best
     }
 
-    /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again and again.
+    /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again
+    /// and again.
     fn find(source: CodeSource<'_>, bits: usize) -> Self {
         let directions = components(bits);
         let n = source.codes.len();
@@ -182,8 +188,8 @@ impl Directions {
         components(self.bits)
     }
 
-    /// Vectors given at 16 bits along the directions: their components, one signed byte each; returns the value of one step
-    /// of each, and the sum of its components.
+    /// Vectors given at 16 bits along the directions: their components, one signed byte each;
+    /// returns the value of one step of each, and the sum of its components.
     ///
     /// - `products`: memory to work in
     pub(crate) fn project<const N: usize>(
@@ -273,8 +279,8 @@ impl Directions {
         bytes.into_iter().map(|byte| (byte ^ 0x80) as i8).collect()
     }
 
-    /// How many false neighbours one of the nearest has, at most, for as many as [`PER_MILLE`] says: others that seem nearer by
-    /// their short codes.
+    /// How many false neighbours one of the nearest has, at most, for as many as [`PER_MILLE`]
+    /// says: others that seem nearer by their short codes.
     fn false_neighbours(&self, source: CodeSource<'_>, trials: &[Trial]) -> usize {
         let n = source.codes.len();
         let step = n.div_ceil(TRIED_WITH);
@@ -345,8 +351,8 @@ impl Directions {
     }
 }
 
-/// Mixes orthogonal vectors, a power of two of them, so that each has as much of what the first had as any other
-/// (Walsh-Hadamard).
+/// Mixes orthogonal vectors, a power of two of them, so that each has as much of what the first had
+/// as any other (Walsh-Hadamard).
 fn mix(vectors: &mut [Vec<f64>]) {
     let mut half = 1;
     while half < vectors.len() {
@@ -436,7 +442,8 @@ pub(crate) mod tests {
 
     const N: usize = 3000;
 
-    /// Vectors in groups that differ in the first `inner` of `dimension` components, and a little in all.
+    /// Vectors in groups that differ in the first `inner` of `dimension` components, and a little
+    /// in all.
     fn vectors(dimension: usize, inner: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(9);
         let mut draw =
@@ -545,8 +552,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_code_keeps_products_with_its_vector_and_with_strangers() {
-        // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds a little. 4 bits leave
-        // 0.012, over 128: 0.01.
+        // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds
+        // a little. 4 bits leave 0.012, over 128: 0.01.
         for ((_, vectors), most) in of_more_directions().into_iter().zip([0.015, 0.04]) {
             errors_are_small(&index(&vectors, IndexMetric::Cosine), most);
         }

@@ -6,8 +6,9 @@ use voisin_base::track::TrackId;
 
 /// Why an index operation failed.
 ///
-/// The index is a cache: after [`Damaged`](Self::Damaged), [`Changed`](Self::Changed), [`Version`](Self::Version),
-/// [`Stale`](Self::Stale) or [`OtherModel`](Self::OtherModel) build it again from the vectors.
+/// The index is a cache: after [`Damaged`](Self::Damaged), [`Changed`](Self::Changed),
+/// [`Version`](Self::Version), [`Stale`](Self::Stale) or [`OtherModel`](Self::OtherModel) build it
+/// again from the vectors.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum IndexError {
@@ -30,7 +31,8 @@ pub enum IndexError {
         /// The track, if it has an id.
         track: Option<TrackId>,
     },
-    /// A vector is much longer, or much farther from the others, than those that the index was built of.
+    /// A vector is much longer, or much farther from the others, than those that the index was
+    /// built of.
     TooFar {
         /// The track.
         track: TrackId,
@@ -98,7 +100,8 @@ pub enum IndexError {
         /// The part that does not fit.
         what: String,
     },
-    /// The file, which is mapped, was written into after it was opened: it is replaced by renaming only.
+    /// The file, which is mapped, was written into after it was opened: it is replaced by renaming
+    /// only.
     Changed {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,5 @@
-//! The fields of a header, listed once for writing and for reading: little-endian numbers of 64 bits, and bytes behind
-//! their number.
+//! The fields of a header, listed once for writing and for reading: little-endian numbers of 64
+//! bits, and bytes behind their number.
 
 /// Fields on their way into a file, or out of one.
 pub(crate) enum HeaderFields<'a> {

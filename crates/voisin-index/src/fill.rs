@@ -1,8 +1,10 @@
 //! Long tables that are made where they are first needed, while others wait for them.
 
-/// Has `write` make each block of `step` numbers, by its place among them, on as many threads as rayon's current pool has.
+/// Has `write` make each block of `step` numbers, by its place among them, on as many threads as
+/// rayon's current pool has.
 ///
-/// They are not the pool's threads: those may all be held by searches that wait for the table, and none would be left to make it.
+/// They are not the pool's threads: those may all be held by searches that wait for the table, and
+/// none would be left to make it.
 pub(crate) fn fill<T: Send>(table: &mut [T], step: usize, write: impl Fn(usize, &mut [T]) + Sync) {
     /// Numbers that are not worth another thread.
     const FEW: usize = 1 << 16;

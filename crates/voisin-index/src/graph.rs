@@ -1,9 +1,10 @@
 //! The frozen graph: rows of links, and the loop that walks them by short codes.
 //!
-//! Beside each slot stand the short codes of the slots that it is linked to, in blocks as the [lists](super::lists)
-//! have them: one sweep of the lists' kernel compares them all (Gou et al., `SymphonyQG`, SIGMOD 2025, do so with signs).
-//! A search starts with the nearest list, follows the nearest by short code, and compares what it ends with at 8 bits.
-//! The blocks are made of links and lists at the first walk: a file has the links alone.
+//! Beside each slot stand the short codes of the slots that it is linked to, in blocks as the
+//! [lists](super::lists) have them: one sweep of the lists' kernel compares them all (Gou et al.,
+//! `SymphonyQG`, SIGMOD 2025, do so with signs). A search starts with the nearest list, follows the
+//! nearest by short code, and compares what it ends with at 8 bits. The blocks are made of links
+//! and lists at the first walk: a file has the links alone.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -20,7 +21,8 @@ use voisin_kernels::dot::short;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
-/// Candidates that are followed together: while one's blocks are compared, the next ones' come from memory.
+/// Candidates that are followed together: while one's blocks are compared, the next ones' come from
+/// memory.
 const TOGETHER: usize = 4;
 /// Lists that a walk starts with.
 const ENTRIES: usize = 4;
@@ -38,7 +40,8 @@ pub(crate) struct Graph {
     blocks: OnceLock<Plane>,
 }
 
-/// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits), [`FOLLOWED`].
+/// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits),
+/// [`FOLLOWED`].
 ///
 /// Numbers sort and merge without branches, floats with an order of their own do not.
 type Pooled = u64;
@@ -132,8 +135,8 @@ impl Graph {
             .raw()
     }
 
-    /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in no order; `hidden` are
-    /// left out.
+    /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in
+    /// no order; `hidden` are left out.
     pub(crate) fn walk<R>(
         &self,
         lists: &Lists,
@@ -315,8 +318,8 @@ impl Search<'_> {
     }
 }
 
-/// Merges `fresh` into `pool`, both sorted, and keeps the `most` nearest; returns where the first of `fresh` came to
-/// stand.
+/// Merges `fresh` into `pool`, both sorted, and keeps the `most` nearest; returns where the first
+/// of `fresh` came to stand.
 fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
     let mut old = pool.len();
     let mut new = fresh.len();

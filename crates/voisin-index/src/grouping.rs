@@ -1,11 +1,13 @@
 //! Which lists vectors are in.
 //!
-//! Lists are those of k-means over the projections at 8 bits. A list's score for a query is the query's product with the
-//! mean of its vectors, and more the farther these are from it: the best of them are better than the mean. A vector is in the
-//! list whose score for it is the highest, so that a search for what is there looks there first.
+//! Lists are those of k-means over the projections at 8 bits. A list's score for a query is the
+//! query's product with the mean of its vectors, and more the farther these are from it: the best
+//! of them are better than the mean. A vector is in the list whose score for it is the highest, so
+//! that a search for what is there looks there first.
 //!
-//! Where it pays, each vector is in a second list, too, one that is near it in another direction (SOAR: Sun et al., `NeurIPS`
-//! 2023): fewer vectors have to be compared for the nearest to be among them. What that saves is measured.
+//! Where it pays, each vector is in a second list, too, one that is near it in another direction
+//! (SOAR: Sun et al., `NeurIPS` 2023): fewer vectors have to be compared for the nearest to be
+//! among them. What that saves is measured.
 
 use rayon::prelude::*;
 
@@ -48,12 +50,14 @@ pub(crate) struct Grouping {
     means: Projections,
     /// Blocks of the lists' centres.
     pub(crate) centres: Vec<u8>,
-    /// Slots in each list, ascending: those whose first it is, and, if they are in two, those whose second it is.
+    /// Slots in each list, ascending: those whose first it is, and, if they are in two, those whose
+    /// second it is.
     pub(crate) members: Vec<Vec<Vec<u32>>>,
 }
 
 impl Grouping {
-    /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
+    /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its
+    /// size.
     pub(crate) fn fit(
         source: CodeSource<'_>,
         directions: &Directions,
@@ -130,9 +134,11 @@ impl Grouping {
         }
     }
 
-    /// How many vectors are compared, about, where a share of the nearest of all trials is among them.
+    /// How many vectors are compared, about, where a share of the nearest of all trials is among
+    /// them.
     ///
-    /// - `members`: of the lists, each of these once in their first, and, if they are in two, once in their second
+    /// - `members`: of the lists, each of these once in their first, and, if they are in two, once
+    ///   in their second
     fn compared(
         &self,
         source: CodeSource<'_>,
@@ -178,10 +184,11 @@ fn nearest(trial: &Trial) -> impl Iterator<Item = u32> {
     trial.nearest.iter().copied().take(NEAREST)
 }
 
-/// Number of lists for `n` vectors: fewer where the projections that stand for them have more components.
+/// Number of lists for `n` vectors: fewer where the projections that stand for them have more
+/// components.
 fn count(n: usize, directions: &Directions) -> usize {
-    // A search that stops at a margin of its own does with fewer lists than one that looks at a fixed
-    // number; codes of more components make centres dearer. Found by trials.
+    // A search that stops at a margin of its own does with fewer lists than one that looks at a
+    // fixed number; codes of more components make centres dearer. Found by trials.
     let times = match directions.bits {
         8 => 4.,
         4 => 2.5,

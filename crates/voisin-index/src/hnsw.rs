@@ -10,9 +10,11 @@ use voisin_base::random::Random;
 
 /// `hnsw_rs` keeps at most this many layers.
 const MAX_LAYERS: usize = 16;
-/// Width of `hnsw_rs`'s own insertion, at most: its links only have to lead the wide search that follows.
+/// Width of `hnsw_rs`'s own insertion, at most: its links only have to lead the wide search that
+/// follows.
 const FIRST_WIDTH: usize = 40;
-/// Distance of two slots at 8 bits. A point of `hnsw_rs` holds its slot only, so vectors are not copied.
+/// Distance of two slots at 8 bits. A point of `hnsw_rs` holds its slot only, so vectors are not
+/// copied.
 struct SlotDistance<'a>(CodeSource<'a>);
 
 impl Distance<u32> for SlotDistance<'_> {

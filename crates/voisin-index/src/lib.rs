@@ -1,25 +1,29 @@
 //! Nearest-neighbour search over vectors, from a hundred to millions of them.
 //!
-//! For: [`VectorIndex`], built from ids and vectors, searched by vector, saved as a cache; [`SharedIndex`], which threads
-//! search while others change it. Not for: storing vectors, audio, or anything a restart may not lose.
+//! For: [`VectorIndex`], built from ids and vectors, searched by vector, saved as a cache;
+//! [`SharedIndex`], which threads search while others change it. Not for: storing vectors, audio,
+//! or anything a restart may not lose.
 //!
-//! Vectors are kept at 16 bits a component in two byte planes; all products are sums of integers, so every
-//! machine returns the same results. Four ways to search, chosen by measured cost or forced by [`SearchMode`]:
+//! Vectors are kept at 16 bits a component in two byte planes; all products are sums of integers,
+//! so every machine returns the same results. Four ways to search, chosen by measured cost or
+//! forced by [`SearchMode`]:
 //!
 //! - *exact*: all vectors, 16-bit products wherever the 8-bit one leaves a chance. The oracle.
-//! - *scan*: signs (1 bit) → 8 bits → 16 bits. How many each stage hands on is measured when the index is
-//!   built, against the exact search.
-//! - *lists*: vectors grouped by k-means, in codes of 64 bytes; those of the nearest lists are compared, the best go on
-//!   to 8 and 16 bits. How many lists and how many vectors is measured when the index is built.
-//! - *hnsw*: a graph whose links are chosen among each vector's nearest in the lists (or by `hnsw_rs`) as HNSW chooses
-//!   them (Malkov and Yashunin 2018), walked by codes of 64 bytes that stand beside each other; the best go on to 8 and 16
-//!   bits. Filters that leave few tracks are scanned instead.
+//! - *scan*: signs (1 bit) → 8 bits → 16 bits. How many each stage hands on is measured when the
+//!   index is built, against the exact search.
+//! - *lists*: vectors grouped by k-means, in codes of 64 bytes; those of the nearest lists are
+//!   compared, the best go on to 8 and 16 bits. How many lists and how many vectors is measured
+//!   when the index is built.
+//! - *hnsw*: a graph whose links are chosen among each vector's nearest in the lists (or by
+//!   `hnsw_rs`) as HNSW chooses them (Malkov and Yashunin 2018), walked by codes of 64 bytes that
+//!   stand beside each other; the best go on to 8 and 16 bits. Filters that leave few tracks are
+//!   scanned instead.
 //!
-//! An index with [`IndexOptions::residual_bits`] has lists and no vectors: those that the lists find are read by what
-//! [`VectorIndex::read_vectors_with`] is given.
+//! An index with [`IndexOptions::residual_bits`] has lists and no vectors: those that the lists
+//! find are read by what [`VectorIndex::read_vectors_with`] is given.
 //!
-//! Vectors inserted after the build form a tail that is scanned beside the lists or the graph; removed ones are skipped.
-//! [`VectorIndex::needs_rebuild`] says when to build again.
+//! Vectors inserted after the build form a tail that is scanned beside the lists or the graph;
+//! removed ones are skipped. [`VectorIndex::needs_rebuild`] says when to build again.
 //!
 //! ```
 //! use ndarray::array;
@@ -102,8 +106,9 @@ pub use types::{
 
 /// An index of vectors by id.
 ///
-/// Shared freely between threads for searching; inserting and removing need exclusive access. A clone shares what was built,
-/// and what was inserted before in all but its last 64 vectors: it costs microseconds, and either changes without the other.
+/// Shared freely between threads for searching; inserting and removing need exclusive access. A
+/// clone shares what was built, and what was inserted before in all but its last 64 vectors: it
+/// costs microseconds, and either changes without the other.
 #[derive(Clone)]
 pub struct VectorIndex {
     options: IndexOptions,
@@ -176,9 +181,9 @@ impl VectorIndex {
         all
     }
 
-    /// The vector of `track` as the index holds it, at length 1 for cosines: each component within 5e-5 of the one given
-    /// (of the longest vector's length for other metrics). `None` where there is none, or not whole in the index's file,
-    /// or where it cannot be read.
+    /// The vector of `track` as the index holds it, at length 1 for cosines: each component within
+    /// 5e-5 of the one given (of the longest vector's length for other metrics). `None` where there
+    /// is none, or not whole in the index's file, or where it cannot be read.
     pub fn vector(&self, track: TrackId) -> Option<Vec<f32>> {
         let vector = self
             .with_codes(track, |codes, slot| self.codec.lowered(codes, slot))
@@ -186,8 +191,9 @@ impl VectorIndex {
         self.intact().is_ok().then_some(vector)
     }
 
-    /// Says how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]): `reader` writes those of
-    /// some tracks, as they were when the index was built, one after the other. It is called by several threads at once.
+    /// Says how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]):
+    /// `reader` writes those of some tracks, as they were when the index was built, one after the
+    /// other. It is called by several threads at once.
     #[allow(clippy::type_complexity)] // a name of its own would say less
     pub fn read_vectors_with(
         &mut self,
@@ -196,7 +202,8 @@ impl VectorIndex {
         self.reader = Some(reader);
     }
 
-    /// Whether the index was made of this vector of `track`, as far as the codes that it holds show; for cosines.
+    /// Whether the index was made of this vector of `track`, as far as the codes that it holds
+    /// show; for cosines.
     #[doc(hidden)]
     pub fn is_of(&self, track: TrackId, vector: &[f32]) -> Result<bool, IndexError> {
         /// The index keeps 16 bits a component.
@@ -295,8 +302,8 @@ impl VectorIndex {
         }
     }
 
-    /// Those of `tracks` that are in the index, as a set for many searches with [`SearchParams::subset`]; quickest where they
-    /// are in ascending order.
+    /// Those of `tracks` that are in the index, as a set for many searches with
+    /// [`SearchParams::subset`]; quickest where they are in ascending order.
     pub fn subset_of(&self, tracks: &[TrackId]) -> Subset {
         let parts = self.tail.parts();
         let mut base = Bitmap::empty(self.base.len());

@@ -1,11 +1,14 @@
-//! Inverted lists: vectors that are near each other stand side by side in short codes, and a search reads a few lists.
+//! Inverted lists: vectors that are near each other stand side by side in short codes, and a search
+//! reads a few lists.
 //!
-//! The short code of a vector is its projection on the 64 directions in which the vectors of the index differ most, at
-//! 8 bits a component, or on 128 at 4 bits or 256 at 2 ([`Directions`]): one cache line. A search compares the query's
-//! projection with the centres of the lists, which [`Grouping`] makes, then with the codes of the nearest lists, and hands
-//! the best on to 8 and 16 bits.
+//! The short code of a vector is its projection on the 64 directions in which the vectors of the
+//! index differ most, at 8 bits a component, or on 128 at 4 bits or 256 at 2 ([`Directions`]): one
+//! cache line. A search compares the query's projection with the centres of the lists, which
+//! [`Grouping`] makes, then with the codes of the nearest lists, and hands the best on to 8 and 16
+//! bits.
 //!
-//! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
+//! Products are sums of integers and means are summed in the order of slots: the same bits on any
+//! number of threads.
 
 mod calibration;
 
@@ -31,8 +34,8 @@ pub use voisin_kernels::dot::short::{
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short
 /// codes, as measured: its row comes from a random place in memory.
 const HANDED_ON_COST: usize = 24;
-/// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask ahead for them, saves
-/// nothing then.
+/// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask
+/// ahead for them, saves nothing then.
 pub(crate) const CACHED: usize = 2 << 20;
 /// Blocks at the start of a list that are asked for while the list before it is compared.
 const FIRST_BLOCKS: usize = 3;
@@ -79,8 +82,8 @@ pub(crate) struct Lists {
     pub(crate) centres: Vec<u8>,
     /// Lists that a vector is in: one or two.
     pub(crate) copies: usize,
-    /// The block that each list begins with or, if vectors are in two, those whose first it is and those whose second;
-    /// behind the last, the end.
+    /// The block that each list begins with or, if vectors are in two, those whose first it is and
+    /// those whose second; behind the last, the end.
     pub(crate) starts: Vec<u32>,
     /// Blocks of the vectors.
     pub(crate) blocks: Plane,
@@ -166,7 +169,8 @@ fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
 }
 
 impl Lists {
-    /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
+    /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its
+    /// size.
     pub(crate) fn build(source: CodeSource<'_>, trials: &[Trial], spill: Option<Spill>) -> Self {
         let n = source.codes.len();
         let directions = Directions::fit(source, trials);
@@ -204,8 +208,8 @@ impl Lists {
         }
     }
 
-    /// Whether every vector has one place in the blocks, or one as in its first list and one as in its second, with numbers
-    /// that can be; for what is read from a file.
+    /// Whether every vector has one place in the blocks, or one as in its first list and one as in
+    /// its second, with numbers that can be; for what is read from a file.
     pub(crate) fn has_every_vector(&self) -> bool {
         (0..self.copies).all(|copy| {
             let places = (0..self.len() as u32).map(|list| self.place_of_part(list, copy));
@@ -258,7 +262,8 @@ impl Lists {
         self.blocks_at(self.place(list))
     }
 
-    /// Blocks of those that are in a list as in their first, 0, or second, 1: of all lists, every vector once.
+    /// Blocks of those that are in a list as in their first, 0, or second, 1: of all lists, every
+    /// vector once.
     pub(crate) fn part(&self, list: u32, copy: usize) -> &[u8] {
         self.blocks_at(self.place_of_part(list, copy))
     }
@@ -356,7 +361,8 @@ impl Lists {
         codes
     }
 
-    /// Whether a slot is in one of the lists nearest to this vector, with its short code but for rounding.
+    /// Whether a slot is in one of the lists nearest to this vector, with its short code but for
+    /// rounding.
     pub(crate) fn holds(&self, isa: Isa, slot: u32, vector: &PreparedQuery) -> bool {
         const NEAREST: usize = 3;
         let along = self.along(isa, vector);
@@ -386,8 +392,8 @@ impl Lists {
         })
     }
 
-    /// The best slots by short code within `reach`, each with its similarity by what is `next`, in no order; `hidden` are left
-    /// out.
+    /// The best slots by short code within `reach`, each with its similarity by what is `next`, in
+    /// no order; `hidden` are left out.
     pub(crate) fn nearest<R>(
         &self,
         isa: Isa,
@@ -431,7 +437,8 @@ impl Lists {
         })
     }
 
-    /// Compares the nearest lists until there are as many candidates as are handed on; where the search goes on from there.
+    /// Compares the nearest lists until there are as many candidates as are handed on; where the
+    /// search goes on from there.
     fn begin(
         &self,
         isa: Isa,
@@ -608,7 +615,8 @@ impl Lists {
         }
     }
 
-    /// As [`nearest`](Self::nearest) for each of `queries`, but every list is read once for all of them.
+    /// As [`nearest`](Self::nearest) for each of `queries`, but every list is read once for all of
+    /// them.
     pub(crate) fn nearest_of_all<R>(
         &self,
         isa: Isa,

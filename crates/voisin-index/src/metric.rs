@@ -1,13 +1,13 @@
 //! Metrics: each is searched as cosines, of vectors that are lifted to the unit sphere first.
 //!
 //! - cosine: the vector, at length 1.
-//! - inner product: `(y, √(1 − |y|²))` with `y = x / R`, the query `(q, 0)` at length 1 (Neyshabur and Srebro, "On
-//!   symmetric and asymmetric LSHs for inner product search", ICML 2015).
-//! - Euclidean: `(y, −|y|²/2, √(1 − …))` with `y = (x − c) / R`, the query `(z, 1, 0)` at length 1, `z` lifted like `y`:
-//!   products are largest where `|y − z|` is smallest.
+//! - inner product: `(y, √(1 − |y|²))` with `y = x / R`, the query `(q, 0)` at length 1 (Neyshabur
+//!   and Srebro, "On symmetric and asymmetric LSHs for inner product search", ICML 2015).
+//! - Euclidean: `(y, −|y|²/2, √(1 − …))` with `y = (x − c) / R`, the query `(z, 1, 0)` at length 1,
+//!   `z` lifted like `y`: products are largest where `|y − z|` is smallest.
 //!
-//! `c` is the mean of the vectors that the index was built of. `R` is [`HEADROOM`] times the length of the longest of
-//! them: longer ones can come later, up to the [`LARGEST`] part of `R`.
+//! `c` is the mean of the vectors that the index was built of. `R` is [`HEADROOM`] times the length
+//! of the longest of them: longer ones can come later, up to the [`LARGEST`] part of `R`.
 
 use std::borrow::Cow;
 
@@ -85,7 +85,8 @@ pub(crate) struct Sphere {
 }
 
 impl Sphere {
-    /// Fits centre and radius to vectors that were [checked](Self::check) for everything but their length.
+    /// Fits centre and radius to vectors that were [checked](Self::check) for everything but their
+    /// length.
     pub(crate) fn fit<'a>(
         metric: IndexMetric,
         dimension: usize,
@@ -154,7 +155,8 @@ impl Sphere {
             .sqrt()
     }
 
-    /// Whether `vector` has the right number of components, all finite, and a direction where that is what counts.
+    /// Whether `vector` has the right number of components, all finite, and a direction where that
+    /// is what counts.
     pub(crate) fn check(&self, track: Option<TrackId>, vector: &[f32]) -> Result<(), IndexError> {
         if vector.len() != self.dimension {
             return Err(IndexError::Dimension {

@@ -1,8 +1,9 @@
 //! Lists in the order of nearness to a query, and when a search of them ends.
 //!
-//! How many lists hold what is nearest differs from query to query. A search compares the nearest lists until it has as many
-//! candidates as it hands on, and then those alone whose own score is not too far below the worst candidate's. It looks again
-//! what that is whenever there are [`GROWTH`] times as many lists behind it. How far is too far is measured.
+//! How many lists hold what is nearest differs from query to query. A search compares the nearest
+//! lists until it has as many candidates as it hands on, and then those alone whose own score is
+//! not too far below the worst candidate's. It looks again what that is whenever there are
+//! [`GROWTH`] times as many lists behind it. How far is too far is measured.
 
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
@@ -32,7 +33,8 @@ impl ListScores {
 /// Where a search of lists has got to.
 #[derive(Debug, Default)]
 pub(crate) struct ListWalk {
-    /// Lists that are left: those before `taken` are not, and those before `sorted` are in order, and nearer than the others.
+    /// Lists that are left: those before `taken` are not, and those before `sorted` are in order,
+    /// and nearer than the others.
     lists: Vec<Scored>,
     taken: usize,
     sorted: usize,
@@ -97,8 +99,8 @@ impl ListWalk {
         Some(next)
     }
 
-    /// Hands on the lists of the next round, of `most` in all, each with the one behind it if that is known; whether another
-    /// round may follow.
+    /// Hands on the lists of the next round, of `most` in all, each with the one behind it if that
+    /// is known; whether another round may follow.
     pub(crate) fn round(
         &mut self,
         isa: Isa,

@@ -31,8 +31,8 @@ const TOMBSTONE_SHARE: f64 = 0.2;
 impl VectorIndex {
     /// Saves the index to `path`, in one file, whatever was inserted and removed.
     ///
-    /// It is written under a temporary name, flushed, and renamed: a reader, or a crash at any moment, finds the old state or
-    /// the new one.
+    /// It is written under a temporary name, flushed, and renamed: a reader, or a crash at any
+    /// moment, finds the old state or the new one.
     pub fn save(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
         self.save_base(path, stamp, |file| self.write_parts(file, stamp))?;
         // The changes of the index that was here before mean nothing any more.
@@ -55,8 +55,9 @@ impl VectorIndex {
         self.write_parts(out, stamp).map(drop).map_err(io)
     }
 
-    /// Saves an index that changes often, in two files: what was built to `path`, unless it is there already, and what was
-    /// inserted and removed since to `path` + `.tail`. Where that one is missing later, opening is an error that names it.
+    /// Saves an index that changes often, in two files: what was built to `path`, unless it is
+    /// there already, and what was inserted and removed since to `path` + `.tail`. Where that one
+    /// is missing later, opening is an error that names it.
     ///
     /// Each file is there whole or not at all, as with [`save`](Self::save).
     pub fn save_changes(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
@@ -157,7 +158,8 @@ impl VectorIndex {
         Ok(place)
     }
 
-    /// Whether a save to `path` takes the place of an index, or of nothing: not of somebody's other files.
+    /// Whether a save to `path` takes the place of an index, or of nothing: not of somebody's other
+    /// files.
     pub fn can_replace(path: &Path) -> bool {
         let begins = |path: &Path, magic: &[u8; 8]| {
             let mut found = [0; 8];
@@ -173,7 +175,8 @@ impl VectorIndex {
     /// Opens the index at `path` if it belongs to `expected`.
     ///
     /// Every byte is checked first. Errors: [`IndexError::Damaged`], [`IndexError::Version`],
-    /// [`IndexError::OtherModel`], [`IndexError::Stale`], [`IndexError::Dimension`], [`IndexError::Io`].
+    /// [`IndexError::OtherModel`], [`IndexError::Stale`], [`IndexError::Dimension`],
+    /// [`IndexError::Io`].
     pub fn load(path: &Path, expected: &IndexStamp) -> Result<Self, IndexError> {
         let (index, generation) = Self::load_any_generation(path, expected)?;
         index.check()?;
@@ -189,9 +192,10 @@ impl VectorIndex {
         Ok(index)
     }
 
-    /// [`load`](Self::load), but of any generation, which is returned: an older index can be brought up to date with
-    /// [`insert`](Self::insert) and [`remove`](Self::remove). Of the vectors, only what a search reads is checked, as it
-    /// is read, until [`check`](Self::check) is called; a search that came upon damage returns [`IndexError::Damaged`].
+    /// [`load`](Self::load), but of any generation, which is returned: an older index can be
+    /// brought up to date with [`insert`](Self::insert) and [`remove`](Self::remove). Of the
+    /// vectors, only what a search reads is checked, as it is read, until [`check`](Self::check) is
+    /// called; a search that came upon damage returns [`IndexError::Damaged`].
     pub fn load_any_generation(
         path: &Path,
         expected: &IndexStamp,
@@ -215,9 +219,9 @@ impl VectorIndex {
         Ok((index, stamp.generation))
     }
 
-    /// Opens the index at `path` whatever it belongs to, and says what that is. Every byte is checked first. A file of less
-    /// than 256 MiB is copied into memory, so that nothing that is done to it later can change what is found; a larger one is
-    /// mapped.
+    /// Opens the index at `path` whatever it belongs to, and says what that is. Every byte is
+    /// checked first. A file of less than 256 MiB is copied into memory, so that nothing that is
+    /// done to it later can change what is found; a larger one is mapped.
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
         Self::opened(file::load(path, COPIED)?, Some(path))
     }
@@ -252,7 +256,8 @@ impl VectorIndex {
         file.intact()
     }
 
-    /// Whether all that was read of its file so far was as it was written; an index that was built is.
+    /// Whether all that was read of its file so far was as it was written; an index that was built
+    /// is.
     ///
     /// # Errors
     /// [`IndexError::Damaged`]
@@ -336,8 +341,8 @@ impl VectorIndex {
         Ok((index, stamp))
     }
 
-    /// Whether building again would make searches cheaper: the tail or the removed tracks have become too many,
-    /// or there are enough tracks for lists or a graph.
+    /// Whether building again would make searches cheaper: the tail or the removed tracks have
+    /// become too many, or there are enough tracks for lists or a graph.
     pub fn needs_rebuild(&self) -> bool {
         let base = self.base.len() as f64;
         let tail = self.tail.len();

@@ -1,6 +1,7 @@
 //! k-means over vectors along the directions in which they differ most.
 //!
-//! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
+//! Products are sums of integers and means are summed in the order of slots: the same bits on any
+//! number of threads.
 
 use rayon::prelude::*;
 
@@ -18,7 +19,8 @@ const PER_CENTRE: usize = 40;
 const ROUNDS: usize = 8;
 /// λ of [`Projections::second`].
 const ALONG: f32 = 1.5;
-/// Bytes of the centres that are compared with one query or vector after the other: they stay in the first cache.
+/// Bytes of the centres that are compared with one query or vector after the other: they stay in
+/// the first cache.
 const CENTRES_AT_ONCE: usize = 20 << 10;
 
 /// Vectors along the directions, at 8 bits: what k-means works on.
@@ -84,9 +86,10 @@ impl Projections {
         (centres, members)
     }
 
-    /// A second group for each, and the members of each group, ascending: the one of the least
-    /// ‖x − c‖² + λ (⟨x − c, r⟩ / ‖r‖)², where r is what the centre of the first group leaves of x (Sun et al., `NeurIPS` 2023).
-    /// Where the first centre misleads, because r points away from a query, the second does not.
+    /// A second group for each, and the members of each group, ascending: the one of the least ‖x −
+    /// c‖² + λ (⟨x − c, r⟩ / ‖r‖)², where r is what the centre of the first group leaves of x (Sun
+    /// et al., `NeurIPS` 2023). Where the first centre misleads, because r points away from a
+    /// query, the second does not.
     ///
     /// - `first`: members of the first groups, two at least
     pub(crate) fn second(&self, isa: Isa, centres: &Self, first: &[Vec<u32>]) -> Vec<Vec<u32>> {
@@ -94,8 +97,8 @@ impl Projections {
         let squares: Vec<f32> = (0..centres.len()).map(|at| centres.square(at)).collect();
         let choose = |(group, members): (usize, &Vec<u32>)| {
             let mut found = Vec::new();
-            // Scores with all other centres, once for all members of the group: products less half of
-            // the centre's square.
+            // Scores with all other centres, once for all members of the group: products less half
+            // of the centre's square.
             let mut beside = vec![0_f32; centres.len()];
             isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
             found
@@ -212,7 +215,8 @@ impl Projections {
         step as f32
     }
 
-    /// Blocks of these as centres, each with an offset: the score of a vector is its product with the centre and that.
+    /// Blocks of these as centres, each with an offset: the score of a vector is its product with
+    /// the centre and that.
     pub(crate) fn centre_blocks(&self, offset: impl Fn(usize) -> f32) -> Vec<u8> {
         let mut blocks = empty_blocks(self.len(), self.width);
         for at in 0..self.len() {

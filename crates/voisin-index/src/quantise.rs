@@ -1,7 +1,8 @@
 //! Components of a vector at a few bits each.
 //!
-//! A row stands for `scale · v` with `v` odd whole numbers, the scale that comes nearest (least squares; several ranges
-//! are tried). Component `f · row_bytes + i` is the `f`-th field of byte `i`, lowest bits first.
+//! A row stands for `scale · v` with `v` odd whole numbers, the scale that comes nearest (least
+//! squares; several ranges are tried). Component `f · row_bytes + i` is the `f`-th field of byte
+//! `i`, lowest bits first.
 
 /// Ranges that are tried, of the largest component's size.
 const RANGES: [f32; 5] = [0.4, 0.55, 0.7, 0.85, 1.];

@@ -1,8 +1,10 @@
-//! Indexes that hold no vectors: what short codes leave of each vector in a few bits, and a reader of the vectors.
+//! Indexes that hold no vectors: what short codes leave of each vector in a few bits, and a reader
+//! of the vectors.
 //!
-//! A vector's short code stands for its projection on 64, 128 or 256 directions. What is left beyond it is kept at 0, 1, 2 or 4 bits
-//! a component: `scale · v` with `v` odd whole numbers, the scale that comes nearest (least squares; several ranges are
-//! tried). A search adds the product with that to the short code's score and asks the reader for the best alone.
+//! A vector's short code stands for its projection on 64, 128 or 256 directions. What is left
+//! beyond it is kept at 0, 1, 2 or 4 bits a component: `scale · v` with `v` odd whole numbers, the
+//! scale that comes nearest (least squares; several ranges are tried). A search adds the product
+//! with that to the short code's score and asks the reader for the best alone.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -113,7 +115,8 @@ impl Residuals {
         self.rows.len() + 4 * self.scales.len()
     }
 
-    /// Adds to the scores of candidates by their short codes what the query has in common with what these leave.
+    /// Adds to the scores of candidates by their short codes what the query has in common with what
+    /// these leave.
     pub(crate) fn add(
         &self,
         isa: Isa,

@@ -1,15 +1,16 @@
 //! A fixed random rotation, so that signs say as much as they can.
 //!
-//! The angle between two vectors shows in the number of differing signs only if every component is as likely to differ
-//! as any other; those of real embeddings are neither alike nor independent. So each is turned to a random side and
-//! mixed with all others by a Walsh-Hadamard transform (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform",
-//! SIAM J. Comput. 2009; Gao and Long, "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs.
-//! Sums of integers: the same on every machine.
+//! The angle between two vectors shows in the number of differing signs only if every component is
+//! as likely to differ as any other; those of real embeddings are neither alike nor independent. So
+//! each is turned to a random side and mixed with all others by a Walsh-Hadamard transform (Ailon
+//! and Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 2009; Gao and Long,
+//! "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs. Sums of
+//! integers: the same on every machine.
 
 use voisin_base::random;
 
-/// Rotates `values` in place, up to a factor. Their number is a multiple of 64, at most 65 536; their sizes are below
-/// 32 767.
+/// Rotates `values` in place, up to a factor. Their number is a multiple of 64, at most 65 536;
+/// their sizes are below 32 767.
 pub(crate) fn rotate(values: &mut [i32]) {
     let n = values.len();
     let power = if n.is_power_of_two() {
@@ -20,8 +21,9 @@ pub(crate) fn rotate(values: &mut [i32]) {
     flip(values, 1);
     transform(&mut values[..power]);
     if power < n {
-        // A second turn for the rest, over enough of the first part to make up a power of two. What was transformed is
-        // brought to the rest's size, and all down so far that no sum can leave 32 bits.
+        // A second turn for the rest, over enough of the first part to make up a power of two. What
+        // was transformed is brought to the rest's size, and all down so far that no sum can leave
+        // 32 bits.
         let size = power.ilog2() / 2 + 1;
         let spare = (3 * power.ilog2() / 2).saturating_sub(16);
         for (i, value) in values.iter_mut().enumerate() {
@@ -101,7 +103,8 @@ mod tests {
 
     #[test]
     fn nothing_leaves_32_bits() {
-        // The worst there is for a transform: after the turn of sides, all values are alike and as large as they come.
+        // The worst there is for a transform: after the turn of sides, all values are alike and as
+        // large as they come.
         for n in [64_usize, 192, 1024, 4096 + 64, 65_536 - 64, 65_536] {
             let mut sides = vec![32_385; n];
             flip(&mut sides, 1);

@@ -45,8 +45,8 @@ impl VectorIndex {
         Ok(found)
     }
 
-    /// Searches for each row of `queries`, in parallel on rayon's current pool: the same answers as one by one, but lists
-    /// are read once for many queries.
+    /// Searches for each row of `queries`, in parallel on rayon's current pool: the same answers as
+    /// one by one, but lists are read once for many queries.
     pub fn search_batch(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -199,12 +199,14 @@ impl VectorIndex {
             .collect()
     }
 
-    /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of them or all have been
-    /// offered. The rows are searched for [together](Self::search_batch), with the same answers as one by one.
+    /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of
+    /// them or all have been offered. The rows are searched for [together](Self::search_batch),
+    /// with the same answers as one by one.
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` is given the row,
-    /// sees each neighbour once, in lists that are nearest first, and returns those that belong in the result. So what
-    /// it needs to know of them can be read once for a whole list.
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates):
+    /// `choose` is given the row, sees each neighbour once, in lists that are nearest first, and
+    /// returns those that belong in the result. So what it needs to know of them can be read once
+    /// for a whole list.
     pub fn search_until<E: From<IndexError>>(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -244,8 +246,8 @@ impl VectorIndex {
         Ok(taken)
     }
 
-    /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in parallel on
-    /// rayon's current pool. The same answers as [`search_track`](Self::search_track).
+    /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in
+    /// parallel on rayon's current pool. The same answers as [`search_track`](Self::search_track).
     pub fn knn_graph(
         &self,
         k: usize,

@@ -19,8 +19,9 @@ const CHUNK: usize = 128;
 /// A cascade pays from this many allowed vectors per candidate on: below, comparing all takes no
 /// longer than counting signs.
 const PAYS: usize = 3;
-/// Of a filter that leaves no more vectors than this all are compared, within a millisecond: the signs of all vectors, which a
-/// cascade takes, are made anew in each process, in a hundred times as long.
+/// Of a filter that leaves no more vectors than this all are compared, within a millisecond: the
+/// signs of all vectors, which a cascade takes, are made anew in each process, in a hundred times
+/// as long.
 const FEW: usize = 1 << 16;
 
 /// Candidates that the stages of the cascade hand on, and errors that they allow for.
@@ -45,7 +46,8 @@ pub(crate) struct SignModel {
 
 impl SignModel {
     pub(crate) fn new(codec: &Codec, query: &PreparedQuery, meta: Meta, similarity: f32) -> Self {
-        // One sign for each component of a row: the rotation spreads the vector over the padding, too.
+        // One sign for each component of a row: the rotation spreads the vector over the padding,
+        // too.
         let dimension = codec.width as f32;
         let query_norm2 = 1. - 2. * query.offset - codec.mean_norm2() as f32;
         // Centred norms and product follow from similarity and offsets, since both vectors have
@@ -83,8 +85,8 @@ struct ScanBuffers {
     products: Vec<i32>,
     ranked: Vec<Scored>,
     histogram: Vec<u32>,
-    /// By how much the limit of differing signs rose during the last searches, about. Costs time where it is wrong,
-    /// never changes an answer.
+    /// By how much the limit of differing signs rose during the last searches, about. Costs time
+    /// where it is wrong, never changes an answer.
     rise: u32,
 }
 
@@ -194,7 +196,8 @@ impl Segment {
         })
     }
 
-    /// Adds the allowed vectors nearest to each query to its `top`: all are compared, and read once.
+    /// Adds the allowed vectors nearest to each query to its `top`: all are compared, and read
+    /// once.
     ///
     /// 16-bit products are only made where the 8-bit one and the bound of its error leave a chance.
     pub(crate) fn exact(
@@ -279,7 +282,8 @@ impl Segment {
                 histogram,
             );
             let mut limit = first;
-            // The limit will rise, by about as much as for earlier queries: what that brings is collected at once.
+            // The limit will rise, by about as much as for earlier queries: what that brings is
+            // collected at once.
             let mut collected = first + buffers.rise;
             matches_within(
                 isa,
@@ -297,8 +301,8 @@ impl Segment {
                     (self.codes.similarity(isa, query, slot), self.ids[slot])
                 });
                 reference = entered.or(reference);
-                // Vectors as near as the worst result are not expected to differ in more signs than this; if the
-                // limit was lower, go on to those in between.
+                // Vectors as near as the worst result are not expected to differ in more signs than
+                // this; if the limit was lower, go on to those in between.
                 let needed = match reference {
                     Some(slot) if top.worst() > f32::NEG_INFINITY => {
                         let model =
@@ -329,7 +333,8 @@ impl Segment {
         });
     }
 
-    /// Similarities at 8 bits of the matches with at most `limit` differing signs, without those `before`.
+    /// Similarities at 8 bits of the matches with at most `limit` differing signs, without those
+    /// `before`.
     fn rank_matches(
         &self,
         isa: Isa,
@@ -359,8 +364,8 @@ impl Segment {
             .similarities8(isa, query, slots, products, ranked);
     }
 
-    /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in at most as many
-    /// places, and in how many.
+    /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in
+    /// at most as many places, and in how many.
     pub(crate) fn sign_ranks(
         &self,
         isa: Isa,
@@ -397,7 +402,8 @@ impl Segment {
 
 /// Hands on the `k` nearest of some candidates by their similarities at 16 bits, nearest first.
 ///
-/// The best `k` by 8 bits are compared, then those others that may be nearer than the farthest of these.
+/// The best `k` by 8 bits are compared, then those others that may be nearer than the farthest of
+/// these.
 ///
 /// - `candidates`: with their similarities at 8 bits, in any order
 /// - `error8`: how much more a similarity is at 16 bits, at most
@@ -440,7 +446,8 @@ pub(crate) fn nearest16<R>(
     })
 }
 
-/// Makes 16-bit products of the candidates in the order of their 8-bit ones, for as long as these leave a chance.
+/// Makes 16-bit products of the candidates in the order of their 8-bit ones, for as long as these
+/// leave a chance.
 ///
 /// Returns the slot of the last that entered `top`, `None` if there were no candidates.
 fn rerank(
@@ -480,7 +487,8 @@ fn rerank(
     last
 }
 
-/// A number of differing signs that about `want` of the `count` allowed vectors are within, from a sixteenth of them.
+/// A number of differing signs that about `want` of the `count` allowed vectors are within, from a
+/// sixteenth of them.
 fn first_limit(
     isa: Isa,
     blocks: BitBlocks<'_>,
@@ -519,7 +527,8 @@ fn first_limit(
     at.unwrap_or(histogram.len() - 1) as u32
 }
 
-/// The allowed vectors with at most `limit` differing signs, without those `seen` before within a lower limit.
+/// The allowed vectors with at most `limit` differing signs, without those `seen` before within a
+/// lower limit.
 fn matches_within(
     isa: Isa,
     blocks: BitBlocks<'_>,

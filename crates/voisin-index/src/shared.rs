@@ -8,10 +8,11 @@ use voisin_base::track::TrackId;
 
 use super::{IndexError, VectorIndex};
 
-/// A [`VectorIndex`] that is searched while it changes. Searches work on a snapshot: nothing that changes meanwhile holds them
-/// up, and they hold up nothing. [`add`](Self::add) and [`remove`](Self::remove) make the next state beside the present one, of
-/// which they copy the last few vectors and, where one is removed, a bit for each vector; they build again by themselves where
-/// that pays.
+/// A [`VectorIndex`] that is searched while it changes. Searches work on a snapshot: nothing that
+/// changes meanwhile holds them up, and they hold up nothing. [`add`](Self::add) and
+/// [`remove`](Self::remove) make the next state beside the present one, of which they copy the last
+/// few vectors and, where one is removed, a bit for each vector; they build again by themselves
+/// where that pays.
 ///
 /// No lock is held while rayon works, so all of it may be called by rayon's tasks, too.
 pub struct SharedIndex {
@@ -63,7 +64,8 @@ impl SharedIndex {
         Self::building_in(index, Box::new(|build| build()))
     }
 
-    /// As [`new`](Self::new), for who has a pool of threads that builds are to use: `build_in` calls what it is given there.
+    /// As [`new`](Self::new), for who has a pool of threads that builds are to use: `build_in`
+    /// calls what it is given there.
     #[allow(clippy::type_complexity)] // a name of its own would say less
     pub fn building_in(
         index: VectorIndex,
@@ -105,8 +107,8 @@ impl SharedIndex {
         drop(last);
     }
 
-    /// Puts vectors in (`[ids.len(), dimension]`): all of them, or none where there is an error. The first vectors of an
-    /// empty index decide its dimension.
+    /// Puts vectors in (`[ids.len(), dimension]`): all of them, or none where there is an error.
+    /// The first vectors of an empty index decide its dimension.
     pub fn add(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
         if ids.len() != vectors.nrows() {
             return Err(IndexError::Count {
@@ -117,7 +119,8 @@ impl SharedIndex {
         loop {
             let is_room_made = match self.insert(ids, vectors) {
                 Ok(()) => {
-                    // The vectors are in: where building fails, what is there is as good, only slower.
+                    // The vectors are in: where building fails, what is there is as good, only
+                    // slower.
                     let _ = self.rebuild_where_it_pays();
                     return Ok(());
                 }
@@ -180,15 +183,16 @@ impl SharedIndex {
         self.publish(&mut changes, index, &[]);
     }
 
-    /// Builds again from the vectors as the index holds them, while the old index is searched and changed.
+    /// Builds again from the vectors as the index holds them, while the old index is searched and
+    /// changed.
     pub fn rebuild(&self) -> Result<(), IndexError> {
         let none = || ndarray::Array2::zeros((0, self.with(VectorIndex::dimension)));
         while !self.build(&[], none().view())? {}
         Ok(())
     }
 
-    /// Builds of everything and these; false where another index took this one's place, or one that others built has no room
-    /// for what was put in since.
+    /// Builds of everything and these; false where another index took this one's place, or one that
+    /// others built has no room for what was put in since.
     fn build(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<bool, IndexError> {
         let build = {
             let mut changes = self.changes();
@@ -424,7 +428,8 @@ mod tests {
         }
     }
 
-    /// One thread puts in and takes out while tasks of a pool search, each in parallel, and put in and take out, too.
+    /// One thread puts in and takes out while tasks of a pool search, each in parallel, and put in
+    /// and take out, too.
     fn search_and_change(threads: usize, time: Duration, moved: &AtomicU64) {
         /// Ids that each task puts in, and takes out again.
         const OF_TASK: i64 = 1 << 40;

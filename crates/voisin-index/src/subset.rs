@@ -99,7 +99,8 @@ impl Bitmap {
 }
 
 /// Tracks that pass a filter, a bitmap made once for many searches: see
-/// [`VectorIndex::subset`](super::VectorIndex::subset) and [`subset_of`](super::VectorIndex::subset_of).
+/// [`VectorIndex::subset`](super::VectorIndex::subset) and
+/// [`subset_of`](super::VectorIndex::subset_of).
 #[derive(Debug, Clone)]
 pub struct Subset {
     pub(crate) base: Bitmap,

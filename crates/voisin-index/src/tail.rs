@@ -8,8 +8,9 @@ use super::segment::Segment;
 /// Vectors in the last part, which is copied where a copy of the index has it, too.
 const FEW: usize = 64;
 
-/// Vectors in parts, that copies of the tail share: only the last one grows. A part that is full is merged with the one before
-/// where that is not more than twice as large, so that there are few, and a vector is copied about as often as there are parts.
+/// Vectors in parts, that copies of the tail share: only the last one grows. A part that is full is
+/// merged with the one before where that is not more than twice as large, so that there are few,
+/// and a vector is copied about as often as there are parts.
 #[derive(Clone, Default)]
 pub(crate) struct IndexTail {
     parts: Vec<Segment>,

@@ -1,5 +1,5 @@
-//! Changes since the base was written: behind it in the same file, or in a small file beside it, which is written anew each
-//! time.
+//! Changes since the base was written: behind it in the same file, or in a small file beside it,
+//! which is written anew each time.
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · header ([fields](super::fields))
@@ -144,7 +144,8 @@ pub(crate) fn encode(
     Ok(bytes)
 }
 
-/// The header of the tail of the base with digest `root`, unchecked but for its form; `None` if it is another's.
+/// The header of the tail of the base with digest `root`, unchecked but for its form; `None` if it
+/// is another's.
 ///
 /// - `bytes`: the first [`HEAD`] of the tail
 pub(crate) fn summary(

@@ -12,7 +12,8 @@ use voisin_base::random::hash;
 /// Vectors that are searched for. A recall of 0.95, of ten neighbours each, then has a standard
 /// error of about 0.004.
 const SAMPLE: usize = 400;
-/// Slots beside a trial that are hidden with it: as many as there are from one trial to the next, but within these.
+/// Slots beside a trial that are hidden with it: as many as there are from one trial to the next,
+/// but within these.
 const BESIDE: [usize; 2] = [64, 512];
 /// Times as many are hidden with every other trial. With one recording hidden and the rest of its
 /// album left, windows of strange recordings found 0.990 of their neighbours for a target of 0.995.
@@ -28,9 +29,10 @@ pub(crate) struct Trial {
     pub(crate) nearest: Vec<u32>,
 }
 
-/// A vector of each n-th part, hidden from the searches for it with those beside it: as if these were not in the index. What
-/// was added together is alike, windows of a recording above all, and those of recordings of one album, and nearer than
-/// anything is to music that is not there: more of it is hidden with every other trial. None of few.
+/// A vector of each n-th part, hidden from the searches for it with those beside it: as if these
+/// were not in the index. What was added together is alike, windows of a recording above all, and
+/// those of recordings of one album, and nearer than anything is to music that is not there: more
+/// of it is hidden with every other trial. None of few.
 pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
     // So few vectors are scanned, and no widths are needed.
     if base.len() < 10 * DEPTH {

@@ -44,7 +44,8 @@ const ALL: f32 = 1000.;
 /// Shares of what may be missed that are tried for what is not handed on. More of it for the codes
 /// leaves fewer to hand on but more lists to look at; the cheapest of the five is taken.
 const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
-/// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
+/// The sample is to say, with a chance of error of one in twenty, that the target is met: so many
+/// standard errors.
 const CONFIDENCE: f64 = 1.645;
 /// So much of what is missing above the target is aimed at to begin with. Vectors that are not in
 /// the index, such as other recordings, have fewer of their neighbours found than trials, which
@@ -367,8 +368,8 @@ impl ListFit {
     }
 }
 
-/// Finds the cheapest reach that meets the target: by the ranks of the true neighbours' lists and codes, and then by
-/// searching.
+/// Finds the cheapest reach that meets the target: by the ranks of the true neighbours' lists and
+/// codes, and then by searching.
 fn measure_lists(
     source: CodeSource<'_>,
     lists: &Lists,
@@ -617,7 +618,8 @@ mod tests {
     const WINDOWS: usize = 40;
     const DIMENSION: usize = 96;
 
-    /// Windows of recordings, those of one after the other, which differ from each other less than recordings do.
+    /// Windows of recordings, those of one after the other, which differ from each other less than
+    /// recordings do.
     fn recordings(n: usize, rng: &mut StdRng) -> Array2<f32> {
         let mut vectors = Array2::zeros((n * WINDOWS, DIMENSION));
         for mut windows in vectors.axis_chunks_iter_mut(Axis(0), WINDOWS) {
@@ -720,7 +722,8 @@ mod tests {
         for mode in [SearchMode::Lists, SearchMode::Hnsw] {
             ids.sort_unstable();
             let in_order = recall(&ids, mode);
-            // Where windows of a recording are anywhere, none are hidden: widths are those for near copies.
+            // Where windows of a recording are anywhere, none are hidden: widths are those for near
+            // copies.
             ids.shuffle(&mut rng);
             let anywhere = recall(&ids, mode);
             assert!(

@@ -10,26 +10,29 @@ use super::subset::Subset;
 pub struct Neighbor {
     /// The track.
     pub track: TrackId,
-    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit arithmetic; some 3e-6 at
-    /// 512 dimensions. With [`IndexMetric::InnerProduct`] the product; with [`IndexMetric::Euclidean`] the distance, negative.
+    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit
+    /// arithmetic; some 3e-6 at 512 dimensions. With [`IndexMetric::InnerProduct`] the product;
+    /// with [`IndexMetric::Euclidean`] the distance, negative.
     pub similarity: f32,
 }
 
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SearchMode {
-    /// The lists where there are any, or the graph where that was found to cost less when it was built, unless a filter
-    /// leaves few tracks; then, and for small indexes, the scan.
+    /// The lists where there are any, or the graph where that was found to cost less when it was
+    /// built, unless a filter leaves few tracks; then, and for small indexes, the scan.
     #[default]
     Auto,
     /// Every vector at full precision: the oracle.
     Exact,
-    /// Every vector at 1 bit per dimension, the best of them at 8 bits, the best of those at full precision.
-    Scan,
-    /// The lists nearest to the query at 64 bytes a vector, the best of them at 8 bits, the best of those at full
+    /// Every vector at 1 bit per dimension, the best of them at 8 bits, the best of those at full
     /// precision.
+    Scan,
+    /// The lists nearest to the query at 64 bytes a vector, the best of them at 8 bits, the best of
+    /// those at full precision.
     Lists,
-    /// The HNSW graph at 64 bytes a vector, the best of it at 8 bits, the best of those at full precision.
+    /// The HNSW graph at 64 bytes a vector, the best of it at 8 bits, the best of those at full
+    /// precision.
     Hnsw,
 }
 
@@ -70,15 +73,18 @@ impl std::str::FromStr for SearchMode {
 pub struct SearchParams<'a> {
     /// How to search.
     pub mode: SearchMode,
-    /// Width of the search: candidates of the graph, or lists that are looked at, about so many on average, more for a query
-    /// whose neighbours are harder to find; `None`: what the build measured to be enough. Higher is slower and more complete.
+    /// Width of the search: candidates of the graph, or lists that are looked at, about so many on
+    /// average, more for a query whose neighbours are harder to find; `None`: what the build
+    /// measured to be enough. Higher is slower and more complete.
     pub ef: Option<usize>,
-    /// Vectors of the lists that are compared by more than their short codes; `None`: as many as the recall needs that the
-    /// index was built for, whatever `ef` is. Some tens do for a recall of 0.95.
+    /// Vectors of the lists that are compared by more than their short codes; `None`: as many as
+    /// the recall needs that the index was built for, whatever `ef` is. Some tens do for a recall
+    /// of 0.95.
     pub candidates: Option<usize>,
     /// Only tracks for which this is true are returned. Called up to once per track and search.
     pub filter: Option<&'a (dyn Fn(TrackId) -> bool + Sync)>,
-    /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches share it.
+    /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches
+    /// share it.
     pub subset: Option<&'a Subset>,
 }
 
@@ -103,21 +109,22 @@ pub struct IndexOptions {
     pub m: usize,
     /// Nearest vectors that a point's links are chosen among. 16 to 2 000.
     pub ef_construction: usize,
-    /// A graph is built from this many tracks on, over lists. By default there is none: lists are faster to search, up to
-    /// hundreds of thousands of tracks, and to build.
+    /// A graph is built from this many tracks on, over lists. By default there is none: lists are
+    /// faster to search, up to hundreds of thousands of tracks, and to build.
     pub graph_from: usize,
     /// Lists are made from this many tracks on; below, the scan is as fast and exact.
     pub lists_from: usize,
     /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
     ///
-    /// Measured with vectors of the index that are hidden from the search, with up to 256 before and behind them in the order
-    /// of ids, or eight times as many: what is added together may be alike, and what is asked may be like none of it. 0.995
-    /// leaves room above 0.99.
+    /// Measured with vectors of the index that are hidden from the search, with up to 256 before
+    /// and behind them in the order of ids, or eight times as many: what is added together may be
+    /// alike, and what is asked may be like none of it. 0.995 leaves room above 0.99.
     pub target_recall: f64,
     /// How a graph is built.
     pub builder: GraphBuilder,
-    /// With 0, 1, 2 or 4, an index that has lists holds no vectors: beside the short codes of the lists so many bits for
-    /// each component of what these leave, and what a search finds by them is compared with the vectors that
+    /// With 0, 1, 2 or 4, an index that has lists holds no vectors: beside the short codes of the
+    /// lists so many bits for each component of what these leave, and what a search finds by them
+    /// is compared with the vectors that
     /// [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no graph then.
     pub residual_bits: Option<usize>,
     /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
@@ -180,9 +187,11 @@ pub struct IndexSummary {
     pub tracks: usize,
     /// Bytes of the file.
     pub bytes: u64,
-    /// Those that searches keep in memory; the rest, the second half of the vectors, is read as it is needed.
+    /// Those that searches keep in memory; the rest, the second half of the vectors, is read as it
+    /// is needed.
     pub resident: u64,
-    /// How [`SearchMode::Auto`] searches it: [`SearchMode::Scan`], [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
+    /// How [`SearchMode::Auto`] searches it: [`SearchMode::Scan`], [`SearchMode::Lists`] or
+    /// [`SearchMode::Hnsw`].
     pub mode: SearchMode,
     /// From how many tracks on a build makes a graph.
     pub graph_from: usize,
@@ -205,7 +214,8 @@ pub struct IndexSummary {
 pub struct ListStats {
     /// Lists, on average.
     pub lists: usize,
-    /// Vectors of them that are compared at 8 bits, or by what an index without vectors holds of them.
+    /// Vectors of them that are compared at 8 bits, or by what an index without vectors holds of
+    /// them.
     pub candidates: usize,
     /// Those of them that are compared in full.
     pub read: Option<usize>,
@@ -222,7 +232,8 @@ pub struct IndexStats {
     pub tracks: usize,
     /// Dimensions.
     pub dimension: usize,
-    /// How [`SearchMode::Auto`] searches now: [`SearchMode::Scan`], [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
+    /// How [`SearchMode::Auto`] searches now: [`SearchMode::Scan`], [`SearchMode::Lists`] or
+    /// [`SearchMode::Hnsw`].
     pub mode: SearchMode,
     /// Default width of a graph search for ten neighbours.
     pub ef: usize,
@@ -238,8 +249,8 @@ pub struct IndexStats {
     pub links: usize,
     /// Bytes of the index in memory or mapped from its file.
     pub bytes: usize,
-    /// Those that searches keep in memory; of a mapped file the rest, the second half of the vectors, is read as it is
-    /// needed.
+    /// Those that searches keep in memory; of a mapped file the rest, the second half of the
+    /// vectors, is read as it is needed.
     pub resident: usize,
     /// Instruction set of the kernels: "AVX-512", "AVX2", "NEON" or "portable".
     pub isa: &'static str,
@@ -252,7 +263,8 @@ pub struct IndexStats {
 pub struct SelfCheck {
     /// Tracks searched by their own vector.
     pub tracks: usize,
-    /// Tracks that did not find themselves among their nearest (an equal similarity counts as found).
+    /// Tracks that did not find themselves among their nearest (an equal similarity counts as
+    /// found).
     pub lost: Vec<TrackId>,
     /// Tracks whose neighbours were compared with the exact search.
     pub sample: usize,

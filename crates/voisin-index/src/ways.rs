@@ -1,4 +1,5 @@
-//! The ways to search, chosen by measured cost: all vectors, a scan of their codes, the nearest lists, the graph.
+//! The ways to search, chosen by measured cost: all vectors, a scan of their codes, the nearest
+//! lists, the graph.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,8 +92,8 @@ impl VectorIndex {
         parts.try_for_each(|(part, allowed)| self.scan(part, query, allowed, k, top))
     }
 
-    /// Searches. Names of vectors that are not there can come from a mapped file alone, and not before it was written into: then
-    /// this says so, and so does every search after it.
+    /// Searches. Names of vectors that are not there can come from a mapped file alone, and not
+    /// before it was written into: then this says so, and so does every search after it.
     pub(super) fn reading<T>(
         &self,
         search: impl FnOnce() -> Result<T, IndexError>,
@@ -230,7 +231,8 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Compares queries with all allowed vectors of a base whose vectors are not in the index; they are read once.
+    /// Compares queries with all allowed vectors of a base whose vectors are not in the index; they
+    /// are read once.
     pub(super) fn read_all(
         &self,
         queries: &[PreparedQuery],
@@ -309,7 +311,8 @@ impl VectorIndex {
         self.offer(from_ref(query), slots, from_mut(top))
     }
 
-    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
+    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that
+    /// cannot be trusted.
     fn search_graph(
         &self,
         (graph, lists): (&Graph, &Lists),
@@ -347,7 +350,8 @@ impl VectorIndex {
         self.scan(&self.base, query, allowed, k, top)
     }
 
-    /// How many candidates a walk of the graph keeps; `None` if a scan of the allowed vectors is cheaper.
+    /// How many candidates a walk of the graph keeps; `None` if a scan of the allowed vectors is
+    /// cheaper.
     pub(super) fn width(
         &self,
         k: usize,
@@ -362,8 +366,8 @@ impl VectorIndex {
         (allowed.count > 0 && pays).then_some(ef.min(n))
     }
 
-    /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and scans if that cannot be
-    /// trusted.
+    /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and
+    /// scans if that cannot be trusted.
     fn search_lists(
         &self,
         lists: &Lists,
@@ -400,7 +404,8 @@ impl VectorIndex {
         self.scan(&self.base, query, allowed, k, top)
     }
 
-    /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper or surer.
+    /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper
+    /// or surer.
     pub(super) fn reach(
         &self,
         lists: &Lists,
@@ -411,8 +416,8 @@ impl VectorIndex {
         // Of the vectors that a search ends with, about the share that is allowed will be.
         let wanted = k as f64;
         let share = self.base.len() as f64 / allowed.count.max(1) as f64;
-        // Where the k-th allowed vector is expected, and two standard deviations more; with a filter, whose own cost is
-        // larger than a wider search's, twice that.
+        // Where the k-th allowed vector is expected, and two standard deviations more; with a
+        // filter, whose own cost is larger than a wider search's, twice that.
         let is_filtered = allowed.count < self.base.len();
         let margin = if is_filtered { 2. } else { 1. };
         let depth = margin * (wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share);
@@ -437,9 +442,11 @@ impl VectorIndex {
         needed.lists <= reach.lists && needed.codes <= reach.codes
     }
 
-    /// Puts the allowed of `pool`, with their similarities by 8 bits, into `top`; whether they are as good as all that are allowed.
+    /// Puts the allowed of `pool`, with their similarities by 8 bits, into `top`; whether they are
+    /// as good as all that are allowed.
     ///
-    /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made sure of
+    /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made
+    ///   sure of
     pub(super) fn take(
         &self,
         query: &PreparedQuery,
@@ -450,8 +457,9 @@ impl VectorIndex {
         top: &mut Top,
     ) -> Result<bool, IndexError> {
         let all = allowed.count == self.base.len();
-        // Where the k-th allowed candidate is: without a filter, would a search as wide as this have found all up to
-        // there? Not if the filter leaves out what is near the query: another cluster, say.
+        // Where the k-th allowed candidate is: without a filter, would a search as wide as this
+        // have found all up to there? Not if the filter leaves out what is near the query: another
+        // cluster, say.
         let count = k.min(allowed.count).max(1);
         let (passing, last) = if all {
             let last = (pool.len() >= count).then(|| count - 1);

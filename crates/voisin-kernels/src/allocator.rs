@@ -19,7 +19,8 @@ pub fn give_back_large_blocks() {
     {
         /// glibc's `M_MMAP_THRESHOLD`.
         const MMAP_THRESHOLD: std::ffi::c_int = -3;
-        // SAFETY: it sets one number, under a lock of its own; blocks that are there stay as they are.
+        // SAFETY: it sets one number, under a lock of its own; blocks that are there stay as they
+        // are.
         unsafe { mallopt(MMAP_THRESHOLD, LARGE) };
     }
 }

@@ -1,4 +1,5 @@
-//! Aligned memory for the kernels: buffers, views that several threads write, and files mapped into memory.
+//! Aligned memory for the kernels: buffers, views that several threads write, and files mapped into
+//! memory.
 
 #![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
 
@@ -22,8 +23,8 @@ const HUGE: usize = 1 << 21;
 /// Buffers from this many bytes on are mapped.
 const MAPPED: usize = HUGE / 4;
 
-/// f32 values, zero when they are made, the first of them on a cache line. Large buffers are mappings that ask for huge
-/// pages. A buffer only ever grows.
+/// f32 values, zero when they are made, the first of them on a cache line. Large buffers are
+/// mappings that ask for huge pages. A buffer only ever grows.
 #[derive(Debug)]
 pub(super) struct Buffer(Backing);
 
@@ -85,8 +86,8 @@ impl Buffer {
                 (map.as_ptr().cast::<f32>().wrapping_add(*start), *len)
             }
         };
-        // SAFETY: `Line` is `repr(C)` and nothing but 16 floats; a mapping is page aligned, holds `start + len`
-        // floats, and any bytes are floats.
+        // SAFETY: `Line` is `repr(C)` and nothing but 16 floats; a mapping is page aligned, holds
+        // `start + len` floats, and any bytes are floats.
         unsafe { std::slice::from_raw_parts(start, len) }
     }
 
@@ -168,20 +169,22 @@ impl<'a> SharedSlice<'a> {
             "{range:?} of {} floats",
             self.len
         );
-        // SAFETY: inside the slice that this came from, whose borrow lasts; apart from others as the caller promises.
+        // SAFETY: inside the slice that this came from, whose borrow lasts; apart from others as
+        // the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 
-/// Maps a file that is replaced, never written into: all voisin's files that are mapped are written under another name
-/// and renamed.
+/// Maps a file that is replaced, never written into: all voisin's files that are mapped are written
+/// under another name and renamed.
 pub fn map_file(file: &File) -> io::Result<Mmap> {
-    // SAFETY: renaming another file into place leaves this mapping's file as it was. A program that truncated or
-    // changed it in place could fault this process, as with any mapping.
+    // SAFETY: renaming another file into place leaves this mapping's file as it was. A program that
+    // truncated or changed it in place could fault this process, as with any mapping.
     unsafe { Mmap::map(file) }
 }
 
-/// A copy of a file in memory: nothing that is done to the file changes it, nor keeps the file from being replaced.
+/// A copy of a file in memory: nothing that is done to the file changes it, nor keeps the file from
+/// being replaced.
 pub fn read_file(file: &File) -> io::Result<Mmap> {
     copy(
         file,
@@ -220,14 +223,15 @@ pub fn ask_for(map: &Mmap, part: &Range<usize>) {
     let _ = (map, part);
 }
 
-/// Lets go of the memory of part of a mapped file, where the system can: it is read from the file again, a page at a
-/// time, when it is needed.
+/// Lets go of the memory of part of a mapped file, where the system can: it is read from the file
+/// again, a page at a time, when it is needed.
 pub fn let_go(map: &Mmap, part: &Range<usize>) {
     #[cfg(unix)]
     {
         // Without `Random`, the next page fault would read the neighbouring pages back in at once.
         let _ = map.advise_range(Advice::Random, part.start, part.len());
-        // SAFETY: the mapping is shared with its file and never written, so the same bytes come back.
+        // SAFETY: the mapping is shared with its file and never written, so the same bytes come
+        // back.
         let _ = unsafe {
             map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len())
         };

@@ -10,8 +10,8 @@ const VARIABLE: &str = "VOISIN_ISA";
 /// Every name that [`Isa`] has on some machine, best first.
 const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
 
-/// An instruction set that this processor has. There is no other way to one than [`Isa::available`] and parsing a
-/// name, which ask the processor; so a kernel that is handed an `Isa` may use it.
+/// An instruction set that this processor has. There is no other way to one than [`Isa::available`]
+/// and parsing a name, which ask the processor; so a kernel that is handed an `Isa` may use it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Set);
 
@@ -174,8 +174,8 @@ impl FromStr for Isa {
     }
 }
 
-/// The instruction set in use: the best one, or the one that the environment variable `VOISIN_ISA` (`avx512`, `avx2`,
-/// `neon`, `portable`) names. Read once per process.
+/// The instruction set in use: the best one, or the one that the environment variable `VOISIN_ISA`
+/// (`avx512`, `avx2`, `neon`, `portable`) names. Read once per process.
 pub fn isa() -> Result<Isa, IsaError> {
     static CHOSEN: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
     // An empty variable counts as unset: that is how a shell's caller turns one off.
@@ -186,7 +186,8 @@ pub fn isa() -> Result<Isa, IsaError> {
     CHOSEN.get_or_init(choose).clone()
 }
 
-/// The precision of the products inside a convolution. Sums, transforms and activations are f32 in both.
+/// The precision of the products inside a convolution. Sums, transforms and activations are f32 in
+/// both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// f32.

@@ -2,8 +2,9 @@
 //! convolutions and their gradients, MusiCNN's products and transforms, dot products of the index.
 //! All of voisin's unsafe code is here but the CUDA launches of `voisin-encoder`.
 //!
-//! One kernel source is compiled for every instruction set (`simd`) and chosen at run time ([`Isa`]). Not here: what
-//! the numbers mean. Networks are put together in `voisin-encoder`, vectors compared in `voisin-index`.
+//! One kernel source is compiled for every instruction set (`simd`) and chosen at run time
+//! ([`Isa`]). Not here: what the numbers mean. Networks are put together in `voisin-encoder`,
+//! vectors compared in `voisin-index`.
 
 #![allow(
     unsafe_code,

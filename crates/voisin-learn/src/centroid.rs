@@ -33,7 +33,8 @@ impl Centroid {
         }
     }
 
-    /// Minus the square of the distance to each mean, `[n, classes]`; of a class without rows minus infinity.
+    /// Minus the square of the distance to each mean, `[n, classes]`; of a class without rows minus
+    /// infinity.
     fn scores(&self, x: ArrayView2<f32>) -> Array2<f64> {
         Array2::from_shape_fn((x.nrows(), self.known.len()), |(row, class)| {
             if !self.known[class] {

@@ -98,7 +98,8 @@ impl Knn {
         }
     }
 
-    /// The nearest rows of each query with their distances, nearest first; of equally near ones the lower row.
+    /// The nearest rows of each query with their distances, nearest first; of equally near ones the
+    /// lower row.
     pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<(usize, f64)>> {
         let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
         // In f64: a distance from squares and a product loses digits where rows are near.

@@ -1,9 +1,10 @@
 //! Classifiers over rows of numbers: matrices in, probabilities out.
 //!
-//! For: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the regression, the
-//! standardisation and the minimisers that genres and probes share with it. Each is fitted on rows of numbers, gives the
-//! same bits whatever the number of threads, and those of the laboratory are saved to and read from named [`Tensors`].
-//! Not for: knowing what a row is (`dataset`, `lab`, `genre`), measuring (`metrics`).
+//! For: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the
+//! regression, the standardisation and the minimisers that genres and probes share with it. Each is
+//! fitted on rows of numbers, gives the same bits whatever the number of threads, and those of the
+//! laboratory are saved to and read from named [`Tensors`]. Not for: knowing what a row is
+//! (`dataset`, `lab`, `genre`), measuring (`metrics`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
@@ -46,7 +47,8 @@ pub struct Training<'a> {
     pub class_of: &'a [usize],
     /// How many classes there are.
     pub classes: usize,
-    /// A fold of each row, groups whole: for what an algorithm must learn on rows that it was not fitted on.
+    /// A fold of each row, groups whole: for what an algorithm must learn on rows that it was not
+    /// fitted on.
     pub folds: &'a [usize],
     /// Where random numbers start.
     pub seed: u64,

@@ -1,6 +1,6 @@
-//! Multinomial logistic regression on standardised vectors: the trained head of genres, the linear probe of `eval`
-//! (Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016), and an algorithm of
-//! the laboratory.
+//! Multinomial logistic regression on standardised vectors: the trained head of genres, the linear
+//! probe of `eval` (Alain and Bengio, "Understanding intermediate layers using linear classifier
+//! probes", 2016), and an algorithm of the laboratory.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
@@ -47,7 +47,8 @@ impl Logistic {
         Regression::new(x, targets).at(penalty, None)
     }
 
-    /// The same for rows of one class each, and a weight of errors in place of a penalty, as scikit-learn's `C`.
+    /// The same for rows of one class each, and a weight of errors in place of a penalty, as
+    /// scikit-learn's `C`.
     pub fn of_classes(
         x: ArrayView2<f32>,
         class_of: &[usize],
@@ -177,8 +178,8 @@ impl<'a> Regression<'a> {
         }
     }
 
-    /// Minimises `Σ -ln p(target) + penalty · |W|² / 2` (biases are free) by L-BFGS, as scikit-learn does with
-    /// `C = 1 / penalty`.
+    /// Minimises `Σ -ln p(target) + penalty · |W|² / 2` (biases are free) by L-BFGS, as
+    /// scikit-learn does with `C = 1 / penalty`.
     ///
     /// - `start`: a fit of the same rows to begin from, at another penalty
     pub(crate) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
@@ -198,7 +199,8 @@ impl<'a> Regression<'a> {
         }))
     }
 
-    /// Minimises `Σ -ln p(target) + penalty · Σ|W|` (biases are free), as scikit-learn does with `penalty="l1"`.
+    /// Minimises `Σ -ln p(target) + penalty · Σ|W|` (biases are free), as scikit-learn does with
+    /// `penalty="l1"`.
     fn sparse_at(&self, penalty: f64) -> Logistic {
         let weights = self.numbers() - self.targets.ncols();
         let penalised = (weights, penalty / self.rows.nrows().max(1) as f64);
@@ -232,8 +234,8 @@ impl<'a> Regression<'a> {
         }
     }
 
-    /// Mean loss with `penalty` for half the weights' squares, and its gradient. Divided by the number of rows, so that
-    /// the minimisers' own scales fit any number of them.
+    /// Mean loss with `penalty` for half the weights' squares, and its gradient. Divided by the
+    /// number of rows, so that the minimisers' own scales fit any number of them.
     fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
         let n = self.rows.nrows().max(1) as f64;
         let classes = self.targets.ncols();

@@ -1,6 +1,8 @@
-//! Measures of classification, each as scikit-learn defines it (checked to 1e-9 in `tests/parts/genre/metrics.rs`).
+//! Measures of classification, each as scikit-learn defines it (checked to 1e-9 in
+//! `tests/parts/genre/metrics.rs`).
 //!
-//! Classes are numbers `0..classes`. Everything is computed in f64. Nothing here knows what a track or a genre is.
+//! Classes are numbers `0..classes`. Everything is computed in f64. Nothing here knows what a track
+//! or a genre is.
 
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +112,8 @@ fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
     (truth, answered, all, correct as f64)
 }
 
-/// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is not defined.
+/// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is
+/// not defined.
 pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
     let (truth, answered, all, right) = margins(confusion);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -145,8 +148,8 @@ pub fn brier(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
     truth.iter().zip(probabilities).map(off).sum::<f64>() / truth.len().max(1) as f64
 }
 
-/// Precision over recall, `(recall, precision)` from the highest threshold to the lowest, one point for each distinct
-/// score; empty without positives.
+/// Precision over recall, `(recall, precision)` from the highest threshold to the lowest, one point
+/// for each distinct score; empty without positives.
 pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f64)> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -204,8 +207,8 @@ fn ratio(part: usize, whole: usize) -> f64 {
     }
 }
 
-/// Share of rows whose true class has one of the `k` largest scores; of equal scores the last columns count as
-/// larger, as in scikit-learn.
+/// Share of rows whose true class has one of the `k` largest scores; of equal scores the last
+/// columns count as larger, as in scikit-learn.
 pub fn top_k_accuracy(truth: &[usize], scores: &[Vec<f64>], k: usize) -> f64 {
     let hits = truth
         .iter()
@@ -232,8 +235,8 @@ pub struct RocPoint {
     pub true_positive: f64,
 }
 
-/// The ROC curve from (0, 0) to (1, 1), one point per distinct score, without those on a straight line between
-/// their neighbours; empty unless both kinds are present.
+/// The ROC curve from (0, 0) to (1, 1), one point per distinct score, without those on a straight
+/// line between their neighbours; empty unless both kinds are present.
 pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -330,7 +333,8 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     Some(sum / positives as f64)
 }
 
-/// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15 from 0.
+/// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15
+/// from 0.
 pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
     // A probability of 0 for the truth would make the mean infinite.
     let sum: f64 = truth
@@ -372,10 +376,11 @@ pub fn reliability(answers: &[(f64, bool)], bins: usize) -> Vec<ReliabilityBin> 
         .collect()
 }
 
-/// Expected calibration error: mean over equal bins of (0, 1] of |share right - mean probability|, by bin size.
+/// Expected calibration error: mean over equal bins of (0, 1] of |share right - mean probability|,
+/// by bin size.
 ///
-/// `answers`: probability of the answer given, and whether it was right. Lower is better. Guo et al., "On
-/// Calibration of Modern Neural Networks", 2017.
+/// `answers`: probability of the answer given, and whether it was right. Lower is better. Guo et
+/// al., "On Calibration of Modern Neural Networks", 2017.
 pub fn expected_calibration_error(answers: &[(f64, bool)], bins: usize) -> f64 {
     reliability(answers, bins)
         .iter()
@@ -394,8 +399,9 @@ pub struct RiskStep {
     pub threshold: f64,
 }
 
-/// How often answers are wrong when only the surest are given, from one answer to all; equal probabilities are one
-/// step. El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010.
+/// How often answers are wrong when only the surest are given, from one answer to all; equal
+/// probabilities are one step. El-Yaniv and Wiener, "On the Foundations of Noise-free Selective
+/// Classification", 2010.
 pub fn risk_coverage(answers: &[(f64, bool)]) -> Vec<RiskStep> {
     let mut order: Vec<&(f64, bool)> = answers.iter().collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -1,4 +1,5 @@
-//! Minimisers: limited-memory BFGS, FISTA where absolute values count, and golden section for a temperature.
+//! Minimisers: limited-memory BFGS, FISTA where absolute values count, and golden section for a
+//! temperature.
 
 use std::collections::VecDeque;
 
@@ -6,8 +7,9 @@ use std::collections::VecDeque;
 ///
 /// - `f(x)`: value and gradient
 ///
-/// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the sufficient
-/// decrease condition; steps that show no positive curvature do not enter the memory. Deterministic.
+/// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the
+/// sufficient decrease condition; steps that show no positive curvature do not enter the memory.
+/// Deterministic.
 pub(crate) fn lbfgs(
     start: Vec<f64>,
     max_iterations: usize,
@@ -73,12 +75,14 @@ pub(crate) fn lbfgs(
     x
 }
 
-/// Minimises a smooth function plus `penalty` times the sum of the absolute values of the first `penalised` numbers.
+/// Minimises a smooth function plus `penalty` times the sum of the absolute values of the first
+/// `penalised` numbers.
 ///
 /// - `f(x)`: the smooth part's value and gradient
 ///
-/// Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009, with
-/// backtracking; it begins anew where it runs uphill (O'Donoghue and Candès, 2015). Deterministic.
+/// Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
+/// problems", 2009, with backtracking; it begins anew where it runs uphill (O'Donoghue and Candès,
+/// 2015). Deterministic.
 pub(crate) fn fista(
     start: Vec<f64>,
     (penalised, penalty): (usize, f64),
@@ -136,8 +140,8 @@ pub(crate) fn fista(
     x
 }
 
-/// The factor from 1/3 to 3 of log probabilities under which a loss is least, by golden section on its logarithm; the
-/// loss must have one minimum. Its inverse is a temperature.
+/// The factor from 1/3 to 3 of log probabilities under which a loss is least, by golden section on
+/// its logarithm; the loss must have one minimum. Its inverse is a temperature.
 pub(crate) fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
     let loss = |log_scale: f64| loss(log_scale.exp());
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
@@ -198,7 +202,8 @@ mod tests {
 
     #[test]
     fn absolute_values_keep_what_tells_little_at_nothing() {
-        // (x - 3)² + (y - 0.2)² + (z - 5)², x and y penalised by 1 each: a half less each, and not below 0
+        // (x - 3)² + (y - 0.2)² + (z - 5)², x and y penalised by 1 each: a half less each, and not
+        // below 0
         let f = |x: &[f64]| {
             let apart: Vec<f64> = x
                 .iter()

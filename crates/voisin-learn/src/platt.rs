@@ -1,8 +1,9 @@
 //! Probabilities for the support vector machine.
 //!
-//! A sigmoid for each pair of classes, fitted on decisions about rows that the machine was not trained on (Platt, 1999;
-//! Lin, Lin and Weng, "A note on Platt's probabilistic outputs for support vector machines", 2007), coupled into one
-//! distribution (Wu, Lin and Weng, "Probability estimates for multi-class classification by pairwise coupling", 2004).
+//! A sigmoid for each pair of classes, fitted on decisions about rows that the machine was not
+//! trained on (Platt, 1999; Lin, Lin and Weng, "A note on Platt's probabilistic outputs for support
+//! vector machines", 2007), coupled into one distribution (Wu, Lin and Weng, "Probability estimates
+//! for multi-class classification by pairwise coupling", 2004).
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -117,8 +118,8 @@ impl FittedClassifier for SvmProbabilities {
     }
 }
 
-/// The sigmoid that makes the decisions most probable, by Newton's method with backtracking; targets are drawn in a
-/// little, as Platt says.
+/// The sigmoid that makes the decisions most probable, by Newton's method with backtracking;
+/// targets are drawn in a little, as Platt says.
 fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let positives = points.iter().filter(|(_, first)| *first).count() as f64;
     let negatives = points.len() as f64 - positives;
@@ -186,10 +187,11 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     (a, b)
 }
 
-/// One distribution from the probabilities of pairs, `[classes, classes]`: `p[i, j]` is that of `i` where it is `i` or
-/// `j`. Pairs that are not known (NaN) say nothing; a class without any gets 0.
+/// One distribution from the probabilities of pairs, `[classes, classes]`: `p[i, j]` is that of `i`
+/// where it is `i` or `j`. Pairs that are not known (NaN) say nothing; a class without any gets 0.
 ///
-/// Minimises `Σ (p[j, i] · x[i] - p[i, j] · x[j])²` over distributions `x`, by the authors' fixed-point steps.
+/// Minimises `Σ (p[j, i] · x[i] - p[i, j] · x[j])²` over distributions `x`, by the authors'
+/// fixed-point steps.
 pub fn couple(p: &Array2<f64>) -> Vec<f64> {
     let classes = p.nrows();
     let known: Vec<usize> = (0..classes)

@@ -4,7 +4,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use super::{Standardiser, Tensors};
 
-/// Missing numbers become their column's median, columns get mean 0 and deviation 1; columns that never vary become 0.
+/// Missing numbers become their column's median, columns get mean 0 and deviation 1; columns that
+/// never vary become 0.
 #[derive(Debug, Clone)]
 pub struct Preparation {
     medians: Vec<f32>,

@@ -1,4 +1,5 @@
-//! Classifiers with a closed form: the commonest class, Gaussian naive Bayes, linear discriminant analysis.
+//! Classifiers with a closed form: the commonest class, Gaussian naive Bayes, linear discriminant
+//! analysis.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -158,7 +159,8 @@ impl FittedClassifier for Bayes {
     }
 }
 
-/// Linear discriminant analysis: classes are normal with one covariance, shrunk by Ledoit and Wolf's rule.
+/// Linear discriminant analysis: classes are normal with one covariance, shrunk by Ledoit and
+/// Wolf's rule.
 #[derive(Debug)]
 pub struct Lda {
     /// `[classes, columns]` and `[classes]`
@@ -223,8 +225,9 @@ impl FittedClassifier for Lda {
     }
 }
 
-/// The covariance of rows whose columns are standardised first, drawn towards a multiple of the identity as far as
-/// Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004, say.
+/// The covariance of rows whose columns are standardised first, drawn towards a multiple of the
+/// identity as far as Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
+/// covariance matrices", 2004, say.
 fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     let n = rows.nrows() as f64;
     let p = rows.ncols() as f64;
@@ -259,8 +262,8 @@ fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     covariance
 }
 
-/// Solves `a x = b` for a symmetric `a` by Cholesky; what is not positive definite is made so by a little on the
-/// diagonal.
+/// Solves `a x = b` for a symmetric `a` by Cholesky; what is not positive definite is made so by a
+/// little on the diagonal.
 fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
     let n = a.nrows();
     let size = a.diag().iter().sum::<f64>().max(f64::MIN_POSITIVE) / n.max(1) as f64;

@@ -4,7 +4,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::Tensors;
 
-/// Mean and scale of each column of the rows that it was fitted on; columns that never vary become 0.
+/// Mean and scale of each column of the rows that it was fitted on; columns that never vary
+/// become 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardiser {
     /// `[d]`

@@ -1,8 +1,9 @@
 //! A support vector machine with an RBF kernel: the rival every genre paper reports.
 //!
-//! C-SVC, one against one, votes of the pairs; trained by sequential minimal optimisation with second-order working
-//! set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order Information", 2005), on standardised
-//! vectors. The whole kernel matrix is kept, `n²` numbers for the `n` rows of a pair of classes.
+//! C-SVC, one against one, votes of the pairs; trained by sequential minimal optimisation with
+//! second-order working set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order
+//! Information", 2005), on standardised vectors. The whole kernel matrix is kept, `n²` numbers for
+//! the `n` rows of a pair of classes.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -32,7 +33,8 @@ struct Pair {
 impl Svm {
     /// Trains on `x`, `[n, d]`, with one class per row.
     ///
-    /// - `c`: weight of errors; the kernel is `exp(-|a - b|² / d)` on standardised rows (scikit-learn's "scale")
+    /// - `c`: weight of errors; the kernel is `exp(-|a - b|² / d)` on standardised rows
+    ///   (scikit-learn's "scale")
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
         let (standard, rows) = Standardiser::fit(x);
         // "scale": 1 / (d · variance of all numbers)
@@ -90,7 +92,8 @@ impl Svm {
         }
     }
 
-    /// Value of each pair `(first, second)` for each row, `[m, pairs]`: positive speaks for the first.
+    /// Value of each pair `(first, second)` for each row, `[m, pairs]`: positive speaks for the
+    /// first.
     pub fn decisions(&self, x: ArrayView2<f32>) -> (Vec<(usize, usize)>, Array2<f64>) {
         let queries = self.standard.apply(x);
         let kernel = rbf(queries.view(), self.rows.view(), self.gamma);

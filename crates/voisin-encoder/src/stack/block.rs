@@ -1,5 +1,5 @@
-//! A convolution over steps with what follows it, by voisin's kernels: Candle takes some thirty passes over every number of a
-//! batch for it, and its threads wait for each other behind each.
+//! A convolution over steps with what follows it, by voisin's kernels: Candle takes some thirty
+//! passes over every number of a batch for it, and its threads wait for each other behind each.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,8 @@ use voisin_kernels::conv1::Convolution1;
 /// Sums that are kept side by side.
 const LANES: usize = 16;
 
-/// The layers of a block: a convolution, and as far as they follow in this order a batch norm, a relu, a pool, a dropout.
+/// The layers of a block: a convolution, and as far as they follow in this order a batch norm, a
+/// relu, a pool, a dropout.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepBlock {
     isa: Isa,
@@ -378,7 +379,8 @@ fn moments(x: &[f32], channels: usize, length: usize) -> [Vec<f32>; 2] {
     [mean, variance]
 }
 
-/// The largest number of a run and where it is first; what is not above 0 is 0 and nowhere, with a relu.
+/// The largest number of a run and where it is first; what is not above 0 is 0 and nowhere, with a
+/// relu.
 fn largest(run: &[f32], relu: bool) -> (f32, usize) {
     let start = if relu {
         (0.0, usize::MAX)

@@ -10,8 +10,9 @@ use super::train::{FinishedStack, kernels};
 const LONGEST: usize = 2048;
 
 impl Stack {
-    /// The layers of a classifier up to its inner layer: what its last linear layer takes, but if that is a flattened image
-    /// or signal, or more than 2048 numbers, the means of each channel of the last image or signal.
+    /// The layers of a classifier up to its inner layer: what its last linear layer takes, but if
+    /// that is a flattened image or signal, or more than 2048 numbers, the means of each channel of
+    /// the last image or signal.
     ///
     /// - returns: those layers as they are written, and how many numbers come out of them
     pub fn inner(&self) -> (Vec<String>, usize) {

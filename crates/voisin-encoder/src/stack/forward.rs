@@ -1,5 +1,5 @@
-//! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is taken: see
-//! `tests/parts/conv/traps.rs`.
+//! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is
+//! taken: see `tests/parts/conv/traps.rs`.
 
 use std::ops::Range;
 
@@ -66,7 +66,8 @@ pub(super) fn forward(
                 x.conv2d(&layer_tensor("weight"), 0, 1, 1, 1)?
                     .broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
             }
-            // Candle's conv1d has a wrong gradient, and that of its conv2d takes 20 times as long: here it is a product.
+            // Candle's conv1d has a wrong gradient, and that of its conv2d takes 20 times as long:
+            // here it is a product.
             StackLayer::Convolution1 { kernel, same, .. } => {
                 let x = if same { padded(&x, 2, kernel)? } else { x };
                 let (_, channels, steps) = x.dims3()?;
@@ -167,7 +168,8 @@ fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Te
     }
 }
 
-/// Which numbers dropout keeps: of seed, step, layer and place alone. Channels of an image lie side by side.
+/// Which numbers dropout keeps: of seed, step, layer and place alone. Channels of an image lie side
+/// by side.
 pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<bool> {
     // Four of each number drawn, 16 bits for each.
     let dropped = (share * 65_536.0).round() as u64;
@@ -222,8 +224,8 @@ fn batch_norm(
         .reshape(dims)
 }
 
-/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`, by Candle's operations. Gates stand in
-/// PyTorch's order.
+/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`, by Candle's
+/// operations. Gates stand in PyTorch's order.
 fn recurrent(
     x: &Tensor,
     tensor: &dyn Fn(&str) -> Tensor,

@@ -1,5 +1,5 @@
-//! The blocks of 3×3 convolutions that a network may begin with, by voisin's kernels instead of Candle's on a CPU: the
-//! same numbers to the rounding, many times as fast.
+//! The blocks of 3×3 convolutions that a network may begin with, by voisin's kernels instead of
+//! Candle's on a CPU: the same numbers to the rounding, many times as fast.
 
 use super::forward::{EPSILON, kept};
 use super::layer::{StackLayer, StackShape};
@@ -31,8 +31,9 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// `None` where a network begins otherwise than with an image of one channel and blocks of `conv N 3x3 same` with N a
-    /// multiple of 16, `batch-norm` or not, `relu`, `pool 2x2` or not, `dropout` or not.
+    /// `None` where a network begins otherwise than with an image of one channel and blocks of
+    /// `conv N 3x3 same` with N a multiple of 16, `batch-norm` or not, `relu`, `pool 2x2` or not,
+    /// `dropout` or not.
     pub(super) fn of(stack: &Stack, isa: Isa) -> Option<Self> {
         let StackShape::Image(1, rows, columns) = stack.input() else {
             return None;
@@ -152,7 +153,8 @@ impl FrontTrain {
         out
     }
 
-    /// Gradients of the tensors into `to`, which has a place for each, from that of the last [`forward`](Self::forward).
+    /// Gradients of the tensors into `to`, which has a place for each, from that of the last
+    /// [`forward`](Self::forward).
     pub(super) fn backward(
         &mut self,
         gradient: &[f32],

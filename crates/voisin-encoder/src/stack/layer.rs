@@ -101,7 +101,8 @@ pub enum StackLayer {
     Linear(Option<usize>),
 }
 
-/// A parameter or a running statistic: the last part of its name, its shape, and the largest value that it begins with.
+/// A parameter or a running statistic: the last part of its name, its shape, and the largest value
+/// that it begins with.
 pub(super) struct TensorPlan {
     pub(super) name: &'static str,
     pub(super) shape: Vec<usize>,
@@ -308,8 +309,8 @@ impl StackLayer {
         Ok(shape)
     }
 
-    /// The layer's tensors; those of running statistics have names that begin with `running_`. Initial values are
-    /// PyTorch's: uniform within one over the root of the inputs.
+    /// The layer's tensors; those of running statistics have names that begin with `running_`.
+    /// Initial values are PyTorch's: uniform within one over the root of the inputs.
     pub(super) fn tensors(self, from: StackShape, classes: usize) -> Vec<TensorPlan> {
         let channels = from.axes()[0];
         // Channels come first in every shape.

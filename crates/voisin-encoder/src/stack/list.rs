@@ -38,8 +38,8 @@ pub struct StackTensor {
 pub enum FirstWeights {
     /// Weights and biases uniform within one over the root of the inputs.
     Torch,
-    /// Weights uniform after Glorot and Bengio (2010), recurrent ones orthogonal, biases 0 but those of an LSTM's forget
-    /// gates, which are 1.
+    /// Weights uniform after Glorot and Bengio (2010), recurrent ones orthogonal, biases 0 but
+    /// those of an LSTM's forget gates, which are 1.
     Keras,
 }
 

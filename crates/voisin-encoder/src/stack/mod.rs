@@ -1,12 +1,14 @@
-//! Networks as lists of layers, in training: what users write, shapes checked, tensors made, steps computed.
+//! Networks as lists of layers, in training: what users write, shapes checked, tensors made, steps
+//! computed.
 //!
 //! ```text
 //! conv N KxK [same|valid]    conv1 N K [same|valid]    batch-norm    relu    elu    pool KxK    pool1 K    dropout P
 //! frames    sequence    lstm H [last|all] [one-bias]    gap    flatten    linear N|classes
 //! ```
 //!
-//! For: classifiers of the laboratory, and the models that their inner layers make. Not for: networks whose weights come
-//! from elsewhere, which have backends of their own, and not for reading audio.
+//! For: classifiers of the laboratory, and the models that their inner layers make. Not for:
+//! networks whose weights come from elsewhere, which have backends of their own, and not for
+//! reading audio.
 
 mod block;
 mod encoder;

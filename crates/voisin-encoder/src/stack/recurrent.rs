@@ -1,4 +1,5 @@
-//! A long short-term memory by voisin's kernels; Candle takes some fifteen operations for each step.
+//! A long short-term memory by voisin's kernels; Candle takes some fifteen operations for each
+//! step.
 
 use super::block::{TakeGradient, TensorValues};
 use super::layer::{StackLayer, StackShape};

@@ -1,4 +1,5 @@
-//! The index on disk: the base with its graph, and behind it, or in a small file beside it, [what came after](super::tail_file).
+//! The index on disk: the base with its graph, and behind it, or in a small file beside it, [what
+//! came after](super::tail_file).
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
@@ -11,15 +12,18 @@
 //! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
 //! ```
 //!
-//! A base that was written with changes says so in its header, and one that was written without them is marked when the first
-//! file of changes is put beside it: where these are missing, that is an error.
+//! A base that was written with changes says so in its header, and one that was written without
+//! them is marked when the first file of changes is put beside it: where these are missing, that is
+//! an error.
 //!
-//! Links and lists are there or not. An index that holds no vectors has residuals, `u8 [n, width · bits / 8]`, in the
-//! place of hi, with their scales, and neither scales and offsets of vectors nor lo. Other versions are not read: an index is built again.
+//! Links and lists are there or not. An index that holds no vectors has residuals,
+//! `u8 [n, width · bits / 8]`, in the place of hi, with their scales, and neither scales and
+//! offsets of vectors nor lo. Other versions are not read: an index is built again.
 //!
-//! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
-//! of the file is checked before it is trusted; then every number that is used as an index is checked again. Up to the
-//! blocks of lists that is done on opening; beyond, for all at once or for what a search reads.
+//! Little-endian. The head's digest covers every byte before the body but its own, so with the
+//! table every byte of the file is checked before it is trusted; then every number that is used as
+//! an index is checked again. Up to the blocks of lists that is done on opening; beyond, for all at
+//! once or for what a search reads.
 
 mod read;
 mod write;
@@ -315,7 +319,8 @@ impl BasePlace {
             .is_ok_and(|behind| matches!(behind, Some(Behind::Nothing | Behind::Mark)))
     }
 
-    /// The end of the file at `path`, if this base is in it; `None` if another is, or if the end is too long to be a mark.
+    /// The end of the file at `path`, if this base is in it; `None` if another is, or if the end is
+    /// too long to be a mark.
     fn behind(&self, path: &Path) -> std::io::Result<Option<Behind>> {
         /// More marks are not made at once.
         const MOST: u64 = 64;

@@ -1,4 +1,5 @@
-//! Reading: the file is mapped; what is read of it is held against its digests, then every number against its range.
+//! Reading: the file is mapped; what is read of it is held against its digests, then every number
+//! against its range.
 
 use std::fs::File;
 use std::iter::once;
@@ -26,9 +27,11 @@ use super::{
     PIECE, PREFIX, Sections, array, floats, pairs, parse_head, words,
 };
 
-/// Maps the file at `path`, and checks what all searches need: every byte by its digest, then every number by its range.
+/// Maps the file at `path`, and checks what all searches need: every byte by its digest, then every
+/// number by its range.
 ///
-/// - `copied`: a file of fewer bytes is copied into memory, where nothing that happens to it can change it
+/// - `copied`: a file of fewer bytes is copied into memory, where nothing that happens to it can
+///   change it
 pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     let io = |doing| {
         move |source| IndexError::Io {
@@ -39,7 +42,8 @@ pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     };
     let file = File::open(path).map_err(io("opening"))?;
     let length = file.metadata().map_err(io("reading"))?.len();
-    // Windows lets nobody replace a file that is mapped, and while searches go on a newer index takes this one's place.
+    // Windows lets nobody replace a file that is mapped, and while searches go on a newer index
+    // takes this one's place.
     let is_copy = cfg!(windows) || length < copied;
     let map = if is_copy {
         read_file(&file).map_err(io("reading"))

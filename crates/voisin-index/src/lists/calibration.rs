@@ -10,8 +10,9 @@ use crate::codes::PreparedQuery;
 use crate::grouping::places;
 
 impl Lists {
-    /// Of each of `slots`, how many lists are nearer than its own, and how many vectors of the nearest
-    /// `lists` have a better score, each counted as often as it is there; `hidden` are left out.
+    /// Of each of `slots`, how many lists are nearer than its own, and how many vectors of the
+    /// nearest `lists` have a better score, each counted as often as it is there; `hidden` are left
+    /// out.
     pub(crate) fn ranks(
         &self,
         isa: Isa,
@@ -55,8 +56,8 @@ impl Lists {
         slots.iter().map(rank_of).collect()
     }
 
-    /// The least margin with which a search comes to each of the nearest `lists` lists, nearest first, where
-    /// so many codes are handed on; `hidden` are left out.
+    /// The least margin with which a search comes to each of the nearest `lists` lists, nearest
+    /// first, where so many codes are handed on; `hidden` are left out.
     pub(crate) fn margins(
         &self,
         isa: Isa,

@@ -1,4 +1,5 @@
-//! AVX2: 32 products in four instructions, without saturation because both factors stay within ±127.
+//! AVX2: 32 products in four instructions, without saturation because both factors stay within
+//! ±127.
 
 use std::arch::x86_64::{
     __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8, _mm256_add_epi8,

@@ -1,4 +1,5 @@
-//! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by VPOPCNTDQ.
+//! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by
+//! VPOPCNTDQ.
 
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T1, _mm_add_epi32, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
@@ -201,7 +202,8 @@ fn hamming_with(
     limit: u32,
     out: &mut Vec<BitMatch>,
 ) {
-    /// Blocks whose matches are gone through together: whether one block has any cannot be foreseen.
+    /// Blocks whose matches are gone through together: whether one block has any cannot be
+    /// foreseen.
     const TOGETHER: usize = 4;
     let limit = _mm512_set1_epi64(i64::from(limit));
     let step = BLOCK * per_vector;

@@ -6,7 +6,8 @@ use crate::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Set;
 
-/// A vector by its name, with its score: better ones are smaller, by [`f32::total_cmp`] and then the lower name.
+/// A vector by its name, with its score: better ones are smaller, by [`f32::total_cmp`] and then
+/// the lower name.
 ///
 /// One number, so that many are compared and sorted without branches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +89,8 @@ impl Isa {
         self.best_to_front::<true>(found, wanted, spare)
     }
 
-    /// As [`split_best`](Self::split_best), but behind the best may be anything if not all are kept (`ALL`).
+    /// As [`split_best`](Self::split_best), but behind the best may be anything if not all are kept
+    /// (`ALL`).
     fn best_to_front<const ALL: bool>(
         self,
         found: &mut [Scored],
@@ -171,7 +173,8 @@ mod avx512 {
     const LANES: usize = 8;
     /// As few as this are sorted by comparing one with another.
     const FEW: usize = 8;
-    /// Turns, most of which leave half at most, before another algorithm goes on with what there is.
+    /// Turns, most of which leave half at most, before another algorithm goes on with what there
+    /// is.
     const TURNS: usize = 64;
 
     #[target_feature(enable = "avx512f,popcnt")]
@@ -250,7 +253,8 @@ mod avx512 {
         let mut kept = 0;
         let whole = n / LANES * LANES;
         for at in (0..whole).step_by(LANES) {
-            // SAFETY: a `Scored` is a `u64`, and `kept ≤ at ≤ n - 8`: what is overwritten has been read.
+            // SAFETY: a `Scored` is a `u64`, and `kept ≤ at ≤ n - 8`: what is overwritten has been
+            // read.
             unsafe {
                 let some = _mm512_loadu_si512(from.add(at).cast());
                 let mask = _mm512_cmplt_epu64_mask(some, high) & _mm512_cmpge_epu64_mask(some, low);
@@ -270,7 +274,8 @@ mod avx512 {
         found.truncate(kept);
     }
 
-    /// Brings those of `all` that are better than `pivot` to the front and the others into `rest`; how many are better.
+    /// Brings those of `all` that are better than `pivot` to the front and the others into `rest`;
+    /// how many are better.
     #[inline]
     #[target_feature(enable = "avx512f,popcnt")]
     fn partition(all: &mut [Scored], pivot: Scored, rest: &mut Vec<Scored>) -> usize {
@@ -286,8 +291,9 @@ mod avx512 {
         let mut worse = 0;
         let whole = n / LANES * LANES;
         for at in (0..whole).step_by(LANES) {
-            // SAFETY: a `Scored` is a `u64`, and `at + 8 ≤ n`. `better + worse = at`, so that both stores end by `at + 8`,
-            // inside the slice and what is reserved; what they overwrite of the slice has been read.
+            // SAFETY: a `Scored` is a `u64`, and `at + 8 ≤ n`. `better + worse = at`, so that both
+            // stores end by `at + 8`, inside the slice and what is reserved; what they overwrite of
+            // the slice has been read.
             unsafe {
                 let some = _mm512_loadu_si512(from.add(at).cast());
                 let mask = _mm512_cmplt_epu64_mask(some, limit);

@@ -1,10 +1,11 @@
-//! Integer kernels over quantised vectors, chosen at run time; every instruction set gives the same bits.
+//! Integer kernels over quantised vectors, chosen at run time; every instruction set gives the same
+//! bits.
 //!
 //! A stored component is a byte biased by 128 (`u8 = value + 128`, value in [-127, 127]); a query's
 //! components are plain `i8`. All sums are exact in `i32` for up to 65 536 dimensions.
 //!
-//! For: sums of products and differing bits. Not for: which vectors are compared, or what a sum means; that is
-//! `voisin-index`.
+//! For: sums of products and differing bits. Not for: which vectors are compared, or what a sum
+//! means; that is `voisin-index`.
 
 use crate::Isa;
 use crate::isa::Set;
@@ -73,12 +74,14 @@ macro_rules! dispatch {
         match $isa.set() {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { integers: true, .. } => {
-                // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and VPOPCNTDQ too.
+                // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and
+                // VPOPCNTDQ too.
                 unsafe { avx512::$name$(::<$($size),+>)?($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { .. } | Set::Avx2 => {
-                // SAFETY: an `Isa` is only made for what the processor has; with AVX-512 comes AVX2.
+                // SAFETY: an `Isa` is only made for what the processor has; with AVX-512 comes
+                // AVX2.
                 unsafe { avx2::$name$(::<$($size),+>)?($($argument),*) }
             }
             #[cfg(target_arch = "aarch64")]
@@ -144,13 +147,14 @@ impl Isa {
         dispatch!(self, hamming(blocks, query, limit, out));
     }
 
-    /// Asks for the cache line at the start of an item, to be in the second cache: more lines can be on their way there at a
-    /// time than to the first. A hint, never a fault.
+    /// Asks for the cache line at the start of an item, to be in the second cache: more lines can
+    /// be on their way there at a time than to the first. A hint, never a fault.
     #[inline]
     pub fn prefetch<T>(data: &[T], index: usize) {
         if let Some(item) = data.get(index) {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: prefetching is available on every x86-64 and does not access memory; the reference is valid.
+            // SAFETY: prefetching is available on every x86-64 and does not access memory; the
+            // reference is valid.
             unsafe {
                 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
                 _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(item).cast());

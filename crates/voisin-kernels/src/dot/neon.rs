@@ -1,4 +1,5 @@
-//! NEON: sixteen products in two instructions; sums of two stay within 16 bits because factors are within ±127.
+//! NEON: sixteen products in two instructions; sums of two stay within 16 bits because factors are
+//! within ±127.
 
 use std::arch::aarch64::{
     int8x16_t, int32x4_t, vaddvq_s32, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_low_s8, vld1q_s8,

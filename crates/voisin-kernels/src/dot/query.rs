@@ -32,7 +32,8 @@ impl Isa {
         }
     }
 
-    /// Brings a vector of this square to length 1, takes the mean off, and writes what is left in `width` components.
+    /// Brings a vector of this square to length 1, takes the mean off, and writes what is left in
+    /// `width` components.
     ///
     /// Every instruction set gives the same bits. Panics if `width` is less than the vector's.
     #[inline]

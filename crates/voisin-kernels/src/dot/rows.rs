@@ -106,7 +106,8 @@ impl Isa {
 }
 
 impl Isa {
-    /// Writes products as bytes within ±127, the largest as that; returns the largest and the sum of the bytes.
+    /// Writes products as bytes within ±127, the largest as that; returns the largest and the sum
+    /// of the bytes.
     ///
     /// Every instruction set gives the same bytes. Panics if there are not as many bytes.
     #[inline]
@@ -182,7 +183,8 @@ mod avx512 {
     ) {
         let size = ROWS * rows.width;
         let words = queries.map(|query| query.hi.as_chunks::<4>().0);
-        // The excess that the bias of the rows adds to each sum, negated: taken off once, at the end.
+        // The excess that the bias of the rows adds to each sum, negated: taken off once, at the
+        // end.
         let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * queries[at].hi_sum));
         for (place, some) in rows.blocks.chunks_exact(BLOCKS * size).enumerate() {
             let mut sums = [[_mm512_setzero_si512(); N]; BLOCKS];

@@ -1,5 +1,6 @@
-//! A convolution over steps and its gradients, as products of rows that overlap. What an example becomes does not depend on
-//! the others of a batch, nor on the number of threads. For: layers in training.
+//! A convolution over steps and its gradients, as products of rows that overlap. What an example
+//! becomes does not depend on the others of a batch, nor on the number of threads. For: layers in
+//! training.
 
 use rayon::prelude::*;
 
@@ -272,7 +273,8 @@ mod tests {
             };
             let expected = by_definition(&layer(Isa::PORTABLE), &x, &bias);
             let wanted = numbers(expected.len(), 3.0);
-            // Along each of its parameters the sum of outputs times what is wanted is a straight line.
+            // Along each of its parameters the sum of outputs times what is wanted is a straight
+            // line.
             let slope = |kind: usize, at: usize| {
                 let value = |by: f32| -> f64 {
                     let mut changed = [x.clone(), weight.clone(), bias.clone()];

@@ -1,7 +1,8 @@
 //! A long short-term memory (Hochreiter and Schmidhuber, 1997) and its gradients.
 //!
-//! Gates stand in PyTorch's order: input, forget, new, output. All products are those of [`rows`](crate::rows); what an example
-//! becomes does not depend on the others of a batch, nor on the number of threads. For: layers in training.
+//! Gates stand in PyTorch's order: input, forget, new, output. All products are those of
+//! [`rows`](crate::rows); what an example becomes does not depend on the others of a batch, nor on
+//! the number of threads. For: layers in training.
 
 use rayon::prelude::*;
 
@@ -59,8 +60,8 @@ impl Lstm<'_> {
         x.len() / (steps * channels)
     }
 
-    /// States, cells and gates of every step, `[n][steps][6 · units]`: of each step the state, the cell, and the gates
-    /// after their functions.
+    /// States, cells and gates of every step, `[n][steps][6 · units]`: of each step the state, the
+    /// cell, and the gates after their functions.
     ///
     /// - `x`: `[n][steps][channels]`
     ///
@@ -129,7 +130,8 @@ impl Lstm<'_> {
         all
     }
 
-    /// Gradients of the inputs, `[n][steps][channels]`, or nothing, and of the weights, as they lie in them.
+    /// Gradients of the inputs, `[n][steps][channels]`, or nothing, and of the weights, as they lie
+    /// in them.
     ///
     /// - `x`: what [`forward`](Self::forward) was given; `kept`: what it gave
     /// - `d_states`: gradients of the states, `[n][steps][units]`
@@ -219,7 +221,8 @@ impl Lstm<'_> {
         [d_x, d_weights]
     }
 
-    /// Gradients of the weights: what each column of inputs, states before and ones gives with each gate's gradients.
+    /// Gradients of the weights: what each column of inputs, states before and ones gives with each
+    /// gate's gradients.
     fn weight_gradients(&self, x: &[f32], kept: &[f32], d_gates: &[f32]) -> Vec<f32> {
         let Self {
             isa,
@@ -353,8 +356,8 @@ fn tanh(x: f32) -> f32 {
     2.0 / (1.0 + exp(-2.0 * x)) - 1.0
 }
 
-/// e to the power of `x`, within 3 units in the last place, without a call that would keep loops from being vectorised; beyond
-/// ±87 that of ±87.
+/// e to the power of `x`, within 3 units in the last place, without a call that would keep loops
+/// from being vectorised; beyond ±87 that of ±87.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     /// Added and taken off again it rounds; the lowest bits of the sum are the rounded number.

@@ -1,4 +1,5 @@
-//! Rows times a matrix: MusiCNN's convolutions over all channels and dense layers, LSTMs, neighbours and regressions.
+//! Rows times a matrix: MusiCNN's convolutions over all channels and dense layers, LSTMs,
+//! neighbours and regressions.
 
 use crate::Isa;
 use crate::buffer::Buffer;
@@ -26,7 +27,8 @@ pub(super) struct Rows<'a> {
     pub(super) bias_row: &'a [u8],
     /// Scale and shift, `[outputs]` each; without them the sums are the result, without ReLU.
     pub(super) norm: Option<(&'a [f32], &'a [f32])>,
-    /// Rows that are added at the end to the first outputs, and their length, a multiple of `2 · LANES`.
+    /// Rows that are added at the end to the first outputs, and their length, a multiple of
+    /// `2 · LANES`.
     pub(super) residual: Option<(&'a [f32], usize)>,
     /// Number of outputs, a multiple of `2 · LANES`.
     pub(super) outputs: usize,
@@ -66,7 +68,8 @@ unsafe fn rows_generic<S: Simd>(simd: S, job: &Rows<'_>, count: usize, out: *mut
             let mut row = 0;
             while row < count {
                 let left = count - row;
-                // The last two are about equally large, for a block of one row takes nearly as long as one of four.
+                // The last two are about equally large, for a block of one row takes nearly as long
+                // as one of four.
                 let taken = if (TOGETHER + 1..2 * TOGETHER).contains(&left) {
                     left.div_ceil(2)
                 } else {
@@ -201,7 +204,8 @@ impl Panels {
         self.outputs
     }
 
-    /// Products of rows that begin `stride` apart, `[rows][width]`: of as many as `out` has room for.
+    /// Products of rows that begin `stride` apart, `[rows][width]`: of as many as `out` has room
+    /// for.
     ///
     /// # Panics
     /// If `input` has fewer.
@@ -273,7 +277,8 @@ pub fn multiply(isa: Isa, input: &[f32], matrix: &[f32], width: usize, out: &mut
 }
 
 /// # Safety
-/// `count` rows of `width` values, a multiple of the lanes, at `input`; `width` values at `max` and at `mean`.
+/// `count` rows of `width` values, a multiple of the lanes, at `input`; `width` values at `max` and
+/// at `mean`.
 #[inline(always)]
 unsafe fn pool_generic<S: Simd>(
     simd: S,

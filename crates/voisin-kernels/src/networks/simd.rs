@@ -1,9 +1,9 @@
 //! One small vector trait, so that one kernel source is compiled for every instruction set.
 //!
-//! A value of a type that implements [`Simd`] proves that the processor has its instruction set: only [`dispatch!`]
-//! makes one, from an [`Isa`](crate::Isa). So arithmetic is safe; loads and stores are not, because they take pointers.
-//! Every method is `inline(always)` and must be reached from a function compiled with the matching target features,
-//! or it runs, but slowly.
+//! A value of a type that implements [`Simd`] proves that the processor has its instruction set:
+//! only [`dispatch!`] makes one, from an [`Isa`](crate::Isa). So arithmetic is safe; loads and
+//! stores are not, because they take pointers. Every method is `inline(always)` and must be reached
+//! from a function compiled with the matching target features, or it runs, but slowly.
 
 /// Vectors of `LANES` f32.
 pub(super) trait Simd: Copy + 'static {
@@ -36,7 +36,8 @@ pub(super) trait Simd: Copy + 'static {
     fn keep_gt(self, a: Self::V, b: Self::V, v: Self::V) -> Self::V;
     /// Lanes of `v` where `a == b`, else `w`.
     fn select_eq(self, a: Self::V, b: Self::V, v: Self::V, w: Self::V) -> Self::V;
-    /// Asks for the cache line at `p` (which need not exist) to be brought into the second-level cache.
+    /// Asks for the cache line at `p` (which need not exist) to be brought into the second-level
+    /// cache.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
     /// Stores `v` rounded to bf16. Only with [`Simd::HALF`].
@@ -132,8 +133,8 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_half(self, p: *mut u16, v: __m512) {
             assert!(BF16);
-            // SAFETY: the pointer is the caller's duty; `self` proves that the instructions exist; the two types of
-            // 256 bits differ only in how they are read.
+            // SAFETY: the pointer is the caller's duty; `self` proves that the instructions exist;
+            // the two types of 256 bits differ only in how they are read.
             unsafe {
                 let v = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
                 _mm256_storeu_si256(p.cast(), v);
@@ -311,8 +312,9 @@ impl Simd for Portable {
     }
 }
 
-/// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function `$generic(simd, args…)` compiled for `isa`;
-/// with `half`, `$name(isa, half, args…)`, which takes products of bf16 where `half` says so.
+/// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function
+/// `$generic(simd, args…)` compiled for `isa`; with `half`, `$name(isa, half, args…)`, which takes
+/// products of bf16 where `half` says so.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $name:ident => $generic:ident(half, $($arg:ident: $ty:ty),* $(,)?)) => {
         $(#[$doc])*
@@ -330,7 +332,8 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
             unsafe fn bf16($($arg: $ty),*) {
-                // SAFETY: these features are enabled here, so whoever calls this found them; the rest is passed on.
+                // SAFETY: these features are enabled here, so whoever calls this found them; the
+                // rest is passed on.
                 unsafe { $generic($crate::simd::Avx512::<true>::assume(), $($arg),*) }
             }
             // SAFETY: an `Isa` is only made for what the processor has; the rest is passed on.
@@ -355,7 +358,8 @@ macro_rules! dispatch {
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             unsafe fn avx512($($arg: $ty),*) {
-                // SAFETY: these features are enabled here, so whoever calls this found them; the rest is passed on.
+                // SAFETY: these features are enabled here, so whoever calls this found them; the
+                // rest is passed on.
                 unsafe { $generic($crate::simd::Avx512::<false>::assume(), $($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
@@ -405,7 +409,8 @@ pub trait Work {
     fn run(self) -> Self::Output;
 }
 
-/// Does plain Rust's `work` with the instructions of `isa`, which the compiler then uses for its loops.
+/// Does plain Rust's `work` with the instructions of `isa`, which the compiler then uses for its
+/// loops.
 pub fn vectorised<W: Work>(isa: crate::Isa, work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     use crate::isa::Set;

@@ -1,8 +1,8 @@
 //! Threads that work through the steps of one window together.
 //!
-//! A window is some twenty short steps of 10 to 1000 µs. Rayon puts its threads to sleep between them and wakes them
-//! again, which costs about as much as the steps. Here the pool's other threads join once, then wait for the next
-//! step by spinning.
+//! A window is some twenty short steps of 10 to 1000 µs. Rayon puts its threads to sleep between
+//! them and wakes them again, which costs about as much as the steps. Here the pool's other threads
+//! join once, then wait for the next step by spinning.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,14 +41,14 @@ unsafe fn call<F: Fn(usize) + Sync>(work: *const (), task: usize) {
     unsafe { (*work.cast::<F>())(task) }
 }
 
-// SAFETY: `step` is written by the leader alone while no step is open and no helper inside; helpers read it only
-// between entering an open step and leaving it. Everything else is atomic.
+// SAFETY: `step` is written by the leader alone while no step is open and no helper inside; helpers
+// read it only between entering an open step and leaving it. Everything else is atomic.
 unsafe impl Sync for Team {}
 // SAFETY: as above; the pointer in `step` is to a `Sync` closure.
 unsafe impl Send for Team {}
 
-/// Runs `lead` with the threads of rayon's current pool as a team. Threads that are busy elsewhere do not join and are
-/// not waited for.
+/// Runs `lead` with the threads of rayon's current pool as a team. Threads that are busy elsewhere
+/// do not join and are not waited for.
 pub(super) fn with_team<R: Send>(lead: impl FnOnce(&Team) -> R + Send) -> R {
     let helpers = rayon::current_num_threads().saturating_sub(1);
     let team = Team::new(Some(helpers));
@@ -79,7 +79,8 @@ struct Close<'a>(&'a Team);
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         let team = self.0;
-        // Sequentially consistent with `help`: either it sees the step closed, or this sees it inside.
+        // Sequentially consistent with `help`: either it sees the step closed, or this sees it
+        // inside.
         team.state.fetch_add(1, Ordering::SeqCst);
         let mut spins = 0;
         while team.inside.load(Ordering::SeqCst) != 0 {
@@ -138,8 +139,8 @@ impl Team {
             .map_or_else(rayon::current_num_threads, |helpers| helpers + 1)
     }
 
-    /// Runs `work(0)` to `work(tasks - 1)`, each once, on whichever threads are free; returns when all are done. Only
-    /// the team's leader calls it.
+    /// Runs `work(0)` to `work(tasks - 1)`, each once, on whichever threads are free; returns when
+    /// all are done. Only the team's leader calls it.
     pub(super) fn run<F: Fn(usize) + Sync + Send>(&self, tasks: usize, work: F) {
         match self.helpers {
             None => (0..tasks).into_par_iter().with_max_len(1).for_each(work),
@@ -193,7 +194,8 @@ impl Team {
             self.inside.fetch_add(1, Ordering::SeqCst);
             let leave = Leave(self);
             if self.state.load(Ordering::SeqCst) == state {
-                // SAFETY: this step was open after this thread was counted, so the leader waits for it.
+                // SAFETY: this step was open after this thread was counted, so the leader waits for
+                // it.
                 if let Some(step) = unsafe { *self.step.get() } {
                     self.take(step);
                 }
@@ -226,7 +228,8 @@ mod tests {
                     for step in 0..500 {
                         let tasks = step % counts.len();
                         team.run(tasks, |task| {
-                            // All of the step before is done: task `i` has run in every step that had it.
+                            // All of the step before is done: task `i` has run in every step that
+                            // had it.
                             let before = (0..step).filter(|s| s % counts.len() > task).count();
                             assert_eq!(counts[task].fetch_add(1, Ordering::Relaxed), before);
                         });

@@ -94,7 +94,8 @@ pub(super) fn choose(
     })
 }
 
-/// The space and the temperature under which held-out tracks' genres are likeliest by the vote alone.
+/// The space and the temperature under which held-out tracks' genres are likeliest by the vote
+/// alone.
 fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, GenreError> {
     let transform = Transform::of(examples.x.view());
     let targets = examples.targets();
@@ -161,11 +162,13 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
 
 /// The strongest penalty whose held-out loss lies within one standard error of the least.
 ///
-/// Copies of a recording, or tracks of one artist whom nobody named, make held-out losses too kind to weak penalties
-/// when they lie on both sides of a fold. Within a standard error penalties cannot be told apart anyway, and the
-/// strongest of them is hurt least by that (Breiman et al., "Classification and Regression Trees", 1984, 3.4.3).
+/// Copies of a recording, or tracks of one artist whom nobody named, make held-out losses too kind
+/// to weak penalties when they lie on both sides of a fold. Within a standard error penalties
+/// cannot be told apart anyway, and the strongest of them is hurt least by that (Breiman et al.,
+/// "Classification and Regression Trees", 1984, 3.4.3).
 ///
-/// Returns also the factor of the logits under which the held-out tracks are likeliest: a strong penalty makes timid.
+/// Returns also the factor of the logits under which the held-out tracks are likeliest: a strong
+/// penalty makes timid.
 fn choose_penalty(
     examples: &Examples,
     folds: &[Fold],

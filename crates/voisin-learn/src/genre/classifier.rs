@@ -17,11 +17,13 @@ pub struct FusionClassifier {
     classes: usize,
 }
 
-/// Where the engine's file lies in the tensors: its length in bytes, then the bytes, four to a number.
+/// Where the engine's file lies in the tensors: its length in bytes, then the bytes, four to a
+/// number.
 const KEY: &str = "genre";
 
 impl FusionClassifier {
-    /// Fits the whole engine; the folds of `data` are what must not be on both sides of its own validation.
+    /// Fits the whole engine; the folds of `data` are what must not be on both sides of its own
+    /// validation.
     pub fn fit(data: &Training, part: FusionPart) -> Result<Self, GenreError> {
         let ids: Vec<TrackId> = (0..data.class_of.len() as i64).map(TrackId).collect();
         // Zeros in front keep the order of the numbers in the order of the names.

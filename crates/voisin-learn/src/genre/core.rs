@@ -1,4 +1,5 @@
-//! The fitted voices of one training set: reference tracks that vote, the head, and the reference that novelty is measured against.
+//! The fitted voices of one training set: reference tracks that vote, the head, and the reference
+//! that novelty is measured against.
 
 use ndarray::{Array2, ArrayView2, Axis, CowArray};
 
@@ -36,8 +37,8 @@ pub(super) struct Core {
 /// Head, vote and distances of some queries.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerSources {
-    /// Log probabilities, `[m, classes]`, which a track's classes divide among them; classes that the head does not know
-    /// have the vote's.
+    /// Log probabilities, `[m, classes]`, which a track's classes divide among them; classes that
+    /// the head does not know have the vote's.
     pub(super) head: Array2<f32>,
     /// Log shares, `[m, classes]`, floored.
     pub(super) vote: Array2<f32>,
@@ -45,8 +46,9 @@ pub(super) struct AnswerSources {
     pub(super) shares: Array2<f32>,
     /// The same, each voter's vote counted whole for each of its classes.
     pub(super) whole: Array2<f32>,
-    /// Log shares of a vote in the space that is not whitened, floored: what tracks of unknown genres are near to.
-    /// Whitening sharpens the genres that it was fitted on and says nothing of others.
+    /// Log shares of a vote in the space that is not whitened, floored: what tracks of unknown
+    /// genres are near to. Whitening sharpens the genres that it was fitted on and says nothing of
+    /// others.
     pub(super) wide: Array2<f32>,
     /// The two distances.
     pub(super) novelty: Vec<[f32; 2]>,

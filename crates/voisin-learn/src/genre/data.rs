@@ -28,7 +28,8 @@ pub struct QueryVectors<'a> {
     pub ids: &'a [Option<TrackId>],
     /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
     pub exclude_groups: &'a [Option<usize>],
-    /// Cosine similarity from which on a reference track is the very same recording, and does not vote; `None`: all vote.
+    /// Cosine similarity from which on a reference track is the very same recording, and does not
+    /// vote; `None`: all vote.
     pub same_recording: Option<f32>,
 }
 
@@ -132,8 +133,9 @@ fn check_vectors(
     check_finite(what, vectors)
 }
 
-/// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows): one of each run of
-/// equal length, its place in the run hashed, so that it does not fall in step with the order of the tracks.
+/// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows):
+/// one of each run of equal length, its place in the run hashed, so that it does not fall in step
+/// with the order of the tracks.
 pub fn thinned(n: usize, most: usize) -> Vec<usize> {
     // Runs of equal length, one row of each: tracks that were added together are alike.
     let run = n.div_ceil(most.max(1)).max(1);

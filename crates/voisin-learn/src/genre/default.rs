@@ -1,9 +1,10 @@
 //! A first guess of the genre from a model's tags, before any track of the library is labelled.
 //!
-//! `data/default_genres.json` holds it; `research/models/fit_default_genres.py` fitted it. Ten genres rest on labels: softmax
-//! regression on the mean tag logits of a track. The others rest on tags alone: each competes by how far its strongest
-//! tag is above the strongest tag that names a labelled genre, counted from a bar. Before all that stands whether it is
-//! speech, logistic regression on the same logits.
+//! `data/default_genres.json` holds it; `research/models/fit_default_genres.py` fitted it. Ten
+//! genres rest on labels: softmax regression on the mean tag logits of a track. The others rest on
+//! tags alone: each competes by how far its strongest tag is above the strongest tag that names a
+//! labelled genre, counted from a bar. Before all that stands whether it is speech, logistic
+//! regression on the same logits.
 
 use serde::{Deserialize, Serialize};
 
@@ -174,10 +175,12 @@ impl DefaultGenres {
 
     /// Guesses from a track's mean tag logits, in the order of [`tags`](Self::tags).
     ///
-    /// - `among`: the genres that an answer may be, of which the likeliest is the answer however unlikely; none: all
+    /// - `among`: the genres that an answer may be, of which the likeliest is the answer however
+    ///   unlikely; none: all
     ///
     /// # Errors
-    /// Not as many logits as tags, or one that is not finite; `among` names a genre that the head does not know.
+    /// Not as many logits as tags, or one that is not finite; `among` names a genre that the head
+    /// does not know.
     pub fn guess(&self, logits: &[f32], among: &[Genre]) -> Result<Guess, GenreError> {
         GenreError::check_among(among, self.genres().map(|(genre, _)| genre))?;
         let is_asked = |genre: &Genre| among.is_empty() || among.contains(genre);
@@ -257,7 +260,8 @@ mod tests {
         DefaultGenres::shipped(&Taxonomy::default()).unwrap()
     }
 
-    /// Logits of a track with these tags strong and all others as weak as the median tag of real tracks.
+    /// Logits of a track with these tags strong and all others as weak as the median tag of real
+    /// tracks.
     fn logits(head: &DefaultGenres, strong: &[(&str, f32)]) -> Vec<f32> {
         head.tags()
             .iter()

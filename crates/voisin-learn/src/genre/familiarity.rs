@@ -1,10 +1,12 @@
-//! Whether a track is like the labelled ones at all: what the library lacks must not be called one of its genres.
+//! Whether a track is like the labelled ones at all: what the library lacks must not be called one
+//! of its genres.
 //!
-//! Three things speak for that: a near labelled track by another artist, ten of them, and a probable genre. Each is held
-//! against the same of the labelled tracks themselves, as a share of them, and the product of the three shares once more.
-//! The form was chosen on music left out with its kin, see `research/quality/open_set_figures.py`. Vectors are compared as they are
-//! stored: bringing them into the space of the genres, or taking the mean off, hides what is foreign, since both keep only
-//! what tells the library's own tracks apart.
+//! Three things speak for that: a near labelled track by another artist, ten of them, and a
+//! probable genre. Each is held against the same of the labelled tracks themselves, as a share of
+//! them, and the product of the three shares once more. The form was chosen on music left out with
+//! its kin, see `research/quality/open_set_figures.py`. Vectors are compared as they are stored:
+//! bringing them into the space of the genres, or taking the mean off, hides what is foreign, since
+//! both keep only what tells the library's own tracks apart.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -20,14 +22,16 @@ const NEAREST: [usize; 2] = [1, 10];
 const REFERENCE: usize = 4000;
 /// Labelled tracks whose own familiarity is measured, at most.
 const OWN: usize = 1000;
-/// A track is foreign that fewer than this share of the labelled tracks are as foreign as: so many known ones are called
-/// unknown by mistake. With those whose first guess is a genre that the labels lack ([`super::PresentGenres`]) a tenth may
-/// be: fitted by `research/quality/open_set_figures.py --fit`.
+/// A track is foreign that fewer than this share of the labelled tracks are as foreign as: so many
+/// known ones are called unknown by mistake. With those whose first guess is a genre that the
+/// labels lack ([`super::PresentGenres`]) a tenth may be: fitted by
+/// `research/quality/open_set_figures.py --fit`.
 const FOREIGN_BELOW: f32 = 0.08;
-/// Probabilities of tracks less familiar than this fall in proportion: fitted by `research/quality/open_set_figures.py --fit`.
+/// Probabilities of tracks less familiar than this fall in proportion: fitted by
+/// `research/quality/open_set_figures.py --fit`.
 const DOUBT_BELOW: f32 = 0.35;
-/// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of the least that is found
-/// in the demo's music.
+/// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of
+/// the least that is found in the demo's music.
 const STEADY_BELOW: f32 = 0.024;
 /// Windows that it takes to say so: those of a few seconds of music overlap too far to differ.
 const STEADY_WINDOWS: usize = 6;
@@ -61,7 +65,8 @@ pub struct MeasuredFamiliarity {
 pub struct Familiar {
     /// Share of the labelled tracks that are no more familiar than this one, above 0 to 1.
     pub share: f32,
-    /// Whether its distance to the labelled tracks speaks against it more than the probability of its genre.
+    /// Whether its distance to the labelled tracks speaks against it more than the probability of
+    /// its genre.
     pub is_distant: bool,
 }
 
@@ -91,7 +96,8 @@ impl Familiar {
 impl Familiarity {
     /// Of the labelled tracks among these.
     ///
-    /// - `ask`: is given rows of some of them; the probability of the genre of each, as others will be asked
+    /// - `ask`: is given rows of some of them; the probability of the genre of each, as others will
+    ///   be asked
     ///
     /// # Errors
     /// Those of `ask`.
@@ -102,7 +108,8 @@ impl Familiarity {
         let mut labelled: Vec<usize> = (0..set.labels.len())
             .filter(|&row| !set.labels[row].is_empty())
             .collect();
-        // By their vectors: the same some of them stand for all, whatever numbers a library gave its tracks.
+        // By their vectors: the same some of them stand for all, whatever numbers a library gave
+        // its tracks.
         labelled.sort_by(|&a, &b| {
             let a = set.vectors.row(a);
             let b = set.vectors.row(b);
@@ -313,7 +320,8 @@ mod tests {
         let unsure = known.judge(around(0, 50, 5).view(), &[None; 50], &[0.1; 50]);
         assert!(unsure.iter().filter(|verdict| verdict.share < 0.35).count() > 25);
         assert!(foreign(around(0, 200, 5), 0.1) > 2.0 * foreign(around(0, 200, 5), 0.9));
-        // the labelled tracks themselves, their own artists left out: so many, by what the words mean
+        // the labelled tracks themselves, their own artists left out: so many, by what the words
+        // mean
         let own_groups: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
         let verdicts = known.judge(
             vectors.slice(ndarray::s![..120, ..]),

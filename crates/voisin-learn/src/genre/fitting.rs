@@ -20,7 +20,8 @@ const MANY: usize = 4000;
 impl GenreModel {
     /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
     ///
-    /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks there are at most three folds.
+    /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks there are at
+    /// most three folds.
     pub fn fit(
         set: &LabelledVectors,
         options: &FitOptions,
@@ -223,8 +224,8 @@ enum Done {
     Fold(Box<AnswerSources>),
 }
 
-/// Puts the folds' predictions in the order of the tracks, and says which tracks they cover. Rows that are in no fold's
-/// test part keep flat predictions.
+/// Puts the folds' predictions in the order of the tracks, and says which tracks they cover. Rows
+/// that are in no fold's test part keep flat predictions.
 fn join_folds(
     examples: &Examples,
     folds: &[Fold],

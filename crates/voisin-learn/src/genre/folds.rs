@@ -10,8 +10,8 @@ use voisin_base::random::Random;
 /// - `classes`: the classes of each row; `groups`: the group of each row
 /// - returns: the fold of each row, in `0..k` (fewer folds are filled when there are fewer groups)
 ///
-/// Greedy, from the largest group down, into the fold where the class counts stay most even. Deterministic for
-/// a seed.
+/// Greedy, from the largest group down, into the fold where the class counts stay most even.
+/// Deterministic for a seed.
 pub fn grouped_folds(
     classes: &[Vec<usize>],
     n_classes: usize,

@@ -9,10 +9,11 @@ use crate::metrics::argmax;
 
 /// The parts that answer, and how head and vote are joined.
 ///
-/// Of a track like those of the training set the probabilities are `softmax(scale · (ln head + ln vote) / 2)`, or of the
-/// logarithms of one of them where that one answers alone: joined, they count the same, since a few hundred tracks cannot
-/// tell one mix from another. What looks like a track of a genre
-/// that is not in the training set gets, as far as it does so, the shares of the vote in the space that is not whitened.
+/// Of a track like those of the training set the probabilities are
+/// `softmax(scale · (ln head + ln vote) / 2)`, or of the logarithms of one of them where that one
+/// answers alone: joined, they count the same, since a few hundred tracks cannot tell one mix from
+/// another. What looks like a track of a genre that is not in the training set gets, as far as it
+/// does so, the shares of the vote in the space that is not whitened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fusion {
     /// Whether both answer, or one of them alone.
@@ -23,8 +24,9 @@ pub struct Fusion {
     pub novelty: Novelty,
 }
 
-/// Flattens joined probabilities until the likeliest genre is no likelier than the surer of head and vote finds it,
-/// unless both name that genre first: two doubts do not make a certainty, two agreeing witnesses may.
+/// Flattens joined probabilities until the likeliest genre is no likelier than the surer of head
+/// and vote finds it, unless both name that genre first: two doubts do not make a certainty, two
+/// agreeing witnesses may.
 ///
 /// - `joined`, `head`, `vote`: probabilities of one track, `[classes]` each
 fn no_surer_than_its_parts(
@@ -37,7 +39,8 @@ fn no_surer_than_its_parts(
     if joined[best] <= most || (argmax(head) == best && argmax(vote) == best) {
         return;
     }
-    // joined^power, scaled to sum 1: its largest value falls with the power, down to that of equal parts
+    // joined^power, scaled to sum 1: its largest value falls with the power, down to that of equal
+    // parts
     let top = f64::from(joined[best]);
     let ratios: Vec<f64> = joined
         .iter()
@@ -77,7 +80,8 @@ impl Fusion {
     /// Fits the scale, from 1/3 to 3, by maximum likelihood.
     ///
     /// - `part`: the part that is to answer
-    /// - `voices`: of tracks by models that did not know them; `targets`: `[n, classes]`, rows sum to 1
+    /// - `voices`: of tracks by models that did not know them; `targets`: `[n, classes]`, rows sum
+    ///   to 1
     /// - `rows`: which of them count
     pub(super) fn fit(
         part: FusionPart,
@@ -113,7 +117,8 @@ impl Fusion {
         at(best_scale(loss))
     }
 
-    /// Probabilities of one row as if it were like those of the training set, how far it is not, and its novelty score.
+    /// Probabilities of one row as if it were like those of the training set, how far it is not,
+    /// and its novelty score.
     fn as_known(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64, f64) {
         let score = self.novelty.score(&voices.novelty[row]);
         let strange = self.novelty.strangeness(score);
@@ -163,8 +168,8 @@ impl Fusion {
 mod tests {
     use super::*;
 
-    /// Rows whose voices all say the same with the probability given, and are right seven times in ten; the last tenth
-    /// is strange, and there the plain vote alone is right, always.
+    /// Rows whose voices all say the same with the probability given, and are right seven times in
+    /// ten; the last tenth is strange, and there the plain vote alone is right, always.
     fn voices(n: usize, probability: f32) -> (AnswerSources, Array2<f32>) {
         let log = |is_correct: bool| {
             if is_correct {
@@ -248,7 +253,8 @@ mod tests {
         assert!((joined_of([0.3, 0.4, 0.3], [0.58, 0.22, 0.2]) - 0.58).abs() < 1e-4);
         assert!((joined_of([0.5, 0.4, 0.1], [0.58, 0.22, 0.2]) - 0.96).abs() < 1e-6);
         assert!((joined_of([0.98, 0.01, 0.01], [0.2, 0.5, 0.3]) - 0.96).abs() < 1e-6);
-        // neither finds it likelier than an even share, which is the least that a likeliest genre can have
+        // neither finds it likelier than an even share, which is the least that a likeliest genre
+        // can have
         assert!(joined_of([0.2, 0.4, 0.4], [0.1, 0.6, 0.3]) < 0.35);
     }
 }

@@ -75,7 +75,8 @@ impl HeldOut {
     /// Puts the predictions for a track, by its row, in the place of an answer by a model that
     /// knows it.
     ///
-    /// - `genres`, `reference`: columns and reference rows of that model; genres and voters that it lacks are left out
+    /// - `genres`, `reference`: columns and reference rows of that model; genres and voters that it
+    ///   lacks are left out
     pub(super) fn answer(
         &self,
         row: usize,

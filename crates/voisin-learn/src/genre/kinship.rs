@@ -3,9 +3,11 @@
 //! Three measures, each scaled so that the farthest pair has distance 1, and their mean:
 //! - centroid: 1 - cosine of the genres' mean directions;
 //! - neighbourhood: mean of 1 - cosine from each track to its five nearest of the other genre;
-//! - votes: 1 - the share that the other genre gets when a genre's tracks ask their nearest tracks of other genres.
+//! - votes: 1 - the share that the other genre gets when a genre's tracks ask their nearest tracks
+//!   of other genres.
 //!
-//! A track that bears both genres lies at distance 0 from either: genres of the very same tracks are at distance 0.
+//! A track that bears both genres lies at distance 0 from either: genres of the very same tracks
+//! are at distance 0.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +56,8 @@ impl Default for KinshipOptions {
 pub struct Kinship {
     /// By key.
     pub genres: Vec<GenreKinship>,
-    /// Distance between genres, `[genre][genre]`, symmetric, 0 on the diagonal, at most 1; larger is farther.
+    /// Distance between genres, `[genre][genre]`, symmetric, 0 on the diagonal, at most 1; larger
+    /// is farther.
     pub distance: Vec<Vec<f64>>,
 }
 
@@ -65,10 +68,11 @@ pub struct GenreKinship {
     pub genre: Genre,
     /// Its tracks.
     pub tracks: usize,
-    /// The genres that it lies within, by labels: all its tracks, or nearly all, bear them too, and not the reverse; of
-    /// those within each other the narrowest.
+    /// The genres that it lies within, by labels: all its tracks, or nearly all, bear them too, and
+    /// not the reverse; of those within each other the narrowest.
     pub within: Vec<Genre>,
-    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. None for a single track.
+    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. None for a
+    /// single track.
     pub cohesion: Option<f64>,
     /// All other genres, nearest first.
     pub nearest: Vec<Kin>,
@@ -117,9 +121,11 @@ impl Kinship {
             .ok_or_else(|| GenreError::unknown_genre(genre, self.genres.iter().map(|g| &g.genre)))
     }
 
-    /// Joins genres from the nearest pair up (average linkage): for a dendrogram, and for the order of a heat map.
+    /// Joins genres from the nearest pair up (average linkage): for a dendrogram, and for the order
+    /// of a heat map.
     ///
-    /// Each merge names two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and their distance.
+    /// Each merge names two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and
+    /// their distance.
     pub fn merges(&self) -> Vec<(usize, usize, f64)> {
         let n = self.distance.len();
         let mut live: Vec<(usize, Vec<usize>)> = (0..n).map(|i| (i, vec![i])).collect();
@@ -183,8 +189,9 @@ struct TrackAffinities {
 
 /// Measures the kinship of all labelled genres.
 ///
-/// Tracks of the same group (artist) never count as each other's neighbours. Vectors are standardised, and not
-/// whitened by genre, so that a genre without labels elsewhere is treated like the others.
+/// Tracks of the same group (artist) never count as each other's neighbours. Vectors are
+/// standardised, and not whitened by genre, so that a genre without labels elsewhere is treated
+/// like the others.
 pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinship, GenreError> {
     let examples = Examples::some(set, options.max_tracks)?;
     let k = examples.n_classes();
@@ -355,7 +362,8 @@ fn measures<'a>(
 /// The others that a track has met so far.
 struct SeenOthers {
     me: usize,
-    /// Of each genre the highest similarities, and what is not above the last of a full list is not among them.
+    /// Of each genre the highest similarities, and what is not above the last of a full list is not
+    /// among them.
     nearest: Vec<Vec<f32>>,
     least: Vec<f32>,
     /// Tracks of other genres with their similarities, and what is not above the nearest of them.

@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::Genre;
 use voisin_base::text::count;
 
-/// The fewest labelled tracks that genres are told apart by, of [`LEAST_GENRES`] genres: with two tracks to each of two
-/// genres, both are still known when one track is left out to be asked about.
+/// The fewest labelled tracks that genres are told apart by, of [`LEAST_GENRES`] genres: with two
+/// tracks to each of two genres, both are still known when one track is left out to be asked about.
 pub const LEAST_TRACKS: usize = 4;
 
 /// The fewest genres that an answer can choose from: with one, every answer is that one.
 pub const LEAST_GENRES: usize = 2;
 
-/// Tracks from which on a genre is known well: it has a place in a trained head unless another number is asked for, and
-/// [`LEAST_GENRES`] such genres are what answers must rest on that are written into files.
+/// Tracks from which on a genre is known well: it has a place in a trained head unless another
+/// number is asked for, and [`LEAST_GENRES`] such genres are what answers must rest on that are
+/// written into files.
 pub const WELL_KNOWN: usize = 8;
 
 /// How many tracks are labelled, and with how many genres.

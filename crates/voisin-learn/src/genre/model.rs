@@ -62,8 +62,8 @@ pub struct OutOfFold {
 pub struct Quality {
     /// Held-out tracks.
     pub tracks: usize,
-    /// Groups (artists) that they were held out by. As many as tracks: nothing is known of who made them, and copies of
-    /// a recording on both sides of a fold make all these figures too kind.
+    /// Groups (artists) that they were held out by. As many as tracks: nothing is known of who made
+    /// them, and copies of a recording on both sides of a fold make all these figures too kind.
     pub groups: usize,
     /// Share of them whose best genre is one of their own: of what answers.
     pub accuracy: f64,
@@ -121,7 +121,8 @@ pub struct PredictOptions {
     pub voters: usize,
     /// Genres kept in each list of shares.
     pub genres: usize,
-    /// Genres that an answer may be; none: all. The lists of the head and of the votes show every genre.
+    /// Genres that an answer may be; none: all. The lists of the head and of the votes show every
+    /// genre.
     pub among: Vec<Genre>,
 }
 
@@ -189,8 +190,9 @@ impl GenreModel {
         &self.digest
     }
 
-    /// The least probability at which answers are right as often as asked, on held-out tracks, with a standard error to
-    /// spare: the threshold is chosen on those tracks, so what they promise is a little too good.
+    /// The least probability at which answers are right as often as asked, on held-out tracks, with
+    /// a standard error to spare: the threshold is chosen on those tracks, so what they promise is
+    /// a little too good.
     ///
     /// Above 1 when no threshold reaches it.
     pub fn threshold(&self, precision: f32) -> f32 {
@@ -345,7 +347,8 @@ impl GenreModel {
         })
     }
 
-    /// Cosine similarity of a query and a reference track, as they came; 0 where either is all zeros.
+    /// Cosine similarity of a query and a reference track, as they came; 0 where either is all
+    /// zeros.
     fn cosine(&self, queries: &QueryVectors, q: usize, r: usize) -> f32 {
         let query = queries.vectors.row(q);
         let row = self.core.raw.row(r);
@@ -465,7 +468,8 @@ impl GenreModel {
         }
     }
 
-    /// Says of an answer among some genres what it would be among all, and how sure it is seen from there.
+    /// Says of an answer among some genres what it would be among all, and how sure it is seen from
+    /// there.
     fn limited(
         &self,
         mut answer: GenrePrediction,
@@ -513,7 +517,8 @@ impl GenreModel {
 /// Probabilities of many tracks.
 #[derive(Debug, Clone)]
 pub struct Probabilities {
-    /// Joined, `[queries, genres]`: how likely a track bears each; rows sum to 1 where no track has several.
+    /// Joined, `[queries, genres]`: how likely a track bears each; rows sum to 1 where no track has
+    /// several.
     pub fused: Array2<f32>,
     /// The head's.
     pub head: Array2<f32>,

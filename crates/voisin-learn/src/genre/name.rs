@@ -17,7 +17,8 @@ pub struct Genre {
 }
 
 impl Genre {
-    /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`](super::Taxonomy::genre)).
+    /// A genre from its stored parts, with no look at synonyms (see
+    /// [`Taxonomy::genre`](super::Taxonomy::genre)).
     pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),

@@ -28,7 +28,8 @@ fn nearer(a: &Near, b: &Near) -> Ordering {
 /// - `queries`: `[m, d]`, `reference`: `[n, d]`, both of unit rows
 /// - `allowed(query, row)`: whether the row may be a neighbour
 ///
-/// Brute force, `m · n · d` multiplications: meant for up to some 10 000 rows; an index does the rest.
+/// Brute force, `m · n · d` multiplications: meant for up to some 10 000 rows; an index does the
+/// rest.
 pub fn nearest(
     queries: ArrayView2<f32>,
     reference: ArrayView2<f32>,
@@ -48,7 +49,8 @@ pub fn nearest(
     )
 }
 
-/// Goes over the products of each query with all rows of the reference, some at a time, in the order of the rows.
+/// Goes over the products of each query with all rows of the reference, some at a time, in the
+/// order of the rows.
 ///
 /// - `begin(query)`: the state of a query
 /// - `take(kept, row, products)`: its products with the rows from `row` on

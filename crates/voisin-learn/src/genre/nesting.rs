@@ -1,4 +1,5 @@
-//! Genres that tracks have together: which lie within which, and how likely a track is to bear each.
+//! Genres that tracks have together: which lie within which, and how likely a track is to bear
+//! each.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ pub struct Nesting {
     tracks: Vec<usize>,
     /// Tracks that bear two genres, the first number the smaller.
     both: BTreeMap<(usize, usize), usize>,
-    /// Sets of genres that tracks bear and their share of the tracks; a genre that nobody bears is a set.
+    /// Sets of genres that tracks bear and their share of the tracks; a genre that nobody bears is
+    /// a set.
     sets: Vec<(Vec<usize>, f64)>,
 }
 
@@ -120,7 +122,8 @@ impl Nesting {
             .collect()
     }
 
-    /// The best genre and those that a track has along with it: on tracks that bear both, and likelier than not.
+    /// The best genre and those that a track has along with it: on tracks that bear both, and
+    /// likelier than not.
     ///
     /// - `shares`: largest first
     pub fn together(&self, shares: &[GenreShare]) -> Vec<Genre> {
@@ -162,11 +165,13 @@ impl Nesting {
         words
     }
 
-    /// Turns rows in which a track's genres divide 1 among them into the probability that it bears each.
+    /// Turns rows in which a track's genres divide 1 among them into the probability that it bears
+    /// each.
     ///
-    /// A row is explained by the sets of genres that tracks are known to bear: their probabilities are those under which
-    /// it is likeliest, found by expectation maximisation (Dempster, Laird and Rubin, 1977) from the sets' shares of the
-    /// tracks. Where each track has one genre, nothing changes.
+    /// A row is explained by the sets of genres that tracks are known to bear: their probabilities
+    /// are those under which it is likeliest, found by expectation maximisation (Dempster, Laird
+    /// and Rubin, 1977) from the sets' shares of the tracks. Where each track has one genre,
+    /// nothing changes.
     pub(super) fn undivide(&self, probabilities: &mut Array2<f32>) {
         // With one genre a track nothing is divided, so nothing has to be put together.
         if self.sets.iter().all(|(set, _)| set.len() == 1) {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Near, data::thinned, nearest::nearest, space::unit_rows};
 
-/// A track is as likely of an unknown genre as of a known one so many deviations beyond the 99th percentile of held-out
-/// tracks …
+/// A track is as likely of an unknown genre as of a known one so many deviations beyond the 99th
+/// percentile of held-out tracks …
 const BEYOND: f64 = 0.5;
 /// … and those odds grow by the factor e with each such step from there.
 const WIDTH: f64 = 0.3;
@@ -22,7 +22,8 @@ pub struct Novelty {
     pub mean: [f64; 2],
     /// Their standard deviations.
     pub deviation: [f64; 2],
-    /// Novelty of held-out tracks of known genres at 0 %, 1 %, … 100 %; empty where no track could be held out.
+    /// Novelty of held-out tracks of known genres at 0 %, 1 %, … 100 %; empty where no track could
+    /// be held out.
     pub quantiles: Vec<f64>,
 }
 
@@ -117,7 +118,8 @@ impl NoveltyReference {
         }
     }
 
-    /// The two distances of each query, and its [`NEIGHBOURS`](Self::NEIGHBOURS) by standardised cosine.
+    /// The two distances of each query, and its [`NEIGHBOURS`](Self::NEIGHBOURS) by standardised
+    /// cosine.
     ///
     /// `allowed(query, row)`: whether a training row may be near to a query.
     pub(super) fn distances(

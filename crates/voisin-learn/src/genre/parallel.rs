@@ -1,6 +1,7 @@
 //! Independent fits side by side, each on one thread.
 //!
-//! Small matrix products split over threads spend more time waiting than computing; a fold per thread does not.
+//! Small matrix products split over threads spend more time waiting than computing; a fold per
+//! thread does not.
 
 use std::sync::{
     Mutex,
@@ -9,9 +10,11 @@ use std::sync::{
 
 use rayon::ThreadPoolBuilder;
 
-/// Maps items in order. Each call runs where rayon has one thread, as many at once as the caller's pool has threads.
+/// Maps items in order. Each call runs where rayon has one thread, as many at once as the caller's
+/// pool has threads.
 ///
-/// The pools of one thread are made for a call and go with it: a process that is forked has none of its parent's threads.
+/// The pools of one thread are made for a call and go with it: a process that is forked has none of
+/// its parent's threads.
 ///
 /// The first error in item order is returned.
 pub(super) fn map<T: Sync, R: Send, E: Send>(

@@ -9,7 +9,8 @@ use super::{Familiar, FusionPart, Genre, GenreShare, UnknownReason, Votes};
 pub struct GenrePrediction {
     /// The answer; `None` when unknown.
     pub genre: Option<Genre>,
-    /// The answer, then the genres that the track most likely has along with it; empty when unknown.
+    /// The answer, then the genres that the track most likely has along with it; empty when
+    /// unknown.
     pub genres: Vec<Genre>,
     /// The best known genre, also when the answer is unknown.
     pub best: Genre,
@@ -18,24 +19,28 @@ pub struct GenrePrediction {
     pub words: String,
     /// Calibrated probability of [`Self::best`], in [0, 1].
     pub probability: f32,
-    /// The likeliest of all genres and its probability, where only some were allowed and it is none of them.
+    /// The likeliest of all genres and its probability, where only some were allowed and it is none
+    /// of them.
     pub without_limit: Option<GenreShare>,
     /// The parts of the model that answer.
     pub answers_by: FusionPart,
-    /// Whether it, or another copy of it, trained the model: then those parts answer that never heard its artist.
+    /// Whether it, or another copy of it, trained the model: then those parts answer that never
+    /// heard its artist.
     pub held_out: bool,
     /// Why the answer is unknown.
     pub unknown: Option<UnknownReason>,
-    /// Share of the labelled tracks that are more familiar than this one, in [0, 1], see [`Familiar`].
+    /// Share of the labelled tracks that are more familiar than this one, in [0, 1], see
+    /// [`Familiar`].
     pub novelty: f32,
-    /// Novelty without bounds: 0 an average track, larger is stranger; ranks tracks by how unknown they look.
+    /// Novelty without bounds: 0 an average track, larger is stranger; ranks tracks by how unknown
+    /// they look.
     pub novelty_score: f32,
     /// How sure it is, in words.
     pub confidence: Confidence,
     /// Whether head and neighbours say the same.
     pub agreement: Agreement,
-    /// How likely the track bears each genre, largest first (only the first few are kept, see the options); they sum to 1
-    /// where no track has several.
+    /// How likely the track bears each genre, largest first (only the first few are kept, see the
+    /// options); they sum to 1 where no track has several.
     pub probabilities: Vec<GenreShare>,
     /// The head's probabilities, largest first.
     pub head: Vec<GenreShare>,
@@ -44,7 +49,8 @@ pub struct GenrePrediction {
 }
 
 impl GenrePrediction {
-    /// Calls it unknown, or lowers its probability, where it is less familiar than most of what is labelled.
+    /// Calls it unknown, or lowers its probability, where it is less familiar than most of what is
+    /// labelled.
     ///
     /// - `threshold`: the least probability that is an answer
     #[doc(hidden)]

@@ -1,7 +1,8 @@
-//! Which genres of a first guess the labels of a library have, so that the lacking ones can be reported.
+//! Which genres of a first guess the labels of a library have, so that the lacking ones can be
+//! reported.
 //!
-//! A genre is there by its name, by a written table of kin styles, or by sound: where a label's own tracks are taken for it
-//! often enough, it is what that library calls otherwise.
+//! A genre is there by its name, by a written table of kin styles, or by sound: where a label's own
+//! tracks are taken for it often enough, it is what that library calls otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,7 +22,8 @@ const SOUNDS_SO: f64 = 0.1;
 pub struct KinStyles(Vec<BTreeSet<String>>);
 
 impl KinStyles {
-    /// Those that come with the program (`data/genre-kin.tsv`), and a user's own, if there is such a file.
+    /// Those that come with the program (`data/genre-kin.tsv`), and a user's own, if there is such
+    /// a file.
     ///
     /// # Errors
     /// The file cannot be read; a line of it names less than two styles.
@@ -129,8 +131,8 @@ impl PresentGenres {
         self.sounding.iter()
     }
 
-    /// The genre that a track sounds like and that the labels lack, with its probability; `None` where they have it, or the
-    /// guess is too unsure.
+    /// The genre that a track sounds like and that the labels lack, with its probability; `None`
+    /// where they have it, or the guess is too unsure.
     pub fn lacking(&self, guess: &Guess) -> Option<GenreShare> {
         let GuessShare {
             genre, probability, ..
@@ -222,7 +224,8 @@ mod tests {
             Some(0.5)
         );
 
-        // Twenty tracks of a style that no table has: two that are taken for reggae are a tenth of them, one is not.
+        // Twenty tracks of a style that no table has: two that are taken for reggae are a tenth of
+        // them, one is not.
         let labelled = labels(&["Mbaqanga"; 20]);
         let heard = |reggae: usize| -> Vec<(usize, Guess)> {
             (0..20)

@@ -51,7 +51,8 @@ impl Provenance {
         }
     }
 
-    /// Share of labelled tracks, of then and of now together, whose labels are new, gone or changed; 0 to 1.
+    /// Share of labelled tracks, of then and of now together, whose labels are new, gone or
+    /// changed; 0 to 1.
     pub fn changed_share(&self, ids: &[TrackId], labels: &[Vec<Genre>]) -> f64 {
         let mut then: HashMap<TrackId, u64> = self.labelled.iter().copied().collect();
         let mut changed = 0usize;

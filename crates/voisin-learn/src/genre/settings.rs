@@ -25,10 +25,11 @@ pub struct VoteSettings {
 pub struct Settings {
     /// The vote.
     pub vote: VoteSettings,
-    /// The head's: weight of half its squared parameters against the sum of the tracks' losses (1 / `C` in
-    /// scikit-learn's words).
+    /// The head's: weight of half its squared parameters against the sum of the tracks' losses (1 /
+    /// `C` in scikit-learn's words).
     pub penalty: f64,
-    /// Factor of the head's logits that makes its probabilities come true: a strong penalty makes timid.
+    /// Factor of the head's logits that makes its probabilities come true: a strong penalty makes
+    /// timid.
     pub sharpness: f64,
     /// Classes that the head knows, ascending; empty when no two genres have enough tracks for one.
     pub head_classes: Vec<usize>,

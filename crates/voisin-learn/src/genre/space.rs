@@ -1,8 +1,9 @@
-//! The space in which genres are compared: transformed, standardised, whitened within genres, on the unit sphere.
+//! The space in which genres are compared: transformed, standardised, whitened within genres, on
+//! the unit sphere.
 //!
-//! Directions in which tracks of one genre differ among themselves say little about genre; whitening by the
-//! within-genre covariance (as in Fisher's discriminant analysis) makes them small, so that near means alike in
-//! genre.
+//! Directions in which tracks of one genre differ among themselves say little about genre;
+//! whitening by the within-genre covariance (as in Fisher's discriminant analysis) makes them
+//! small, so that near means alike in genre.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -17,7 +18,8 @@ use voisin_base::vector::dot;
 pub enum Transform {
     /// Nothing.
     Identity,
-    /// Square root, as in Hellinger's distance: evens out activations with long tails. Keeps the sign.
+    /// Square root, as in Hellinger's distance: evens out activations with long tails. Keeps the
+    /// sign.
     SquareRoot,
 }
 
@@ -150,7 +152,8 @@ pub fn unit_rows(mut x: Array2<f32>) -> Array2<f32> {
     x
 }
 
-/// Lower Cholesky factor in place (row-major, upper part left as it was); `false` if not positive definite.
+/// Lower Cholesky factor in place (row-major, upper part left as it was); `false` if not positive
+/// definite.
 fn cholesky(a: &mut [f64], n: usize) -> bool {
     for i in 0..n {
         for j in 0..=i {

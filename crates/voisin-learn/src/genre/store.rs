@@ -14,9 +14,11 @@ use crate::{Logistic, Standardiser};
 use voisin_base::atomic_file;
 use voisin_base::track::TrackId;
 
-/// Layout of the file. Older files are fitted anew from what they were trained on; newer ones are refused.
+/// Layout of the file. Older files are fitted anew from what they were trained on; newer ones are
+/// refused.
 const VERSION: u32 = 3;
-/// Had several heads on several transforms, a perceptron, and its seal among the words. Version 2 kept no answers of folds.
+/// Had several heads on several transforms, a perceptron, and its seal among the words. Version 2
+/// kept no answers of folds.
 const FIRST_VERSION: u32 = 1;
 /// Key of the JSON in the header.
 const KEY: &str = "voisin_genre";
@@ -72,7 +74,8 @@ impl StoredTraining {
 }
 
 impl GenreModel {
-    /// Writes the model to `path`, whole or not at all (a temporary file in the same folder, then a rename).
+    /// Writes the model to `path`, whole or not at all (a temporary file in the same folder, then a
+    /// rename).
     pub fn save(&self, path: &Path, provenance: &Provenance) -> Result<(), GenreError> {
         let problem = |problem| GenreError::Model {
             path: path.to_owned(),
@@ -204,8 +207,9 @@ impl GenreModel {
 
     /// Reads a model; every number is checked before it is used.
     ///
-    /// Refuses files of another layout, damaged ones, and those trained on another encoder's vectors than
-    /// `fingerprint`. A file of an older voisin is fitted anew from the vectors and labels that it keeps.
+    /// Refuses files of another layout, damaged ones, and those trained on another encoder's
+    /// vectors than `fingerprint`. A file of an older voisin is fitted anew from the vectors and
+    /// labels that it keeps.
     pub fn load(path: &Path, fingerprint: &str) -> Result<(Self, Provenance), GenreError> {
         let bytes = std::fs::read(path).map_err(|source| GenreError::Io {
             path: path.to_owned(),
@@ -282,7 +286,8 @@ impl GenreModel {
         ))
     }
 
-    /// Fits what a file of an older layout was trained on, as it was asked for then; `None` if anything does not fit.
+    /// Fits what a file of an older layout was trained on, as it was asked for then; `None` if
+    /// anything does not fit.
     fn fitted_anew(file: &SafeTensors, training: StoredTraining) -> Option<Result<Self, String>> {
         let x = matrix(file, "raw")?;
         if !training.fits(x.nrows()) {

@@ -18,10 +18,11 @@ pub struct Suspect {
     pub labels: Vec<Genre>,
     /// The genre that it looks like.
     pub suggested: Genre,
-    /// How much more probable the suggestion is than the track's own labels, in [-1, 1]; larger is more suspicious.
+    /// How much more probable the suggestion is than the track's own labels, in [-1, 1]; larger is
+    /// more suspicious.
     pub score: f32,
-    /// Whether it passes the test of confident learning: the suggestion is at least as probable as it usually is
-    /// for tracks that bear it.
+    /// Whether it passes the test of confident learning: the suggestion is at least as probable as
+    /// it usually is for tracks that bear it.
     pub confident: bool,
     /// Probability of the suggestion.
     pub suggested_probability: f32,
@@ -31,8 +32,8 @@ pub struct Suspect {
     pub reason: String,
 }
 
-/// Tracks by others that a label must have before it can be contradicted: models that leave out an artist must still
-/// know the genre.
+/// Tracks by others that a label must have before it can be contradicted: models that leave out an
+/// artist must still know the genre.
 const OTHERS: usize = 5;
 
 /// Tracks from which on two folds find about as many wrong labels as three.
@@ -40,13 +41,15 @@ const HALVED: usize = 15_000;
 
 /// Ranks all tracks by how wrong their labels look, worst first.
 ///
-/// A label that hardly anybody else's tracks bear is never confidently contradicted: nothing was learnt of it.
+/// A label that hardly anybody else's tracks bear is never confidently contradicted: nothing was
+/// learnt of it.
 ///
-/// Two rounds: predictions by models that had not seen the track's group; then once more without the labels that
-/// were confidently contradicted, so that wrong labels do not vouch for each other. Take those with
-/// [`Suspect::confident`] for a list to act on.
+/// Two rounds: predictions by models that had not seen the track's group; then once more without
+/// the labels that were confidently contradicted, so that wrong labels do not vouch for each other.
+/// Take those with [`Suspect::confident`] for a list to act on.
 ///
-/// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
+/// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset
+/// Labels", 2021.
 pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
     let labelled = set
         .labels

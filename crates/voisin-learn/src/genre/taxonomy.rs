@@ -1,8 +1,9 @@
 //! From the text of tags to labels.
 //!
-//! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
-//! and `HIPHOP` are one genre. No shipped table says which of a library's genres are parts of others or related: what lies
-//! within what follows from the labels ([`super::Nesting`]) or from a table of the user's own, kinship is measured
+//! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared:
+//! `Hip-Hop`, `hip hop` and `HIPHOP` are one genre. No shipped table says which of a library's
+//! genres are parts of others or related: what lies within what follows from the labels
+//! ([`super::Nesting`]) or from a table of the user's own, kinship is measured
 //! ([`super::kinship`]).
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +25,8 @@ pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
     })
 }
 
-/// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty ones.
+/// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty
+/// ones.
 pub(super) fn table_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     // Editors on Windows put a byte order mark before the first line.
     let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
@@ -120,7 +122,8 @@ impl Taxonomy {
         Ok(())
     }
 
-    /// Adds a user's hierarchy: `part<TAB>whole` a line, `#` comments. What bears the part bears the whole as well.
+    /// Adds a user's hierarchy: `part<TAB>whole` a line, `#` comments. What bears the part bears
+    /// the whole as well.
     ///
     /// # Errors
     /// The file cannot be read; a line is not two genres.
@@ -150,7 +153,8 @@ impl Taxonomy {
         Ok(())
     }
 
-    /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no genre.
+    /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no
+    /// genre.
     pub fn genre(&self, spelling: &str) -> Option<Genre> {
         let name = clean(spelling);
         let mut key = text::key(&name);
@@ -179,11 +183,13 @@ impl Taxonomy {
             .collect()
     }
 
-    /// The genres that a tag's strings name, in order, each once, and behind them those that they lie within.
+    /// The genres that a tag's strings name, in order, each once, and behind them those that they
+    /// lie within.
     ///
-    /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/` and `,` unless the whole is a known name;
-    /// reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is both, the text first).
-    /// Strings that name no genre (`Unknown`, `(12)` = Other, `255`) give nothing.
+    /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/` and `,` unless the whole is a
+    /// known name; reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
+    /// both, the text first). Strings that name no genre (`Unknown`, `(12)` = Other, `255`) give
+    /// nothing.
     pub fn parse<S: AsRef<str>>(&self, tags: &[S]) -> Vec<Genre> {
         let mut genres: Vec<Genre> = Vec::new();
         let mut push = |genre: Option<Genre>| {

@@ -10,7 +10,8 @@ use super::Genre;
 pub enum UnknownReason {
     /// Farther from everything than the collection's own tracks are from each other.
     Novel,
-    /// The probability is too low, for the precision asked for or beside those of the labelled tracks.
+    /// The probability is too low, for the precision asked for or beside those of the labelled
+    /// tracks.
     Unsure,
     /// It never changes: a tone or noise.
     Steady,

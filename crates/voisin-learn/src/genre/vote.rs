@@ -1,12 +1,14 @@
 //! The vote of labelled neighbours.
 //!
-//! A voter's weight is `exp((similarity - best) / temperature)`, divided by the share of the collection that its commonest
-//! genre makes up, to the power `prior_correction`, so that a genre with many tracks does not win by numbers alone. A voter
-//! of several genres votes for each with its whole weight: a genre's share is that of the votes whose voters bear it.
+//! A voter's weight is `exp((similarity - best) / temperature)`, divided by the share of the
+//! collection that its commonest genre makes up, to the power `prior_correction`, so that a genre
+//! with many tracks does not win by numbers alone. A voter of several genres votes for each with
+//! its whole weight: a genre's share is that of the votes whose voters bear it.
 //!
-//! Beside the neighbours votes the collection itself, with the weight of the nearest neighbour, for each genre by its share:
-//! one near track is no proof, and ten that agree are. A genre of fewer than [`LEAST_TRACKS`] tracks is lifted no more than
-//! one of so many: how common it is cannot be known from them.
+//! Beside the neighbours votes the collection itself, with the weight of the nearest neighbour, for
+//! each genre by its share: one near track is no proof, and ten that agree are. A genre of fewer
+//! than [`LEAST_TRACKS`] tracks is lifted no more than one of so many: how common it is cannot be
+//! known from them.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +22,9 @@ use voisin_base::track::TrackId;
 /// Share of a vote that is spread over all genres before logarithms are taken.
 const VOTE_FLOOR: f32 = 0.05;
 
-/// Weight of the collection's own vote, in votes of the nearest neighbour. With it shares mean what they say, or more
-/// (`research/quality/vote_figures.py`); without it answers of 0.97 are right in nine of ten cases.
+/// Weight of the collection's own vote, in votes of the nearest neighbour. With it shares mean what
+/// they say, or more (`research/quality/vote_figures.py`); without it answers of 0.97 are right in
+/// nine of ten cases.
 const COLLECTION: f64 = 1.0;
 
 /// A neighbour with the labels it votes for.
@@ -40,7 +43,8 @@ pub struct LabelledNeighbor {
 pub struct VoteOptions {
     /// How many labelled neighbours vote, at most.
     pub k: usize,
-    /// Fall of similarity over which a vote loses a factor e; smaller trusts the nearest more. Infinite: equal votes.
+    /// Fall of similarity over which a vote loses a factor e; smaller trusts the nearest more.
+    /// Infinite: equal votes.
     pub temperature: f32,
     /// 0: raw votes; 1: votes divided by the genre's share of the collection.
     pub prior_correction: f32,
@@ -113,7 +117,8 @@ impl Priors {
         priors
     }
 
-    /// The genre's share of the collection, in (0, 1]. A genre never counted has the share of half a track.
+    /// The genre's share of the collection, in (0, 1]. A genre never counted has the share of half
+    /// a track.
     pub fn share(&self, genre: &Genre) -> f64 {
         self.weights.get(genre).copied().unwrap_or(0.5).max(1e-9) / self.total.max(1.0)
     }
@@ -171,8 +176,9 @@ pub struct Voter {
 /// The outcome of a vote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Votes {
-    /// Every genre that a neighbour voted for, largest share first, of equals the commoner genre, then by key. They sum to 1
-    /// less what the collection gave to other genres, or to more where voters have several genres.
+    /// Every genre that a neighbour voted for, largest share first, of equals the commoner genre,
+    /// then by key. They sum to 1 less what the collection gave to other genres, or to more where
+    /// voters have several genres.
     pub shares: Vec<GenreShare>,
     /// Who voted, nearest first; of a trained model's vote only the weightiest.
     pub voters: Vec<Voter>,
@@ -197,10 +203,12 @@ impl Votes {
 
 /// Lets labelled neighbours vote.
 ///
-/// - `neighbours`: in any order, the query itself not among them; NaN similarities and empty label lists do not vote
+/// - `neighbours`: in any order, the query itself not among them; NaN similarities and empty label
+///   lists do not vote
 /// - returns: the share of the votes that each genre has, and who voted; empty when nobody did
 ///
-/// Distance-weighted k-NN (Dudani, "The Distance-Weighted k-Nearest-Neighbor Rule", 1976) with a softmax weight.
+/// Distance-weighted k-NN (Dudani, "The Distance-Weighted k-Nearest-Neighbor Rule", 1976) with a
+/// softmax weight.
 pub fn vote(
     neighbours: &[LabelledNeighbor],
     priors: &Priors,
@@ -226,7 +234,8 @@ pub fn vote(
         .map(|n| ((f64::from(n.similarity) - best) / f64::from(options.temperature)).exp())
         .collect();
     let total: f64 = weights.iter().sum();
-    // of the votes for each genre: all of them, and the part that is left when a voter's genres divide its vote
+    // of the votes for each genre: all of them, and the part that is left when a voter's genres
+    // divide its vote
     let mut sums: BTreeMap<&Genre, (f64, f64)> = BTreeMap::new();
     for (n, w) in order.iter().zip(&weights) {
         let whole = w * priors.correction(&n.genres, options.prior_correction);
@@ -392,10 +401,11 @@ mod tests {
                 .unwrap()
                 .share(&Genre::plain(name))
         };
-        // The only track of a genre is much nearer than all others: six of ten such answers are right on labelled music
-        // where the genre is as rare as its labels.
+        // The only track of a genre is much nearer than all others: six of ten such answers are
+        // right on labelled music where the genre is as rare as its labels.
         let lone = [0.8, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2];
-        // weights 1 and 9 e^-6; the lift of a genre of one in ten is that of four; the collection votes 0.1 and 0.9
+        // weights 1 and 9 e^-6; the lift of a genre of one in ten is that of four; the collection
+        // votes 0.1 and 0.9
         let lift = 0.4f64.powf(-0.5);
         let rock = 0.9f64.powf(-0.5);
         let others = 9.0 * (-6.0f64).exp() * rock;
@@ -457,8 +467,8 @@ mod tests {
             (share_of("Jazz"), share_of("Bebop"), share_of("Rock")),
             (0.75, 0.5, 0.25)
         );
-        // of two genres on the same voters the commoner is named first, and neither hides the other; the collection adds
-        // three quarters of a vote to Jazz and half of one to Bebop
+        // of two genres on the same voters the commoner is named first, and neither hides the
+        // other; the collection adds three quarters of a vote to Jazz and half of one to Bebop
         let votes = vote(&neighbours[..2], &priors, &options).unwrap();
         let found: Vec<(&str, f32)> = votes
             .shares
@@ -519,7 +529,8 @@ mod tests {
             }).collect();
             let priors = Priors::from_labels(neighbours.iter().map(|n| n.genres.as_slice()));
             let votes = vote(&neighbours, &priors, &VoteOptions { k, ..VoteOptions::default() }).unwrap();
-            // as much as there are genres to a voter, on average, less what the collection gave to others
+            // as much as there are genres to a voter, on average, less what the collection gave to
+            // others
             let sum = votes.shares.iter().map(|s| s.share).sum::<f32>();
             prop_assert!((0.3..2.00001).contains(&sum));
             let is_single = neighbours.iter().all(|n| n.genres.len() == 1);

@@ -11,9 +11,11 @@ const MOST: usize = 20_000;
 const SEED: u64 = 1;
 
 impl GenreModel {
-    /// Lets these labelled tracks vote instead of those it was trained on; head, space and fusion stay as they are.
+    /// Lets these labelled tracks vote instead of those it was trained on; head, space and fusion
+    /// stay as they are.
     ///
-    /// Removed tracks no longer vote, new ones do; genres that came since are left to the neighbours.
+    /// Removed tracks no longer vote, new ones do; genres that came since are left to the
+    /// neighbours.
     pub fn with_voters(self, set: &LabelledVectors) -> Result<Self, GenreError> {
         if set.vectors.ncols() != self.dimension() {
             return Err(GenreError::Dimension {

@@ -1,4 +1,5 @@
-//! Gradient boosting of small trees (Friedman, 2001), with second derivatives (Chen and Guestrin, "XGBoost", 2016).
+//! Gradient boosting of small trees (Friedman, 2001), with second derivatives (Chen and Guestrin,
+//! "XGBoost", 2016).
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -26,8 +27,8 @@ pub struct BoostSettings {
     pub rows: f64,
     /// Share of the columns that a tree may ask about.
     pub columns: f64,
-    /// Rounds without a better loss on a part held out, by groups, after which no more are added; the trees are then
-    /// grown again from all rows. 0: all rounds.
+    /// Rounds without a better loss on a part held out, by groups, after which no more are added;
+    /// the trees are then grown again from all rows. 0: all rounds.
     pub patience: usize,
 }
 
@@ -315,7 +316,8 @@ fn grow_tree(
                     continue;
                 }
                 let gain = score(left) + score(right) - score(sum);
-                // Of splits that part the rows alike, the first: their gains differ in the last bits at most.
+                // Of splits that part the rows alike, the first: their gains differ in the last
+                // bits at most.
                 if gain > best.map_or(1e-6, |best| best.0 * (1.0 + 1e-9)) {
                     best = Some((gain, column, cut));
                 }

@@ -122,8 +122,9 @@ fn collect<const BYTES: usize, const N: usize>(
             {
                 let end = out.len();
                 debug_assert!(out.capacity() - end >= LANES / 2);
-                // SAFETY: `with_sums` made room for the sixteen vectors of each block; of `b` blocks before this one at
-                // most 16 `b` were written, and 8 of this one before its second half.
+                // SAFETY: `with_sums` made room for the sixteen vectors of each block; of `b`
+                // blocks before this one at most 16 `b` were written, and 8 of this one before its
+                // second half.
                 unsafe {
                     let place = out.as_mut_ptr().add(end);
                     _mm512_storeu_si512(place.cast(), _mm512_maskz_compress_epi64(near, keys));
@@ -170,7 +171,8 @@ pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Short
     }
 }
 
-/// The query of each search, by groups: with their number known when this is compiled, no index is checked.
+/// The query of each search, by groups: with their number known when this is compiled, no index is
+/// checked.
 fn by_groups<'a, const G: usize, const N: usize>(
     to: &[ShortSearch<'a>; N],
 ) -> [&'a [[i8; 4]; G]; N] {

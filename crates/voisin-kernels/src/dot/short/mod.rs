@@ -4,10 +4,11 @@
 //! block: codes u8 [16 groups of four bytes, 16 vectors, 4] · scale f32 [16] · offset f32 [16] · name u32 [16]
 //! ```
 //!
-//! Little-endian. A byte is one component, biased by 128 and within ±127, or it has fields: two of 4 bits or four of 2,
-//! which stand for odd numbers (of 2 bits -3, -1, 1 and 3). Byte `i` then has the components `i`, `64 + i` and, of 2 bits,
-//! `128 + i` and `192 + i`, lowest bits first. Codes of 128 and 256 bytes are compared with queries of as many components,
-//! too. A vector's score is `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a
+//! Little-endian. A byte is one component, biased by 128 and within ±127, or it has fields: two of
+//! 4 bits or four of 2, which stand for odd numbers (of 2 bits -3, -1, 1 and 3). Byte `i` then has
+//! the components `i`, `64 + i` and, of 2 bits, `128 + i` and `192 + i`, lowest bits first. Codes
+//! of 128 and 256 bytes are compared with queries of as many components, too. A vector's score is
+//! `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a
 //! sum, each rounded by itself, so every instruction set gives the same bits.
 
 use super::best::Scored;
@@ -53,7 +54,8 @@ const fn largest(fields: usize) -> i32 {
     (1 << field_bits(fields)) - 1
 }
 
-/// The most groups of bytes, a power of two, whose products with a query's stay within 16 bits when they are summed.
+/// The most groups of bytes, a power of two, whose products with a query's stay within 16 bits when
+/// they are summed.
 ///
 /// - `products`: in a sum, of each group
 /// - `largest`: of the numbers that a field may hold
@@ -155,7 +157,8 @@ impl Isa {
         self.near_each(blocks, [ShortSearch { query, limit, out }]);
     }
 
-    /// As [`near`](Self::near) for each of some queries of one kind, which read the blocks together.
+    /// As [`near`](Self::near) for each of some queries of one kind, which read the blocks
+    /// together.
     #[inline]
     pub fn near_each<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
         /// Constants are divided by at once.
@@ -201,7 +204,8 @@ impl Isa {
     }
 }
 
-/// Appends what is marked of a block; whether there is anything at all cannot be foreseen, so this is kept small.
+/// Appends what is marked of a block; whether there is anything at all cannot be foreseen, so this
+/// is kept small.
 #[inline]
 fn collect<const BYTES: usize>(
     block: &[u8; BYTES],

@@ -1,4 +1,5 @@
-//! Activations in memory: `[window][row][column][channel]` with a halo of zeros and room for whole tiles.
+//! Activations in memory: `[window][row][column][channel]` with a halo of zeros and room for whole
+//! tiles.
 
 use super::winograd::Tile;
 use crate::buffer::Buffer;

@@ -1,4 +1,5 @@
-//! A network of 3×3 convolutions as data: what [`super::forward`] computes and [`super::train_chain`] trains.
+//! A network of 3×3 convolutions as data: what [`super::forward`] computes and
+//! [`super::train_chain`] trains.
 
 use super::act::Shape;
 
@@ -15,17 +16,19 @@ pub struct ChainPlan {
     pub epsilon: f64,
 }
 
-/// One block: a 3×3 convolution that keeps the image's size, ReLU, and what else there is of batch norm, maximum pool and
-/// dropout, which comes last.
+/// One block: a 3×3 convolution that keeps the image's size, ReLU, and what else there is of batch
+/// norm, maximum pool and dropout, which comes last.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockPlan {
     /// Channels that its convolution makes, a multiple of 16.
     pub out: usize,
     /// Where its batch norm is.
     pub norm: NormPlace,
-    /// Rows and columns that the maximum pool joins; those left over at the end are left out. `[1, 1]`: no pool.
+    /// Rows and columns that the maximum pool joins; those left over at the end are left out.
+    /// `[1, 1]`: no pool.
     pub pool: [usize; 2],
-    /// Examples that go through it together, so that what one step writes is still in cache when the next one reads it.
+    /// Examples that go through it together, so that what one step writes is still in cache when
+    /// the next one reads it.
     pub together: usize,
 }
 
@@ -47,7 +50,8 @@ pub enum Tail {
     Planes,
     /// All of it, `[row][column][channel]`.
     Pixels,
-    /// Each channel's maximum over all places. The last block is its convolution alone, without ReLU.
+    /// Each channel's maximum over all places. The last block is its convolution alone, without
+    /// ReLU.
     Maximum,
 }
 
@@ -121,8 +125,8 @@ impl ChainPlan {
     }
 }
 
-/// The affine map that a batch norm is in use, y = scale · x + shift for each channel, from γ, β, running mean and running
-/// variance.
+/// The affine map that a batch norm is in use, y = scale · x + shift for each channel, from γ, β,
+/// running mean and running variance.
 pub fn affine([gamma, beta, mean, variance]: [&[f32]; 4], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
     let map = |i: usize| {
         // In f64, because a small variance makes the scale large, and the shift a difference of

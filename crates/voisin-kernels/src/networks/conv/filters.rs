@@ -58,8 +58,8 @@ impl WinogradFilters {
         }
     }
 
-    /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
-    /// the next, and from one input channel (or pair of them) to the next.
+    /// Where output channel `o` lies in U at the first position and input channel: offset, floats
+    /// from one position to the next, and from one input channel (or pair of them) to the next.
     fn place(&self, o: usize) -> (usize, usize, usize) {
         let depth = self.depth();
         let width = winograd::panel_width(self.isa);
@@ -111,8 +111,8 @@ impl WinogradFilters {
             });
     }
 
-    /// Transforms weights that change at every training step, in f32 and vectorised; `index(out, in, tap)` says where a tap
-    /// lies among them.
+    /// Transforms weights that change at every training step, in f32 and vectorised;
+    /// `index(out, in, tap)` says where a tap lies among them.
     fn refresh(&mut self, weight: &[f32], index: impl Fn(usize, usize, usize) -> usize + Sync) {
         assert_eq!(
             weight.len(),
@@ -167,8 +167,8 @@ impl WinogradFilters {
         self.bias.copy_from_slice(bias);
     }
 
-    /// Takes over the weights of the convolution whose gradient goes towards the input: in and out swapped, the kernel
-    /// turned by 180°.
+    /// Takes over the weights of the convolution whose gradient goes towards the input: in and out
+    /// swapped, the kernel turned by 180°.
     pub(super) fn set_backward(&mut self, weight: &[f32]) {
         let cin = self.n;
         self.refresh(weight, |o, i, tap| (i * cin + o) * 9 + 8 - tap);

@@ -22,8 +22,8 @@ const STRIP: usize = 1 << 14;
 /// Most tile columns of a strip of the first two convolutions.
 const STRIP_TILES: usize = 14;
 
-/// A chain of convolutions, prepared for one instruction set. Immutable after construction; any number of threads may call
-/// [`forward`](Self::forward).
+/// A chain of convolutions, prepared for one instruction set. Immutable after construction; any
+/// number of threads may call [`forward`](Self::forward).
 #[derive(Debug)]
 pub struct FastChain {
     isa: Isa,
@@ -58,7 +58,8 @@ enum FastKind {
     Phased(Plan, WinogradFilters),
 }
 
-/// How the second convolution's tiles are cut into strips, each of which computes its own part of the first one's output.
+/// How the second convolution's tiles are cut into strips, each of which computes its own part of
+/// the first one's output.
 #[derive(Debug)]
 struct Strips {
     strips: Vec<Strip>,
@@ -125,8 +126,8 @@ impl Strips {
 impl FastChain {
     /// - `input`: scale and shift of the image
     /// - `tensors`: of every block
-    /// - `is_final`: whether these weights stay, so that filters are worth the time of a transform in f64; else they are
-    ///   transformed as in training
+    /// - `is_final`: whether these weights stay, so that filters are worth the time of a transform
+    ///   in f64; else they are transformed as in training
     /// - `precision`: of the products (f32 where `isa` has no other)
     ///
     /// # Panics
@@ -260,7 +261,8 @@ impl FastChain {
             "expected room for {n} results, found {}",
             out.len()
         );
-        // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the rest is overwritten.
+        // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the
+        // rest is overwritten.
         let idle = self
             .idle
             .lock()
@@ -290,7 +292,8 @@ impl FastChain {
             .push(space);
     }
 
-    /// Examples that go through the last block together, fewer of them at a time through the first ones.
+    /// Examples that go through the last block together, fewer of them at a time through the first
+    /// ones.
     fn group(&self, team: &Team, x: &[f32], n: usize, out: &mut [f32], space: &mut ChainWorkspace) {
         let cells = x.len() / n;
         let together = self.blocks[0].plan.together;
@@ -549,7 +552,8 @@ impl FastChain {
                     bias: &self.first.1,
                     relu: true,
                 };
-                // SAFETY: the scratch is this thread's; each task writes its own tiles of its window.
+                // SAFETY: the scratch is this thread's; each task writes its own tiles of its
+                // window.
                 unsafe {
                     first::first(self.isa, &first);
                     block.run(

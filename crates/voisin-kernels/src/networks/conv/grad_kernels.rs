@@ -55,7 +55,8 @@ unsafe fn dy_patch<S: Simd>(simd: S, dy: *const f32, row: usize, c: usize) -> [[
     rows
 }
 
-/// Tiles of a window to transform: patches of an input (`Bᵀ d B`) or of the gradient of an output (`A dy Aᵀ`).
+/// Tiles of a window to transform: patches of an input (`Bᵀ d B`) or of the gradient of an output
+/// (`A dy Aᵀ`).
 #[derive(Clone, Copy)]
 pub(super) struct Patches<'a> {
     /// A padded window (zero where no output exists).
@@ -73,7 +74,8 @@ pub(super) struct Patches<'a> {
 }
 
 impl Patches<'_> {
-    /// Whether patches of `size` × `size` pixels at `corner` lie in the window, and `slots` in the block.
+    /// Whether patches of `size` × `size` pixels at `corner` lie in the window, and `slots` in the
+    /// block.
     fn fits(&self, corner: impl Fn(&Tile) -> u32, size: usize, slots: usize) -> bool {
         let patch = (size - 1) * self.row + size * self.c;
         self.c.is_multiple_of(16)
@@ -98,7 +100,8 @@ impl Patches<'_> {
 unsafe fn out_grad_generic<S: Simd>(simd: S, p: &Patches<'_>) {
     for (i, tile) in p.tiles.iter().enumerate() {
         for ch in (0..p.c).step_by(S::LANES) {
-            // SAFETY: the tile's 4×4 pixels lie inside the padded window, its slots inside the block.
+            // SAFETY: the tile's 4×4 pixels lie inside the padded window, its slots inside the
+            // block.
             unsafe {
                 let out = p.out.as_mut_ptr().add(p.slot(ch, i));
                 let rows = dy_patch(simd, p.src.as_ptr().add(tile.dst as usize + ch), p.row, p.c);
@@ -129,10 +132,12 @@ pub(super) unsafe fn out_grad(isa: Isa, p: &Patches<'_>) {
     unsafe { out_grad_unchecked(isa, p) }
 }
 
-/// The transforms of two tiles at a time, in pairs of bf16: of outputs' gradients with `OUT`, else of inputs.
+/// The transforms of two tiles at a time, in pairs of bf16: of outputs' gradients with `OUT`, else
+/// of inputs.
 ///
 /// # Safety
-/// Patches of 4 × 4 pixels at `dst`, or of 6 × 6 at `src`, fit; nothing else reads or writes their slots.
+/// Patches of 4 × 4 pixels at `dst`, or of 6 × 6 at `src`, fit; nothing else reads or writes their
+/// slots.
 #[inline(always)]
 unsafe fn pairs<S: Simd, const OUT: bool>(simd: S, p: &Patches<'_>) {
     for (i, pair) in p.tiles.chunks(2).enumerate() {
@@ -226,8 +231,8 @@ pub(super) struct WeightGemm<'a> {
     pub(super) n: usize,
     pub(super) tiles: usize,
     pub(super) positions: Range<usize>,
-    /// `[36][k / 16][tile][16]`, or with `half` `[36][k / 16][pair of tiles][16][2]` in bf16; `tiles` then
-    /// counts pairs.
+    /// `[36][k / 16][tile][16]`, or with `half` `[36][k / 16][pair of tiles][16][2]` in bf16;
+    /// `tiles` then counts pairs.
     pub(super) v: &'a [f32],
     pub(super) v_stride: usize,
     /// `[36][n / 16][tile][16]`, or in pairs.
@@ -503,8 +508,8 @@ dispatch! {
     )
 }
 
-/// G g Gᵀ of 16 output channels, into U, whose positions lie `stride` apart. `panel` output channels lie side by side,
-/// the next ones `next_panel` floats further on.
+/// G g Gᵀ of 16 output channels, into U, whose positions lie `stride` apart. `panel` output
+/// channels lie side by side, the next ones `next_panel` floats further on.
 ///
 /// # Safety
 /// Nothing else reads or writes these slots meanwhile.

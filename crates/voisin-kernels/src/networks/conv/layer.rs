@@ -13,8 +13,8 @@ use crate::networks::team::Team;
 
 /// Tiles of a fused block.
 pub(super) const BLOCK: usize = 28;
-/// Filters (input times output channels) up to which a convolution in training is fused rather than phased, and its
-/// filters' gradient is summed lane by lane.
+/// Filters (input times output channels) up to which a convolution in training is fused rather than
+/// phased, and its filters' gradient is summed lane by lane.
 pub(super) const SMALL: usize = 128 * 128;
 
 thread_local! {
@@ -31,8 +31,8 @@ pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
     })
 }
 
-/// Floats from one position to the next for `len` floats each: an odd number of cache lines, so that
-/// the 36 positions do not fall on the same cache sets.
+/// Floats from one position to the next for `len` floats each: an odd number of cache lines, so
+/// that the 36 positions do not fall on the same cache sets.
 pub(super) fn stride(len: usize) -> usize {
     let lines = len.div_ceil(16);
     (lines | 1) * 16
@@ -161,8 +161,8 @@ impl TileBlock<'_> {
     }
 }
 
-/// Transform, products and inverse of each block of about [`BLOCK`] tiles in one task, for `n` windows
-/// of `src`, into `dst` from window `at` on.
+/// Transform, products and inverse of each block of about [`BLOCK`] tiles in one task, for `n`
+/// windows of `src`, into `dst` from window `at` on.
 pub(super) fn fused(
     team: &Team,
     filters: &WinogradFilters,
@@ -175,7 +175,8 @@ pub(super) fn fused(
 ) {
     let mut blocks = plan.tiles.len().div_ceil(BLOCK);
     if stats.is_none() && n * blocks < 8 * team.threads() {
-        // Few tasks: as many for each thread. (Sums are added task by task, so their number must not change.)
+        // Few tasks: as many for each thread. (Sums are added task by task, so their number must
+        // not change.)
         blocks = (n * blocks)
             .next_multiple_of(team.threads())
             .div_ceil(n)
@@ -194,7 +195,8 @@ pub(super) fn fused(
         };
         with_scratch(block.scratch(), |scratch| {
             let dst = target.skip((at + window) * plan.to.len());
-            // SAFETY: each task writes its own tiles of its window and its own sums, and reads what it wrote.
+            // SAFETY: each task writes its own tiles of its window and its own sums, and reads what
+            // it wrote.
             unsafe {
                 block.run(src.window(window, plan.from), plan.from.row(), scratch, dst);
                 if let Some(sums) = sums {
@@ -275,7 +277,8 @@ pub(super) fn phased(
     });
     let products = SharedSlice::new(m);
     team.run(POS * channel_groups, |task| {
-        // One window's V stays in cache, so filters are read in their order in memory; several windows' does not.
+        // One window's V stays in cache, so filters are read in their order in memory; several
+        // windows' does not.
         let (b, position) = if n == 1 {
             (task / POS, task % POS)
         } else {
@@ -371,8 +374,8 @@ pub(super) fn phased(
     }
 }
 
-/// Whether a convolution has so few filters that it is best [`fused`] in training, where the form decides how sums are
-/// added.
+/// Whether a convolution has so few filters that it is best [`fused`] in training, where the form
+/// decides how sums are added.
 pub(super) fn is_small(filters: &WinogradFilters) -> bool {
     filters.k * filters.n <= SMALL
 }
@@ -455,7 +458,8 @@ mod tests {
 
     #[test]
     fn both_forms_equal_the_definition_for_every_shape() {
-        // (windows, in, out, rows, columns): odd sizes, one channel, sizes below a tile, many windows.
+        // (windows, in, out, rows, columns): odd sizes, one channel, sizes below a tile, many
+        // windows.
         let shapes = [
             (1, 1, 1, 1, 1),
             (1, 1, 64, 13, 7),

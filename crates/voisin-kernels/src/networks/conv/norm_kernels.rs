@@ -44,7 +44,8 @@ dispatch! {
     tile_sums_unchecked => tile_sums_generic(y: *const f32, tiles: &[Tile], row: usize, c: usize, out: *mut f32)
 }
 
-/// Per channel: the sum and the sum of squares over the tiles' outputs in the window `y`, into `out`, `[2][c]`.
+/// Per channel: the sum and the sum of squares over the tiles' outputs in the window `y`, into
+/// `out`, `[2][c]`.
 ///
 /// # Safety
 /// Nothing writes these tiles' outputs meanwhile.
@@ -93,7 +94,8 @@ impl<'a> Norm<'a> {
     }
 }
 
-/// Rows of pixels: `y` before batch norm; `a`, after batch norm, ReLU and maybe pooling, is a kernel's argument.
+/// Rows of pixels: `y` before batch norm; `a`, after batch norm, ReLU and maybe pooling, is a
+/// kernel's argument.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_field_names, reason = "rows and row lengths")]
 pub(super) struct PixelRows<'a> {
@@ -193,7 +195,8 @@ unsafe fn channels<S: Simd>(simd: S, values: &[f32], ch: usize) -> S::V {
 /// `p` fits, one of its [`PixelRows::parts`], and `a` takes its activations.
 #[inline(always)]
 unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, a: *mut f32) {
-    // SAFETY: as the caller promises. Loops over windows of a size that the compiler knows are unrolled.
+    // SAFETY: as the caller promises. Loops over windows of a size that the compiler knows are
+    // unrolled.
     unsafe {
         match p.pool {
             [1, 1] => norm_windows(simd, p, [1, 1], a),
@@ -277,7 +280,8 @@ unsafe fn four<S: Simd>(
     }
 }
 
-/// The gradient before ReLU of a pooling window: all of it goes to the (first) maximum, if positive.
+/// The gradient before ReLU of a pooling window: all of it goes to the (first) maximum, if
+/// positive.
 #[inline(always)]
 fn route<S: Simd>(simd: S, z: [S::V; 4], da: S::V) -> [S::V; 4] {
     let zero = simd.splat(0.0);
@@ -296,7 +300,8 @@ fn route<S: Simd>(simd: S, z: [S::V; 4], da: S::V) -> [S::V; 4] {
 const RUN: usize = 32;
 
 /// # Safety
-/// `p` fits, one of its [`PixelRows::parts`]; `da` holds its activations' gradient, and `sums` 2 · c floats.
+/// `p` fits, one of its [`PixelRows::parts`]; `da` holds its activations' gradient, and `sums` 2 ·
+/// c floats.
 #[inline(always)]
 unsafe fn norm_sums_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const f32, sums: *mut f32) {
     // With pooling a call has two rows, which count as one of pooled pixels.
@@ -365,7 +370,8 @@ dispatch! {
     norm_sums_unchecked => norm_sums_generic(p: &PixelRows<'_>, da: *const f32, sums: *mut f32)
 }
 
-/// Adds to `sums`, `[2][c]`, what batch norm's backward needs of every channel: Σ dz and Σ dz · (y − mean).
+/// Adds to `sums`, `[2][c]`, what batch norm's backward needs of every channel: Σ dz and Σ dz · (y
+/// − mean).
 pub(super) fn norm_sums(isa: Isa, rows: PixelRows<'_>, da: &[f32], sums: &mut [f32]) {
     assert_eq!(sums.len(), 2 * rows.c, "two sums per channel");
     for (part, _, at) in rows.parts() {
@@ -380,7 +386,8 @@ pub(super) fn norm_sums(isa: Isa, rows: PixelRows<'_>, da: &[f32], sums: &mut [f
 }
 
 /// # Safety
-/// `p` fits, one of its [`PixelRows::parts`]; `da` holds its activations' gradient, and `dy` takes rows like those of `y`.
+/// `p` fits, one of its [`PixelRows::parts`]; `da` holds its activations' gradient, and `dy` takes
+/// rows like those of `y`.
 #[inline(always)]
 unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const f32, dy: *mut f32) {
     let zero = simd.splat(0.0);
@@ -437,7 +444,8 @@ dispatch! {
     norm_backward_unchecked => norm_backward_generic(p: &PixelRows<'_>, da: *const f32, dy: *mut f32)
 }
 
-/// The gradient of `y` from that of `a`, by way of pooling, ReLU and train-mode batch norm, into rows like those of `y`.
+/// The gradient of `y` from that of `a`, by way of pooling, ReLU and train-mode batch norm, into
+/// rows like those of `y`.
 ///
 /// # Safety
 /// Nothing else reads or writes these rows of `dy` meanwhile.

@@ -1,4 +1,5 @@
-//! Batch norm, ReLU and pooling of whole windows, forward and backward, and the first convolution in training.
+//! Batch norm, ReLU and pooling of whole windows, forward and backward, and the first convolution
+//! in training.
 
 use super::act::{Act, Shape};
 use super::first::{self, First};
@@ -55,8 +56,8 @@ impl<'a> NormPass<'a> {
         window * self.a.len() + self.a.at(part * ROWS / self.pool[0], 0)
     }
 
-    /// Batch norm, ReLU and pooling of `count` windows from `first` on, into the activations `a`, where they begin at window
-    /// `at`.
+    /// Batch norm, ReLU and pooling of `count` windows from `first` on, into the activations `a`,
+    /// where they begin at window `at`.
     pub(super) fn forward(
         &self,
         isa: Isa,
@@ -82,8 +83,8 @@ impl<'a> NormPass<'a> {
         });
     }
 
-    /// Adds to `sums` what the norm's backward needs to know of windows from `first` on, of `n` in all, from the gradient of
-    /// their activations.
+    /// Adds to `sums` what the norm's backward needs to know of windows from `first` on, of `n` in
+    /// all, from the gradient of their activations.
     pub(super) fn sums(
         &self,
         isa: Isa,
@@ -114,8 +115,8 @@ impl<'a> NormPass<'a> {
         });
     }
 
-    /// From the gradient of the activations of windows from `first` on to that of the convolution's outputs; they lie at the
-    /// start of `dy`.
+    /// From the gradient of the activations of windows from `first` on to that of the convolution's
+    /// outputs; they lie at the start of `dy`.
     pub(super) fn backward(
         &self,
         isa: Isa,
@@ -188,8 +189,8 @@ impl Stats {
         }
     }
 
-    /// Mean, deviation and affine map from sums and sums of squares over `count` values of each channel; moves the running
-    /// statistics.
+    /// Mean, deviation and affine map from sums and sums of squares over `count` values of each
+    /// channel; moves the running statistics.
     ///
     /// - `epsilon`: added to the variance before its root
     pub(super) fn set(

@@ -12,7 +12,8 @@ pub const FRAMES: usize = 199;
 /// Values of a window's mel spectrogram.
 pub const WINDOW: usize = MELS * FRAMES;
 
-/// Windows that go through each convolution together in use: all of the deep ones, so that their filters are read once.
+/// Windows that go through each convolution together in use: all of the deep ones, so that their
+/// filters are read once.
 const TOGETHER: [usize; 8] = [2, 2, 2, 2, 2, 2, 8, 8];
 
 /// The same in training, for one step backward.
@@ -51,8 +52,8 @@ pub(super) fn openl3_plan(
 }
 
 impl FastChain {
-    /// OpenL3 with its batch norms folded, for windows of 128 × 199 values in dB; what comes out of a window is its
-    /// embedding.
+    /// OpenL3 with its batch norms folded, for windows of 128 × 199 values in dB; what comes out of
+    /// a window is its embedding.
     ///
     /// - `precision`: of the products (f32 where `isa` has no other)
     pub fn openl3(weights: &OpenL3Weights, isa: Isa, precision: Precision) -> Self {

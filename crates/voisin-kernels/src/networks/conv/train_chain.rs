@@ -2,11 +2,11 @@
 //!
 //! Convolutions are Winograd F(4×4, 3×3) in all three directions. Towards the input it is the same
 //! kernel with flipped, transposed filters; towards the filters it is the transposed bilinear
-//! algorithm, `dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A dy Aᵀ) ] G`. A tail that is a maximum makes its gradient sparse (one pixel
-//! per channel), so its backward needs no convolution at all.
+//! algorithm, `dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A dy Aᵀ) ] G`. A tail that is a maximum makes its
+//! gradient sparse (one pixel per channel), so its backward needs no convolution at all.
 //!
-//! A block without a batch norm is one whose norm scales by 1 and shifts by 0; the sum that would be the gradient of its
-//! shift is that of the convolution's bias.
+//! A block without a batch norm is one whose norm scales by 1 and shifts by 0; the sum that would
+//! be the gradient of its shift is that of the convolution's bias.
 
 mod backward;
 
@@ -120,8 +120,9 @@ impl TrainBlock {
     }
 }
 
-/// A chain of convolutions in training. [`forward`](Self::forward) keeps what [`backward`](Self::backward) needs, and
-/// buffers are used again from step to step. The same bits whatever the number of threads. Runs on rayon's current pool.
+/// A chain of convolutions in training. [`forward`](Self::forward) keeps what
+/// [`backward`](Self::backward) needs, and buffers are used again from step to step. The same bits
+/// whatever the number of threads. Runs on rayon's current pool.
 #[derive(Debug)]
 pub struct TrainChain {
     isa: Isa,
@@ -138,8 +139,8 @@ pub struct TrainChain {
     /// Images with a border of zeros, and before γ and β if they have a batch norm.
     image: Buffer,
     hat: Buffer,
-    /// Gradients of outputs, a few examples at a time and one buffer per shape, and of what a block and the one before it
-    /// make.
+    /// Gradients of outputs, a few examples at a time and one buffer per shape, and of what a block
+    /// and the one before it make.
     dys: Vec<Act>,
     da: [Buffer; 2],
     /// Where each example's maximum lies: offset of the pixel in the last block's padded output.
@@ -153,11 +154,12 @@ impl TrainChain {
     /// A chain of zeros.
     ///
     /// - `input_norm`: whether the image has a batch norm
-    /// - `forward`, `backward`: precision of the products (bf16 counts as f32 where the processor lacks it). Parameters,
-    ///   activations, batch norm and sums are always f32
+    /// - `forward`, `backward`: precision of the products (bf16 counts as f32 where the processor
+    ///   lacks it). Parameters, activations, batch norm and sums are always f32
     ///
     /// # Panics
-    /// If the plan cannot be ([`ChainPlan`]), has pools other than 2 × 2 or batch norms behind ReLU.
+    /// If the plan cannot be ([`ChainPlan`]), has pools other than 2 × 2 or batch norms behind
+    /// ReLU.
     pub fn new(
         plan: ChainPlan,
         input_norm: bool,
@@ -261,7 +263,8 @@ impl TrainChain {
         }
     }
 
-    /// All trainable parameters, one after the other: γ and β of the image, then each block's weight, bias, γ and β.
+    /// All trainable parameters, one after the other: γ and β of the image, then each block's
+    /// weight, bias, γ and β.
     pub fn parameters(&self) -> &[f32] {
         &self.params
     }
@@ -300,7 +303,8 @@ impl TrainChain {
         }
     }
 
-    /// Running mean and variance of the image's batch norm, or of a block's, moved by the last [`forward`](Self::forward).
+    /// Running mean and variance of the image's batch norm, or of a block's, moved by the last
+    /// [`forward`](Self::forward).
     pub fn running(&self, block: Option<usize>) -> [&[f32]; 2] {
         let stats = block.map_or(&self.input_stats, |block| &self.blocks[block].stats);
         [&stats.running_mean, &stats.running_var]
@@ -461,8 +465,8 @@ impl TrainChain {
             });
     }
 
-    /// Convolution `i` of all examples, with its sums where the block has a batch norm; else with all of the block. What the
-    /// block before it has left to do goes along.
+    /// Convolution `i` of all examples, with its sums where the block has a batch norm; else with
+    /// all of the block. What the block before it has left to do goes along.
     fn convolve(&mut self, i: usize, mask_before: Option<&BlockMask>, mask: Option<&BlockMask>) {
         self.sums.clear();
         let isa = self.isa;

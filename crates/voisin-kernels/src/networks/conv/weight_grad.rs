@@ -11,8 +11,8 @@ use super::winograd::{self, Groups, Input, POS};
 use crate::buffer::{Buffer, SharedSlice};
 use crate::{Isa, Precision};
 
-/// Partial sums that are kept apart while filters are small ([`SMALL`]): a fixed number, so that the order of
-/// summation does not depend on the number of threads.
+/// Partial sums that are kept apart while filters are small ([`SMALL`]): a fixed number, so that
+/// the order of summation does not depend on the number of threads.
 const LANES: usize = 16;
 /// Tiles that a lane transforms at a time.
 const LANE_TILES: usize = 50;
@@ -42,8 +42,8 @@ impl WeightGrad {
         }
     }
 
-    /// Adds what `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the gradient of its
-    /// output, give (both padded, `dy` zero where no output is).
+    /// Adds what `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the gradient of
+    /// its output, give (both padded, `dy` zero where no output is).
     pub(super) fn add(&mut self, plan: &Plan, a: PaddedInput<'_>, dy: PaddedInput<'_>, n: usize) {
         let Self {
             isa,

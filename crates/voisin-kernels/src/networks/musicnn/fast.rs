@@ -16,7 +16,8 @@ use crate::rows::{self, Rows};
 /// Zero rows before and after an activation, for kernels of 7 frames.
 const BORDER: usize = 3;
 
-/// Frames of a middle layer that one task computes: a multiple of the rows that the kernel takes together.
+/// Frames of a middle layer that one task computes: a multiple of the rows that the kernel takes
+/// together.
 const CHUNK: usize = 48;
 
 thread_local! {
@@ -87,7 +88,8 @@ impl MusicnnScratch {
 }
 
 impl FastMusicnn {
-    /// - `values(name, shape)`: the weights of the tensor of this name, or an error if it is missing or of another shape
+    /// - `values(name, shape)`: the weights of the tensor of this name, or an error if it is
+    ///   missing or of another shape
     /// - `hears_mean`: see [`super::convolutions`]
     pub fn new<'w, E>(
         values: impl Fn(&str, &[usize]) -> Result<&'w [f32], E>,
@@ -166,7 +168,8 @@ impl FastMusicnn {
             }
         }
         if self.packed.hears_mean {
-            // Bands that are all their mean: the maximum over them is the one output that is wanted.
+            // Bands that are all their mean: the maximum over them is the one output that is
+            // wanted.
             for frame in scratch.frames.as_mut_slice()[..FRAMES * BANDS].chunks_exact_mut(BANDS) {
                 let mean = frame.iter().sum::<f32>() / BANDS as f32;
                 frame.fill(mean);
@@ -220,7 +223,8 @@ impl FastMusicnn {
         self.back(team, scratch);
     }
 
-    /// The front's filters, vector by vector; the longest kernels come first, so that threads end together.
+    /// The front's filters, vector by vector; the longest kernels come first, so that threads end
+    /// together.
     fn front(&self, team: &Team, scratch: &mut MusicnnScratch) {
         let lanes = self.isa.lanes();
         let width = self.packed.front_width;

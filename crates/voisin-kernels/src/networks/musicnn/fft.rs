@@ -1,7 +1,7 @@
 //! Small discrete Fourier transforms of vectors: every lane is a signal of its own.
 //!
-//! All are inverse (`e^{+2πi jk/N}`) and not scaled. A forward transform is the inverse one with real and imaginary
-//! parts exchanged on both sides.
+//! All are inverse (`e^{+2πi jk/N}`) and not scaled. A forward transform is the inverse one with
+//! real and imaginary parts exchanged on both sides.
 
 use crate::simd::Simd;
 
@@ -154,8 +154,8 @@ pub(super) fn roots<const N: usize>() -> [[f32; 2]; N] {
     })
 }
 
-/// First half of a transform of 32 points, in place: radix 4 and twiddles. Place `8q + j` then holds term j of
-/// residue q.
+/// First half of a transform of 32 points, in place: radix 4 and twiddles. Place `8q + j` then
+/// holds term j of residue q.
 ///
 /// # Safety
 /// `x` is valid for 32 complex vectors.
@@ -209,8 +209,9 @@ pub(super) unsafe fn dft32_second<S: Simd>(simd: S, x: *const f32, q: usize) -> 
     }
 }
 
-/// First third of a transform of 256 points: radix 8 over `term(k)`, with twiddles, into `work`, whose places
-/// `32q` to `32q + 31` then hold a transform of 32 points that yields the outputs `q + 8n`.
+/// First third of a transform of 256 points: radix 8 over `term(k)`, with twiddles, into `work`,
+/// whose places `32q` to `32q + 31` then hold a transform of 32 points that yields the outputs
+/// `q + 8n`.
 ///
 /// # Safety
 /// `work` is valid for 256 complex vectors; `term` is called with 0 to 255.

@@ -1,9 +1,10 @@
-//! The five convolutions over the spectrogram, each with its maximum over bands, by Fourier transforms.
+//! The five convolutions over the spectrogram, each with its maximum over bands, by Fourier
+//! transforms.
 //!
-//! A timbral kernel (7 frames × 38 or 67 bands) is a product over 49 frequencies of the band axis, summed over 7
-//! frames; a temporal one (128, 64 or 32 frames × 1 band) is a product over 256 frequencies of the time axis.
-//! Filters lie side by side in the lanes. Outputs are reduced to their maximum as they leave the last butterfly:
-//! no map is ever stored.
+//! A timbral kernel (7 frames × 38 or 67 bands) is a product over 49 frequencies of the band axis,
+//! summed over 7 frames; a temporal one (128, 64 or 32 frames × 1 band) is a product over 256
+//! frequencies of the time axis. Filters lie side by side in the lanes. Outputs are reduced to
+//! their maximum as they leave the last butterfly: no map is ever stored.
 
 use super::fft::{self, C};
 use super::{BANDS, FRAMES};
@@ -13,7 +14,8 @@ use crate::simd::{Simd, dispatch};
 
 /// Frequencies of a real signal of 96 bands.
 pub(super) const BAND_BINS: usize = BANDS / 2 + 1;
-/// Points of the transform over time. `FRAMES + 127` values overlap by less than the outputs that are dropped.
+/// Points of the transform over time. `FRAMES + 127` values overlap by less than the outputs that
+/// are dropped.
 pub(super) const TIME_BINS: usize = 256;
 /// Pairs of bands: band p is the real part, band p + 48 the imaginary part of one signal.
 pub(super) const PAIRS: usize = BANDS / 2;
@@ -21,7 +23,8 @@ pub(super) const PAIRS: usize = BANDS / 2;
 pub(super) const TILE: usize = 4;
 /// Taps of a timbral kernel in time.
 pub(super) const TAPS: usize = 7;
-/// Length of a row of band spectra: 3 frames of zeros, 187 frames, and zeros for the last tile and vector.
+/// Length of a row of band spectra: 3 frames of zeros, 187 frames, and zeros for the last tile and
+/// vector.
 pub(super) const ROW: usize = 208;
 /// Length of a row of normalised bands.
 pub(super) const BAND_ROW: usize = 192;
@@ -61,7 +64,8 @@ unsafe fn band_spectra_generic<S: Simd>(simd: S, bands: *const f32, roots: &Root
     const AT_ONCE: usize = 7;
     for t in (0..BAND_ROW).step_by(S::LANES) {
         for k0 in (0..BAND_BINS).step_by(AT_ONCE) {
-            // SAFETY: rows of 192 read at t < 192; columns t + 3 + LANES ≤ 208 written; k < 49 = 7 · 7.
+            // SAFETY: rows of 192 read at t < 192; columns t + 3 + LANES ≤ 208 written; k < 49 = 7
+            // · 7.
             unsafe {
                 let mut re = [simd.splat(0.0); AT_ONCE];
                 let mut im = [simd.splat(0.0); AT_ONCE];
@@ -111,9 +115,11 @@ unsafe fn time_spectra_generic<S: Simd>(
     out: *mut f32,
 ) {
     for pair in (0..PAIRS).step_by(S::LANES) {
-        // SAFETY: pairs pair..pair + LANES ≤ 48, since 48 is a multiple of every LANES; frames below 187.
+        // SAFETY: pairs pair..pair + LANES ≤ 48, since 48 is a multiple of every LANES; frames
+        // below 187.
         unsafe {
-            // Real and imaginary parts change places here and when written: the transform is then forward.
+            // Real and imaginary parts change places here and when written: the transform is then
+            // forward.
             fft::dft256_first(simd, work, &roots.r256, |t| {
                 if t < FRAMES {
                     let p = frames.add(t * BANDS + pair);
@@ -186,15 +192,15 @@ pub(super) fn time_spectra(
 pub(super) struct Vector<'a> {
     /// Output of [`band_spectra`], or for temporal filters of [`time_spectra`].
     pub(super) spectra: &'a [f32],
-    /// Conjugated spectra over the transform's length: `[49][7 frames][re, im][LANES]` of timbral filters,
-    /// `[256][re, im][LANES]` of temporal ones.
+    /// Conjugated spectra over the transform's length: `[49][7 frames][re, im][LANES]` of timbral
+    /// filters, `[256][re, im][LANES]` of temporal ones.
     pub(super) filters: &'a [f32],
     pub(super) roots: &'a Roots,
     /// Map of a maximum m, lane by lane: `scale · relu(sign · m + bias) + shift`, as four vectors:
     /// sign, bias, scale and shift.
     ///
-    /// Batch norm with a negative factor turns the maximum into a minimum; its filters are stored negated, so that the
-    /// maximum of their outputs is the one wanted, and `sign` restores it.
+    /// Batch norm with a negative factor turns the maximum into a minimum; its filters are stored
+    /// negated, so that the maximum of their outputs is the one wanted, and `sign` restores it.
     pub(super) epilogue: &'a [f32],
     /// The front's `[187][width]`, from this vector's column on.
     pub(super) out: SharedSlice<'a>,
@@ -236,7 +242,8 @@ impl Vector<'_> {
 /// Timbral filters whose kernels leave `OUTPUTS` places in the band axis.
 ///
 /// # Safety
-/// `a` fits, `work` has room for 6 × 32 complex vectors, and nothing else reads or writes the column.
+/// `a` fits, `work` has room for 6 × 32 complex vectors, and nothing else reads or writes the
+/// column.
 #[inline(always)]
 unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: *mut f32) {
     let Vector { roots, .. } = *a;
@@ -245,11 +252,13 @@ unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: 
     let step = 2 * S::LANES;
     let part = 32 * step;
     for t0 in (0..FRAMES).step_by(TILE) {
-        // SAFETY: columns read are t0 + 3 + 6 ≤ 196 < ROW; the six parts of `work` and rows below 187 of `out`.
+        // SAFETY: columns read are t0 + 3 + 6 ≤ 196 < ROW; the six parts of `work` and rows below
+        // 187 of `out`.
         unsafe {
-            // Outputs of frame i: y[n] = E[n mod 32] + 2 Re(e^{2πi n/96} · D[n mod 32]), where E is the transform of
-            // the frequencies 0, 3, 6 …, which is real, so that two frames share one, and D that of 1, 4, 7 …,
-            // whose upper half are the conjugates of 47, 44 … (Y[96 − k] = conj Y[k]).
+            // Outputs of frame i: y[n] = E[n mod 32] + 2 Re(e^{2πi n/96} · D[n mod 32]), where E is
+            // the transform of the frequencies 0, 3, 6 …, which is real, so that two frames share
+            // one, and D that of 1, 4, 7 …, whose upper half are the conjugates of 47, 44 … (Y[96 −
+            // k] = conj Y[k]).
             let even = |pair: usize, m: usize| work.add(pair * part + m * step);
             let odd = |frame: usize, m: usize| work.add((2 + frame) * part + m * step);
             for m in 0..16 {
@@ -315,7 +324,8 @@ unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: 
 /// Frequency k of four frames: the sum over 7 frames of spectrum times filter.
 ///
 /// # Safety
-/// `spectra` points at the tile's first column of what [`band_spectra`] wrote; `filters` as [`timbral`]'s.
+/// `spectra` points at the tile's first column of what [`band_spectra`] wrote; `filters` as
+/// [`timbral`]'s.
 #[inline(always)]
 unsafe fn product<S: Simd>(
     simd: S,
@@ -404,8 +414,8 @@ dispatch! {
 }
 
 /// # Safety
-/// `a` fits, `work` has room for 256 complex vectors and `maxima` for 192 vectors; nothing else reads or writes the
-/// column.
+/// `a` fits, `work` has room for 256 complex vectors and `maxima` for 192 vectors; nothing else
+/// reads or writes the column.
 #[inline(always)]
 unsafe fn temporal_generic<S: Simd>(simd: S, a: &Vector<'_>, work: *mut f32, maxima: *mut f32) {
     let step = 2 * S::LANES;
@@ -476,7 +486,8 @@ pub(super) unsafe fn filter(
         }
     };
     assert!(fits, "spectra, filters and rows of these sizes");
-    // SAFETY: the extents just checked (6 × 32 vectors are fewer than 256); columns are kept apart by the caller.
+    // SAFETY: the extents just checked (6 × 32 vectors are fewer than 256); columns are kept apart
+    // by the caller.
     unsafe {
         match kernel {
             Kernel::Timbral38 => timbral_38_unchecked(isa, a, work.as_mut_ptr()),

@@ -1,7 +1,8 @@
 //! MusiCNN on a CPU, and what is known of the network: shapes and the names of its tensors.
 //!
-//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale", ISMIR
-//! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
+//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at
+//! scale", ISMIR 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music
+//! audio tagging", 2019.
 //!
 //! Every convolution is followed by ReLU, then batch norm (in this order).
 //!
@@ -26,8 +27,8 @@ pub struct Convolution {
     pub shape: &'static [usize],
 }
 
-/// Timbral (7 frames × 38 or 67 bands), temporal (128, 64 or 32 frames × 1 band), then over all channels
-/// (7 frames).
+/// Timbral (7 frames × 38 or 67 bands), temporal (128, 64 or 32 frames × 1 band), then over all
+/// channels (7 frames).
 pub const CONVOLUTIONS: [Convolution; 8] = [
     Convolution {
         name: "conv2d",
@@ -81,8 +82,8 @@ pub const DENSE: [(&str, usize, usize); 2] = [
     ("dense_1", TAGS, PENULTIMATE),
 ];
 
-/// Name and channels of the batch norms: of the input, of each convolution in turn, of the pools, of the
-/// penultimate layer.
+/// Name and channels of the batch norms: of the input, of each convolution in turn, of the pools,
+/// of the penultimate layer.
 pub const NORMS: [(&str, usize); 11] = [
     ("batch_normalization", 1),
     ("batch_normalization_1", 204),

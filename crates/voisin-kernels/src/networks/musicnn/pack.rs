@@ -1,15 +1,17 @@
-//! Weights as the fast path wants them: filters in lanes, spectra computed, batch norms folded, what never changes
-//! taken out.
+//! Weights as the fast path wants them: filters in lanes, spectra computed, batch norms folded,
+//! what never changes taken out.
 //!
-//! Training with weight decay leaves filters whose kernels are zero: their outputs are constants. Of `musicnn-msd`'s
-//! 408 timbral filters 370 are, of its 153 temporal ones 126, of the 64 of its first middle layer 44. They are found
-//! here by their weights, whatever the model, and enter the next layer's bias instead of being computed.
+//! Training with weight decay leaves filters whose kernels are zero: their outputs are constants.
+//! Of `musicnn-msd`'s 408 timbral filters 370 are, of its 153 temporal ones 126, of the 64 of its
+//! first middle layer 44. They are found here by their weights, whatever the model, and enter the
+//! next layer's bias instead of being computed.
 
 use super::front::{BAND_BINS, TAPS, TIME_BINS};
 use super::{BANDS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
 use crate::buffer::Buffer;
 
-/// Below this, a filter's weights change no output by more than rounding does (spectrograms are below 10).
+/// Below this, a filter's weights change no output by more than rounding does (spectrograms are
+/// below 10).
 const NOTHING: f64 = 1e-10;
 
 /// The weights of a name and shape; an error of the caller's where there are none.
@@ -238,7 +240,8 @@ impl Packed {
     }
 }
 
-/// Frames 0, 1, 2 and the last three see zeros on one side: each has a bias of its own; all others share number 3.
+/// Frames 0, 1, 2 and the last three see zeros on one side: each has a bias of its own; all others
+/// share number 3.
 fn bias_row(frame: usize) -> u8 {
     match frame {
         0..3 => frame as u8,
@@ -347,7 +350,8 @@ impl PackedMatrix {
 
 /// A convolution over 7 frames and all channels, as a product of rows that overlap.
 ///
-/// - `inputs`: for each column of the input its channel, then channels that are constant, with their value
+/// - `inputs`: for each column of the input its channel, then channels that are constant, with
+///   their value
 /// - `outputs`: channels in the order of the output's columns
 fn pack_middle(
     layer: &NormedConvolution,

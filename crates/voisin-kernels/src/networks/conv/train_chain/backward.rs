@@ -8,12 +8,13 @@ use crate::conv::first;
 use crate::conv::layer::{PaddedInput, convolve, with_scratch};
 use crate::conv::norm_kernels::axpy;
 
-/// Rows of the first convolution's gradient that are summed in f32, where the image has no batch norm.
+/// Rows of the first convolution's gradient that are summed in f32, where the image has no batch
+/// norm.
 const STRIP: usize = 16;
 
 impl TrainChain {
-    /// Gradients of all parameters from that of what the last [`forward`](Self::forward) returned; read them with
-    /// [`gradients`](Self::gradients).
+    /// Gradients of all parameters from that of what the last [`forward`](Self::forward) returned;
+    /// read them with [`gradients`](Self::gradients).
     ///
     /// # Panics
     /// If `d` has another length than that.
@@ -225,8 +226,8 @@ impl TrainChain {
         self.grads[ranges.bias.clone()].fill(0.0);
     }
 
-    /// Adds the parts of the first convolution's gradient, `[9][out]` of each strip of rows; for an image with a batch norm,
-    /// of each example as it is normalised and of ones in its place.
+    /// Adds the parts of the first convolution's gradient, `[9][out]` of each strip of rows; for an
+    /// image with a batch norm, of each example as it is normalised and of ones in its place.
     fn first_backward(&self, first: usize, count: usize, parts: &mut Vec<f32>) {
         let isa = self.isa;
         let [h, w] = self.plan.input;

@@ -40,8 +40,8 @@ impl Gemm<'_> {
     }
 }
 
-/// `MR` tiles × `NV` registers of output channels, over all `k` input channels; filters `ahead` floats further on are
-/// brought into cache meanwhile.
+/// `MR` tiles × `NV` registers of output channels, over all `k` input channels; filters `ahead`
+/// floats further on are brought into cache meanwhile.
 ///
 /// # Safety
 /// `v` holds `k` × `MR` floats, `u` `k` panels of `NV` registers, and `m` takes `MR` panels.
@@ -139,8 +139,9 @@ unsafe fn gemm_generic<S: Simd>(simd: S, a: &Gemm<'_>) {
                 let m = m.add(panel * a.groups.tiles * width);
                 for g in 0..a.groups.count {
                     let (start, len) = a.groups.get(g);
-                    // (S::NV, written as a literal because a trait constant can not be a const argument)
-                    // The first pass over a panel brings the next one nearer: it lies right behind.
+                    // (S::NV, written as a literal because a trait constant can not be a const
+                    // argument) The first pass over a panel brings the next one nearer: it lies
+                    // right behind.
                     let ahead = if g == 0 { a.k * width } else { 0 };
                     micro_any::<S, 2>(
                         simd,
@@ -177,8 +178,8 @@ dispatch! {
     gemm_unchecked => gemm_generic(half, a: &Gemm<'_>)
 }
 
-/// All products of `a`. Each output is one chain of fused multiply-adds over ascending input channels,
-/// so results do not depend on how tiles are grouped.
+/// All products of `a`. Each output is one chain of fused multiply-adds over ascending input
+/// channels, so results do not depend on how tiles are grouped.
 ///
 /// # Safety
 /// Nothing else reads or writes these positions of M meanwhile.

@@ -1,13 +1,13 @@
 //! The arithmetic of Winograd F(4×4, 3×3), one source for every instruction set.
 //!
-//! With interpolation points 0, ±a, ±b, ∞ (Lavin and Gray, "Fast Algorithms for Convolutional Neural
-//! Networks", CVPR 2016): `Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`, where a 6×6 patch `d` gives 4×4 outputs.
-//! The ⊙ summed over input channels is 36 matrix products, one per position.
+//! With interpolation points 0, ±a, ±b, ∞ (Lavin and Gray, "Fast Algorithms for Convolutional
+//! Neural Networks", CVPR 2016): `Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`, where a 6×6 patch `d` gives
+//! 4×4 outputs. The ⊙ summed over input channels is 36 matrix products, one per position.
 //!
 //! Layouts (floats; `c16` = channels rounded up to 16):
 //! - activations: `[row][column][c16]` with a halo of zeros (see [`super::act`]);
-//! - `V`, transformed input: `[36][group][c16 / 16][tile of group][16]`, so that the microkernel reads
-//!   one stream with constant offsets; a group holds at most `Simd::MR` tiles;
+//! - `V`, transformed input: `[36][group][c16 / 16][tile of group][16]`, so that the microkernel
+//!   reads one stream with constant offsets; a group holds at most `Simd::MR` tiles;
 //! - `U`, transformed filters: `[36][panel][input channel][panel width]`;
 //! - `M`, the products: `[36][panel][tile][panel width]`.
 
@@ -27,9 +27,9 @@ pub(super) use gemm::{Gemm, gemm};
 pub(super) use input::{Input, bt, input, patch};
 pub(super) use output::{Epilogue, Output, global_max, output};
 
-/// The interpolation points ±a and ±b. Near-reciprocal points keep the transforms' coefficients even:
-/// in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2, with bf16 factors and f32
-/// ones alike. All coefficients of A and B are exact in f32.
+/// The interpolation points ±a and ±b. Near-reciprocal points keep the transforms' coefficients
+/// even: in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2, with bf16
+/// factors and f32 ones alike. All coefficients of A and B are exact in f32.
 pub(super) const A: f32 = 0.6875;
 pub(super) const B: f32 = 1.5;
 

@@ -149,7 +149,8 @@ unsafe fn output_tiles<S: Simd, const RELU: bool, const POOL: bool>(simd: S, a: 
         let cols = tile.cols as usize;
         let mut channel = 0;
         while channel < a.n {
-            // SAFETY: the tile's 36 registers lie in M, its existing rows and columns inside the padded output.
+            // SAFETY: the tile's 36 registers lie in M, its existing rows and columns inside the
+            // padded output.
             unsafe {
                 let m = a.m.as_ptr().add(offset::<S>(a, channel, a.first + i));
                 let mut y = inverse(simd, m, a.m_stride);
