@@ -234,7 +234,7 @@ impl<'a> Machine<'a> {
         let dict = self.top()?;
         match self.values.get_mut(dict) {
             Some(Value::Dict(all)) => {
-                all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])))
+                all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
             }
             _ => return Err("entries for something that is no dictionary".to_owned()),
         }

@@ -140,7 +140,7 @@ impl<'a> WireValue<'a> {
         match self {
             Self::Fixed32(bytes) => into.push(f32::from_le_bytes(bytes)),
             Self::Bytes(bytes) => {
-                into.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)))
+                into.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
             }
             _ => {}
         }

@@ -249,9 +249,9 @@ pub fn listen(
         let length = row.dot(&row).sqrt();
         // a row of zeros has no direction; any unit vector keeps it out of NaN
         if length > 1e-6 {
-            row /= length
+            row /= length;
         } else {
-            row.iter_mut().take(1).for_each(|x| *x = 1.0)
+            row.iter_mut().take(1).for_each(|x| *x = 1.0);
         }
     }
     let Ok(graph) = KnnGraph::exact(units.view(), NEIGHBOURS) else {

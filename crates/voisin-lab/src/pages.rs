@@ -142,9 +142,9 @@ fn leak_card(page: &mut Document, report: &Report) {
             }
         );
         if shared.is_clean() {
-            page.hint(text)
+            page.hint(text);
         } else {
-            page.text(text)
+            page.text(text);
         }
     }
     if !report.leak.contradictions.is_empty() {

@@ -127,7 +127,7 @@ pub fn split_rows(
             split.parts = rows.iter().map(|row| row.item.part).collect();
         }
         "artist" | "album" | "folder" | "track" => {
-            deal_tenths(&mut split, class_of, classes, seed)?
+            hold_out_tenths(&mut split, class_of, classes, seed)?;
         }
         _ => {
             let parts = match chosen.strip_prefix("lists:") {
@@ -249,7 +249,7 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
 }
 
 /// A tenth for testing, a tenth for validation, the others for training.
-fn deal_tenths(
+fn hold_out_tenths(
     split: &mut Split,
     class_of: &[usize],
     classes: usize,

@@ -284,7 +284,7 @@ impl FilterSql {
                     ranges.push(each);
                 }
                 FilterDialect::Postgres { key } => {
-                    keys.push(key(path_to_bytes(&stored_path(folder))?))
+                    keys.push(key(path_to_bytes(&stored_path(folder))?));
                 }
             }
         }

@@ -250,7 +250,7 @@ impl Library {
                 Ok(None) => {}
                 Err(error @ LibraryError::DamagedTrack { .. }) => {
                     // one damaged track must not keep the others from being merged
-                    intake.taken.refuse(|| error.to_string())
+                    intake.taken.refuse(|| error.to_string());
                 }
                 Err(error) => return Err(error),
             }

@@ -130,7 +130,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
             sql(
                 library,
                 "UPDATE genres SET genre = 'Folk', genre_key = 'folk'",
-            )
+            );
         },
         &|library| sql(library, "DELETE FROM genres"),
         &|library| {

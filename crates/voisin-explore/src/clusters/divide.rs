@@ -492,7 +492,7 @@ fn join_down_to(
         let size_b = sizes[b];
         let moved = centres.row(b).to_owned();
         centres.row_mut(a).zip_mut_with(&moved, |x, &y| {
-            *x = (*x * size_a + y * size_b) / (size_a + size_b)
+            *x = (*x * size_a + y * size_b) / (size_a + size_b);
         });
         sizes[a] += size_b;
         volume[a] += volume[b];

@@ -282,7 +282,7 @@ impl Scanner<'_> {
             } else if is_named || !self.scan.excluded.contains(&part.audio) {
                 match FileRecord::of_part(&part) {
                     Ok(record) if self.files.insert(record.path.clone()) => {
-                        self.scan.files.push(record)
+                        self.scan.files.push(record);
                     }
                     Ok(_) => {}
                     Err(error) => self.problem(&part.path(), &error),
@@ -367,7 +367,7 @@ impl Scanner<'_> {
                                 reason: format!(
                                     "\"{line}\" is a comment and leaves nothing out: write \\{line}"
                                 ),
-                            }))
+                            }));
                     }
                     Err(reason) => self.problem(&file, &reason),
                 }
