@@ -30,8 +30,8 @@ pub struct DuplicateOptions {
     pub certain: Fit,
     /// Windows that leave a doubt: the pair is listened to.
     pub possible: Fit,
-    /// Windows that decide where a pair's audio is not compared, if titles and artists agree: one of the
-    /// two must be reached.
+    /// Windows that decide where a pair's audio is not compared, if titles and artists agree: one
+    /// of the two must be reached.
     pub unheard: [Fit; 2],
     /// The same, where titles or artists are missing.
     pub untitled: Fit,
@@ -178,8 +178,8 @@ const BATCH: usize = 512;
 /// the one to keep: that it is like another copy is not enough.
 ///
 /// A pair whose audio is not compared counts where the music is of one length
-/// ([`DuplicateOptions::unheard_difference`]) and titles and artists do not differ: windows alone take
-/// songs by one man at a piano for one recording.
+/// ([`DuplicateOptions::unheard_difference`]) and titles and artists do not differ: windows alone
+/// take songs by one man at a piano for one recording.
 ///
 /// - `graph`, `meta`: same rows
 /// - `source`: opens window vectors, closed again before anything is listened to; pairs of which one has none are left out
@@ -256,7 +256,8 @@ pub fn duplicates<S: WindowSource>(
 #[derive(Debug, Clone)]
 struct Aligned {
     pair: DuplicatePair,
-    /// Seconds by which the silence at the start of the second is longer, estimated from the windows.
+    /// Seconds by which the silence at the start of the second is longer, estimated from the
+    /// windows.
     lead: f32,
     /// Whether the music of both is of one length.
     lengths_agree: bool,
@@ -401,7 +402,8 @@ impl PairDecider<'_> {
         copies.into_values().filter(|rows| rows.len() > 1).collect()
     }
 
-    /// Seconds of music of files that differ in length from their copies; for none or all of a group.
+    /// Seconds of music of files that differ in length from their copies; for none or all of a
+    /// group.
     fn music(&self, copies: &[Vec<usize>]) -> HashMap<TrackId, f64> {
         let Some(listener) = self.listener else {
             return HashMap::new();
@@ -505,8 +507,8 @@ fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a st
     }
 }
 
-/// How the windows of two tracks fit, where the windows alone prove one recording and titles and artists
-/// do not differ.
+/// How the windows of two tracks fit, where the windows alone prove one recording and titles and
+/// artists do not differ.
 pub fn same_by_windows(
     a: (&TrackMeta, &WindowSet),
     b: (&TrackMeta, &WindowSet),
@@ -625,7 +627,8 @@ fn align_windows(
     })
 }
 
-/// Where the music of a file lies, in seconds, estimated from its windows: silent ones are not kept.
+/// Where the music of a file lies, in seconds, estimated from its windows: silent ones are not
+/// kept.
 struct Extent {
     /// Silence before the music.
     lead: f64,

@@ -179,7 +179,8 @@ impl TrackMeta {
         })
     }
 
-    /// Which song it is, where its tags identify one: tracks with the same text are versions of one song.
+    /// Which song it is, where its tags identify one: tracks with the same text are versions of one
+    /// song.
     pub fn song(&self) -> Option<String> {
         song(self.artist.as_deref(), Some(self.title.as_str()))
     }

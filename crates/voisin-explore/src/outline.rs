@@ -1,8 +1,9 @@
 //! Two stretches of audio, each as the energies of some bands over time: are they the same recording?
 //!
-//! Vectors measure what music sounds like; outlines, whether it is the very same performance. Levels and equalisation fall
-//! away with each band's local mean; what is left (when each band rises and falls) survives codecs, and no two
-//! performances share it. Not for finding: it compares two given stretches.
+//! Vectors measure what music sounds like; outlines, whether it is the very same performance.
+//! Levels and equalisation fall away with each band's local mean; what is left (when each band
+//! rises and falls) survives codecs, and no two performances share it. Not for finding: it compares
+//! two given stretches.
 
 use ndarray::{Array2, ArrayView2, Axis};
 

@@ -73,8 +73,8 @@ pub fn like_unlike(
         .into_iter()
         .map(|seed| vectors.dot(&seed))
         .collect();
-    // Only similarity above the library's average counts against a track, or in a library of one style
-    // every track would be penalised.
+    // Only similarity above the library's average counts against a track, or in a library of one
+    // style every track would be penalised.
     let usual: Vec<f32> = away
         .iter()
         .map(|similarities| similarities.mean().unwrap_or(0.0))

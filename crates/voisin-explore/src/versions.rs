@@ -1,7 +1,8 @@
 //! Recordings of one song: live takes, remasters, edits, and whatever else a song was recorded as.
 //!
-//! Candidates are pairs with agreeing titles or near vectors ([`candidates`]); the works named in tags,
-//! or else the likeness of the chords ([`likeness`]), decide whether they are of one song ([`versions`]).
+//! Candidates are pairs with agreeing titles or near vectors ([`candidates`]); the works named in
+//! tags, or else the likeness of the chords ([`likeness`]), decide whether they are of one song
+//! ([`versions`]).
 //!
 //! Not for: copies of one recording (see [`duplicates`](super::duplicates)).
 

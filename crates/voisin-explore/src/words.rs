@@ -1,4 +1,5 @@
-//! Words to search music by: their meaning in a model's tags, and how strongly each track matches them.
+//! Words to search music by: their meaning in a model's tags, and how strongly each track matches
+//! them.
 //!
 //! A table ([`WordTable`]) gives each word tags; a phrase is read against it ([`WordTable::read`]). Strengths are
 //! percentiles of the library ([`strength`]): "calm" is calmer than most of one's music, whatever the numbers of the
@@ -21,8 +22,8 @@ pub struct WordTable {
     nearest: BTreeMap<String, String>,
 }
 
-/// Meaning of a word: as strong as the strongest of `any`, less the strongest of `but`; either may be
-/// empty.
+/// Meaning of a word: as strong as the strongest of `any`, less the strongest of `but`; either may
+/// be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WordMeaning {
     /// The word as the table has it first.
@@ -180,8 +181,8 @@ impl WordTable {
                     "expected words before the tab, found none".to_owned(),
                 ));
             };
-            // A word with tags to look for needs one of them: without any, "drums, -rock" would mean
-            // "not rock" alone.
+            // A word with tags to look for needs one of them: without any, "drums, -rock" would
+            // mean "not rock" alone.
             let has_none = if is_all_denied {
                 but.is_empty()
             } else {
@@ -297,7 +298,8 @@ fn column_key(name: &str) -> String {
     )
 }
 
-/// How strongly each track matches a word: its percentile, 0 to 1, among all rows; equal ones share theirs.
+/// How strongly each track matches a word: its percentile, 0 to 1, among all rows; equal ones share
+/// theirs.
 ///
 /// - `standard`: `[tracks, tags]`, each column of mean 0 and variance 1 (see [`standardised`])
 pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32> {

@@ -33,8 +33,8 @@ pub(super) fn norm(i: usize) -> String {
 
 /// Keeps the network's tensors and checks that all are there, fit each other and are finite.
 ///
-/// Of all other tensors, batch counters and the spectrogram's kernels are dropped; the rest is refused,
-/// as it belongs to another network.
+/// Of all other tensors, batch counters and the spectrogram's kernels are dropped; the rest is
+/// refused, as it belongs to another network.
 pub(super) fn check(
     format: WeightFormat,
     mut tensors: BTreeMap<String, WeightTensor>,

@@ -1,8 +1,8 @@
 //! From a graph of operations to the network's layers.
 //!
-//! The readers of TensorFlow and ONNX graphs translate each node; here the one path from the input to
-//! the embedding is followed, constants beside it are computed, and the steps are matched with the
-//! network's, whatever the nodes are called.
+//! The readers of TensorFlow and ONNX graphs translate each node; here the one path from the input
+//! to the embedding is followed, constants beside it are computed, and the steps are matched with
+//! the network's, whatever the nodes are called.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -127,8 +127,8 @@ impl<'g> PathWalk<'g, '_> {
                 unused[producer] = false;
             }
         }
-        // Bounded: a hostile graph may have thousands of loose nodes, and each end costs a walk through
-        // the whole graph.
+        // Bounded: a hostile graph may have thousands of loose nodes, and each end costs a walk
+        // through the whole graph.
         let ends = unused
             .iter()
             .enumerate()
@@ -141,8 +141,8 @@ impl<'g> PathWalk<'g, '_> {
             for _ in 0..graph.nodes.len() {
                 let Some(node) = at else { break };
                 count += usize::from(matches!(node.op, Op::Convolution { .. }));
-                // Constants are never behind a convolution's first input; of a sum, follow the side that is
-                // no constant.
+                // Constants are never behind a convolution's first input; of a sum, follow the side
+                // that is no constant.
                 at = node
                     .inputs
                     .iter()
@@ -244,7 +244,8 @@ impl<'g> PathWalk<'g, '_> {
                     for (i, field) in fields.iter_mut().enumerate() {
                         *field = self.input(node, i + 1)?.values;
                     }
-                    // The network always adds its own epsilon, so the difference goes into the variance.
+                    // The network always adds its own epsilon, so the difference goes into the
+                    // variance.
                     for variance in &mut fields[3] {
                         *variance += epsilon - EPSILON;
                     }
@@ -346,8 +347,8 @@ impl<'g> PathWalk<'g, '_> {
 
     /// The value of something that depends on constants only; `None` if it depends on the input.
     fn evaluate(&mut self, value: &str, depth: usize) -> Result<Option<Constant>, ImportError> {
-        // Shared constants are computed again for each use, so nesting could double the work at every
-        // level: a count bounds it, not only the depth.
+        // Shared constants are computed again for each use, so nesting could double the work at
+        // every level: a count bounds it, not only the depth.
         self.evaluations += 1;
         if self.evaluations > MAX_EVALUATIONS || depth > MAX_DEPTH {
             let expected = format!("constants at most {MAX_DEPTH} operations deep");

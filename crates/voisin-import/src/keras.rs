@@ -35,8 +35,8 @@ struct Layer {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<KerasFile, ImportError> {
-    // The crate is fuzzed by its authors; should it panic all the same, the file is reported as damaged
-    // and the program goes on.
+    // The crate is fuzzed by its authors; should it panic all the same, the file is reported as
+    // damaged and the program goes on.
     std::panic::catch_unwind(|| read_file(bytes))
         .unwrap_or_else(|_| Err(damaged("the HDF5 reader gave up")))
 }

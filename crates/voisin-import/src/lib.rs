@@ -94,7 +94,8 @@ impl WeightFormat {
         if hdf5(0) || (9..20).any(|power| hdf5(1 << power)) {
             return Some(Self::Keras);
         }
-        // The protocol buffers come last: they have no signature, so almost any bytes might begin one.
+        // The protocol buffers come last: they have no signature, so almost any bytes might begin
+        // one.
         if bytes.starts_with(b"PK\x03\x04") || torch::is_legacy(bytes) {
             return Some(Self::Torch);
         }

@@ -228,7 +228,8 @@ impl Matcher {
                 }
             }
             let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
-            // mean 0, and a variance that with the network's epsilon makes 1: only scale and shift remain
+            // mean 0, and a variance that with the network's epsilon makes 1: only scale and shift
+            // remain
             [
                 narrow(scale),
                 narrow(shift),

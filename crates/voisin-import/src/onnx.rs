@@ -45,8 +45,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
         producers: HashMap::new(),
         constants: Vec::new(),
     };
-    // Initialisers may come after the nodes, and older files list them among the inputs too: constants
-    // win.
+    // Initialisers may come after the nodes, and older files list them among the inputs too:
+    // constants win.
     let mut nodes = Vec::new();
     let mut inputs = Vec::new();
     for field in Message::new(FORMAT, content) {

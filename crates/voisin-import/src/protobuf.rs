@@ -158,8 +158,8 @@ impl<'a> WireValue<'a> {
 /// Attributes of a node of a graph, by name; each is a message.
 pub(super) type Attributes<'a> = HashMap<String, Message<'a>>;
 
-/// Field `number` of an attribute; the last one if there are several, as protocol buffers demand. ONNX:
-/// 2 float, 3 integer, 4 text, 5 tensor; TensorFlow: 2 text, 4 float, 8 tensor.
+/// Field `number` of an attribute; the last one if there are several, as protocol buffers demand.
+/// ONNX: 2 float, 3 integer, 4 text, 5 tensor; TensorFlow: 2 text, 4 float, 8 tensor.
 pub(super) fn attribute<'a>(
     attributes: &Attributes<'a>,
     key: &str,

@@ -193,8 +193,8 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
     let Value::List(keys_ids) = keys.value(keys.root) else {
         return Err(damaged("no list of storages after the pickle".to_owned()));
     };
-    // The storages' bytes follow in the order of the list; the types, and so their lengths, are in the
-    // pickle.
+    // The storages' bytes follow in the order of the list; the types, and so their lengths, are in
+    // the pickle.
     let mut kinds: HashMap<String, StorageType> = HashMap::new();
     collect(&pickle, |view| {
         kinds.insert(view.key.clone(), view.kind);

@@ -44,7 +44,8 @@ pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
         .iter()
         .rev()
         .find(|step| 1.0 - step.risk >= f64::from(precision));
-    // predictions.csv holds six decimals, so a track at the threshold may have been rounded up to it
+    // predictions.csv holds six decimals, so a track at the threshold may have been rounded up to
+    // it
     Ok(enough.map_or(2.0, |step| step.threshold as f32 - 1e-6))
 }
 

@@ -50,8 +50,8 @@ pub(super) struct FoldPredictions {
 }
 
 /// Weights of an ensemble by greedy selection with replacement: in each round the member is added
-/// that lowers the log loss most. Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from
-/// libraries of models", 2004.
+/// that lowers the log loss most. Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection
+/// from libraries of models", 2004.
 ///
 /// - `p`: for each algorithm, the probability of the true class on each row
 fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
@@ -165,8 +165,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The folds on which algorithms are evaluated; without cross-validation, the validation part is
-    /// the only one.
+    /// The folds on which algorithms are evaluated; without cross-validation, the validation part
+    /// is the only one.
     pub(super) fn folds(&self) -> Vec<Fold> {
         let data = &self.config.data;
         if data.folds == 0 {
@@ -201,9 +201,9 @@ impl<'a> Bench<'a> {
             .unzip()
     }
 
-    /// Weights of the algorithms in an ensemble, and the ensemble's predictions for each fold's rows.
-    /// Those use weights found on the other folds (of a validation part: on its other fifths), so
-    /// that no row chooses the weights by which it is evaluated.
+    /// Weights of the algorithms in an ensemble, and the ensemble's predictions for each fold's
+    /// rows. Those use weights found on the other folds (of a validation part: on its other
+    /// fifths), so that no row chooses the weights by which it is evaluated.
     pub(super) fn select(
         &self,
         folds: &[Fold],
@@ -272,7 +272,8 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// Whether each of some rows is in the fifth by which a network chooses its epoch; groups whole.
+    /// Whether each of some rows is in the fifth by which a network chooses its epoch; groups
+    /// whole.
     pub(super) fn validation_fifth(&self, rows: &[usize]) -> Vec<bool> {
         let (labels, groups): (Vec<usize>, Vec<usize>) = rows
             .iter()
@@ -302,8 +303,8 @@ impl<'a> Bench<'a> {
             .ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
     }
 
-    /// The share of some rows that is trained on (`data.share`): the same of each class, at least one
-    /// row.
+    /// The share of some rows that is trained on (`data.share`): the same of each class, at least
+    /// one row.
     pub(super) fn subsample(&self, rows: &[usize]) -> Vec<usize> {
         let mut left: Vec<usize> = vec![0; self.classes.len()];
         rows.iter().for_each(|&row| left[self.class_of[row]] += 1);
@@ -438,8 +439,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Permutation importance: of the final model on the test part, else of a model of the first fold
-    /// on the rows held out there.
+    /// Permutation importance: of the final model on the test part, else of a model of the first
+    /// fold on the rows held out there.
     pub(super) fn importance(
         &self,
         fold: &Fold,
@@ -532,8 +533,8 @@ impl<'a> Bench<'a> {
         Ok(found)
     }
 
-    /// The F statistic of each column, but for a factor that is the same for all: variance between the
-    /// classes' means over variance within classes.
+    /// The F statistic of each column, but for a factor that is the same for all: variance between
+    /// the classes' means over variance within classes.
     fn separation(&self, rows: &[usize]) -> Vec<f64> {
         let f_statistic = |column: ndarray::ArrayView1<f32>| {
             let mut sums = vec![[0.0; 3]; self.classes.len()];

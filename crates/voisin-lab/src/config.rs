@@ -52,8 +52,8 @@ pub struct Data {
     pub folds: usize,
     /// Repeats of the cross-validation, each with other folds.
     pub repeats: usize,
-    /// A class to exclude from training: where its tracks are placed shows what the model learnt from
-    /// the others. Empty: none.
+    /// A class to exclude from training: where its tracks are placed shows what the model learnt
+    /// from the others. Empty: none.
     pub left_out: String,
     /// The share of the training tracks to train on, the same of every class.
     pub share: f64,
@@ -147,8 +147,8 @@ impl Config {
         config.check()
     }
 
-    /// Settings for those who do not want to choose: algorithms of several kinds, the cheapest first,
-    /// cross-validated and joined into an ensemble.
+    /// Settings for those who do not want to choose: algorithms of several kinds, the cheapest
+    /// first, cross-validated and joined into an ensemble.
     pub fn auto() -> Self {
         let mut config = Self {
             recipe: "auto".to_owned(),

@@ -50,7 +50,8 @@ impl Default for EvalOptions {
     }
 }
 
-/// The methods evaluated, with their descriptions: the engine first, then its halves, then the rivals.
+/// The methods evaluated, with their descriptions: the engine first, then its halves, then the
+/// rivals.
 const METHODS: [(&str, &str); 6] = [
     ("fused", "voisin's answer: head, neighbours or both joined"),
     ("head", "the trained head alone"),

@@ -159,8 +159,8 @@ pub fn inspect(
             .iter()
             .filter(|seconds| (**seconds - median).abs() < 0.05 * median)
             .count();
-        // Where at least eight of ten have the same length the set consists of clips, and shorter ones
-        // are damaged; in an album collection they are just short songs.
+        // Where at least eight of ten have the same length the set consists of clips, and shorter
+        // ones are damaged; in an album collection they are just short songs.
         if alike * 10 >= lengths.len() * 8 {
             found.short = found
                 .rows

@@ -218,14 +218,14 @@ fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
         && (part != other_part || (in_folds && split.groups[a] != split.groups[b]))
 }
 
-/// Limits of the search for near copies: tracks of a data set, pairs that are decoded, and neighbours
-/// of a track.
+/// Limits of the search for near copies: tracks of a data set, pairs that are decoded, and
+/// neighbours of a track.
 const MOST_SEARCHED: usize = 20_000;
 const MOST_HEARD: usize = 500;
 const NEIGHBOURS: usize = 5;
 
-/// Searches for near copies in two parts of the split, as `voisin duplicates` does: decodes pairs of
-/// tracks that are among each other's nearest by their features, the most similar first.
+/// Searches for near copies in two parts of the split, as `voisin duplicates` does: decodes pairs
+/// of tracks that are among each other's nearest by their features, the most similar first.
 ///
 /// - `values`: `[rows, columns]`
 pub fn listen(

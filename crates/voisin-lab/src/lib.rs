@@ -2,10 +2,10 @@
 //!
 //! For: turning a [`Dataset`](crate::dataset::Dataset) into numbers ([`matrix`]), splitting it so
 //! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
-//! ([`networks`]) in a run folder ([`run`]) that holds all that is needed to repeat the run, figures
-//! with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
-//! ([`answer`]), and features as files for other programs ([`extract`]). An interrupted run resumes
-//! with the same command and is bit-for-bit reproducible.
+//! ([`networks`]) in a run folder ([`run`]) that holds all that is needed to repeat the run,
+//! figures with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]),
+//! predictions ([`answer`]), and features as files for other programs ([`extract`]). An interrupted
+//! run resumes with the same command and is bit-for-bit reproducible.
 //!
 //! Not for: the genres of a library and the algorithms themselves (`voisin-learn`).
 

@@ -42,8 +42,8 @@ impl<'a> SoundFile<'a> {
         }
     }
 
-    /// Decodes the audio that a set of descriptors is computed from: the whole file, or the middle of
-    /// one longer than [`LONGEST`].
+    /// Decodes the audio that a set of descriptors is computed from: the whole file, or the middle
+    /// of one longer than [`LONGEST`].
     ///
     /// - `sink`: takes samples, their rate in Hz, and the second that they begin at
     pub(crate) fn middle<T>(

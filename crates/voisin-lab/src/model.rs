@@ -207,8 +207,8 @@ pub struct Model {
 impl Model {
     /// Fits on raw rows.
     ///
-    /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for algorithms that
-    ///   calibrate on held-out rows
+    /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for algorithms
+    ///   that calibrate on held-out rows
     pub fn fit(
         algorithm: Algorithm,
         settings: &AlgorithmSettings,

@@ -598,8 +598,8 @@ fn importance(page: &mut Document, report: &Report) {
     }
 }
 
-/// Occlusion map of a network: the more a cell takes away from the true class, the darker. High bands
-/// are on top.
+/// Occlusion map of a network: the more a cell takes away from the true class, the darker. High
+/// bands are on top.
 fn occlusion_map(found: &Occlusion) -> Scene {
     let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
     let bands: Vec<String> = found.bands.iter().rev().cloned().collect();

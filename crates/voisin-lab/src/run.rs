@@ -445,8 +445,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Figures of a run's predictions for the test part, else for the folds of the first repeat; all
-    /// predictions are written.
+    /// Figures of a run's predictions for the test part, else for the folds of the first repeat;
+    /// all predictions are written.
     ///
     /// - `test`: its rows, and their predictions; `otherwise`: name of the rows without a test part
     pub(super) fn conclude(

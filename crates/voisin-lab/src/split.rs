@@ -291,8 +291,8 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
 }
 
 /// Chooses held-out parts, groups whole: of many random splits, the one closest to the full class
-/// distribution and number of groups. Groups larger than half a part stay in training, unless a class
-/// has no others.
+/// distribution and number of groups. Groups larger than half a part stay in training, unless a
+/// class has no others.
 ///
 /// - `parts`: how many; `share`: each is this part of the rows
 /// - returns: of each row its part's number, from 1; 0: none

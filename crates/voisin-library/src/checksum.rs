@@ -1,5 +1,5 @@
-//! Checksums of stored data. A vector or window whose checksum differs is not served; damage to other
-//! rows is found by [`Library::check`](super::Library::check).
+//! Checksums of stored data. A vector or window whose checksum differs is not served; damage to
+//! other rows is found by [`Library::check`](super::Library::check).
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;

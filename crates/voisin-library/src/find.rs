@@ -24,8 +24,8 @@ pub enum NameOf {
     Album,
 }
 
-/// Names that tags have, cached with the state of the library that they were read in: a list of tracks
-/// by an artist needs them for every page.
+/// Names that tags have, cached with the state of the library that they were read in: a list of
+/// tracks by an artist needs them for every page.
 pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
 
 /// The people whom a text names; none for the name of an album.
@@ -38,9 +38,9 @@ fn parts(kind: NameOf, text: &str) -> Vec<&str> {
 }
 
 impl Library {
-    /// The names that a text matches, as tags have them: the one that it is equal to, else all that contain
-    /// it; of an artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error
-    /// with suggestions.
+    /// The names that a text matches, as tags have them: the one that it is equal to, else all that
+    /// contain it; of an artist, also the texts that name others too (`Alpha feat. Beta`). No match
+    /// is an error with suggestions.
     #[doc(hidden)]
     pub fn names_meant(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(kind)?;
@@ -109,8 +109,9 @@ impl Library {
         Ok(stored)
     }
 
-    /// Resolves `text`: an id (`17`, or `#17` where a title is a number too), the path of a file in the
-    /// library, or words of artist, title, album or file name. At most `limit` candidates are listed.
+    /// Resolves `text`: an id (`17`, or `#17` where a title is a number too), the path of a file in
+    /// the library, or words of artist, title, album or file name. At most `limit` candidates are
+    /// listed.
     #[doc(hidden)]
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
         if let Some(text) = text.to_str() {

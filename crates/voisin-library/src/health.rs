@@ -204,8 +204,8 @@ impl Library {
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);
-        // The disk is read before the transaction, in which others wait. A row damaged in between is not
-        // known to have its file, so nothing of it is removed.
+        // The disk is read before the transaction, in which others wait. A row damaged in between
+        // is not known to have its file, so nothing of it is removed.
         let on_disk = self.sql(on_disk(&self.connection))?;
         let path = self.path.clone();
         let report = self.write(|tx| {
@@ -614,7 +614,8 @@ fn mend_vector(
         .optional()?;
     // It belonged to nothing and is gone already.
     let Some(held) = held else { return Ok(()) };
-    // Windows are in half precision, but a wrong norm means that some component of the vector is wrong.
+    // Windows are in half precision, but a wrong norm means that some component of the vector is
+    // wrong.
     if pool_again(tx, track, dimension, report)? {
         return Ok(());
     }

@@ -27,7 +27,8 @@ pub struct Listened {
     pub opinion: f32,
 }
 
-/// Plays after which an unrated track has the highest opinion that plays alone can give, and that opinion.
+/// Plays after which an unrated track has the highest opinion that plays alone can give, and that
+/// opinion.
 const OFTEN: f32 = 20.0;
 const LIKED_BY_PLAYS: f32 = 0.5;
 
@@ -74,8 +75,8 @@ impl Library {
         })
     }
 
-    /// Last play and opinion of each of these tracks that has any; of all listeners together where none is
-    /// named.
+    /// Last play and opinion of each of these tracks that has any; of all listeners together where
+    /// none is named.
     #[doc(hidden)]
     pub fn listening(
         &self,

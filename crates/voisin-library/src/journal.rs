@@ -96,7 +96,8 @@ pub struct Leftovers {
     /// Temporary files and folders, in the library's folder and beside audio files. The next run that writes removes
     /// them.
     pub temporary: Vec<PathBuf>,
-    /// Audio files that were being read. The next `add` finds out whether one of them crashes the decoder.
+    /// Audio files that were being read. The next `add` finds out whether one of them crashes the
+    /// decoder.
     pub in_hand: Vec<PathBuf>,
 }
 

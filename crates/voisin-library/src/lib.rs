@@ -1,7 +1,8 @@
 //! The SQLite catalogue: tracks, files, tags, vectors, failures. The source of truth.
 //!
-//! For: keeping what cannot be computed again cheaply, and listing changes. Not for: decoding audio,
-//! computing vectors or searching them; an index is a cache of it that can be thrown away at any time.
+//! For: keeping what cannot be computed again cheaply, and listing changes. Not for: decoding
+//! audio, computing vectors or searching them; an index is a cache of it that can be thrown away at
+//! any time.
 //!
 //! A library is a folder with one database, `voisin.db`, in write-ahead mode:
 //!
@@ -181,9 +182,9 @@ impl Library {
         )
     }
 
-    /// Keeps SQLite's statement journals in memory: by default it writes the pages that a statement changes
-    /// to a file, in case the statement fails, which costs forty writes for each track. For transactions
-    /// whose statements each change a few pages.
+    /// Keeps SQLite's statement journals in memory: by default it writes the pages that a statement
+    /// changes to a file, in case the statement fails, which costs forty writes for each track. For
+    /// transactions whose statements each change a few pages.
     fn keep_statements_in_memory(&self) -> Result<()> {
         const IN_MEMORY: i64 = 2;
         if self.pragma("temp_store")? == IN_MEMORY {
@@ -352,8 +353,8 @@ impl Library {
         })
     }
 
-    /// Takes the lock that keeps a second long run of changes away, until it is dropped or the process
-    /// ends in whatever way. Readers are not affected.
+    /// Takes the lock that keeps a second long run of changes away, until it is dropped or the
+    /// process ends in whatever way. Readers are not affected.
     ///
     /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
     /// left behind are removed.

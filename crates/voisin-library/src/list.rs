@@ -303,7 +303,8 @@ fn by_artist(descending: bool, from_one: bool) -> String {
     } else {
         String::new()
     };
-    // SQLite keeps the order of a CROSS JOIN, so the index of artists is walked and the query stops early.
+    // SQLite keeps the order of a CROSS JOIN, so the index of artists is walked and the query stops
+    // early.
     format!(
         "SELECT f.track, {columns} FROM tags t CROSS JOIN files f ON f.id = t.file
          WHERE {artist} IS NOT NULL {from}

@@ -1,5 +1,5 @@
-//! The mean that is subtracted from a library's vectors before they are compared, kept as a setting for
-//! each model and changed together with the generation. The stored vectors stay as they are.
+//! The mean that is subtracted from a library's vectors before they are compared, kept as a setting
+//! for each model and changed together with the generation. The stored vectors stay as they are.
 
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,8 @@ pub(super) const CHANGE: i64 = 3;
 const PREFIX: &str = "mean.";
 
 impl Library {
-    /// The mean of the current model's vectors, if one is stored; one that cannot be read counts as none.
+    /// The mean of the current model's vectors, if one is stored; one that cannot be read counts as
+    /// none.
     #[doc(hidden)]
     pub fn mean(&self) -> Result<Option<StoredMean>> {
         let Some(model) = self.model()? else {
@@ -36,7 +37,8 @@ impl Library {
         Ok(text.and_then(|text| read(&text, model.dimension)))
     }
 
-    /// Stores the mean of the current model's vectors. Other values than before are a new generation.
+    /// Stores the mean of the current model's vectors. Other values than before are a new
+    /// generation.
     ///
     /// Returns the generation of an index of the vectors of `mean.generation` with this mean.
     ///

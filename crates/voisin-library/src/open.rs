@@ -57,7 +57,8 @@ impl Library {
         if mode != OpenMode::ReadOnly {
             library.note_first_home();
             match checksum::seal_what_is_written(&library.connection) {
-                // A missing table is reported by `check` and mended by `repair`; the rest can be read.
+                // A missing table is reported by `check` and mended by `repair`; the rest can be
+                // read.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
                 sealed => library.sql(sealed)?,
             }
@@ -195,8 +196,8 @@ impl Library {
         }
     }
 
-    /// Brings the schema up to date. Another process may be about to do the same, so the version is read
-    /// again under the lock.
+    /// Brings the schema up to date. Another process may be about to do the same, so the version is
+    /// read again under the lock.
     fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
         // two processes may find the old schema at the same time
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;

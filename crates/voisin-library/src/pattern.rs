@@ -26,8 +26,8 @@ impl TagPattern {
     /// A pattern as it is written: `^The `, or `title:remix` for one field.
     ///
     /// # Errors
-    /// The form expected, in words: the expression cannot be read or would take more than a megabyte, or
-    /// there is no such field.
+    /// The form expected, in words: the expression cannot be read or would take more than a
+    /// megabyte, or there is no such field.
     pub fn new(text: &str) -> Result<Self, String> {
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')

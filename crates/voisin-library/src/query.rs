@@ -1,4 +1,5 @@
-//! Filters over tags as SQL conditions: the one place that maps a filter's fields to a database's columns.
+//! Filters over tags as SQL conditions: the one place that maps a filter's fields to a database's
+//! columns.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

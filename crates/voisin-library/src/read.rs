@@ -67,8 +67,8 @@ const TRACK_QUERY: &str = concat!(
 );
 
 impl Library {
-    /// The state of a file with this size and modification time. Compares for equality only, so that a
-    /// clock that went backwards hides no change.
+    /// The state of a file with this size and modification time. Compares for equality only, so
+    /// that a clock that went backwards hides no change.
     #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
@@ -440,8 +440,9 @@ impl Library {
         Ok(Some(TrackWindows { vectors, starts }))
     }
 
-    /// The changes since `generation`; `None` if the log does not reach back so far, or `generation`
-    /// lies ahead of the library (as after restoring a backup): an index is to be built anew then.
+    /// The changes since `generation`; `None` if the log does not reach back so far, or
+    /// `generation` lies ahead of the library (as after restoring a backup): an index is to be
+    /// built anew then.
     #[doc(hidden)]
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;

@@ -196,7 +196,8 @@ impl Library {
     /// was not known here. What is known here stays. Each call is one transaction.
     #[doc(hidden)]
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
-        // The disk is read before the transaction, in which others wait, and once per sheet, not per part.
+        // The disk is read before the transaction, in which others wait, and once per sheet, not
+        // per part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
         let mut sheets: HashSet<&Path> = files
             .filter_map(|file| store::sheet_of(&file.record.path))

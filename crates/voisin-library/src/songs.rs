@@ -52,8 +52,9 @@ enum SongName {
     TitleAlone(String),
 }
 
-/// Songs that a list has already. Two tracks are of one song if they have one MBID or ISRC; or if both were compared
-/// with others for it, when they were found to be; and else if artist and title agree.
+/// Songs that a list has already. Two tracks are of one song if they have one MBID or ISRC; or if
+/// both were compared with others for it, when they were found to be; and else if artist and title
+/// agree.
 #[derive(Debug, Clone, Default)]
 pub struct SongSet(HashSet<SongName>);
 

@@ -311,8 +311,8 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     Ok((exact, from, to))
 }
 
-/// Whether there is certainly no file of this name; never of a remote address, which is not looked up
-/// here.
+/// Whether there is certainly no file of this name; never of a remote address, which is not looked
+/// up here.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     if address::scheme(path).is_some() {

@@ -18,9 +18,9 @@ impl Library {
                 .all(|(_, path)| is_gone(&paths::from_bytes(path))))
     }
 
-    /// Gives a track whose files are gone the files, audio, vectors and measurements of another one, which is no more.
-    /// Its id, its plays and opinions, the links of servers to it and the label that it was given by hand
-    /// stay, unless the other has a label of its own.
+    /// Gives a track whose files are gone the files, audio, vectors and measurements of another
+    /// one, which is no more. Its id, its plays and opinions, the links of servers to it and the
+    /// label that it was given by hand stay, unless the other has a label of its own.
     ///
     /// # Errors
     /// One of them is unknown, or a file of `gone` is on the disk.
@@ -108,8 +108,8 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
     Ok(())
 }
 
-/// Moves plays and opinions to the new audio, which they belong to by its content. Where a listener has
-/// an opinion of both files, that of the new one counts.
+/// Moves plays and opinions to the new audio, which they belong to by its content. Where a listener
+/// has an opinion of both files, that of the new one counts.
 fn move_listening(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let ids = (gone.0, by.0);
     let old = "(SELECT content FROM audio WHERE id = ?1)";
@@ -141,7 +141,8 @@ fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Res
         tx.query_row("SELECT content FROM audio WHERE id = ?1", [by.0], |row| {
             row.get(0)
         })?;
-    // content is unique: the other track gets a random one until its row, still to be read, is deleted
+    // content is unique: the other track gets a random one until its row, still to be read, is
+    // deleted
     tx.execute(
         "UPDATE audio SET content = randomblob(32) WHERE id = ?1",
         [by.0],

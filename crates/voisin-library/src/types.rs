@@ -177,16 +177,17 @@ impl Track {
         self.main_artist().map(artists).unwrap_or_default()
     }
 
-    /// The people that it counts as by, in lists with so many tracks per person and in folds that keep a
-    /// person's tracks together: its artists, or its composers where the library is set so and a file
-    /// names one.
+    /// The people that it counts as by, in lists with so many tracks per person and in folds that
+    /// keep a person's tracks together: its artists, or its composers where the library is set so
+    /// and a file names one.
     pub fn people(&self) -> Vec<&str> {
         self.composers
             .as_deref()
             .map_or_else(|| self.artists(), artists)
     }
 
-    /// Which song it is, where its tags identify one: tracks with the same text are versions of one song.
+    /// Which song it is, where its tags identify one: tracks with the same text are versions of one
+    /// song.
     pub fn song(&self) -> Option<String> {
         song(self.main_artist(), self.tags.title.as_deref())
     }

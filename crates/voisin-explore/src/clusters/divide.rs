@@ -168,8 +168,8 @@ fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
         .zip(&division.labels)
         .for_each(|(&row, &label)| labels[row] = label);
     let is_drawn: HashSet<usize> = rows.into_iter().collect();
-    // A row that has no group yet takes the one that most of its neighbours have; once all have one,
-    // each is assigned again, since its neighbours may only now have theirs.
+    // A row that has no group yet takes the one that most of its neighbours have; once all have
+    // one, each is assigned again, since its neighbours may only now have theirs.
     let mut again = true;
     while again {
         let free = (0..graph.len()).filter(|row| !noise[*row] && labels[*row].is_none());
@@ -251,7 +251,8 @@ struct DivisionSearch<'a> {
 }
 
 impl DivisionSearch<'_> {
-    /// The consensus of many near-optimal divisions, unless one that grew from `start` is nearly as good.
+    /// The consensus of many near-optimal divisions, unless one that grew from `start` is nearly as
+    /// good.
     ///
     /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.
     /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
@@ -265,7 +266,8 @@ impl DivisionSearch<'_> {
             .collect();
         let agreed = self.edges.iter().filter_map(|&(a, b, weight)| {
             let together = found.iter().filter(|labels| labels[a] == labels[b]).count();
-            // the paper's threshold: edges that fewer than half of the runs keep together are dropped
+            // the paper's threshold: edges that fewer than half of the runs keep together are
+            // dropped
             let agree = 2 * together >= found.len();
             agree.then(|| (a, b, weight * together as f64 / found.len() as f64))
         });
@@ -295,9 +297,10 @@ impl DivisionSearch<'_> {
         self.without_small_groups(&labels)
     }
 
-    /// As [`best`](Self::best), at a lower resolution where groups get so small that most tracks are in
-    /// none: a resolution that divides a large collection finely takes a small one to pieces. Where a
-    /// lower one gives no groups either, the first result. Also returns the resolution used.
+    /// As [`best`](Self::best), at a lower resolution where groups get so small that most tracks
+    /// are in none: a resolution that divides a large collection finely takes a small one to
+    /// pieces. Where a lower one gives no groups either, the first result. Also returns the
+    /// resolution used.
     fn mostly_grouped(
         &self,
         mut resolution: f64,
@@ -371,8 +374,9 @@ impl DivisionSearch<'_> {
             found: count.to_string(),
             expected: "fewer: the collection does not fall into so many groups of the least size",
         };
-        // Where does a single run begin to give enough groups? Most requests are near what Leiden alone gives.
-        // Below the coarse level Leiden merges everything connected; joining by Ward keeps groups even.
+        // Where does a single run begin to give enough groups? Most requests are near what Leiden
+        // alone gives. Below the coarse level Leiden merges everything connected; joining by Ward
+        // keeps groups even.
         let mut low = COARSE.ln();
         let mut high = 200.0_f64.ln();
         for step in 0..10 {

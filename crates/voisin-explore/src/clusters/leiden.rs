@@ -282,8 +282,8 @@ impl Ties {
             .map(|group| (group, std::mem::take(&mut self.weights[group as usize])))
     }
 
-    /// The group that gains most, the current one where none gains more; the counted weights are taken
-    /// out.
+    /// The group that gains most, the current one where none gains more; the counted weights are
+    /// taken out.
     ///
     /// - `cost`: of being in a group
     fn best(&mut self, current: u32, cost: impl Fn(u32) -> f64) -> u32 {

@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 use super::{ExploreError, KnnGraph, Result, TrackMeta, outliers, same_length};
 use voisin_base::track::TrackId;
 
-/// Neighbours per track that clustering uses; more blur small groups (measured on GTZAN: 10, 15, 20, 30).
+/// Neighbours per track that clustering uses; more blur small groups (measured on GTZAN: 10, 15,
+/// 20, 30).
 pub const NEIGHBOURS: usize = 15;
 
 /// Up to this many tracks a part of the collection gets its own exact neighbour graph.
@@ -46,8 +47,8 @@ const COARSE: f64 = 0.35;
 pub enum Detail {
     /// Few, broad groups.
     Coarse,
-    /// The most stable one: the resolution whose groups come out again when a fifth of the tracks is
-    /// missing.
+    /// The most stable one: the resolution whose groups come out again when a fifth of the tracks
+    /// is missing.
     #[default]
     Default,
     /// Many small groups, which hold at least half of the tracks together.
@@ -283,8 +284,8 @@ fn cluster_rows(
     })
 }
 
-/// Fingerprint of everything that a division depends on. It is stored, so its form (BLAKE3) must not
-/// change between releases.
+/// Fingerprint of everything that a division depends on. It is stored, so its form (BLAKE3) must
+/// not change between releases.
 fn question(
     vectors: ArrayView2<'_, f32>,
     ids: &[TrackId],

@@ -1,4 +1,5 @@
-//! Choice of the resolution: the one whose groups come out again when a part of the tracks is missing.
+//! Choice of the resolution: the one whose groups come out again when a part of the tracks is
+//! missing.
 //!
 //! Modularity at resolution 1 divides small collections of few styles too finely. Groups that are there are found again
 //! in parts of the collection; groups that are cut out of an even cloud come out differently each time (Ben-Hur,
@@ -103,7 +104,8 @@ pub(super) fn stable_resolution(
                     };
                     let a = labels(a);
                     let b = labels(b);
-                    // a single group of everything is always found again, so it counts as no agreement
+                    // a single group of everything is always found again, so it counts as no
+                    // agreement
                     let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
                     if several(&a) && several(&b) {
                         adjusted_rand_index(&a, &b)

@@ -73,8 +73,8 @@ pub(super) fn optimise(
 }
 
 /// Rows that are moved side by side: each of a row's moves waits for the one before, while moves of
-/// another row can go on. Only rows whose moves do not touch each other go together, so the result is
-/// that of moving one row after the other.
+/// another row can go on. Only rows whose moves do not touch each other go together, so the result
+/// is that of moving one row after the other.
 struct Group {
     forces: Forces,
     /// Repelling samples behind each attracting one.

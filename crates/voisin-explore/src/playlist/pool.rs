@@ -117,8 +117,9 @@ impl CandidatePool {
         }
     }
 
-    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are
-    /// taken. A candidate that the list refuses once is dropped, as it would always be refused.
+    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as
+    /// those are taken. A candidate that the list refuses once is dropped, as it would always be
+    /// refused.
     ///
     /// - `opening`: entries that nothing is compared with
     pub(super) fn take(

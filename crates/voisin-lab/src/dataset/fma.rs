@@ -194,7 +194,8 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     })?;
     let found = tracks(&table, source)?;
     let parent = folder.parent().unwrap_or(Path::new(""));
-    // the chosen subset's folder first: a larger one may lie beside it, or only a smaller one be there
+    // the chosen subset's folder first: a larger one may lie beside it, or only a smaller one be
+    // there
     let subset = source.option("subset").unwrap_or(SUBSETS[0]);
     let names: Vec<String> = [subset]
         .iter()

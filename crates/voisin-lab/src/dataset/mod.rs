@@ -63,8 +63,8 @@ impl Part {
 pub struct Item {
     /// Its audio; `None` where there is none, as in a table of features.
     pub path: Option<PathBuf>,
-    /// Its key in the data set: a title, an id, a path below the folder. Predictions are written with
-    /// it.
+    /// Its key in the data set: a title, an id, a path below the folder. Predictions are written
+    /// with it.
     pub key: String,
     /// The label to learn, as the data set spells it.
     pub label: Option<String>,

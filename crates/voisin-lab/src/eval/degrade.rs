@@ -1,4 +1,5 @@
-//! Degraded copies of a track: lossy coding, other rates, other levels, cuts, lost treble, other speeds.
+//! Degraded copies of a track: lossy coding, other rates, other levels, cuts, lost treble, other
+//! speeds.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -101,8 +101,8 @@ impl ClipReader {
         }
     }
 
-    /// Number of crops by which a track is evaluated, of so many examples that are kept; changed copies
-    /// are for training alone.
+    /// Number of crops by which a track is evaluated, of so many examples that are kept; changed
+    /// copies are for training alone.
     pub fn judged(&self, kept: usize) -> usize {
         kept / (1 + self.settings.copies) * self.settings.crops()
     }
@@ -170,7 +170,8 @@ impl ClipReader {
                 return;
             }
             self.example_of(&heard[..length], &mut found[0]);
-            // seeded by the audio itself, so that a track's copies are the same in every run and cache
+            // seeded by the audio itself, so that a track's copies are the same in every run and
+            // cache
             for (number, copy) in found.iter_mut().enumerate().skip(1) {
                 let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
                 let mut varied = vary(
@@ -197,8 +198,8 @@ impl ClipReader {
         }
     }
 
-    /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`,
-    /// or means.
+    /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, `[windows, bands,
+    /// frames]`, or means.
     pub fn array(
         &self,
         path: &Path,

@@ -1,5 +1,5 @@
-//! How a network's inner layer becomes a space: its map, epoch by epoch, and the place of a class that
-//! it was not trained on.
+//! How a network's inner layer becomes a space: its map, epoch by epoch, and the place of a class
+//! that it was not trained on.
 
 use std::path::Path;
 

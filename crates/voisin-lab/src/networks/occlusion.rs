@@ -1,5 +1,6 @@
-//! Occlusion maps of a network: bands and times of its input are blanked, one after the other, and it
-//! predicts again. Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014.
+//! Occlusion maps of a network: bands and times of its input are blanked, one after the other, and
+//! it predicts again. Zeiler and Fergus, "Visualizing and understanding convolutional networks",
+//! 2014.
 
 use std::ops::Range;
 

@@ -175,8 +175,8 @@ pub fn train(
         load: &load,
     };
 
-    // Every fold's network chooses its epoch on a fifth of its training rows: the held-out rows must
-    // not choose what they evaluate. The last network is the run's own.
+    // Every fold's network chooses its epoch on a fifth of its training rows: the held-out rows
+    // must not choose what they evaluate. The last network is the run's own.
     let folds = bench.folds();
     let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
     let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
@@ -432,8 +432,8 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     }
 }
 
-/// Exports the network of a finished run up to its inner layer as an embedding model: tracks are then
-/// near each other whose genres it cannot tell apart well.
+/// Exports the network of a finished run up to its inner layer as an embedding model: tracks are
+/// then near each other whose genres it cannot tell apart well.
 pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
     let config = Config::of_run(run)?;
     let report = Report::read(run)?;

@@ -18,8 +18,8 @@ pub struct NetworkSettings {
     pub width: usize,
     /// Of `space`: a model of OpenL3's shape to begin with; empty: random weights.
     pub start: String,
-    /// Of `space` that starts from a model: whether its network stays frozen, so that only the linear
-    /// layer is trained which turns its output into search vectors.
+    /// Of `space` that starts from a model: whether its network stays frozen, so that only the
+    /// linear layer is trained which turns its output into search vectors.
     pub frozen: bool,
     /// Of `space`: windows of one second of each track.
     pub windows: usize,

@@ -1,6 +1,7 @@
 //! From what a user names to the audio files meant: folders, playlists, single files, lists.
 //!
-//! A fault of one path is reported and does not stop the rest. Only playlists and CUE sheets are opened.
+//! A fault of one path is reported and does not stop the rest. Only playlists and CUE sheets are
+//! opened.
 //!
 //! Not for: reading audio (`voisin-audio`), or deciding which files the library has already
 //! (`voisin-engine`).

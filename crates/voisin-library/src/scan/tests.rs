@@ -93,7 +93,8 @@ fn a_folder_gives_its_audio_without_hidden_and_marked_folders() {
         found.files[0],
         FileRecord::read(&tree.at("m/a.MP3")).unwrap()
     );
-    // a file that is named is taken, hidden or not, whatever its extension; a second time counts once
+    // a file that is named is taken, hidden or not, whatever its extension; a second time counts
+    // once
     let found = tree.scan(&[
         "m/.hidden.mp3",
         "m/cover.jpg",
