@@ -1,14 +1,24 @@
 //! Paths as addresses.
 
 use std::fmt::Write as _;
+use std::path::Path;
+
+use voisin_base::address::scheme;
 
 /// Whether a written path starts at a root or at a drive.
 fn is_absolute(path: &[u8]) -> bool {
     path.starts_with(b"/") || cfg!(windows) && path.get(1) == Some(&b':')
 }
 
-/// An address: each byte that is not plainly a letter, digit or mark of a path is percent-encoded.
+/// Whether a path is the address of an object or a web server's file already.
+fn is_remote(path: &[u8]) -> bool {
+    std::str::from_utf8(path).is_ok_and(|path| scheme(Path::new(path)).is_some())
+}
+
+/// An address: each byte that is not plainly a letter, digit or mark of a path is percent-encoded. One
+/// that is an address already keeps its escapes and its query.
 pub fn address(path: &[u8]) -> String {
+    let is_remote = is_remote(path);
     let mut text = if is_absolute(path) {
         "file://".to_owned()
     } else {
@@ -19,11 +29,14 @@ pub fn address(path: &[u8]) -> String {
     }
     // A colon in the first part of a relative address would read as a scheme.
     let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
-    if !is_absolute(path) && first.contains(&b':') {
+    if !is_remote && !is_absolute(path) && first.contains(&b':') {
         text.push_str("./");
     }
     for &byte in path {
-        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
+        if byte.is_ascii_alphanumeric()
+            || b"-._~/!$&'()*+,;=:@".contains(&byte)
+            || is_remote && b"%?".contains(&byte)
+        {
             text.push(char::from(byte));
         } else {
             let _ = write!(text, "%{byte:02X}");
