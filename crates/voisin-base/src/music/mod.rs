@@ -5,6 +5,7 @@ pub mod address;
 pub mod artists;
 pub mod cue;
 pub mod directories;
+pub mod encoding;
 pub mod exact;
 pub mod flac;
 pub mod key;

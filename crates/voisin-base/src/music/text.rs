@@ -198,23 +198,13 @@ pub fn base64(bytes: &[u8]) -> String {
 /// Text in UTF-8, with or without its mark, else in Windows-1252; and whether it was the latter.
 pub fn decode(bytes: &[u8]) -> (String, bool) {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (text.to_owned(), false),
-        Err(_) => (bytes.iter().map(|&byte| windows_1252(byte)).collect(), true),
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (text.to_owned(), false);
     }
-}
-
-/// A character of Windows-1252; the five bytes that it leaves out are those of Latin-1.
-fn windows_1252(byte: u8) -> char {
-    const HIGH: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
-        '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}',
-        'ž', 'Ÿ',
-    ];
-    match byte {
-        0x80..=0x9f => HIGH[usize::from(byte - 0x80)],
-        _ => char::from(byte),
-    }
+    let text = encoding_rs::WINDOWS_1252
+        .decode_without_bom_handling(bytes)
+        .0;
+    (text.into_owned(), true)
 }
 
 /// Latin letters that Unicode does not take apart.

@@ -1,0 +1,240 @@
+//! Texts whose encoding nobody wrote down: tags, CUE sheets and playlists of before UTF-8.
+//!
+//! For: bytes to text as their writer most likely meant them. Not for: bytes of a known encoding.
+
+use std::cmp::Ordering;
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{
+    BIG5, EUC_JP, EUC_KR, Encoding, GBK, IBM866, KOI8_U, SHIFT_JIS, UTF_16BE, UTF_16LE,
+    WINDOWS_1250, WINDOWS_1251, WINDOWS_1252, WINDOWS_1253, WINDOWS_1254, WINDOWS_1255,
+};
+
+/// Bytes that are not ASCII from which on a detector's answer is taken whatever it is; of fewer, it takes one Latin
+/// encoding for its neighbour ("Ágætis" for "Ágćtis").
+const ENOUGH: usize = 20;
+/// Letters in a row that are not ASCII: in the languages of Windows-1252 no word has so many.
+const FOREIGN_RUN: usize = 3;
+/// Single texts that are looked at where all together are too few.
+const SINGLE: usize = 8;
+
+/// The encoding of texts that are not in UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldEncoding(&'static Encoding);
+
+impl OldEncoding {
+    /// Those that files in the wild are written in, the commonest first.
+    pub const COMMON: [Self; 13] = [
+        Self(WINDOWS_1252),
+        Self(WINDOWS_1251),
+        Self(SHIFT_JIS),
+        Self(GBK),
+        Self(BIG5),
+        Self(EUC_KR),
+        Self(EUC_JP),
+        Self(WINDOWS_1250),
+        Self(WINDOWS_1253),
+        Self(WINDOWS_1254),
+        Self(WINDOWS_1255),
+        Self(KOI8_U),
+        Self(IBM866),
+    ];
+
+    /// The encoding of a name such as `windows-1251` or `Shift_JIS`.
+    pub fn named(label: &str) -> Option<Self> {
+        Encoding::for_label(label.trim().as_bytes()).map(Self)
+    }
+
+    /// The encoding that these texts together are most likely in; Windows-1252 where they do not say.
+    pub fn detect<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut old: Vec<&[u8]> = texts
+            .into_iter()
+            .filter(|text| utf8(text).is_none())
+            .collect();
+        let whole = old.join(&b'\n');
+        let guess = Self::guess(&whole);
+        if high_bytes(&whole) >= ENOUGH || guess.is_sure_of(&whole) {
+            return guess;
+        }
+        old.sort_by_key(|text| std::cmp::Reverse(high_bytes(text)));
+        let sure = old
+            .iter()
+            .take(SINGLE)
+            .map(|text| (Self::guess(text), text));
+        let mut sure = sure.filter(|(guess, text)| guess.is_sure_of(text));
+        sure.next()
+            .map_or(Self(WINDOWS_1252), |(encoding, _)| encoding)
+    }
+
+    fn guess(bytes: &[u8]) -> Self {
+        let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+        detector.feed(bytes, true);
+        Self(detector.guess(None, Utf8Detection::Deny))
+    }
+
+    /// Whether few bytes are enough: words of another script without a Latin letter among theirs, which would be words
+    /// of nothing but accents.
+    fn is_sure_of(self, bytes: &[u8]) -> bool {
+        let mut runs = bytes.split(u8::is_ascii);
+        if !runs.any(|run| run.len() >= FOREIGN_RUN) {
+            return false;
+        }
+        let (text, is_damaged) = self.0.decode_without_bom_handling(bytes);
+        let is_latin = |c: char| c.is_alphabetic() && c < '\u{370}';
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        !is_damaged && words.all(|word| word.is_ascii() || !word.chars().any(is_latin))
+    }
+
+    /// Text that is UTF-8 if it can be, else in this encoding.
+    pub fn decode(self, bytes: &[u8]) -> String {
+        utf8(bytes).map_or_else(
+            || self.0.decode_without_bom_handling(bytes).0.into_owned(),
+            str::to_owned,
+        )
+    }
+}
+
+/// A whole file's text: UTF-8 or UTF-16 if it says so or can be, else in the encoding that its lines together are most
+/// likely in.
+pub fn decode_file(bytes: &[u8]) -> String {
+    with_mark(bytes).unwrap_or_else(|| OldEncoding::detect(lines(bytes)).decode(bytes))
+}
+
+/// The text of a file that begins with a mark of its encoding.
+pub fn with_mark(bytes: &[u8]) -> Option<String> {
+    let (encoding, mark) = Encoding::for_bom(bytes)?;
+    let text = encoding.decode_without_bom_handling(&bytes[mark..]).0;
+    Some(text.into_owned())
+}
+
+/// The lines of a text in any encoding that has ASCII's line ends.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&byte| byte == b'\n' || byte == b'\r')
+}
+
+/// Which byte of UTF-16 comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Utf16 {
+    /// The one that counts less.
+    Little,
+    /// The one that counts more.
+    Big,
+}
+
+/// UTF-16 with a mark or without one: then its zeros tell which byte comes first, else `order` does. Half a unit is left
+/// out, and half a pair becomes U+FFFD.
+pub fn utf16(bytes: &[u8], order: Utf16) -> String {
+    let zeros = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|b| **b == 0);
+    let (encoding, mark) = match Encoding::for_bom(bytes) {
+        Some((encoding, mark)) if encoding == UTF_16LE || encoding == UTF_16BE => (encoding, mark),
+        _ => match (zeros(0).count().cmp(&zeros(1).count()), order) {
+            (Ordering::Greater, _) | (Ordering::Equal, Utf16::Big) => (UTF_16BE, 0),
+            _ => (UTF_16LE, 0),
+        },
+    };
+    let units = &bytes[mark..];
+    let whole = &units[..units.len() & !1];
+    encoding.decode_without_bom_handling(whole).0.into_owned()
+}
+
+/// UTF-8; the last character may be cut off, as in fields of a fixed length.
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).map_or_else(
+        |error| {
+            let whole = std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?;
+            (error.error_len().is_none() && !whole.is_ascii()).then_some(whole)
+        },
+        Some,
+    )
+}
+
+fn high_bytes(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| !byte.is_ascii()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read_back(encoding: &'static Encoding, texts: &[&str]) -> Vec<String> {
+        let bytes: Vec<Vec<u8>> = texts
+            .iter()
+            .map(|text| encoding.encode(text).0.into_owned())
+            .collect();
+        let found = OldEncoding::detect(bytes.iter().map(Vec::as_slice));
+        bytes.iter().map(|bytes| found.decode(bytes)).collect()
+    }
+
+    #[test]
+    fn old_texts_are_read_in_the_encoding_they_were_written_in() {
+        let cases: [(&'static Encoding, &[&str]); 17] = [
+            (WINDOWS_1251, &["Кино", "Рок"]),
+            (WINDOWS_1251, &["Первая песня", "Вторая", "Исполнитель"]),
+            (KOI8_U, &["Кино", "Группа крови на рукаве"]),
+            (SHIFT_JIS, &["久石譲", "となりのトトロ"]),
+            (SHIFT_JIS, &["ひこうき雲"]),
+            (EUC_JP, &["久石譲", "となりのトトロ"]),
+            (GBK, &["邓丽君", "月亮代表我的心"]),
+            (BIG5, &["鄧麗君", "月亮代表我的心"]),
+            (EUC_KR, &["서태지", "난 알아요"]),
+            (WINDOWS_1253, &["Μίκης Θεοδωράκης", "Ζορμπάς"]),
+            (WINDOWS_1252, &["Don’t – stop", "Café"]),
+            (WINDOWS_1252, &["Sigur Rós", "Ágætis byrjun"]),
+            (WINDOWS_1252, &["Björk", "Jóga", "Mötley Crüe"]),
+            (WINDOWS_1252, &["ÉTÉ", "©2008 – «Été» ½"]),
+            (WINDOWS_1252, &["São Paulo", "Coração", "Não é fácil"]),
+            (WINDOWS_1252, &["Ásgeir", "Dýrð í dauðaþögn"]),
+            (
+                WINDOWS_1250,
+                &["Příliš žluťoučký kůň úpěl ďábelské ódy", "Měsíčku na nebi"],
+            ),
+        ];
+        for (encoding, texts) in cases {
+            assert_eq!(read_back(encoding, texts), texts, "{}", encoding.name());
+        }
+    }
+
+    #[test]
+    fn utf_8_is_utf_8_whatever_is_beside_it() {
+        let russian = WINDOWS_1251.encode("Группа крови на рукаве").0;
+        let found = OldEncoding::detect([&russian[..], "Café".as_bytes()]);
+        assert_eq!(found.decode("Café".as_bytes()), "Café");
+        // A field of 30 bytes ends within a letter.
+        assert_eq!(found.decode(&"Кино".as_bytes()[..7]), "Кин");
+        assert_eq!(OldEncoding::detect([]).decode(b"Caf\xe9 \x96"), "Café –");
+    }
+
+    #[test]
+    fn utf_16_needs_no_mark_and_no_whole_units() {
+        assert_eq!(utf16(b"\xff\xfee\0n\0c\0", Utf16::Little), "enc");
+        assert_eq!(utf16(b"\xfe\xff\0e\0n\0c\0", Utf16::Little), "enc");
+        assert_eq!(utf16(b"e\0n\0c\0", Utf16::Little), "enc");
+        assert_eq!(utf16(b"\0e\0n\0c", Utf16::Little), "enc");
+        assert_eq!(utf16(b"\xff\xfea\0\x3d\xd8", Utf16::Little), "a\u{fffd}");
+        assert_eq!(utf16(b"\0", Utf16::Little), "");
+        assert_eq!(
+            utf16(
+                "東京"
+                    .encode_utf16()
+                    .flat_map(u16::to_be_bytes)
+                    .collect::<Vec<u8>>()
+                    .as_slice(),
+                Utf16::Big
+            ),
+            "東京"
+        );
+        assert_eq!(decode_file(b"\xff\xfea\0b\0"), "ab");
+        assert_eq!(decode_file(b"\xef\xbb\xbfab"), "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_some_text(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = OldEncoding::detect([&bytes[..]]).decode(&bytes);
+            let _ = utf16(&bytes, Utf16::Big);
+            let _ = decode_file(&bytes);
+        }
+    }
+}
