@@ -10,9 +10,10 @@ use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::encoding::{self, OldEncoding};
 use super::flac::{self, FlacCues};
+use super::meant::folded;
 use super::regular_file;
-use super::text::decode;
 
 /// A sheet larger than this is none.
 const LARGEST: u64 = 1 << 20;
@@ -189,7 +190,22 @@ pub fn read(path: &Path) -> io::Result<Sheet> {
     if may_hold_sheet(path) {
         return held_by(path);
     }
-    let parsed = parse(&text(&regular_file::read(path, LARGEST)?)).map_err(fault)?;
+    let bytes = regular_file::read(path, LARGEST)?;
+    let sheet = assemble(path, &encoding::decode_file(&bytes))?;
+    if sheet.missing.is_empty() || std::str::from_utf8(&bytes).is_ok() {
+        return Ok(sheet);
+    }
+    // A name that a file beside the sheet has in one encoding says more than its letters do.
+    let mut others = OldEncoding::COMMON.iter().filter_map(|encoding| {
+        let other = assemble(path, &encoding.decode(&bytes)).ok()?;
+        other.missing.is_empty().then_some(other)
+    });
+    Ok(others.next().unwrap_or(sheet))
+}
+
+/// What a sheet's text gives.
+fn assemble(path: &Path, text: &str) -> io::Result<Sheet> {
+    let parsed = parse(text).map_err(fault)?;
     let mut sheet = Sheet::default();
     for file in parsed.files.iter().filter(|file| file.tracks.len() > 1) {
         let Some(audio) = find(path.parent().unwrap_or(Path::new("")), &file.name) else {
@@ -234,7 +250,7 @@ fn held_by(path: &Path) -> io::Result<Sheet> {
     let of_comment = found
         .text
         .as_ref()
-        .and_then(|bytes| parse(&text(bytes)).ok());
+        .and_then(|bytes| parse(&encoding::decode_file(bytes)).ok());
     for parsed in of_comment.into_iter().chain(of_block(&found)) {
         let mut files = parsed.files.iter().filter(|file| file.tracks.len() > 1);
         if let (Some(file), None) = (files.next(), files.next()) {
@@ -297,13 +313,13 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     if exact.is_file() {
         return Some(exact);
     }
-    let wanted = exact.file_name()?.to_str()?.to_lowercase();
+    let wanted = folded(exact.file_name()?.to_str()?);
     let stem = Path::new(&wanted).file_stem()?.to_str()?.to_owned();
     let mut alike: Vec<(bool, PathBuf)> = std::fs::read_dir(exact.parent()?)
         .ok()?
         .flatten()
         .filter_map(|entry| {
-            let found = entry.file_name().to_str()?.to_lowercase();
+            let found = folded(entry.file_name().to_str()?);
             let (same_stem, ending) = found.rsplit_once('.')?;
             let other_ending = same_stem == stem && ENDINGS.contains(&ending);
             (found == wanted || other_ending).then(|| (found != wanted, entry.path()))
@@ -312,24 +328,6 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
         .collect();
     alike.sort();
     alike.into_iter().next().map(|(_, path)| path)
-}
-
-/// UTF-8 or UTF-16 if it says so or can be, else Windows-1252, as most programs that write sheets have it.
-fn text(bytes: &[u8]) -> String {
-    let units = |unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes[2..]
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|pair| unit(*pair))
-            .collect();
-        String::from_utf16_lossy(&units)
-    };
-    match bytes {
-        [0xff, 0xfe, ..] => units(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => units(u16::from_be_bytes),
-        _ => decode(bytes).0,
-    }
 }
 
 #[derive(Debug, Default)]

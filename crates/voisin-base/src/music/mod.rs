@@ -9,6 +9,7 @@ pub mod encoding;
 pub mod exact;
 pub mod flac;
 pub mod key;
+pub mod meant;
 pub mod output;
 pub mod pixels;
 pub mod places;

@@ -57,7 +57,7 @@ fn a_sheet_gives_parts_with_times_and_names() {
 #[test]
 fn any_encoding_is_read() {
     let title = |bytes: &[u8]| {
-        parse(&text(bytes)).unwrap().files[0].tracks[0]
+        parse(&encoding::decode_file(bytes)).unwrap().files[0].tracks[0]
             .title
             .clone()
             .unwrap()
@@ -87,6 +87,35 @@ fn any_encoding_is_read() {
     ] {
         assert_eq!(title(&bytes), "Ž–é");
     }
+}
+
+#[test]
+fn old_sheets_name_files_in_their_own_letters() {
+    // "Группа.wav" and a title in Windows-1251; in Shift_JIS the same.
+    let sheet = |name: &[u8], title: &[u8]| {
+        let tracks = b"TRACK 01 AUDIO\nINDEX 01 00:00:00\nTRACK 02 AUDIO\nINDEX 01 00:01:00\n";
+        [
+            b"TITLE \"",
+            title,
+            b"\"\nFILE \"",
+            name,
+            b"\" WAVE\n",
+            tracks,
+        ]
+        .concat()
+    };
+    let russian = sheet(b"\xc3\xf0\xf3\xef\xef\xe0.wav", b"\xca\xe8\xed\xee");
+    let (_folder, path) = folder_with(&russian, &["Группа.wav"]);
+    let part = read(&path).unwrap().parts.remove(0);
+    assert_eq!(part.album.as_deref(), Some("Кино"));
+    // A name of one letter in two bytes says which encoding it is when such a file is there.
+    let japanese = sheet(b"\x89\xb9.wav", b"\x89\xb9");
+    let (_folder, path) = folder_with(&japanese, &["音.wav"]);
+    let part = read(&path).unwrap().parts.remove(0);
+    assert_eq!(part.album.as_deref(), Some("音"));
+    // Accents that the file's name has apart.
+    let (_folder, path) = folder_with(&sheet("é.wav".as_bytes(), b"x"), &["e\u{301}.wav"]);
+    assert_eq!(read(&path).unwrap().parts.len(), 2);
 }
 
 #[test]

@@ -1,0 +1,285 @@
+//! The file that a playlist means, although its name was written on another system.
+//!
+//! For: names in other code pages, in other letters, with accents put together otherwise, with a drive, a host or a folder
+//! that is not here. Not for: names that are right as they stand, which are looked up before.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::encoding::OldEncoding;
+
+/// Folders above that of the list in which the end of a name is looked for: lists lie beside the music or in a folder of
+/// their own below it.
+const ABOVE: usize = 3;
+
+/// Looks names of one list up. Folders are read once each.
+pub struct MeantFiles {
+    base: PathBuf,
+    encoding: OldEncoding,
+    listings: HashMap<PathBuf, Vec<ListedName>>,
+}
+
+struct ListedName {
+    name: OsString,
+    composed: String,
+    folded: String,
+}
+
+/// A name with its accents put together.
+fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
+/// A name without case, its accents put together: names that file systems take for one.
+pub fn folded(name: &str) -> String {
+    composed(&composed(name).to_lowercase())
+}
+
+impl MeantFiles {
+    /// - `base`: the folder that the list lies in
+    /// - `encoding`: that of names that are not UTF-8
+    pub fn new(base: &Path, encoding: OldEncoding) -> Self {
+        Self {
+            base: base.to_owned(),
+            encoding,
+            listings: HashMap::new(),
+        }
+    }
+
+    /// The file that is there and fits best: the whole name in any of its forms, else the longest end of it.
+    pub fn find(&mut self, name: &[u8]) -> Option<PathBuf> {
+        let forms = self.forms(name);
+        let whole = forms.iter().find_map(|form| {
+            let start = match form.root {
+                NameRoot::List => self.base.clone(),
+                NameRoot::System => PathBuf::from("/"),
+                NameRoot::Elsewhere => return None,
+            };
+            self.file(start, &form.steps)
+        });
+        whole.or_else(|| forms.iter().find_map(|form| self.tail(&form.steps)))
+    }
+
+    /// What the bytes may say, the likeliest first.
+    fn forms(&self, name: &[u8]) -> Vec<NameForm> {
+        let mut texts: Vec<String> = Vec::new();
+        for bytes in [name.to_vec(), percent_decoded(name)] {
+            let encodings = [self.encoding].into_iter().chain(OldEncoding::COMMON);
+            for encoding in encodings {
+                let text = encoding.decode(&bytes);
+                if !texts.contains(&text) && !text.contains('\0') {
+                    texts.push(text);
+                }
+            }
+        }
+        texts.iter().map(|text| NameForm::parse(text)).collect()
+    }
+
+    /// The file at the end of these steps.
+    fn file(&mut self, start: PathBuf, steps: &[String]) -> Option<PathBuf> {
+        let mut path = start;
+        for step in steps {
+            let next = path.join(step);
+            path = if step == ".." || next.symlink_metadata().is_ok() {
+                next
+            } else {
+                path.join(self.listed(&path, step)?)
+            };
+        }
+        (!steps.is_empty() && path.is_file()).then_some(path)
+    }
+
+    /// The name that a folder has for another one: with the same letters, else with the same but for case.
+    fn listed(&mut self, folder: &Path, name: &str) -> Option<OsString> {
+        let names = self
+            .listings
+            .entry(folder.to_owned())
+            .or_insert_with(|| listing(folder));
+        let wanted = composed(name);
+        let letters = names.iter().find(|listed| listed.composed == wanted);
+        let wanted = folded(name);
+        let found = letters.or_else(|| names.iter().find(|listed| listed.folded == wanted));
+        found.map(|listed| listed.name.clone())
+    }
+
+    /// The file that the most of the last steps lead to, from the list's folder or one above it.
+    fn tail(&mut self, steps: &[String]) -> Option<PathBuf> {
+        let behind = steps.iter().rposition(|step| step == "..");
+        let steps = &steps[behind.map_or(0, |at| at + 1)..];
+        let folders: Vec<PathBuf> = self
+            .base
+            .ancestors()
+            .take(1 + ABOVE)
+            .map(Path::to_owned)
+            .collect();
+        for first in 0..steps.len() {
+            for (above, folder) in folders.iter().enumerate() {
+                let end = &steps[first..];
+                // A bare name says too little to be looked for elsewhere.
+                if above > 0 && end.len() < 2 {
+                    break;
+                }
+                let found = self.file(folder.clone(), end);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
+    }
+}
+
+fn listing(folder: &Path) -> Vec<ListedName> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<ListedName> = entries
+        .map(|entry| {
+            let name = entry.file_name();
+            let text = name.to_string_lossy().into_owned();
+            ListedName {
+                name,
+                composed: composed(&text),
+                folded: folded(&text),
+            }
+        })
+        .collect();
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    names
+}
+
+/// Where the steps of a name begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NameRoot {
+    /// The list's folder.
+    List,
+    /// This system's root.
+    System,
+    /// A drive or another machine.
+    Elsewhere,
+}
+
+struct NameForm {
+    root: NameRoot,
+    steps: Vec<String>,
+}
+
+impl NameForm {
+    fn parse(text: &str) -> Self {
+        let text = text.trim().replace('\\', "/");
+        let mut root = NameRoot::List;
+        let mut rest = text.as_str();
+        if let Some(shared) = rest.strip_prefix("//") {
+            root = NameRoot::Elsewhere;
+            // The machine; its share may well be a folder's name here.
+            rest = shared.split_once('/').map_or("", |(_, rest)| rest);
+        } else if matches!(rest.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic()) {
+            root = NameRoot::Elsewhere;
+            rest = &rest[2..];
+        } else if rest.starts_with('/') {
+            root = NameRoot::System;
+        }
+        let steps = rest.split('/').filter(|step| !matches!(*step, "" | "."));
+        let steps = steps.map(str::to_owned).collect();
+        Self { root, steps }
+    }
+}
+
+/// `%41` → `A`; what is no escape stays as it is.
+pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        if let [b'%', high, low, after @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            decoded.push(high << 4 | low);
+            rest = after;
+        } else {
+            decoded.push(*first);
+            rest = tail;
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_systems_lead_to_the_files_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let music = folder.path().join("Music");
+        for name in [
+            "Artist/Plain.mp3",
+            "Artist/Don’t Stop.mp3",
+            "Artist/Caf\u{e9}.mp3",
+            "Artist/Кино.mp3",
+            "Mac/No\u{65}\u{308}l.mp3",
+            "Lists/Artist/Plain.mp3",
+            "alone.mp3",
+        ] {
+            let path = music.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        let russian = OldEncoding::named("windows-1251").unwrap();
+        let western = OldEncoding::detect([]);
+        let find = |name: &[u8], encoding| {
+            let found = MeantFiles::new(&music.join("Lists"), encoding).find(name)?;
+            let below = found.strip_prefix(&music).ok()?;
+            Some(below.to_str()?.replace("Lists/../", ""))
+        };
+        let is = |name: &[u8], expected: &str| {
+            assert_eq!(
+                find(name, western).as_deref(),
+                Some(expected),
+                "{}",
+                name.escape_ascii()
+            );
+        };
+        is(b"..\\Artist\\Don\x92t Stop.mp3", "Artist/Don’t Stop.mp3");
+        is(b"..\\Artist\\Caf\xe9.mp3", "Artist/Caf\u{e9}.mp3");
+        is(
+            "../Artist/Cafe\u{301}.mp3".as_bytes(),
+            "Artist/Caf\u{e9}.mp3",
+        );
+        is(b"../artist/CAF%C3%89.MP3", "Artist/Caf\u{e9}.mp3");
+        is(
+            "../Mac/No\u{eb}l.mp3".as_bytes(),
+            "Mac/No\u{65}\u{308}l.mp3",
+        );
+        is(b"F:\\Music\\Artist\\Caf\xe9.mp3", "Artist/Caf\u{e9}.mp3");
+        is(
+            b"\\\\nas\\music\\ARTIST\\Caf%e9.mp3",
+            "Artist/Caf\u{e9}.mp3",
+        );
+        is(b"/gone/Music/Mac/No\xebl.mp3", "Mac/No\u{65}\u{308}l.mp3");
+        // The longest end that is there counts, and the list's own folder before others.
+        is(b"D:\\Music\\Artist\\Plain.mp3", "Artist/Plain.mp3");
+        is(b"D:\\x\\Artist\\Plain.mp3", "Lists/Artist/Plain.mp3");
+        assert_eq!(
+            find(b"../Artist/\xca\xe8\xed\xee.mp3", russian).as_deref(),
+            Some("Artist/Кино.mp3")
+        );
+        for none in [
+            &b"D:\\x\\alone.mp3"[..],
+            b"",
+            b"..",
+            b"\0",
+            b"D:",
+            b"//",
+            b"gone.mp3",
+        ] {
+            assert_eq!(find(none, western), None, "{}", none.escape_ascii());
+        }
+    }
+}
