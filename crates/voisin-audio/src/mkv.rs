@@ -1,10 +1,12 @@
-//! The gapless facts of a Matroska or `WebM` file that Symphonia keeps to itself: `CodecDelay`, `DiscardPadding`.
+//! What Symphonia does not give of a Matroska or `WebM` file: `CodecDelay`, `DiscardPadding`, and its tags as the programs
+//! that write such files mean them.
 //!
-//! RFC 9559 for the elements.
+//! RFC 9559 for the elements; matroska.org's "Matroska Tag Specifications" for the tags.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::source::read_up_to;
+use voisin_base::text::LONGEST_TEXT;
 
 /// Nanoseconds to cut from one track.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,15 +17,28 @@ pub(super) struct MkvGapless {
     pub discard_padding: u64,
 }
 
-const SEGMENT: u32 = 0x1853_8067;
+pub(super) const SEGMENT: u32 = 0x1853_8067;
 const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
 const CODEC_DELAY: u32 = 0x56aa;
-const CLUSTER: u32 = 0x1f43_b675;
+pub(super) const CLUSTER: u32 = 0x1f43_b675;
 const BLOCK_GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;
+const INFO: u32 = 0x1549_a966;
+const SEGMENT_TITLE: u32 = 0x7ba9;
+const TAGS: u32 = 0x1254_c367;
+const TAG: u32 = 0x7373;
+const TARGETS: u32 = 0x63c0;
+const TARGET_TYPE_VALUE: u32 = 0x68ca;
+/// Editions, chapters and attachments, whose tags are not about the music as a whole.
+const OTHER_TARGETS: [u32; 3] = [0x63c9, 0x63c4, 0x63c6];
+const SIMPLE_TAG: u32 = 0x67c8;
+const TAG_NAME: u32 = 0x45a3;
+const TAG_STRING: u32 = 0x4487;
+/// Values of `TargetTypeValue`: from an album on, and below it.
+const ALBUM: u64 = 50;
 
 /// Elements looked at; a three-hour file has some thousand clusters.
 const MAX_ELEMENTS: u32 = 100_000;
@@ -32,6 +47,44 @@ struct Element {
     id: u32,
     body: u64,
     end: u64,
+}
+
+/// What an element begins with.
+pub(super) struct ElementHead {
+    pub(super) id: u32,
+    pub(super) id_width: usize,
+    pub(super) size_width: usize,
+    /// `None` where it is not known: up to the end of the parent.
+    pub(super) size: Option<u64>,
+}
+
+impl ElementHead {
+    /// - `bytes`: twelve, or as many as there are
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let id_width = bytes.first()?.leading_zeros() as usize + 1;
+        if id_width > 4 {
+            return None;
+        }
+        let size_width = bytes.get(id_width)?.leading_zeros() as usize + 1;
+        if size_width > 8 {
+            return None;
+        }
+        let size = bytes.get(id_width..id_width + size_width)?;
+        let unknown = (1u64 << (7 * size_width)) - 1;
+        let size = number(size) & unknown;
+        Some(Self {
+            id: number(&bytes[..id_width]) as u32,
+            id_width,
+            size_width,
+            size: (size != unknown).then_some(size),
+        })
+    }
+}
+
+/// A size as an element has it, in so many bytes.
+pub(super) fn sized(size: u64, width: usize) -> Vec<u8> {
+    let marked = size | 1 << (7 * width);
+    marked.to_be_bytes()[8 - width..].to_vec()
 }
 
 struct Walker<'a, R> {
@@ -51,7 +104,135 @@ pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> MkvGapless
     found
 }
 
+/// A name with its value, and what it is about.
+struct MkvTag {
+    /// `TargetTypeValue`, where that is given: many programs give none, and mean the track.
+    level: Option<u64>,
+    name: String,
+    text: Vec<u8>,
+}
+
+/// The tags of a file by the names that Vorbis comments have for them.
+pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
+    let mut walker = Walker {
+        reader,
+        budget: MAX_ELEMENTS,
+    };
+    let mut tags = Vec::new();
+    let mut segment_title = Vec::new();
+    // What was found before an unreadable element is still true.
+    let _ = walker.tags(&mut tags, &mut segment_title);
+    let is_about_album = |tag: &MkvTag| tag.level.is_some_and(|level| level >= ALBUM);
+    let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
+    let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+    for tag in &tags {
+        let name = match tag.name.as_str() {
+            "TITLE" if is_about_album(tag) && has_album => continue,
+            "TITLE" if is_about_album(tag) => "ALBUM",
+            "ARTIST" if is_about_album(tag) => "ALBUMARTIST",
+            "ALBUM_ARTIST" | "ALBUM ARTIST" => "ALBUMARTIST",
+            "PART_NUMBER" | "REPLAYGAIN_GAIN" if is_about_album(tag) => continue,
+            "PART_NUMBER" | "TRACK" => "TRACKNUMBER",
+            "DISC" => "DISCNUMBER",
+            "DATE_RECORDED" | "DATE_RELEASED" | "DATE_RELEASE" => "DATE",
+            "INITIAL_KEY" => "INITIALKEY",
+            "REPLAYGAIN_GAIN" => "REPLAYGAIN_TRACK_GAIN",
+            "MUSICBRAINZ_RECORDINGID" => "MUSICBRAINZ_TRACKID",
+            name => name,
+        };
+        let text = (name.to_owned(), tag.text.clone());
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    let has =
+        |texts: &[(String, Vec<u8>)], wanted: &str| texts.iter().any(|(name, _)| name == wanted);
+    if !has(&texts, "TITLE") && !segment_title.is_empty() {
+        texts.push(("TITLE".to_owned(), segment_title));
+    }
+    // Who made the album made its tracks, where nothing else is written.
+    if !has(&texts, "ARTIST") {
+        let of_album = texts.iter().filter(|(name, _)| name == "ALBUMARTIST");
+        let artists: Vec<_> = of_album
+            .map(|(_, text)| ("ARTIST".to_owned(), text.clone()))
+            .collect();
+        texts.extend(artists);
+    }
+    texts
+}
+
 impl<R: Read + Seek> Walker<'_, R> {
+    fn tags(&mut self, tags: &mut Vec<MkvTag>, title: &mut Vec<u8>) -> io::Result<()> {
+        let end = self.reader.seek(SeekFrom::End(0))?;
+        self.children(0, end, &mut |walker, top| {
+            if top.id != SEGMENT {
+                return Ok(());
+            }
+            walker.children(top.body, top.end, &mut |walker, element| {
+                match element.id {
+                    INFO => walker.children(element.body, element.end, &mut |walker, info| {
+                        if info.id == SEGMENT_TITLE {
+                            *title = walker.bytes(info, LONGEST_TEXT)?;
+                        }
+                        Ok(())
+                    })?,
+                    TAGS => walker.children(element.body, element.end, &mut |walker, tag| {
+                        if tag.id == TAG {
+                            walker.tag(tag, tags)?;
+                        }
+                        Ok(())
+                    })?,
+                    _ => {}
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn tag(&mut self, tag: &Element, tags: &mut Vec<MkvTag>) -> io::Result<()> {
+        let mut level = None;
+        let mut is_of_part = false;
+        let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        self.children(tag.body, tag.end, &mut |walker, element| {
+            match element.id {
+                TARGETS => walker.children(element.body, element.end, &mut |walker, target| {
+                    let value = number(&walker.bytes(target, 8)?);
+                    is_of_part |= OTHER_TARGETS.contains(&target.id) && value != 0;
+                    if target.id == TARGET_TYPE_VALUE {
+                        level = Some(value);
+                    }
+                    Ok(())
+                })?,
+                SIMPLE_TAG => {
+                    let mut name = Vec::new();
+                    let mut text = Vec::new();
+                    walker.children(element.body, element.end, &mut |walker, part| {
+                        match part.id {
+                            TAG_NAME => name = walker.bytes(part, LONGEST_TEXT)?,
+                            TAG_STRING => text = walker.bytes(part, LONGEST_TEXT)?,
+                            _ => {}
+                        }
+                        Ok(())
+                    })?;
+                    let name = String::from_utf8_lossy(&name)
+                        .trim_end_matches('\0')
+                        .to_uppercase();
+                    found.push((name, text));
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if !is_of_part {
+            tags.extend(
+                found
+                    .into_iter()
+                    .map(|(name, text)| MkvTag { level, name, text }),
+            );
+        }
+        Ok(())
+    }
+
     fn file(&mut self, track: u64, found: &mut MkvGapless) -> io::Result<()> {
         let end = self.reader.seek(SeekFrom::End(0))?;
         let mut last_cluster = None;
@@ -145,25 +326,15 @@ impl<R: Read + Seek> Walker<'_, R> {
         self.reader.seek(SeekFrom::Start(position))?;
         let mut head = [0; 12];
         let n = read_up_to(self.reader, &mut head)?;
-        let id_width = head[0].leading_zeros() as usize + 1;
-        if id_width > 4 || n <= id_width {
+        let Some(head) = ElementHead::parse(&head[..n]) else {
             return Ok(None);
-        }
-        let size_width = head[id_width].leading_zeros() as usize + 1;
-        if size_width > 8 || n < id_width + size_width {
-            return Ok(None);
-        }
-        let body = position + (id_width + size_width) as u64;
-        let marker = 1u64 << (7 * size_width);
-        let size = number(&head[id_width..id_width + size_width]) & (marker - 1);
-        // All ones: not known, up to the end of the parent.
-        let stop = if size == marker - 1 {
-            end
-        } else {
-            body.saturating_add(size).min(end)
         };
-        Ok((stop > position).then(|| Element {
-            id: number(&head[..id_width]) as u32,
+        let body = position + (head.id_width + head.size_width) as u64;
+        let stop = head
+            .size
+            .map_or(end, |size| body.saturating_add(size).min(end));
+        Ok((stop > position).then_some(Element {
+            id: head.id,
             body,
             end: stop,
         }))
@@ -248,11 +419,103 @@ mod tests {
         assert_eq!(gapless(&mut Cursor::new(file()), 3), MkvGapless::default());
     }
 
+    fn simple(name: &str, text: &str) -> Vec<u8> {
+        let name = element(&[0x45, 0xa3], name.as_bytes());
+        element(
+            &[0x67, 0xc8],
+            &[name, element(&[0x44, 0x87], text.as_bytes())].concat(),
+        )
+    }
+
+    /// A level, and names with their values.
+    type TestTag<'a> = (Option<u8>, &'a [(&'a str, &'a str)]);
+
+    fn tagged(title: &str, tags: &[TestTag<'_>]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (level, texts) in tags {
+            let level = level.map_or(Vec::new(), |level| element(&[0x68, 0xca], &[level]));
+            let mut tag = element(&[0x63, 0xc0], &level);
+            tag.extend(texts.iter().flat_map(|(name, text)| simple(name, text)));
+            all.extend(element(&[0x73, 0x73], &tag));
+        }
+        let info = element(
+            &[0x15, 0x49, 0xa9, 0x66],
+            &element(&[0x7b, 0xa9], title.as_bytes()),
+        );
+        let tags = [
+            &[
+                0x12,
+                0x54,
+                0xc3,
+                0x67,
+                0x40 | (all.len() >> 8) as u8,
+                all.len() as u8,
+            ][..],
+            &all,
+        ]
+        .concat();
+        let body = [info, tags].concat();
+        let mut file = element(&[0x1a, 0x45, 0xdf, 0xa3], &[]);
+        file.extend([0x18, 0x53, 0x80, 0x67, 0xff]);
+        file.extend(body);
+        file
+    }
+
+    fn values(file: &[u8], wanted: &str) -> Vec<String> {
+        texts(&mut Cursor::new(file))
+            .into_iter()
+            .filter(|(name, _)| name == wanted)
+            .map(|(_, text)| String::from_utf8(text).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn tags_without_a_level_are_about_the_track() {
+        let file = tagged(
+            "A title",
+            &[(
+                None,
+                &[
+                    ("ARTIST", "One"),
+                    ("ARTIST", "Two"),
+                    ("ALBUM", "An album"),
+                    ("DATE", "2004"),
+                    ("PART_NUMBER", "3"),
+                ],
+            )],
+        );
+        assert_eq!(values(&file, "TITLE"), ["A title"]);
+        assert_eq!(values(&file, "ARTIST"), ["One", "Two"]);
+        assert_eq!(values(&file, "ALBUM"), ["An album"]);
+        assert_eq!(values(&file, "TRACKNUMBER"), ["3"]);
+        assert_eq!(values(&file, "DATE"), ["2004"]);
+        assert!(values(&file, "ALBUMARTIST").is_empty());
+    }
+
+    #[test]
+    fn tags_of_two_levels_tell_album_and_track_apart() {
+        let file = tagged(
+            "",
+            &[
+                (Some(50), &[("TITLE", "An album"), ("ARTIST", "Everybody")]),
+                (Some(30), &[("TITLE", "A title"), ("ARTIST", "One")]),
+            ],
+        );
+        assert_eq!(values(&file, "TITLE"), ["A title"]);
+        assert_eq!(values(&file, "ALBUM"), ["An album"]);
+        assert_eq!(values(&file, "ARTIST"), ["One"]);
+        assert_eq!(values(&file, "ALBUMARTIST"), ["Everybody"]);
+    }
+
     #[test]
     fn every_truncation_is_survived() {
         let file = file();
         for length in 0..file.len() {
             let _ = gapless(&mut Cursor::new(&file[..length]), 2);
+        }
+        let file = tagged("A title", &[(Some(50), &[("TITLE", "An album")])]);
+        for length in 0..file.len() {
+            let _ = texts(&mut Cursor::new(&file[..length]));
         }
     }
 }

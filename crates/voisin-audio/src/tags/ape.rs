@@ -4,12 +4,17 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+
+use lofty::id3::v1::GENRES;
 
 use super::patch::{Splice, TagItem, growth, replace};
 use super::{TagEdit, TagField, id3};
 
 /// Bytes of a header or footer.
 const MARK: usize = 32;
+/// Before the name of an item.
+const ITEM: &str = "item ";
 /// Bytes of an `ID3v1` tag.
 const V1: u64 = 128;
 
@@ -94,9 +99,13 @@ pub(super) fn little(bytes: &[u8]) -> u32 {
 /// # Errors
 /// The tag is damaged; in words.
 pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
-    let damaged = || "its APE tag is damaged: mend it with a tag editor first".to_owned();
-    let end = tag.len().checked_sub(MARK).ok_or_else(damaged)?;
-    let count = little(&tag[end + 16..]);
+    let found = follow(tag).filter(|(items, end)| items.len() as u32 == little(&tag[end + 16..]));
+    found.ok_or_else(|| "its APE tag is damaged: mend it with a tag editor first".to_owned())
+}
+
+/// The items up to one that makes no sense, and where they should end.
+fn follow(tag: &[u8]) -> Option<(Vec<TagItem>, usize)> {
+    let end = tag.len().checked_sub(MARK)?;
     let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK {
         MARK
     } else {
@@ -105,25 +114,66 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let mut items = Vec::new();
     while at < end {
         let size = little(&tag[at..]) as usize;
-        let key = tag.get(at + 8..end).ok_or_else(damaged)?;
-        let length = key.iter().position(|&byte| byte == 0).ok_or_else(damaged)?;
+        let key = tag.get(at + 8..end).unwrap_or_default();
+        let Some(length) = key.iter().position(|&byte| byte == 0) else {
+            break;
+        };
         let name = String::from_utf8_lossy(&key[..length]).into_owned();
         let next = at + 8 + length + 1 + size;
         if next > end {
-            return Err(damaged());
+            break;
         }
         items.push(TagItem {
             start: at,
             end: next,
             field: field(&name),
-            name: format!("item {name}"),
+            name: format!("{ITEM}{name}"),
         });
         at = next;
     }
-    if items.len() as u32 != count {
-        return Err(damaged());
-    }
-    Ok((items, end))
+    Some((items, end))
+}
+
+/// The texts of a tag by their names.
+pub(super) fn texts(tag: &[u8]) -> Vec<(String, &[u8])> {
+    let items = follow(tag).map_or(Vec::new(), |(items, _)| items);
+    let named = items.iter().filter_map(|item| {
+        // Bits 1 and 2 of the flags: text, binary data or an address.
+        let is_binary = little(&tag[item.start + 4..]) & 0b110 == 0b010;
+        let name = item.name.strip_prefix(ITEM).filter(|_| !is_binary)?;
+        let value = &tag[item.start + 8 + name.len() + 1..item.end];
+        Some((name.to_owned(), value))
+    });
+    named.collect()
+}
+
+/// The fields of an `ID3v1` tag, by the names that an APE tag has for them.
+pub(super) fn v1_texts(tag: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let field = |range: Range<usize>| {
+        let bytes = tag.get(range).unwrap_or_default();
+        let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        text.trim_ascii().to_vec()
+    };
+    let number = match tag.get(125..127) {
+        Some(&[0, number]) if number > 0 => number.to_string(),
+        _ => String::new(),
+    };
+    let genre = tag.get(127).and_then(|&n| GENRES.get(usize::from(n)));
+    let all = [
+        ("Title", field(3..33)),
+        ("Artist", field(33..63)),
+        ("Album", field(63..93)),
+        ("Year", field(93..97)),
+        ("Track", number.into_bytes()),
+        (
+            "Genre",
+            genre.map_or(Vec::new(), |name| name.as_bytes().to_vec()),
+        ),
+    ];
+    all.into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(name, text)| (name.to_owned(), text))
+        .collect()
 }
 
 fn key(field: TagField) -> &'static str {

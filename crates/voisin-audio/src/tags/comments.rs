@@ -21,19 +21,26 @@ pub(super) struct Comments {
 /// # Errors
 /// The list is cut off; in words.
 pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
+    let found = follow(list).filter(|(_, is_whole)| *is_whole);
     let cut = "its list of comments is cut off: mend it with a tag editor first";
+    found.map(|(comments, _)| comments).ok_or(cut.to_owned())
+}
+
+/// The comments up to one that is cut off, and whether they are all that are announced.
+fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let sized = |at: usize| -> Option<usize> {
         let size = list.get(at..at + 4)?;
         let end = at + 4 + little(size) as usize;
         (end <= list.len()).then_some(end)
     };
-    let count_at = sized(0).ok_or(cut)?;
-    let count = list.get(count_at..count_at + 4).ok_or(cut)?;
+    let count_at = sized(0)?;
+    let count = little(list.get(count_at..count_at + 4)?);
     let mut end = count_at + 4;
     let mut items = Vec::new();
-    for _ in 0..little(count) {
+    for _ in 0..count {
         let start = end;
-        end = sized(start).ok_or(cut)?;
+        let Some(next) = sized(start) else { break };
+        end = next;
         let comment = &list[start + 4..end];
         let name = comment
             .split(|&byte| byte == b'=')
@@ -51,11 +58,25 @@ pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
             name: format!("comment {}", name.escape_ascii()),
         });
     }
-    Ok(Comments {
+    let is_whole = items.len() == count as usize;
+    let comments = Comments {
         items,
         count_at,
         end,
-    })
+    };
+    Some((comments, is_whole))
+}
+
+/// The comments that can be read, by their names.
+pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
+    let items = follow(list).map_or(Vec::new(), |(comments, _)| comments.items);
+    let comments = items.iter().map(|item| &list[item.start + 4..item.end]);
+    let named = comments.filter_map(|comment| {
+        let at = comment.iter().position(|&byte| byte == b'=')?;
+        let name = String::from_utf8_lossy(&comment[..at]).into_owned();
+        Some((name, &comment[at + 1..]))
+    });
+    named.collect()
 }
 
 const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";

@@ -51,6 +51,26 @@ impl MetadataBlock {
 /// # Errors
 /// They cannot be followed to the last; in words.
 pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, String> {
+    let (blocks, damaged) = follow(file, start)?;
+    if let Some(at) = damaged {
+        return Err(format!(
+            "its FLAC metadata block at byte {at} is damaged or cut off"
+        ));
+    }
+    if blocks.first().is_none_or(|block| block.kind != STREAMINFO) {
+        return Err("its first FLAC metadata block is not STREAMINFO".to_owned());
+    }
+    Ok(blocks)
+}
+
+/// The blocks up to one that makes no sense, and where that is.
+///
+/// # Errors
+/// There is no FLAC stream; in words.
+pub(super) fn follow(
+    file: &mut File,
+    start: u64,
+) -> Result<(Vec<MetadataBlock>, Option<u64>), String> {
     let text = |error: std::io::Error| error.to_string();
     let length = file.metadata().map_err(text)?.len();
     let mut mark = [0; 4];
@@ -78,17 +98,12 @@ pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, 
             size,
         };
         if n < header.len() || block.end() > length || block.kind == INVALID {
-            return Err(format!(
-                "its FLAC metadata block at byte {at} is damaged or cut off"
-            ));
+            return Ok((blocks, Some(at)));
         }
         at = block.end();
         blocks.push(block);
     }
-    if blocks.first().is_none_or(|block| block.kind != STREAMINFO) {
-        return Err("its first FLAC metadata block is not STREAMINFO".to_owned());
-    }
-    Ok(blocks)
+    Ok((blocks, None))
 }
 
 /// The changes that give a file's comments the edited fields and keep everything else: each block of comments, where there

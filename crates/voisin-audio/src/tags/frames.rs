@@ -70,7 +70,9 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
         let name = String::from_utf8_lossy(id)
             .trim_end_matches(['\0', ' '])
             .to_owned();
-        if version == 4 && frame.header[4..8].iter().any(|byte| byte & 0x80 != 0) {
+        if frame.is_in_eight_bits
+            || version == 4 && frame.header[4..8].iter().any(|byte| byte & 0x80 != 0)
+        {
             return Err(damaged(
                 HEADER + start,
                 &format!("a {name} whose size is not in seven bits a byte"),
@@ -243,7 +245,7 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
 }
 
 /// The encoding's number and the text in it: UTF-8 in version 2.4, UTF-16 before.
-fn text(version: u8, text: &str) -> Vec<u8> {
+pub(super) fn text(version: u8, text: &str) -> Vec<u8> {
     if version == 4 {
         return [&[3], text.as_bytes()].concat();
     }

@@ -10,7 +10,10 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::frames;
+use super::read::year;
 use crate::source::read_up_to;
+use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
 /// All tags of a file together, as they lie in it and as they are read (bytes).
@@ -184,36 +187,166 @@ fn in_chunks(
     Ok(())
 }
 
-/// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), without anything that is compressed
-/// or holds other frames: what is compressed is inflated, as far as `room` (bytes, of all tags) and
-/// [`LONGEST_TEXT`] allow.
+/// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), each as the standard has it: whole
+/// texts in an encoding of the tag's version, frames of one name together, years as numbers, nothing that is compressed
+/// or holds other frames. What cannot be made so is left out alone. What is compressed is inflated, as far as `room`
+/// (bytes, of all tags) and [`LONGEST_TEXT`] allow.
 pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
-    // The address of a podcast, which programs write as one of two kinds of frame: a parser that takes it for the other
-    // finds no frame behind it.
-    let is_read =
-        |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !id.starts_with(b"WFD") && id != b"WFED";
-    kept(tag, room, |id| is_read(id).then_some(LONGEST_TEXT))
+    // Lists of pairs, of which one that is odd spoils the tag, and the address of a podcast, which programs write as one
+    // of two kinds of frame: voisin reads none of them.
+    const LEFT_OUT: [&[u8]; 6] = [b"TIPL", b"TMCL", b"WFED", b"WFD", b"WXXX", b"WXX"];
+    let is_read = |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !LEFT_OUT.contains(&id);
+    let Some((version, frames)) = contents(tag, room, |id| is_read(id).then_some(LONGEST_TEXT))
+    else {
+        return Vec::new();
+    };
+    let unmarked = frames.iter().filter(|(id, _)| id[0] == b'T');
+    let unmarked = unmarked.filter_map(|(_, content)| match content.split_first()? {
+        (0 | 3, text) => Some(text.split(|&byte| byte == 0)),
+        _ => None,
+    });
+    let old = OldEncoding::detect(unmarked.flatten());
+    let mut texts: Vec<PlainText> = Vec::new();
+    let mut others = Vec::new();
+    for (id, content) in &frames {
+        match id[0] {
+            b'T' => {
+                let Some(text) = PlainText::read(version, id, content, old) else {
+                    continue;
+                };
+                let same = texts.iter_mut().find(|other| other.is_of_one_kind(&text));
+                match same {
+                    Some(first) => first.values.extend(text.values),
+                    None => texts.push(text),
+                }
+            }
+            b'W' => others.extend(address(content).map(|text| (id.clone(), text))),
+            // An owner's name of one letter or more, its NUL, and an identifier.
+            _ if id.starts_with(b"UFI") && content.iter().position(|&byte| byte == 0) > Some(0) => {
+                others.push((id.clone(), content.clone()));
+            }
+            _ => {}
+        }
+    }
+    let mut all: Vec<(Vec<u8>, Vec<u8>)> = texts
+        .iter()
+        .map(|text| (text.id.clone(), text.content(version)))
+        .collect();
+    all.extend(others);
+    assembled(version, &all)
 }
 
 /// As [`plain`], of the pictures alone.
 pub(super) fn pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
-    kept(tag, room, |id| {
-        (id == b"APIC" || id.starts_with(b"PIC")).then_some(MOST_OF_A_PICTURE)
-    })
+    let is_picture = |id: &[u8]| id == b"APIC" || id == b"PIC";
+    let found = contents(tag, room, |id| is_picture(id).then_some(MOST_OF_A_PICTURE));
+    found.map_or(Vec::new(), |(version, frames)| assembled(version, &frames))
 }
 
-/// A tag of those frames of `tag` for whose name `wanted` gives how long they may be (bytes).
-fn kept(tag: &[u8], room: &mut usize, wanted: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
-    let Some(body) = body_size(tag) else {
-        return Vec::new();
+/// A text frame.
+struct PlainText {
+    id: Vec<u8>,
+    /// Of those that have a name of their own.
+    description: Option<String>,
+    values: Vec<String>,
+}
+
+impl PlainText {
+    fn read(version: u8, id: &[u8], content: &[u8], old: OldEncoding) -> Option<Self> {
+        // Days and times of day, which make no year, and times of encoding and tagging.
+        const LEFT_OUT: [&[u8]; 8] = [
+            b"TDAT", b"TIME", b"TRDA", b"TDA", b"TIM", b"TRD", b"TDEN", b"TDTG",
+        ];
+        const YEARS: [&[u8]; 7] = [b"TDRC", b"TDRL", b"TDOR", b"TYER", b"TORY", b"TYE", b"TOR"];
+        let (&encoding, text) = content.split_first()?;
+        let decode = |bytes: &[u8]| match encoding {
+            0 | 3 => Some(old.decode(bytes)),
+            1 => Some(encoding::utf16(bytes, Utf16::Little)),
+            2 => Some(encoding::utf16(bytes, Utf16::Big)),
+            _ => None,
+        };
+        let (description, text) = if id.starts_with(b"TXX") {
+            let wide = matches!(encoding, 1 | 2);
+            let (name, value) = split_at_nul(text, wide)?;
+            (Some(decode(name)?), value)
+        } else {
+            (None, text)
+        };
+        let text = decode(text)?;
+        // Each value may have a mark of its own.
+        let values = text.split('\0').map(|value| value.trim_matches('\u{feff}'));
+        let mut values: Vec<String> = values
+            .filter(|value| !value.trim().is_empty())
+            .map(str::to_owned)
+            .collect();
+        if YEARS.contains(&id) {
+            let year = values.iter().find_map(|value| year(value));
+            values = year.map(|year| format!("{year:04}")).into_iter().collect();
+        }
+        let id = match (version, id) {
+            (4, b"TYER") => b"TDRC",
+            (4, b"TORY") => b"TDOR",
+            _ => id,
+        };
+        (!values.is_empty() && !LEFT_OUT.contains(&id)).then(|| Self {
+            id: id.to_vec(),
+            description,
+            values,
+        })
+    }
+
+    fn is_of_one_kind(&self, other: &Self) -> bool {
+        let name = |text: &Self| text.description.as_ref().map(|name| name.to_lowercase());
+        self.id == other.id && name(self) == name(other)
+    }
+
+    /// The frame's content anew.
+    fn content(&self, version: u8) -> Vec<u8> {
+        let value = frames::text(version, &self.values.join("\0"));
+        let Some(name) = &self.description else {
+            return value;
+        };
+        let end: &[u8] = if version == 4 { &[0] } else { &[0, 0] };
+        // The encoding is given once.
+        [&frames::text(version, name), end, &value[1..]].concat()
+    }
+}
+
+/// What stands before and behind the first NUL; in UTF-16 that is two bytes.
+fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
+    let width = if is_wide { 2 } else { 1 };
+    let mut units = text.chunks_exact(width);
+    let at = units.position(|unit| unit.iter().all(|&byte| byte == 0))? * width;
+    Some((&text[..at], &text[at + width..]))
+}
+
+/// What a frame of an address holds, if that is one.
+fn address(content: &[u8]) -> Option<Vec<u8>> {
+    let text = match content {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => encoding::utf16(content, Utf16::Little),
+        _ => String::from_utf8_lossy(content).into_owned(),
     };
+    let text = text.split('\0').next().unwrap_or_default().trim();
+    (!text.is_empty() && text.is_ascii()).then(|| text.as_bytes().to_vec())
+}
+
+/// The tag's version, and the content of those of its frames for whose name `wanted` gives how long they may be (bytes).
+#[expect(clippy::type_complexity, reason = "a name and a content, twice")]
+fn contents(
+    tag: &[u8],
+    room: &mut usize,
+    wanted: impl Fn(&[u8]) -> Option<usize>,
+) -> Option<(u8, Vec<(Vec<u8>, Vec<u8>)>)> {
+    let body = body_size(tag)?;
     let version = tag[3];
     let flags = tag[5];
     let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + body)]);
     let mut rest = &body[..];
     let mut frames = Vec::new();
     while let Some(frame) = Frame::split(version, &mut rest) {
-        let Some(longest) = wanted(&frame.header[..4]) else {
+        let id = &frame.header[..if version == 2 { 3 } else { 4 }];
+        let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let Some(longest) = wanted(id).filter(|_| id.iter().all(is_name)) else {
             continue;
         };
         let most = longest.min(*room);
@@ -224,23 +357,31 @@ fn kept(tag: &[u8], room: &mut usize, wanted: impl Fn(&[u8]) -> Option<usize>) -
             continue;
         }
         *room -= content.len();
-        let id = if version == 2 { 3 } else { 4 };
-        frames.extend(&frame.header[..id]);
+        frames.push((id.to_vec(), content));
+    }
+    Some((version, frames))
+}
+
+/// A tag of these frames.
+fn assembled(version: u8, frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (id, content) in frames {
+        body.extend(id);
         let size = content.len() as u32;
         match version {
-            2 => frames.extend(&size.to_be_bytes()[1..]),
-            3 => frames.extend(size.to_be_bytes()),
-            _ => frames.extend(in_seven_bits(size)),
+            2 => body.extend(&size.to_be_bytes()[1..]),
+            3 => body.extend(size.to_be_bytes()),
+            _ => body.extend(in_seven_bits(size)),
         }
         if version > 2 {
-            frames.extend([0, 0]);
+            body.extend([0, 0]);
         }
-        frames.extend(content);
+        body.extend(content);
     }
-    let mut plain = vec![b'I', b'D', b'3', version, 0, 0];
-    plain.extend(in_seven_bits(frames.len() as u32));
-    plain.extend(frames);
-    plain
+    let mut tag = vec![b'I', b'D', b'3', version, 0, 0];
+    tag.extend(in_seven_bits(body.len() as u32));
+    tag.extend(body);
+    tag
 }
 
 /// The frames of a tag's body: without an extended header, and in versions before 2.4 as they were before they were
@@ -283,6 +424,28 @@ pub(super) struct Frame<'a> {
     pub(super) body: &'a [u8],
     /// The tag ends before the frame does.
     pub(super) is_cut: bool,
+    /// Its size is given in eight bits a byte, although those of its version have seven.
+    pub(super) is_in_eight_bits: bool,
+}
+
+/// Whether the frame that `rest` begins with has the size that old versions of iTunes wrote: only with eight bits a byte
+/// does another frame, padding or the end come behind it.
+fn is_in_eight_bits(rest: &[u8]) -> bool {
+    let follows = |size: usize| {
+        let behind = rest.get(HEADER + size..);
+        behind.is_some_and(|behind| match behind.get(..4) {
+            Some(id) if id[0] != 0 => id
+                .iter()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
+            _ => behind.iter().all(|&byte| byte == 0),
+        })
+    };
+    let size = &rest[4..8];
+    let seven = seven_bits(size);
+    let eight = eight_bits(size);
+    seven != eight
+        && follows(eight)
+        && (size.iter().any(|byte| byte & 0x80 != 0) || !follows(seven))
 }
 
 impl<'a> Frame<'a> {
@@ -293,9 +456,11 @@ impl<'a> Frame<'a> {
         if header[0] == 0 {
             return None;
         }
+        let is_in_eight_bits = version > 3 && is_in_eight_bits(rest);
         let size = match version {
             2 => eight_bits(&header[3..6]),
             3 => eight_bits(&header[4..8]),
+            _ if is_in_eight_bits => eight_bits(&header[4..8]),
             _ => seven_bits(&header[4..8]),
         };
         let stated = length.saturating_add(size);
@@ -306,6 +471,7 @@ impl<'a> Frame<'a> {
             header,
             body,
             is_cut: end < stated,
+            is_in_eight_bits,
         })
     }
 

@@ -15,6 +15,7 @@ mod parts;
 mod patch;
 mod read;
 mod riff;
+mod texts;
 mod write;
 
 pub use patch::ReversePatch;

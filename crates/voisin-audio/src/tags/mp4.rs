@@ -6,6 +6,10 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 
+use lofty::id3::v1::GENRES;
+use voisin_base::encoding::{self, Utf16};
+use voisin_base::text::LONGEST_TEXT;
+
 use super::patch::{Splice, TagItem, growth, replace, without_values};
 use super::{TagEdit, TagField, id3};
 
@@ -77,15 +81,24 @@ fn atom(head: &[u8], at: u64, end: u64) -> Option<Atom> {
 /// # Errors
 /// They do not fill the range; in words.
 pub(super) fn atoms(bytes: &[u8], range: Range<usize>) -> Result<Vec<Atom>, String> {
+    match follow(bytes, range) {
+        (atoms, None) => Ok(atoms),
+        (_, Some(at)) => Err(format!("a box within its moov is damaged at byte {at}")),
+    }
+}
+
+/// The boxes up to one that makes no sense, and where that is.
+fn follow(bytes: &[u8], range: Range<usize>) -> (Vec<Atom>, Option<usize>) {
     let mut found = Vec::new();
     let mut at = range.start;
     while at + 8 <= range.end && !bytes[at..range.end].iter().all(|&byte| byte == 0) {
-        let atom = atom(&bytes[at..range.end], at as u64, range.end as u64);
-        let atom = atom.ok_or_else(|| format!("a box within its moov is damaged at byte {at}"))?;
+        let Some(atom) = atom(&bytes[at..range.end], at as u64, range.end as u64) else {
+            return (found, Some(at));
+        };
         at = atom.end as usize;
         found.push(atom);
     }
-    Ok(found)
+    (found, None)
 }
 
 /// The boxes of a file itself.
@@ -93,14 +106,22 @@ pub(super) fn atoms(bytes: &[u8], range: Range<usize>) -> Result<Vec<Atom>, Stri
 /// # Errors
 /// One is cut off; in words.
 pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
-    let text = |error: io::Error| error.to_string();
-    let length = file.metadata().map_err(text)?.len();
+    match follow_file(file) {
+        Ok((atoms, None)) => Ok(atoms),
+        Ok((_, Some(at))) => Err(format!("its box at byte {at} is damaged or cut off")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The boxes up to one that makes no sense, and where that is.
+fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
+    let length = file.metadata()?.len();
     let mut found = Vec::new();
     let mut at = 0;
     while at + 8 <= length {
         let mut head = Vec::new();
-        file.seek(SeekFrom::Start(at)).map_err(text)?;
-        file.take(16).read_to_end(&mut head).map_err(text)?;
+        file.seek(SeekFrom::Start(at))?;
+        file.take(16).read_to_end(&mut head)?;
         // Sound that is cut off plays up to there.
         let is_sound = head.get(4..8).is_some_and(|kind| kind == b"mdat");
         let cut = Atom {
@@ -110,11 +131,35 @@ pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
             end: length,
         };
         let atom = atom(&head, at, length).or_else(|| is_sound.then_some(cut));
-        let atom = atom.ok_or_else(|| format!("its box at byte {at} is damaged or cut off"))?;
+        let Some(atom) = atom else {
+            return Ok((found, Some(at)));
+        };
         at = atom.end;
         found.push(atom);
     }
-    Ok(found)
+    Ok((found, None))
+}
+
+/// The items of a file by their names, as many as can be read: texts as their bytes, numbers written out.
+pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
+    let all = follow_file(file).map_or(Vec::new(), |(atoms, _)| atoms);
+    let first = all.into_iter().find(|atom| atom.kind == *b"moov");
+    let Some(movie) = first.and_then(|atom| movie(file, &[atom]).ok()) else {
+        return Vec::new();
+    };
+    let mut texts = Vec::new();
+    for udta in movie.readable(&movie.root, b"udta") {
+        for meta in movie.readable(&udta, b"meta") {
+            if !movie.is_itunes(&meta).unwrap_or(true) {
+                continue;
+            }
+            for list in movie.readable(&meta, b"ilst") {
+                let (items, _) = follow(&movie.bytes, list.within());
+                texts.extend(items.iter().flat_map(|item| movie.texts_of(item)));
+            }
+        }
+    }
+    texts
 }
 
 fn read(file: &mut File, atom: &Atom) -> Result<Vec<u8>, String> {
@@ -168,6 +213,11 @@ pub(super) fn movie(file: &mut File, all: &[Atom]) -> Result<Movie, String> {
 
 impl Movie {
     pub(super) fn children(&self, atom: &Atom) -> Result<Vec<Atom>, String> {
+        atoms(&self.bytes, self.content(atom))
+    }
+
+    /// Where the boxes within another lie.
+    fn content(&self, atom: &Atom) -> Range<usize> {
         let mut range = atom.within();
         // A version and flags come before the boxes within, but for QuickTime's.
         if atom.kind == *b"meta"
@@ -175,7 +225,7 @@ impl Movie {
         {
             range.start = (range.start + 4).min(range.end);
         }
-        atoms(&self.bytes, range)
+        range
     }
 
     fn all(&self, atoms: &[Atom], kind: &[u8; 4]) -> Result<Vec<Atom>, String> {
@@ -188,6 +238,40 @@ impl Movie {
             );
         }
         Ok(found)
+    }
+
+    /// Boxes within another up to one that makes no sense.
+    fn readable(&self, atom: &Atom, kind: &[u8; 4]) -> Vec<Atom> {
+        let (found, _) = follow(&self.bytes, self.content(atom));
+        found
+            .into_iter()
+            .filter(|atom| atom.kind == *kind)
+            .collect()
+    }
+
+    /// The values of an item with its name.
+    fn texts_of(&self, item: &Atom) -> Vec<(String, Vec<u8>)> {
+        const UTF_16: u64 = 2;
+        let names: String = item.kind.iter().map(|&byte| char::from(byte)).collect();
+        let name = names + &self.name(item);
+        let value = |data: Atom| {
+            let content = &self.bytes[data.within()];
+            let kind = big(content.get(..4)?) & 0x00ff_ffff;
+            let value = content.get(8..)?;
+            let text = match &item.kind {
+                b"gnre" => {
+                    let genre = GENRES.get((big(value.get(..2)?) as usize).checked_sub(1)?)?;
+                    return Some(("\u{a9}gen".to_owned(), genre.as_bytes().to_vec()));
+                }
+                b"trkn" | b"disk" => big(value.get(2..4)?).to_string().into_bytes(),
+                b"tmpo" if value.len() <= 8 => big(value).to_string().into_bytes(),
+                _ if kind == UTF_16 => encoding::utf16(value, Utf16::Big).into_bytes(),
+                _ => value.to_vec(),
+            };
+            (text.len() <= LONGEST_TEXT).then(|| (name.clone(), text))
+        };
+        let data = self.readable(item, b"data");
+        data.into_iter().filter_map(value).collect()
     }
 
     /// Whether a `meta` holds items as iTunes has them.

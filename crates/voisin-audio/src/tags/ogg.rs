@@ -198,6 +198,37 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     Ok(head)
 }
 
+/// The packet of the comments of a file's first stream of sound, as far as it can be read, and whether that is Opus.
+///
+/// - `start`: where the first page lies
+pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8>, bool)> {
+    const CODECS: [&[u8]; 3] = [b"OpusHead", b"\x01vorbis", b"\x7fFLAC"];
+    let mut pages = OggPages::new(file)?;
+    pages.at = pages.file.seek(SeekFrom::Start(start))?;
+    let mut serial = None;
+    let mut is_opus = false;
+    let mut packet = Vec::new();
+    while let Some(page) = pages.read()? {
+        if serial.is_none() && CODECS.iter().any(|mark| page.body().starts_with(mark)) {
+            serial = Some(page.bytes[SERIAL].to_vec());
+            is_opus = page.body().starts_with(CODECS[0]);
+            continue;
+        }
+        if serial.as_deref() != Some(&page.bytes[SERIAL]) {
+            continue;
+        }
+        let mut body = page.body();
+        for &size in page.segments() {
+            let size = usize::from(size);
+            packet.extend(body.split_off(..size.min(body.len())).unwrap_or_default());
+            if size < SEGMENT || packet.len() > id3::MOST {
+                return Ok((packet, is_opus));
+            }
+        }
+    }
+    Ok((packet, is_opus))
+}
+
 /// The changes that give a file's comments the edited fields and keep everything else. Pages behind get other numbers only
 /// where the comments need another number of pages.
 ///

@@ -5,18 +5,15 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
-use lofty::file::{AudioFile, FileType, TaggedFile, TaggedFileExt};
-use lofty::mp4::{AtomData, AtomIdent, Mp4File};
-use lofty::picture::PictureType;
+use lofty::file::{FileType, TaggedFileExt};
+use lofty::picture::{Picture, PictureType};
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
-use symphonia::core::meta::StandardTag;
 
-use super::{TrackTags, id3};
+use super::{TrackTags, id3, texts};
 use crate::AudioError;
-use crate::demux::Demuxer;
 use crate::guard::guard;
-use crate::source::{WHOLE, open, read_up_to};
+use crate::source::open;
 use voisin_base::cue::{CuePart, Place};
 
 pub(super) fn options() -> ParseOptions {
@@ -33,19 +30,36 @@ pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
         return Ok(of_part(*part));
     }
     let mut file = open(path)?;
-    let mut head = [0; 4];
-    let n = read_up_to(&mut file, &mut head).map_err(io)?;
-    // lofty knows neither, and would search them for something it knows.
-    if matches!(&head[..n], b"\x1a\x45\xdf\xa3" | b"caff") {
-        return Ok(from_container(path));
-    }
     let found = id3::find(&mut file).map_err(io)?;
     // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
-    Ok(guard(path, || {
-        let (all, primary) = parse(file, &found, id3::plain, options());
-        from_all(&all, primary)
+    let read = guard(path, || {
+        let (mut all, is_opus) = texts::read(&mut file, found.audio)?;
+        let rest = all.split_off(rank_of_id3(&all));
+        all.extend(id3_tags(&found));
+        all.extend(rest);
+        Ok::<_, io::Error>(from_all(&all, is_opus))
     })
-    .unwrap_or_default())
+    .ok();
+    read.transpose().map_err(io).map(Option::unwrap_or_default)
+}
+
+/// How many of a file's other tags are richer than its `ID3v2` tags, which are foreign to their formats.
+fn rank_of_id3(others: &[Tag]) -> usize {
+    let is_own = |tag: &&Tag| matches!(tag.tag_type(), TagType::VorbisComments | TagType::Mp4Ilst);
+    others.iter().take_while(is_own).count()
+}
+
+/// A file's `ID3v2` tags, the first first.
+fn id3_tags(found: &id3::Id3Tags) -> Vec<Tag> {
+    let mut room = id3::MOST;
+    let read = |tag: &Vec<u8>| {
+        let mut plain = id3::plain(tag, &mut room);
+        // Room for the tags that a reader looks for at the end.
+        plain.resize(plain.len() + 256, 0);
+        let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options());
+        probe.read().map(|file| file.tags().to_vec()).ok()
+    };
+    found.tags.iter().filter_map(read).flatten().collect()
 }
 
 /// What a CUE sheet says of a part; what holds for the whole file besides comes from the file.
@@ -80,16 +94,12 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let mut file = open(path)?;
     let found = id3::find(&mut file).map_err(io)?;
     let cover = guard(path, || {
-        let (all, _) = parse(file, &found, id3::pictures, options().read_cover_art(true));
-        let pictures = || {
-            all.iter()
-                .flat_map(Tag::pictures)
-                .filter(|picture| !picture.data().is_empty())
-        };
-        let front = pictures().find(|picture| picture.pic_type() == PictureType::CoverFront);
-        front
-            .or_else(|| pictures().next())
-            .map(|picture| picture.data().to_vec())
+        let mut all = pictures(file, &found);
+        all.retain(|picture| !picture.data().is_empty());
+        let front = all
+            .iter()
+            .find(|picture| picture.pic_type() == PictureType::CoverFront);
+        front.or(all.first()).map(|picture| picture.data().to_vec())
     });
     Ok(cover.unwrap_or_default())
 }
@@ -101,8 +111,9 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
     }
     let mut file = open(path)?;
     let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
-    Ok(guard(path, || {
-        let (all, _) = parse(file, &found, id3::plain, options());
+    let works = guard(path, || {
+        let (mut all, _) = texts::read(&mut file, found.audio).unwrap_or_default();
+        all.extend(id3_tags(&found));
         let texts = all
             .iter()
             .flat_map(|tag| tag.get_strings(ItemKey::MusicBrainzWorkId));
@@ -110,77 +121,36 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
             .flat_map(values)
             .filter_map(|text| mbid(&text))
             .collect()
-    })
-    .unwrap_or_default())
+    });
+    Ok(works.unwrap_or_default())
 }
 
-/// All tags of a file and the richest kind of its format. `ID3v2` tags are read from a copy that `copy` makes of each,
-/// everything else from the file without them.
-fn parse(
-    mut file: File,
-    found: &id3::Id3Tags,
-    copy: fn(&[u8], &mut usize) -> Vec<u8>,
-    options: ParseOptions,
-) -> (Vec<Tag>, TagType) {
+/// The pictures of a file. Those of `ID3v2` tags are read from a copy of each, everything else from the file without them.
+fn pictures(mut file: File, found: &id3::Id3Tags) -> Vec<Picture> {
+    let options = options().read_cover_art(true);
     let mut room = id3::MOST;
     let mut plain: Vec<u8> = found
         .tags
         .iter()
-        .flat_map(|tag| copy(tag, &mut room))
+        .flat_map(|tag| id3::pictures(tag, &mut room))
         .collect();
     let mut all = Vec::new();
     if !plain.is_empty() {
         // Room for the tags that a reader looks for at the end.
         plain.resize(plain.len() + 256, 0);
         let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options);
-        all.extend(
-            probe
-                .read()
-                .map(|file| file.tags().to_vec())
-                .unwrap_or_default(),
-        );
+        all.extend(probe.read().ok());
     }
     let _ = file.seek(SeekFrom::Start(0));
     let rest = Bounded {
         inner: BufReader::new(id3::Masked::new(file, found)),
         left: id3::MOST,
     };
-    let read = Probe::new(rest).options(options).guess_file_type().ok();
-    let read = read
-        .filter(|probe| probe.file_type().is_some())
-        .and_then(|probe| match probe.file_type() {
-            Some(FileType::Mp4) => mp4(probe.into_inner(), options),
-            _ => probe.read().ok(),
-        });
-    let primary = read
-        .as_ref()
-        .map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
-    all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
-    (all, primary)
-}
-
-/// An MP4 file with its tempo, a number, which lofty leaves out of what it makes alike for all formats.
-fn mp4(mut reader: impl Read + Seek, options: ParseOptions) -> Option<TaggedFile> {
-    reader.seek(SeekFrom::Start(0)).ok()?;
-    let file = Mp4File::read_from(&mut reader, options).ok()?;
-    let tempo = file
-        .ilst()
-        .and_then(|ilst| ilst.get(&AtomIdent::Fourcc(*b"tmpo")));
-    let tempo = tempo
-        .and_then(|atom| atom.data().next())
-        .and_then(|data| match data {
-            AtomData::SignedInteger(number) => Some(i64::from(*number)),
-            AtomData::UnsignedInteger(number) => Some(i64::from(*number)),
-            AtomData::Unknown { data, .. } => {
-                Some(u16::from_be_bytes(data.as_slice().try_into().ok()?).into())
-            }
-            _ => None,
-        });
-    let mut file = TaggedFile::from(file);
-    if let (Some(tempo), Some(tag)) = (tempo, file.tag_mut(TagType::Mp4Ilst)) {
-        tag.insert_text(ItemKey::IntegerBpm, tempo.to_string());
-    }
-    Some(file)
+    let probe = Probe::new(rest).options(options).guess_file_type().ok();
+    let probe = probe.filter(|probe| probe.file_type().is_some());
+    all.extend(probe.and_then(|probe| probe.read().ok()));
+    let tags = all.iter().flat_map(TaggedFileExt::tags);
+    tags.flat_map(Tag::pictures).cloned().collect()
 }
 
 /// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
@@ -211,18 +181,11 @@ impl<R: Seek> Seek for Bounded<R> {
     }
 }
 
-/// Merges the kinds of tags in a file, the primary first and `ID3v1`, which cuts everything short, last.
-fn from_all(all: &[Tag], primary: TagType) -> TrackTags {
-    let rank = |tag: &Tag| match tag.tag_type() {
-        kind if kind == primary => 0,
-        TagType::Id3v1 => 2,
-        _ => 1,
-    };
-    let mut ranked: Vec<&Tag> = all.iter().collect();
-    ranked.sort_by_key(|tag| rank(tag));
+/// Merges the tags of a file, which fill each other's gaps.
+fn from_all(all: &[Tag], is_opus: bool) -> TrackTags {
     let mut merged = TrackTags::default();
-    for tag in ranked {
-        let tags = from_one(tag);
+    for tag in all {
+        let tags = from_one(tag, is_opus);
         merged.title = merged.title.or(tags.title);
         merged.artist = merged.artist.or(tags.artist);
         merged.album = merged.album.or(tags.album);
@@ -244,7 +207,15 @@ fn from_all(all: &[Tag], primary: TagType) -> TrackTags {
     merged
 }
 
-fn from_one(tag: &Tag) -> TrackTags {
+fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
+    let replay_gain = || {
+        let mut texts = tag.get_strings(ItemKey::ReplayGainTrackGain);
+        texts.find_map(decibels)
+    };
+    let r128_gain = || {
+        let mut texts = tag.get_strings(ItemKey::R128TrackGain);
+        texts.find_map(gain_of_opus)
+    };
     let joined = |key| {
         let parts: Vec<String> = tag.get_strings(key).flat_map(values).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
@@ -292,48 +263,13 @@ fn from_one(tag: &Tag) -> TrackTags {
                     .find_map(|text| within(text, 10.0, 1000.0))
             }),
         musical_key: tag.get_strings(ItemKey::InitialKey).flat_map(values).next(),
-        replay_gain: tag
-            .get_strings(ItemKey::ReplayGainTrackGain)
-            .find_map(decibels)
-            .or_else(|| {
-                tag.get_strings(ItemKey::R128TrackGain)
-                    .find_map(gain_of_opus)
-            }),
+        // RFC 7845, 5.2.1: Opus has a gain of its own, and no other is to count.
+        replay_gain: if is_opus {
+            r128_gain().or_else(replay_gain)
+        } else {
+            replay_gain().or_else(r128_gain)
+        },
     }
-}
-
-/// Matroska and CAF, which lofty does not know.
-fn from_container(path: &Path) -> TrackTags {
-    let mut tags = TrackTags::default();
-    let Ok(mut demuxer) = Demuxer::open(path, &WHOLE) else {
-        return tags;
-    };
-    demuxer.visit_tags(&mut |tag| {
-        let text = |value: &str| values(value).next();
-        match tag {
-            StandardTag::TrackTitle(value) => tags.title = tags.title.take().or(text(value)),
-            StandardTag::Artist(value) => tags.artist = tags.artist.take().or(text(value)),
-            StandardTag::Album(value) => tags.album = tags.album.take().or(text(value)),
-            StandardTag::AlbumArtist(value) => {
-                tags.album_artist = tags.album_artist.take().or(text(value))
-            }
-            StandardTag::Composer(value) => tags.composer = tags.composer.take().or(text(value)),
-            StandardTag::Genre(value) => tags.genres.extend(values(value)),
-            StandardTag::RecordingDate(value)
-            | StandardTag::ReleaseDate(value)
-            | StandardTag::OriginalReleaseDate(value) => tags.year = tags.year.or(year(value)),
-            StandardTag::TrackNumber(value) => tags.track_number = u32::try_from(*value).ok(),
-            StandardTag::DiscNumber(value) => tags.disc_number = u32::try_from(*value).ok(),
-            StandardTag::MusicBrainzRecordingId(value) => tags.mbid = mbid(value),
-            StandardTag::IdentIsrc(value) => tags.isrc = isrc(value),
-            StandardTag::License(value) => tags.licence = text(value),
-            StandardTag::Bpm(value) => tags.bpm = within(&value.to_string(), 10.0, 1000.0),
-            StandardTag::InitialKey(value) => tags.musical_key = text(value),
-            StandardTag::ReplayGainTrackGain(value) => tags.replay_gain = decibels(value),
-            _ => {}
-        }
-    });
-    tags
 }
 
 /// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
@@ -412,12 +348,23 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..digits].parse().ok().filter(|&number| number > 0)
 }
 
-/// The first run of exactly four digits: `1987`, `1987-06-01`, `06/01/1987`.
-fn year(text: &str) -> Option<i32> {
-    text.split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| digits.len() == 4 || digits.len() == 8)
-        .find_map(|digits| digits[..4].parse().ok())
-        .filter(|&year| year > 0)
+/// The first run of four digits, or of the eight of a day with the year before or behind: `1987`, `1987-06-01`,
+/// `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`.
+pub(super) fn year(text: &str) -> Option<i32> {
+    let runs = text.split(|c: char| !c.is_ascii_digit());
+    let mut years = runs.filter_map(|digits| match digits.len() {
+        4 => Some(digits),
+        8 => {
+            let month = &digits[4..6];
+            Some(if month <= "12" {
+                &digits[..4]
+            } else {
+                &digits[4..]
+            })
+        }
+        _ => None,
+    });
+    years.find_map(|digits| digits.parse().ok().filter(|&year| year > 0))
 }
 
 #[cfg(test)]
@@ -437,6 +384,324 @@ mod tests {
         assert!(bounded.read(&mut [0; 1]).is_err());
     }
 
+    fn tags_of(bytes: &[u8]) -> TrackTags {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        read_tags(&path).unwrap()
+    }
+
+    fn frame(version: u8, id: &str, content: &[u8]) -> Vec<u8> {
+        let size = content.len() as u32;
+        let size = match version {
+            3 => size.to_be_bytes(),
+            _ => id3::in_seven_bits(size),
+        };
+        [id.as_bytes(), &size, &[0, 0], content].concat()
+    }
+
+    /// A file of a tag of these frames and some bytes of no kind.
+    fn file(version: u8, frames: &[Vec<u8>]) -> Vec<u8> {
+        let body = frames.concat();
+        let size = id3::in_seven_bits(body.len() as u32);
+        let head = [b'I', b'D', b'3', version, 0, 0];
+        [&head, &size[..], &body, &[0x55; 4096]].concat()
+    }
+
+    /// In UTF-16, as programs write it into tags of every version.
+    fn text(text: &str) -> Vec<u8> {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [1, 0xff, 0xfe].into_iter().chain(units).collect()
+    }
+
+    #[test]
+    fn one_bad_frame_hides_no_other() {
+        let bad: [(&str, &[u8]); 12] = [
+            ("TCOM", b"\x01\xff\xfeC\0o\0\0"),
+            ("TENC", b"\x01e\0n\0c\0"),
+            ("TSSE", b"\x01\xff\xfe\0"),
+            ("TSSE", b"\x09what"),
+            ("TXXX", b"\x01d\0e\0\0\0\xff\xfev\0"),
+            ("TXXX", b"\x03desc\0Caf\xe9"),
+            ("TXXX", b"\x00desc without an end"),
+            ("TCOP", b"\x01\xff\xfe\x3d\xd8"),
+            ("UFID", b"\x00x"),
+            ("USLT", b"\x01en"),
+            ("WOAF", b"\xff\xfeh\0t\0t\0p\0:\0/\0/\0x\0"),
+            ("TIPL", b"\x03producer"),
+        ];
+        for version in [3, 4] {
+            for (id, content) in bad {
+                let frames = [
+                    frame(version, "TIT2", &text("Title")),
+                    frame(version, id, content),
+                    frame(version, "TPE1", &text("Artist")),
+                    frame(version, "TALB", &text("Album")),
+                    frame(version, "TCON", &text("Jazz")),
+                ];
+                let tags = tags_of(&file(version, &frames));
+                let found = (tags.title.as_deref(), tags.artist.as_deref());
+                assert_eq!(found, (Some("Title"), Some("Artist")), "{version} {id}");
+                let found = (tags.album.as_deref(), &tags.genres[..]);
+                assert_eq!(found, (Some("Album"), &["Jazz".to_owned()][..]), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_one_kind_are_read_together() {
+        for version in [3, 4] {
+            let frames = [
+                frame(version, "TPE1", &text("A One")),
+                frame(version, "TPE1", &text("B Two")),
+                frame(version, "TCON", &text("Jazz")),
+                frame(version, "TCON", b"\0Bebop"),
+            ];
+            let tags = tags_of(&file(version, &frames));
+            assert_eq!(tags.artist.as_deref(), Some("A One; B Two"));
+            assert_eq!(tags.genres, ["Jazz", "Bebop"]);
+        }
+        let first = file(4, &[frame(4, "TIT2", &text("First"))]);
+        let second = [
+            frame(4, "TIT2", &text("Second")),
+            frame(4, "TALB", &text("Album")),
+        ];
+        let first = &first[..first.len() - 4096];
+        let tags = tags_of(&[first, &file(4, &second)].concat());
+        assert_eq!(tags.title.as_deref(), Some("First"));
+        assert_eq!(tags.album.as_deref(), Some("Album"));
+    }
+
+    #[test]
+    fn sizes_as_old_itunes_wrote_them_are_followed() {
+        let plain = |id: &str, content: &[u8]| {
+            let size = (content.len() as u32).to_be_bytes();
+            [id.as_bytes(), &size, &[0, 0], content].concat()
+        };
+        let cover = [b"\0image/png\0\x03\0", &[0x20; 12_000][..]].concat();
+        let long = "long ".repeat(40);
+        let frames = [
+            plain("TIT2", &text("Short")),
+            plain("APIC", &cover),
+            plain("COMM", &[b"\0eng\0", long.as_bytes()].concat()),
+            plain("TPE1", &text("Anna Test")),
+            plain("TALB", &text(&long)),
+            plain("TCON", &text("Polka")),
+        ];
+        let tags = tags_of(&file(4, &frames));
+        assert_eq!(tags.artist.as_deref(), Some("Anna Test"));
+        assert_eq!(tags.album.as_deref(), Some(long.trim()));
+        assert_eq!(tags.genres, ["Polka"]);
+        // Of frames as the standard has them, no size is doubted.
+        let frames = [
+            frame(4, "TALB", &text(&long)),
+            frame(4, "TPE1", &text("Anna Test")),
+        ];
+        assert_eq!(
+            tags_of(&file(4, &frames)).artist.as_deref(),
+            Some("Anna Test")
+        );
+    }
+
+    #[test]
+    fn dates_that_are_no_timestamps_have_a_year() {
+        for (version, id, date) in [
+            (3, "TYER", "2011-05-06"),
+            (3, "TYER", "2011-2013"),
+            (3, "TYER", "ca. 2011"),
+            (4, "TYER", "2011"),
+            (4, "TDRC", "31.05.2011"),
+            (4, "TDRC", "©2011"),
+            (4, "TDRC", "2011年"),
+            (4, "TDRC", "2011/05/08"),
+            (4, "TDRC", "2011\u{0}2013"),
+        ] {
+            let frames = [
+                frame(version, "TDAT", b"\0nonsense"),
+                frame(version, id, &text(date)),
+            ];
+            let tags = tags_of(&file(version, &frames));
+            assert_eq!(tags.year, Some(2011), "{version} {id} {date}");
+        }
+    }
+
+    #[test]
+    fn texts_that_are_not_latin_1_are_read_as_they_were_meant() {
+        let title = |content: &[u8]| {
+            let title = frame(3, "TIT2", &[&[0], content].concat());
+            tags_of(&file(3, &[title])).title.unwrap()
+        };
+        assert_eq!(title(b"Don\x92t \x96 stop"), "Don’t – stop");
+        assert_eq!(title(b"Caf\xc3\xa9"), "Café");
+        assert_eq!(title(b"Caf\xe9"), "Café");
+        let russian = [
+            frame(3, "TPE1", b"\0\xca\xe8\xed\xee"),
+            frame(3, "TCON", b"\0\xd0\xee\xea"),
+        ];
+        let tags = tags_of(&file(3, &russian));
+        assert_eq!(tags.artist.as_deref(), Some("Кино"));
+        assert_eq!(tags.genres, ["Рок"]);
+    }
+
+    fn chunk(name: &[u8; 4], content: &[u8], size: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        let mut all = [name, &size(content.len() as u32)[..], content].concat();
+        all.resize(all.len() + (content.len() & 1), 0);
+        all
+    }
+
+    #[test]
+    fn chunks_of_text_are_read_in_any_encoding() {
+        let little = u32::to_le_bytes;
+        let list = [
+            b"INFO",
+            &chunk(b"INAM", b"Caf\xe9 d'or\0", little)[..],
+            &chunk(b"IART", b"\xc3\x89t\xc3\xa9\0", little),
+            &chunk(b"IGNR", b"Dub\0", little),
+            b"ICRD\xff\0\0\0cut off",
+        ]
+        .concat();
+        let wav = [
+            b"RIFF\0\0\0\0WAVE",
+            &chunk(b"LIST", &list, little)[..],
+            &chunk(b"data", &[0; 8], little),
+        ]
+        .concat();
+        let tags = tags_of(&wav);
+        assert_eq!(tags.title.as_deref(), Some("Café d'or"));
+        assert_eq!(tags.artist.as_deref(), Some("Été"));
+        assert_eq!(tags.genres, ["Dub"]);
+
+        let aiff = [
+            b"FORM\0\0\0\0AIFF",
+            &chunk(b"NAME", b"\xca\xe8\xed\xee", u32::to_be_bytes)[..],
+            &chunk(b"AUTH", b"Someone", u32::to_be_bytes),
+        ]
+        .concat();
+        let tags = tags_of(&aiff);
+        assert_eq!(tags.title.as_deref(), Some("Кино"));
+        assert_eq!(tags.artist.as_deref(), Some("Someone"));
+    }
+
+    fn comment_list(comments: &[&[u8]]) -> Vec<u8> {
+        let mut list = vec![0; 4];
+        list.extend((comments.len() as u32).to_le_bytes());
+        for comment in comments {
+            list.extend((comment.len() as u32).to_le_bytes());
+            list.extend(*comment);
+        }
+        list
+    }
+
+    #[test]
+    fn a_bad_comment_hides_no_other() {
+        let mut list = comment_list(&[
+            b"TITLE=Caf\xe9",
+            b"without a name",
+            b"K\xc3\x84Y=umlaut",
+            b"ARTIST=A",
+            b"ARTIST=B",
+            b"DATE=2001",
+            b"ALBUM=cut off",
+        ]);
+        list.truncate(list.len() - 3);
+        let size = (list.len() as u32).to_be_bytes();
+        let info = [&[0, 0, 0, 34][..], &[0; 34]].concat();
+        let flac = [b"fLaC", &info[..], &[0x84], &size[1..], &list].concat();
+        let tags = tags_of(&flac);
+        assert_eq!(tags.title.as_deref(), Some("Café"));
+        assert_eq!(tags.artist.as_deref(), Some("A; B"));
+        assert_eq!((tags.year, tags.album), (Some(2001), None));
+    }
+
+    #[test]
+    fn opus_counts_its_own_gain_before_any_other() {
+        let page = |serial: u8, packet: &[u8]| {
+            let head = [b"OggS\0\0", &[0; 8][..], &[serial, 0, 0, 0], &[0; 8]].concat();
+            let mut sizes = vec![255; packet.len() / 255];
+            sizes.push((packet.len() % 255) as u8);
+            [&head[..], &[sizes.len() as u8], &sizes, packet].concat()
+        };
+        let opus = |comments: &[&[u8]]| {
+            let list = [b"OpusTags", &comment_list(comments)[..]].concat();
+            let head = page(7, b"OpusHead\x01\x02");
+            tags_of(&[head, page(9, b"of another stream"), page(7, &list)].concat())
+        };
+        let other = b"REPLAYGAIN_TRACK_GAIN=-12.00 dB";
+        assert_eq!(
+            opus(&[other, b"R128_TRACK_GAIN=-256"]).replay_gain,
+            Some(4.0)
+        );
+        assert_eq!(opus(&[other]).replay_gain, Some(-12.0));
+    }
+
+    #[test]
+    fn items_of_movies_are_read_in_any_encoding() {
+        let boxed = |kind: &[u8], content: &[u8]| {
+            let size = (content.len() as u32 + 8).to_be_bytes();
+            [&size, kind, content].concat()
+        };
+        let item = |kind: &[u8], data: u8, value: &[u8]| {
+            let data = [&[0, 0, 0, data, 0, 0, 0, 0], value].concat();
+            boxed(kind, &boxed(b"data", &data))
+        };
+        let artists = [
+            boxed(b"data", b"\0\0\0\x01\0\0\0\0A"),
+            boxed(b"data", b"\0\0\0\x01\0\0\0\0B"),
+        ];
+        let items = [
+            item(b"\xa9nam", 1, b"Caf\xe9"),
+            item(b"\xa9alb", 2, b"\0C\0a\0f\0\xe9"),
+            boxed(b"\xa9ART", &artists.concat()),
+            item(b"gnre", 0, &[0, 9]),
+            item(b"trkn", 0, &[0, 0, 0, 3, 0, 9, 0, 0]),
+            item(b"tmpo", 21, &[0, 128]),
+            item(b"\xa9day", 1, b"06/05/1999"),
+            b"\0\0\x40\0oddbox longer than the list".to_vec(),
+        ];
+        let meta = [&[0; 4], &boxed(b"ilst", &items.concat())[..]].concat();
+        let movie = boxed(b"moov", &boxed(b"udta", &boxed(b"meta", &meta)));
+        let file = [
+            boxed(b"ftyp", b"M4A \0\0\0\0"),
+            movie,
+            b"\0\0\x09\0mo".to_vec(),
+        ]
+        .concat();
+        let tags = tags_of(&file);
+        assert_eq!(tags.title.as_deref(), Some("Café"));
+        assert_eq!(tags.album.as_deref(), Some("Café"));
+        assert_eq!(tags.artist.as_deref(), Some("A; B"));
+        assert_eq!(tags.genres, ["Jazz"]);
+        assert_eq!((tags.track_number, tags.bpm), (Some(3), Some(128.0)));
+        assert_eq!(tags.year, Some(1999));
+    }
+
+    #[test]
+    fn the_oldest_tags_are_read_behind_a_stray_footer() {
+        let mut v1 = vec![0; 128];
+        v1[..3].copy_from_slice(b"TAG");
+        v1[3..8].copy_from_slice(b"Title");
+        v1[33..37].copy_from_slice(b"\xca\xe8\xed\xee");
+        v1[93..97].copy_from_slice(b"1987");
+        v1[126] = 5;
+        v1[127] = 17;
+        let stray = [b"APETAGEX\xd0\x07\0\0", &[0xff; 20][..]].concat();
+        let tags = tags_of(&[&[0x55; 4096][..], &stray, &v1].concat());
+        assert_eq!(tags.title.as_deref(), Some("Title"));
+        assert_eq!(tags.artist.as_deref(), Some("Кино"));
+        assert_eq!((tags.year, tags.track_number), (Some(1987), Some(5)));
+        assert_eq!(tags.genres, ["Rock"]);
+    }
+
+    #[test]
+    fn core_audio_files_have_tags() {
+        let info = b"\0\0\0\x03title\0A title\0artist\0Someone\0recorded date\x002004\0";
+        let size = (info.len() as u64).to_be_bytes();
+        let tags = tags_of(&[b"caff\0\x01\0\0info", &size[..], info].concat());
+        assert_eq!(tags.title.as_deref(), Some("A title"));
+        assert_eq!(tags.artist.as_deref(), Some("Someone"));
+        assert_eq!(tags.year, Some(2004));
+    }
+
     #[test]
     fn years_come_in_many_forms() {
         for text in [
@@ -446,6 +711,13 @@ mod tests {
             "19870601",
             " 1987 ",
             "1987-06-01T12:00:00Z",
+            "01061987",
+            "31.12.1987",
+            "©1987",
+            "1987年",
+            "1987-1989",
+            "ca. 1987",
+            "0000; 1987",
         ] {
             assert_eq!(year(text), Some(1987), "{text}");
         }

@@ -123,15 +123,25 @@ pub(super) fn chunks(file: &mut File) -> Result<Vec<RiffChunk>, String> {
 /// # Errors
 /// They do not fill the list; in words.
 pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
+    match follow(list) {
+        (items, None) => Ok(items),
+        (_, Some(at)) => Err(format!(
+            "the INFO chunk of its texts is damaged at byte {at}: mend it with a tag editor first"
+        )),
+    }
+}
+
+/// The texts up to one that makes no sense, and where that is.
+pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
     let mut items = Vec::new();
     let mut start = 4;
     while start < list.len() {
         let end = list
             .get(start..start + 8)
             .map(|head| start + 8 + little(&head[4..]) as usize);
-        let end = end.filter(|end| *end <= list.len()).ok_or_else(|| {
-            format!("the INFO chunk of its texts is damaged at byte {start}: mend it with a tag editor first")
-        })?;
+        let Some(end) = end.filter(|end| *end <= list.len()) else {
+            return (items, Some(start));
+        };
         let name = &list[start..start + 4];
         let field = (name == b"IGNR").then_some(TagField::Genre);
         let name = format!("text {}", name.escape_ascii());
@@ -144,7 +154,7 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
         });
         start = next;
     }
-    Ok(items)
+    (items, None)
 }
 
 /// The changes that give a file the edited fields and keep everything else.

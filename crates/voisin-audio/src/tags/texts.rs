@@ -1,0 +1,211 @@
+//! The texts of all kinds of tags but `ID3v2`, one at a time: one that makes no sense, or is cut off, hides no other.
+//!
+//! For: names and values, whatever their encoding. Not for: what they mean (`read`).
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+
+use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
+use voisin_base::encoding::OldEncoding;
+use voisin_base::text::LONGEST_TEXT;
+
+use super::{ape, comments, flac, id3, mp4, ogg, riff};
+use crate::mkv;
+use crate::source::read_up_to;
+
+/// Names and values as they lie in a file.
+pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
+
+/// The tags of a file besides its `ID3v2` tags, the richest first, and whether they are those of an Opus stream.
+///
+/// - `start`: where the file begins behind `ID3v2` tags
+pub(super) fn read(file: &mut File, start: u64) -> io::Result<(Vec<Tag>, bool)> {
+    let mut head = [0; 12];
+    file.seek(SeekFrom::Start(start))?;
+    let n = read_up_to(file, &mut head)?;
+    let one = |kind: TagType, texts: NamedTexts| Ok((vec![tag(kind, &texts)], false));
+    match &head[..n] {
+        [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start)),
+        [b'O', b'g', b'g', b'S', ..] => {
+            let (packet, is_opus) = ogg::comments_packet(file, start)?;
+            Ok((
+                vec![tag(TagType::VorbisComments, &of_ogg(&packet))],
+                is_opus,
+            ))
+        }
+        [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => {
+            one(TagType::RiffInfo, of_riff(file)?)
+        }
+        [b'F', b'O', b'R', b'M', ..] => one(TagType::AiffText, of_aiff(file)?),
+        [b'c', b'a', b'f', b'f', ..] => one(TagType::VorbisComments, of_caf(file)?),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => one(TagType::VorbisComments, mkv::texts(file)),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => {
+            one(TagType::Mp4Ilst, mp4::texts(file))
+        }
+        _ => {
+            let trailing = ape::find(file, start)?;
+            let ape = trailing
+                .ape
+                .iter()
+                .map(|(_, bytes)| owned(ape::texts(bytes)));
+            let mut tags: Vec<Tag> = ape.map(|texts| tag(TagType::Ape, &texts)).collect();
+            if let Some(v1) = &trailing.v1 {
+                tags.push(tag(TagType::Ape, &ape::v1_texts(v1)));
+            }
+            Ok((tags, false))
+        }
+    }
+}
+
+/// A tag of these texts, each in UTF-8 or in the encoding that all of them together are most likely in.
+fn tag(kind: TagType, texts: &[(String, Vec<u8>)]) -> Tag {
+    let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
+    let mut tag = Tag::new(kind);
+    for (name, text) in texts.iter().filter(|(_, text)| text.len() <= LONGEST_TEXT) {
+        if let Some(key) = ItemKey::from_key(kind, name).or_else(|| number(name)) {
+            tag.push_unchecked(TagItem::new(key, ItemValue::Text(old.decode(text))));
+        }
+    }
+    tag
+}
+
+/// Numbers, which lofty reads from fields of their own in some kinds of tags.
+fn number(name: &str) -> Option<ItemKey> {
+    match name.to_ascii_lowercase().as_str() {
+        "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
+        "disk" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
+        _ => None,
+    }
+}
+
+fn owned(texts: Vec<(String, &[u8])>) -> NamedTexts {
+    let owned = |(name, text): (String, &[u8])| (name, text.to_vec());
+    texts.into_iter().map(owned).collect()
+}
+
+fn of_flac(file: &mut File, start: u64) -> NamedTexts {
+    // Of blocks that cannot be followed to the last, those before are still true.
+    let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
+    let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
+    let lists = comments
+        .filter_map(|block| block.read(file).ok())
+        .collect::<Vec<_>>();
+    lists
+        .iter()
+        .flat_map(|list| owned(comments::texts(list)))
+        .collect()
+}
+
+fn of_ogg(packet: &[u8]) -> NamedTexts {
+    let list = [ogg::mark(true), ogg::mark(false)]
+        .iter()
+        .find_map(|mark| packet.strip_prefix(*mark));
+    // A block of FLAC, behind its header.
+    let list = list.or_else(|| match packet {
+        [kind, _, _, _, list @ ..] if kind & 0x7f == flac::COMMENTS => Some(list),
+        _ => None,
+    });
+    owned(comments::texts(list.unwrap_or_default()))
+}
+
+fn of_riff(file: &mut File) -> io::Result<NamedTexts> {
+    let mut texts = Vec::new();
+    for chunk in riff::chunks(file).unwrap_or_default() {
+        if chunk.name != *b"LIST" {
+            continue;
+        }
+        let list = chunk.read(file)?.unwrap_or_default();
+        if !list.starts_with(b"INFO") {
+            continue;
+        }
+        let (items, _) = riff::follow(&list);
+        texts.extend(items.iter().map(|item| {
+            let name = String::from_utf8_lossy(&list[item.start..item.start + 4]);
+            (
+                name.into_owned(),
+                until_nul(&list[item.start + 8..item.end]),
+            )
+        }));
+    }
+    Ok(texts)
+}
+
+fn until_nul(bytes: &[u8]) -> Vec<u8> {
+    let text = bytes.split(|&byte| byte == 0).next();
+    text.unwrap_or_default().to_vec()
+}
+
+fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
+    const TEXTS: [&[u8; 4]; 4] = [b"NAME", b"AUTH", b"(c) ", b"ANNO"];
+    let chunks = chunks(file, 12, 4)?;
+    let mut texts = Vec::new();
+    for (name, at, size) in chunks {
+        if TEXTS.contains(&&name) {
+            let text = bytes(file, at, size)?;
+            texts.push((
+                String::from_utf8_lossy(&name).into_owned(),
+                until_nul(&text),
+            ));
+        }
+    }
+    Ok(texts)
+}
+
+/// Pairs of names and values, each with a NUL behind it (Apple's Core Audio Format, "Information Chunk").
+fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
+    let mut texts = Vec::new();
+    for (name, at, size) in chunks(file, 8, 8)? {
+        if &name != b"info" {
+            continue;
+        }
+        let info = bytes(file, at, size)?;
+        let mut words = info.get(4..).unwrap_or_default().split(|&byte| byte == 0);
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            let name = String::from_utf8_lossy(name).to_lowercase();
+            let name = match name.as_str() {
+                "recorded date" | "date" | "year" => "DATE",
+                "album artist" | "album_artist" => "ALBUMARTIST",
+                "track number" | "track" => "TRACKNUMBER",
+                "disc" | "disc number" => "DISCNUMBER",
+                "key signature" => "INITIALKEY",
+                "tempo" => "BPM",
+                name => name,
+            };
+            texts.push((name.to_owned(), value.to_vec()));
+        }
+    }
+    Ok(texts)
+}
+
+/// The names of a file's chunks, and where what they hold begins and how long it is.
+///
+/// - `start`: where the first one lies
+/// - `width`: bytes of a size; chunks with sizes of four begin at even places
+fn chunks(file: &mut File, start: u64, width: usize) -> io::Result<Vec<([u8; 4], u64, u64)>> {
+    const MOST: usize = 1024;
+    let length = file.metadata()?.len();
+    let mut found = Vec::new();
+    let mut at = start;
+    while at < length && found.len() < MOST {
+        let head = bytes(file, at, 4 + width as u64)?;
+        let Some((name, size)) = head.split_first_chunk() else {
+            break;
+        };
+        let size = size
+            .iter()
+            .fold(0, |size, &byte| size << 8 | u64::from(byte));
+        let body = at + head.len() as u64;
+        found.push((*name, body, size));
+        let padding = if width == 4 { size & 1 } else { 0 };
+        at = body.saturating_add(size).saturating_add(padding);
+    }
+    Ok(found)
+}
+
+fn bytes(file: &mut File, at: u64, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(at))?;
+    file.take(size.min(id3::MOST as u64))
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
