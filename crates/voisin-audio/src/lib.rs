@@ -30,6 +30,7 @@ mod opus;
 mod probe;
 mod quick;
 mod resample;
+mod repair;
 mod source;
 mod stream;
 pub mod tags;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
-use super::{AudioError, copies};
+use super::{AudioError, copies, repair};
 use voisin_base::cue::Place;
 
 /// All bytes of a file.
@@ -38,8 +38,8 @@ pub(super) struct MediaBytes {
     length: u64,
     /// Position within the part.
     position: u64,
-    /// `(position within the part, its four bytes)`.
-    patches: Vec<(u64, [u8; 4])>,
+    /// `(position within the part, its bytes)`.
+    patches: Vec<(u64, Vec<u8>)>,
 }
 
 impl MediaBytes {
@@ -66,6 +66,10 @@ impl MediaBytes {
             patches: Vec::new(),
         };
         source.repair_riff().map_err(error)?;
+        let length = source.length;
+        let repairs = repair::repairs(&mut source, length).map_err(error)?;
+        source.patches.extend(repairs.patches);
+        source.length = repairs.end.unwrap_or(length);
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
@@ -115,7 +119,7 @@ impl MediaBytes {
         if !long && &head[0..4] != b"RIFF" {
             return Ok(());
         }
-        let mut patches = vec![(0, *b"RIFF"), (4, [0xff; 4])];
+        let mut patches = vec![(0, b"RIFF".to_vec()), (4, vec![0xff; 4])];
         let mut data64 = None;
         let mut short_format = None;
         let mut position = 12;
@@ -156,7 +160,7 @@ impl MediaBytes {
                     self.length = self.head.len() as u64 + length;
                     return Ok(());
                 }
-                patches.push((position + 4, stated.to_le_bytes()));
+                patches.push((position + 4, stated.to_le_bytes().to_vec()));
                 self.patches = patches;
                 return Ok(());
             }
@@ -182,7 +186,7 @@ impl MediaBytes {
         while held >= CHUNK {
             for (i, head) in bytes[..held].windows(CHUNK).enumerate() {
                 if head.starts_with(b"ID3 ") && &head[8..11] == b"ID3" {
-                    patches.push((start + i as u64, *b"JUNK"));
+                    patches.push((start + i as u64, b"JUNK".to_vec()));
                 }
             }
             let kept = CHUNK - 1;
@@ -190,7 +194,7 @@ impl MediaBytes {
             start += (held - kept) as u64;
             held = kept + read_up_to(self, &mut bytes[kept..])?;
         }
-        self.patches = patches;
+        self.patches.extend(patches);
         Ok(())
     }
 }
@@ -234,8 +238,8 @@ impl Read for MediaBytes {
         let left = self.length.saturating_sub(self.position);
         let wanted = left.min(buffer.len() as u64) as usize;
         let n = self.file.read(&mut buffer[..wanted])?;
-        for &(at, bytes) in &self.patches {
-            for (i, byte) in bytes.into_iter().enumerate() {
+        for (at, bytes) in &self.patches {
+            for (i, &byte) in bytes.iter().enumerate() {
                 if let Some(offset) = (at + i as u64).checked_sub(self.position)
                     && offset < n as u64
                 {
