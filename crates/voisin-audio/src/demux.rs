@@ -12,7 +12,7 @@ use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::{MetadataOptions, StandardTag};
+use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
@@ -113,7 +113,7 @@ impl Demuxer {
         if let Some(what) = known_stranger(&head) {
             return Err(AudioError::NotAudio {
                 path: path.to_owned(),
-                reason: what.to_owned(),
+                reason: what,
             });
         }
         let bytes_in_source = source.len();
@@ -264,24 +264,6 @@ impl Demuxer {
     /// Frames the container wants cut from the first packet.
     pub(super) fn trim_start(&self) -> u64 {
         self.trim_start
-    }
-
-    /// Calls `visit` with each tag of the file, and of this track, that Symphonia knows the meaning of.
-    pub(super) fn visit_tags(&mut self, visit: &mut dyn FnMut(&StandardTag)) {
-        let track = u64::from(self.track);
-        let mut metadata = self.format.metadata();
-        if let Some(revision) = metadata.skip_to_latest() {
-            let of_track = revision
-                .per_track
-                .iter()
-                .filter(|tags| tags.track_id == track);
-            let all = revision
-                .media
-                .tags
-                .iter()
-                .chain(of_track.flat_map(|tags| &tags.metadata.tags));
-            all.filter_map(|tag| tag.std.as_ref()).for_each(visit);
-        }
     }
 
     /// What the container says of the track: delay, padding and frames between them.

@@ -332,6 +332,9 @@ pub fn is_audio_candidate(path: &Path) -> bool {
     ];
     path.extension().is_some_and(|extension| {
         let extension = extension.to_string_lossy().to_ascii_lowercase();
+        // Music that cannot be decoded here: it is counted and told, so that no collection seems to be whole without it.
+        "wma", "asf", "wv", "ape", "tta", "tak", "ofr", "mpc", "mp+", "mpp", "shn", "dsf", "dff",
+        "ac3", "eac3", "dts", "dtshd", "au", "snd", "ra", "rm", "amr",
         EXTENSIONS.contains(&extension.as_str())
     })
 }

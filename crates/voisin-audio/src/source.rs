@@ -94,9 +94,9 @@ impl MediaBytes {
         self.length = self.length.min(length);
     }
 
-    /// The first bytes, as many as there are up to 16.
+    /// The first bytes, as many as there are up to 40.
     pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
-        let mut head = vec![0; 16];
+        let mut head = vec![0; 40];
         self.seek(SeekFrom::Start(0))?;
         let n = read_up_to(self, &mut head)?;
         head.truncate(n);
@@ -378,7 +378,7 @@ fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>>
 }
 
 /// What a file is that is certainly no audio, told by its first bytes.
-pub(super) fn known_stranger(head: &[u8]) -> Option<&'static str> {
+pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
     const STRANGERS: &[(&[u8], &str)] = &[
         (b"\x89PNG\r\n\x1a\n", "it is a PNG picture"),
         (b"\xff\xd8\xff", "it is a JPEG picture"),
@@ -396,30 +396,67 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<&'static str> {
         (b"<?xml", "it is an XML document"),
         (b"#EXTM3U", "it is a playlist"),
         (b"MThd", "it is a MIDI file"),
-        (b"wvpk", "it is a WavPack file"),
-        (b"MAC ", "it is a Monkey's Audio file"),
-        (b"MPCK", "it is a Musepack file"),
-        (b"MP+", "it is a Musepack file"),
-        (b"TTA1", "it is a True Audio file"),
-        (b"DSD ", "it is a DSD file"),
-        (b"FRM8", "it is a DSD file"),
-        (
-            b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
-            "it is a Windows Media file",
-        ),
     ];
+    /// Music that voisin cannot decode.
+    const UNREADABLE: &[(&[u8], &str)] = &[
+        (b"wvpk", "WavPack"),
+        (b"MAC ", "Monkey's Audio"),
+        (b"MPCK", "Musepack"),
+        (b"MP+", "Musepack"),
+        (b"TTA1", "True Audio"),
+        (b"TTA2", "True Audio"),
+        (b"OFR ", "OptimFROG"),
+        (b"tBaK", "TAK"),
+        (b"ajkg", "Shorten"),
+        (b"DSD ", "DSD"),
+        (b"FRM8", "DSD"),
+        (b"\x0b\x77", "AC-3"),
+        (b"\x7f\xfe\x80\x01", "DTS"),
+        (b"DTSHDHDR", "DTS-HD"),
+        (b".snd", "AU"),
+        (b".RMF", "RealMedia"),
+        (b".ra\xfd", "RealAudio"),
+        (b"#!AMR", "AMR"),
+        (b"riff\x2e\x91\xcf\x11", "Wave64"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
+    ];
+    let of_ogg = head.get(28..).filter(|_| head.starts_with(b"OggS"));
+    let format = if of_ogg.is_some_and(|packet| packet.starts_with(b"Speex   ")) {
+        Some("Speex")
+    } else {
+        let found = UNREADABLE.iter().find(|(magic, _)| head.starts_with(magic));
+        found.map(|&(_, format)| format)
+    };
+    if let Some(format) = format {
+        return Some(format!(
+            "it is music in the format {format}: convert a copy to FLAC, for example with \"ffmpeg -i FILE FILE.flac\""
+        ));
+    }
     if head.starts_with(b"RIFF") && head.len() >= 12 && &head[8..12] != b"WAVE" {
-        return Some("it is a RIFF file of another kind than WAVE");
+        return Some("it is a RIFF file of another kind than WAVE".to_owned());
     }
     STRANGERS
         .iter()
         .find(|(magic, _)| head.starts_with(magic))
-        .map(|&(_, what)| what)
+        .map(|&(_, what)| what.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn music_in_other_formats_has_a_way_into_the_library() {
+        let speex = [b"OggS\0\x02", &[0; 20][..], &[1, 80], b"Speex   1.2"].concat();
+        let speex = known_stranger(&speex).unwrap();
+        assert!(
+            speex.contains("the format Speex: convert a copy"),
+            "{speex}"
+        );
+        let ac3 = known_stranger(b"\x0b\x77\x12\x34").unwrap();
+        assert!(ac3.contains("AC-3") && ac3.contains("ffmpeg"), "{ac3}");
+        assert_eq!(known_stranger(b"fLaC\0\0\0\x22"), None);
+    }
 
     #[test]
     fn places_where_no_file_has_bytes_are_told_as_damage() {
