@@ -25,6 +25,7 @@ mod guard;
 mod loudness;
 mod mkv;
 mod mp4;
+mod mpeg;
 mod ogg;
 mod opus;
 mod probe;
@@ -113,7 +114,7 @@ impl AudioInfo {
 pub struct Timeline {
     /// Audible frames of the file before the first of this track: 0 but for a part that a CUE sheet describes.
     pub(crate) start: u64,
-    /// What the file is a chain of, in its order; one link but for chained Ogg.
+    /// What the file is a chain of, in its order; one link but for chained Ogg and MP3s that change.
     pub(crate) links: Arc<[Link]>,
 }
 

@@ -9,7 +9,7 @@ use symphonia::core::codecs::audio::well_known as codec;
 use super::demux::{Demuxer, codec_name};
 use super::source::{MediaBytes, WHOLE};
 use super::stream::Stream;
-use super::{AudioError, AudioInfo, Link, Timeline, mkv, mp4, ogg, opus};
+use super::{AudioError, AudioInfo, Link, Timeline, mkv, mp4, mpeg, ogg, opus};
 use voisin_base::cue::{self, CuePart, Place};
 use voisin_base::track::ContentId;
 
@@ -145,12 +145,31 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
         vec![WHOLE]
     };
     let mut hasher = blake3::Hasher::new();
+    if let Some(info) = probe_chain(path, chain, !is_ogg)? {
+        return Ok(info);
+    }
+    let chain = mpeg::links(MediaBytes::open(path)?).map_err(failed)?;
+    let found = probe_chain(path, chain, false)?;
+    found.ok_or_else(|| AudioError::NoFrames {
+        path: path.to_owned(),
+    })
+}
+
+/// What a file is whose links lie there.
+///
+/// - `may_change`: give up where an MP3 stream changes its kind
+fn probe_chain(
+    path: &Path,
+    chain: Vec<Range<u64>>,
+    may_change: bool,
+) -> Result<Option<AudioInfo>, AudioError> {
     let mut links = Vec::new();
     let mut file: Option<AudioInfo> = None;
     let mut refused = None;
     for bytes in chain {
-        let (info, link) = match probe_link(path, bytes, &mut hasher) {
-            Ok(found) => found,
+        let (info, link) = match probe_link(path, bytes, may_change, &mut hasher) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
             // The other links are music all the same.
             Err(error) if error.is_of_contents() => {
                 refused.get_or_insert(error);
@@ -170,14 +189,14 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
         links.push(link);
     }
     match file {
-        Some(info) => Ok(AudioInfo {
+        Some(info) => Ok(Some(AudioInfo {
             content: ContentId(*hasher.finalize().as_bytes()),
             timeline: Timeline {
                 start: 0,
                 links: links.into(),
             },
             ..info
-        }),
+        })),
         None => Err(refused.unwrap_or_else(|| AudioError::NoFrames {
             path: path.to_owned(),
         })),
@@ -186,10 +205,13 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
 
 /// What one link of a file is, and where it lies; the content id is left to the caller, whose hasher takes the packets.
 fn probe_link(
+///
+/// - `may_change`: return `None` where an MP3 stream changes its kind
     path: &Path,
     bytes: Range<u64>,
     hasher: &mut blake3::Hasher,
-) -> Result<(AudioInfo, Link), AudioError> {
+    may_change: bool,
+) -> Result<Option<(AudioInfo, Link)>, AudioError> {
     let mut demuxer = Demuxer::open(path, &bytes)?;
     let actual = demuxer.actual();
     let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();
@@ -197,13 +219,22 @@ fn probe_link(
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
     let mut heard = Vec::new();
     while let Some(piece) = demuxer.next()? {
+    let watches = may_change && demuxer.container() == "mp3";
+    let mut frame_kind = None;
+    let mut is_changed = false;
         heard.extend_from_slice(&piece.packet.data);
+        if watches && let Some((kind, _)) = mpeg::frame(&piece.packet.data) {
+            is_changed |= frame_kind.replace(kind).is_some_and(|last| last != kind);
+        }
         if heard.len() >= DIGESTED {
             hasher.update(&heard);
             heard.clear();
         }
     }
     hasher.update(&heard);
+    if is_changed {
+        return Ok(None);
+    }
     let totals = demuxer.totals();
     let container = demuxer.container();
     if is_raw(container) && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64 {
@@ -406,3 +437,38 @@ mod tests {
         assert_eq!(probed.load(Ordering::Relaxed), 1);
     }
 }
+    #[test]
+    fn of_channels_that_cancel_one_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = |name: &str, right: fn(i16) -> i16| {
+            let left = |i: u32| ((f64::from(i) * 0.05).sin() * 9000.0) as i16;
+            let frames = (0..16_000).flat_map(|i| [left(i), right(left(i))]);
+            let data: Vec<u8> = frames.flat_map(i16::to_le_bytes).collect();
+            let size = (data.len() as u32).to_le_bytes();
+            let format =
+                b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0\x40\x1f\0\0\0\x7d\0\0\x04\0\x10\0data";
+            let path = folder.path().join(name);
+            std::fs::write(&path, [&format[..], &size, &data].concat()).unwrap();
+            let (whole, _) = crate::read_all(&path, 8000).unwrap();
+            let info = probe(&path).unwrap();
+            let mut window = Vec::new();
+            let starts = [9000];
+            crate::read_windows(&path, &info, 8000, &starts, 500, &mut |_, samples| {
+                window.extend_from_slice(samples);
+            })
+            .unwrap();
+            assert_eq!(window, whole.samples[9000..9500], "{name}");
+            whole
+                .samples
+                .iter()
+                .fold(0.0_f32, |peak, s| peak.max(s.abs()))
+        };
+        let full = 9000.0 / 32_768.0;
+        let near = |peak: f32, expected: f32| assert!((peak - expected).abs() < 0.01, "{peak}");
+        near(heard("same", |left| left), full);
+        near(heard("swapped", |left| -left), full);
+        near(heard("residue", |left| -left + left / 8), full);
+        near(heard("one", |_| 0), full / 2.0);
+        near(heard("wide", |left| -left / 4), full * 0.375);
+    }
+

@@ -265,6 +265,82 @@ fn a_truncated_file_gives_what_is_there() {
     }
 }
 
+/// The movie of a file with its tables at the end, put before the sound.
+fn with_index_in_front(file: &[u8]) -> Vec<u8> {
+    let at = |name: &[u8]| {
+        let found = file.windows(4).position(|bytes| bytes == name);
+        found.expect("a box of this name") - 4
+    };
+    let sound = at(b"mdat");
+    let movie = at(b"moov");
+    let mut tables = file[movie..].to_vec();
+    let list = at(b"stco") - movie + 12;
+    let count = u32::from_be_bytes(tables[list..list + 4].try_into().expect("four bytes"));
+    for place in tables[list + 4..].chunks_exact_mut(4).take(count as usize) {
+        let old = u32::from_be_bytes((&*place).try_into().expect("four bytes"));
+        let new = old + (file.len() - movie) as u32;
+        place.copy_from_slice(&new.to_be_bytes());
+    }
+    [&file[..sound], &tables, &file[sound..movie]].concat()
+}
+
+#[test]
+fn a_container_that_is_cut_off_gives_what_is_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in [
+        "aac.m4a",
+        "alac.m4a",
+        "s16.aiff",
+        "s24.aiff",
+        "s16.caf",
+        "opus.webm",
+        "flac.mka",
+    ] {
+        let (info, whole) = native(&data().join(name));
+        let mut bytes = std::fs::read(data().join(name)).expect("readable");
+        if name.ends_with("m4a") {
+            bytes = with_index_in_front(&bytes);
+        }
+        for kept in [bytes.len() - 1, bytes.len() * 3 / 4] {
+            let path = written(&folder, name, &bytes[..kept]);
+            let cut = voisin_audio::probe(&path).unwrap_or_else(|error| panic!("{error}"));
+            let least = info.n_frames / 2;
+            assert!(
+                cut.n_frames >= least && cut.n_frames <= info.n_frames,
+                "{name} {kept}"
+            );
+            let (wave, _) = voisin_audio::read_all(&path, info.sample_rate)
+                .unwrap_or_else(|error| panic!("{error}"));
+            let safe = wave.samples.len().saturating_sub(2_500);
+            assert!(wave.samples[..safe] == whole[..safe], "{name} {kept}");
+        }
+    }
+}
+
+#[test]
+fn an_mp3_that_changes_its_rate_is_heard_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (first, samples) = native(&data().join("cbr.mp3"));
+    let (second, _) = native(&data().join("mpeg2.mp3"));
+    assert_ne!(first.sample_rate, second.sample_rate);
+    let parts = ["cbr.mp3", "mpeg2.mp3"].map(|name| std::fs::read(data().join(name)));
+    let joined = parts.map(|part| part.expect("readable")).concat();
+    let (info, whole) = native(&written(&folder, "joined.mp3", &joined));
+    let seconds = first.seconds() + second.seconds();
+    assert!(
+        (info.seconds() - seconds).abs() < 0.03,
+        "{}",
+        info.seconds()
+    );
+    let safe = samples.len() - 2_500;
+    assert!(whole[..safe] == samples[..safe]);
+    let rest = &whole[samples.len()..];
+    let peak = rest
+        .iter()
+        .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+    assert!(peak > 0.01, "{peak}");
+}
+
 #[test]
 fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
     let (_folder, path) = copy_of("cbr.mp3");
