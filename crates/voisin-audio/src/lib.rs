@@ -30,8 +30,8 @@ mod ogg;
 mod opus;
 mod probe;
 mod quick;
-mod resample;
 mod repair;
+mod resample;
 mod source;
 mod stream;
 pub mod tags;
@@ -131,6 +131,8 @@ pub(crate) struct Link {
     pub(crate) skip: u64,
     /// Timestamps of the container agree with the running count of frames, so that one may seek.
     pub(crate) regular: bool,
+    /// Its two channels cancel each other: the first is heard in place of their mean.
+    pub(crate) cancels: bool,
 }
 
 impl Link {
@@ -330,12 +332,12 @@ pub fn is_audio_candidate(path: &Path) -> bool {
         "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4r", "mp4", "mov", "alac",
         "flac", "fla", "ogg", "oga", "ogx", "spx", "opus", "wav", "wave", "rf64", "bwf", "w64",
         "aif", "aiff", "aifc", "caf", "mka", "mkv", "webm", "weba",
-    ];
-    path.extension().is_some_and(|extension| {
-        let extension = extension.to_string_lossy().to_ascii_lowercase();
         // Music that cannot be decoded here: it is counted and told, so that no collection seems to be whole without it.
         "wma", "asf", "wv", "ape", "tta", "tak", "ofr", "mpc", "mp+", "mpp", "shn", "dsf", "dff",
         "ac3", "eac3", "dts", "dtshd", "au", "snd", "ra", "rm", "amr",
+    ];
+    path.extension().is_some_and(|extension| {
+        let extension = extension.to_string_lossy().to_ascii_lowercase();
         EXTENSIONS.contains(&extension.as_str())
     })
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::codecs::audio::well_known as codec;
 
+use super::decoder::PacketFormat;
 use super::demux::{Demuxer, codec_name};
 use super::source::{MediaBytes, WHOLE};
 use super::stream::Stream;
@@ -144,7 +145,6 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     } else {
         vec![WHOLE]
     };
-    let mut hasher = blake3::Hasher::new();
     if let Some(info) = probe_chain(path, chain, !is_ogg)? {
         return Ok(info);
     }
@@ -163,6 +163,7 @@ fn probe_chain(
     chain: Vec<Range<u64>>,
     may_change: bool,
 ) -> Result<Option<AudioInfo>, AudioError> {
+    let mut hasher = blake3::Hasher::new();
     let mut links = Vec::new();
     let mut file: Option<AudioInfo> = None;
     let mut refused = None;
@@ -204,13 +205,13 @@ fn probe_chain(
 }
 
 /// What one link of a file is, and where it lies; the content id is left to the caller, whose hasher takes the packets.
-fn probe_link(
 ///
 /// - `may_change`: return `None` where an MP3 stream changes its kind
+fn probe_link(
     path: &Path,
     bytes: Range<u64>,
-    hasher: &mut blake3::Hasher,
     may_change: bool,
+    hasher: &mut blake3::Hasher,
 ) -> Result<Option<(AudioInfo, Link)>, AudioError> {
     let mut demuxer = Demuxer::open(path, &bytes)?;
     let actual = demuxer.actual();
@@ -218,23 +219,23 @@ fn probe_link(
     // The same bytes mean different audio under another codec or layout.
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
     let mut heard = Vec::new();
-    while let Some(piece) = demuxer.next()? {
     let watches = may_change && demuxer.container() == "mp3";
     let mut frame_kind = None;
     let mut is_changed = false;
-        heard.extend_from_slice(&piece.packet.data);
+    while let Some(piece) = demuxer.next()? {
         if watches && let Some((kind, _)) = mpeg::frame(&piece.packet.data) {
             is_changed |= frame_kind.replace(kind).is_some_and(|last| last != kind);
         }
+        heard.extend_from_slice(&piece.packet.data);
         if heard.len() >= DIGESTED {
             hasher.update(&heard);
             heard.clear();
         }
     }
-    hasher.update(&heard);
     if is_changed {
         return Ok(None);
     }
+    hasher.update(&heard);
     let totals = demuxer.totals();
     let container = demuxer.container();
     if is_raw(container) && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64 {
@@ -255,12 +256,14 @@ fn probe_link(
             path: path.to_owned(),
         });
     }
+    let cancels = cancels(path, &bytes, actual);
     let link = Link {
         bytes,
         sample_rate: actual.rate,
         n_frames,
         skip,
         regular: totals.regular,
+        cancels,
     };
     let info = AudioInfo {
         content: ContentId([0; 32]),
@@ -277,7 +280,52 @@ fn probe_link(
         packets: totals.packets,
         timeline: Timeline::default(),
     };
-    Ok((info, link))
+    Ok(Some((info, link)))
+}
+
+/// Whether two channels cancel each other in their mean, as where one has its poles swapped. What is left of the music
+/// then is little more than what the encoder did to it.
+pub(super) fn cancels(path: &Path, bytes: &Range<u64>, actual: PacketFormat) -> bool {
+    /// Seconds of sound from which on channels that have more in common than not are known to, those after which it is
+    /// decided in any case, and those of the file that are looked through for sound.
+    const LEAST: u64 = 1;
+    const ENOUGH: u64 = 10;
+    const MOST: u64 = 60;
+    /// Power of two channels below which there is no sound: -60 dB.
+    const QUIET: f64 = 1e-6;
+    /// The mean of an ordinary recording is within a few dB of its difference; the residue of an Opus file of swapped
+    /// poles was 16 dB below it.
+    const FAR_BELOW: f64 = 0.1;
+    if actual.channels != 2 {
+        return false;
+    }
+    let Ok(mut stream) = Stream::open(path, bytes, false, false) else {
+        return false;
+    };
+    stream.keep_channels();
+    let rate = u64::from(actual.rate);
+    let mut heard = 0;
+    let mut mean = 0.0;
+    let mut difference = 0.0;
+    while let Ok(Some(chunk)) = stream.next(0) {
+        let at = chunk.start;
+        if let Some([left, right]) = chunk.planes.map(|planes| &planes.samples[..]) {
+            for (&left, &right) in left.iter().zip(right) {
+                let left = f64::from(left);
+                let right = f64::from(right);
+                if left * left + right * right > QUIET {
+                    mean += (left + right).powi(2);
+                    difference += (left - right).powi(2);
+                    heard += 1;
+                }
+            }
+        }
+        let is_common = heard >= LEAST * rate && mean >= difference;
+        if is_common || heard >= ENOUGH * rate || at >= MOST * rate {
+            break;
+        }
+    }
+    mean < FAR_BELOW * difference
 }
 
 /// Frames of the whole track and of its first packet.
@@ -398,6 +446,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_channels_that_cancel_one_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = |name: &str, right: fn(i16) -> i16| {
+            let left = |i: u32| ((f64::from(i) * 0.05).sin() * 9000.0) as i16;
+            let frames = (0..16_000).flat_map(|i| [left(i), right(left(i))]);
+            let data: Vec<u8> = frames.flat_map(i16::to_le_bytes).collect();
+            let size = (data.len() as u32).to_le_bytes();
+            let format =
+                b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0\x40\x1f\0\0\0\x7d\0\0\x04\0\x10\0data";
+            let path = folder.path().join(name);
+            std::fs::write(&path, [&format[..], &size, &data].concat()).unwrap();
+            let (whole, _) = crate::read_all(&path, 8000).unwrap();
+            let info = probe(&path).unwrap();
+            let mut window = Vec::new();
+            let starts = [9000];
+            crate::read_windows(&path, &info, 8000, &starts, 500, &mut |_, samples| {
+                window.extend_from_slice(samples);
+            })
+            .unwrap();
+            assert_eq!(window, whole.samples[9000..9500], "{name}");
+            whole
+                .samples
+                .iter()
+                .fold(0.0_f32, |peak, s| peak.max(s.abs()))
+        };
+        let full = 9000.0 / 32_768.0;
+        let near = |peak: f32, expected: f32| assert!((peak - expected).abs() < 0.01, "{peak}");
+        near(heard("same", |left| left), full);
+        near(heard("swapped", |left| -left), full);
+        near(heard("residue", |left| -left + left / 8), full);
+        near(heard("one", |_| 0), full / 2.0);
+        near(heard("wide", |left| -left / 4), full * 0.375);
+    }
+
+    #[test]
     fn parts_wait_for_their_own_file_and_for_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let album = |name: &str| {
@@ -437,38 +520,3 @@ mod tests {
         assert_eq!(probed.load(Ordering::Relaxed), 1);
     }
 }
-    #[test]
-    fn of_channels_that_cancel_one_is_heard() {
-        let folder = tempfile::tempdir().unwrap();
-        let heard = |name: &str, right: fn(i16) -> i16| {
-            let left = |i: u32| ((f64::from(i) * 0.05).sin() * 9000.0) as i16;
-            let frames = (0..16_000).flat_map(|i| [left(i), right(left(i))]);
-            let data: Vec<u8> = frames.flat_map(i16::to_le_bytes).collect();
-            let size = (data.len() as u32).to_le_bytes();
-            let format =
-                b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0\x40\x1f\0\0\0\x7d\0\0\x04\0\x10\0data";
-            let path = folder.path().join(name);
-            std::fs::write(&path, [&format[..], &size, &data].concat()).unwrap();
-            let (whole, _) = crate::read_all(&path, 8000).unwrap();
-            let info = probe(&path).unwrap();
-            let mut window = Vec::new();
-            let starts = [9000];
-            crate::read_windows(&path, &info, 8000, &starts, 500, &mut |_, samples| {
-                window.extend_from_slice(samples);
-            })
-            .unwrap();
-            assert_eq!(window, whole.samples[9000..9500], "{name}");
-            whole
-                .samples
-                .iter()
-                .fold(0.0_f32, |peak, s| peak.max(s.abs()))
-        };
-        let full = 9000.0 / 32_768.0;
-        let near = |peak: f32, expected: f32| assert!((peak - expected).abs() < 0.01, "{peak}");
-        near(heard("same", |left| left), full);
-        near(heard("swapped", |left| -left), full);
-        near(heard("residue", |left| -left + left / 8), full);
-        near(heard("one", |_| 0), full / 2.0);
-        near(heard("wide", |left| -left / 4), full * 0.375);
-    }
-

@@ -61,6 +61,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         n_frames,
         skip: 0,
         regular: true,
+        cancels: super::probe::cancels(path, &WHOLE, actual),
     };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),

@@ -43,6 +43,13 @@ enum Memory {
     All,
 }
 
+/// What is heard of several channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChannelMix {
+    Mean,
+    First,
+}
+
 /// A stretch of consecutive frames; silence where a packet was damaged or lost.
 pub(super) struct Chunk<'a> {
     /// Frame number of the first, counted from the track's first decoded frame.
@@ -68,6 +75,7 @@ pub(super) struct Stream {
     before: Option<Packet>,
     mono: Vec<f32>,
     planes: Option<Planes>,
+    mix: ChannelMix,
     last_frames: u64,
     counts: DecodeCounts,
 }
@@ -123,6 +131,7 @@ impl Stream {
             before: None,
             mono: Vec::new(),
             planes: None,
+            mix: ChannelMix::Mean,
             last_frames: 0,
             counts: DecodeCounts::default(),
         })
@@ -135,6 +144,12 @@ impl Stream {
     /// From now on chunks come with the channels they were mixed from.
     pub(super) fn keep_channels(&mut self) {
         self.planes = Some(Planes::default());
+    }
+
+    /// From now on the first channel alone is heard.
+    pub(super) fn hear_first_channel(&mut self) {
+        self.mix = ChannelMix::First;
+        self.keep_channels();
     }
 
     /// Whether packets that are not asked for are left out.
@@ -281,6 +296,15 @@ impl Stream {
         let planes = self.planes.as_mut();
         let _span = tracing::trace_span!("decode").entered();
         let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
+        let first = self
+            .planes
+            .as_ref()
+            .and_then(|planes| planes.samples.first());
+        if let Some(first) =
+            first.filter(|first| self.mix == ChannelMix::First && first.len() == mono.len())
+        {
+            mono.copy_from_slice(first);
+        }
         Ok(decoded.ok().map(|format| format.rate))
     }
 

@@ -308,6 +308,9 @@ impl<'a> Frames<'a> {
                     if self.measured {
                         stream.keep_channels();
                     }
+                    if link.cancels {
+                        stream.hear_first_channel();
+                    }
                     self.reader = Some(LinkFrames::new(stream, info, link, self.begins)?);
                 }
                 return Ok(Some(end));
