@@ -12,7 +12,7 @@ pub mod playlist;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,8 @@ use super::{FileRecord, mtime_ns, stored_path};
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
+use voisin_base::cue::CuePart;
+use voisin_base::meant::MeantFiles;
 use voisin_base::{cue, places};
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
@@ -257,6 +259,12 @@ impl Scanner<'_> {
         }
     }
 
+    fn take_part(&mut self, record: FileRecord) {
+        if self.files.insert(record.path.clone()) {
+            self.scan.files.push(record);
+        }
+    }
+
     /// Takes the parts that a CUE sheet describes, and the sheet itself, which then fails and says why, where something is
     /// wrong with it. Returns the files that the parts are of.
     ///
@@ -282,10 +290,7 @@ impl Scanner<'_> {
                 }
             } else if is_named || !self.scan.excluded.contains(&part.audio) {
                 match FileRecord::of_part(&part) {
-                    Ok(record) if self.files.insert(record.path.clone()) => {
-                        self.scan.files.push(record);
-                    }
-                    Ok(_) => {}
+                    Ok(record) => self.take_part(record),
                     Err(error) => self.problem(&part.path(), &error),
                 }
             }
@@ -464,13 +469,27 @@ impl Scanner<'_> {
             return self.problem(path, &"playlist is larger than 64 MiB");
         }
         let base = path.parent().unwrap_or(Path::new(""));
-        for entry in playlist::parse(&bytes, kind) {
-            match playlist::resolve(&entry, base, &|path| path.is_file()) {
+        let base = dunce::canonicalize(base).unwrap_or_else(|_| base.to_path_buf());
+        let mut meant = MeantFiles::new(&base, playlist::encoding(&bytes));
+        let mut parts = HashMap::new();
+        for (entry, start) in playlist::parse_with_starts(&bytes, kind) {
+            let file = playlist::resolve(&entry, &base, &|path| path.is_file());
+            let file = file.map(|file| match &entry {
+                PlaylistEntry::Path(name) if !file.exists() => meant.find(name).unwrap_or(file),
+                _ => file,
+            });
+            match file {
                 Ok(file) => match std::fs::metadata(&file) {
                     Ok(_) if PlaylistKind::of(&file).is_some() => {
                         self.problem(&file, &"playlists inside playlists are not followed");
                     }
-                    Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
+                    Ok(metadata) if metadata.is_file() => {
+                        let part = start.and_then(|start| part_at(&file, start, &mut parts));
+                        match part.map(|part| FileRecord::of_part(&part)) {
+                            Some(Ok(record)) => self.take_part(record),
+                            _ => self.file(&file, &metadata),
+                        }
+                    }
                     Ok(_) => self.problem(&file, &"is not a file"),
                     Err(error) => self.problem(&file, &error),
                 },
@@ -478,6 +497,38 @@ impl Scanner<'_> {
             }
         }
     }
+}
+
+/// The part of a file that begins at this second, as a sheet beside the file or in it has it.
+///
+/// - `known`: the parts of files that were looked for before
+fn part_at(file: &Path, start: f64, known: &mut HashMap<PathBuf, Vec<CuePart>>) -> Option<CuePart> {
+    /// Playlists have thousandths of a second, sheets 75ths.
+    const NEAR: f64 = 0.5 / cue::FRAMES as f64;
+    let parts = known
+        .entry(file.to_owned())
+        .or_insert_with(|| parts_of(file));
+    let begins = |part: &&CuePart| part.start as f64 / cue::FRAMES as f64;
+    let mut near = parts
+        .iter()
+        .filter(|part| (begins(part) - start).abs() < NEAR);
+    near.next().cloned()
+}
+
+/// What the sheets beside a file, or it itself, say that its parts are.
+fn parts_of(file: &Path) -> Vec<CuePart> {
+    let file = dunce::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut sheets: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    sheets.retain(|path| cue::is_sheet(path));
+    sheets.sort();
+    sheets.extend(cue::may_hold_sheet(&file).then(|| file.clone()));
+    let parts = sheets.iter().filter_map(|sheet| cue::read(sheet).ok());
+    parts
+        .flat_map(|sheet| sheet.parts)
+        .filter(|part| part.audio == file)
+        .collect()
 }
 
 /// Whether a name ends as those of files do whose kind it tells: `.jpg`, `.flac`.

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use voisin_base::encoding::{self, OldEncoding};
+use voisin_base::meant::percent_decoded;
+
 use crate::paths;
 
 /// The formats that are read.
@@ -39,17 +42,49 @@ pub enum PlaylistEntry {
 
 /// The entries of a playlist, in its order.
 pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
-    let decoded = utf16(bytes);
-    let bytes = decoded.as_deref().unwrap_or(bytes);
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let entries = parse_with_starts(bytes, kind).into_iter();
+    entries.map(|(entry, _)| entry).collect()
+}
+
+/// The entries of a playlist, in its order, with the second of its file that each begins at, where an M3U gives one to
+/// players (`#EXTVLCOPT:start-time=`), as for parts of a file that a CUE sheet describes.
+pub fn parse_with_starts(bytes: &[u8], kind: PlaylistKind) -> Vec<(PlaylistEntry, Option<f64>)> {
+    let decoded = encoding::with_mark(bytes);
+    let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
+    let whole = |entries: Vec<PlaylistEntry>| {
+        let entries = entries.into_iter();
+        entries.map(|entry| (entry, None)).collect()
+    };
     match kind {
-        PlaylistKind::M3u => lines(bytes)
-            .filter(|line| line[0] != b'#')
-            .filter_map(entry)
-            .collect(),
-        PlaylistKind::Pls => pls(bytes),
-        PlaylistKind::Xspf => xspf(bytes),
+        PlaylistKind::M3u => m3u(bytes),
+        PlaylistKind::Pls => whole(pls(bytes)),
+        PlaylistKind::Xspf => whole(xspf(bytes)),
     }
+}
+
+fn m3u(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
+    let mut entries = Vec::new();
+    let mut start = None;
+    for line in lines(bytes) {
+        if let Some(seconds) = line.strip_prefix(b"#EXTVLCOPT:start-time=") {
+            let seconds = std::str::from_utf8(seconds).ok();
+            start = seconds.and_then(|seconds| seconds.trim().parse().ok());
+        } else if line[0] != b'#' {
+            entries.extend(entry(line).map(|entry| (entry, start.take())));
+        }
+    }
+    entries
+}
+
+/// The encoding of a playlist's names that are not UTF-8: as its `#EXTENC` says, else as they are most likely meant.
+pub fn encoding(bytes: &[u8]) -> OldEncoding {
+    let named = lines(bytes).find_map(|line| {
+        let (word, name) = line.split_at_checked(8)?;
+        let name = std::str::from_utf8(name).ok()?;
+        let is_it = word.eq_ignore_ascii_case(b"#EXTENC:");
+        is_it.then(|| OldEncoding::named(name)).flatten()
+    });
+    named.unwrap_or_else(|| OldEncoding::detect(lines(bytes)))
 }
 
 /// The path in a cell of a table: as it stands, or that of a `file:` address.
@@ -85,7 +120,7 @@ pub fn resolve(
         let changed: Vec<_> = forms.iter().filter_map(|form| change(form)).collect();
         forms.extend(changed);
     };
-    extend(&|form| form.contains(&b'%').then(|| percent_decode(form)));
+    extend(&|form| form.contains(&b'%').then(|| percent_decoded(form)));
     extend(&|form| {
         form.contains(&b'\\').then(|| {
             form.iter()
@@ -185,46 +220,11 @@ fn file_url(text: &[u8], rest: &[u8]) -> Option<PlaylistEntry> {
         }
         None => rest,
     };
-    let path = percent_decode(path);
+    let path = percent_decoded(path);
     // "/C:/Music" on Windows.
     let drive = cfg!(windows) && path.len() > 2 && path[0] == b'/' && path[2] == b':';
     let path = if drive { path[1..].to_vec() } else { path };
     (!path.is_empty()).then_some(PlaylistEntry::Path(path))
-}
-
-/// `%41` → `A`; what is no escape stays as it is.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        if let [b'%', high, low, after @ ..] = rest
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-        {
-            decoded.push(high << 4 | low);
-            rest = after;
-        } else {
-            decoded.push(*first);
-            rest = tail;
-        }
-    }
-    decoded
-}
-
-/// UTF-16 with a byte order mark, as UTF-8.
-fn utf16(bytes: &[u8]) -> Option<Vec<u8>> {
-    let unit: fn([u8; 2]) -> u16 = match bytes {
-        [0xff, 0xfe, ..] => u16::from_le_bytes,
-        [0xfe, 0xff, ..] => u16::from_be_bytes,
-        _ => return None,
-    };
-    let units: Vec<u16> = bytes[2..]
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|pair| unit(*pair))
-        .collect();
-    Some(String::from_utf16_lossy(&units).into_bytes())
 }
 
 /// The `<location>`s of `<track>`s. A reader of just as much XML as that takes: elements, comments,
@@ -281,7 +281,7 @@ fn xspf(bytes: &[u8]) -> Vec<PlaylistEntry> {
 fn uri(text: &[u8]) -> Option<PlaylistEntry> {
     match entry(text)? {
         PlaylistEntry::Path(path) if split_scheme(text).is_none() => {
-            Some(PlaylistEntry::Path(percent_decode(&path)))
+            Some(PlaylistEntry::Path(percent_decoded(&path)))
         }
         other => Some(other),
     }

@@ -443,6 +443,34 @@ fn a_playlist_stands_for_its_files() {
     );
 }
 
+#[test]
+fn playlists_of_other_systems_lead_to_the_files_here() {
+    let tree = FolderTree::new(&["Music/Artist/Plain.mp3", "Music/Artist/Кино.mp3"]);
+    let list: &[u8] = b"#EXTENC: WINDOWS-1251\r\nMUSIC\\Artist\\\xca\xe8\xed\xee.mp3\r\n\
+        F:\\Music\\Artist\\Plain.mp3\r\n\\\\nas\\x\\gone.mp3\r\n";
+    tree.write("l.m3u", list);
+    let found = tree.scan(&["l.m3u"]);
+    let expected = ["Music/Artist/Кино.mp3", "Music/Artist/Plain.mp3"];
+    assert_eq!(tree.names(&found), expected);
+    assert_eq!(found.problems.len(), 1);
+}
+
+#[test]
+fn a_playlist_of_parts_leads_to_the_parts() {
+    let tree = FolderTree::new(&["m/mix.mp3"]);
+    let tracks = "TRACK 01 AUDIO\nINDEX 01 00:00:00\nTRACK 02 AUDIO\nINDEX 01 00:01:37\n";
+    tree.write(
+        "m/mix.cue",
+        format!("FILE mix.mp3 WAVE\n{tracks}").as_bytes(),
+    );
+    let list = "#EXTM3U\n#EXTVLCOPT:start-time=1.493\n#EXTVLCOPT:stop-time=3.000\nm/mix.mp3\n";
+    tree.write("part.m3u8", list.as_bytes());
+    assert_eq!(tree.names(&tree.scan(&["part.m3u8"])), ["m/mix.cue/02"]);
+    // A start that no sheet knows is a player's business.
+    tree.write("whole.m3u8", list.replace("1.493", "9").as_bytes());
+    assert_eq!(tree.names(&tree.scan(&["whole.m3u8"])), ["m/mix.mp3"]);
+}
+
 fn fragments() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..12),
