@@ -146,6 +146,10 @@ impl AddRun<'_> {
             // A file that was named says nothing of what lies beside it.
             let folders = self.folders.iter().filter(|folder| !folder.is_file());
             report.gone = MissingFiles::below(engine.library(), folders)?;
+            if !dry_run {
+                let missing = [&report.gone.files[..], &report.gone.out_of_reach].concat();
+                engine.library_mut().put_missing_last(&missing)?;
+            }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;
             }

@@ -234,6 +234,42 @@ impl Library {
         })
     }
 
+    /// Lists files that are not on disk behind others of the same tracks that are: a track is shown by its first file.
+    ///
+    /// `missing` comes from [`Library::missing_files`].
+    #[doc(hidden)]
+    pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
+        let mut moved = Vec::new();
+        for MissingFile { file, .. } in missing {
+            let path = paths::to_bytes(&file.record.path)?;
+            let all = self.sql(files_of(&self.connection, file.track))?;
+            let mut before = all.iter().take_while(|(_, other)| other != path);
+            let is_there = |other: &[u8]| !is_gone(&paths::from_bytes(other));
+            if all.len() > 1
+                && !before.any(|(_, other)| is_there(other))
+                && all.iter().any(|(_, other)| is_there(other))
+            {
+                moved.push((file, path, self.tags_of_file(&file.record.path)?));
+            }
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            for (file, path, tags) in &moved {
+                let deleted = tx
+                    .prepare_cached("DELETE FROM files WHERE path = ?1 AND track = ?2")?
+                    .execute((path, file.track.0))?;
+                if deleted > 0 {
+                    put_file(tx, file.track, path, &file.record, tags, None)?;
+                    tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?
+                        .execute((path, file.seen_at))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Takes out tracks that no file holds any more: the end of a run of [`Library::insert_track`] and
     /// [`Library::attach_file`]. Returns how many.
     #[doc(hidden)]

@@ -440,6 +440,38 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
 }
 
 #[test]
+fn a_track_is_shown_by_a_file_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let music = dunce::canonicalize(dir.path()).unwrap();
+    let mut library = open(&music.join("library"));
+    let a = music.join("a.mp3");
+    let b = music.join("b.mp3");
+    std::fs::write(&a, "1").unwrap();
+    std::fs::write(&b, "1").unwrap();
+    let id = library.insert_track(&new_track(1, &a)).unwrap();
+    let tags = library.track(id).unwrap().tags;
+    library.attach_file(id, &file(&b), &tags).unwrap();
+    let shown = |library: &Library| {
+        let track = library.track(id).unwrap();
+        let files = track.files.into_iter();
+        let paths: Vec<PathBuf> = files.map(|file| file.record.path).collect();
+        assert_eq!((&track.path, &track.tags), (&paths[0], &tags));
+        paths
+    };
+    assert_eq!(shown(&library), [a.clone(), b.clone()]);
+    std::fs::remove_file(&a).unwrap();
+    let missing = library.missing_files(None).unwrap();
+    library.put_missing_last(&missing).unwrap();
+    assert_eq!(shown(&library), [b.clone(), a.clone()]);
+    // Where none is there, none is better than another.
+    std::fs::remove_file(&b).unwrap();
+    let missing = library.missing_files(None).unwrap();
+    library.put_missing_last(&missing).unwrap();
+    assert_eq!(shown(&library), [b, a]);
+    sound(&library);
+}
+
+#[test]
 fn two_files_that_change_names_lose_no_vector() {
     let dir = tempfile::tempdir().unwrap();
     let music = dunce::canonicalize(dir.path()).unwrap();
