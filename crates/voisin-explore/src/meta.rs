@@ -163,7 +163,8 @@ impl TrackMeta {
         self.people().into_iter().map(str::to_lowercase).collect()
     }
 
-    /// Which album it is on, to compare by: its title, and its artist or else the folder; `None` without an album.
+    /// Which album it is on, to compare by: its title, and its artist or else the folder, which the
+    /// discs of a set share; `None` without an album.
     pub fn album_key(&self) -> Option<String> {
         let title = fold(self.album.as_deref()?);
         let owner = self
@@ -174,7 +175,7 @@ impl TrackMeta {
         (!title.is_empty()).then(|| {
             format!(
                 "{title}\n{}",
-                owner.unwrap_or_else(|| self.folder().to_owned())
+                owner.unwrap_or_else(|| without_disc(self.folder()).to_owned())
             )
         })
     }
@@ -192,9 +193,44 @@ impl TrackMeta {
     }
 }
 
+/// A folder without a last step that is a disc's: `Box/CD 2`, `Box/disc02 - Live`.
+fn without_disc(folder: &str) -> &str {
+    const DISCS: [&str; 6] = ["cd", "disc", "disk", "disque", "dvd", "lp"];
+    let at = folder.rfind(['/', '\\']).unwrap_or(0);
+    let name = folder[at..].trim_start_matches(['/', '\\']).to_lowercase();
+    let rest = DISCS.iter().find_map(|word| name.strip_prefix(word));
+    let number = rest.map(|rest| rest.trim_start_matches([' ', '_', '-', '.', '#']));
+    let is_disc = number.is_some_and(|number| {
+        let digits = number.chars().take_while(char::is_ascii_digit).count();
+        let behind = number[digits..].chars().next();
+        (1..=2).contains(&digits) && !behind.is_some_and(char::is_alphanumeric)
+    });
+    if is_disc { &folder[..at] } else { folder }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn discs_of_a_set_are_one_album() {
+        let key = |path: &str| {
+            let mut track = TrackMeta::new(TrackId(1), path);
+            track.album = Some("Box".to_owned());
+            track.album_key()
+        };
+        for path in [
+            "m/Box/CD2/1.mp3",
+            "m/Box/cd 02/1.mp3",
+            "m/Box/Disc 3 - Live/1.mp3",
+            "m/Box/1.mp3",
+        ] {
+            assert_eq!(key(path), key("m/Box/CD1/1.mp3"), "{path}");
+        }
+        for path in ["m/Other/CD1/1.mp3", "m/Box/CD1000/1.mp3", "m/Box/cdx/1.mp3"] {
+            assert_ne!(key(path), key("m/Box/CD1/1.mp3"), "{path}");
+        }
+    }
 
     #[test]
     fn names_fall_back_to_the_file() {
