@@ -42,7 +42,7 @@ impl Decoder {
         {
             return Ok(Self::Symphonia(decoder));
         }
-        Err(first)
+        Err(unsupported_aac(params).unwrap_or(first))
     }
 
     /// Forgets everything, as if the next packet were the first.
@@ -106,6 +106,53 @@ pub(super) fn plain(error: &Error) -> String {
     }
 }
 
+/// What an AAC stream says of itself (ISO/IEC 14496-3, 1.6.2.1).
+struct AacConfig {
+    /// The audio object type: 2 is LC.
+    kind: u32,
+    rate_index: u32,
+    /// The channel configuration: 7 has eight channels, and 0 says nothing of them.
+    channels: u32,
+}
+
+impl AacConfig {
+    fn parse(params: &AudioCodecParameters) -> Option<Self> {
+        let config = params.extra_data.as_deref()?;
+        let bits = |at: usize, n: usize| -> Option<u32> {
+            (at..at + n).try_fold(0, |value, bit| {
+                Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
+            })
+        };
+        Some(Self {
+            kind: bits(0, 5)?,
+            rate_index: bits(5, 4)?,
+            channels: bits(9, 4)?,
+        })
+    }
+}
+
+/// Why an AAC stream is not decoded, in words for people.
+fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
+    if params.codec != CODEC_ID_AAC {
+        return None;
+    }
+    let config = AacConfig::parse(params)?;
+    let channels = if config.channels == 7 {
+        8
+    } else {
+        config.channels
+    };
+    let found = if channels > 2 {
+        format!("{channels} channels, of which one or two are decoded")
+    } else {
+        format!(
+            "object type {}, of which LC and HE are decoded",
+            config.kind
+        )
+    };
+    Some(format!("aac of {found}: convert a copy to FLAC"))
+}
+
 /// The low-complexity core of an HE-AAC stream, which Symphonia refuses as a whole.
 ///
 /// Spectral band replication only adds what lies above the core's band (some 11 kHz); decoding the core
@@ -118,15 +165,11 @@ fn aac_core(params: &AudioCodecParameters) -> Option<AudioCodecParameters> {
     if params.codec != CODEC_ID_AAC {
         return None;
     }
-    let config = params.extra_data.as_deref()?;
-    let bits = |at: usize, n: usize| -> Option<u32> {
-        (at..at + n).try_fold(0, |value, bit| {
-            Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
-        })
-    };
-    let kind = bits(0, 5)?;
-    let index = bits(5, 4)?;
-    let channels = bits(9, 4)?;
+    let AacConfig {
+        kind,
+        rate_index: index,
+        channels,
+    } = AacConfig::parse(params)?;
     // Object types 2 (LC, with SBR announced after it), 5 (SBR) and 29 (parametric stereo): all wrap an LC core.
     if !matches!(kind, 2 | 5 | 29) || !matches!(channels, 1 | 2) {
         return None;
@@ -316,6 +359,20 @@ mod tests {
         assert_eq!(mixed(one(), &[f32::INFINITY]), 0.0);
         assert_eq!(mixed(one(), &[-1e30]), -LOUDEST);
         assert_eq!(mixed(one(), &[1.5]), 1.5);
+    }
+
+    #[test]
+    fn aac_that_is_not_decoded_has_a_true_reason() {
+        let reason = |config: [u8; 2]| {
+            let mut params = AudioCodecParameters::new();
+            params.for_codec(CODEC_ID_AAC).with_sample_rate(44_100);
+            params.with_extra_data(Box::new(config));
+            Decoder::new(&params).err().unwrap_or_default()
+        };
+        // Object type 2 (LC) with six channels, and object type 1 (Main) with two.
+        assert!(reason([0x12, 0x30]).contains("6 channels"));
+        assert!(reason([0x0a, 0x10]).contains("object type 1"));
+        assert_eq!(reason([0x12, 0x10]), "");
     }
 
     #[test]

@@ -94,9 +94,9 @@ impl MediaBytes {
         self.length = self.length.min(length);
     }
 
-    /// The first bytes, as many as there are up to 40.
+    /// The first bytes, as many as there are up to 64.
     pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
-        let mut head = vec![0; 40];
+        let mut head = vec![0; 64];
         self.seek(SeekFrom::Start(0))?;
         let n = read_up_to(self, &mut head)?;
         head.truncate(n);
@@ -421,11 +421,22 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
     ];
     let of_ogg = head.get(28..).filter(|_| head.starts_with(b"OggS"));
-    let format = if of_ogg.is_some_and(|packet| packet.starts_with(b"Speex   ")) {
-        Some("Speex")
-    } else {
-        let found = UNREADABLE.iter().find(|(magic, _)| head.starts_with(magic));
-        found.map(|&(_, format)| format)
+    let format = match (of_ogg.unwrap_or_default(), head) {
+        (packet, _) if packet.starts_with(b"Speex   ") => Some("Speex"),
+        // Channels without places: RFC 7845, 5.1.1.4.
+        ([b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', head @ ..], _)
+            if head.get(10).is_some_and(|family| *family > 3) =>
+        {
+            Some("Opus with channels of no known places")
+        }
+        // ISO/IEC 14496-3, 1.A.2: a layer of zero, and another profile than LC.
+        (_, [0xff, second, third, ..]) if second & 0xf6 == 0xf0 && third >> 6 != 1 => {
+            Some("AAC of another profile than LC")
+        }
+        _ => {
+            let found = UNREADABLE.iter().find(|(magic, _)| head.starts_with(magic));
+            found.map(|&(_, format)| format)
+        }
     };
     if let Some(format) = format {
         return Some(format!(
@@ -455,6 +466,10 @@ mod tests {
         );
         let ac3 = known_stranger(b"\x0b\x77\x12\x34").unwrap();
         assert!(ac3.contains("AC-3") && ac3.contains("ffmpeg"), "{ac3}");
+        let main = known_stranger(b"\xff\xf1\x10\x80").unwrap();
+        assert!(main.contains("another profile than LC"), "{main}");
+        assert_eq!(known_stranger(b"\xff\xf1\x50\x80"), None);
+        assert_eq!(known_stranger(b"\xff\xfb\x10\x80"), None);
         assert_eq!(known_stranger(b"fLaC\0\0\0\x22"), None);
     }
 
