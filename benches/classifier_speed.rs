@@ -8,7 +8,7 @@ use std::time::Instant;
 use voisin::DeviceChoice;
 use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
 use voisin_train::classifier::NetworkRecipe;
-use voisin_train::encoder::{AdamW, AdamWOptions};
+use voisin_train::{AdamW, AdamWOptions};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -2,8 +2,8 @@
 """Which teachers' frames should the search vector have? Asked of free music only: choose_frame.py
 CACHE
 
-CACHE is what `voisin train encoder prepare` wrote. For each mixture of the teachers' z-scored
-penultimate layers and tag logits (`voisin train encoder export --frame NAME:WEIGHT --tags-share
+CACHE is what `voisin-train-encoder prepare` wrote. For each mixture of the teachers' z-scored
+penultimate layers and tag logits (`voisin-train-encoder export --frame NAME:WEIGHT --tags-share
 SHARE`), on the means of each track's crops:
 
 - packages: share of a track's ten nearest, of other packages only, whose package has the same of

@@ -8,7 +8,7 @@ notes and steps between them, a rhythm that comes back every fourth bar, sung by
 research/music/make_voices.py's vocoder with the syllables of a real speaker. The voice goes through
 what a studio does to one (high-pass, compressor, doubling, a room) and lies at -2 to +7 dB beside
 the band; the sum goes through a limiter, a heavy one in half of the songs, as on the radio. Written
-is OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so that `voisin train encoder prepare --grooves` takes OUT
+is OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so that `voisin-train-encoder prepare --grooves` takes OUT
 beside GROOVES. For training only; songs that are there are kept.
 
 Needs what make_voices.py needs, and MMA's library (for the beats of a bar). What the songs' voices

@@ -3,7 +3,7 @@
 [--tracks 42] [--seed 1]
 
 SOURCE is what `voisin export` writes (windows.npy and windows.csv; mean.npy is taken off them, as
-voisin does before it compares), or a cache of `voisin train encoder prepare`, of which the first
+voisin does before it compares), or a cache of `voisin-train-encoder prepare`, of which the first
 teacher's penultimate layer is taken. Windows are brought to unit norm. So many tracks, drawn at
 random, are left out of the base, and the queries are drawn among their windows, so that no query
 has another window of its own track in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and

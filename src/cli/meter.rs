@@ -41,14 +41,6 @@ impl Meter {
         }
     }
 
-    /// A line that stays.
-    pub(crate) fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.console.note(text)),
-            None => self.console.note(text),
-        }
-    }
-
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -60,7 +60,7 @@ fn every_crate_is_in_the_list() {
     let crates: BTreeSet<String> = packages()
         .iter()
         .filter_map(|package| package.room.as_ref())
-        .map(|room| format!("voisin-{room}"))
+        .map(|room| crate_name(room))
         .chain(["voisin".to_owned(), "voisin-models".to_owned()])
         .collect();
     assert_eq!(
@@ -83,7 +83,7 @@ fn the_default_members_are_the_crates_of_the_default_build() {
     let always = |name: &str| manifest.contains(&format!("\n{name}.workspace = true"));
     let crates: Vec<String> = packages()
         .iter()
-        .filter_map(|package| Some(format!("voisin-{}", package.room.as_ref()?)))
+        .filter_map(|package| Some(crate_name(package.room.as_ref()?)))
         .collect();
     let built = crates
         .iter()

@@ -401,6 +401,11 @@ pub(crate) fn law() -> BTreeMap<String, BTreeSet<String>> {
     law
 }
 
+/// The crate of a room.
+pub(crate) fn crate_name(room: &str) -> String {
+    format!("voisin-{}", room.replace('_', "-"))
+}
+
 /// The program's package, and every crate below `crates`.
 pub(crate) fn packages() -> Vec<Package> {
     let folders = std::fs::read_dir(root().join("crates")).expect("a folder of crates");

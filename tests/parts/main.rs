@@ -15,4 +15,3 @@ mod genre;
 mod importers;
 mod index;
 mod library;
-mod train;

@@ -29,7 +29,6 @@ mod compress;
 mod config;
 mod constant_q;
 mod descriptors;
-pub mod fft;
 mod front_end;
 mod key;
 mod mel;

@@ -54,7 +54,7 @@ pub enum LabError {
     Genre(#[from] voisin_learn::genre::GenreError),
     /// A network could not be trained.
     #[error(transparent)]
-    Train(#[from] voisin_train::encoder::TrainError),
+    Train(#[from] voisin_train::TrainError),
     /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {

@@ -1,16 +1,27 @@
-//! Training: of encoders that learn from others, and of networks that tell classes apart.
+//! Training of networks that tell classes apart, and the steps, the checkpoints and the loop that any training shares.
 //!
 //! ```text
-//! music files → prepare → cache (spectrograms + teachers' outputs) → train → checkpoint → export → model
 //! spectrograms of labelled tracks → fit → best weights
 //! ```
 //!
 //! Not here: the networks and their gradients ([`voisin_kernels::conv`], [`voisin_encoder`]), genre heads
-//! ([`voisin_learn::genre`]).
+//! ([`voisin_learn::genre`]), training of encoders (`voisin-train-encoder`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
 
 pub mod classifier;
-pub mod encoder;
-mod session;
+mod error;
+mod head;
+mod openl3;
+mod optimiser;
+pub mod session;
+mod student;
+mod vary;
+
+pub use error::TrainError;
+pub use head::TeacherHead;
+pub use openl3::{model_weights, widths};
+pub use optimiser::{AdamW, AdamWOptions, cosine};
+pub use student::{LearningLayer, Student};
+pub use vary::{cubic, vary};

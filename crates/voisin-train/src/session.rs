@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::encoder::{AdamW, AdamWOptions, TrainError, write_safetensors};
-use voisin_base::regular_file;
+use super::{AdamW, AdamWOptions, TrainError};
 use voisin_base::vector::squared_norm;
+use voisin_base::{atomic_file, regular_file};
 use voisin_encoder::Weights;
 
 /// Name of the checkpoint in a run's folder: all that is needed to go on.
-pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
@@ -24,27 +25,31 @@ const LARGEST: u64 = 4 << 30;
 pub type BlockVisitor<'a> = dyn FnMut(&mut [f32], &[f32], &[bool]) + 'a;
 
 /// Shows every block of a network, always in the same order.
-pub(super) type EachBlock<'a> = dyn FnMut(&mut BlockVisitor<'_>) + 'a;
+pub type EachBlock<'a> = dyn FnMut(&mut BlockVisitor<'_>) + 'a;
 
 /// Name, shape and values of a tensor.
-pub(super) type NamedTensor = (String, Vec<usize>, Vec<f32>);
+pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
+
+/// Name, type, shape and bytes of a tensor.
+pub type StoredTensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Adam over all blocks of a network, which have one gradient.
-pub(super) struct Optimiser {
-    pub(super) adam: Vec<AdamW>,
+pub struct Optimiser {
+    /// One per block, in the order of the blocks.
+    pub adam: Vec<AdamW>,
     /// Decoupled decay of what decays.
-    pub(super) decay: f32,
+    pub decay: f32,
     /// What the sum of the absolute values of what decays counts in the loss.
-    pub(super) l1: f64,
+    pub l1: f64,
     /// What the sum of the squares of what decays counts in the loss.
-    pub(super) l2: f64,
+    pub l2: f64,
     /// Longest gradient; 0: any.
-    pub(super) clip: f64,
+    pub clip: f64,
 }
 
 impl Optimiser {
     /// Before the first step, without decay and limits.
-    pub(super) fn new(options: AdamWOptions, blocks: &mut EachBlock<'_>) -> Self {
+    pub fn new(options: AdamWOptions, blocks: &mut EachBlock<'_>) -> Self {
         let mut adam = Vec::new();
         blocks(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), options)));
         Self {
@@ -60,7 +65,7 @@ impl Optimiser {
     ///
     /// - `at`, `loss`: the step's number and its loss; where that or the gradient is no number, nothing is changed
     /// - returns: the gradient's length
-    pub(super) fn step(
+    pub fn step(
         &mut self,
         rate: f32,
         (at, loss): (u64, f32),
@@ -122,8 +127,30 @@ fn pulled<'a>(
         .collect()
 }
 
+/// Writes tensors to a file, whole or not at all.
+///
+/// # Errors
+/// A tensor's bytes do not fit its shape, or the file cannot be written; as text, since each caller's error names its
+/// own kind of file.
+#[allow(clippy::implicit_hasher, reason = "safetensors takes this map")]
+pub fn write_safetensors(
+    path: &Path,
+    tensors: &[StoredTensor],
+    metadata: HashMap<String, String>,
+) -> Result<(), String> {
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, data)| {
+            TensorView::new(*dtype, shape.clone(), data).map(|view| (name.as_str(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
+    atomic_file::write(path, bytes).map_err(|error| error.to_string())
+}
+
 /// Writes tensors and what is said of them, whole or not at all.
-pub(super) fn write_state(
+pub fn write_state(
     path: &Path,
     said: Option<(&str, &impl Serialize)>,
     tensors: impl IntoIterator<Item = NamedTensor>,
@@ -148,7 +175,7 @@ pub(super) fn write_state(
 /// What [`write_state`] wrote: what is said under `key`, and the tensors.
 ///
 /// - `kind`: of training, in words
-pub(super) fn read_state<H: DeserializeOwned>(
+pub fn read_state<H: DeserializeOwned>(
     path: &Path,
     key: &str,
     kind: &str,
@@ -180,7 +207,7 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
 }
 
 /// A training that may be cut off after any step.
-pub(super) trait Resumable {
+pub trait Resumable {
     /// What it tells after a step.
     type Progress;
 
@@ -199,7 +226,7 @@ pub(super) trait Resumable {
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
 /// - returns: whether the schedule is at its end
-pub(super) fn go_on<S: Resumable>(
+pub fn go_on<S: Resumable>(
     training: &mut S,
     checkpoint_every: Duration,
     progress: &mut dyn FnMut(&S::Progress) -> bool,

@@ -23,7 +23,6 @@ mod search;
 mod serve;
 mod source;
 mod train;
-mod train_encoder;
 mod undo;
 mod units;
 
@@ -72,9 +71,6 @@ pub(crate) use serve::McpArgs;
 pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
-pub(crate) use train_encoder::{
-    EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
-};
 pub(crate) use undo::UndoArgs;
 pub(crate) use units::RandomArgs;
 

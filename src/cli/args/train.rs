@@ -2,17 +2,14 @@
 
 use clap::{Args, Subcommand};
 
-use super::EncoderArgs;
 use super::TrainClassifierArgs;
 use super::{RandomArgs, ReportFormat};
 use crate::engine::LabelSource;
 use crate::genre::WELL_KNOWN;
 
-/// Train a genre head on your labels, or an encoder of your own
+/// Train a genre head on your labels, or classifiers of any labelled tracks
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin train genre\n  voisin train encoder prepare music --cache cache"
-)]
+#[command(after_help = "Examples:\n  voisin train genre\n  voisin train classifier music my-run")]
 pub(crate) struct TrainArgs {
     #[command(subcommand)]
     pub(crate) command: TrainCommand,
@@ -21,7 +18,6 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
-    Encoder(Box<EncoderArgs>),
     Classifier(Box<TrainClassifierArgs>),
 }
 

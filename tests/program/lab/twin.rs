@@ -5,7 +5,7 @@ use serde_json::Value;
 use voisin::DeviceChoice;
 use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
 use voisin_train::classifier::NetworkRecipe;
-use voisin_train::encoder::{AdamW, AdamWOptions};
+use voisin_train::{AdamW, AdamWOptions};
 
 const BATCH: usize = 4;
 

@@ -22,7 +22,7 @@ use voisin_features::{
     DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, OpenL3Variant, band_centres, windows,
 };
 use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
-use voisin_train::encoder::{TrainError, vary};
+use voisin_train::{TrainError, vary};
 
 /// Speed of the fastest changed copy, which needs so much more of a file.
 const FASTEST: f64 = 1.1;

@@ -22,11 +22,11 @@ use voisin_base::regular_file;
 use voisin_base::text::count;
 use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
 use voisin_learn::metrics::argmax;
+use voisin_train::TrainError;
 use voisin_train::classifier::{
     ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe,
     RecipeInput, SpaceNet, SpaceStart, TrackExamples, Trainable, fit, places_file, read_tensors,
 };
-use voisin_train::encoder::TrainError;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";

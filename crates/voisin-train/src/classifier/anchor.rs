@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ndarray::{Array2, Axis};
 
-use crate::encoder::TrainError;
+use crate::TrainError;
 use voisin_encoder::Precision;
 use voisin_kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use voisin_kernels::isa;

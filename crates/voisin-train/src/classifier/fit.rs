@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::batch::{ClassBatch, class_weights};
 use super::softmax::{cross_entropy, softmax};
 use super::{ClassJudge, ClassTraining, Trainable};
-use crate::encoder::{AdamWOptions, TrainError};
 use crate::session::{
     CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state,
 };
+use crate::{AdamWOptions, TrainError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_base::vector::squared_norm;

@@ -1,7 +1,7 @@
 //! A list of layers, as something to train.
 
 use super::{ClassJudge, Trainable};
-use crate::encoder::TrainError;
+use crate::TrainError;
 use crate::session::{BlockVisitor, NamedTensor};
 use voisin_encoder::{Device, FinishedStack, FirstWeights, Stack, StackTrain};
 

@@ -222,7 +222,7 @@ impl NetworkRecipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::{TeacherHead, widths};
+    use crate::{TeacherHead, widths};
     use voisin_encoder::Stack;
     use voisin_kernels::conv::OpenL3Weights;
 

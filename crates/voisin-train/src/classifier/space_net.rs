@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::anchor::{FixedNet, pull};
 use super::{ClassJudge, Trainable};
-use crate::encoder::{LearningLayer, Student, TeacherHead, TrainError};
 use crate::session::{BlockVisitor, NamedTensor};
+use crate::{LearningLayer, Student, TeacherHead, TrainError};
 use voisin_encoder::{Device, ModelRef, Precision};
 use voisin_kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use voisin_kernels::isa;
@@ -28,13 +28,13 @@ impl SpaceStart {
     /// - `divisor`: the part of OpenL3's width that random weights have
     pub fn new(model: Option<&ModelRef>, divisor: usize, seed: u64) -> Result<Self, TrainError> {
         let Some(model) = model else {
-            let weights = OpenL3Weights::seeded(seed, &crate::encoder::widths(divisor)?);
+            let weights = OpenL3Weights::seeded(seed, &crate::widths(divisor)?);
             return Ok(Self {
                 weights,
                 projection: None,
             });
         };
-        let weights = crate::encoder::model_weights(model)?;
+        let weights = crate::model_weights(model)?;
         let inputs = weights.convs[7].cout;
         let projection = model.openl3_projection()?.map(|[matrix, bias]| {
             let outputs = bias.len();
@@ -334,7 +334,7 @@ impl ClassJudge for FinishedSpace {
 mod tests {
     use super::super::softmax::cross_entropy;
     use super::*;
-    use crate::encoder::widths;
+    use crate::widths;
     use voisin_base::random::Random;
     use voisin_encoder::DeviceChoice;
 

@@ -1,6 +1,6 @@
 //! What the loop needs of a network.
 
-use crate::encoder::TrainError;
+use crate::TrainError;
 use crate::session::{BlockVisitor, NamedTensor};
 
 /// A network that gives a logit for each class of an example.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Decision;
-use crate::encoder::cosine;
+use crate::cosine;
 
 /// Epochs in which the validation loss does not fall, after which [`Schedule::Plateau`] halves the rate.
 const PLATEAU: usize = 3;

@@ -1,9 +1,8 @@
-//! `voisin train genre|encoder|classifier`.
+//! `voisin train genre|classifier`.
 //!
 //! For: options, progress and summaries. Not for: fitting; that is [`crate::genre`], [`crate::train`] and `lab`.
 
 mod classifier;
-mod encoder;
 mod genre;
 
 use crate::cli::Ending;
@@ -13,7 +12,6 @@ use crate::cli::context::Context;
 pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<Ending> {
     match command {
         TrainCommand::Genre(args) => genre::run(context, args),
-        TrainCommand::Encoder(args) => encoder::run(context, &args.command),
         TrainCommand::Classifier(args) => classifier::run(context, args),
     }
 }

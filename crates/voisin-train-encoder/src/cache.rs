@@ -12,15 +12,14 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use memmap2::Mmap;
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
-use voisin_base::atomic_file;
 use voisin_base::output::check_folder;
 use voisin_kernels::buffer::map_file;
 use voisin_kernels::conv::{FRAMES, MELS, WINDOW};
+use voisin_train::session::{StoredTensor, write_safetensors};
 
 /// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.
 const FORMAT: &str = "voisin-crops-1";
@@ -42,8 +41,6 @@ pub(super) struct TrackCrops {
     pub mels: Vec<f16>,
     pub teachers: Vec<(Teacher, Vec<f32>)>,
 }
-
-type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Where a track's crops of a pass lie.
 pub(super) fn file(cache: &Path, track: &str, pass: u32) -> PathBuf {
@@ -109,7 +106,7 @@ pub(super) fn write(path: &Path, crops: &TrackCrops) -> Result<(), TrainError> {
 }
 
 fn push_teachers(
-    tensors: &mut Vec<Tensor>,
+    tensors: &mut Vec<StoredTensor>,
     metadata: &mut HashMap<String, String>,
     teachers: &[(Teacher, Vec<f32>)],
 ) {
@@ -176,7 +173,7 @@ pub(super) fn add_teachers(
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| TrainError::cache(path, e))?;
     let mut metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(&bytes).map_err(|e| TrainError::cache(path, e))?;
-    let mut tensors: Vec<Tensor> = file
+    let mut tensors: Vec<StoredTensor> = file
         .tensors()
         .into_iter()
         .map(|(name, view)| {
@@ -190,23 +187,6 @@ pub(super) fn add_teachers(
         .collect();
     push_teachers(&mut tensors, &mut metadata, teachers);
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
-}
-
-/// Writes tensors to a file, whole or not at all.
-pub(crate) fn write_safetensors(
-    path: &Path,
-    tensors: &[Tensor],
-    metadata: HashMap<String, String>,
-) -> Result<(), String> {
-    let views = tensors
-        .iter()
-        .map(|(name, dtype, shape, data)| {
-            TensorView::new(*dtype, shape.clone(), data).map(|view| (name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| error.to_string())?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
-    atomic_file::write(path, bytes).map_err(|error| error.to_string())
 }
 
 /// All prepared music of a folder, in memory as far as the system sees fit.

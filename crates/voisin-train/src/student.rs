@@ -7,13 +7,20 @@ use voisin_kernels::conv::{OpenL3Train, OpenL3Weights};
 use voisin_kernels::isa;
 
 /// On the CPU by the project's own kernels, elsewhere by Candle.
-pub(crate) enum Student {
+#[derive(Debug)]
+pub enum Student {
+    /// On the CPU.
     Fast(Box<OpenL3Train>),
+    /// On a device of Candle's.
     Device(Box<OpenL3TrainOnDevice>),
 }
 
 impl Student {
-    pub(crate) fn new(
+    /// A network in training that begins with `weights`.
+    ///
+    /// # Errors
+    /// The instruction set that was asked for is not there.
+    pub fn new(
         precision: Precision,
         weights: &OpenL3Weights,
         device: &Device,
@@ -33,14 +40,15 @@ impl Student {
     }
 
     /// Embeddings of `n` windows.
-    pub(crate) fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
+    pub fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
         match self {
             Self::Fast(net) => Ok(net.forward(mels, n)),
             Self::Device(net) => Ok(net.forward(mels, n)?),
         }
     }
 
-    pub(crate) fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
+    /// Gradients of the parameters, from those of the last embeddings.
+    pub fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
         match self {
             Self::Fast(net) => net.backward(gradient),
             Self::Device(net) => net.backward(gradient)?,
@@ -49,14 +57,15 @@ impl Student {
     }
 
     /// Parameters, gradients and statistics.
-    pub(crate) fn state(&self) -> &OpenL3Train {
+    pub fn state(&self) -> &OpenL3Train {
         match self {
             Self::Fast(net) => net,
             Self::Device(net) => net.host(),
         }
     }
 
-    pub(crate) fn state_mut(&mut self) -> &mut OpenL3Train {
+    /// As [`state`](Self::state), for an optimiser.
+    pub fn state_mut(&mut self) -> &mut OpenL3Train {
         match self {
             Self::Fast(net) => net,
             Self::Device(net) => net.host_mut(),
@@ -64,7 +73,7 @@ impl Student {
     }
 
     /// Parameters and gradients.
-    pub(crate) fn show(&mut self, visit: &mut BlockVisitor<'_>) {
+    pub fn show(&mut self, visit: &mut BlockVisitor<'_>) {
         let state = self.state_mut();
         let mut decays = vec![false; state.parameters().len()];
         for parameter in state.layout().iter().filter(|parameter| parameter.decays) {
@@ -76,8 +85,10 @@ impl Student {
 }
 
 /// A linear layer in training.
-pub(crate) struct LearningLayer {
-    pub(crate) linear: TeacherHead,
+#[derive(Debug)]
+pub struct LearningLayer {
+    /// As it is now.
+    pub linear: TeacherHead,
     gradients: Vec<f32>,
     decays: Vec<bool>,
     /// What it was given in the last pass.
@@ -85,7 +96,8 @@ pub(crate) struct LearningLayer {
 }
 
 impl LearningLayer {
-    pub(crate) fn new(linear: TeacherHead) -> Self {
+    /// A layer that begins with these parameters.
+    pub fn new(linear: TeacherHead) -> Self {
         let decays = (0..linear.parameters.len())
             .map(|at| at < linear.inputs * linear.outputs)
             .collect();
@@ -98,19 +110,20 @@ impl LearningLayer {
         }
     }
 
-    pub(crate) fn forward(&mut self, given: Vec<f32>) -> Vec<f32> {
+    /// Outputs, `[n][outputs]`, for inputs `[n][inputs]`.
+    pub fn forward(&mut self, given: Vec<f32>) -> Vec<f32> {
         self.given = given;
         self.linear.forward(&self.given)
     }
 
     /// From the gradient of the last pass to that of what it was given.
-    pub(crate) fn backward(&mut self, gradient: &[f32]) -> Vec<f32> {
+    pub fn backward(&mut self, gradient: &[f32]) -> Vec<f32> {
         self.linear
             .backward(&self.given, gradient, &mut self.gradients)
     }
 
     /// Parameters and gradients.
-    pub(crate) fn show(&mut self, visit: &mut BlockVisitor<'_>) {
+    pub fn show(&mut self, visit: &mut BlockVisitor<'_>) {
         visit(&mut self.linear.parameters, &self.gradients, &self.decays);
     }
 }

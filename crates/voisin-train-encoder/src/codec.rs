@@ -8,8 +8,8 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use voisin_features::fft::{Complex32, Fft, plan};
-
+use rustfft::num_complex::Complex32;
+use rustfft::{Fft, FftPlanner};
 use voisin_base::random::Random;
 
 /// Lines of the transforms at 48 kHz: MP3 at 44.1 or 48 kHz; MP3 at 22.05 or 24 kHz, and nearly AAC.
@@ -164,9 +164,9 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
     while low < high {
         let middle = low.midpoint(high);
         if bits(gain_of(middle)) <= budget {
-            high = middle
+            high = middle;
         } else {
-            low = middle + 1
+            low = middle + 1;
         }
     }
     let gain = gain_of(low);
@@ -206,7 +206,9 @@ impl Mdct {
         let n = size as f64;
         let turn = |angle: f64| Complex32::new(angle.cos() as f32, angle.sin() as f32);
         let middle = 0.5 * (n + 1.0);
-        let (forward, inverse) = plan(2 * size);
+        let mut planner = FftPlanner::new();
+        let forward = planner.plan_fft_forward(2 * size);
+        let inverse = planner.plan_fft_inverse(2 * size);
         Self {
             size,
             window: (0..2 * size)

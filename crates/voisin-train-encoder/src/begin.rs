@@ -7,8 +7,8 @@ use super::checkpoint::{Checkpoint, Run, flatten};
 use super::layout::Layout;
 use super::options::{Start, TrainOptions};
 use super::{TeacherHead, TrainError, probe, widen};
-use voisin_encoder::ModelRef;
 use voisin_kernels::conv::OpenL3Weights;
+use voisin_train::model_weights;
 
 /// What a new run is grown from.
 pub(super) enum Origin {
@@ -27,23 +27,6 @@ pub(super) fn origin(options: &TrainOptions, is_new: bool) -> Result<Origin, Tra
         Start::Model(model) if is_new => Origin::Model(model_weights(model)?),
         _ => Origin::Seeded,
     })
-}
-
-/// The network of a model of OpenL3's shape.
-pub(crate) fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
-    let weights = model.openl3_weights()?;
-    // The kernels of the training step want these; what is built in or exported has them.
-    if weights
-        .widths()
-        .iter()
-        .any(|width| !width.is_multiple_of(16))
-    {
-        return Err(TrainError::Options(format!(
-            "{model} has widths {:?}, expected multiples of 16: it cannot be trained on",
-            weights.widths()
-        )));
-    }
-    Ok(weights)
 }
 
 /// Names of the teachers to learn from; `None` for all that there are.

@@ -1,4 +1,4 @@
-//! `AdamW`, its schedule, and averages of weights.
+//! `AdamW` and its schedule.
 
 use rayon::prelude::*;
 
@@ -27,9 +27,12 @@ impl Default for AdamWOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
     options: AdamWOptions,
-    pub(crate) mean: Vec<f32>,
-    pub(crate) square: Vec<f32>,
-    pub(crate) steps: u64,
+    /// Mean gradient of each parameter.
+    pub mean: Vec<f32>,
+    /// Mean square of it.
+    pub square: Vec<f32>,
+    /// Steps that were made.
+    pub steps: u64,
 }
 
 impl AdamW {
@@ -97,30 +100,12 @@ impl AdamW {
 
 /// Learning rate at a share of the run: from 0 to `peak` in the first `warm` of it, then a half cosine to 1 % of it
 /// (Loshchilov and Hutter, 2017).
-pub(crate) fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
+pub fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
     if progress < warm {
         return peak * (progress / warm).max(0.01);
     }
     let at = ((progress - warm) / (1.0 - warm).max(1e-9)).min(1.0);
     peak * (0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * at).cos()))
-}
-
-/// Moves `average` towards `values` by `1 - keep`.
-pub(super) fn average(average: &mut [f32], values: &[f32], keep: f32) {
-    let chunk = 1 << 14;
-    average
-        .par_chunks_mut(chunk)
-        .zip(values.par_chunks(chunk))
-        .for_each(|(average, values)| {
-            for (a, v) in average.iter_mut().zip(values) {
-                *a += (1.0 - keep) * (v - *a);
-            }
-        });
-}
-
-/// How much of the average is kept at a step: less in the beginning, when the weights are still random.
-pub(super) fn keep(limit: f32, step: u64) -> f32 {
-    limit.min((1.0 + step as f32) / (10.0 + step as f32))
 }
 
 #[cfg(test)]

@@ -3,21 +3,21 @@
 use rayon::prelude::*;
 
 use super::augment;
+use super::average;
 use super::begin;
 use super::cache::TrainingSet;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
 use super::layout::{Layout, standardise};
 use super::log;
 use super::loss::{self, Batch};
-use super::optimiser::{self, AdamWOptions};
 use super::options::{TrainOptions, Trained, TrainingProgress};
-use super::student::{LearningLayer, Student};
 use super::validate::{self, Validation};
 use super::{TeacherHead, TrainError};
-use crate::session::{CHECKPOINT, Optimiser, Resumable, go_on};
 use voisin_base::random::Random;
 use voisin_encoder::Device;
 use voisin_kernels::conv::{OpenL3Weights, WINDOW};
+use voisin_train::session::{CHECKPOINT, Optimiser, Resumable, go_on};
+use voisin_train::{AdamWOptions, LearningLayer, Student, cosine};
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
@@ -314,7 +314,7 @@ impl Resumable for Trainer<'_> {
     }
 
     fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<TrainingProgress, TrainError> {
-        let learning_rate = optimiser::cosine(
+        let learning_rate = cosine(
             self.options.learning_rate,
             self.share(),
             self.options.warm_up,
@@ -345,11 +345,11 @@ impl Resumable for Trainer<'_> {
                 self.student.show(visit);
                 self.head.show(visit);
             })?;
-        let keep = optimiser::keep(self.options.average, self.run.step);
+        let keep = average::keep(self.options.average, self.run.step);
         let (parameters, statistics) = flatten(&self.student.state().weights());
-        optimiser::average(&mut self.average.0, &parameters, keep);
-        optimiser::average(&mut self.average.1, &statistics, keep);
-        optimiser::average(
+        average::average(&mut self.average.0, &parameters, keep);
+        average::average(&mut self.average.1, &statistics, keep);
+        average::average(
             &mut self.head_average.parameters,
             &self.head.linear.parameters,
             keep,

@@ -5,16 +5,17 @@ use std::path::Path;
 use sha2::Digest as _;
 use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin_kernels::{Precision, isa};
-use voisin_train::encoder::{
-    Checkpoint, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, TrainingSet,
-    export, prepare, train,
+use voisin_train::TrainError;
+use voisin_train_encoder::{
+    Checkpoint, ExportOptions, PrepareOptions, Start, TrainOptions, TrainingSet, export, prepare,
+    train,
 };
 
 /// As narrow as the kernels take.
 const NARROW: [usize; 8] = [16; 8];
 
 /// A 16-bit mono WAV file at 48 kHz.
-fn write_wav(path: &Path, samples: &[f32]) {
+pub(crate) fn write_wav(path: &Path, samples: &[f32]) {
     let mut bytes = Vec::new();
     bytes.extend(b"RIFF");
     bytes.extend((36 + 2 * samples.len() as u32).to_le_bytes());
@@ -40,7 +41,7 @@ fn write_wav(path: &Path, samples: &[f32]) {
 }
 
 /// `kind` decides between chords, drums and noise that pulses; `seed` varies pitch and tempo.
-fn music(kind: usize, seed: usize, seconds: usize) -> Vec<f32> {
+pub(crate) fn music(kind: usize, seed: usize, seconds: usize) -> Vec<f32> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ (seed as u64 + 1);
     let mut noise = move || {
         state ^= state << 13;

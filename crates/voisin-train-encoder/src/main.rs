@@ -1,37 +1,111 @@
-//! `voisin train encoder prepare|run|export`.
+//! The program `voisin-train-encoder`: options, progress and summaries of training.
 
+mod args;
+mod progress;
+
+use std::io::Write as _;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use clap::Parser as _;
 
-use crate::base::output::OutputTarget;
-use crate::cli::Ending;
-use crate::cli::args::{EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted};
-use crate::cli::context::{Context, check_model_place, parse_model};
-use crate::cli::meter::Meter;
-use crate::cli::render::{self, clock, count};
-use crate::encoder::{ModelRef, models_dir};
-use crate::eval::plots::{Curve, chart};
-use crate::train::encoder::{
-    ExportOptions, LossWeights, PrepareOptions, Start, TrainOptions, TrainingProgress, export,
-    prepare, train, widths,
+use args::{
+    EncoderCli, EncoderCommand, ExportEncoderArgs, MachineArgs, PrepareArgs, RunArgs, Weighted,
 };
+use progress::{ProgressLine, note, report};
+use voisin_base::abandoned;
+use voisin_base::output::{OutputTarget, check_folder};
+use voisin_base::text::{count, with_causes};
+use voisin_encoder::{ModelRef, Precision, models_dir};
+use voisin_lab::eval::plots::{Curve, chart};
+use voisin_train::widths;
+use voisin_train_encoder::{
+    ExportOptions, LossWeights, PrepareOptions, Start, TrainOptions, TrainingProgress, export,
+    prepare, train,
+};
+
+/// Exit code where some files were skipped.
+const SOME_SKIPPED: u8 = 1;
+/// Exit code of a mistake on the command line, or a fault.
+const FAULT: u8 = 2;
+/// Exit code after Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    // A panic inside a decoder becomes the error of that file.
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !voisin_audio::is_guarded() {
+            loud(panic);
+        }
+    }));
+    let cli = EncoderCli::parse();
+    match run(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report(&with_causes(error.as_ref()));
+            ExitCode::from(FAULT)
+        }
+    }
+}
+
+fn run(cli: &EncoderCli) -> anyhow::Result<u8> {
+    // An instruction set that the processor lacks is refused here, before any work.
+    voisin_kernels::isa()?;
+    if let Some(threads) = cli.machine.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(usize::from(threads))
+            .build_global()
+            .context("cannot start the threads of --threads")?;
+    }
+    match &cli.command {
+        EncoderCommand::Prepare(args) => prepare_music(&cli.machine, args),
+        EncoderCommand::Run(args) => run_training(&cli.machine, args),
+        EncoderCommand::Export(args) => export_model(&cli.machine, args),
+    }
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            // Nothing is dropped where a process exits.
+            abandoned::remove_unfinished();
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// Writes a line to standard output.
+fn print_line(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+}
+
+/// Seconds as `H:MM:SS` or `M:SS`.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    let hours = seconds / 3600;
+    let minutes = seconds / 60 % 60;
+    let seconds = seconds % 60;
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
 
 /// Reasons that the end of a preparation repeats.
 const FIRST_REASONS: usize = 5;
 
-pub(super) fn run(context: &Context, command: &EncoderCommand) -> anyhow::Result<Ending> {
-    match command {
-        EncoderCommand::Prepare(args) => prepare_music(context, args),
-        EncoderCommand::Run(args) => run_training(context, args),
-        EncoderCommand::Export(args) => export_model(context, args),
-    }
-}
-
-fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending> {
+fn prepare_music(machine: &MachineArgs, args: &PrepareArgs) -> anyhow::Result<u8> {
     let mut options = PrepareOptions::new(args.music.clone(), args.cache.clone());
     options.grooves.clone_from(&args.grooves);
     options.passes = 0..args.passes + args.mixed;
@@ -40,17 +114,20 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
     options.crops = args.crops as usize;
     options.mixtures = args.mixtures as usize;
     options.degraded = args.degraded as usize;
-    options.seed = args.random.random_seed;
+    options.seed = args.random_seed;
     if !args.teacher.is_empty() {
         options.teachers = args
             .teacher
             .iter()
-            .map(|name| parse_model(name))
-            .collect::<Vec<ModelRef>>();
+            .map(|name| {
+                let Ok(model) = name.parse::<ModelRef>();
+                model
+            })
+            .collect();
     }
-    let stop = context.stop_on_ctrl_c()?;
+    let stop = stop_on_ctrl_c()?;
     let clock_start = Instant::now();
-    let meter = Mutex::new(Meter::new(context));
+    let meter = Mutex::new(ProgressLine::new(machine.quiet));
     let prepared = prepare(&options, &|p| {
         let left =
             clock_start.elapsed().as_secs_f64() * (p.total - p.done) as f64 / p.done.max(1) as f64;
@@ -71,17 +148,15 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
         meter.finish();
     }
     for (path, reason) in prepared.skipped.iter().take(FIRST_REASONS) {
-        context
-            .console
-            .warn(&format!("{}: {reason}", path.display()));
+        report(&format!("{}: {reason}", path.display()));
     }
     if prepared.skipped.len() > FIRST_REASONS {
-        context.console.note(&format!(
+        report(&format!(
             "… and {} more",
             prepared.skipped.len() - FIRST_REASONS
         ));
     }
-    render::print_line(&format!(
+    print_line(&format!(
         "prepared {} with {}; {} were there, {} of them got more teachers; {} skipped",
         count(prepared.tracks as u64, "track"),
         count(prepared.crops as u64, "crop"),
@@ -90,14 +165,15 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
         prepared.skipped.len()
     ))?;
     Ok(if stop.load(Ordering::Relaxed) {
-        context
-            .console
-            .note("interrupted: the same command goes on from here");
-        Ending::Interrupted
+        note(
+            machine.quiet,
+            "interrupted: the same command goes on from here",
+        );
+        INTERRUPTED
     } else if prepared.skipped.is_empty() {
-        Ending::Fine
+        0
     } else {
-        Ending::Partial
+        SOME_SKIPPED
     })
 }
 
@@ -107,7 +183,7 @@ fn pairs(list: &[Weighted]) -> Vec<(String, f32)> {
         .collect()
 }
 
-fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOptions> {
+fn training_options(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<TrainOptions> {
     let mut options = TrainOptions::new(args.cache.clone(), args.run.clone());
     options.widths = match &args.widths {
         Some(list) => match list.as_slice().try_into() {
@@ -125,10 +201,11 @@ fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOp
         .map(|minutes| Duration::try_from_secs_f64(minutes * 60.0))
         .transpose()
         .context("--minutes expects a number above 0")?;
-    (options.device, options.precision) = (context.device_option(), context.precision_option());
+    options.device = machine.device;
+    options.precision = machine.dtype;
     options.batch = args.batch;
     options.learning_rate = args.rate;
-    options.seed = args.random.random_seed;
+    options.seed = args.random_seed;
     options.teachers = pairs(&args.teacher);
     options.losses = LossWeights {
         penultimate_mse: args.penultimate,
@@ -148,19 +225,22 @@ fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOp
     Ok(options)
 }
 
-fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
-    let options = training_options(context, args)?;
-    let half = if options.precision == crate::encoder::Precision::Bf16 {
+fn run_training(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<u8> {
+    let options = training_options(machine, args)?;
+    let half = if options.precision == Precision::Bf16 {
         ", bf16"
     } else {
         ""
     };
-    context.console.note(&format!(
-        "training on {}{half}",
-        options.device.resolve()?.description()
-    ));
-    let stop = context.stop_on_ctrl_c()?;
-    let mut meter = Meter::new(context);
+    note(
+        machine.quiet,
+        &format!(
+            "training on {}{half}",
+            options.device.resolve()?.description()
+        ),
+    );
+    let stop = stop_on_ctrl_c()?;
+    let mut meter = ProgressLine::new(machine.quiet);
     let trained = train(&options, &mut |p: &TrainingProgress| {
         meter.show(p.share, || {
             format!(
@@ -190,7 +270,7 @@ fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
     meter.finish();
     plot(&args.run)?;
     let run = &trained.checkpoint.run;
-    render::print_line(&format!(
+    print_line(&format!(
         "{} after {} and {} in {}: {}",
         if trained.finished {
             "finished"
@@ -200,21 +280,16 @@ fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
         count(run.step, "step"),
         count(run.windows, "window"),
         clock(run.seconds),
-        render::terminal_safe(
-            &args
-                .run
-                .join("checkpoint.safetensors")
-                .display()
-                .to_string()
-        )
+        args.run.join("checkpoint.safetensors").display()
     ))?;
     Ok(if stop.load(Ordering::Relaxed) {
-        context
-            .console
-            .note("interrupted: the same command goes on from here");
-        Ending::Interrupted
+        note(
+            machine.quiet,
+            "interrupted: the same command goes on from here",
+        );
+        INTERRUPTED
     } else {
-        Ending::Fine
+        0
     })
 }
 
@@ -292,14 +367,20 @@ fn plot(run: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<Ending> {
+fn export_model(machine: &MachineArgs, args: &ExportEncoderArgs) -> anyhow::Result<u8> {
     let out = match &args.output {
         Some(folder) => folder.clone(),
         None => {
             models_dir().context("no folder for models: set VOISIN_MODELS, or give --output")?
         }
     };
-    check_model_place(&out, &args.name, args.force)?;
+    let files = ["json", "safetensors"].map(|ending| format!("{}.{ending}", args.name));
+    if let Err(error) = check_folder(&out, &files.each_ref().map(String::as_str), args.force) {
+        match error.remedy() {
+            Some(_) => bail!("{error}: --force replaces it, or name another"),
+            None => return Err(error.into()),
+        }
+    }
     let exported = export(&ExportOptions {
         checkpoint: args.checkpoint.clone(),
         out,
@@ -313,9 +394,9 @@ fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<E
         corpus: args.cache.clone(),
     })?;
     for figure in &exported.whitening {
-        context.console.note(&figure.to_string());
+        note(machine.quiet, &figure.to_string());
     }
-    render::print_line(&render::terminal_safe(&format!(
+    print_line(&format!(
         "{}: {} of weights, SHA-256 {}; use it with --model {}",
         exported.path.display(),
         count(exported.bytes, "byte"),
@@ -325,6 +406,6 @@ fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<E
         } else {
             args.name.clone()
         }
-    )))?;
-    Ok(Ending::Fine)
+    ))?;
+    Ok(0)
 }

@@ -11,7 +11,6 @@ use super::cache::{self, TrackCrops};
 use super::codec::LossyCodec;
 use super::layout::Teacher;
 use super::mix;
-use voisin_audio;
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::vector::dot;

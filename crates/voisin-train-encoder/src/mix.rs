@@ -6,8 +6,8 @@
 
 use std::f64::consts::TAU;
 
-use super::augment::cubic;
 use voisin_base::random::Random;
+use voisin_train::cubic;
 
 /// Slowest and fastest speed; pitch and tempo change together.
 const SPEED: (f64, f64) = (0.72, 1.35);

@@ -7,13 +7,14 @@ use half::f16;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
-use super::cache::{TrainingSet, write_safetensors};
+use super::cache::TrainingSet;
 use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
 use voisin_base::atomic_file;
 use voisin_encoder::{Architecture, ModelManifest, ModelOutput, ModelRef, models, models_dir};
 use voisin_kernels::conv::OPENL3_WIDTHS;
+use voisin_train::session::write_safetensors;
 
 /// What a model is called and said to be.
 #[derive(Debug, Clone, PartialEq)]

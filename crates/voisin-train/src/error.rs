@@ -68,24 +68,27 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    /// A file could not be read or written, for `map_err`.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
+    /// A prepared file is damaged or of another kind.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "an error or a text, taken as they come"
     )]
-    pub(super) fn cache(path: &Path, reason: impl ToString) -> Self {
+    pub fn cache(path: &Path, reason: impl ToString) -> Self {
         Self::Cache {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
     }
 
+    /// A checkpoint is damaged, or belongs to another run.
     #[allow(clippy::needless_pass_by_value, reason = "as above")]
-    pub(crate) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
+    pub fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint {
             path: path.to_owned(),
             reason: reason.to_string(),

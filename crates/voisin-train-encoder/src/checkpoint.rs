@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{LossWeights, TeacherHead, TrainError};
-use crate::session::{read_state, write_state};
 use voisin_kernels::conv::OpenL3Weights;
+use voisin_train::session::{read_state, write_state};
 
 /// Where a checkpoint's header says what the run is.
 const KEY: &str = "run";

@@ -1,22 +1,50 @@
-//! `train encoder`.
+//! The command line as clap reads it.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use voisin_encoder::{DeviceChoice, Precision};
 
-use super::RandomArgs;
-
-/// Train an encoder of your own: an OpenL3-shaped network learns what teachers hear in your music
+/// Trains an encoder: an OpenL3-shaped network learns what teachers hear in your music.
 ///
-/// Three steps, each of which goes on where it was cut off: prepare (decode the music, ask the teachers), run (train),
-/// export (write a model that --model takes).
-#[derive(Debug, Args)]
+/// Three steps, each of which goes on where it was cut off: prepare (decode the music, run the teachers), run (train),
+/// export (write a model that `voisin --model` takes).
+#[derive(Debug, Parser)]
 #[command(
-    after_help = "Example:\n  voisin train encoder prepare music --cache cache --grooves grooves\n  voisin train encoder run cache run1 --width 4 --windows 150000\n  voisin train encoder run cache run2 --from run1/checkpoint.safetensors --windows 150000 --rate 1e-3\n  voisin train encoder export run2/checkpoint.safetensors --name mine\n  voisin --model mine add ~/Music"
+    name = "voisin-train-encoder",
+    version,
+    max_term_width = 110,
+    after_help = "Example:\n  voisin-train-encoder prepare music --cache cache --grooves grooves\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run2 --from run1/checkpoint.safetensors --windows 150000 --rate 1e-3\n  voisin-train-encoder export run2/checkpoint.safetensors --name mine\n  voisin --model mine add ~/Music\n\nExit codes: 0 fine, 1 some files were skipped, 2 a mistake on the command line or a fault, 130 interrupted."
 )]
-pub(crate) struct EncoderArgs {
+pub(crate) struct EncoderCli {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     #[command(subcommand)]
     pub(crate) command: EncoderCommand,
+}
+
+/// Where it runs and how much it prints.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// Where the network runs: auto, cpu, cuda or cuda:N
+    #[arg(
+        long,
+        global = true,
+        env = "VOISIN_DEVICE",
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
+    pub(crate) device: DeviceChoice,
+    /// Number type of the network's products: f32, or bf16, which takes about half the time where the processor or GPU
+    /// has it
+    #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
+    pub(crate) dtype: Precision,
+    /// At most this many threads [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Print results and errors alone
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +60,7 @@ pub(crate) enum EncoderCommand {
 /// outputs of teachers that they lack.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train encoder prepare music --cache cache --passes 3\n  voisin train encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/vgg-msd.json"
+    after_help = "Examples:\n  voisin-train-encoder prepare music --cache cache --passes 3\n  voisin-train-encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/vgg-msd.json"
 )]
 pub(crate) struct PrepareArgs {
     /// Folders of music; the first folder below one is a track's group, and groups are what is held out
@@ -65,8 +93,9 @@ pub(crate) struct PrepareArgs {
     /// Degraded versions of each crop, beside the music as it is
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) degraded: u32,
-    #[command(flatten)]
-    pub(crate) random: RandomArgs,
+    /// Where random numbers start: the same number gives the same result
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) random_seed: u64,
 }
 
 /// Train on prepared music; the same command goes on where it was cut off
@@ -75,7 +104,7 @@ pub(crate) struct PrepareArgs {
 /// checkpoint and stops. The same options, music and processor give the same weights, however often a run was cut off.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train encoder run cache run1 --width 4 --windows 150000\n  voisin train encoder run cache run3 --teacher musicnn-msd --teacher vgg-msd:0.5 --style 0.2 --contrast 0.1"
+    after_help = "Examples:\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run3 --teacher musicnn-msd --teacher vgg-msd:0.5 --style 0.2 --contrast 0.1"
 )]
 pub(crate) struct RunArgs {
     /// Folder of prepared music
@@ -107,8 +136,9 @@ pub(crate) struct RunArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 2e-3, value_name = "RATE")]
     pub(crate) rate: f64,
-    #[command(flatten)]
-    pub(crate) random: RandomArgs,
+    /// Where random numbers start: the same number gives the same result
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) random_seed: u64,
     /// Begin with the weights of another run or of a finished model (a name from `voisin model list`, a manifest or a
     /// weights file), widened where this run is wider
     #[arg(long, value_name = "CHECKPOINT|MODEL", value_hint = ValueHint::FilePath)]
@@ -167,7 +197,7 @@ pub(crate) struct RunArgs {
 /// groups that they were not fitted on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  voisin train encoder export run2/checkpoint.safetensors --name mine --cache cache"
+    after_help = "Example:\n  voisin-train-encoder export run2/checkpoint.safetensors --name mine --cache cache"
 )]
 pub(crate) struct ExportEncoderArgs {
     /// The run's checkpoint
@@ -188,7 +218,7 @@ pub(crate) struct ExportEncoderArgs {
     /// What it was trained on, for the manifest
     #[arg(
         long,
-        default_value = "trained with voisin train encoder",
+        default_value = "trained with voisin-train-encoder",
         value_name = "TEXT"
     )]
     pub(crate) provenance: String,

@@ -1,0 +1,62 @@
+//! Sound at other speeds, so that a network does not learn recordings by heart.
+
+use voisin_base::random::Random;
+
+/// Sound at another speed, up to a tenth (pitch and tempo together), with white noise 20 to 50 dB below it.
+pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
+    let speed = random.range(0.9, 1.1);
+    let power = samples
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        / samples.len().max(1) as f64;
+    let level = (power * 10f64.powf(random.range(-5.0, -2.0))).sqrt();
+    let count = (samples.len() as f64 / speed) as usize;
+    let heard = (0..count).map(|i| {
+        let at = i as f64 * speed;
+        // uniform within the root of three has a power of one
+        cubic(samples, at as usize, (at - at.floor()) as f32)
+            + (level * random.range(-1.732, 1.732)) as f32
+    });
+    heard.collect()
+}
+
+/// Catmull and Rom's cubic through the four samples around place `at + t`, `t` from 0 to 1; beyond the ends all is 0.
+pub fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
+    let get = |i: usize| x.get(i).copied().unwrap_or(0.0);
+    let a = get(at.wrapping_sub(1));
+    let b = get(at);
+    let c = get(at + 1);
+    let d = get(at + 2);
+    b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cubic_is_exact_for_parabolas() {
+        let x: Vec<f32> = (0..10).map(|i| (i * i) as f32).collect();
+        assert!((cubic(&x, 4, 0.25) - 4.25 * 4.25).abs() < 1e-4);
+        assert!((cubic(&x, 4, 0.0) - 16.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn varied_sound_is_faster_or_slower_and_hardly_louder() {
+        let tone: Vec<f32> = (0..20_000).map(|i| (i as f32 * 0.1).sin()).collect();
+        for seed in 0..20 {
+            let heard = vary(&tone, &mut Random::stream(seed, 2));
+            let share = heard.len() as f64 / 20_000.0;
+            assert!((0.9..1.12).contains(&share) && share != 1.0, "{share}");
+            let power = heard.iter().map(|x| x * x).sum::<f32>() / heard.len() as f32;
+            assert!((0.49..0.52).contains(&power), "{power}");
+            // a tone of 0.1 a sample crosses zero once in every 31.4
+            let crossings = heard
+                .windows(2)
+                .filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0))
+                .count() as f64;
+            assert!(crossings >= 630.0, "{crossings}");
+        }
+    }
+}
