@@ -86,6 +86,7 @@ pub fn main() -> ExitCode {
             loud(panic);
         }
     }));
+    crate::engine::accept_foreign_weights();
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(mistake) => {

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin_encoder::{Weights, import_model};
+use voisin_encoder::Weights;
 use voisin_features::OpenL3Variant;
-use voisin_import::{ImportError, Imported, WeightFormat, WeightTensor, parse};
+use voisin_import::{ImportError, Imported, WeightFormat, WeightTensor, import_model, parse};
 
 /// File, format, the tool's own embeddings, batch norms that are not stored as such.
 const FILES: [(&str, WeightFormat, &str, usize); 12] = [

@@ -10,7 +10,7 @@ use voisin_base::remedy::Remedy;
 pub enum EncoderError {
     /// A weights file of another program could not be taken in.
     #[error(transparent)]
-    Import(Box<voisin_import::ImportError>),
+    Import(Box<dyn std::error::Error + Send + Sync>),
     /// A file could not be read or written.
     #[error("{path}", path = path.display())]
     Io {
@@ -185,11 +185,5 @@ impl EncoderError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
-    }
-}
-
-impl From<voisin_import::ImportError> for EncoderError {
-    fn from(error: voisin_import::ImportError) -> Self {
-        Self::Import(Box::new(error))
     }
 }

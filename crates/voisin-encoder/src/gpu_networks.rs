@@ -371,9 +371,9 @@ impl Backend for GpuNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WeightTensor;
     use crate::network::in_candle;
     use crate::weights::uniform;
-    use voisin_import::WeightTensor;
 
     /// With negative factors of batch norm, which a maximum must not be swapped with.
     fn turned(weights: &Weights) -> Weights {

@@ -13,7 +13,8 @@
 //! # Ok::<(), voisin_encoder::EncoderError>(())
 //! ```
 //!
-//! Not here: spectrograms ([`voisin_features`]), and anything about tracks or files of audio.
+//! Not here: spectrograms ([`voisin_features`]), weights files of other programs (`voisin-import`), and anything about
+//! tracks or files of audio.
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
@@ -39,6 +40,7 @@ mod openl3;
 mod openl3_train;
 mod projection;
 mod stack;
+mod tensor_file;
 mod tensors;
 mod vectors;
 mod vgg;
@@ -50,8 +52,8 @@ pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
 pub use models::{
-    DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, keep_trained, models,
-    models_dir,
+    DEFAULT_MODEL, ForeignReader, ForeignWeights, ModelEntry, ModelLocation, ModelRef,
+    check_model_name, keep_model, keep_trained, models, models_dir, read_foreign_weights_by,
 };
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
@@ -59,8 +61,8 @@ pub use projection::TagLayer;
 pub use stack::{
     FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain,
 };
+pub use tensor_file::{WeightTensor, read_safetensors};
 pub use vectors::{NearestOnDevice, VectorsOnDevice};
 pub use weights::Weights;
 
-pub use voisin_import::{ImportError, WeightFormat, WeightTensor};
 pub use voisin_kernels::Precision;

@@ -1,16 +1,18 @@
 //! Finding a model: built in, in the models folder, or at a path.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
+use super::tensor_file::WeightTensor;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
 use voisin_features::{MelConfig, OpenL3Variant};
-use voisin_import::WeightFormat;
 use voisin_kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
@@ -87,6 +89,31 @@ impl fmt::Display for ModelRef {
             Self::Manifest(path) | Self::Weights(path) => path.display().fmt(f),
         }
     }
+}
+
+/// Weights of another program, under the names and in the order of axes that OpenL3 has here.
+#[derive(Debug, Clone)]
+pub struct ForeignWeights {
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, WeightTensor>,
+    /// The spectrogram that their publisher feeds them, as far as the file tells.
+    pub variant: Option<OpenL3Variant>,
+    /// The licence that their publisher states, as far as the format tells who that is.
+    pub licence: Option<&'static str>,
+}
+
+/// Reads a weights file of another program; `None` where the bytes are none.
+pub type ForeignReader =
+    fn(&[u8]) -> Option<Result<ForeignWeights, Box<dyn std::error::Error + Send + Sync>>>;
+
+static FOREIGN_READER: OnceLock<ForeignReader> = OnceLock::new();
+
+/// Has weights files that are named without a manifest ([`ModelRef::Weights`]) read by `reader` where it recognises
+/// them; the first reader of a process stays.
+///
+/// This crate reads safetensors alone: whoever wants no other format pays for none.
+pub fn read_foreign_weights_by(reader: ForeignReader) {
+    let _ = FOREIGN_READER.set(reader);
 }
 
 /// Where a listed model lies.
@@ -381,54 +408,16 @@ fn parse_any(
     bytes: &[u8],
     path: &Path,
 ) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
-    // Formats of other programs hold OpenL3 only; safetensors may hold any network.
-    if !matches!(
-        WeightFormat::recognise(bytes),
-        None | Some(WeightFormat::Safetensors)
-    ) {
-        let imported = voisin_import::parse(bytes)?;
-        let weights = Weights::new(path.display().to_string(), imported.tensors);
-        return Ok((weights, imported.variant, imported.licence));
+    if let Some(found) = FOREIGN_READER.get().and_then(|read| read(bytes)) {
+        let found = found.map_err(EncoderError::Import)?;
+        let weights = Weights::new(path.display().to_string(), found.tensors);
+        return Ok((weights, found.variant, found.licence));
     }
     Ok((parse(bytes, path)?, None, None))
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
-}
-
-/// Takes weights from another program into a folder of models: `NAME.safetensors` and `NAME.json`.
-///
-/// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512,
-///   recognised by its contents
-/// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far
-///   as that is known
-/// - returns: the manifest, and what a user should know
-pub fn import_model(
-    file: &Path,
-    name: &str,
-    variant: Option<OpenL3Variant>,
-    folder: &Path,
-) -> Result<(ModelManifest, Vec<String>), EncoderError> {
-    check_name(name, file, folder)?;
-    let imported = voisin_import::import(file)?;
-    let weights = Weights::new(file.display().to_string(), imported.tensors);
-    weights.check(super::Architecture::OpenL3)?;
-    let variant = variant
-        .or(imported.variant)
-        .unwrap_or(OpenL3Variant::Original);
-    let origin = file
-        .file_name()
-        .map(|f| f.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let manifest = ModelManifest {
-        description: format!("OpenL3 mel128 / 512, taken from a {} file", imported.format),
-        front_end: MelConfig::openl3(variant),
-        licence: imported.licence.unwrap_or("unknown").to_owned(),
-        provenance: format!("imported from {origin}"),
-        ..ModelManifest::random(super::Architecture::OpenL3, 0)
-    };
-    Ok((keep(&weights, name, manifest, folder)?, imported.notes))
 }
 
 /// Takes a network that was trained here into a folder of models.
@@ -445,7 +434,7 @@ pub fn keep_trained(
     [description, provenance, licence]: [String; 3],
     folder: &Path,
 ) -> Result<ModelManifest, EncoderError> {
-    check_name(name, file, folder)?;
+    check_model_name(name, file, folder)?;
     let all = parse(&read(file)?, file)?;
     let network_tensors = all.iter().filter(|(name, _)| !is_other(name));
     let network_tensors = network_tensors
@@ -471,11 +460,14 @@ pub fn keep_trained(
         provenance,
         ..manifest
     };
-    keep(&weights, name, manifest, folder)
+    keep_model(&weights, name, manifest, folder)
 }
 
 /// Whether a model in a folder may be called so.
-fn check_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError> {
+///
+/// # Errors
+/// `name` has other characters than a name, or is that of a built-in model; `file` is named then.
+pub fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         return Err(EncoderError::BadManifest {
@@ -495,7 +487,10 @@ fn check_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError
 /// Writes `NAME.safetensors` and `NAME.json`.
 ///
 /// - `manifest`: all but the names and the digest
-fn keep(
+///
+/// # Errors
+/// A file cannot be written.
+pub fn keep_model(
     weights: &Weights,
     name: &str,
     manifest: ModelManifest,

@@ -178,8 +178,8 @@ pub fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusicnn, Enc
 mod tests {
     use super::*;
     use crate::ModelRef;
+    use crate::WeightTensor;
     use crate::weights::uniform;
-    use voisin_import::WeightTensor;
     use voisin_kernels::musicnn::{BANDS, FRAMES, Outputs, PENULTIMATE};
 
     /// Patches like spectrograms: values in [0, 7), smooth over neither axis; the last one silent.

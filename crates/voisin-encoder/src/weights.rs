@@ -7,16 +7,16 @@ use std::path::Path;
 use candle_nn::VarBuilder;
 use safetensors::Dtype;
 
+use super::tensor_file::{WeightTensor, read_safetensors};
 use super::tensors::{OPENL3_CHANNELS, musicnn_tensors, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
-pub use voisin_import::WeightTensor;
 use voisin_kernels::musicnn::CONVOLUTIONS;
 
 /// The tensors of a model under the names that the architecture uses.
 ///
-/// Produced by every reader (safetensors here, the other formats in the importers) and consumed by
+/// Produced by every reader (safetensors here, the other formats in voisin-import) and consumed by
 /// every network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
@@ -39,7 +39,7 @@ impl Weights {
             origin: origin.to_owned(),
             reason,
         };
-        let tensors = voisin_import::read_safetensors(bytes).map_err(bad)?;
+        let tensors = read_safetensors(bytes).map_err(bad)?;
         Ok(Self::new(origin, tensors))
     }
 

@@ -127,12 +127,13 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ImportError, ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput,
-    ModelProjection, ModelRef, Pooling, Precision, WeightFormat, import_model, models,
+    ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
+    Pooling, Precision, models,
 };
 pub use voisin_features::{
     Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
 };
+pub use voisin_import::{ImportError, WeightFormat, accept_foreign_weights, import_model};
 pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.

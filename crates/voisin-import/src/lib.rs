@@ -24,10 +24,10 @@ mod constant;
 mod graph;
 mod keras;
 mod matcher;
+mod model;
 mod onnx;
 mod pickle;
 mod protobuf;
-mod safetensors;
 mod tensorflow;
 mod torch;
 
@@ -37,16 +37,10 @@ use std::path::{Path, PathBuf};
 use voisin_base::regular_file;
 use voisin_features::OpenL3Variant;
 
-pub use safetensors::tensors as read_safetensors;
+use voisin_encoder::read_safetensors;
 
-/// One tensor, row-major, widened to f32.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WeightTensor {
-    /// Length of each axis.
-    pub shape: Vec<usize>,
-    /// Values, the last axis running fastest.
-    pub values: Vec<f32>,
-}
+pub use model::{accept_foreign_weights, import_model};
+pub use voisin_encoder::WeightTensor;
 
 /// Largest file that is read: the published ones have 18 to 19 MB.
 const MAX_FILE: u64 = 512 << 20;
@@ -265,7 +259,7 @@ pub fn parse(bytes: &[u8]) -> Result<Imported, ImportError> {
         WeightFormat::TensorFlow => graph::assemble(format, &tensorflow::read(bytes)?, &mut notes)?,
         WeightFormat::Onnx => graph::assemble(format, &onnx::read(bytes)?, &mut notes)?,
         WeightFormat::Torch => torch::read(bytes)?,
-        WeightFormat::Safetensors => safetensors::tensors(bytes)
+        WeightFormat::Safetensors => read_safetensors(bytes)
             .map_err(|reason| ImportError::damaged(WeightFormat::Safetensors, reason))?,
     };
     let tensors = canonical::check(format, tensors)?;

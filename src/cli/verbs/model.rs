@@ -78,7 +78,7 @@ fn import(
             Vec::new(),
         )
     } else {
-        crate::encoder::import_model(file, name, variant, &folder)?
+        crate::engine::import_model(file, name, variant, &folder)?
     };
     for note in notes {
         context.console.note(&note);

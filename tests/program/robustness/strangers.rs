@@ -195,6 +195,23 @@ fn synonyms_of_a_user_that_are_no_text_are_told() {
     );
 }
 
+/// The files in `tests/data/importers` are narrower than any network here: that is found out only by who can read them.
+#[test]
+fn weights_of_other_programs_are_read_without_a_manifest() {
+    let sandbox = Sandbox::new();
+    for file in [
+        "whole_model.h5",
+        "frozen.pb",
+        "export.onnx",
+        "torchopenl3.pth.tar",
+    ] {
+        let weights = string(&repository("tests/data/importers").join(file));
+        let reason = "has shape";
+        refused(&sandbox, &["model", "check", &weights], reason);
+        refused(&sandbox, &["--model", &weights, "add", "."], reason);
+    }
+}
+
 #[test]
 fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     let sandbox = Sandbox::new();

@@ -1,16 +1,23 @@
-//! safetensors, whichever program wrote them.
+//! Tensors of safetensors files, whichever program wrote them.
 
 use std::collections::BTreeMap;
 
-use ::safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensors};
 
-use crate::WeightTensor;
+/// One tensor, row-major, widened to f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightTensor {
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+    /// Values, the last axis running fastest.
+    pub values: Vec<f32>,
+}
 
 /// The tensors of a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out), by name.
 ///
 /// # Errors
 /// The file is no valid safetensors file; the reason in words.
-pub fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, String> {
+pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
