@@ -11,28 +11,31 @@ macro_rules! files {
     };
 }
 
-static FILES: [(&str, &[u8]); 11] = files![
+static FILES: [(&str, &[u8]); 7] = files![
     "voisin-256.json",
     "voisin-3-musicnn.json",
     "voisin-3.json",
     "musicnn-msd.json",
-    "voisin-2.json",
-    "musicnn-pair.json",
     "musicnn-msd.safetensors",
-    "musicnn-jamendo.safetensors",
-    "voisin-2.safetensors",
     "voisin-3.safetensors",
     "voisin-3-short.safetensors",
 ];
 
 /// Names of the built-in models, the default first; the manifest of each is the file `NAME.json`.
-pub const NAMES: [&str; 6] = [
-    "voisin-256",
-    "voisin-3-musicnn",
-    "voisin-3",
-    "musicnn-msd",
-    "voisin-2",
-    "musicnn-pair",
+pub const NAMES: [&str; 4] = ["voisin-256", "voisin-3-musicnn", "voisin-3", "musicnn-msd"];
+
+/// Models that came with the program once, each with the files that it is made of: libraries may have their vectors.
+/// `research/former-models` of the sources has the files that are not here.
+pub const FORMER: [(&str, &[&str]); 2] = [
+    ("voisin-2", &["voisin-2.json", "voisin-2.safetensors"]),
+    (
+        "musicnn-pair",
+        &[
+            "musicnn-pair.json",
+            "musicnn-msd.safetensors",
+            "musicnn-jamendo.safetensors",
+        ],
+    ),
 ];
 
 /// A manifest or a file of weights by its name; `None` if it is no file of a built-in model.

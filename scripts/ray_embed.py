@@ -67,7 +67,7 @@ def arguments():
     p.add_argument(
         "--embed",
         default="",
-        help="more options of voisin embed, such as '--no-windows --model voisin-2'",
+        help="more options of voisin embed, such as '--no-windows --model musicnn-msd'",
     )
     return p.parse_args()
 

@@ -120,7 +120,11 @@ impl Context {
             self.settings.model.origin,
             library.model()?,
         ) {
-            same_model(&held, &parse_model(name).manifest()?)?;
+            match parse_model(name).manifest() {
+                // Its stored vectors answer without it.
+                Err(EncoderError::FormerModel { name, .. }) if name == held.name => {}
+                manifest => same_model(&held, &manifest?)?,
+            }
         }
         Ok(())
     }
@@ -207,6 +211,7 @@ impl Context {
         }
         let device = self.device_option().resolve()?;
         let encoder = self.encoder(&model, &device).map_err(|error| match &held {
+            _ if matches!(error, EncoderError::FormerModel { .. }) => error.into(),
             Some(held) if !is_asked => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,

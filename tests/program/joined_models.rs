@@ -45,6 +45,20 @@ fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
     fs::write(folder.join(format!("{name}.json")), card.to_string()).unwrap();
 }
 
+/// Fetches the files of `musicnn-pair`, which came with voisin once.
+fn fetch_former_pair(sandbox: &Sandbox) {
+    let folder = sandbox.path("models");
+    fs::create_dir_all(&folder).unwrap();
+    let former = Path::new(env!("CARGO_MANIFEST_DIR")).join("research/former-models");
+    for (from, file) in [
+        (&former, "musicnn-pair.json"),
+        (&former, "musicnn-jamendo.safetensors"),
+        (&shipped(), "musicnn-msd.safetensors"),
+    ] {
+        fs::copy(from.join(file), folder.join(file)).unwrap();
+    }
+}
+
 fn string(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
@@ -72,7 +86,7 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
     let sandbox = Sandbox::new();
     let music = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
     pair(&sandbox, "twice", "musicnn-msd", "musicnn-msd", 0.5);
-    pair(&sandbox, "both", "musicnn-msd", "voisin-2", 2.0);
+    pair(&sandbox, "both", "musicnn-msd", "voisin-3", 2.0);
     let with = |model: &str| {
         let library = Sandbox::new();
         fine(
@@ -85,7 +99,7 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
         vectors(&library)
     };
     let msd = with("musicnn-msd");
-    let voisin = with("voisin-2");
+    let voisin = with("voisin-3");
     for (pair, alone) in with("twice").iter().zip(&msd) {
         let (first, second) = pair.split_at(200);
         assert_eq!(pair.len(), 400);
@@ -106,7 +120,7 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
 #[test]
 fn every_verb_works_with_a_pair() {
     let sandbox = Sandbox::new();
-    pair(&sandbox, "both", "musicnn-msd", "voisin-2", 1.0);
+    pair(&sandbox, "both", "musicnn-msd", "voisin-3", 1.0);
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
     let run = |arguments: &[&str]| sandbox.run(arguments);
     let checked = fine_json(run(&["model", "check", "both", "--format", "json"]));
@@ -160,7 +174,8 @@ fn every_verb_works_with_a_pair() {
     let export = sandbox.path("export");
     fine(run(&["export", &string(&export)]));
     assert!(export.join("windows.npy").exists() || export.join("vectors.npy").exists());
-    // To the pair that ships, whose second network knows other tags.
+    // To the pair that shipped once, whose second network knows other tags.
+    fetch_former_pair(&sandbox);
     let upgraded = fine_json(run(&[
         "model",
         "upgrade",
@@ -186,6 +201,7 @@ fn every_verb_works_with_a_pair() {
     );
     let alone = |model: &str| {
         let library = Sandbox::new();
+        fetch_former_pair(&library);
         fine_json(library.run(["--model", model, "classify", &file, "--format", "json"]))
     };
     let pair = alone("musicnn-pair");
@@ -293,8 +309,8 @@ fn an_output_for_voices_is_told() {
 #[test]
 fn weights_of_a_further_network_are_checked_too() {
     let sandbox = Sandbox::new();
-    pair(&sandbox, "both", "musicnn-msd", "voisin-2", 1.0);
-    let weights = sandbox.path("models").join("voisin-2.safetensors");
+    pair(&sandbox, "both", "musicnn-msd", "voisin-3", 1.0);
+    let weights = sandbox.path("models").join("voisin-3.safetensors");
     let mut bytes = fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, bytes).unwrap();
@@ -302,9 +318,9 @@ fn weights_of_a_further_network_are_checked_too() {
     let said = text(&output.stderr);
     assert_eq!(code(&output), 2, "{said}");
     assert!(
-        said.contains("voisin-2.safetensors") && said.contains("SHA-256"),
+        said.contains("voisin-3.safetensors") && said.contains("SHA-256"),
         "{said}"
     );
     fs::remove_file(&weights).unwrap();
-    assert!(text(&sandbox.run(["model", "check", "both"]).stderr).contains("voisin-2.safetensors"));
+    assert!(text(&sandbox.run(["model", "check", "both"]).stderr).contains("voisin-3.safetensors"));
 }

@@ -27,6 +27,16 @@ pub enum EncoderError {
         /// Comma-separated names that exist.
         known: String,
     },
+    /// A model that came with voisin once, and is not in the folder of models.
+    #[error("model {name} does not come with voisin any more: expected its files {files} in {}, found none of that model", folder.display())]
+    FormerModel {
+        /// Its name.
+        name: String,
+        /// The names of its files, in words.
+        files: String,
+        /// The folder of models.
+        folder: PathBuf,
+    },
     /// A model of a user has the name of a built-in one, which it would stand in for unnoticed.
     #[error(
         "{path}: \"{name}\" is the name of a built-in model, which it would stand in for: \
@@ -177,6 +187,7 @@ impl EncoderError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::UnknownModel { .. } => Some(Remedy::SeeModels),
+            Self::FormerModel { .. } => Some(Remedy::FetchModel),
             Self::Thread(_) | Self::DeviceStopped => Some(Remedy::UseCpu),
             _ => None,
         }

@@ -404,13 +404,10 @@ mod tests {
         );
     }
 
-    fn manifest_of(name: &str) -> String {
-        String::from_utf8(
-            voisin_models::file(&format!("{name}.json"))
-                .unwrap()
-                .to_vec(),
-        )
-        .unwrap()
+    /// - `folder`: of the repository
+    fn manifest_of(folder: &str, name: &str) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        std::fs::read_to_string(root.join(folder).join(format!("{name}.json"))).unwrap()
     }
 
     /// Digests that libraries of released versions hold beside their vectors.
@@ -418,10 +415,13 @@ mod tests {
     fn fingerprints_of_models_that_exist_stay() {
         for (file, fingerprint) in [
             (
-                manifest_of("musicnn-msd"),
+                manifest_of("models", "musicnn-msd"),
                 "d17143b97359c8903723166d804ac064",
             ),
-            (manifest_of("voisin-2"), "c0a43b9ad0503d3e3de91bbe29bf950f"),
+            (
+                manifest_of("research/former-models", "voisin-2"),
+                "c0a43b9ad0503d3e3de91bbe29bf950f",
+            ),
         ] {
             let manifest = ModelManifest::parse(&file, Path::new("m.json")).unwrap();
             assert_eq!(

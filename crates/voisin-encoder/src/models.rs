@@ -277,14 +277,29 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
         .rev()
         .find(|entry| entry.manifest.name == name)
         .cloned()
-        .ok_or_else(|| EncoderError::UnknownModel {
+        .ok_or_else(|| missing(name, &entries))
+}
+
+/// A model of this name is neither built in nor in the folder of models.
+fn missing(name: &str, entries: &[ModelEntry]) -> EncoderError {
+    let former = voisin_models::FORMER
+        .iter()
+        .find(|(former, _)| *former == name);
+    match (former, models_dir()) {
+        (Some((_, files)), Some(folder)) => EncoderError::FormerModel {
+            name: name.to_owned(),
+            files: files.join(", "),
+            folder,
+        },
+        _ => EncoderError::UnknownModel {
             name: name.to_owned(),
             known: entries
                 .iter()
                 .map(|entry| entry.manifest.name.as_str())
                 .collect::<Vec<_>>()
                 .join(", "),
-        })
+        },
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
@@ -479,6 +494,17 @@ pub fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), En
         return Err(EncoderError::BuiltInName {
             name: name.to_owned(),
             path: file.to_owned(),
+        });
+    }
+    if voisin_models::FORMER
+        .iter()
+        .any(|(former, _)| former.eq_ignore_ascii_case(name))
+    {
+        return Err(EncoderError::BadManifest {
+            path: folder.join(name),
+            reason: "that is the name of a model that came with voisin once, whose vectors libraries may have: \
+                     give this one another name"
+                .to_owned(),
         });
     }
     Ok(())

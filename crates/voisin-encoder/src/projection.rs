@@ -1,7 +1,7 @@
 //! A linear layer behind the network, for models that carry one.
 
 use super::backend::Pass;
-use super::{Architecture, EncoderError, ModelRef, Weights};
+use super::{Architecture, EncoderError, ModelManifest, ModelRef, Weights};
 
 /// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search
 /// vector, which may be shorter; `tags.{weight, bias}`, tags × the network's, gives tag logits from
@@ -205,6 +205,15 @@ struct TagsOfPart {
     standardise: Option<Standardise>,
 }
 
+/// The names of a model's tags and further outputs, in the order of their logits.
+fn tag_names(manifest: &ModelManifest) -> Option<Vec<String>> {
+    let outputs = manifest.outputs.iter();
+    let further = outputs.flat_map(|output| output.labels.iter().cloned());
+    let mut names = manifest.tags.clone()?;
+    names.extend(further);
+    Some(names)
+}
+
 impl TagLayer {
     /// The tags of a model; `None` if it has none, or none that follow from its embeddings.
     pub fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
@@ -216,15 +225,9 @@ impl TagLayer {
         }
         let model_files = model.find()?;
         let manifest = model_files.manifest;
-        let Some(mut names) = manifest.tags.clone() else {
+        let Some(names) = tag_names(&manifest) else {
             return Ok(None);
         };
-        names.extend(
-            manifest
-                .outputs
-                .iter()
-                .flat_map(|output| output.labels.iter().cloned()),
-        );
         let others = manifest.networks.iter();
         let others =
             others.map(|network| (network.architecture, network.dimension(), network.untold));
@@ -270,6 +273,21 @@ impl TagLayer {
         }))
     }
 
+    /// The tags that a card names, of a model whose weights are not at hand: names for logits that are stored. `None` for a
+    /// card without tags.
+    pub fn names_only(manifest: &ModelManifest) -> Option<Self> {
+        Some(Self {
+            names: tag_names(manifest)?,
+            fingerprint: manifest.fingerprint(),
+            layers: Vec::new(),
+        })
+    }
+
+    /// Whether [`logits`](Self::logits) can be computed, and not only named.
+    pub fn computes(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
     /// The names of the tags, in order.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -280,7 +298,8 @@ impl TagLayer {
         &self.fingerprint
     }
 
-    /// Logits, one a tag, of the mean of some window embeddings as the encoder gives them.
+    /// Logits, one a tag, of the mean of some window embeddings as the encoder gives them; nothing where there are
+    /// [only names](Self::names_only).
     pub fn logits(&self, mean: &[f32]) -> Vec<f32> {
         self.layers
             .iter()
@@ -433,6 +452,7 @@ fn bad(weights: &Weights, reason: &str) -> EncoderError {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
 
     use super::super::WeightTensor;
     use super::*;
@@ -523,8 +543,10 @@ mod tests {
         for (found, expected) in layer.logits(&mean.to_vec()).iter().zip(&expected) {
             assert!((found - expected).abs() < 0.02, "{found} {expected}");
         }
+        let without_tags = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../research/former-models/voisin-2.json");
         assert!(
-            TagLayer::of(&ModelRef::Name("voisin-2".into()))
+            TagLayer::of(&ModelRef::Manifest(without_tags))
                 .unwrap()
                 .is_none()
         );

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, EngineError};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::LONGEST_TEXT;
-use voisin_encoder::{ModelManifest, ModelRef};
+use voisin_encoder::{EncoderError, ModelManifest, ModelRef};
 use voisin_library::{Library, MergeOutcome, StoredModel};
 
 /// The manifest of a model that is none of voisin's: all that is known of it.
@@ -29,7 +29,8 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
             shown(name)
         ));
     }
-    if ModelRef::Name(name.to_owned()).manifest().is_ok() {
+    let known = ModelRef::Name(name.to_owned()).manifest();
+    if matches!(known, Ok(_) | Err(EncoderError::FormerModel { .. })) {
         return Err(format!(
             "voisin has a model {name} itself: name the one that made these vectors otherwise"
         ));

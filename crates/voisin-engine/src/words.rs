@@ -9,7 +9,7 @@ use super::artist_limit::ArtistLimit;
 use super::{Engine, EngineError};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
-use voisin_encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
+use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_learn::genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{Descriptors, OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
@@ -105,8 +105,7 @@ impl Engine {
         among: Option<&[TrackId]>,
     ) -> Result<PredictedTags, EngineError> {
         let library = self.library();
-        let model = self.model()?;
-        let layer = tag_layer(&self.model_ref()?, &model)?;
+        let layer = self.tag_layer()?;
         let _snapshot = library.snapshot()?;
         let logits = self.tag_logits(&layer, among)?;
         let mut names = layer.names().to_vec();
@@ -177,7 +176,9 @@ impl Engine {
             Ok(heard) => Ok(Some(heard)),
             Err(
                 EngineError::NoTags { .. }
-                | EngineError::Encoder(EncoderError::UnknownModel { .. }),
+                | EngineError::Encoder(
+                    EncoderError::UnknownModel { .. } | EncoderError::FormerModel { .. },
+                ),
             ) => Ok(None),
             Err(error) => Err(error),
         }
@@ -185,17 +186,58 @@ impl Engine {
 
     /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
     pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
-        match self
-            .model_ref()
-            .and_then(|model| tag_layer(&model, &self.model()?))
-        {
-            Ok(layer) => Ok(Some(layer)),
+        match self.tag_layer() {
+            // What is computed from them needs all of the layer.
+            Ok(layer) => Ok(Some(layer).filter(TagLayer::computes)),
             Err(
                 EngineError::NoTags { .. }
-                | EngineError::Encoder(EncoderError::UnknownModel { .. }),
+                | EngineError::Encoder(
+                    EncoderError::UnknownModel { .. } | EncoderError::FormerModel { .. },
+                ),
             ) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The tags of the library's model. One that is not at hand, since its file was moved or voisin ships it no more, has
+    /// those that are stored.
+    fn tag_layer(&self) -> Result<TagLayer, EngineError> {
+        let held = self.model()?;
+        let found = match TagLayer::of(&self.model_ref()?) {
+            Err(EncoderError::UnknownModel { .. }) => self.stored_tags(&held)?,
+            Err(error @ EncoderError::FormerModel { .. }) => match self.stored_tags(&held)? {
+                None => return Err(error.into()),
+                stored => stored,
+            },
+            found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
+        };
+        found.ok_or_else(|| {
+            let others = models(models_dir().as_deref())
+                .into_iter()
+                .filter_map(Result::ok);
+            let others = others.filter(|entry| {
+                let model = ModelRef::Name(entry.manifest.name.clone());
+                TagLayer::of(&model).is_ok_and(|layer| layer.is_some())
+            });
+            let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
+            EngineError::NoTags {
+                model: held.name.clone(),
+                others: others.join(", "),
+            }
+        })
+    }
+
+    /// The names of the tags whose logits are stored, of a model that is not at hand.
+    fn stored_tags(&self, held: &StoredModel) -> Result<Option<TagLayer>, EngineError> {
+        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
+        let Some(layer) = card.as_ref().and_then(TagLayer::names_only) else {
+            return Ok(None);
+        };
+        let stored = self.library().logits(None)?;
+        let is_stored = stored
+            .iter()
+            .any(|(_, values)| values.len() == layer.names().len());
+        Ok(is_stored.then_some(layer))
     }
 
     /// Logits of tracks, ascending by id, those without windows left out. What is not stored yet is worked out.
@@ -220,8 +262,7 @@ impl Engine {
         if self.library().mode() == OpenMode::ReadOnly {
             return Ok(());
         }
-        let model = self.model()?;
-        let Ok(layer) = tag_layer(&self.model_ref()?, &model) else {
+        let Some(layer) = self.tag_layer().ok().filter(TagLayer::computes) else {
             return Ok(());
         };
         let known = self.library().logits(None)?;
@@ -245,6 +286,9 @@ impl Engine {
         known: &HashSet<TrackId>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
         let mut found = Vec::new();
+        if !layer.computes() {
+            return Ok(found);
+        }
         for &id in tracks {
             if known.contains(&id) {
                 continue;
@@ -598,27 +642,6 @@ fn plain(tag: &str) -> String {
         .find_map(|kind| tag.strip_prefix(kind))
         .unwrap_or(&tag)
         .to_owned()
-}
-
-/// A model that is not at hand, since its file was moved, has no tags either: what needs none goes on.
-fn tag_layer(model: &ModelRef, held: &StoredModel) -> Result<TagLayer, EngineError> {
-    let found = match TagLayer::of(model) {
-        Err(EncoderError::UnknownModel { .. }) => None,
-        found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
-    };
-    found.ok_or_else(|| {
-        let others = models(models_dir().as_deref())
-            .into_iter()
-            .filter_map(Result::ok);
-        let others = others.filter(|entry| {
-            TagLayer::of(&ModelRef::Name(entry.manifest.name.clone())).is_ok_and(|l| l.is_some())
-        });
-        let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
-        EngineError::NoTags {
-            model: held.name.clone(),
-            others: others.join(", "),
-        }
-    })
 }
 
 fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {

@@ -11,7 +11,7 @@ use super::ReportFormat;
 /// library, model, device and color. Its model is that of new libraries: one that is there keeps its own.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin config\n  voisin --library /mnt/music/voisin config --format json\n\nA config file:\n  library = \"~/Music/.voisin\"\n  model = \"voisin-2\"\n  device = \"cpu\"\n  color = \"never\""
+    after_help = "Examples:\n  voisin config\n  voisin --library /mnt/music/voisin config --format json\n\nA config file:\n  library = \"~/Music/.voisin\"\n  model = \"voisin-3\"\n  device = \"cpu\"\n  color = \"never\""
 )]
 pub(crate) struct ConfigArgs {
     /// How the answer is printed

@@ -12,7 +12,7 @@ use crate::questions::spans::{Seconds, length};
 /// List, describe and check models; change a library over to another
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin model list\n  voisin model show voisin-2\n  voisin model upgrade voisin-2"
+    after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3\n  voisin model upgrade voisin-3"
 )]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
@@ -29,7 +29,7 @@ pub(crate) enum ModelCommand {
         format: ReportFormat,
     },
     /// One model's manifest: architecture, front end, licence, provenance, checksums
-    #[command(after_help = "Example:\n  voisin model show voisin-2")]
+    #[command(after_help = "Example:\n  voisin model show voisin-3")]
     Show {
         /// A model's name, manifest or weights file
         #[arg(value_name = "MODEL")]
@@ -62,7 +62,7 @@ pub(crate) enum ModelCommand {
     /// The vectors that the library has go on answering until every track has one of the new model; then it changes over
     /// at once. Stopped or killed, the same command goes on. Tracks may be added and searched meanwhile.
     #[command(
-        after_help = "Examples:\n  voisin model upgrade voisin-2\n  voisin model upgrade voisin-2 --leave-out\n  voisin model upgrade --give-up"
+        after_help = "Examples:\n  voisin model upgrade voisin-3\n  voisin model upgrade voisin-3 --leave-out\n  voisin model upgrade --give-up"
     )]
     Upgrade {
         /// The model to change over to, by name, manifest or weights file [default: the one under way, else the default model]

@@ -89,6 +89,9 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeModels => {
             "give a manifest (.json) or weights file, or run \"voisin model list\""
         }
+        Remedy::FetchModel => {
+            "fetch them from research/former-models of voisin's sources, or change over with \"voisin model upgrade\""
+        }
         Remedy::GiveGenres => {
             "give more tracks a genre (\"voisin labels\" says where genres come from)"
         }
@@ -150,6 +153,7 @@ mod tests {
             Remedy::SeeClusters,
             Remedy::SeeWords(7),
             Remedy::SeeModels,
+            Remedy::FetchModel,
             Remedy::GiveGenres,
             Remedy::GiveGenresOrList,
             Remedy::SayLabels,

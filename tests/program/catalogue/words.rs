@@ -347,7 +347,11 @@ fn a_model_without_tags_says_which_has_them() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     sound(&music.join("a.wav"), 1, &[("TIT2", "A")]);
-    fine(sandbox.run(["add", "--model", "voisin-2", music.to_str().unwrap()]));
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/research/former-models/voisin-2.json"
+    );
+    fine(sandbox.run(["add", "--model", model, music.to_str().unwrap()]));
     for arguments in [&["find", "calm"][..], &["list", "--tag", "calm"]] {
         let run = sandbox.run(arguments);
         assert_eq!(code(&run), 2);

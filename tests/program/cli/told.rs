@@ -268,7 +268,10 @@ fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_t
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     for (arguments, words) in [
         (&["--model", "nosuch"], "nosuch"),
-        (&["--model", "voisin-2"], "vectors of two models never mix"),
+        (
+            &["--model", "musicnn-msd"],
+            "vectors of two models never mix",
+        ),
         (&["--device", "cuda:77"], "cuda:77"),
     ] {
         let refused = sandbox.run([&["similar", "id:1"], &arguments[..]].concat());
@@ -327,7 +330,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
 
     fs::write(
         &config,
-        "library = \"~/mine\"\nmodel = \"voisin-2\"\ndevice = \"cpu\"\n",
+        "library = \"~/mine\"\nmodel = \"voisin-3\"\ndevice = \"cpu\"\n",
     )
     .unwrap();
     let mine = sandbox.path("home").join("mine");
@@ -337,7 +340,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
         (mine.to_str().unwrap().into(), "config.toml".into()),
         "empty is not set"
     );
-    assert_eq!(model, ("voisin-2".into(), "config.toml".into()));
+    assert_eq!(model, ("voisin-3".into(), "config.toml".into()));
     assert_eq!(device, ("cpu".into(), "config.toml".into()));
     assert_eq!(
         shown(Some("/env"), &[]).0,
@@ -366,7 +369,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     };
     assert!(coloured(&[]) && !coloured(&["--color", "never"]));
 
-    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\n").unwrap();
+    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-3\"\n").unwrap();
     // it is used: a new library has its model, one that is there keeps its own
     let music = six_tracks(&sandbox);
     let metal = music.join("metal");
@@ -388,7 +391,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     let found = status(sandbox.command(arguments).env_remove("VOISIN_LIBRARY"));
     assert_eq!(
         found,
-        (mine.to_str().unwrap().to_owned(), "voisin-2".into())
+        (mine.to_str().unwrap().to_owned(), "voisin-3".into())
     );
     fs::write(&config, "model = \"musicnn-msd\"\n").unwrap();
     let ambient = music.join("ambient/maxstack-nebula.ogg");

@@ -586,13 +586,13 @@ fn weights_with_a_flipped_bit_are_refused() {
     let sandbox = Sandbox::new();
     let models = sandbox.path("models");
     fs::create_dir_all(&models).unwrap();
-    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
-    let manifest = manifest.replace("\"name\": \"voisin-2\"", "\"name\": \"mine\"");
+    let manifest = fs::read_to_string(repository("models/voisin-3.json")).unwrap();
+    let manifest = manifest.replace("\"name\": \"voisin-3\"", "\"name\": \"mine\"");
     assert!(manifest.contains("\"name\": \"mine\""), "{manifest}");
     fs::write(models.join("mine.json"), manifest).unwrap();
-    let weights = models.join("voisin-2.safetensors");
+    let weights = models.join("voisin-3.safetensors");
     let tone = sandbox.path("tone.wav");
-    let whole = fs::read(repository("models/voisin-2.safetensors")).unwrap();
+    let whole = fs::read(repository("models/voisin-3.safetensors")).unwrap();
     fs::write(&weights, &whole).unwrap();
     fs::write(&tone, super::common::tone_wav(16_000, 4.0, 440.0, 0.5)).unwrap();
     fine(&sandbox, &["--model", "mine", "add", &string(&tone)]);
@@ -616,7 +616,7 @@ fn weights_with_a_flipped_bit_are_refused() {
                 "bit {bit}, numbers from {began}: {arguments:?}: {said}"
             );
             assert!(
-                said.contains("voisin-2.safetensors") && said.contains("SHA-256"),
+                said.contains("voisin-3.safetensors") && said.contains("SHA-256"),
                 "{said}"
             );
         }

@@ -55,11 +55,11 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
             words,
         );
     }
-    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
+    let manifest = fs::read_to_string(repository("models/voisin-3.json")).unwrap();
     let card = sandbox.path("card.json");
     fs::write(
         &card,
-        manifest.replace("voisin-2.safetensors", "pipe.safetensors"),
+        manifest.replace("voisin-3.safetensors", "pipe.safetensors"),
     )
     .unwrap();
     refused(&sandbox, &["model", "check", &string(&card)], words);
@@ -217,23 +217,28 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     let sandbox = Sandbox::new();
     let models = sandbox.path("models");
     fs::create_dir_all(&models).unwrap();
-    let weights = string(&repository("models/voisin-2.safetensors"));
-    for name in ["musicnn-msd", "Voisin-2"] {
+    let weights = string(&repository("models/voisin-3.safetensors"));
+    for name in ["musicnn-msd", "Voisin-3"] {
         refused(
             &sandbox,
             &["model", "import", &weights, "--name", name],
             "is the name of a built-in model",
         );
     }
+    refused(
+        &sandbox,
+        &["model", "import", &weights, "--name", "voisin-2"],
+        "is the name of a model that came with voisin once",
+    );
     assert_eq!(fs::read_dir(&models).unwrap().count(), 0);
     // One that an older voisin let in.
-    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
+    let manifest = fs::read_to_string(repository("models/voisin-3.json")).unwrap();
     fs::write(
         models.join("mine.json"),
-        manifest.replace("\"voisin-2\"", "\"musicnn-msd\""),
+        manifest.replace("\"voisin-3\"", "\"musicnn-msd\""),
     )
     .unwrap();
-    fs::copy(&weights, models.join("voisin-2.safetensors")).unwrap();
+    fs::copy(&weights, models.join("voisin-3.safetensors")).unwrap();
     let listed = sandbox.run(["model", "list"]);
     assert_eq!(code(&listed), 1);
     assert!(

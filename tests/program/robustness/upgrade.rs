@@ -51,7 +51,7 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     assert_eq!(status(&sandbox)["upgrade"], Value::Null);
 
     let mut child = sandbox
-        .command(["model", "upgrade", "voisin-2", "--threads", "1"])
+        .command(["model", "upgrade", "voisin-3", "--threads", "1"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -65,11 +65,11 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     assert!((3..24).contains(&done), "{state}");
     assert_eq!(
         (&state["model"], &state["upgrade"]["model"]),
-        (&DEFAULT.into(), &"voisin-2".into())
+        (&DEFAULT.into(), &"voisin-3".into())
     );
     let said = text(&fine(&sandbox, &["status"]).stdout);
     assert!(
-        said.contains(&format!("to voisin-2: {done} of 24 tracks")),
+        said.contains(&format!("to voisin-3: {done} of 24 tracks")),
         "{said}"
     );
     assert_eq!(
@@ -92,7 +92,7 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     let state = status(&sandbox);
     assert_eq!(
         (&state["model"], &state["upgrade"]),
-        (&"voisin-2".into(), &Value::Null)
+        (&"voisin-3".into(), &Value::Null)
     );
     assert_eq!(
         (&state["index"]["state"], &state["dimension"]),
@@ -107,22 +107,22 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     fine(&sandbox, &["verify"]);
 
     let fresh = Sandbox::new();
-    fine(&fresh, &["--model", "voisin-2", "add", &string(&music)]);
+    fine(&fresh, &["--model", "voisin-3", "add", &string(&music)]);
     assert_eq!(sandbox.vectors(), fresh.vectors());
     let windows = |sandbox: &Sandbox| status(sandbox)["windows"].clone();
     assert_eq!(windows(&sandbox), windows(&fresh));
 
-    let again = fine(&sandbox, &["model", "upgrade", "voisin-2"]);
+    let again = fine(&sandbox, &["model", "upgrade", "voisin-3"]);
     assert!(
-        text(&again.stdout).contains("from model voisin-2 already: there is nothing to upgrade")
+        text(&again.stdout).contains("from model voisin-3 already: there is nothing to upgrade")
     );
     let again = json(fine(
         &sandbox,
-        &["model", "upgrade", "voisin-2", "--format", "json"],
+        &["model", "upgrade", "voisin-3", "--format", "json"],
     ));
     assert_eq!(
         (&again["model"], &again["switched"], &again["heard"]),
-        (&"voisin-2".into(), &false.into(), &0.into())
+        (&"voisin-3".into(), &false.into(), &0.into())
     );
 }
 
@@ -190,7 +190,7 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     // Another sound under the same name: what the library knows is not this.
     fs::write(&other, noise_wav(16_000, 4.0, 777)).unwrap();
 
-    let output = sandbox.run(["model", "upgrade", "voisin-2", "--format", "json"]);
+    let output = sandbox.run(["model", "upgrade", "voisin-3", "--format", "json"]);
     let summary = json(&output);
     let said = text(&output.stderr);
     assert_eq!(code(&output), 1, "{summary}");
@@ -217,7 +217,7 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     let output = sandbox.run([
         "model",
         "upgrade",
-        "voisin-2",
+        "voisin-3",
         "--leave-out",
         "--format",
         "json",
@@ -235,11 +235,11 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     let state = status(&sandbox);
     assert_eq!(
         (&state["tracks"], &state["model"]),
-        (&4.into(), &"voisin-2".into()),
+        (&4.into(), &"voisin-3".into()),
         "{state}"
     );
     let fresh = Sandbox::new();
-    fine(&fresh, &["--model", "voisin-2", "add", &string(&music)]);
+    fine(&fresh, &["--model", "voisin-3", "add", &string(&music)]);
     assert_eq!(sandbox.vectors(), fresh.vectors());
     fine(&sandbox, &["verify"]);
 }
@@ -263,7 +263,7 @@ fn add_under_way_is_waited_for_by_hand() {
         .spawn()
         .unwrap();
     super::processes::wait_for_tracks(&sandbox, 3);
-    let output = sandbox.run(["model", "upgrade", "voisin-2"]);
+    let output = sandbox.run(["model", "upgrade", "voisin-3"]);
     let said = text(&output.stderr);
     let ended = code(&output);
     let added = child.wait_with_output().unwrap();

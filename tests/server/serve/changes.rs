@@ -135,7 +135,7 @@ fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
     let before = server.good("/api/v1/similar", &question);
     let passage = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0, "limit": 2});
     server.good("/api/v1/similar", &passage);
-    fine(sandbox.run(["model", "upgrade", "voisin-2"]));
+    fine(sandbox.run(["model", "upgrade", "voisin-3"]));
     // The index may have to be built: then that is said, and nothing is answered from the old one.
     let start = Instant::now();
     let after = loop {

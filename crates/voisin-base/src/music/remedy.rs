@@ -60,6 +60,8 @@ pub enum Remedy {
     SeeWords(usize),
     /// See which models there are.
     SeeModels,
+    /// Fetch the files of a model that came with voisin once, or change the library over to another.
+    FetchModel,
     /// See how a question is asked.
     SeeQuestions,
     /// Give more tracks a genre.
@@ -127,6 +129,10 @@ impl fmt::Display for Remedy {
             Self::SeeClusters => "see which clusters there are",
             Self::SeeWords(known) => return write!(f, "{known} words are"),
             Self::SeeModels => "take one of them, or name a manifest (.json) or weights file",
+            Self::FetchModel => {
+                "fetch them from research/former-models of voisin's sources, or have the library changed over to \
+                 another model"
+            }
             Self::SeeQuestions => "send what is expected",
             Self::GiveGenres | Self::GiveGenresOrList => "give more tracks a genre",
             Self::SayLabels => "add tagged music, or say where genres come from",
