@@ -15,10 +15,12 @@ pub mod playlist;
 #[cfg(test)]
 mod python;
 pub mod read;
+pub(crate) mod remote;
 pub mod saved;
 pub mod schema;
 pub mod seed;
 pub(crate) mod similar;
+pub(crate) mod source;
 pub mod spans;
 pub mod values;
 
@@ -32,7 +34,9 @@ use voisin_library::LibraryError;
 pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
 pub use mix::{Mix, Mixing};
+pub use remote::{LocalOnly, Named, RemoteError, RemoteLibrary};
 pub use similar::Similar;
+pub use source::{LibrarySource, Sampled};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,12 @@ pub enum QuestionError {
     /// The library has no answer to it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It is asked of a database, which cannot answer it.
+    #[error(transparent)]
+    LocalOnly(#[from] LocalOnly),
+    /// The database gives no answer.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 impl QuestionError {
@@ -59,6 +69,8 @@ impl QuestionError {
             Self::NoCluster(_) => Some(Remedy::SeeClusters),
             Self::NothingFits => Some("loosen the filters".into()),
             Self::Engine(error) => error.remedy(),
+            Self::LocalOnly(_) => Some(Remedy::Pull),
+            Self::Remote(error) => error.remedy.clone(),
         }
     }
 }

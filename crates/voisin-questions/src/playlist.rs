@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use super::read::Refused;
+use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
 use super::values::{Cosine, Fraction, Limit, Positive, at_most};
@@ -153,6 +154,11 @@ impl Playlist {
     /// Whether it is said how long the list is, in place of how many tracks.
     pub fn has_length(&self) -> bool {
         self.length.is_some()
+    }
+
+    /// Why a database does not answer it, where that is so.
+    pub fn local_only(&self) -> Option<LocalOnly> {
+        self.cluster.map(|_| LocalOnly::Cluster)
     }
 
     /// Refuses what makes no sense together.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::read::Refused;
+use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
@@ -269,6 +270,14 @@ impl Similar {
     /// Whether there is to be more of one thing, or less of another.
     pub fn is_steered(&self) -> bool {
         self.steer.steering().is_some()
+    }
+
+    /// Why a database does not answer it, where that is so.
+    pub fn local_only(&self) -> Option<LocalOnly> {
+        if self.passage().is_some() {
+            return Some(LocalOnly::Passage);
+        }
+        self.steer.steering().map(|_| LocalOnly::Steering)
     }
 
     /// The answer of a library on this disk.

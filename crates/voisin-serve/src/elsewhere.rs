@@ -4,8 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-
 use crate::problem::Problem;
 use crate::state::Explored;
 use voisin::{
@@ -85,25 +83,10 @@ impl From<ElsewhereError> for Problem {
     fn from(error: ElsewhereError) -> Self {
         match error {
             ElsewhereError::Engine(error) => error.into(),
-            ElsewhereError::Refused(detail) => needs_copy(detail),
-            ElsewhereError::Away(detail) => away(detail),
+            ElsewhereError::Refused(detail) => Self::needs_copy(detail),
+            ElsewhereError::Away(detail) => Self::away(detail),
         }
     }
-}
-
-/// The library cannot be asked now.
-pub(super) fn away(detail: String) -> Problem {
-    Problem::later(
-        5,
-        detail,
-        "start the database again: this server notices by itself",
-    )
-}
-
-/// What only a copy of all tracks can answer.
-pub(super) fn needs_copy(detail: impl Into<String>) -> Problem {
-    let next = "whoever runs this server can have it keep a copy of the database (docs/scale.md), from which it answers this, too";
-    Problem::new(StatusCode::CONFLICT, detail, next)
 }
 
 /// An engine with a library of its own that lies elsewhere, and the state that it is of.

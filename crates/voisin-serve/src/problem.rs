@@ -148,6 +148,18 @@ impl Problem {
         }
     }
 
+    /// The database that the library is in gives no answer now.
+    pub(super) fn away(detail: impl Into<String>) -> Self {
+        let next = "start the database again: this server notices by itself";
+        Self::later(5, detail, next)
+    }
+
+    /// Only a copy of all tracks in the database can answer it.
+    pub(super) fn needs_copy(detail: impl Into<String>) -> Self {
+        let next = "whoever runs this server can have it keep a copy of the database (docs/scale.md), from which it answers this, too";
+        Self::new(StatusCode::CONFLICT, detail, next)
+    }
+
     pub(super) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
@@ -319,6 +331,8 @@ impl From<QuestionError> for Problem {
                 error.to_string(),
                 error.remedy().unwrap_or(Remedy::SeeTracks),
             ),
+            QuestionError::LocalOnly(reason) => Self::needs_copy(reason.to_string()),
+            QuestionError::Remote(error) => Self::away(with_causes(&error)),
         }
     }
 }

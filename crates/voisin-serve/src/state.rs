@@ -15,7 +15,7 @@ pub(super) use self::admission::{WAITED, Waited};
 pub(super) use self::source::AnswerSource;
 use self::whole::WholeLibrary;
 use super::ServeError;
-use super::elsewhere::{ElsewhereContext, OpenElsewhere, away, needs_copy};
+use super::elsewhere::{ElsewhereContext, OpenElsewhere};
 use super::guard::Guard;
 use super::problem::{KeptFailure, Problem};
 use super::scan::ScanProcess;
@@ -224,7 +224,7 @@ impl State {
         }
         let what = "this is about all tracks, which are in a database";
         Err(match *lock(&self.copying) {
-            None => needs_copy(what),
+            None => Problem::needs_copy(what),
             Some((done, of)) => {
                 let detail = format!("{what}: the copy has {done} of {of} so far");
                 Problem::later(30, detail, "ask again when the copy is complete")
@@ -291,7 +291,7 @@ impl State {
     /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
     pub(super) fn version(&self) -> Result<Version, Problem> {
         if let Some(why) = &*lock(&self.away) {
-            return Err(away(why.clone()));
+            return Err(Problem::away(why.clone()));
         }
         let mut watch = lock(&self.watch);
         let path = self.dir.join(DATABASE);

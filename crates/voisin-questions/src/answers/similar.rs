@@ -17,6 +17,17 @@ pub struct SimilarAnswer {
     pub steered: Option<Steered>,
 }
 
+impl SimilarAnswer {
+    /// An answer of a library whose part that is known here does not tell what similarities come to.
+    pub(crate) fn of_part(found: Vec<SimilarTrack>) -> Self {
+        Self {
+            found,
+            standing: None,
+            steered: None,
+        }
+    }
+}
+
 /// The documented JSON of `similar`.
 #[derive(Debug, Serialize)]
 pub struct SimilarJson {

@@ -12,7 +12,6 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, Noted, bytes, of_sample, written};
 use crate::ask;
-use crate::elsewhere::needs_copy;
 use crate::guard::LONGEST_FILE;
 use crate::peer::Caller;
 use crate::problem::Problem;
@@ -314,7 +313,7 @@ pub(super) async fn playlist(
     asked.validate()?;
     if state.is_elsewhere() {
         if asked.cluster.is_some() {
-            return Err(needs_copy(
+            return Err(Problem::needs_copy(
                 "clusters are of all tracks, which are in a database",
             ));
         }

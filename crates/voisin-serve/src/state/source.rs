@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Explored, RequestContext, State};
-use crate::elsewhere::{ElsewhereContext, Named, needs_copy};
+use crate::elsewhere::{ElsewhereContext, Named};
 use crate::problem::Problem;
 use voisin::{Engine, MixOptions, Seed, SimilarTrack};
 use voisin_base::track::TrackId;
@@ -130,7 +130,7 @@ impl AnswerSource<'_> {
     ) -> Result<SimilarAnswer, Problem> {
         match self {
             Self::Here(context) => Ok(asked.run(&mut context.engine, seeds, unlike)?),
-            Self::Elsewhere(_) if asked.is_steered() => Err(needs_copy(
+            Self::Elsewhere(_) if asked.is_steered() => Err(Problem::needs_copy(
                 "a database does not know what there is more or less of",
             )),
             Self::Elsewhere(context) => {
