@@ -35,8 +35,6 @@ pub(crate) struct Context {
     embedder: OnceCell<Arc<Embedder>>,
     /// Whether the model and its device are told although they were not asked for.
     announces: Cell<bool>,
-    /// Temporary libraries, which go with the program.
-    folders: std::cell::RefCell<Vec<tempfile::TempDir>>,
     /// Writes the trace when it is dropped.
     _trace: TraceGuard,
 }
@@ -60,7 +58,6 @@ impl Context {
             listens: Cell::default(),
             embedder: OnceCell::new(),
             announces: Cell::new(false),
-            folders: std::cell::RefCell::default(),
         })
     }
 
@@ -163,11 +160,6 @@ impl Context {
         };
         self.console.note(&format!("nothing found: {text}"));
         Ok(())
-    }
-
-    /// Keeps a temporary folder until the program ends.
-    pub(crate) fn keep(&self, folder: tempfile::TempDir) {
-        self.folders.borrow_mut().push(folder);
     }
 
     /// Opens the library for a run that changes it: only what is out of the ordinary is said of the index.

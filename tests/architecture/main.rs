@@ -241,7 +241,7 @@ const FORMER_WORDS: [(&str, &str); 10] = [
     ("killers", "crash suspects"),
     ("TakenIn", "MergeOutcome"),
     ("look_around", "a verb that says what is looked for"),
-    ("AskedLibrary", "LibraryTarget"),
+    ("AskedLibrary", "LibrarySource"),
     ("know_all", "fetch_all"),
     ("know_fitting", "fetch_fitting"),
     ("shows_that_it_works", "a name that says what is tested"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use voisin::EngineError;
 use voisin_base::remedy::Remedy;
 use voisin_library::LibraryError;
+use voisin_questions::{LocalOnly, QuestionError, RemoteError};
 
 /// A failure of a backend. No message has a password in it.
 #[derive(Debug, thiserror::Error)]
@@ -166,9 +167,9 @@ pub enum BackendError {
         /// Length of the vectors.
         dimension: usize,
     },
-    /// What only a library on this disk can answer.
-    #[error("{0} compares tracks with all others, which a database cannot")]
-    Unsupported(&'static str),
+    /// A question that only a library on this disk answers.
+    #[error(transparent)]
+    LocalOnly(#[from] LocalOnly),
     /// A folder for a copy has a library of another kind.
     #[error(
         "{}: expected an empty folder or a copy of a database, found a library that is none, whose tracks a copy would replace: name another folder", dir.display()
@@ -196,12 +197,27 @@ impl BackendError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
-            Self::Unsupported(_) => Some(Remedy::Pull),
+            Self::LocalOnly(_) => Some(Remedy::Pull),
             Self::OtherTables { .. } => Some(Remedy::OtherTables),
             Self::Mean { .. } => Some(Remedy::RenewMean),
             Self::Library(error) => error.remedy(),
             Self::Engine(error) => error.remedy(),
             _ => None,
+        }
+    }
+}
+
+impl From<BackendError> for QuestionError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Engine(error) => error.into(),
+            BackendError::Library(error) => error.into(),
+            BackendError::LocalOnly(reason) => reason.into(),
+            error => RemoteError {
+                remedy: error.remedy(),
+                source: error.into(),
+            }
+            .into(),
         }
     }
 }

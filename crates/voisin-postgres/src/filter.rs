@@ -1,11 +1,12 @@
 //! Filters in a database. What they let through is at least what fits, and is filtered again where it is fetched: a track
 //! of several files is tried file by file there.
 
+use super::Result;
 use super::parameter::SqlParameter;
 use super::row::hash;
-use super::{BackendError, Result};
 use voisin_learn::genre::Taxonomy;
 use voisin_library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
+use voisin_questions::LocalOnly;
 
 /// What always holds.
 ///
@@ -25,13 +26,13 @@ pub(super) fn conditions(
     licences: impl FnOnce() -> Result<Vec<String>>,
 ) -> Result<FilterSql> {
     if !filter.words.is_empty() {
-        return Err(BackendError::Unsupported("a tag"));
+        return Err(LocalOnly::Tag.into());
     }
     if !filter.composers.is_empty() {
-        return Err(BackendError::Unsupported("a composer"));
+        return Err(LocalOnly::Composer.into());
     }
     if !filter.patterns.is_empty() {
-        return Err(BackendError::Unsupported("a regular expression"));
+        return Err(LocalOnly::Regex.into());
     }
     let genres = |names: &[String]| {
         taxonomy

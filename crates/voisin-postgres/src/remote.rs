@@ -6,14 +6,16 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::ddl::IndexCodes;
 use super::filter::no_conditions;
 use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
-use super::server::WantedVectors;
+use super::server::{IndexState, WantedVectors};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
 use voisin::{
     Engine, MixOptions, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
 };
+use voisin_base::text::count;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::SearchMode;
 use voisin_library::scan;
@@ -21,9 +23,14 @@ use voisin_library::{
     FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter,
     TrackSet, fold, path_to_bytes, stored_path,
 };
+use voisin_questions::answers::status::StatusJson;
+use voisin_questions::{Filters, LocalOnly, Named, QuestionError, RemoteLibrary};
 
 /// Tracks that are fetched for one name at most.
 const MOST_NAMED: usize = 5000;
+
+/// Tracks that are kept for the next question; as many as are fetched of a library whose tracks are all fetched.
+const MOST_FETCHED: u64 = SAMPLE as u64;
 
 /// Tracks that are looked at together on the way along an order.
 const LONGEST_STEP: usize = 5000;
@@ -84,13 +91,19 @@ pub struct Remote {
     wanted: WantedVectors,
     /// Whether tracks have their short ids in the temporary library.
     has_short_ids: bool,
+    /// How many tracks stand for all where all are compared, and from how many on; `None`: as many as is usual.
+    sample: Option<usize>,
     is_whole: bool,
+    /// The state of the database that it is of.
+    generation: u64,
     folder: tempfile::TempDir,
 }
 
 impl Remote {
     /// - `windows`: fetch window vectors too, as far as they were sent
     pub fn open(mut store: Postgres, windows: bool) -> Result<Self> {
+        // Before anything is fetched: what comes later is seen as a change.
+        let generation = store.generation()?;
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
@@ -105,7 +118,9 @@ impl Remote {
             engine,
             wanted,
             has_short_ids: false,
+            sample: None,
             is_whole: false,
+            generation,
             folder,
         })
     }
@@ -117,6 +132,12 @@ impl Remote {
             has_short_ids: true,
             ..self
         }
+    }
+
+    /// With so many tracks that stand for all where all are compared, and from so many on.
+    #[must_use]
+    pub fn with_sample(self, sample: Option<usize>) -> Self {
+        Self { sample, ..self }
     }
 
     /// The temporary library.
@@ -380,7 +401,7 @@ impl Remote {
     /// Fetches the tracks that names on the command line may mean, in the ways of docs/grammar.md.
     ///
     /// - `names`: with the list on standard input in the place of `-`, which is not read here
-    /// - errors: [`BackendError::Unsupported`] for a composer, of whom a database keeps nothing
+    /// - errors: [`LocalOnly`] for a composer, of whom a database keeps nothing
     pub fn fetch_named(&mut self, names: &[OsString]) -> Result<()> {
         for name in names {
             match SeedName::parse(name) {
@@ -405,7 +426,7 @@ impl Remote {
                 }
                 SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist)?,
                 SeedName::Named(NameOf::Composer, _) => {
-                    return Err(BackendError::Unsupported("a composer"));
+                    return Err(LocalOnly::Composer.into());
                 }
                 SeedName::Id(id) => self.fetch(&[id])?,
                 SeedName::PathOrWords(text) => self.fetch_path_or_words(text)?,
@@ -476,7 +497,7 @@ impl Remote {
         folders: impl Iterator<Item = &'a PathBuf>,
     ) -> Result<()> {
         if !composers.is_empty() {
-            return Err(BackendError::Unsupported("a composer"));
+            return Err(LocalOnly::Composer.into());
         }
         for artist in artists {
             self.fetch_artist(artist)?;
@@ -575,7 +596,7 @@ impl Remote {
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>> {
         if !options.unlike.is_empty() {
-            return Err(BackendError::Unsupported("staying away from a track"));
+            return Err(LocalOnly::Unlike.into());
         }
         let (_, query) = self.store.held_space().query(seeds)?;
         let effort = if options.mode == SearchMode::Exact {
@@ -634,6 +655,128 @@ impl Remote {
             }
             asked = asked.saturating_mul(4).min(MOST_NAMED);
         }
+    }
+}
+
+impl RemoteLibrary for Remote {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn tracks(&mut self) -> Result<usize, QuestionError> {
+        Ok(self.store.size()?.0 as usize)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn is_current(&mut self) -> Result<bool, QuestionError> {
+        let fetched = self.engine.library().status()?.tracks;
+        Ok(fetched <= MOST_FETCHED && self.store.generation()? == self.generation)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    fn set_vectors(&mut self, windows: bool, exact: bool) {
+        self.wanted = WantedVectors { windows, exact };
+    }
+
+    fn fetch(&mut self, named: Named<'_>) -> Result<(), QuestionError> {
+        match named {
+            Named::Id(id) => self.fetch_local(&[id])?,
+            Named::Path(path) => self.fetch_paths(&[path.to_owned()])?,
+            Named::Words(words) => self.fetch_by_words(words)?,
+            Named::Artist(name) => self.fetch_of_artist(name)?,
+            Named::Album(name) => self.fetch_album(name)?,
+            Named::Written(text) => self.fetch_named(&[text.to_owned()])?,
+        }
+        Ok(())
+    }
+
+    fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
+        let artists = filters.artists();
+        let genres = filters.genres();
+        Ok(self.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
+    }
+
+    fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError> {
+        self.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?;
+        Ok(())
+    }
+
+    fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+    ) -> Result<Option<String>, QuestionError> {
+        if self.is_whole {
+            return Ok(None);
+        }
+        let fetched = self.fetch_around(seeds, filter, self.sample)?;
+        Ok(fetched.map(|fetched| fetched.to_string()))
+    }
+
+    fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError> {
+        Ok(self.list(query)?)
+    }
+
+    fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Vec<SimilarTrack>, QuestionError> {
+        Ok(self.similar(seeds, options)?)
+    }
+
+    fn mix(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<SimilarTrack>, QuestionError> {
+        Ok(self.mix(seeds, options)?)
+    }
+
+    fn describe(&mut self, status: &mut StatusJson) -> Result<(), QuestionError> {
+        let store = &mut self.store;
+        let counts = store.counts()?;
+        let index = store.index_state()?;
+        status.library = store.place().to_string();
+        status.tracks = counts.tracks;
+        status.files = counts.files;
+        status.windows = counts.windows;
+        status.index_generation = counts.generation;
+        status.database_bytes = counts.bytes;
+        status.index.generation = Some(counts.generation);
+        status.index.state = "current";
+        status.index.note = match index {
+            IndexState::There(bytes) => {
+                status.index_bytes = bytes;
+                String::new()
+            }
+            IndexState::OnShards => {
+                let shards = count(store.shards().len() as u64, "shard");
+                format!("each of {shards} has its own")
+            }
+            IndexState::Missing => {
+                status.index.state = "none";
+                "the next push makes it; until then all tracks are compared".to_owned()
+            }
+        };
+        let codes = if store.codes() == IndexCodes::Signs {
+            "of one bit a number, "
+        } else {
+            ""
+        };
+        status.search.mode = "hnsw";
+        status.search.why = format!(
+            "{}; the database's own index, {codes}of width {}; filters that leave few tracks are compared in full",
+            count(counts.tracks, "track"),
+            store.width()
+        );
+        Ok(())
     }
 }
 

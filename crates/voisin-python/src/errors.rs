@@ -16,8 +16,8 @@ use voisin_index::IndexError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 use voisin_postgres::BackendError;
-use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
+use voisin_questions::{LocalOnly, QuestionError};
 
 /// Why a library gives no answer.
 pub(super) enum NoAnswer {
@@ -30,6 +30,7 @@ impl From<BackendError> for NoAnswer {
         match error {
             BackendError::Engine(error) => Self::Question(error.into()),
             BackendError::Library(error) => Self::Question(QuestionError::Engine(error.into())),
+            BackendError::LocalOnly(reason) => Self::Question(reason.into()),
             other => Self::Database(Box::new(other)),
         }
     }
@@ -45,7 +46,7 @@ macro_rules! of_questions {
     )*};
 }
 
-of_questions! { QuestionError Refused EngineError LibraryError }
+of_questions! { QuestionError Refused EngineError LibraryError LocalOnly }
 
 /// An error as Python knows it, with the next step in its text: of the file system as `OSError` and what it is beneath it, for
 /// what is not there `NoSuchTrack`, a `KeyError`, for a library or a machine that cannot answer `RuntimeError`, and for
@@ -105,6 +106,9 @@ fn advised(error: &dyn Error, remedy: Option<Remedy>) -> String {
 pub(super) fn refused(error: impl Into<NoAnswer>) -> PyErr {
     match error.into() {
         NoAnswer::Question(QuestionError::Engine(error)) => raised(error),
+        NoAnswer::Question(error @ QuestionError::LocalOnly(_)) => {
+            of_database(advised(&error, error.remedy()))
+        }
         NoAnswer::Question(other) => PyValueError::new_err(advised(&other, other.remedy())),
         NoAnswer::Database(error) => {
             let text = advised(&*error, error.remedy());

@@ -38,7 +38,7 @@ use voisin_questions::genre::Classify;
 use voisin_questions::list::{Find, List};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::at_least_one;
-use voisin_questions::{Filters, Mix, Similar, SimilarAnswer};
+use voisin_questions::{Filters, LocalOnly, Mix, Similar, SimilarAnswer};
 
 /// A library: music that was added, here or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It sees what
 /// others change meanwhile.
@@ -513,7 +513,7 @@ impl PyLibrary {
         asked.limit = self::limit(limit)?;
         asked.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |library| {
-            let engine = library.in_folder_only("looking for words")?;
+            let engine = library.in_folder_only(LocalOnly::Find)?;
             engine.keep_tags()?;
             asked.filters.check_folders(engine)?;
             let answer = asked.run(engine, &engine.predicted_tags()?)?;
@@ -596,7 +596,7 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let asked: Clusters = question(options, [])?;
         let (found, members) = self.with(py, |library| {
-            let engine = library.in_folder_only("dividing a library")?;
+            let engine = library.in_folder_only(LocalOnly::Clusters)?;
             let mut collection = engine.collection()?;
             let graph = neighbour_graph(engine, &collection)?;
             collection.predict_genres(&graph)?;
@@ -623,7 +623,7 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let asked: Duplicates = question(options, [])?;
         let groups = self.with(py, |library| {
-            let engine = library.in_folder_only("looking for copies")?;
+            let engine = library.in_folder_only(LocalOnly::Duplicates)?;
             let collection = engine.collection()?;
             Ok(asked.run(engine, &collection, |_| ())?)
         })?;
@@ -634,7 +634,7 @@ impl PyLibrary {
     /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (ids, names, shares) = self.with(py, |library| {
-            let engine = library.in_folder_only("telling what the model hears")?;
+            let engine = library.in_folder_only(LocalOnly::Tags)?;
             engine.keep_tags()?;
             let heard = engine.predicted_tags()?;
             let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();

@@ -7,8 +7,8 @@ use super::errors::NoAnswer;
 use super::seeds::SeedArgument;
 use voisin::{Embedder, Engine, EngineError, Seed, TrackPage, TrackQuery};
 use voisin_library::{LibraryError, OpenMode};
-use voisin_postgres::{BackendError, Postgres, PostgresAddress, Remote};
-use voisin_questions::{Filters, Mix, Mixing, Similar, SimilarAnswer};
+use voisin_postgres::{Postgres, PostgresAddress, Remote};
+use voisin_questions::{Filters, LocalOnly, Mix, Mixing, Similar, SimilarAnswer};
 
 /// Tracks that are kept of a database for the next questions.
 const MOST_FETCHED: u64 = 20_000;
@@ -134,10 +134,10 @@ impl OpenLibrary {
     }
 
     /// The engine, for what a database does not answer.
-    pub(super) fn in_folder_only(&mut self, what: &'static str) -> Result<&mut Engine, NoAnswer> {
+    pub(super) fn in_folder_only(&mut self, reason: LocalOnly) -> Result<&mut Engine, NoAnswer> {
         match self {
             Self::Folder(engine) => Ok(engine),
-            Self::Database(_) => Err(BackendError::Unsupported(what).into()),
+            Self::Database(_) => Err(reason.into()),
         }
     }
 
@@ -185,7 +185,7 @@ impl OpenLibrary {
             Self::Database(there) => there,
         };
         if asked.is_steered() {
-            return Err(BackendError::Unsupported("steering").into());
+            return Err(LocalOnly::Steering.into());
         }
         let tracks = asked.limit.of_counted(|| there.tracks())?;
         let options = asked.options(there.remote.engine(), seeds, unlike, tracks)?;

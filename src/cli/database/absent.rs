@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use super::Ending;
 use super::args::{EvalIndexArgs, PullArgs, PushArgs, RemoveArgs, WorkerArgs};
 use super::context::Context;
-use super::remote::{DatabaseAddress, RemoteLibrary, VARIABLE};
+use super::remote::{DatabaseAddress, VARIABLE};
 use crate::base::remedy::Remedy;
 use crate::engine::EngineError;
+use crate::questions::RemoteLibrary;
 use crate::serve::{Follow, OpenElsewhere};
 
 fn refuse<T>() -> anyhow::Result<T> {
@@ -33,7 +34,10 @@ fn refuse_address<T>(address: &DatabaseAddress) -> anyhow::Result<T> {
     refuse().with_context(|| format!("{named_by} names {scheme}"))
 }
 
-pub(crate) fn open(address: &DatabaseAddress, _: bool) -> anyhow::Result<Box<dyn RemoteLibrary>> {
+pub(crate) fn open(
+    address: &DatabaseAddress,
+    _: Option<usize>,
+) -> anyhow::Result<Box<dyn RemoteLibrary>> {
     refuse_address(address)
 }
 

@@ -9,20 +9,16 @@ mod take_down;
 mod worker;
 
 use std::error::Error;
-use std::ffi::OsString;
 
 use voisin_postgres::ddl::IndexCodes;
-use voisin_postgres::{BackendError, IndexState, Postgres, PostgresAddress, Remote, TracksNeeded};
+use voisin_postgres::{BackendError, IndexState, Postgres, PostgresAddress, Remote};
 
-use super::remote::{DatabaseAddress, RemoteLibrary};
+use super::remote::DatabaseAddress;
 use super::render::count;
 use crate::answers::status::StatusJson;
 use crate::base::remedy::Remedy;
-use crate::engine::{
-    Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
-};
-use crate::library::TrackFilter;
-use crate::questions::Filters;
+use crate::engine::EngineError;
+use crate::questions::{Filters, RemoteLibrary};
 
 pub(crate) use eval_index::run as eval_index;
 pub(crate) use pull::run as pull;
@@ -45,14 +41,14 @@ fn parse(address: &DatabaseAddress) -> anyhow::Result<PostgresAddress> {
 }
 
 /// A library in a database.
+///
+/// - `sample`: tracks that stand for all where all are compared, and from how many on; `None`: as many as is usual
 pub(crate) fn open(
     address: &DatabaseAddress,
-    windows: bool,
+    sample: Option<usize>,
 ) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    Ok(Box::new(Remote::open(
-        Postgres::open(&parse(address)?)?,
-        windows,
-    )?))
+    let remote = Remote::open(Postgres::open(&parse(address)?)?, false)?;
+    Ok(Box::new(remote.with_sample(sample)))
 }
 
 /// The engine's error in a database's.
@@ -112,69 +108,4 @@ fn fetch_filters(remote: &mut Remote, filters: &Filters) -> anyhow::Result<()> {
     let artists = filters.artists();
     let genres = filters.genres();
     Ok(remote.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
-}
-
-impl RemoteLibrary for Remote {
-    fn engine(&mut self) -> &mut Engine {
-        self.engine()
-    }
-
-    fn tracks(&mut self) -> anyhow::Result<usize> {
-        Ok(self.store().size()?.0 as usize)
-    }
-
-    fn tell_status(&mut self, json: &mut StatusJson) -> anyhow::Result<()> {
-        tell_status(self, json)
-    }
-
-    fn fetch_named(&mut self, names: &[OsString]) -> anyhow::Result<()> {
-        Ok(self.fetch_named(names)?)
-    }
-
-    fn fetch_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
-        fetch_filters(self, filters)
-    }
-
-    fn fetch_some(&mut self, most: Option<usize>) -> anyhow::Result<Option<u64>> {
-        Ok(self.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?)
-    }
-
-    fn fetch_around(
-        &mut self,
-        seeds: &[Seed],
-        filter: &TrackFilter,
-        sample: Option<usize>,
-    ) -> anyhow::Result<Option<String>> {
-        Ok(self
-            .fetch_around(seeds, filter, sample)?
-            .map(|sample| sample.to_string()))
-    }
-
-    fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
-        Ok(self.list(query)?)
-    }
-
-    fn leave_windows(&mut self) {
-        self.leave_windows();
-    }
-
-    fn take_exact(&mut self) {
-        self.take_exact();
-    }
-
-    fn similar(
-        &mut self,
-        seeds: &[Seed],
-        options: &SimilarOptions,
-    ) -> anyhow::Result<Vec<SimilarTrack>> {
-        Ok(self.similar(seeds, options)?)
-    }
-
-    fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> anyhow::Result<Vec<SimilarTrack>> {
-        Ok(self.mix(seeds, options)?)
-    }
-
-    fn into_parts(self: Box<Self>) -> (Engine, tempfile::TempDir) {
-        (*self).into_parts()
-    }
 }

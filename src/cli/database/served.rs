@@ -60,7 +60,7 @@ fn elsewhere_error(error: impl Into<anyhow::Error>) -> ElsewhereError {
     match error.into().downcast() {
         Ok(BackendError::Engine(error)) => ElsewhereError::Engine(error),
         Ok(BackendError::Library(error)) => ElsewhereError::Engine(error.into()),
-        Ok(error @ BackendError::Unsupported(_)) => ElsewhereError::Refused(error.to_string()),
+        Ok(error @ BackendError::LocalOnly(_)) => ElsewhereError::Refused(error.to_string()),
         Ok(error) => ElsewhereError::Away(with_causes(&error)),
         Err(error) => ElsewhereError::Away(with_causes(error.as_ref())),
     }

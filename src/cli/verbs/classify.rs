@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::{self, advised_news, answers};
 use crate::cli::seeds::{library_seeds, seed_names, seeds};
-use crate::cli::source::LibraryTarget;
+use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
@@ -20,6 +20,7 @@ use crate::engine::{
 };
 use crate::library::scan::{self, Exclusions, Links};
 use crate::library::{Library, LibraryError, OpenMode, TrackFilter};
+use crate::questions::LibrarySource;
 
 /// How often answers must be right that are written into files, where nobody says.
 const WRITTEN_PRECISION: f32 = 0.9;
@@ -50,7 +51,8 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         });
     }
     let names = seed_names(&args.question.tracks)?;
-    let mut engine = open(context, args, &names)?;
+    let mut source = open(context, args, &names)?;
+    let mut engine = source.as_mut().map(LibrarySource::engine);
     if is_writing && !args.write.writes(TagField::Genre) {
         return write_measured(context, engine, args, names);
     }
@@ -63,19 +65,19 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         ..asked
     };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
-    let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| {
+    let classifier = Classifier::open(engine.as_deref_mut(), &options, embedder, |news| {
         report_news(context, &news)
     })?;
     if is_writing {
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
-    let named = FilesAsked::new(context, engine.as_ref(), args, names, &mut failed)?;
+    let named = FilesAsked::new(context, engine.as_deref(), args, names, &mut failed)?;
     let answers = match (&classifier, &mut engine) {
         (Classifier::FirstGuess(guess), engine) => first_guesses(
             context,
             guess,
-            engine.as_ref(),
+            engine.as_deref(),
             &named,
             args.all,
             &mut failed,
@@ -111,11 +113,11 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
 /// Writes what was measured, and asks nobody for a genre.
 fn write_measured(
     context: &Context,
-    engine: Option<Engine>,
+    engine: Option<&mut Engine>,
     args: &ClassifyArgs,
     names: Vec<OsString>,
 ) -> anyhow::Result<Ending> {
-    let Some(mut engine) = engine else {
+    let Some(engine) = engine else {
         anyhow::bail!(
             "there is no library yet, which knows what was measured: run \"voisin add\" first"
         );
@@ -132,9 +134,9 @@ fn write_measured(
             Ok(())
         })?;
     } else {
-        let named = FilesAsked::new(context, Some(&engine), args, names, &mut failed)?;
+        let named = FilesAsked::new(context, Some(engine), args, names, &mut failed)?;
         let named = named.each(&mut failed, |text| {
-            seeds(context, &engine, std::slice::from_ref(text))
+            seeds(context, engine, std::slice::from_ref(text))
         })?;
         let one = |seed: Seed| TagTarget {
             track: seed.track,
@@ -144,7 +146,7 @@ fn write_measured(
         tracks.extend(named.into_iter().map(one));
     }
     let fields = args.write.write_tags.as_deref().unwrap_or_default();
-    let wishes = write_tags::wishes_of_tracks(&engine, &tracks, fields)?;
+    let wishes = write_tags::wishes_of_tracks(engine, &tracks, fields)?;
     failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
     Ok(if failed > 0 {
         Ending::Partial
@@ -158,21 +160,22 @@ fn open(
     context: &Context,
     args: &ClassifyArgs,
     names: &[OsString],
-) -> anyhow::Result<Option<Engine>> {
-    let opened = LibraryTarget::open(context, &args.backend, false).and_then(|mut source| {
+) -> anyhow::Result<Option<LibrarySource>> {
+    let opened = source::open(context, &args.backend).and_then(|mut source| {
         if source.is_remote() {
             if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files on this disk: {PULL}");
             }
-            source.resolve_names(names)?;
+            fetch_named(&mut source, names)?;
             // Files that are not there are listened to later: their neighbours are not fetched.
             let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
-            source.fetch_around(context, "a vote", &seeds, &TrackFilter::default())?;
+            let sample = source.fetch_around(&seeds, &TrackFilter::default())?;
+            report_sample(context, "a vote", sample.as_deref());
         }
-        Ok(source.into_engine(context))
+        Ok(source)
     });
     match opened {
-        Ok(engine) => Ok(Some(engine)),
+        Ok(source) => Ok(Some(source)),
         Err(error) => {
             let missing = error.downcast_ref::<EngineError>().is_some_and(|error| {
                 matches!(error, EngineError::Library(LibraryError::NotFound { .. }))

@@ -9,9 +9,8 @@ use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::{self, count};
-use crate::cli::source::LibraryTarget;
-use crate::engine::{Engine, export};
-use crate::library::Library;
+use crate::cli::source;
+use crate::engine::export;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
     if args.format != ExportFormat::Parquet && address::scheme(&args.output).is_some() {
@@ -20,9 +19,15 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
             args.output.display()
         );
     }
-    let engine = engine(context, args)?;
+    let mut source = source::open_to_read(context, &args.backend)?;
+    if args.changes && source.is_remote() {
+        bail!("--changes: expected a library on this disk, found a backend: {PULL}");
+    }
+    source.set_vectors(!args.no_windows, true);
+    source.fetch_all(args.backend.sample.map(|sample| sample.of(usize::MAX)))?;
+    let engine = source.engine();
     if args.format == ExportFormat::Parquet {
-        return columnar::export(&engine, args);
+        return columnar::export(engine, args);
     }
     let of_parquet = [
         ("--compression", args.compression.compression.is_some()),
@@ -31,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
         bail!("{name}: expected with it --format parquet");
     }
-    let summary = export(&engine, &args.output, !args.no_windows, args.force)?;
+    let summary = export(engine, &args.output, !args.no_windows, args.force)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",
         count(summary.tracks as u64, "track"),
@@ -45,22 +50,4 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     } else {
         Ending::Fine
     })
-}
-
-fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
-    match LibraryTarget::open_remote(context, &args.backend, !args.no_windows)? {
-        Some(LibraryTarget::Remote { mut remote, sample }) => {
-            if args.changes {
-                bail!("--changes: expected a library on this disk, found a backend: {PULL}");
-            }
-            remote.take_exact();
-            remote.fetch_some(sample)?;
-            let (engine, folder) = remote.into_parts();
-            context.keep(folder);
-            Ok(engine)
-        }
-        _ => Ok(Engine::from_library(Library::open_to_read(
-            &context.library_dir(),
-        )?)),
-    }
 }

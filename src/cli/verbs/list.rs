@@ -5,7 +5,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
-use crate::cli::source::LibraryTarget;
+use crate::cli::source;
 use crate::library::SortBy;
 use crate::track::TrackId;
 
@@ -14,13 +14,13 @@ const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut source = LibraryTarget::open(context, &args.backend, false)?;
+    let mut source = source::open(context, &args.backend)?;
     let asked = &args.question;
-    source.resolve_filters(&asked.filters)?;
+    source.fetch_filters(&asked.filters)?;
     asked.filters.check_folders(source.engine())?;
     let query = asked.query(source.engine(), args.limit.of(usize::MAX), None)?;
     let page = source.list(&query)?;
-    let engine = source.into_engine(context);
+    let engine = source.engine();
     if page.tracks.is_empty() {
         let alike = engine.library().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;

@@ -5,8 +5,9 @@ use crate::cli::args::{ListFormat, MixArgs};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seed_names, seeds};
-use crate::cli::source::LibraryTarget;
+use crate::cli::source::{self, fetch_named};
 use crate::engine::Standing;
+use crate::questions::Mixing;
 
 pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -14,15 +15,15 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     asked.validate(asked.seeds.len())?;
     let named = seed_names(&asked.seeds)?;
     let played = seed_names(&asked.played)?;
-    let mut source = LibraryTarget::open(context, &args.backend, false)?;
-    source.resolve_names(&named)?;
-    source.resolve_names(&played)?;
-    source.resolve_filters(&asked.filters)?;
+    let mut source = source::open(context, &args.backend)?;
+    fetch_named(&mut source, &named)?;
+    fetch_named(&mut source, &played)?;
+    source.fetch_filters(&asked.filters)?;
     let engine = source.engine();
     let wanted = seeds(context, engine, &named)?;
     let played = seeds(context, engine, &played)?;
     asked.filters.check_folders(engine)?;
-    let answer = source.mix(asked, &wanted, played)?;
+    let answer = source.mix(asked, &wanted, played, &Mixing::default())?;
     if answer.found.is_empty() {
         context
             .console

@@ -1,6 +1,5 @@
 //! `voisin path`.
 
-use crate::answers::graph::neighbour_graph;
 use crate::answers::walk::WalkJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
@@ -9,9 +8,8 @@ use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{id, print_files, print_rows, print_table};
 use crate::cli::seeds::{one_seed, one_seed_name};
-use crate::cli::source::LibraryTarget;
+use crate::cli::source::{self, fetch_named, report_sample};
 use crate::explore::TrackMeta;
-use crate::library::TrackFilter;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -20,23 +18,15 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         .iter()
         .map(one_seed_name)
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut source = LibraryTarget::open(context, &args.backend, false)?;
-    source.resolve_names(&named)?;
+    let mut source = source::open(context, &args.backend)?;
+    fetch_named(&mut source, &named)?;
     let stops = named
         .iter()
         .map(|text| one_seed(context, source.engine(), text))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    source.fetch_around(
-        context,
-        "a way between tracks",
-        &stops,
-        &TrackFilter::default(),
-    )?;
-    let mut engine = source.into_engine(context);
-    let mut collection = engine.collection()?;
-    collection.take_in(&stops)?;
-    let graph = neighbour_graph(&mut engine, &collection)?;
-    let walk = args.question.run(&collection, &graph, &stops)?;
+    let found = source.path(&args.question, &stops)?;
+    report_sample(context, "a way between tracks", found.sample.as_deref());
+    let (collection, walk) = found.answer;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => {

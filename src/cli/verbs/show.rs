@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::render::advised_news;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::{expand_names, library_seeds};
-use crate::cli::source::LibraryTarget;
+use crate::cli::source::{self, fetch_named, report_sample};
 use crate::engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed,
     SimilarOptions,
@@ -24,9 +24,10 @@ const WORDS: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let named = expand_names(&args.tracks)?;
-    let mut source = LibraryTarget::open(context, &args.backend, true)?;
-    source.resolve_names(&named)?;
-    source.leave_windows();
+    let mut source = source::open(context, &args.backend)?;
+    source.set_vectors(true, false);
+    fetch_named(&mut source, &named)?;
+    source.set_vectors(false, false);
     let seeds = library_seeds(context, source.engine(), &named)?;
     // What is near is found first: a temporary library knows only what was fetched.
     let options = SimilarOptions {
@@ -36,18 +37,14 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     let mut nearest = Vec::new();
     for seed in &seeds {
         nearest.push(if seed.track.is_some() {
-            source.similar(std::slice::from_ref(seed), &options)?
+            source.find_similar(std::slice::from_ref(seed), &options)?
         } else {
             Vec::new()
         });
     }
-    source.fetch_around(
-        context,
-        "the predicted genre",
-        &seeds,
-        &TrackFilter::default(),
-    )?;
-    let mut engine = source.into_engine(context);
+    let sample = source.fetch_around(&seeds, &TrackFilter::default())?;
+    report_sample(context, "the predicted genre", sample.as_deref());
+    let engine = source.engine();
     let mut tracks = Vec::new();
     for seed in &seeds {
         let id = seed.track.ok_or_else(|| EngineError::NotInLibrary {
@@ -62,13 +59,13 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
-    let clusters = remembered_clusters(&engine, Detail::default())?;
+    let clusters = remembered_clusters(engine, Detail::default())?;
     let heard = engine.predicted_tags_if_any()?;
     let mut words = heard
         .as_ref()
         .map(|heard| heard.strongest(&ids, WORDS))
         .unwrap_or_default();
-    let predicted = predictions(context, &mut engine, heard.as_ref(), seeds)?;
+    let predicted = predictions(context, engine, heard.as_ref(), seeds)?;
     let mut cards = Vec::new();
     for (((nearest, track), tagged_genres), predicted) in
         nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)

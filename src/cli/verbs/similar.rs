@@ -2,58 +2,34 @@
 
 mod passages;
 
-use anyhow::bail;
-
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
-use crate::cli::remote::PULL;
 use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seed_names, seeds};
-use crate::cli::source::LibraryTarget;
+use crate::cli::source::{self, fetch_named};
 use crate::engine::{Engine, Seed, Standing};
-use crate::questions::SimilarAnswer;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let asked = &args.question;
     asked.validate(asked.seeds.len())?;
-    let mut source = LibraryTarget::open(context, &args.backend, asked.passage().is_some())?;
-    let is_remote = source.is_remote();
-    if asked.is_steered() && is_remote {
-        bail!("a database does not know what there is more or less of: {PULL}");
-    }
+    let mut source = source::open(context, &args.backend)?;
+    source.check(asked.local_only())?;
     if asked.passage().is_some() {
-        if is_remote {
-            bail!("--from and --to compare the windows of all tracks: {PULL}");
-        }
         return passages::run(context, source.engine(), args);
     }
     let named = seed_names(&asked.seeds)?;
     let unlike = seed_names(&asked.unlike)?;
-    source.resolve_names(&named)?;
-    source.resolve_names(&unlike)?;
-    source.resolve_filters(&asked.filters)?;
+    fetch_named(&mut source, &named)?;
+    fetch_named(&mut source, &unlike)?;
+    source.fetch_filters(&asked.filters)?;
     let engine = source.engine();
     let wanted = seeds(context, engine, &named)?;
     let unlike = seeds(context, engine, &unlike)?;
     asked.filters.check_folders(engine)?;
-    let answer = if is_remote {
-        let tracks = asked.limit.of_counted(|| source.tracks())?;
-        let options = asked.options(source.engine(), &wanted, unlike, tracks)?;
-        let mut found = source.similar(&wanted, &options)?;
-        let engine = source.engine();
-        let standing = engine.standing(&wanted, &options)?;
-        asked.sort(engine, &mut found)?;
-        SimilarAnswer {
-            found,
-            standing,
-            steered: None,
-        }
-    } else {
-        asked.run(engine, &wanted, unlike)?
-    };
+    let answer = source.similar(asked, &wanted, unlike)?;
     let engine = source.engine();
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);

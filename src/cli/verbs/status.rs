@@ -6,21 +6,14 @@ use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
-use crate::cli::source::LibraryTarget;
-use crate::engine::Engine;
-use crate::library::{Library, StoredModel};
+use crate::cli::source;
+use crate::library::StoredModel;
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
-    if let Some(mut there) = LibraryTarget::open_remote(context, &args.backend, false)? {
-        let status = there.engine().library().status()?;
-        let mut json = StatusJson::new(there.engine(), &status);
-        there.tell_status(&mut json)?;
-        return print(context, &json, status.model.as_ref(), args.format);
-    }
-    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
-    let status = engine.library().status()?;
-    let json = StatusJson::new(&engine, &status);
-    print(context, &json, status.model.as_ref(), args.format)
+    let mut source = source::open_to_read(context, &args.backend)?;
+    let json = source.status()?;
+    let model = source.engine().library().model()?;
+    print(context, &json, model.as_ref(), args.format)
 }
 
 fn print(
