@@ -18,7 +18,6 @@ mod audio;
 mod audiomuse;
 mod cached;
 mod devices;
-mod elsewhere;
 mod gate;
 mod guard;
 mod heard;
@@ -51,7 +50,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use elsewhere::{Elsewhere, ElsewhereError, Named, OpenElsewhere};
 pub use heard::{ListensReport, take_listens};
 pub use link::{LinkError, LinkReport, ServerKind, link};
 pub use listen::Listen;
@@ -60,6 +58,7 @@ pub use lms::Lms;
 pub use mcp::assist;
 pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT as MPD_PORT, Playing};
 pub(crate) use state::LoadModel;
+pub use state::OpenElsewhere;
 
 /// Brings a copy of a library elsewhere up to date, or says why it cannot. It is given who is told how many tracks are there,
 /// of how many.

@@ -22,11 +22,11 @@ use rmcp::{ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::elsewhere::OpenElsewhere;
 use super::guard::Guard;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::scan::ScanProcess;
+use super::state::OpenElsewhere;
 use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::elsewhere::Named;
 use super::problem::Problem;
 use super::state::AnswerSource;
 use voisin_base::artists::artists;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, NameOf, Track, fold};
+use voisin_questions::Named;
 
 /// Where songs are looked for.
 pub(super) trait Finder {
@@ -262,7 +262,7 @@ fn said(text: Option<&String>) -> Option<&str> {
 impl SongRef {
     /// Makes known what may be meant, if the library is elsewhere: by the name of its file, by title and artist. Codes are
     /// looked at among these.
-    pub(super) fn fetch(&self, source: &mut AnswerSource<'_>) -> Result<(), Problem> {
+    pub(super) fn fetch(&self, source: &mut AnswerSource) -> Result<(), Problem> {
         if let Some(path) = said(self.path.as_ref()) {
             let name = Path::new(path)
                 .file_stem()
@@ -279,9 +279,10 @@ impl SongRef {
         if fold(&self.name).is_empty() {
             return Ok(());
         }
-        artists
-            .iter()
-            .try_for_each(|artist| source.fetch(Named::Words(&format!("{} {artist}", self.name))))
+        for artist in artists {
+            source.fetch(Named::Words(&format!("{} {artist}", self.name)))?;
+        }
+        Ok(())
     }
 
     /// The track that is meant, and what told: the surest sign first.

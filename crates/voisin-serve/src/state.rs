@@ -15,7 +15,6 @@ pub(super) use self::admission::{WAITED, Waited};
 pub(super) use self::source::AnswerSource;
 use self::whole::WholeLibrary;
 use super::ServeError;
-use super::elsewhere::{ElsewhereContext, OpenElsewhere};
 use super::guard::Guard;
 use super::problem::{KeptFailure, Problem};
 use super::scan::ScanProcess;
@@ -29,7 +28,7 @@ use voisin_explore::path::{PathOptions, path};
 use voisin_library::{
     DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
 };
-use voisin_questions::Mixing;
+use voisin_questions::{LibrarySource, Mixing, QuestionError};
 
 /// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
 const PAGE_CACHE: u32 = 4096;
@@ -42,7 +41,7 @@ pub(crate) type LoadModel =
     Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
 /// A state of the library as other processes leave it: equal ones have equal answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Version {
     /// Grows when another database is found in the library's place.
     pub(super) epoch: u64,
@@ -57,13 +56,16 @@ struct Watch {
     epoch: u64,
 }
 
-/// An engine that answers one request at a time.
-pub(super) struct RequestContext {
-    pub(super) engine: Engine,
+/// Opens the library in a database that requests are answered from.
+pub type OpenElsewhere = Box<dyn Fn() -> Result<LibrarySource, QuestionError> + Send + Sync>;
+
+/// The library here, as one request uses it.
+pub(super) struct RequestContext<'a> {
+    pub(super) engine: &'a mut Engine,
     /// The library's state when the request came.
     version: Version,
     /// The state that the index is of, and its generation.
-    followed: Option<(Version, u64)>,
+    followed: &'a mut Option<(Version, u64)>,
 }
 
 /// Tracks in the orders that were asked for, and the words by which they are found, of one state of the library: whoever
@@ -108,7 +110,7 @@ pub(super) struct State {
     pub(super) load_model: LoadModel,
     admission: Admission,
     watch: Mutex<Watch>,
-    contexts: Mutex<Vec<RequestContext>>,
+    sources: Mutex<Vec<AnswerSource>>,
     /// Whether the index has to be built, and whether it is being built.
     building: AtomicBool,
     builds: AtomicBool,
@@ -119,9 +121,9 @@ pub(super) struct State {
     lists: Mutex<KnownListings>,
     /// Opens the library elsewhere whose tracks these are.
     pub(super) elsewhere: Option<OpenElsewhere>,
-    elsewheres: Mutex<Vec<ElsewhereContext>>,
+    elsewheres: Mutex<Vec<AnswerSource>>,
     /// Those that know all tracks of it, where these are few.
-    wholes: Mutex<Vec<ElsewhereContext>>,
+    wholes: Mutex<Vec<AnswerSource>>,
     /// Tracks that a copy of it has, of how many; `None`: it is not being copied.
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
@@ -180,7 +182,7 @@ impl State {
             load_model,
             admission: Admission::new(rayon::current_num_threads()),
             watch: Mutex::default(),
-            contexts: Mutex::default(),
+            sources: Mutex::default(),
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             unbuilt: Mutex::default(),
@@ -303,7 +305,7 @@ impl State {
         {
             watch.library = None;
             watch.epoch += 1;
-            lock(&self.contexts).clear();
+            lock(&self.sources).clear();
             self.whole.clear();
         }
         let found = found.map_err(|error| {
@@ -330,12 +332,11 @@ impl State {
     /// The tracks that a query asks for.
     pub(super) fn list(
         &self,
-        source: &mut AnswerSource<'_>,
+        source: &mut AnswerSource,
         query: &TrackQuery,
     ) -> Result<TrackPage, Problem> {
-        let context = match source {
-            AnswerSource::Here(context) => context,
-            AnswerSource::Elsewhere(context) => return Ok(context.library.list(query)?),
+        let Some(context) = source.here() else {
+            return Ok(source.list(query)?);
         };
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
@@ -383,7 +384,7 @@ impl State {
     /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
     /// the requests, which are told to come back; one that could not be built is not tried again at once, and all are told why.
     pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
-        if let Some((version, generation)) = context.followed
+        if let Some((version, generation)) = *context.followed
             && version == context.version
             && context.engine.has_index()
         {
@@ -391,7 +392,7 @@ impl State {
         }
         match context.engine.follow() {
             Ok(generation) => {
-                context.followed = Some((context.version, generation));
+                *context.followed = Some((context.version, generation));
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {

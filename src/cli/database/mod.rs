@@ -10,15 +10,12 @@ mod worker;
 
 use std::error::Error;
 
-use voisin_postgres::ddl::IndexCodes;
-use voisin_postgres::{BackendError, IndexState, Postgres, PostgresAddress, Remote};
+use voisin_postgres::{BackendError, Postgres, PostgresAddress, Remote};
 
 use super::remote::DatabaseAddress;
-use super::render::count;
-use crate::answers::status::StatusJson;
 use crate::base::remedy::Remedy;
 use crate::engine::EngineError;
-use crate::questions::{Filters, RemoteLibrary};
+use crate::questions::RemoteLibrary;
 
 pub(crate) use eval_index::run as eval_index;
 pub(crate) use pull::run as pull;
@@ -64,48 +61,4 @@ pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<Remedy> {
     error
         .downcast_ref::<BackendError>()
         .and_then(BackendError::remedy)
-}
-
-/// Says of a database what was said of the temporary library.
-fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()> {
-    let store = remote.store();
-    let size = store.counts()?;
-    let width = store.width();
-    let shards = store.shards().len();
-    let index = store.index_state()?;
-    let codes = store.codes();
-    json.library = store.place().to_string();
-    (json.tracks, json.files, json.windows) = (size.tracks, size.files, size.windows);
-    (json.index_generation, json.database_bytes) = (size.generation, size.bytes);
-    json.index.generation = Some(size.generation);
-    json.index.state = "current";
-    json.index.note = match index {
-        IndexState::There(bytes) => {
-            json.index_bytes = bytes;
-            String::new()
-        }
-        IndexState::OnShards => format!("each of {} has its own", count(shards as u64, "shard")),
-        IndexState::Missing => {
-            json.index.state = "none";
-            "the next push makes it; until then all tracks are compared".to_owned()
-        }
-    };
-    json.search.mode = "hnsw";
-    json.search.why = format!(
-        "{}; the database's own index, {}of width {width}; filters that leave few tracks are compared in full",
-        count(size.tracks, "track"),
-        if codes == IndexCodes::Signs {
-            "of one bit a number, "
-        } else {
-            ""
-        }
-    );
-    Ok(())
-}
-
-/// Makes known what filters name.
-fn fetch_filters(remote: &mut Remote, filters: &Filters) -> anyhow::Result<()> {
-    let artists = filters.artists();
-    let genres = filters.genres();
-    Ok(remote.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
 }

@@ -13,7 +13,6 @@ use super::MOST;
 use crate::ask;
 use crate::audio::StoredSong;
 use crate::cached::Validator;
-use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::state::Shared;
 use voisin::meta;
@@ -22,6 +21,7 @@ use voisin_base::regular_file;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
+use voisin_questions::Named;
 
 /// Longest title of a list.
 const LONGEST: usize = 500;

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use crate::ask;
-use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::songs::{AlbumRef, ArtistRef, SongRef};
 use crate::state::{Explored, Shared, way};
@@ -17,6 +16,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_explore::artists::{Makers, near_artists};
 use voisin_library::{Library, Track, TrackFilter};
+use voisin_questions::Named;
 use voisin_questions::seed::MOST_SEEDS;
 use voisin_questions::values::{Count, Limit};
 use voisin_questions::{Filters, Mixing};
@@ -174,7 +174,7 @@ pub(super) async fn similar(
                 ..mixing.clone().over(&state.mixing).options()
             };
             let matches = source
-                .mix_of(&seeds, &options)?
+                .find_mix(&seeds, &options)?
                 .into_iter()
                 .map(|near| MatchJson {
                     track: near.track.id,

@@ -212,31 +212,29 @@ struct Genres<'a> {
 /// - `copy`: the tracks are this one file
 fn classified(
     state: &Server,
-    source: &mut AnswerSource<'_>,
+    source: &mut AnswerSource,
     asked: &Classify,
     tracks: Vec<Seed>,
     copy: Option<&Path>,
 ) -> Result<Bytes, Problem> {
     let generation = source.generation()?;
-    let mut notes: Vec<String> = source
-        .fetch_around(&tracks, &TrackFilter::default())?
-        .as_deref()
-        .map(of_sample)
-        .into_iter()
-        .collect();
-    let engine = source.engine();
-    let model = state.model(engine);
-    let tell = |news: GenreNews| notes.push(news.to_string());
-    let answers = asked.run(engine, tracks, || model, tell);
-    let answers = if let Some(copy) = copy {
-        let mut answers = answers.map_err(of_upload(copy))?;
-        answers
+    let mut notes = Vec::new();
+    let model = state.model(source.engine());
+    let report = |news: GenreNews| notes.push(news.to_string());
+    let mut found = match copy {
+        Some(copy) => source
+            .classify(asked, tracks, || model, report)
+            .map_err(of_upload(copy))?,
+        None => source.classify(asked, tracks, || model, report)?,
+    };
+    if copy.is_some() {
+        found
+            .answer
             .iter_mut()
             .for_each(|answer| answer.path = UPLOADED.into());
-        answers
-    } else {
-        answers?
-    };
+    }
+    notes.splice(0..0, found.sample.as_deref().map(of_sample));
+    let answers = found.answer;
     let answer = Genres {
         items: answers.iter().map(AnswerJson::new).collect(),
         notes,
@@ -312,26 +310,16 @@ pub(super) async fn playlist(
 ) -> Result<Response<Body>, Problem> {
     asked.validate()?;
     if state.is_elsewhere() {
-        if asked.cluster.is_some() {
-            return Err(Problem::needs_copy(
-                "clusters are of all tracks, which are in a database",
-            ));
-        }
         let answer = state.ask_around(move |_, source| {
             let generation = source.generation()?;
             let named = source.seeds(&asked.seeds)?;
             source.fetch_filters(&asked.filters)?;
-            let filter = asked.filters.filter(source.engine(), &named)?;
-            let sample = source.fetch_around(&named, &filter)?;
-            let engine = source.engine();
-            let collection = engine.collection()?;
-            let list = asked.run(engine, &collection, None, &named, &[])?;
+            let found = source.playlist(&asked, &named, &[])?;
+            let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            bytes(
-                generation,
-                Noted::new(PlaylistJson::new(&tracks, list.standing.as_ref()), sample),
-            )
+            let answer = PlaylistJson::new(&tracks, list.standing.as_ref());
+            bytes(generation, Noted::new(answer, found.sample))
         });
         return Ok(written(answer.await?));
     }

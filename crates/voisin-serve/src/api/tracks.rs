@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::{Answer, bytes, written};
 use crate::ask;
 use crate::audio::{self as sound, StoredSong};
-use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::state::Shared;
 use voisin::PredictedTags;
 use voisin_base::track::TrackId;
+use voisin_questions::Named;
 use voisin_questions::answers::find::FoundJson;
 use voisin_questions::answers::list::{PageJson, TrackJson};
 use voisin_questions::answers::status::StatusJson;
@@ -23,9 +23,7 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
     state
         .ask_anywhere(|_, source| {
             let generation = source.generation()?;
-            let engine = source.engine();
-            let mut answer = StatusJson::new(engine, &engine.library().status()?);
-            source.tell_status(&mut answer)?;
+            let answer = source.status()?;
             Ok(Answer { generation, answer })
         })
         .await

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{AnswerSource, RequestContext, State, lock};
-use crate::elsewhere::ElsewhereContext;
 use crate::problem::Problem;
+use voisin_questions::LibrarySource;
 
 /// Requests that wait for a permit, and for how long.
 const MOST_WAITING: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Tracks that are kept of a library elsewhere for the next requests.
-const MOST_FETCHED: u64 = 20_000;
 /// Requests that look something up at once, beside those that compute.
 const LOOKS: usize = 4;
 /// Guests have one of so many permits of a kind, and at least one, and of the places to wait for them.
@@ -159,7 +157,7 @@ impl State {
     /// As [`ask`](Self::ask), for what a library elsewhere can be asked, too.
     pub(crate) async fn ask_anywhere<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.admission.permit(&self.admission.permits).await?;
         self.with(permit, move |state| state.work_anywhere(false, &work))
@@ -170,7 +168,7 @@ impl State {
     /// others asked a library elsewhere before is not among it.
     pub(crate) async fn ask_around<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let admission = &self.admission;
         let lane = if self.is_elsewhere() {
@@ -186,7 +184,7 @@ impl State {
     /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
     pub(crate) async fn look_anywhere<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.admission.permit(&self.admission.looks).await?;
         self.with(permit, move |state| state.work_anywhere(false, &work))
@@ -227,26 +225,33 @@ impl State {
         &self,
         work: &dyn Fn(&State, &mut RequestContext) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
+        self.work_here(&|state, source| {
+            let mut context = source.here().ok_or_else(Problem::fault)?;
+            work(state, &mut context)
+        })
+    }
+
+    fn work_here<T>(
+        &self,
+        work: &dyn Fn(&State, &mut AnswerSource) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let version = self.version()?;
         let waiting = {
-            let mut contexts = lock(&self.contexts);
-            contexts.retain(|context| context.version.epoch == version.epoch);
-            contexts.pop()
+            let mut sources = lock(&self.sources);
+            sources.retain(|source| source.version.epoch == version.epoch);
+            sources.pop()
         };
-        let mut context = match waiting {
-            Some(context) => RequestContext { version, ..context },
-            None => RequestContext {
-                engine: self.open_engine()?,
-                version,
-                followed: None,
-            },
+        let mut source = match waiting {
+            Some(source) => source,
+            None => AnswerSource::new(LibrarySource::Local(Box::new(self.open_engine()?))),
         };
-        let mut answer = work(self, &mut context);
+        source.version = version;
+        let mut answer = work(self, &mut source);
         if answer.is_err() && self.version()? != version {
             // What was asked about may have changed between two reads.
-            answer = work(self, &mut context);
+            answer = work(self, &mut source);
         }
-        lock(&self.contexts).push(context);
+        lock(&self.sources).push(source);
         answer
     }
 
@@ -254,10 +259,10 @@ impl State {
     fn work_anywhere<T>(
         &self,
         around: bool,
-        work: &dyn Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem>,
+        work: &dyn Fn(&State, &mut AnswerSource) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let Some(open) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) else {
-            return self.work(&|state, context| work(state, &mut AnswerSource::Here(context)));
+            return self.work_here(work);
         };
         let pool = if around {
             &self.wholes
@@ -265,19 +270,17 @@ impl State {
             &self.elsewheres
         };
         let waiting = lock(pool).pop();
-        let current = |mut context: ElsewhereContext| {
-            let is_small = context.library.engine().library().status()?.tracks <= MOST_FETCHED;
-            let is_same = context.library.generation()? == context.generation;
-            Ok::<_, Problem>((is_small && is_same).then_some(context))
+        let current = |mut source: AnswerSource| {
+            let is_current = source.is_current()?;
+            Ok::<_, Problem>(is_current.then_some(source))
         };
-        let mut context = if let Some(context) = waiting.map(current).transpose()?.flatten() {
-            context
-        } else {
-            ElsewhereContext::new(open()?)?
+        let mut source = match waiting.map(current).transpose()?.flatten() {
+            Some(source) => source,
+            None => AnswerSource::new(open()?),
         };
-        let answer = work(self, &mut AnswerSource::Elsewhere(&mut context));
-        if !around || context.library.is_whole() {
-            lock(pool).push(context);
+        let answer = work(self, &mut source);
+        if !around || source.is_whole() {
+            lock(pool).push(source);
         }
         answer
     }
