@@ -216,6 +216,7 @@ def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path)
         lambda: there.similar("chaos god", steer={"more": "calm"}),
         lambda: there.similar("chaos god", tag="calm"),
         lambda: there.similar("chaos god", composer="nobody"),
+        lambda: there.playlist(cluster=1),
         lambda: there.tracks(regex="chaos"),
     ):
         with pytest.raises(

@@ -10,6 +10,7 @@ use voisin::Engine;
 use voisin::{ContentId, TrackId};
 use voisin_library::{Library, OpenMode, TrackFilter, Vectors};
 use voisin_postgres::{BackendError, Effort, Postgres, PostgresAddress, TrackStore};
+use voisin_questions::LocalOnly;
 
 use super::common::seeds::{QUESTIONS, SeedExample, library_of_examples, run_with_seed};
 use super::common::server::Server as Web;
@@ -904,4 +905,69 @@ fn other_indexes_are_made_and_measured() {
         kept.to_string(),
         "the narrowest that is good enough is kept"
     );
+}
+
+/// The reason is the same for all callers, the next step is that of each.
+#[test]
+fn callers_refuse_alike_what_a_database_cannot_answer() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(50);
+    let url = server.url();
+    push(&sandbox, &server, &[]);
+    let web = Web::start(&sandbox, &["--backend", &url]);
+    let similar = |field: &str, value: Value| {
+        let mut question = serde_json::json!({ "seeds": [words("title 12")] });
+        question[field] = value;
+        ("similar", question)
+    };
+    for (reason, option, (verb, question)) in [
+        (
+            LocalOnly::Steering,
+            ["--more", "calm"],
+            similar("steer", serde_json::json!({ "more": ["calm"] })),
+        ),
+        (
+            LocalOnly::Unlike,
+            ["--unlike", "title 14"],
+            similar("unlike", serde_json::json!([words("title 14")])),
+        ),
+        (
+            LocalOnly::Tag,
+            ["--tag", "calm"],
+            similar("filters", serde_json::json!({ "tag": ["calm"] })),
+        ),
+        (
+            LocalOnly::Composer,
+            ["--composer", "Clara"],
+            similar("filters", serde_json::json!({ "composer": ["Clara"] })),
+        ),
+        (
+            LocalOnly::Regex,
+            ["--regex", "title"],
+            similar("filters", serde_json::json!({ "regex": ["title"] })),
+        ),
+        (
+            LocalOnly::Cluster,
+            ["--cluster", "1"],
+            ("playlist", serde_json::json!({ "cluster": 1 })),
+        ),
+    ] {
+        let seed: &[&str] = if verb == "similar" {
+            &["title 12"]
+        } else {
+            &[]
+        };
+        let arguments = [&[verb], seed, &option, &["--backend", &url]].concat();
+        let message = refused(sandbox.run(&arguments));
+        assert!(
+            message.contains(&reason.to_string()) && message.contains("voisin pull"),
+            "{arguments:?}: {message}"
+        );
+        let (status, problem) = web.post(&format!("/api/v1/{verb}"), &question);
+        assert_eq!(status, 409, "{question}: {problem}");
+        assert_eq!(problem["detail"], reason.to_string(), "{question}");
+        let next = problem["next"].as_str().unwrap();
+        assert!(next.contains("keep a copy"), "{question}: {next}");
+    }
 }

@@ -28,7 +28,7 @@ pub use jobs::{
 };
 pub use mirror::Mirror;
 pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, pull, push, put};
-pub use remote::{Remote, TrackSample, TracksNeeded};
+pub use remote::Remote;
 pub use server::{Counts, IndexState, Postgres, Upgraded};
 
 use voisin::LibrarySpace;

@@ -2,8 +2,7 @@
 //! from there as from a library on this disk. Ids are the database's.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::ddl::IndexCodes;
@@ -47,42 +46,6 @@ const NEAR: usize = 400;
 /// Most tracks whose nearest are fetched.
 const MOST_SEEDS: usize = 50;
 
-/// What a question needs of the tracks that nobody names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TracksNeeded {
-    /// Nothing.
-    Named,
-    /// So many, drawn by their ids, which are as good as random; all, if there are no more.
-    Sample(usize),
-    /// All.
-    All,
-}
-
-/// Tracks that stand for all, where these are many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrackSample {
-    /// Nearest tracks of each that is asked about, if these were looked for.
-    pub near: Option<usize>,
-    /// Tracks that were drawn.
-    pub drawn: usize,
-    /// Tracks that there are.
-    pub all: u64,
-}
-
-impl fmt::Display for TrackSample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { near, drawn, all } = self;
-        if let Some(near) = near {
-            write!(
-                f,
-                "the {near} nearest tracks of each and {drawn} of {all}, which stand for all"
-            )
-        } else {
-            write!(f, "{drawn} of {all} tracks, which stand for all")
-        }
-    }
-}
-
 /// A database, and a temporary library with what was fetched from it.
 pub struct Remote {
     store: Postgres,
@@ -96,12 +59,13 @@ pub struct Remote {
     is_whole: bool,
     /// The state of the database that it is of.
     generation: u64,
-    folder: tempfile::TempDir,
+    /// Goes with the temporary library in it.
+    _folder: tempfile::TempDir,
 }
 
 impl Remote {
-    /// - `windows`: fetch window vectors too, as far as they were sent
-    pub fn open(mut store: Postgres, windows: bool) -> Result<Self> {
+    /// Nothing of the database is fetched yet but its model, mean and settings.
+    pub fn open(mut store: Postgres) -> Result<Self> {
         // Before anything is fetched: what comes later is seen as a change.
         let generation = store.generation()?;
         let folder = tempfile::tempdir()?;
@@ -110,7 +74,7 @@ impl Remote {
         engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
         let wanted = WantedVectors {
-            windows,
+            windows: false,
             exact: false,
         };
         Ok(Self {
@@ -121,7 +85,7 @@ impl Remote {
             sample: None,
             is_whole: false,
             generation,
-            folder,
+            _folder: folder,
         })
     }
 
@@ -140,33 +104,13 @@ impl Remote {
         Self { sample, ..self }
     }
 
-    /// The temporary library.
-    pub fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
-
-    /// Both, to go on alone: the library lasts as long as the folder.
-    pub fn into_parts(self) -> (Engine, tempfile::TempDir) {
-        (self.engine, self.folder)
-    }
-
     /// The database.
     pub fn store(&mut self) -> &mut Postgres {
         &mut self.store
     }
 
-    /// From now on tracks come without their windows.
-    pub fn leave_windows(&mut self) {
-        self.wanted.windows = false;
-    }
-
-    /// From now on tracks come with their vectors to the last bit, and not at the 16 bits a number that are searched.
-    pub fn take_exact(&mut self) {
-        self.wanted.exact = true;
-    }
-
     /// Fetches tracks that were not fetched yet.
-    pub fn fetch(&mut self, ids: &[TrackId]) -> Result<()> {
+    fn fetch_ids(&mut self, ids: &[TrackId]) -> Result<()> {
         let library = self.engine.library();
         let mut missing = Vec::new();
         let mut seen = HashSet::new();
@@ -220,65 +164,9 @@ impl Remote {
     }
 
     /// Fetches tracks by the ids that they have here.
-    pub fn fetch_local(&mut self, ids: &[TrackId]) -> Result<()> {
+    fn fetch_local(&mut self, ids: &[TrackId]) -> Result<()> {
         let ids = self.of_local(ids)?;
-        self.fetch(&ids)
-    }
-
-    /// Fetches tracks that nobody names; returns how many there are in all if it is not all of them.
-    pub fn fetch_some(&mut self, wanted: TracksNeeded) -> Result<Option<u64>> {
-        let most = match wanted {
-            TracksNeeded::Named => return Ok(None),
-            TracksNeeded::Sample(most) => most,
-            TracksNeeded::All => usize::MAX >> 1,
-        };
-        let (all, _) = self.store.size()?;
-        self.fetch_first(most, all)
-    }
-
-    /// Fetches so many of all tracks; returns how many there are if it is not all of them.
-    fn fetch_first(&mut self, most: usize, all: u64) -> Result<Option<u64>> {
-        let ids = self.store.ids(&no_conditions(1), most.min(all as usize))?;
-        self.fetch(&ids)?;
-        Ok((all > ids.len() as u64).then_some(all))
-    }
-
-    /// Fetches what answers about these tracks are made of: all tracks, or where they are many, of those that fit the nearest
-    /// of these by the database's index and some that stand for all the others.
-    ///
-    /// - `sample`: how many those are, and from how many on; `None`: as many as is usual
-    /// - returns: what was fetched, where that is not all that fit
-    pub fn fetch_around(
-        &mut self,
-        seeds: &[Seed],
-        filter: &TrackFilter,
-        sample: Option<usize>,
-    ) -> Result<Option<TrackSample>> {
-        let (mut all, _) = self.store.size()?;
-        if all <= sample.unwrap_or(SAMPLE) as u64 {
-            self.is_whole |= self.fetch_first(all as usize, all)?.is_none();
-            return Ok(None);
-        }
-        let near = (!seeds.is_empty() && seeds.len() <= MOST_SEEDS).then_some(NEAR);
-        if let Some(near) = near {
-            self.fetch_near(seeds, filter, near)?;
-        }
-        let drawn = sample.unwrap_or(if near.is_some() { BACKGROUND } else { SAMPLE });
-        let conditions = self.store.conditions(filter, 1)?;
-        let ids = self.store.ids(&conditions, drawn)?;
-        self.fetch(&ids)?;
-        if ids.len() < drawn {
-            return Ok(None);
-        }
-        if !filter.is_empty() {
-            all = self.count(filter, "")? as u64;
-        }
-        Ok(Some(TrackSample { near, drawn, all }))
-    }
-
-    /// Whether all tracks were fetched, since they are few.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
+        self.fetch_ids(&ids)
     }
 
     /// Fetches of those that fit the nearest of each of these, by the database's index.
@@ -290,13 +178,318 @@ impl Remote {
                 .store
                 .nearest(query.as_slice(), each, filter, Effort::Index)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
-            self.fetch(&ids)?;
+            self.fetch_ids(&ids)?;
         }
         Ok(())
     }
 
-    /// As [`Engine::list`], from the whole database: order, filters and limits are its own.
-    pub fn list(&mut self, query: &TrackQuery) -> Result<TrackPage> {
+    /// The tracks that fit, unless they are more than are looked at together.
+    fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
+        let mut conditions = self.store.conditions(filter, 1)?;
+        add_words(&mut conditions, words, "");
+        if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
+            return Ok(None);
+        }
+        self.store.ids(&conditions, LONGEST_STEP).map(Some)
+    }
+
+    /// How many tracks fit.
+    fn count(&mut self, filter: &TrackFilter, words: &str) -> Result<usize> {
+        let mut conditions = self.store.conditions(filter, 1)?;
+        add_words(&mut conditions, words, "");
+        Ok(self.store.sum("count(*)", &conditions)? as usize)
+    }
+
+    /// Fetches tracks and leaves those that fit: names and paths are compared by digests there.
+    fn that_fit(
+        &mut self,
+        ids: &[TrackId],
+        query: &TrackQuery,
+        has_words: bool,
+    ) -> Result<Vec<TrackId>> {
+        self.fetch_ids(ids)?;
+        let library = self.engine.library();
+        let matching = self.engine.matching(&query.filter)?;
+        let with_words =
+            has_words.then(|| Ok::<_, LibraryError>(library.search_texts()?.with(&query.words)));
+        let with_words = with_words.transpose()?;
+        let mut fitting = Vec::with_capacity(ids.len());
+        for id in ids.iter().map(|&id| self.local_id(id)) {
+            let fits = [&matching, &with_words]
+                .into_iter()
+                .flatten()
+                .all(|set| set.contains(id));
+            // What was taken out meanwhile, or is damaged, is not there.
+            if fits && library.contains(id)? {
+                fitting.push(id);
+            }
+        }
+        Ok(fitting)
+    }
+
+    /// Fetches the tracks that a name on the command line may mean, in the ways of docs/grammar.md.
+    ///
+    /// - errors: [`LocalOnly`] for a composer, of whom a database keeps nothing
+    fn fetch_written(&mut self, name: &OsStr) -> Result<()> {
+        match SeedName::parse(name) {
+            SeedName::StandardInput => Ok(()),
+            SeedName::Playlist(path) => {
+                let files = scan::scan(&[path.to_owned()], &|_| true).files;
+                let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
+                self.fetch_paths(&paths)
+            }
+            SeedName::Folder(path) | SeedName::Sheet(path) => {
+                let filter = TrackFilter {
+                    folders: vec![stored_path(path)],
+                    ..TrackFilter::default()
+                };
+                let conditions = self.store.conditions(&filter, 1)?;
+                let ids = self.store.ids(&conditions, MOST_NAMED)?;
+                self.fetch_ids(&ids)
+            }
+            SeedName::Named(NameOf::Album, album) => {
+                self.fetch_by_words(album)?;
+                self.fetch_album(album)
+            }
+            SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
+            SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
+            SeedName::Id(id) => self.fetch_local(&[id]),
+            SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
+        }
+    }
+
+    fn fetch_path_or_words(&mut self, text: &OsStr) -> Result<()> {
+        let path = Path::new(text);
+        self.fetch_paths(&[stored_path(path)])?;
+        if path.is_file() {
+            let kind = self.engine.library().content_kind()?;
+            if let Ok(info) = voisin_audio::probe_as(path, kind) {
+                self.fetch_content(&info.content)?;
+            }
+            return Ok(());
+        }
+        let words = text.to_str().unwrap_or_default();
+        if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
+            self.fetch_local(&[id])?;
+        }
+        self.fetch_by_words(words)
+    }
+
+    /// Fetches the tracks that have these ids, and those that have a file at or below these paths.
+    pub fn fetch_at(&mut self, ids: &[TrackId], paths: &[PathBuf]) -> Result<Vec<Track>> {
+        self.fetch_ids(ids)?;
+        let paths: Vec<PathBuf> = paths.iter().map(|path| stored_path(path)).collect();
+        let mut found = ids.to_vec();
+        if !paths.is_empty() {
+            let filter = TrackFilter {
+                folders: paths.clone(),
+                ..TrackFilter::default()
+            };
+            let conditions = self.store.conditions(&filter, 1)?;
+            let fitting = self.store.ids(&conditions, usize::MAX >> 1)?;
+            self.fetch_ids(&fitting)?;
+            found.extend(fitting);
+        }
+        found.sort_unstable();
+        found.dedup();
+        let mut there = Vec::with_capacity(found.len());
+        for id in found {
+            if self.engine.library().contains(id)? {
+                there.push(id);
+            }
+        }
+        let mut tracks = self.engine.library().tracks_by_id(&there)?;
+        // Names are compared by digests there.
+        tracks.retain(|track| {
+            ids.contains(&track.id)
+                || track
+                    .files
+                    .iter()
+                    .any(|file| paths.iter().any(|path| file.record.path.starts_with(path)))
+        });
+        Ok(tracks)
+    }
+
+    /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
+    fn fetch_artist(&mut self, name: &str) -> Result<()> {
+        self.fetch_by_words(name)?;
+        self.fetch_of_artist(name)
+    }
+
+    /// Fetches a track of each genre, so that it can be told which there are.
+    fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
+        let genres = self.engine.taxonomy()?.named(names);
+        for genre in genres {
+            let mut conditions = no_conditions(1);
+            conditions.and(
+                "genre_keys && {}",
+                FilterValue::Keys(vec![hash(genre.key().as_bytes())]),
+            );
+            let ids = self.store.ids(&conditions, 1)?;
+            self.fetch_ids(&ids)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches a track of each folder, so that it can be told which there are.
+    fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+        for folder in folders {
+            let filter = TrackFilter {
+                folders: vec![stored_path(folder)],
+                ..TrackFilter::default()
+            };
+            let conditions = self.store.conditions(&filter, 1)?;
+            let ids = self.store.ids(&conditions, 1)?;
+            self.fetch_ids(&ids)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches the tracks of an artist.
+    fn fetch_of_artist(&mut self, name: &str) -> Result<()> {
+        self.fetch_keys("artist_keys && {}", name)
+    }
+
+    /// Fetches the tracks of albums of this name.
+    fn fetch_album(&mut self, name: &str) -> Result<()> {
+        self.fetch_keys("album_keys && {}", name)
+    }
+
+    fn fetch_keys(&mut self, condition: &str, name: &str) -> Result<()> {
+        let mut conditions = no_conditions(1);
+        conditions.and(condition, FilterValue::Keys(vec![name_hash(name)]));
+        let ids = self.store.ids(&conditions, MOST_NAMED)?;
+        self.fetch_ids(&ids)
+    }
+
+    /// Fetches tracks whose names have all of these words; of too many, those first that have them as whole words.
+    fn fetch_by_words(&mut self, words: &str) -> Result<()> {
+        let mut conditions = no_conditions(1);
+        if !add_words(&mut conditions, words, "") {
+            return Ok(());
+        }
+        let mut ids = self.store.ids(&conditions, MOST_NAMED)?;
+        if ids.len() == MOST_NAMED {
+            let mut whole = no_conditions(1);
+            add_words(&mut whole, words, " ");
+            ids.extend(self.store.ids(&whole, MOST_NAMED)?);
+        }
+        self.fetch_ids(&ids)
+    }
+
+    /// Fetches the tracks of these files, as the database has their paths.
+    fn fetch_paths(&mut self, paths: &[PathBuf]) -> Result<()> {
+        let mut keys = Vec::with_capacity(paths.len());
+        for path in paths {
+            keys.push(hash(path_to_bytes(path)?));
+        }
+        let mut conditions = no_conditions(1);
+        conditions.and("paths && {}", FilterValue::Keys(keys));
+        let ids = self.store.ids(&conditions, MOST_NAMED.max(paths.len()))?;
+        self.fetch_ids(&ids)
+    }
+
+    fn fetch_content(&mut self, content: &ContentId) -> Result<()> {
+        self.fetch_ids(&[id_of(content)])
+    }
+}
+
+impl RemoteLibrary for Remote {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn tracks(&mut self) -> Result<usize, QuestionError> {
+        Ok(self.store.size()?.0 as usize)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn is_current(&mut self) -> Result<bool, QuestionError> {
+        let fetched = self.engine.library().status()?.tracks;
+        Ok(fetched <= MOST_FETCHED && self.store.generation()? == self.generation)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    fn set_vectors(&mut self, windows: bool, exact: bool) {
+        self.wanted = WantedVectors { windows, exact };
+    }
+
+    fn fetch(&mut self, named: Named<'_>) -> Result<(), QuestionError> {
+        match named {
+            Named::Id(id) => self.fetch_local(&[id])?,
+            Named::Path(path) => self.fetch_paths(&[path.to_owned()])?,
+            Named::Words(words) => self.fetch_by_words(words)?,
+            Named::Artist(name) => self.fetch_of_artist(name)?,
+            Named::Album(name) => self.fetch_album(name)?,
+            Named::Written(text) => self.fetch_written(text)?,
+        }
+        Ok(())
+    }
+
+    fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
+        if !filters.composer.is_empty() {
+            return Err(LocalOnly::Composer.into());
+        }
+        for artist in filters.artists() {
+            self.fetch_artist(artist)?;
+        }
+        self.fetch_genres(&filters.genres().cloned().collect::<Vec<_>>())?;
+        self.fetch_folders(filters.folders())?;
+        Ok(())
+    }
+
+    fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError> {
+        let ids = self
+            .store
+            .ids(&no_conditions(1), most.unwrap_or(usize::MAX >> 1))?;
+        Ok(self.fetch_ids(&ids)?)
+    }
+
+    fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+    ) -> Result<Option<String>, QuestionError> {
+        if self.is_whole {
+            return Ok(None);
+        }
+        let (mut all, _) = self.store.size()?;
+        if all <= self.sample.unwrap_or(SAMPLE) as u64 {
+            let ids = self.store.ids(&no_conditions(1), all as usize)?;
+            self.fetch_ids(&ids)?;
+            self.is_whole = ids.len() as u64 >= all;
+            return Ok(None);
+        }
+        let has_near = !seeds.is_empty() && seeds.len() <= MOST_SEEDS;
+        if has_near {
+            self.fetch_near(seeds, filter, NEAR)?;
+        }
+        let drawn = self
+            .sample
+            .unwrap_or(if has_near { BACKGROUND } else { SAMPLE });
+        let conditions = self.store.conditions(filter, 1)?;
+        let ids = self.store.ids(&conditions, drawn)?;
+        self.fetch_ids(&ids)?;
+        if ids.len() < drawn {
+            return Ok(None);
+        }
+        if !filter.is_empty() {
+            all = self.count(filter, "")? as u64;
+        }
+        Ok(Some(if has_near {
+            format!("the {NEAR} nearest tracks of each and {drawn} of {all}, which stand for all")
+        } else {
+            format!("{drawn} of {all} tracks, which stand for all")
+        }))
+    }
+
+    fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError> {
         let mut conditions = self.store.conditions(&query.filter, 2)?;
         let has_words = add_words(&mut conditions, &query.words, "");
         let is_all = query.filter.is_empty() && !has_words;
@@ -354,247 +547,11 @@ impl Remote {
         Ok(TrackPage { total, ..page })
     }
 
-    /// The tracks that fit, unless they are more than are looked at together.
-    fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
-        let mut conditions = self.store.conditions(filter, 1)?;
-        add_words(&mut conditions, words, "");
-        if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
-            return Ok(None);
-        }
-        self.store.ids(&conditions, LONGEST_STEP).map(Some)
-    }
-
-    /// How many tracks fit.
-    fn count(&mut self, filter: &TrackFilter, words: &str) -> Result<usize> {
-        let mut conditions = self.store.conditions(filter, 1)?;
-        add_words(&mut conditions, words, "");
-        Ok(self.store.sum("count(*)", &conditions)? as usize)
-    }
-
-    /// Fetches tracks and leaves those that fit: names and paths are compared by digests there.
-    fn that_fit(
-        &mut self,
-        ids: &[TrackId],
-        query: &TrackQuery,
-        has_words: bool,
-    ) -> Result<Vec<TrackId>> {
-        self.fetch(ids)?;
-        let library = self.engine.library();
-        let matching = self.engine.matching(&query.filter)?;
-        let with_words =
-            has_words.then(|| Ok::<_, LibraryError>(library.search_texts()?.with(&query.words)));
-        let with_words = with_words.transpose()?;
-        let mut fitting = Vec::with_capacity(ids.len());
-        for id in ids.iter().map(|&id| self.local_id(id)) {
-            let fits = [&matching, &with_words]
-                .into_iter()
-                .flatten()
-                .all(|set| set.contains(id));
-            // What was taken out meanwhile, or is damaged, is not there.
-            if fits && library.contains(id)? {
-                fitting.push(id);
-            }
-        }
-        Ok(fitting)
-    }
-
-    /// Fetches the tracks that names on the command line may mean, in the ways of docs/grammar.md.
-    ///
-    /// - `names`: with the list on standard input in the place of `-`, which is not read here
-    /// - errors: [`LocalOnly`] for a composer, of whom a database keeps nothing
-    pub fn fetch_named(&mut self, names: &[OsString]) -> Result<()> {
-        for name in names {
-            match SeedName::parse(name) {
-                SeedName::StandardInput => {}
-                SeedName::Playlist(path) => {
-                    let files = scan::scan(&[path.to_owned()], &|_| true).files;
-                    let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
-                    self.fetch_paths(&paths)?;
-                }
-                SeedName::Folder(path) | SeedName::Sheet(path) => {
-                    let filter = TrackFilter {
-                        folders: vec![stored_path(path)],
-                        ..TrackFilter::default()
-                    };
-                    let conditions = self.store.conditions(&filter, 1)?;
-                    let ids = self.store.ids(&conditions, MOST_NAMED)?;
-                    self.fetch(&ids)?;
-                }
-                SeedName::Named(NameOf::Album, album) => {
-                    self.fetch_by_words(album)?;
-                    self.fetch_album(album)?;
-                }
-                SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist)?,
-                SeedName::Named(NameOf::Composer, _) => {
-                    return Err(LocalOnly::Composer.into());
-                }
-                SeedName::Id(id) => self.fetch(&[id])?,
-                SeedName::PathOrWords(text) => self.fetch_path_or_words(text)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn fetch_path_or_words(&mut self, text: &OsStr) -> Result<()> {
-        let path = Path::new(text);
-        self.fetch_paths(&[stored_path(path)])?;
-        if path.is_file() {
-            let kind = self.engine.library().content_kind()?;
-            if let Ok(info) = voisin_audio::probe_as(path, kind) {
-                self.fetch_content(&info.content)?;
-            }
-            return Ok(());
-        }
-        let words = text.to_str().unwrap_or_default();
-        if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
-            self.fetch(&[id])?;
-        }
-        self.fetch_by_words(words)
-    }
-
-    /// Fetches the tracks that have these ids, and those that have a file at or below these paths.
-    pub fn fetch_at(&mut self, ids: &[TrackId], paths: &[PathBuf]) -> Result<Vec<Track>> {
-        self.fetch(ids)?;
-        let paths: Vec<PathBuf> = paths.iter().map(|path| stored_path(path)).collect();
-        let mut found = ids.to_vec();
-        if !paths.is_empty() {
-            let filter = TrackFilter {
-                folders: paths.clone(),
-                ..TrackFilter::default()
-            };
-            let conditions = self.store.conditions(&filter, 1)?;
-            let fitting = self.store.ids(&conditions, usize::MAX >> 1)?;
-            self.fetch(&fitting)?;
-            found.extend(fitting);
-        }
-        found.sort_unstable();
-        found.dedup();
-        let mut there = Vec::with_capacity(found.len());
-        for id in found {
-            if self.engine.library().contains(id)? {
-                there.push(id);
-            }
-        }
-        let mut tracks = self.engine.library().tracks_by_id(&there)?;
-        // Names are compared by digests there.
-        tracks.retain(|track| {
-            ids.contains(&track.id)
-                || track
-                    .files
-                    .iter()
-                    .any(|file| paths.iter().any(|path| file.record.path.starts_with(path)))
-        });
-        Ok(tracks)
-    }
-
-    /// Fetches what filters name, so that it can be told which artists, genres and folders are meant; of composers that is not
-    /// known.
-    pub fn fetch_filters<'a>(
-        &mut self,
-        artists: impl Iterator<Item = &'a String>,
-        composers: &[String],
-        genres: impl Iterator<Item = &'a String>,
-        folders: impl Iterator<Item = &'a PathBuf>,
-    ) -> Result<()> {
-        if !composers.is_empty() {
-            return Err(LocalOnly::Composer.into());
-        }
-        for artist in artists {
-            self.fetch_artist(artist)?;
-        }
-        self.fetch_genres(&genres.cloned().collect::<Vec<_>>())?;
-        self.fetch_folders(folders)
-    }
-
-    /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
-    fn fetch_artist(&mut self, name: &str) -> Result<()> {
-        self.fetch_by_words(name)?;
-        self.fetch_of_artist(name)
-    }
-
-    /// Fetches a track of each genre, so that it can be told which there are.
-    fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
-        let genres = self.engine.taxonomy()?.named(names);
-        for genre in genres {
-            let mut conditions = no_conditions(1);
-            conditions.and(
-                "genre_keys && {}",
-                FilterValue::Keys(vec![hash(genre.key().as_bytes())]),
-            );
-            let ids = self.store.ids(&conditions, 1)?;
-            self.fetch(&ids)?;
-        }
-        Ok(())
-    }
-
-    /// Fetches a track of each folder, so that it can be told which there are.
-    fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
-        for folder in folders {
-            let filter = TrackFilter {
-                folders: vec![stored_path(folder)],
-                ..TrackFilter::default()
-            };
-            let conditions = self.store.conditions(&filter, 1)?;
-            let ids = self.store.ids(&conditions, 1)?;
-            self.fetch(&ids)?;
-        }
-        Ok(())
-    }
-
-    /// Fetches the tracks of an artist.
-    pub fn fetch_of_artist(&mut self, name: &str) -> Result<()> {
-        self.fetch_keys("artist_keys && {}", name)
-    }
-
-    /// Fetches the tracks of albums of this name.
-    pub fn fetch_album(&mut self, name: &str) -> Result<()> {
-        self.fetch_keys("album_keys && {}", name)
-    }
-
-    fn fetch_keys(&mut self, condition: &str, name: &str) -> Result<()> {
-        let mut conditions = no_conditions(1);
-        conditions.and(condition, FilterValue::Keys(vec![name_hash(name)]));
-        let ids = self.store.ids(&conditions, MOST_NAMED)?;
-        self.fetch(&ids)
-    }
-
-    /// Fetches tracks whose names have all of these words; of too many, those first that have them as whole words.
-    pub fn fetch_by_words(&mut self, words: &str) -> Result<()> {
-        let mut conditions = no_conditions(1);
-        if !add_words(&mut conditions, words, "") {
-            return Ok(());
-        }
-        let mut ids = self.store.ids(&conditions, MOST_NAMED)?;
-        if ids.len() == MOST_NAMED {
-            let mut whole = no_conditions(1);
-            add_words(&mut whole, words, " ");
-            ids.extend(self.store.ids(&whole, MOST_NAMED)?);
-        }
-        self.fetch(&ids)
-    }
-
-    /// Fetches the tracks of these files, as the database has their paths.
-    pub fn fetch_paths(&mut self, paths: &[PathBuf]) -> Result<()> {
-        let mut keys = Vec::with_capacity(paths.len());
-        for path in paths {
-            keys.push(hash(path_to_bytes(path)?));
-        }
-        let mut conditions = no_conditions(1);
-        conditions.and("paths && {}", FilterValue::Keys(keys));
-        let ids = self.store.ids(&conditions, MOST_NAMED.max(paths.len()))?;
-        self.fetch(&ids)
-    }
-
-    fn fetch_content(&mut self, content: &ContentId) -> Result<()> {
-        self.fetch(&[id_of(content)])
-    }
-
-    /// As [`Engine::similar`], from the whole database: the candidates are found there.
-    pub fn similar(
+    fn similar(
         &mut self,
         seeds: &[Seed],
         options: &SimilarOptions,
-    ) -> Result<Vec<SimilarTrack>> {
+    ) -> Result<Vec<SimilarTrack>, QuestionError> {
         if !options.unlike.is_empty() {
             return Err(LocalOnly::Unlike.into());
         }
@@ -615,7 +572,7 @@ impl Remote {
                 .store
                 .nearest(query.as_slice(), asked, &options.filter, effort)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
-            self.fetch(&ids)?;
+            self.fetch_ids(&ids)?;
             // The furthest candidate says how near all that were not fetched can be at most.
             let least = found.last().map_or(-1.0, |last| last.similarity);
             let answer = self.engine.similar(seeds, &local)?;
@@ -632,8 +589,11 @@ impl Remote {
         }
     }
 
-    /// As [`Engine::mix`], from the whole database: what it may choose from is found there.
-    pub fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>> {
+    fn mix(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<SimilarTrack>, QuestionError> {
         let query = self.engine.mix_query(seeds, options)?;
         // Seeds and what was played are near, and do not come again.
         let known = seeds.len() + options.played.len();
@@ -643,7 +603,7 @@ impl Remote {
                 .store
                 .nearest(&query, asked, &options.filter, Effort::Index)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
-            self.fetch(&ids)?;
+            self.fetch_ids(&ids)?;
             let among: TrackSet = ids.iter().map(|&id| self.local_id(id)).collect();
             let options = MixOptions {
                 among: Some(among),
@@ -655,88 +615,6 @@ impl Remote {
             }
             asked = asked.saturating_mul(4).min(MOST_NAMED);
         }
-    }
-}
-
-impl RemoteLibrary for Remote {
-    fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
-
-    fn tracks(&mut self) -> Result<usize, QuestionError> {
-        Ok(self.store.size()?.0 as usize)
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    fn is_current(&mut self) -> Result<bool, QuestionError> {
-        let fetched = self.engine.library().status()?.tracks;
-        Ok(fetched <= MOST_FETCHED && self.store.generation()? == self.generation)
-    }
-
-    fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
-    fn set_vectors(&mut self, windows: bool, exact: bool) {
-        self.wanted = WantedVectors { windows, exact };
-    }
-
-    fn fetch(&mut self, named: Named<'_>) -> Result<(), QuestionError> {
-        match named {
-            Named::Id(id) => self.fetch_local(&[id])?,
-            Named::Path(path) => self.fetch_paths(&[path.to_owned()])?,
-            Named::Words(words) => self.fetch_by_words(words)?,
-            Named::Artist(name) => self.fetch_of_artist(name)?,
-            Named::Album(name) => self.fetch_album(name)?,
-            Named::Written(text) => self.fetch_named(&[text.to_owned()])?,
-        }
-        Ok(())
-    }
-
-    fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
-        let artists = filters.artists();
-        let genres = filters.genres();
-        Ok(self.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
-    }
-
-    fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError> {
-        self.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?;
-        Ok(())
-    }
-
-    fn fetch_around(
-        &mut self,
-        seeds: &[Seed],
-        filter: &TrackFilter,
-    ) -> Result<Option<String>, QuestionError> {
-        if self.is_whole {
-            return Ok(None);
-        }
-        let fetched = self.fetch_around(seeds, filter, self.sample)?;
-        Ok(fetched.map(|fetched| fetched.to_string()))
-    }
-
-    fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError> {
-        Ok(self.list(query)?)
-    }
-
-    fn similar(
-        &mut self,
-        seeds: &[Seed],
-        options: &SimilarOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
-        Ok(self.similar(seeds, options)?)
-    }
-
-    fn mix(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
-        Ok(self.mix(seeds, options)?)
     }
 
     fn describe(&mut self, status: &mut StatusJson) -> Result<(), QuestionError> {

@@ -16,37 +16,7 @@ use voisin_index::IndexError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 use voisin_postgres::BackendError;
-use voisin_questions::read::Refused;
-use voisin_questions::{LocalOnly, QuestionError};
-
-/// Why a library gives no answer.
-pub(super) enum NoAnswer {
-    Question(QuestionError),
-    Database(Box<BackendError>),
-}
-
-impl From<BackendError> for NoAnswer {
-    fn from(error: BackendError) -> Self {
-        match error {
-            BackendError::Engine(error) => Self::Question(error.into()),
-            BackendError::Library(error) => Self::Question(QuestionError::Engine(error.into())),
-            BackendError::LocalOnly(reason) => Self::Question(reason.into()),
-            other => Self::Database(Box::new(other)),
-        }
-    }
-}
-
-macro_rules! of_questions {
-    ($($error:ty)*) => {$(
-        impl From<$error> for NoAnswer {
-            fn from(error: $error) -> Self {
-                Self::Question(error.into())
-            }
-        }
-    )*};
-}
-
-of_questions! { QuestionError Refused EngineError LibraryError LocalOnly }
+use voisin_questions::QuestionError;
 
 /// An error as Python knows it, with the next step in its text: of the file system as `OSError` and what it is beneath it, for
 /// what is not there `NoSuchTrack`, a `KeyError`, for a library or a machine that cannot answer `RuntimeError`, and for
@@ -103,21 +73,20 @@ fn advised(error: &dyn Error, remedy: Option<Remedy>) -> String {
 }
 
 /// Why a question has no answer, as Python knows it.
-pub(super) fn refused(error: impl Into<NoAnswer>) -> PyErr {
-    match error.into() {
-        NoAnswer::Question(QuestionError::Engine(error)) => raised(error),
-        NoAnswer::Question(error @ QuestionError::LocalOnly(_)) => {
-            of_database(advised(&error, error.remedy()))
-        }
-        NoAnswer::Question(other) => PyValueError::new_err(advised(&other, other.remedy())),
-        NoAnswer::Database(error) => {
-            let text = advised(&*error, error.remedy());
-            match *error {
-                BackendError::Address { .. } => PyValueError::new_err(text),
-                BackendError::Io(error) => io::Error::new(error.kind(), text).into(),
-                _ => of_database(text),
-            }
-        }
+pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
+    let error = match error.into() {
+        QuestionError::Engine(error) => return raised(error),
+        other => other,
+    };
+    let text = advised(&error, error.remedy());
+    match error {
+        QuestionError::LocalOnly(_) => of_database(text),
+        QuestionError::Remote(error) => match error.source.downcast_ref() {
+            Some(BackendError::Address { .. }) => PyValueError::new_err(text),
+            Some(BackendError::Io(error)) => io::Error::new(error.kind(), text).into(),
+            _ => of_database(text),
+        },
+        _ => PyValueError::new_err(text),
     }
 }
 

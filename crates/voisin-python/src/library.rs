@@ -15,18 +15,18 @@ use super::answers::{AnswerClasses, neighbors, tell};
 use super::arguments::{count, dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
-use super::errors::{NoAnswer, of_database, raised, refused};
+use super::errors::{of_database, raised, refused};
 use super::process::{OfProcess, on_threads};
 use super::seeds::{SeedArgument, no_embedder};
-use super::source::{LibraryPlace, OpenLibrary};
+use super::source::{LibraryPlace, open_folder};
 use super::table::PyTable;
-use voisin::{AddOptions, Engine, LibrarySpace, Standing, Vectors};
+use voisin::{AddOptions, Engine, GenreNews, LibrarySpace, Standing, Vectors};
 use voisin_base::address;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_learn::genre::Genre;
-use voisin_library::{Descriptors, LibraryError, OpenMode, Track, default_dir};
-use voisin_postgres::{Remote, TracksNeeded};
+use voisin_library::{Descriptors, LibraryError, OpenMode, Track, TrackWindows, default_dir};
+use voisin_postgres::PostgresAddress;
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::find::name;
 use voisin_questions::answers::genre::AnswerJson;
@@ -38,7 +38,9 @@ use voisin_questions::genre::Classify;
 use voisin_questions::list::{Find, List};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::at_least_one;
-use voisin_questions::{Filters, LocalOnly, Mix, Similar, SimilarAnswer};
+use voisin_questions::{
+    LibrarySource, LocalOnly, Mix, Mixing, Named, QuestionError, Similar, SimilarAnswer,
+};
 
 /// A library: music that was added, here or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It sees what
 /// others change meanwhile.
@@ -54,7 +56,7 @@ use voisin_questions::{Filters, LocalOnly, Mix, Similar, SimilarAnswer};
 pub(super) struct PyLibrary {
     place: LibraryPlace,
     /// Each process opens it for itself: neither a database of SQLite's nor a connection survives a fork.
-    library: OfProcess<Mutex<OpenLibrary>>,
+    library: OfProcess<Mutex<LibrarySource>>,
 }
 
 /// Tracks, their genres, what was measured of them, and vectors where they are asked for.
@@ -70,13 +72,13 @@ fn listed(
     limit: Option<i64>,
     after: Option<i64>,
     options: Option<&Bound<'_, PyDict>>,
-) -> PyResult<impl FnOnce(&mut OpenLibrary) -> Result<Vec<Track>, NoAnswer> + Send + use<>> {
+) -> PyResult<impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
     let is_all = limit.is_none() && after.is_none() && options.is_none();
     let mut asked: List = question(options, [])?;
     asked.filters.of_this_disk();
     let limit = count("limit", "for all", limit)?.unwrap_or(usize::MAX);
-    Ok(move |library: &mut OpenLibrary| {
-        if let (true, OpenLibrary::Folder(engine)) = (is_all, &mut *library) {
+    Ok(move |library: &mut LibrarySource| {
+        if let (true, LibrarySource::Local(engine)) = (is_all, &mut *library) {
             return Ok(engine.library().tracks()?);
         }
         library.fetch_filters(&asked.filters)?;
@@ -87,6 +89,11 @@ fn listed(
     })
 }
 
+/// Which tracks an answer compares, where these are not all.
+fn of_sample(answer: &str, sample: Option<String>) -> Option<String> {
+    sample.map(|sample| format!("{answer} works on {sample}: Library(sample=N) takes more"))
+}
+
 /// Starts and vectors.
 type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 
@@ -94,13 +101,13 @@ type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 fn measured(
     engine: &Engine,
     answer: &SimilarAnswer,
-) -> Result<HashMap<TrackId, Descriptors>, NoAnswer> {
+) -> Result<HashMap<TrackId, Descriptors>, QuestionError> {
     let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
     Ok(engine.library().descriptors(&ids)?)
 }
 
 impl PyLibrary {
-    fn lock(&self) -> Result<MutexGuard<'_, OpenLibrary>, NoAnswer> {
+    fn lock(&self) -> Result<MutexGuard<'_, LibrarySource>, QuestionError> {
         let library = self
             .library
             .get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
@@ -111,18 +118,37 @@ impl PyLibrary {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut OpenLibrary) -> Result<T, NoAnswer> + Send,
+        work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
     ) -> PyResult<T> {
         let answer = py.detach(|| {
             // Locked here: a thread of the pool would wait for what another one waits for.
             let mut library = self.lock()?;
-            let library: &mut OpenLibrary = &mut library;
+            let library: &mut LibrarySource = &mut library;
             on_threads(|| {
-                library.renew()?;
+                // What was fetched of a database is forgotten when that changes.
+                if !library.is_current()? {
+                    *library = self.place.open()?;
+                }
                 work(library)
             })
         });
         answer.map_err(refused)
+    }
+
+    /// As [`with`](Self::with); of a database without what was fetched before, which must not change what a sample stands
+    /// for.
+    fn with_fresh<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
+    ) -> PyResult<T> {
+        self.with(py, |library| {
+            if library.is_remote() {
+                work(&mut self.place.open()?)
+            } else {
+                work(library)
+            }
+        })
     }
 
     /// The space in which it compares.
@@ -137,7 +163,7 @@ impl PyLibrary {
         &self,
         py: Python<'_>,
         vectors: bool,
-        find: impl FnOnce(&mut OpenLibrary) -> Result<Vec<Track>, NoAnswer> + Send,
+        find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<KnownTracks> {
         self.with(py, |library| {
             let tracks = find(library)?;
@@ -163,7 +189,7 @@ impl PyLibrary {
     fn told(
         &self,
         py: Python<'_>,
-        find: impl FnOnce(&mut OpenLibrary) -> Result<Vec<Track>, NoAnswer> + Send,
+        find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let known = self.known(py, false, find)?;
         let answers = AnswerClasses::new(py)?;
@@ -196,12 +222,24 @@ impl PyLibrary {
                 "sample: expected the address of a database with it, found a folder",
             ));
         }
-        let open = || match place.to_str().filter(|_| is_database) {
-            Some(address) => OpenLibrary::in_database(address, sample),
-            None => OpenLibrary::in_folder(&place, create),
+        let open = || -> Result<_, QuestionError> {
+            if let Some(address) = place.to_str().filter(|_| is_database) {
+                let address = PostgresAddress::parse(address, false)?;
+                let there = LibraryPlace::Database(Box::new(address), sample);
+                return Ok((there.open()?, Some(there)));
+            }
+            let mode = if create {
+                OpenMode::Create
+            } else {
+                OpenMode::ReadWrite
+            };
+            Ok((open_folder(&place, mode)?, None))
         };
-        let opened = py.detach(|| on_threads(open)).map_err(refused)?;
-        let place = opened.place()?;
+        let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
+        let place = match there {
+            Some(there) => there,
+            None => LibraryPlace::Folder(std::path::absolute(place)?),
+        };
         Ok(Self {
             place,
             library: OfProcess::with(Mutex::new(opened)),
@@ -239,7 +277,7 @@ impl PyLibrary {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, OpenLibrary::tracks)
+        self.with(py, LibrarySource::tracks)
     }
 
     /// Adds music: files, folders with all below them, playlists; what is there already and has not changed is left as it is.
@@ -339,13 +377,10 @@ impl PyLibrary {
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured) = self.with(py, |library| {
             asked.validate(wanted.len())?;
-            library.fetch(&wanted)?;
-            library.fetch(&unlike)?;
+            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            let unlike = SeedArgument::seeds(&unlike, library, embedder)?;
             library.fetch_filters(&asked.filters)?;
-            let engine = library.engine();
-            let seeds = SeedArgument::seeds(&wanted, engine, embedder)?;
-            let unlike = SeedArgument::seeds(&unlike, engine, embedder)?;
-            asked.filters.check_folders(engine)?;
+            asked.filters.check_folders(library.engine())?;
             let answer = library.similar(&asked, &seeds, unlike)?;
             let measured = measured(library.engine(), &answer)?;
             Ok((answer, measured))
@@ -378,14 +413,11 @@ impl PyLibrary {
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured) = self.with(py, |library| {
             asked.validate(wanted.len())?;
-            library.fetch(&wanted)?;
-            library.fetch(&played)?;
+            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            let played = SeedArgument::seeds(&played, library, embedder)?;
             library.fetch_filters(&asked.filters)?;
-            let engine = library.engine();
-            let seeds = SeedArgument::seeds(&wanted, engine, embedder)?;
-            let played = SeedArgument::seeds(&played, engine, embedder)?;
-            asked.filters.check_folders(engine)?;
-            let answer = library.mix(&asked, &seeds, played)?;
+            asked.filters.check_folders(library.engine())?;
+            let answer = library.mix(&asked, &seeds, played, &Mixing::default())?;
             let measured = measured(library.engine(), &answer)?;
             Ok((answer, measured))
         })?;
@@ -416,32 +448,15 @@ impl PyLibrary {
         asked.filters.of_this_disk();
         let wanted = seeds.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let ((collection, list), mut news) = self.with(py, |library| {
+        let found = self.with_fresh(py, |library| {
             asked.validate()?;
-            // What was fetched for this question alone has no index.
-            let has_index = library.is_folder();
-            library.around(
-                "a playlist",
-                &wanted,
-                embedder,
-                &asked.filters,
-                |engine, seeds| {
-                    asked.filters.check_folders(engine)?;
-                    let near = if has_index {
-                        asked.run_near(engine, &seeds, &[])?
-                    } else {
-                        None
-                    };
-                    if let Some(found) = near {
-                        return Ok(found);
-                    }
-                    let mut collection = engine.collection()?;
-                    collection.take_in(&seeds)?;
-                    let list = asked.run(engine, &collection, None, &seeds, &[])?;
-                    Ok((collection, list))
-                },
-            )
+            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            library.fetch_filters(&asked.filters)?;
+            asked.filters.check_folders(library.engine())?;
+            library.playlist(&asked, &seeds, &[])
         })?;
+        let (collection, list) = found.answer;
+        let mut news = Vec::from_iter(of_sample("a playlist", found.sample));
         if list.is_short {
             let tracks = list.rows.len();
             news.push(format!(
@@ -474,22 +489,13 @@ impl PyLibrary {
         let asked: PathBetween = question(options, ends)?;
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let ((collection, walk), news) = self.with(py, |library| {
-            library.around(
-                "a way between tracks",
-                &stops,
-                embedder,
-                &Filters::default(),
-                |engine, stops| {
-                    let mut collection = engine.collection()?;
-                    collection.take_in(&stops)?;
-                    let graph = neighbour_graph(engine, &collection)?;
-                    let walk = asked.run(&collection, &graph, &stops)?;
-                    Ok((collection, walk))
-                },
-            )
+        let found = self.with_fresh(py, |library| {
+            let stops = SeedArgument::seeds(&stops, library, embedder)?;
+            library.path(&asked, &stops)
         })?;
-        tell(py, &news)?;
+        let news = of_sample("a way between tracks", found.sample);
+        tell(py, &Vec::from_iter(news))?;
+        let (collection, walk) = found.answer;
         dictionaries(py, &WalkJson::new(&collection, &walk))
     }
 
@@ -513,7 +519,7 @@ impl PyLibrary {
         asked.limit = self::limit(limit)?;
         asked.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |library| {
-            let engine = library.in_folder_only(LocalOnly::Find)?;
+            let engine = library.local(LocalOnly::Find)?;
             engine.keep_tags()?;
             asked.filters.check_folders(engine)?;
             let answer = asked.run(engine, &engine.predicted_tags()?)?;
@@ -563,25 +569,20 @@ impl PyLibrary {
         let asked: Classify = question(options, [])?;
         let wanted = SeedArgument::all(tracks)?;
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
-        let (answer, news) = self.with(py, |library| {
+        let (found, reports) = self.with_fresh(py, |library| {
             at_least_one("tracks", wanted.len())?;
-            let mut told = Vec::new();
-            let heard_by = embedder.as_deref();
-            let (answer, mut news) = library.around(
-                "a vote",
-                &wanted,
-                heard_by,
-                &Filters::default(),
-                |engine, seeds| {
-                    let why = "too few tracks have a genre for an answer by labels";
-                    let ready = || embedder.clone().ok_or_else(|| no_embedder(why));
-                    Ok(asked.run(engine, seeds, ready, |one| told.push(one.to_string()))?)
-                },
-            )?;
-            news.extend(told);
-            Ok((answer, news))
+            let tracks = SeedArgument::seeds(&wanted, library, embedder.as_deref())?;
+            let why = "too few tracks have a genre for an answer by labels";
+            let ready = || embedder.ok_or_else(|| no_embedder(why));
+            let mut reports = Vec::new();
+            let report = |news: GenreNews| reports.push(news.to_string());
+            let found = library.classify(&asked, tracks, ready, report)?;
+            Ok((found, reports))
         })?;
+        let mut news = Vec::from_iter(of_sample("a vote", found.sample));
+        news.extend(reports);
         tell(py, &news)?;
+        let answer = found.answer;
         dictionaries(py, &answer.iter().map(AnswerJson::new).collect::<Vec<_>>())
     }
 
@@ -596,7 +597,7 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let asked: Clusters = question(options, [])?;
         let (found, members) = self.with(py, |library| {
-            let engine = library.in_folder_only(LocalOnly::Clusters)?;
+            let engine = library.local(LocalOnly::Clusters)?;
             let mut collection = engine.collection()?;
             let graph = neighbour_graph(engine, &collection)?;
             collection.predict_genres(&graph)?;
@@ -623,7 +624,7 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let asked: Duplicates = question(options, [])?;
         let groups = self.with(py, |library| {
-            let engine = library.in_folder_only(LocalOnly::Duplicates)?;
+            let engine = library.local(LocalOnly::Duplicates)?;
             let collection = engine.collection()?;
             Ok(asked.run(engine, &collection, |_| ())?)
         })?;
@@ -634,7 +635,7 @@ impl PyLibrary {
     /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (ids, names, shares) = self.with(py, |library| {
-            let engine = library.in_folder_only(LocalOnly::Tags)?;
+            let engine = library.local(LocalOnly::Tags)?;
             engine.keep_tags()?;
             let heard = engine.predicted_tags()?;
             let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();
@@ -647,12 +648,9 @@ impl PyLibrary {
     ///
     /// The arrays take over the memory that the library was read into: nothing is copied. Of a database all tracks are fetched.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let vectors = self.with(py, |library| {
-            let all = |remote: &mut Remote| {
-                remote.fetch_some(TracksNeeded::All)?;
-                Ok(())
-            };
-            library.apart(false, all, |engine| Ok(engine.library().vectors()?))
+        let vectors = self.with_fresh(py, |library| {
+            library.fetch_all(None)?;
+            Ok(library.engine().library().vectors()?)
         })?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
@@ -688,21 +686,16 @@ impl PyLibrary {
     /// gave them. A database has those that `voisin push --windows` sent. Raises KeyError for an unknown id.
     fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
         let id = TrackId(id);
-        let windows = self.with(py, |library| {
-            library.apart(
-                true,
-                |remote| Ok(remote.fetch(&[id])?),
-                |engine| {
-                    let library = engine.library();
-                    if !library.contains(id)? {
-                        return Err(LibraryError::UnknownTrack(id).into());
-                    }
-                    let dimension = engine.model()?.dimension;
-                    Ok(library
-                        .windows(id)?
-                        .unwrap_or_else(|| voisin_library::TrackWindows::none(dimension)))
-                },
-            )
+        let windows = self.with_fresh(py, |library| {
+            library.set_vectors(true, false);
+            library.fetch(Named::Id(id))?;
+            let engine = library.engine();
+            if !engine.library().contains(id)? {
+                return Err(LibraryError::UnknownTrack(id).into());
+            }
+            let dimension = engine.model()?.dimension;
+            let windows = engine.library().windows(id)?;
+            Ok(windows.unwrap_or_else(|| TrackWindows::none(dimension)))
         })?;
         let values = windows.vectors.mapv(f32::from);
         Ok((
@@ -748,7 +741,7 @@ impl PyLibrary {
     fn track(&self, py: Python<'_>, id: i64) -> PyResult<Py<PyAny>> {
         let id = TrackId(id);
         let track = self.told(py, |library| {
-            library.fetch(&[SeedArgument::Id(id)])?;
+            library.fetch(Named::Id(id))?;
             Ok(vec![library.engine().library().track(id)?])
         })?;
         track

@@ -9,11 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use serde_json::{Value, json};
 
-use super::errors::NoAnswer;
 use voisin::{Embedder, Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
 use voisin_library::LibraryError;
-use voisin_postgres::Remote;
+use voisin_questions::{LibrarySource, Named, QuestionError};
 
 /// What a search starts from.
 pub(super) enum SeedArgument {
@@ -77,24 +76,22 @@ impl SeedArgument {
         }
     }
 
-    /// Fetches what these may mean.
-    pub(super) fn fetch(all: &[Self], remote: &mut Remote) -> Result<(), NoAnswer> {
+    /// The tracks and vectors that these stand for.
+    pub(super) fn seeds(
+        all: &[Self],
+        library: &mut LibrarySource,
+        embedder: Option<&Embedder>,
+    ) -> Result<Vec<Seed>, QuestionError> {
         for one in all {
             match one {
-                Self::Id(id) => remote.fetch(&[*id])?,
-                Self::Named(name) => remote.fetch_named(std::slice::from_ref(name))?,
+                Self::Id(id) => library.fetch(Named::Id(*id))?,
+                Self::Named(name) => library.fetch(Named::Written(name))?,
                 Self::Vector(_) => {}
             }
         }
-        Ok(())
-    }
-
-    pub(super) fn seeds(
-        all: &[Self],
-        engine: &Engine,
-        embedder: Option<&Embedder>,
-    ) -> Result<Vec<Seed>, EngineError> {
-        all.iter().map(|one| one.seed(engine, embedder)).collect()
+        let engine = library.engine();
+        let seeds = all.iter().map(|one| one.seed(engine, embedder));
+        Ok(seeds.collect::<Result<_, EngineError>>()?)
     }
 
     fn seed(&self, engine: &Engine, embedder: Option<&Embedder>) -> Result<Seed, EngineError> {

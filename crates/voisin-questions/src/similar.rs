@@ -267,11 +267,6 @@ impl Similar {
             .map_or(Ok(()), |by| engine.sort_by_sound(found, by))
     }
 
-    /// Whether there is to be more of one thing, or less of another.
-    pub fn is_steered(&self) -> bool {
-        self.steer.steering().is_some()
-    }
-
     /// Why a database does not answer it, where that is so.
     pub fn local_only(&self) -> Option<LocalOnly> {
         if self.passage().is_some() {

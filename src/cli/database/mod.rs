@@ -44,7 +44,7 @@ pub(crate) fn open(
     address: &DatabaseAddress,
     sample: Option<usize>,
 ) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    let remote = Remote::open(Postgres::open(&parse(address)?)?, false)?;
+    let remote = Remote::open(Postgres::open(&parse(address)?)?)?;
     Ok(Box::new(remote.with_sample(sample)))
 }
 

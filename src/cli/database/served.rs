@@ -22,7 +22,7 @@ pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhe
     drop(Postgres::open(&place)?);
     Ok(Box::new(move || {
         // Ids that a browser can hold.
-        let remote = Remote::open(Postgres::open(&place)?, false)?.with_short_ids();
+        let remote = Remote::open(Postgres::open(&place)?)?.with_short_ids();
         Ok(LibrarySource::Remote(Box::new(remote)))
     }))
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(
     args: &RemoveArgs,
 ) -> anyhow::Result<Ending> {
     let place = parse(address)?;
-    let mut remote = Remote::open(Postgres::open(&place)?, false)?;
+    let mut remote = Remote::open(Postgres::open(&place)?)?;
     let mut ids = Vec::new();
     let mut paths = Vec::new();
     for named in &args.paths {
