@@ -8,7 +8,7 @@ use std::sync::Once;
 use plotters::{
     backend::BitMapBackend,
     drawing::IntoDrawingArea,
-    element::{Circle, PathElement, Polygon, Rectangle, Text},
+    element::{Circle, PathElement, Rectangle, Text},
     style::{
         Color, FontFamily, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle,
         register_font,
@@ -61,11 +61,6 @@ enum Mark {
         points: Vec<(f64, f64)>,
         colour: Rgb,
         width: f64,
-    },
-    Polygon {
-        points: Vec<(f64, f64)>,
-        fill: Rgb,
-        opacity: f64,
     },
     Dot {
         x: f64,
@@ -132,15 +127,6 @@ impl Scene {
             points,
             colour,
             width,
-        });
-    }
-
-    /// A filled shape between corners.
-    pub fn polygon(&mut self, points: Vec<(f64, f64)>, fill: Rgb, opacity: f64) {
-        self.items.push(Mark::Polygon {
-            points,
-            fill,
-            opacity,
         });
     }
 
@@ -250,16 +236,6 @@ impl Scene {
                     "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"/>",
                     list(points),
                     hex(*colour)
-                ),
-                Mark::Polygon {
-                    points,
-                    fill,
-                    opacity,
-                } => write!(
-                    out,
-                    "<polygon points=\"{}\" fill=\"{}\" opacity=\"{opacity}\"/>",
-                    list(points),
-                    hex(*fill)
                 ),
                 Mark::Dot {
                     x,
@@ -390,14 +366,6 @@ impl Scene {
                         points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
                         ShapeStyle::from(rgb(*colour))
                             .stroke_width((width * k).round().max(1.0) as u32),
-                    )),
-                    Mark::Polygon {
-                        points,
-                        fill,
-                        opacity,
-                    } => area.draw(&Polygon::new(
-                        points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
-                        rgb(*fill).mix(*opacity).filled(),
                     )),
                     Mark::Dot {
                         x,

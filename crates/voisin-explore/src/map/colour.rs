@@ -1,11 +1,11 @@
 //! Ways to colour a map: genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::scene::{Rgb, blend};
 use super::super::{ExploreError, TrackMeta};
-use super::MapData;
-use super::labels::SLOTS;
+use super::labels::ranked;
+use super::{MapData, palette};
 
 /// The property that colours a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +70,15 @@ impl ColourBy {
         }
     }
 
+    /// Categories in the order in which they take colours; a genre has the same one whether of tags or predicted.
+    pub(super) fn order(self, data: &MapData<'_>, labels: &[Option<String>]) -> Vec<String> {
+        match self {
+            Self::Genre | Self::Predicted => genre_order(data.meta),
+            Self::Agreement => AGREEMENT.map(str::to_owned).to_vec(),
+            _ => ranked(labels.iter().map(Option::as_deref)),
+        }
+    }
+
     /// The category of each row, `None` for none.
     pub(super) fn labels(self, data: &MapData<'_>) -> Vec<Option<String>> {
         let text_of = |value: fn(&TrackMeta) -> Option<&str>| -> Vec<Option<String>> {
@@ -106,6 +115,36 @@ impl ColourBy {
             }),
         }
     }
+}
+
+/// A track's genre on maps: the first of its tags, else the predicted one.
+pub fn genre(track: &TrackMeta) -> Option<&str> {
+    let tags = track.genres.iter().map(String::as_str);
+    let mut names = tags.chain(track.predicted_genre.as_deref()).map(str::trim);
+    names.find(|name| !name.is_empty())
+}
+
+/// All genres of tags and predictions in the order in which they take colours on every map: those that most tracks have
+/// ([`genre`]) first, and those that are no track's, by name, last.
+pub(super) fn genre_order(meta: &[TrackMeta]) -> Vec<String> {
+    let mut order = ranked(meta.iter().map(genre));
+    let known: HashSet<&str> = order.iter().map(String::as_str).collect();
+    let further: BTreeSet<&str> = meta
+        .iter()
+        .flat_map(|track| track.genres.iter().chain(&track.predicted_genre))
+        .map(|name| name.trim())
+        .filter(|name| !name.is_empty() && !known.contains(name))
+        .collect();
+    let further: Vec<String> = further.into_iter().map(str::to_owned).collect();
+    order.extend(further);
+    order
+}
+
+/// The genres with a colour of their own, in the order of the palette's colours.
+pub fn coloured_genres(meta: &[TrackMeta]) -> Vec<String> {
+    let mut order = genre_order(meta);
+    order.truncate(palette::light().colours.len());
+    order
 }
 
 impl std::str::FromStr for ColourBy {
@@ -182,8 +221,9 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
     (2..=deepest)
         .rev()
         .map(cut)
-        .find(|names| names.iter().flatten().collect::<HashSet<_>>().len() <= SLOTS)
-        // more folders than colours even at the top: the smallest become "other"
+        .find(|names| {
+            names.iter().flatten().collect::<HashSet<_>>().len() <= palette::light().colours.len()
+        })
         .unwrap_or_else(|| cut(1))
 }
 
@@ -199,17 +239,9 @@ pub(super) fn year_range(meta: &[TrackMeta]) -> Option<[i32; 2]> {
     Some([at(0.02)?, at(0.98)?])
 }
 
-/// Colour of a year at a share of the range, 0 to 1: as on the page's light side, after viridis, but for the lightest,
-/// which white paper swallows.
+/// Colour of a year at a share of the range, 0 to 1.
 pub(super) fn ramp(share: f64) -> Rgb {
-    const STOPS: [Rgb; 5] = [
-        (68, 1, 84),
-        (59, 82, 139),
-        (33, 145, 140),
-        (94, 201, 98),
-        (222, 208, 28),
-    ];
-    blend(&STOPS, share)
+    blend(&palette::light().ramp, share)
 }
 
 #[cfg(test)]
@@ -279,6 +311,28 @@ mod tests {
             track.predicted_genre = Some(predicted.into());
             assert_eq!(agreement(&track), Some(agrees), "{predicted}");
         }
+    }
+
+    #[test]
+    fn a_genre_has_one_colour_for_tags_and_predictions() {
+        let mut meta = at(&["x"; 6]);
+        for (track, tags) in meta.iter_mut().zip([
+            &["Rock", "Blues"][..],
+            &["Rock"],
+            &[" Jazz"],
+            &[" ", "Dub"],
+            &[],
+            &[],
+        ]) {
+            track.genres = tags.iter().map(|&name| name.to_owned()).collect();
+        }
+        for (row, name) in [(0, "Acid"), (1, "Jazz"), (4, "Jazz"), (5, "Jazz")] {
+            meta[row].predicted_genre = Some(name.into());
+        }
+        // Jazz: one tag and two predictions where there is none; no track's: Acid and Blues.
+        let expected = ["Jazz", "Rock", "Dub", "Acid", "Blues"];
+        assert_eq!(genre_order(&meta), expected);
+        assert_eq!(coloured_genres(&meta), expected);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use serde::Serialize;
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
 use super::MapData;
-use super::colour::{ColourBy, folders};
+use super::colour::{ColourBy, folders, genre_order};
+use super::labels::ranked;
+use super::palette::CORE;
 use voisin_base::text::{base64, xml};
 
 /// Neighbours per track in the page.
@@ -71,8 +73,8 @@ pub fn html(
         // a "</script>" in a tag must not end the script
         serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
     let script = [
+        CORE,
         include_str!("page/data.js"),
-        include_str!("page/draw.js"),
         include_str!("page/ui.js"),
     ]
     .concat();
@@ -195,31 +197,28 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     }
 }
 
-/// Numbers the distinct names by first occurrence; blank names are absent.
+/// Numbers the distinct names in the order in which they take colours; blank names are absent.
 fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> CategoryColumn<String> {
-    let mut numbers: HashMap<&str, u32> = HashMap::new();
-    let mut names = Vec::new();
-    let index: Vec<u32> = values
-        .map(
-            |value| match value.map(str::trim).filter(|value| !value.is_empty()) {
-                None => ABSENT,
-                Some(value) => *numbers.entry(value).or_insert_with(|| {
-                    names.push(value.to_owned());
-                    names.len() as u32 - 1
-                }),
-            },
-        )
+    let values: Vec<Option<&str>> = values
+        .map(|value| value.map(str::trim).filter(|value| !value.is_empty()))
         .collect();
-    CategoryColumn {
-        names,
-        index: pack(index.into_iter().flat_map(u32::to_le_bytes)),
-    }
+    let names = ranked(values.iter().copied());
+    let numbers = number(&names);
+    let index = values
+        .iter()
+        .map(|value| value.map_or(ABSENT, |name| numbers[name]));
+    let index = pack(index.flat_map(u32::to_le_bytes));
+    CategoryColumn { names, index }
 }
 
-/// Genre names, and the distinct sets of genres that tracks have.
+fn number(names: &[String]) -> HashMap<&str, u32> {
+    names.iter().map(String::as_str).zip(0..).collect()
+}
+
+/// Genre names in the order in which they take colours, and the distinct sets of genres that tracks have.
 fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) {
-    let mut numbers: HashMap<&str, u32> = HashMap::new();
-    let mut genres: Vec<String> = Vec::new();
+    let genres = genre_order(meta);
+    let numbers = number(&genres);
     let mut sets: HashMap<Vec<u32>, u32> = HashMap::new();
     let mut names: Vec<Vec<u32>> = Vec::new();
     let mut index = Vec::with_capacity(meta.len());
@@ -231,10 +230,7 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
             .map(|genre| genre.trim())
             .filter(|genre| !genre.is_empty())
         {
-            let number = *numbers.entry(genre).or_insert_with(|| {
-                genres.push(genre.to_owned());
-                genres.len() as u32 - 1
-            });
+            let number = numbers[genre];
             if !set.contains(&number) {
                 set.push(number);
             }
@@ -304,10 +300,7 @@ mod tests {
                 "<h1>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;&lt;!-- {{DATA}} "
             )
         );
-        assert!(
-            !page.contains("http://") || page.matches("http://").count() == 1,
-            "only the SVG name space"
-        );
+        assert!(!page.contains("http://") && !page.contains("https://"));
         let json = page
             .split("id=\"data\"")
             .nth(1)
@@ -319,6 +312,27 @@ mod tests {
                 .expect("valid JSON");
         assert_eq!(value["titles"][3], hostile.trim());
         assert_eq!(value["n"], 20);
+    }
+
+    #[test]
+    fn names_are_listed_in_the_order_of_their_colours() {
+        let names = ["b", "a", " ", "c", "c ", "b", "c"];
+        let listed = column(names.into_iter().map(Some));
+        assert_eq!(listed.names, ["c", "b", "a"]);
+        let index = [1, 2, ABSENT, 0, 0, 1, 0];
+        let expected = pack(index.into_iter().flat_map(u32::to_le_bytes));
+        assert_eq!(listed.index, expected);
+        let meta: Vec<TrackMeta> = [&["Dub", "Acid"][..], &["Folk"], &["Folk", "Dub"]]
+            .iter()
+            .map(|genres| {
+                let mut track = TrackMeta::new(TrackId(1), "a.mp3");
+                track.genres = genres.iter().map(|&genre| genre.to_owned()).collect();
+                track
+            })
+            .collect();
+        let (genres, sets) = genre_columns(&meta);
+        assert_eq!(genres, ["Folk", "Dub", "Acid"]);
+        assert_eq!(sets.names, [vec![1, 2], vec![0], vec![0, 1]]);
     }
 
     #[test]

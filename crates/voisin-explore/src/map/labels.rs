@@ -1,35 +1,12 @@
-//! Categories of a drawing: which there are, their colours and shapes, where their names go.
+//! Categories of a drawing: which there are, their colours, where their names go.
 
 use std::collections::HashMap;
 
 use super::super::scene::Rgb;
-use super::MapData;
-
-/// Categories with a colour and shape of their own; the rest are "other".
-pub(super) const SLOTS: usize = 24;
+use super::{MapData, palette};
 
 /// A category of fewer tracks has no name on the map; it is in the legend.
 const FEWEST: usize = 5;
-
-/// Okabe and Ito's colours ("Color Universal Design", 2008), two of them darkened for white paper.
-const PALETTE: [Rgb; 8] = [
-    (0x00, 0x72, 0xb2),
-    (0xd5, 0x5e, 0x00),
-    (0x00, 0x9e, 0x73),
-    (0xcc, 0x79, 0xa7),
-    (0xb5, 0x89, 0x00),
-    (0x56, 0xb4, 0xe9),
-    (0x7a, 0x1f, 0x5c),
-    (0x4d, 0x4d, 0x4d),
-];
-
-/// Shapes distinguish categories of one colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MarkerShape {
-    Circle,
-    Square,
-    Triangle,
-}
 
 /// One line of the legend.
 #[derive(Debug, Clone)]
@@ -37,116 +14,94 @@ pub(super) struct Category {
     pub(super) name: String,
     pub(super) count: usize,
     pub(super) colour: Rgb,
-    pub(super) shape: MarkerShape,
     /// Where its name goes: the densest spot of its tracks, and that of a second cloud if it has one; nowhere for "other", for
     /// tracks without a category, and for tiny ones.
     pub(super) spots: Vec<[f32; 2]>,
 }
 
-/// How categories are ordered, and so which colours they get.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Order<'a> {
-    /// Largest first.
-    Count,
-    /// As listed, so that a colour always means the same.
-    Given(&'a [&'a str]),
-}
-
-/// Sorts rows into categories: the category of each row and the categories.
+/// Sorts rows into categories: the category of each row and the categories, some of them without rows.
 ///
 /// - `labels`: category name per row, `None` for none
 /// - `none`: what rows without one are called
+/// - `order`: names in the order in which they take colours; those beyond the palette are one category
 pub(super) fn categories(
     data: &MapData<'_>,
     labels: &[Option<String>],
     none: &str,
-    order: Order<'_>,
+    order: &[String],
 ) -> (Vec<usize>, Vec<Category>) {
-    let counts = counts(labels);
-    let order: Vec<(&str, usize)> = match order {
-        Order::Given(names) => names
-            .iter()
-            .map(|name| (*name, counts.get(name).copied().unwrap_or_default()))
-            .collect(),
-        Order::Count => {
-            let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
-            order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-            order
-        }
-    };
-    let number: HashMap<&str, usize> = order
+    let palette = palette::light();
+    let mut counts = counts(labels.iter().map(Option::as_deref));
+    let shown = &order[..order.len().min(palette.colours.len())];
+    let number: HashMap<&str, usize> = shown
         .iter()
         .enumerate()
-        .map(|(i, (name, _))| (*name, i))
+        .map(|(i, name)| (name.as_str(), i))
         .collect();
-    let shown = order.len().min(SLOTS);
-    let others: usize = order.iter().skip(SLOTS).map(|entry| entry.1).sum();
-    let missing_at = shown + usize::from(others > 0);
     let of_row: Vec<usize> = labels
         .iter()
-        .map(|label| {
-            label
-                .as_deref()
-                .map_or(missing_at, |label| number[label].min(shown))
+        .map(|label| match label.as_deref() {
+            Some(label) => number.get(label).copied().unwrap_or(shown.len()),
+            None => shown.len() + 1,
         })
+        .collect();
+    let sizes: Vec<usize> = shown
+        .iter()
+        .map(|name| counts.remove(name.as_str()).unwrap_or_default())
         .collect();
     let bounds = data.bounds();
     // A name over a handful of dots reads as that of the cloud around them. In a small library all are handfuls.
     let least = FEWEST
-        .min(order.first().map_or(0, |largest| largest.1))
+        .min(sizes.iter().copied().max().unwrap_or_default())
         .max(2);
-    let mut categories: Vec<Category> = order
+    let mut categories: Vec<Category> = shown
         .iter()
-        .take(SLOTS)
+        .zip(sizes)
+        .zip(&palette.colours)
         .enumerate()
-        .map(|(i, (name, count))| Category {
-            name: (*name).to_owned(),
-            count: *count,
-            colour: PALETTE[i % PALETTE.len()],
-            shape: [
-                MarkerShape::Circle,
-                MarkerShape::Square,
-                MarkerShape::Triangle,
-            ][i / PALETTE.len() % 3],
-            spots: if *count < least {
+        .map(|(i, ((name, count), &colour))| Category {
+            name: name.clone(),
+            count,
+            colour,
+            spots: if count < least {
                 Vec::new()
             } else {
                 spots(data, bounds, |row| of_row[row] == i)
             },
         })
         .collect();
-    let mut grey = |name: String, count: usize| {
-        if count > 0 {
-            categories.push(Category {
-                name,
-                count,
-                colour: (0xb9, 0xb9, 0xc2),
-                shape: MarkerShape::Circle,
-                spots: Vec::new(),
-            });
-        }
-    };
-    grey(
-        format!("other ({})", order.len().saturating_sub(SLOTS)),
-        others,
-    );
-    grey(
-        none.to_owned(),
-        labels.iter().filter(|label| label.is_none()).count(),
-    );
+    let missing = labels.iter().filter(|label| label.is_none()).count();
+    for (name, count) in [
+        (format!("other ({})", counts.len()), counts.values().sum()),
+        (none.to_owned(), missing),
+    ] {
+        categories.push(Category {
+            name,
+            count,
+            colour: palette.grey,
+            spots: Vec::new(),
+        });
+    }
     (of_row, categories)
 }
 
+/// Names in the order in which they take colours: those of most rows first, then by name.
+pub(super) fn ranked<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
+    let mut order: Vec<(&str, usize)> = counts(labels).into_iter().collect();
+    order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    order.into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
 /// Rows per category name.
-fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
+fn counts<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> HashMap<&'a str, usize> {
     let mut counts = HashMap::new();
-    for label in labels.iter().flatten() {
-        *counts.entry(label.as_str()).or_default() += 1;
+    for label in labels.flatten() {
+        *counts.entry(label).or_default() += 1;
     }
     counts
 }
 
-/// A second cloud begins at this share of the map's width or height from the first spot (page/draw.js has the same).
+/// A second cloud begins at this share of the map's width or height from the first spot (page/core.js has the same).
 const APART: f32 = 0.15;
 
 /// The densest spot, and the densest of what lies apart from it where a third of the rows are.
@@ -313,6 +268,42 @@ mod tests {
                 |_| true,
             );
             assert_eq!(spots.len(), expected, "{second} of 12: {spots:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_names_of_the_legend_share_a_colour() {
+        use super::super::super::{KnnGraph, TrackMeta};
+        let rows = 60;
+        let positions = super::super::super::testing::unit_vectors(rows, 2, 1);
+        let graph = KnnGraph::exact(positions.view(), 3).expect("unit vectors");
+        let meta: Vec<TrackMeta> = (0..rows)
+            .map(|i| TrackMeta::new(voisin_base::track::TrackId(i as i64), "x.mp3"))
+            .collect();
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
+        // 30 names, more than there are colours, and a row without.
+        let labels: Vec<Option<String>> = (0..rows)
+            .map(|i| (i > 0).then(|| format!("{:02}", i % 30 / 2 + i % 2 * 15)))
+            .collect();
+        let order = ranked(labels.iter().map(Option::as_deref));
+        let (of_row, categories) = categories(&data, &labels, "none", &order);
+        let colours: std::collections::HashSet<Rgb> =
+            categories.iter().map(|category| category.colour).collect();
+        let slots = palette::light().colours.len();
+        assert_eq!(colours.len(), slots + 1);
+        let [other, missing] = &categories[slots..] else {
+            panic!("two grey ones: {categories:?}");
+        };
+        assert_eq!(other.name, format!("other ({})", order.len() - slots));
+        assert_eq!(missing.count, 1);
+        for (i, category) in categories.iter().enumerate() {
+            let rows = of_row.iter().filter(|&&found| found == i).count();
+            assert_eq!(category.count, rows, "{}", category.name);
         }
     }
 

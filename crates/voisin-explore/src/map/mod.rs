@@ -6,10 +6,12 @@
 mod colour;
 mod html;
 mod labels;
+mod palette;
 mod picture;
 
-pub use colour::ColourBy;
+pub use colour::{ColourBy, coloured_genres, genre};
 pub use html::html;
+pub use palette::CORE;
 pub use picture::{StaticOptions, png, svg};
 
 use ndarray::ArrayView2;

@@ -4,7 +4,7 @@ use super::super::scene::{Anchor, Rgb, Scene, shorten, text_width};
 use super::super::{ExploreError, Result};
 use super::MapData;
 use super::colour::{self, ColourBy};
-use super::labels::{Category, MarkerShape, Order, categories, place};
+use super::labels::{Category, categories, place};
 
 /// Size and content of a still map.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,8 @@ const LARGEST: u32 = 10_000;
 
 /// Share of its field that a map fills, so that no dot lies on the edge.
 const INSET: f64 = 0.96;
+
+const OPACITY: f64 = 0.82;
 
 const BLACK: Rgb = (0, 0, 0);
 const WHITE: Rgb = (255, 255, 255);
@@ -70,22 +72,14 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
         });
     }
     let way = options.colour_by;
-    let labels = way.labels(data);
-    let (of_row, categories) = match way {
-        ColourBy::Agreement => {
-            categories(data, &labels, way.none(), Order::Given(&colour::AGREEMENT))
-        }
-        // one category of all years, which the ramp distinguishes
-        ColourBy::Year => {
-            let known: Vec<Option<String>> = labels
-                .iter()
-                .map(|year| year.as_ref().map(|_| String::new()))
-                .collect();
-            categories(data, &known, way.none(), Order::Count)
-        }
-        _ => categories(data, &labels, way.none(), Order::Count),
-    };
-    // agreement is scattered over the whole map, so its two names belong to no place
+    let mut labels = way.labels(data);
+    if way == ColourBy::Year {
+        // One category of all years, which the ramp distinguishes.
+        labels.iter_mut().flatten().for_each(String::clear);
+    }
+    let order = way.order(data, &labels);
+    let (of_row, categories) = categories(data, &labels, way.none(), &order);
+    // Agreement is scattered over the whole map, so its two names belong to no place.
     let named = way != ColourBy::Agreement;
     let years = colour::year_range(data.meta).filter(|_| way == ColourBy::Year);
     Ok(paint(
@@ -173,7 +167,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
             }
             _ => category.colour,
         };
-        mark(&mut scene, at, radius, category.shape, colour);
+        scene.dot(at, radius, colour, OPACITY);
         if data.meta.len() <= 5000 {
             points.push((at.0 as i32, at.1 as i32));
         }
@@ -292,12 +286,12 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
     for category in drawn
         .categories
         .iter()
-        .filter(|category| !category.name.is_empty())
+        .filter(|category| category.count > 0 && !category.name.is_empty())
     {
         if y + line / 2.0 > bottom {
             break;
         }
-        mark(scene, (left, y), size(7.0), category.shape, category.colour);
+        scene.dot((left, y), size(7.0), category.colour, OPACITY);
         let mut name = one_line(&category.name);
         let room = (right - left - size(16.0)).max(40.0);
         let with_count = |name: &str| format!("{name}  {}", category.count);
@@ -315,20 +309,6 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         );
         y += line;
     }
-}
-
-fn mark(scene: &mut Scene, (x, y): (f64, f64), radius: f64, shape: MarkerShape, colour: Rgb) {
-    const OPACITY: f64 = 0.82;
-    let corners: &[(f64, f64)] = match shape {
-        MarkerShape::Circle => return scene.dot((x, y), radius, colour, OPACITY),
-        MarkerShape::Square => &[(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)],
-        MarkerShape::Triangle => &[(0.0, -1.25), (-1.0825, 0.625), (1.0825, 0.625)],
-    };
-    let points = corners
-        .iter()
-        .map(|(dx, dy)| (x + dx * radius, y + dy * radius))
-        .collect();
-    scene.polygon(points, colour, OPACITY);
 }
 
 fn one_line(text: &str) -> String {

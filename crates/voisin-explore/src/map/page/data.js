@@ -1,4 +1,3 @@
-"use strict";
 // What the map knows: typed arrays, names, and which tracks lie where.
 const raw = JSON.parse(document.getElementById("data").textContent);
 const N = raw.n,
@@ -41,6 +40,11 @@ const probability = new Uint8Array(unpack(raw.probability));
 const neighbours = new Uint32Array(unpack(raw.neighbours)),
   similarity = new Int16Array(unpack(raw.similarity));
 
+function neighboursOf(i) {
+  const row = neighbours.subarray(i * K, (i + 1) * K),
+    end = row.indexOf(NONE);
+  return row.subarray(0, end < 0 ? K : end);
+}
 const named = (part, i) => (part.index[i] === NONE ? "" : part.names[part.index[i]]);
 const title = (i) => raw.titles[i] || raw.files[i];
 const artist = (i) => named(artists, i);
@@ -68,16 +72,11 @@ function clock(s) {
   return (h ? h + ":" + two(m) : m) + ":" + two(t % 60);
 }
 
-// The text that search looks through, in lower case without accents.
-const plain = (text) =>
-  text
-    .normalize("NFD")
-    .replace(/[\u0300-\u036f]/g, "")
-    .toLowerCase();
+// The text that search looks through.
 let haystack = null;
 function searchText(i) {
   haystack ??= new Array(N);
-  haystack[i] ??= plain(
+  haystack[i] ??= fold(
     [
       title(i),
       artist(i),
@@ -92,94 +91,37 @@ function searchText(i) {
   return haystack[i];
 }
 
-// A grid over the map: which tracks lie in a cell.
-const grid = (() => {
-  const side = Math.max(1, Math.ceil(Math.sqrt(N / 3))),
-    [x0, y0, x1, y1] = raw.bounds;
-  const cellOf = (v, low, high) =>
-    Math.min(side - 1, Math.max(0, Math.floor(((v - low) / (high - low || 1)) * side)));
-  const first = new Uint32Array(side * side + 1),
-    members = new Uint32Array(N),
-    cell = new Uint32Array(N);
-  for (let i = 0; i < N; i++) {
-    cell[i] = cellOf(Y[i], y0, y1) * side + cellOf(X[i], x0, x1);
-    first[cell[i] + 1]++;
-  }
-  for (let c = 0; c < side * side; c++) first[c + 1] += first[c];
-  const next = first.slice();
-  for (let i = 0; i < N; i++) members[next[cell[i]]++] = i;
-  return {
-    // The nearest track within a distance for which `allowed` holds, or -1.
-    nearest(x, y, radius, allowed) {
-      let best = -1,
-        least = radius * radius;
-      const cx0 = cellOf(x - radius, x0, x1),
-        cx1 = cellOf(x + radius, x0, x1),
-        cy1 = cellOf(y + radius, y0, y1);
-      for (let cy = cellOf(y - radius, y0, y1); cy <= cy1; cy++)
-        for (let cx = cx0; cx <= cx1; cx++) {
-          const c = cy * side + cx;
-          for (let m = first[c]; m < first[c + 1]; m++) {
-            const i = members[m],
-              d = (X[i] - x) ** 2 + (Y[i] - y) ** 2;
-            if (d <= least && allowed(i)) {
-              least = d;
-              best = i;
-            }
-          }
-        }
-      return best;
-    },
-  };
-})();
-
-// Ways to colour: a category number per track (-1: none) and the categories' names.
-function byColumn(part) {
-  return () => ({ names: part.names, of: (i) => (part.index[i] === NONE ? -1 : part.index[i]) });
-}
+// Ways to colour; names are listed in the order in which they take colours, genres for tags and predictions alike.
+const byColumn = (part, order = part.names) => ({ order, name: (i) => named(part, i) });
 const MODES = {
-  genre: {
-    label: "Genre",
-    none: "no genre",
-    make: () => ({
-      names: genreNames,
-      of: (i) => (genreSets.index[i] === NONE ? -1 : genreSets.names[genreSets.index[i]][0]),
-    }),
+  genre: { label: "Genre", none: "no genre", order: genreNames, name: (i) => genresOf(i)[0] },
+  predicted: {
+    label: "Predicted genre",
+    none: "no prediction",
+    ...byColumn(predicted, genreNames),
   },
-  predicted: { label: "Predicted genre", none: "no prediction", make: byColumn(predicted) },
-  cluster: { label: "Cluster", none: "noise", make: byColumn(clusters) },
-  word: { label: "Word", none: "no word", make: byColumn(words) },
-  artist: { label: "Artist", none: "no artist", make: byColumn(artists) },
-  year: { label: "Year", none: "no year", years: true },
-  folder: { label: "Folder", none: "no folder", make: byColumn(places) },
+  cluster: { label: "Cluster", none: "noise", ...byColumn(clusters) },
+  word: { label: "Word", none: "no word", ...byColumn(words) },
+  artist: { label: "Artist", none: "no artist", ...byColumn(artists) },
+  year: { label: "Year", none: "no year", numbers: Float64Array.from(years, (y) => y || NaN) },
+  folder: { label: "Folder", none: "no folder", ...byColumn(places) },
   agreement: {
     label: "Tag and prediction",
     none: "not both known",
-    fixed: true,
-    make: () => ({
-      names: ["agree", "differ"],
-      of: (i) => {
-        const tags = genresOf(i),
-          guess = named(predicted, i);
-        return !tags.length || !guess ? -1 : tags.some((t) => plain(t) === plain(guess)) ? 0 : 1;
-      },
-    }),
+    marked: false,
+    order: ["agree", "differ"],
+    name(i) {
+      const tags = genresOf(i),
+        guess = named(predicted, i);
+      if (!tags.length || !guess) return null;
+      return tags.some((tag) => fold(tag) === fold(guess)) ? "agree" : "differ";
+    },
   },
 };
 // Only ways that tell something.
 const usable = Object.keys(MODES).filter((key) => {
-  if (key === "year") return years.some((y) => y !== 0);
-  if (key === "agreement") return predicted.names.length > 0 && genreNames.length > 0;
-  return (
-    {
-      genre: genreNames,
-      predicted: predicted.names,
-      cluster: clusters.names,
-      word: words.names,
-      artist: artists.names,
-      folder: places.names,
-    }[key].length > 0
-  );
+  const { numbers, name } = MODES[key];
+  for (let i = 0; i < N; i++) if (numbers ? numbers[i] : name(i)) return true;
+  return false;
 });
 if (!usable.length) usable.push("genre");
-const FIRST_MODE = usable.includes(raw.mode) ? raw.mode : usable[0];

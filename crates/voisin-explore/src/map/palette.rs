@@ -1,0 +1,145 @@
+//! The colours of every map: pictures, the page of `voisin map`, the server's page.
+//!
+//! For: one file, [palette.json](palette.json), that pictures and both pages read. Not for: which name gets which colour
+//! ([`colour`](super::colour)).
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::super::scene::Rgb;
+
+const FILE: &str = include_str!("palette.json");
+
+/// The script that both pages draw their map with: a module, the palette within it.
+pub const CORE: &str = concat!(
+    "const PALETTE = ",
+    include_str!("palette.json"),
+    ";\n",
+    include_str!("page/core.js")
+);
+
+/// Colours on one ground, as the file has them.
+#[derive(Debug, Deserialize)]
+struct PaletteText {
+    colours: Vec<String>,
+    grey: String,
+    ramp: Vec<String>,
+}
+
+/// Colours on one ground.
+#[derive(Debug)]
+pub(super) struct Palette {
+    /// A category each, none like another; the first are Okabe and Ito's ("Color Universal Design", 2008), as far as the
+    /// ground does not swallow them.
+    pub(super) colours: Vec<Rgb>,
+    /// For all that has no colour of its own.
+    pub(super) grey: Rgb,
+    /// From low to high, after viridis, without the ends that the ground swallows.
+    pub(super) ramp: Vec<Rgb>,
+}
+
+/// The colours on white paper.
+pub(super) fn light() -> &'static Palette {
+    static LIGHT: LazyLock<Palette> = LazyLock::new(|| read("light"));
+    &LIGHT
+}
+
+fn read(ground: &str) -> Palette {
+    let mut grounds: HashMap<String, PaletteText> =
+        serde_json::from_str(FILE).expect("the palette is JSON");
+    let written = grounds.remove(ground).expect("light and dark");
+    Palette {
+        colours: written.colours.iter().map(|hex| rgb(hex)).collect(),
+        grey: rgb(&written.grey),
+        ramp: written.ramp.iter().map(|hex| rgb(hex)).collect(),
+    }
+}
+
+fn rgb(hex: &str) -> Rgb {
+    let part = |at: usize| {
+        let digits = hex.get(at..at + 2).expect("seven letters");
+        u8::from_str_radix(digits, 16).expect("two digits")
+    };
+    (part(1), part(3), part(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red, green and blue as shares of light (sRGB's inverse transfer).
+    fn linear((r, g, b): Rgb) -> [f64; 3] {
+        [r, g, b].map(|part| {
+            let share = f64::from(part) / 255.0;
+            if share <= 0.040_45 {
+                share / 12.92
+            } else {
+                ((share + 0.055) / 1.055).powf(2.4)
+            }
+        })
+    }
+
+    /// WCAG 2's contrast.
+    fn contrast(one: Rgb, other: Rgb) -> f64 {
+        let light = |colour| {
+            let [r, g, b] = linear(colour);
+            0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05
+        };
+        let ratio = light(one) / light(other);
+        ratio.max(1.0 / ratio)
+    }
+
+    /// Distance in Oklab (Ottosson, 2020), where black and white are 1 apart.
+    fn distance(one: Rgb, other: Rgb) -> f64 {
+        let oklab = |colour| {
+            let [r, g, b] = linear(colour);
+            let l = (0.412_221 * r + 0.536_333 * g + 0.051_446 * b).cbrt();
+            let m = (0.211_903 * r + 0.680_700 * g + 0.107_397 * b).cbrt();
+            let s = (0.088_302 * r + 0.281_719 * g + 0.629_979 * b).cbrt();
+            [
+                0.210_454 * l + 0.793_618 * m - 0.004_072 * s,
+                1.977_998 * l - 2.428_592 * m + 0.450_594 * s,
+                0.025_904 * l + 0.782_772 * m - 0.808_676 * s,
+            ]
+        };
+        let one = oklab(one);
+        let other = oklab(other);
+        (0..3)
+            .map(|d| (one[d] - other[d]).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    #[test]
+    fn colours_stand_out_from_the_ground_and_from_each_other() {
+        // The page of `voisin map` and the server's page (`--back` and `--ground` of their styles).
+        for (ground, backs) in [
+            ("light", ["#ffffff", "#faf8f5"]),
+            ("dark", ["#121216", "#161513"]),
+        ] {
+            let palette = read(ground);
+            for (i, &colour) in palette.colours.iter().enumerate() {
+                for back in backs {
+                    let ratio = contrast(colour, rgb(back));
+                    assert!(ratio >= 3.0, "{ground} {i} on {back}: {ratio:.2}");
+                }
+                let others = palette.colours[..i].iter().chain([&palette.grey]);
+                for &other in others {
+                    let apart = distance(colour, other);
+                    assert!(apart >= 0.09, "{ground} {i} and {other:?}: {apart:.3}");
+                }
+            }
+            assert!(palette.ramp.len() >= 2);
+        }
+        assert_eq!(read("light").colours.len(), read("dark").colours.len());
+        assert!(distance((0, 0, 0), (255, 255, 255)) > 0.99);
+    }
+
+    #[test]
+    fn the_pages_style_has_the_grounds_that_the_palette_is_for() {
+        let style = include_str!("page/page.css");
+        assert!(style.contains("--back: #ffffff") && style.contains("--back: #121216"));
+    }
+}
