@@ -10,6 +10,7 @@ one fails.
 import base64
 import csv
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -1034,6 +1035,54 @@ def the_map(page, server, shots):
         f"{len(held())} tracks",
     )
     quiet(page, "map")
+
+
+def one_look(page, server, program, work, shots):
+    """A genre has one colour: on the server's map, on the page of `voisin map`, on its picture."""
+    wanted = "document.querySelectorAll('.swatch').length > 3"
+    legend = "Object.fromEntries([...document.querySelectorAll('{}')].map(e => [e.querySelector('span').textContent, getComputedStyle(e.querySelector('i')).backgroundColor]))"
+    found = {}
+    page.go("#/map")
+    page.until(wanted, "the map")
+    page.run(
+        "(() => { const s = document.querySelector('.map-head select'); s.value = 'genre'; s.dispatchEvent(new Event('change')); })()"
+    )
+    for theme in ("light", "dark"):
+        page.run(
+            f"if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
+        )
+        page.settle(0.5)
+        found[theme] = page.run(legend.format(".swatch"))
+        page.picture(shots and shots / f"map-{theme}.png")
+    page.run("document.getElementById('theme').click()")
+    for ending in ("html", "svg"):
+        command = [program, "--library", str(server.library), "map", "--output"]
+        subprocess.run([*command, str(work / f"map.{ending}")], check=True, capture_output=True)
+    picture = ElementTree.parse(work / "map.svg").getroot()
+    drawn = {}
+    for dot, name in itertools.pairwise(picture):
+        # The legend: a dot, then "Folk  7".
+        if dot.tag.endswith("circle") and "  " in (name.text or ""):
+            colour = [int(dot.get("fill")[at : at + 2], 16) for at in (1, 3, 5)]
+            drawn[name.text.rsplit("  ", 1)[0]] = f"rgb({', '.join(map(str, colour))})"
+    check("a genre has one colour on the page and on pictures", drawn == found["light"], drawn)
+    page.browser.open(work / "map.html")
+    for theme in ("light", "dark"):
+        page.run(
+            f"if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
+        )
+        page.settle(0.3)
+        shown = page.run(legend.format("#legend button"))
+        check(
+            f"a genre has one colour on both maps, {theme}",
+            len(shown) > 3 and shown == found[theme] and list(shown) == list(found[theme]),
+            shown,
+        )
+        if shots:
+            page.picture(shots / f"map-page-{theme}.png")
+    page.open(server.address)
+    page.until("document.querySelectorAll('.index .track').length > 5")
+    page.browser.events.clear()
 
 
 def slots(page):
@@ -2073,6 +2122,7 @@ def main():
             ("play", lambda: playing(page, server, program)),
             ("passages", lambda: passages(page, track)),
             ("map", lambda: the_map(page, server, shots)),
+            ("look", lambda: one_look(page, server, program, work, shots)),
             ("list", lambda: the_list(page, server, shots)),
             ("saved", lambda: saved_lists(page, server, shots)),
             ("genres", lambda: the_genres(page, server, shots)),

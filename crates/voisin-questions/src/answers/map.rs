@@ -8,6 +8,7 @@ use voisin::{Collection, Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
+use voisin_explore::map::{coloured_genres, genre};
 use voisin_library::MusicalKey;
 
 /// A track on the map.
@@ -47,6 +48,8 @@ pub struct MapJson {
     pub tracks: Vec<MapTrack>,
     /// The clusters, by number.
     pub clusters: Vec<ClusterName>,
+    /// The genres with a colour of their own, in the order of the palette's colours.
+    pub genres: Vec<String>,
 }
 
 impl MapJson {
@@ -78,11 +81,7 @@ impl MapJson {
                 cluster,
                 artist: track.artist.clone(),
                 title: track.display_title().to_owned(),
-                genre: track
-                    .genres
-                    .first()
-                    .cloned()
-                    .or_else(|| track.predicted_genre.clone()),
+                genre: genre(track).map(str::to_owned),
                 year: track.year,
                 seconds: track.seconds,
                 tempo: measured.and_then(|measured| measured.tempo),
@@ -102,6 +101,7 @@ impl MapJson {
         Ok(Self {
             tracks: tracks.collect(),
             clusters: clusters.collect(),
+            genres: coloured_genres(&collection.meta),
         })
     }
 }

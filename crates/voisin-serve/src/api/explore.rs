@@ -249,6 +249,7 @@ pub(super) async fn map(
         total: usize,
         tracks: &'a [MapTrack],
         clusters: &'a [ClusterName],
+        genres: &'a [String],
         next: Option<TrackId>,
     }
     let kept = state
@@ -289,13 +290,14 @@ pub(super) async fn map(
         .await?;
     let Answer {
         generation,
-        answer: MapJson { tracks, clusters },
+        answer: all,
     } = &*kept;
-    let (part, next) = page(tracks, |track| track.id, asked.after, asked.limit)?;
+    let (part, next) = page(&all.tracks, |track| track.id, asked.after, asked.limit)?;
     let answer = MapPart {
-        total: tracks.len(),
-        tracks: &tracks[part],
-        clusters,
+        total: all.tracks.len(),
+        tracks: &all.tracks[part],
+        clusters: &all.clusters,
+        genres: &all.genres,
         next,
     };
     Ok(Answer {

@@ -35,7 +35,6 @@ const FILES: [(&str, &str, &str); 28] = [
     ),
     ("api.js", SCRIPT, include_str!("api.js")),
     ("app.js", SCRIPT, include_str!("app.js")),
-    ("canvas.js", SCRIPT, include_str!("canvas.js")),
     ("card.js", SCRIPT, include_str!("card.js")),
     ("checks.js", SCRIPT, include_str!("checks.js")),
     ("clusters.js", SCRIPT, include_str!("clusters.js")),
@@ -49,6 +48,7 @@ const FILES: [(&str, &str, &str); 28] = [
     ("listen.js", SCRIPT, include_str!("listen.js")),
     ("makers.js", SCRIPT, include_str!("makers.js")),
     ("map.js", SCRIPT, include_str!("map.js")),
+    ("map-core.js", SCRIPT, voisin_explore::map::CORE),
     ("passage.js", SCRIPT, include_str!("passage.js")),
     ("playback.js", SCRIPT, include_str!("playback.js")),
     ("player.js", SCRIPT, include_str!("player.js")),
@@ -113,6 +113,8 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(lies)
+            // The page of `voisin map` has it too.
+            .chain(["map-core.js".to_owned()])
             .collect();
         there.sort();
         let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();
