@@ -627,13 +627,13 @@ impl Codes {
                 plane.expect(
                     some.iter()
                         .map(|candidate| self.row(candidate.name() as usize)),
-                )
+                );
             });
             some.iter().for_each(|candidate| {
                 _ = (
                     self.hi_row(candidate.name() as usize),
                     self.lo_row(candidate.name() as usize),
-                )
+                );
             });
         }
         let hi = self.hi.raw();
@@ -657,7 +657,7 @@ impl Codes {
         let values = self.hi_row(slot).iter().zip(self.lo_row(slot));
         let plain = values.map(|(&hi, &lo)| ((hi ^ 0x80) as i8, (lo ^ 0x80) as i8));
         signs(plain, buffer, |i, word| {
-            block[i * voisin_kernels::dot::BLOCK + lane] = word
+            block[i * voisin_kernels::dot::BLOCK + lane] = word;
         });
     }
 }

@@ -374,7 +374,7 @@ impl Lists {
         let step = if self.directions.bits == 8 { 1 } else { 2 };
         let mut nearest = Vec::new();
         self.score_all(isa, from_ref(&along), |_, scores| {
-            nearest.extend(scores.nearest(isa).take(NEAREST))
+            nearest.extend(scores.nearest(isa).take(NEAREST));
         });
         let mut blocks = nearest
             .iter()
@@ -651,7 +651,7 @@ impl Lists {
                 requests.clear();
                 open.retain(|&at| {
                     walks[at].round(isa, reach.most, |list, _| {
-                        requests.push((list.name(), at as u32))
+                        requests.push((list.name(), at as u32));
                     })
                 });
                 // Round by round for all queries: in each the lists that several ask for are read

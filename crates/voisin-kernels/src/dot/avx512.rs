@@ -63,7 +63,7 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
             for line in 0..N {
                 // SAFETY: inside the plane; and a prefetch does not access memory.
                 unsafe {
-                    _mm_prefetch::<_MM_HINT_T1>(plane.as_ptr().add(at + line * ALIGN).cast())
+                    _mm_prefetch::<_MM_HINT_T1>(plane.as_ptr().add(at + line * ALIGN).cast());
                 };
             }
         }

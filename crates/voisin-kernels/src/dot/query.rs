@@ -48,7 +48,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Set::Avx512 { .. } | Set::Avx2 => unsafe {
-                avx2::quantise(vector, square, mean, &mut to)
+                avx2::quantise(vector, square, mean, &mut to);
             },
             _ => quantise(vector, square, mean, &mut to),
         }

@@ -167,9 +167,9 @@ mod avx512 {
     ) {
         // So many sums that none waits for another.
         if const { N == 1 } {
-            blocks::<4, N>(rows, queries, out)
+            blocks::<4, N>(rows, queries, out);
         } else {
-            blocks::<2, N>(rows, queries, out)
+            blocks::<2, N>(rows, queries, out);
         }
     }
 

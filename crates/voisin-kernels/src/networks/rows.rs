@@ -328,7 +328,7 @@ pub(super) fn pool(isa: Isa, input: &[f32], max: &mut [f32], mean: &mut [f32]) {
             width,
             max.as_mut_ptr(),
             mean.as_mut_ptr(),
-        )
+        );
     }
 }
 

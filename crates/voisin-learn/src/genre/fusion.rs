@@ -59,9 +59,9 @@ fn no_surer_than_its_parts(
     for _ in 0..40 {
         let power = f64::midpoint(low, high);
         if largest(power) > f64::from(most) {
-            high = power
+            high = power;
         } else {
-            low = power
+            low = power;
         }
     }
     let scale = largest(low);

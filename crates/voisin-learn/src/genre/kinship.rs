@@ -545,7 +545,7 @@ impl KinshipContext<'_> {
             // Whole artists are drawn: tracks of one artist are alike and would narrow the
             // interval.
             let mut drawn: Vec<usize> = Vec::new();
-            let mut sums: _ = nothing.clone();
+            let mut sums = nothing.clone();
             for _ in 0..groups.len() {
                 let group = rng.below(groups.len());
                 drawn.extend(&groups[group]);

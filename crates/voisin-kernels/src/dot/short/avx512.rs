@@ -69,7 +69,7 @@ fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
             for line in 0..BYTES / 64 {
                 // SAFETY: inside the slice; and a prefetch does not access memory.
                 unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast())
+                    _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast());
                 };
             }
         }

@@ -216,6 +216,6 @@ pub(super) fn first_grad(
             image.as_ptr(),
             image_row,
             out.as_mut_ptr(),
-        )
+        );
     }
 }

@@ -552,7 +552,7 @@ unsafe fn filter_pair_generic<S: Simd>(
                 simd.store(
                     u.add(lane + pos * stride),
                     simd.pack2(values[0][pos], values[1][pos]),
-                )
+                );
             };
         }
     }

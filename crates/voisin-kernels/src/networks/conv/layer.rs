@@ -367,7 +367,7 @@ pub(super) fn phased(
                 let dst = out.skip(window * channels + filters.channel_group(b).0);
                 // SAFETY: each task writes its own channels of its window.
                 unsafe {
-                    winograd::global_max(filters.isa, &output(b, window, 0..per_window, dst))
+                    winograd::global_max(filters.isa, &output(b, window, 0..per_window, dst));
                 };
             });
         }

@@ -475,7 +475,7 @@ unsafe fn axpy_generic<S: Simd>(simd: S, n: usize, a: f32, x: *const f32, y: *mu
             simd.store(
                 y.add(i),
                 simd.fma(a, simd.load(x.add(i)), simd.load(y.add(i))),
-            )
+            );
         };
     }
 }

@@ -140,7 +140,7 @@ impl WeightGrad {
                                 total,
                                 shared_v,
                                 shared_y,
-                            )
+                            );
                         };
                     });
                 let v = &*v;

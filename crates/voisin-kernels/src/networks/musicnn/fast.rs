@@ -118,7 +118,7 @@ impl FastMusicnn {
         let patches = mels.chunks_exact(BANDS * FRAMES).zip(results);
         if n < rayon::current_num_threads() {
             with_team(|team| {
-                patches.for_each(|(mel, (to, logits))| self.one(team, mel, to, logits))
+                patches.for_each(|(mel, (to, logits))| self.one(team, mel, to, logits));
             });
         } else {
             let alone = |(mel, (to, logits)): (&[f32], (&mut [f32], &mut [f32]))| {

@@ -183,7 +183,7 @@ pub(super) fn time_spectra(
             roots,
             work.as_mut_ptr(),
             out.as_mut_ptr(),
-        )
+        );
     }
 }
 
