@@ -15,7 +15,7 @@ use voisin::{
     Engine, MixOptions, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
 };
 use voisin_base::text::count;
-use voisin_base::track::{ContentId, TrackId};
+use voisin_base::track::TrackId;
 use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
@@ -239,12 +239,7 @@ impl Remote {
                 self.fetch_paths(&paths)
             }
             SeedName::Folder(path) | SeedName::Sheet(path) => {
-                let filter = TrackFilter {
-                    folders: vec![stored_path(path)],
-                    ..TrackFilter::default()
-                };
-                let conditions = self.store.conditions(&filter, 1)?;
-                let ids = self.store.ids(&conditions, MOST_NAMED)?;
+                let ids = self.below(&[stored_path(path)], MOST_NAMED)?;
                 self.fetch_ids(&ids)
             }
             SeedName::Named(NameOf::Album, album) => {
@@ -264,7 +259,7 @@ impl Remote {
         if path.is_file() {
             let kind = self.engine.library().content_kind()?;
             if let Ok(info) = voisin_audio::probe_as(path, kind) {
-                self.fetch_content(&info.content)?;
+                self.fetch_ids(&[id_of(&info.content)])?;
             }
             return Ok(());
         }
@@ -281,12 +276,7 @@ impl Remote {
         let paths: Vec<PathBuf> = paths.iter().map(|path| stored_path(path)).collect();
         let mut found = ids.to_vec();
         if !paths.is_empty() {
-            let filter = TrackFilter {
-                folders: paths.clone(),
-                ..TrackFilter::default()
-            };
-            let conditions = self.store.conditions(&filter, 1)?;
-            let fitting = self.store.ids(&conditions, usize::MAX >> 1)?;
+            let fitting = self.below(&paths, usize::MAX >> 1)?;
             self.fetch_ids(&fitting)?;
             found.extend(fitting);
         }
@@ -331,18 +321,14 @@ impl Remote {
         Ok(())
     }
 
-    /// Fetches a track of each folder, so that it can be told which there are.
-    fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
-        for folder in folders {
-            let filter = TrackFilter {
-                folders: vec![stored_path(folder)],
-                ..TrackFilter::default()
-            };
-            let conditions = self.store.conditions(&filter, 1)?;
-            let ids = self.store.ids(&conditions, 1)?;
-            self.fetch_ids(&ids)?;
-        }
-        Ok(())
+    /// Some of the tracks that have a file at or below these paths.
+    fn below(&mut self, paths: &[PathBuf], most: usize) -> Result<Vec<TrackId>> {
+        let filter = TrackFilter {
+            folders: paths.to_vec(),
+            ..TrackFilter::default()
+        };
+        let conditions = self.store.conditions(&filter, 1)?;
+        self.store.ids(&conditions, most)
     }
 
     /// Fetches the tracks of an artist.
@@ -387,10 +373,6 @@ impl Remote {
         conditions.and("paths && {}", FilterValue::Keys(keys));
         let ids = self.store.ids(&conditions, MOST_NAMED.max(paths.len()))?;
         self.fetch_ids(&ids)
-    }
-
-    fn fetch_content(&mut self, content: &ContentId) -> Result<()> {
-        self.fetch_ids(&[id_of(content)])
     }
 }
 
@@ -440,7 +422,10 @@ impl RemoteLibrary for Remote {
             self.fetch_artist(artist)?;
         }
         self.fetch_genres(&filters.genres().cloned().collect::<Vec<_>>())?;
-        self.fetch_folders(filters.folders())?;
+        for folder in filters.folders() {
+            let ids = self.below(&[stored_path(folder)], 1)?;
+            self.fetch_ids(&ids)?;
+        }
         Ok(())
     }
 
