@@ -141,8 +141,8 @@ pub(super) fn texts(tag: &[u8]) -> Vec<(String, &[u8])> {
         // Bits 1 and 2 of the flags: text, binary data or an address.
         let is_binary = little(&tag[item.start + 4..]) & 0b110 == 0b010;
         let name = item.name.strip_prefix(ITEM).filter(|_| !is_binary)?;
-        let value = &tag[item.start + 8 + name.len() + 1..item.end];
-        Some((name.to_owned(), value))
+        let mut parts = tag[item.start + 8..item.end].splitn(2, |&byte| byte == 0);
+        Some((name.to_owned(), parts.nth(1)?))
     });
     named.collect()
 }

@@ -15,6 +15,9 @@ use super::encoding::OldEncoding;
 /// their own below it.
 const ABOVE: usize = 3;
 
+/// Last steps of a name that are looked for: no collection is so deep.
+const DEEPEST: usize = 32;
+
 /// Looks names of one list up. Folders are read once each.
 pub struct MeantFiles {
     base: PathBuf,
@@ -108,7 +111,8 @@ impl MeantFiles {
     /// The file that the most of the last steps lead to, from the list's folder or one above it.
     fn tail(&mut self, steps: &[String]) -> Option<PathBuf> {
         let behind = steps.iter().rposition(|step| step == "..");
-        let steps = &steps[behind.map_or(0, |at| at + 1)..];
+        let first = behind.map_or(0, |at| at + 1);
+        let steps = &steps[first.max(steps.len().saturating_sub(DEEPEST))..];
         let folders: Vec<PathBuf> = self
             .base
             .ancestors()
