@@ -633,7 +633,7 @@ async fn of_track(
             .linked_track(server.as_str(), &item)?
             .ok_or_else(|| unknown("track", &item))?;
         let mut answer = described(&item, &library.track(track)?);
-        more(&mut answer, (&context.engine, track))?;
+        more(&mut answer, (context.engine, track))?;
         Ok(answer)
     });
     Ok(Json(answer.await?))

@@ -80,7 +80,7 @@ pub(super) async fn genres(
             format!("{question:?}"),
             asked.after.is_some(),
             move |_, context, _| {
-                let engine = &mut context.engine;
+                let engine = &mut *context.engine;
                 let generation = engine.library().generation()?;
                 let found = question.run(engine)?;
                 Ok(Answer {
@@ -121,8 +121,8 @@ pub(super) async fn suspects(
             asked.after.is_some(),
             move |_, context, _| {
                 let generation = context.engine.library().generation()?;
-                let found = question.run(&mut context.engine)?.suspects;
-                let shown = Suspects::shown(&context.engine, &found)?;
+                let found = question.run(context.engine)?.suspects;
+                let shown = Suspects::shown(context.engine, &found)?;
                 let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
                 Ok(Answer { generation, answer })
             },
@@ -159,7 +159,7 @@ pub(super) async fn clusters(
                 let graph = &explored.graph;
                 collection.predict_genres(graph)?;
                 given_up.check()?;
-                let found = question.run(&mut context.engine, &collection, graph, None, None)?;
+                let found = question.run(context.engine, &collection, graph, None, None)?;
                 let answer = Clustered {
                     members: members(&collection, &found),
                     found,
@@ -276,7 +276,7 @@ pub(super) async fn map(
                 )?;
                 given_up.check()?;
                 let answer = MapJson::new(
-                    &mut context.engine,
+                    context.engine,
                     &collection,
                     &explored.graph,
                     positions.view(),
@@ -317,7 +317,7 @@ pub(super) async fn duplicates(
             format!("{question:?}"),
             asked.after.is_some(),
             move |_, context, explored, _| {
-                let answer = question.run(&mut context.engine, &explored.collection, |_| ())?;
+                let answer = question.run(context.engine, &explored.collection, |_| ())?;
                 Ok(Answer {
                     generation: explored.generation,
                     answer,
@@ -338,7 +338,7 @@ pub(super) async fn outliers(
             format!("{question:?}"),
             asked.after.is_some(),
             move |_, context, explored, _| {
-                let found = question.run(&context.engine, &explored.collection, &explored.graph)?;
+                let found = question.run(context.engine, &explored.collection, &explored.graph)?;
                 let answer = OutlierJson::list(&explored.collection, &found);
                 Ok(Answer {
                     generation: explored.generation,

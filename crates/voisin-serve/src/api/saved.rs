@@ -104,7 +104,7 @@ fn ask_now(
     let generation = state.index(context)?;
     let tracks = list
         .question
-        .run(&mut context.engine, &state.mixing, random, known)?;
+        .run(context.engine, &state.mixing, random, known)?;
     let tracks: Vec<TrackMeta> = tracks
         .iter()
         .map(|track| meta(track, &Taxonomy::default()))

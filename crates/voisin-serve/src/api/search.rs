@@ -42,9 +42,9 @@ pub(super) async fn similar(
             false,
             move |state, context, _| {
                 let generation = state.index(context)?;
-                let seed = asked.seeds[0].seed(&context.engine)?;
+                let seed = asked.seeds[0].seed(context.engine)?;
                 let (passage, found) =
-                    asked.run_passage(&context.engine, seed, &*state.model(&context.engine)?)?;
+                    asked.run_passage(context.engine, seed, &*state.model(context.engine)?)?;
                 bytes(generation, PassagesJson::new(&passage, from, to, &found))
             },
         );
@@ -178,8 +178,8 @@ pub(super) async fn similar_to_file(
         let key = format!("passage {asked:?} of {}", copy.path().display());
         let answer = state.once(key, false, move |state, context, _| {
             let generation = state.index(context)?;
-            let seed = seed_of_copy(state, &context.engine, copy.path())?;
-            let found = asked.run_passage(&context.engine, seed, &*state.model(&context.engine)?);
+            let seed = seed_of_copy(state, context.engine, copy.path())?;
+            let found = asked.run_passage(context.engine, seed, &*state.model(context.engine)?);
             let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
             passage.seed.path = UPLOADED.into();
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
@@ -292,7 +292,7 @@ pub(super) async fn path(
     }
     state
         .ask_explored(move |_, context, explored| {
-            let stops = seeds(&asked.stops(), &context.engine)?;
+            let stops = seeds(&asked.stops(), context.engine)?;
             let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
             let answer = WalkJson::new(&explored.collection, &walk);
             Ok(Answer {
@@ -329,9 +329,9 @@ pub(super) async fn playlist(
     let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
         state.index(context)?;
         let collection = &explored.collection;
-        let named = seeds(&asked.seeds, &context.engine)?;
+        let named = seeds(&asked.seeds, context.engine)?;
         let list = asked.run(
-            &mut context.engine,
+            context.engine,
             collection,
             Some(&explored.graph),
             &named,

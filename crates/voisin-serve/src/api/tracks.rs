@@ -91,7 +91,7 @@ pub(super) async fn find(
             };
             bytes(
                 generation,
-                FoundJson::new(&asked.run(&context.engine, heard)?, heard),
+                FoundJson::new(&asked.run(context.engine, heard)?, heard),
             )
         })
         .await?;

@@ -258,10 +258,8 @@ impl State {
                     *lock(&state.whole.collected) = Some((version, Arc::new(collected)));
                     collection
                 };
-                let graph = voisin_questions::answers::graph::neighbour_graph(
-                    &mut context.engine,
-                    &collection,
-                )?;
+                let graph =
+                    voisin_questions::answers::graph::neighbour_graph(context.engine, &collection)?;
                 Ok((
                     version,
                     Explored {
