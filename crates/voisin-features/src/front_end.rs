@@ -174,7 +174,7 @@ fn set_level(padded: &mut [f32], n: usize, level: f32) {
 const LOUDEST: f32 = 1e15;
 
 /// Copies the window behind `pad_left` zeros, and zeros behind it; what does not fit is no frame's.
-/// What is not a number becomes zero.
+/// NaN becomes zero.
 fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
     let pad_left = pad_left.min(padded.len());
     let (left, rest) = padded.split_at_mut(pad_left);

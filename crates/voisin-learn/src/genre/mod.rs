@@ -1,7 +1,7 @@
 //! Genre: labels, neighbours that vote, the trained head, their fusion and calibration.
 //!
 //! Everything here works on vectors, labels and groups; it knows neither audio nor the database.
-//! What it is not for: reading tags (`audio`), measuring quality (`eval`).
+//! Not for: reading tags (`audio`), measuring quality (`eval`).
 
 mod choose;
 mod classifier;
